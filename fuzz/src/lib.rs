@@ -1,0 +1,1 @@
+//! Everything adversarial about mpt.

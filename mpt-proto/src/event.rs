@@ -1,0 +1,20 @@
+//! What happened, for the caller to report.
+
+use crate::path::{PathId, PathState};
+
+/// Something that the caller may want to tell people. Repeated changes of one path between two polls
+/// are merged into the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Event {
+    /// A path changed its state.
+    Path {
+        /// Which path.
+        path: PathId,
+        /// Its state now.
+        state: PathState,
+    },
+    /// The peer is another process than before: it started or restarted. Sequence numbers start anew.
+    PeerStarted,
+}

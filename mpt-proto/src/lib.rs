@@ -1,0 +1,34 @@
+//! The multipath tunnel protocol as a state machine.
+//!
+//! One [`Connection`] joins two hosts by up to [`MAX_PATHS`] paths. It decides which path a packet takes,
+//! writes and reads GRE-in-UDP headers (RFC 8086), restores order, watches the paths' lives, and does no
+//! I/O: the caller owns the sockets, the clock and the memory. The loop to drive it is on [`Connection`].
+//!
+//! No `std`, no `alloc`, no `unsafe`, no panic whatever bytes arrive; O(1) work per packet.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+#[cfg(test)]
+extern crate std;
+
+mod config;
+mod connection;
+mod ecn;
+mod event;
+mod path;
+mod schedule;
+mod stats;
+mod time;
+
+pub use config::{Config, Liveness, PathConfig, Probing, ReorderConfig};
+pub use connection::{
+    CONTROL_MAX, Connection, Departure, Departures, EncapsulateError, HEADROOM, Link, Received, Storage,
+    UnknownPath, ReorderSlot, ReassemblySlot,
+};
+pub use ecn::Ecn;
+pub use event::Event;
+pub use path::{DownReason, MAX_PATHS, PathId, PathState};
+pub use schedule::{Pin, PinError, Pins, Policy, PortMatch};
+pub use stats::{Drop, PathStats, Stats};
+pub use time::Instant;

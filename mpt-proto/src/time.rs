@@ -1,0 +1,64 @@
+//! A point in time, as the caller tells it. The core never reads a clock.
+
+use core::ops::{Add, Sub};
+use core::time::Duration;
+
+/// Whole microseconds since a moment that the caller chose (its start, say).
+///
+/// Only differences count. A `now` that goes back is treated as equal to the latest one seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The moment the caller counts from.
+    pub const ZERO: Self = Self(0);
+
+    /// The moment `micros` microseconds after [`Instant::ZERO`].
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since [`Instant::ZERO`].
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// The time from `earlier` to `self`; zero if `earlier` is not earlier.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The low 32 bits of the microseconds: what fits into a datagram. Wraps every 71.6 minutes.
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is what is meant")]
+    pub(crate) const fn stamp(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Self;
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_saturates_at_both_ends() {
+        let late = Instant::from_micros(u64::MAX);
+        assert_eq!(late + Duration::from_secs(1), late);
+        assert_eq!(Instant::ZERO - Duration::from_secs(1), Instant::ZERO);
+        assert_eq!(Instant::ZERO.since(late), Duration::ZERO);
+    }
+}

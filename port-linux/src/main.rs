@@ -1,0 +1,2 @@
+//! The program `mpt`.
+fn main() {}
