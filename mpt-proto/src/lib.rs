@@ -7,7 +7,10 @@
 //! No `std`, no `alloc`, no `unsafe`, no panic whatever bytes arrive; O(1) work per packet.
 #![no_std]
 #![forbid(unsafe_code)]
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
 
 #[cfg(test)]
 extern crate std;
@@ -17,18 +20,25 @@ mod connection;
 mod ecn;
 mod event;
 mod path;
-mod schedule;
+pub mod reassembly;
+pub mod reorder;
+mod rng;
+pub mod schedule;
+pub mod seq;
 mod stats;
 mod time;
+pub mod wire;
 
 pub use config::{Config, Liveness, PathConfig, Probing, ReorderConfig};
 pub use connection::{
-    CONTROL_MAX, Connection, Departure, Departures, EncapsulateError, HEADROOM, Link, Received, Storage,
-    UnknownPath, ReorderSlot, ReassemblySlot,
+    AddPathError, CONTROL_MAX, Connection, Departure, Departures, EncapsulateError, HEADROOM, Link, Received,
+    Storage, UnknownPath,
 };
 pub use ecn::Ecn;
 pub use event::Event;
 pub use path::{DownReason, MAX_PATHS, PathId, PathState};
-pub use schedule::{Pin, PinError, Pins, Policy, PortMatch};
+pub use reassembly::ReassemblySlot;
+pub use reorder::ReorderSlot;
+pub use schedule::{MAX_PINS, Pin, PinError, Pins, Policy, PortMatch};
 pub use stats::{Drop, PathStats, Stats};
 pub use time::Instant;

@@ -1,22 +1,63 @@
-//! Paths.
-/// Most paths of one connection: path numbers fit a 16-bit mask.
+//! One path: its name, its life, its round-trip time.
+//!
+//! ```text
+//!             disabled / link down                     heard, and the peer hears us
+//!   any state ---------------------> Down(Disabled),     Down(Unheard) ----------.
+//!             <---------------------  Down(Link)              ^                  v
+//!              enabled / link up                              '(start)          Up
+//!                                                                               | |
+//!            a probe unanswered for `dead`, nothing heard:  Down(Silent) <------' |
+//!            the peer says it does not hear us:             Down(Deaf)   <--------'
+//!            heard again, and the peer hears us:            -> Up
+//! ```
+//!
+//! Each end judges what it hears on a path and says in every control message, on whatever path, which paths
+//! it hears; a path is up when both directions work. So an end learns of a dead direction as soon as
+//! either end notices. Anything valid that arrives counts as heard, so that probes lost in a full queue do
+//! not bring a busy path down.
+
+mod rtt;
+
+use core::time::Duration;
+
+use crate::config::{Liveness, PathConfig, Probing};
+use crate::rng::Rng;
+use crate::stats::PathStats;
+use crate::time::Instant;
+
+use rtt::Rtt;
+
+/// Most paths of one connection: path numbers fit a 16-bit mask on the wire.
 pub const MAX_PATHS: usize = 16;
-/// Names a path of a connection. A removed path's id is never another path's.
+
+/// Names a path of a connection. The id of a removed path never names another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PathId { pub(crate) index: u8, pub(crate) generation: u8 }
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct PathId {
+    pub(crate) index: u8,
+    pub(crate) generation: u8,
+}
+
 impl PathId {
     /// The path's number within its connection, 0 to 15: what the wire carries.
-    pub const fn index(self) -> usize { self.index as usize }
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
 }
+
 /// Whether packets may take a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PathState { 
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum PathState {
     /// Packets may take it.
     Up,
-    /// No packets take it.
-    Down(DownReason) }
+    /// No packets take it; probes do, unless it is disabled or its link is down.
+    Down(DownReason),
+}
+
 /// Why a path is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum DownReason {
     /// Disabled by [`Connection::set_enabled`](crate::Connection::set_enabled).
@@ -25,8 +66,214 @@ pub enum DownReason {
     Link,
     /// The peer has not been heard on it yet.
     Unheard,
-    /// The peer was heard but has been silent for too long.
+    /// The peer was heard, but has been silent for the dead time.
     Silent,
     /// The peer says that it does not hear us on it.
     Deaf,
 }
+
+/// How long after the last packet a path counts as in use: a few round trips of a slow path, so that the pauses
+/// of a busy TCP connection do not let its probes fall back to the idle interval.
+const IN_USE: Duration = Duration::from_secs(1);
+
+/// What is to be sent on a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    Probe,
+    /// The echo of a probe with this stamp.
+    Echo(u32),
+}
+
+/// One path of a connection.
+#[derive(Debug)]
+pub(crate) struct Path {
+    pub(crate) id: PathId,
+    pub(crate) config: PathConfig,
+    pub(crate) stats: PathStats,
+    pub(crate) enabled: bool,
+    pub(crate) link_up: bool,
+    /// The number that the peer gives this path.
+    pub(crate) peer_index: Option<u8>,
+    /// Whether the peer hears us on it, as it last said.
+    pub(crate) peer_hears: bool,
+    /// What was last told by an event.
+    pub(crate) told: PathState,
+    rtt: Rtt,
+    /// Whether the peer was ever heard.
+    heard_once: bool,
+    /// Whether the peer is heard: at first no, then until it was silent for the dead time.
+    hears: bool,
+    /// When the first probe left that nothing heard has followed.
+    waiting_since: Option<Instant>,
+    /// When the next probe leaves.
+    next_probe: Instant,
+    /// Waits double from one unanswered probe of a dead path to the next, up to the idle interval.
+    backoff: u32,
+    last_used: Option<Instant>,
+    probe_due: bool,
+    echo_due: Option<u32>,
+}
+
+impl Path {
+    pub(crate) fn new(id: PathId, config: PathConfig, now: Instant) -> Self {
+        Self {
+            id,
+            config,
+            stats: PathStats::default(),
+            enabled: true,
+            link_up: true,
+            peer_index: None,
+            peer_hears: false,
+            told: PathState::Down(DownReason::Unheard),
+            rtt: Rtt::default(),
+            heard_once: false,
+            hears: false,
+            waiting_since: None,
+            next_probe: now,
+            backoff: 0,
+            last_used: None,
+            probe_due: false,
+            echo_due: None,
+        }
+    }
+
+    /// Whether probes are sent on it.
+    const fn probing(&self) -> Option<Probing> {
+        match self.config.liveness {
+            Liveness::Probe(probing) if self.enabled && self.link_up => Some(probing),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn state(&self) -> PathState {
+        let reason = if !self.enabled {
+            DownReason::Disabled
+        } else if !self.link_up {
+            DownReason::Link
+        } else if matches!(self.config.liveness, Liveness::Off) {
+            return PathState::Up;
+        } else if !self.heard_once {
+            DownReason::Unheard
+        } else if !self.hears {
+            DownReason::Silent
+        } else if !self.peer_hears {
+            DownReason::Deaf
+        } else {
+            return PathState::Up;
+        };
+        PathState::Down(reason)
+    }
+
+    pub(crate) const fn is_up(&self) -> bool {
+        matches!(self.state(), PathState::Up)
+    }
+
+    /// Whether packets of the peer may still arrive on it: what our control messages say of it.
+    pub(crate) const fn hears(&self) -> bool {
+        self.enabled && self.link_up && (self.hears || matches!(self.config.liveness, Liveness::Off))
+    }
+
+    pub(crate) const fn rtt(&self) -> Option<Duration> {
+        self.rtt.smoothed()
+    }
+
+    /// Something valid of the peer arrived on it.
+    pub(crate) fn handle_heard(&mut self, now: Instant) {
+        self.heard_once = true;
+        self.hears = true;
+        self.waiting_since = None;
+        self.backoff = 0;
+        if let Some(probing) = self.probing().filter(|_| !self.is_used(now)) {
+            self.next_probe = self.next_probe.max(now + probing.idle);
+        }
+    }
+
+    /// A packet was sent or came on it: probes fall back to the short interval.
+    pub(crate) fn handle_used(&mut self, now: Instant) {
+        self.last_used = Some(now);
+        if let Some(probing) = self.probing() {
+            self.next_probe = self.next_probe.min(now + probing.interval);
+        }
+    }
+
+    fn is_used(&self, now: Instant) -> bool {
+        self.last_used.is_some_and(|used| now.since(used) < IN_USE)
+    }
+
+    /// A probe of the peer came: an echo is due.
+    pub(crate) fn handle_probe(&mut self, stamp: u32) {
+        self.echo_due = Some(stamp);
+    }
+
+    /// The echo of a probe that left at `stamp` came.
+    pub(crate) fn handle_echo(&mut self, stamp: u32, now: Instant) {
+        self.stats.echoes += 1;
+        self.rtt.sample(Duration::from_micros(u64::from(now.stamp().wrapping_sub(stamp))));
+    }
+
+    /// The peer is another process than before.
+    pub(crate) fn handle_peer_started(&mut self) {
+        self.peer_index = None;
+        self.peer_hears = false;
+    }
+
+    /// The path may work again, or the peer should hear news: probe at once.
+    pub(crate) fn probe_now(&mut self) {
+        self.probe_due = self.probing().is_some();
+    }
+
+    /// The path starts anew after it was disabled or its link was down.
+    pub(crate) fn revive(&mut self, now: Instant) {
+        self.hears = false;
+        self.peer_hears = false;
+        self.waiting_since = None;
+        self.backoff = 0;
+        self.next_probe = now;
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let probing = self.probing()?;
+        let dead = self.waiting_since.filter(|_| self.hears).map(|since| since + probing.dead);
+        Some(dead.map_or(self.next_probe, |dead| dead.min(self.next_probe)))
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let Some(probing) = self.probing() else { return };
+        if self.hears && self.waiting_since.is_some_and(|since| since + probing.dead <= now) {
+            self.hears = false;
+        }
+        if self.next_probe <= now {
+            self.probe_due = true;
+        }
+    }
+
+    /// What is to be sent now; sending it is assumed.
+    pub(crate) fn poll_due(&mut self, now: Instant, rng: &mut Rng) -> Option<Due> {
+        let probing = self.probing();
+        if let Some(stamp) = self.echo_due.take().filter(|_| self.enabled && self.link_up) {
+            return Some(Due::Echo(stamp));
+        }
+        if !core::mem::take(&mut self.probe_due) {
+            return None;
+        }
+        let probing = probing?;
+        self.stats.probes += 1;
+        self.waiting_since = self.waiting_since.or(Some(now));
+        let wait = if self.hears || self.is_used(now) {
+            probing.interval
+        } else {
+            let wait =
+                probing.interval.saturating_mul(1 << self.backoff).min(probing.idle.max(probing.interval));
+            self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
+            wait
+        };
+        // A quarter of the wait, up or down: RFC 8085 section 3.5 asks for jitter.
+        let jitter = u64::try_from(wait.as_micros() / 2).unwrap_or(0);
+        self.next_probe = now + wait * 3 / 4 + Duration::from_micros(rng.below(jitter));
+        Some(Due::Probe)
+    }
+}
+
+/// Doublings of the wait for a dead path; what bounds the wait is the idle interval.
+const MAX_BACKOFF: u32 = 16;

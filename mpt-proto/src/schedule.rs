@@ -1,51 +1,180 @@
 //! Which path a packet takes.
-use heapless::Vec;
-/// How a path is chosen for each packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+
+mod pins;
+mod weighted;
+
+pub use pins::{MAX_PINS, Pin, PinError, Pins, PortMatch};
+pub use weighted::Weighted;
+
+use crate::path::MAX_PATHS;
+use crate::rng::mix;
+use crate::wire::ip::Flow;
+
+/// How a path is chosen for each packet. Only paths that are up are ever chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
-pub enum Policy { 
-    /// Per packet, by weight.
+pub enum Policy {
+    /// Packet by packet, in proportion to the paths' weights: the original's sending vector
+    /// (draft-lencse-tsvwg-mpt section 5.1). Needs a peer that restores order.
+    #[default]
     Weighted,
-    /// Per flow, by hash.
+    /// All packets of a flow on one path, chosen by a hash of its addresses, protocol and ports; flows share
+    /// the paths in proportion to the weights. When a path goes down, only its flows move.
     Flow,
-    /// Lowest rank that is up.
+    /// Everything on the path of the lowest rank that is up.
     Backup,
-    /// A copy on every path.
-    Redundant }
-/// Which port of a packet is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PortMatch { 
-    /// TCP source
-    TcpSource,
-    /// TCP destination
-    TcpDestination,
-    /// UDP source
-    UdpSource,
-    /// UDP destination
-    UdpDestination }
-/// One port, one path number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pin { 
-    /// Which port.
-    pub port_match: PortMatch,
-    /// Its number.
-    pub port: u16,
-    /// The path's number ([`PathId::index`](crate::PathId::index)).
-    pub path: u8 }
-/// Pins refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PinError { 
-    /// All 64 places are taken.
-    Full,
-    /// The port is pinned to another path already.
-    Conflict }
-/// A table of pins.
-#[derive(Debug, Clone, Default)]
-pub struct Pins { table: Vec<Pin, 64> }
-impl Pins {
-    /// Empty
-    pub const fn new() -> Self { Self { table: Vec::new() } }
-    /// Adds
-    pub fn insert(&mut self, pin: Pin) -> Result<(), PinError> { self.table.push(pin).map_err(|_| PinError::Full) }
+    /// A copy on every path; the peer drops the duplicates.
+    Redundant,
 }
+
+/// A set of path numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct PathSet(pub(crate) u16);
+
+impl PathSet {
+    /// The set of one path number; empty if the number is above 15.
+    pub fn of(index: usize) -> Self {
+        let mut set = Self::default();
+        set.insert(index);
+        set
+    }
+
+    /// Whether the number is in it.
+    pub fn contains(self, index: usize) -> bool {
+        self.0 & Self::of(index).0 != 0
+    }
+
+    /// Whether no number is in it.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Adds a number; one above 15 is not added.
+    pub fn insert(&mut self, index: usize) {
+        if index < MAX_PATHS {
+            self.0 |= 1 << index;
+        }
+    }
+
+    /// Adds or removes a number.
+    pub fn set(&mut self, index: usize, present: bool) {
+        if present {
+            self.insert(index);
+        } else if index < MAX_PATHS {
+            self.0 &= !(1 << index);
+        }
+    }
+
+    /// Takes out the lowest number.
+    pub fn pop(&mut self) -> Option<usize> {
+        let lowest = self.into_iter().next()?;
+        self.set(lowest, false);
+        Some(lowest)
+    }
+}
+
+impl IntoIterator for PathSet {
+    type Item = usize;
+    type IntoIter = PathSetIter;
+    fn into_iter(self) -> PathSetIter {
+        PathSetIter(self.0)
+    }
+}
+
+/// The numbers of a [`PathSet`], lowest first.
+#[derive(Debug, Clone)]
+pub struct PathSetIter(u16);
+
+impl Iterator for PathSetIter {
+    type Item = usize;
+    fn next(&mut self) -> Option<usize> {
+        let lowest = self.0.trailing_zeros() as usize;
+        self.0 &= self.0.wrapping_sub(1);
+        (lowest < MAX_PATHS).then_some(lowest)
+    }
+}
+
+/// What the scheduler knows of a path.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    weight: u16,
+    rank: u8,
+}
+
+/// Chooses paths by a [`Policy`].
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    policy: Policy,
+    pins: Pins,
+    /// So that peers, and runs, spread flows differently.
+    seed: u64,
+    shares: [Share; MAX_PATHS],
+    weighted: Weighted,
+}
+
+impl Scheduler {
+    pub(crate) fn new(policy: Policy, pins: Pins, seed: u64) -> Self {
+        Self { policy, pins, seed, shares: Default::default(), weighted: Weighted::new() }
+    }
+
+    pub(crate) fn set_path(&mut self, index: usize, weight: u16, rank: u8) {
+        if let Some(share) = self.shares.get_mut(index) {
+            *share = Share { weight, rank };
+        }
+        self.weighted.set_weight(index, weight);
+    }
+
+    /// The paths, among those that are up, that `packet` takes: none if none is up, several only under
+    /// [`Policy::Redundant`].
+    pub(crate) fn choose(&mut self, packet: &[u8], up: PathSet) -> PathSet {
+        if up.is_empty() {
+            return up;
+        }
+        if self.pins.is_empty() && self.policy != Policy::Flow {
+            return self.choose_by_policy(0, up);
+        }
+        let flow = Flow::of(packet, self.seed);
+        match self.pins.path_of(&flow) {
+            Some(path) if up.contains(path) => PathSet::of(path),
+            _ => self.choose_by_policy(flow.hash, up),
+        }
+    }
+
+    fn choose_by_policy(&mut self, hash: u64, up: PathSet) -> PathSet {
+        let one = match self.policy {
+            Policy::Redundant => return up,
+            Policy::Weighted => self.weighted.next(up),
+            Policy::Backup => {
+                up.into_iter().min_by_key(|index| self.shares.get(*index).map(|share| share.rank))
+            }
+            Policy::Flow => self.by_hash(hash, up),
+        };
+        one.map(PathSet::of).unwrap_or_default()
+    }
+
+    /// First among all paths, so that a flow keeps its path while others come and go; only if that one is
+    /// down, among those that are up, by other bits.
+    fn by_hash(&self, hash: u64, up: PathSet) -> Option<usize> {
+        self.at_share(hash, PathSet(u16::MAX))
+            .filter(|index| up.contains(*index))
+            .or_else(|| self.at_share(mix(hash), up))
+    }
+
+    /// The path whose stretch of the summed weights `hash` falls into.
+    fn at_share(&self, hash: u64, among: PathSet) -> Option<usize> {
+        let weight = |index: usize| self.shares.get(index).map_or(0, |share| u64::from(share.weight));
+        let total: u64 = among.into_iter().map(weight).sum();
+        let mut point = hash.checked_rem(total)?;
+        among.into_iter().find(|index| {
+            let mine = weight(*index);
+            let here = point < mine;
+            point = point.wrapping_sub(mine);
+            here
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -35,11 +35,13 @@ pub enum Drop {
     FragmentTimeout,
     /// The path is disabled.
     PathDisabled,
+    /// The reorder buffer had no room: the caller did not drain it.
+    Overflow,
 }
 
 impl Drop {
     /// Every reason, in the order of [`Stats::dropped`].
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Truncated,
         Self::BadVersion,
         Self::BadFlags,
@@ -55,6 +57,7 @@ impl Drop {
         Self::CongestionMarked,
         Self::FragmentTimeout,
         Self::PathDisabled,
+        Self::Overflow,
     ];
 
     /// The name used in `mpt status` and its JSON.
@@ -75,6 +78,7 @@ impl Drop {
             Self::CongestionMarked => "congestion_marked",
             Self::FragmentTimeout => "fragment_timeout",
             Self::PathDisabled => "path_disabled",
+            Self::Overflow => "overflow",
         }
     }
 }

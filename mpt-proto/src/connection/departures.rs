@@ -1,0 +1,86 @@
+//! The datagrams that carry one inner packet.
+
+use heapless::Vec;
+
+use crate::connection::HEADROOM;
+use crate::ecn::Ecn;
+use crate::path::{MAX_PATHS, PathId};
+use crate::reassembly::Cut;
+use crate::seq::Seq;
+use crate::wire::fragment;
+use crate::wire::gre::{Layout, Protocol};
+
+/// One datagram to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Departure<'b> {
+    /// On this path.
+    pub path: PathId,
+    /// The UDP payload.
+    pub datagram: &'b [u8],
+    /// For the outer header (RFC 6040 section 4.1).
+    pub ecn: Ecn,
+}
+
+/// The datagrams that carry one inner packet, one at a time: one for most, several for a packet that is
+/// fragmented or goes over several paths. The headers of a fragment are written over the end of the fragment
+/// before it, so each datagram is to be sent, or copied, before the next is asked for.
+#[derive(Debug)]
+pub struct Departures<'b> {
+    /// Headroom and packet.
+    buffer: &'b mut [u8],
+    layout: Layout,
+    protocol: Protocol,
+    /// Of the first piece.
+    sequence: Seq,
+    cut: Option<Cut>,
+    paths: Vec<PathId, MAX_PATHS>,
+    ecn: Ecn,
+    piece: u8,
+    /// How many paths the piece has been handed out for.
+    copies: usize,
+}
+
+impl<'b> Departures<'b> {
+    pub(super) fn new(
+        buffer: &'b mut [u8],
+        layout: Layout,
+        protocol: Protocol,
+        sequence: Seq,
+        cut: Option<Cut>,
+        paths: Vec<PathId, MAX_PATHS>,
+        ecn: Ecn,
+    ) -> Self {
+        let protocol = if cut.is_some() { Protocol::Fragment } else { protocol };
+        Self { buffer, layout, protocol, sequence, cut, paths, ecn, piece: 0, copies: 0 }
+    }
+
+    /// The next datagram.
+    #[allow(clippy::should_implement_trait, reason = "what it returns borrows from self")]
+    pub fn next(&mut self) -> Option<Departure<'_>> {
+        if self.copies == self.paths.len() {
+            self.piece += 1;
+            self.copies = 0;
+        }
+        let path = *self.paths.get(self.copies)?;
+        let is_new = self.copies == 0;
+        self.copies += 1;
+        let header_len = self.layout.header_len();
+        let (start, end) = match self.cut {
+            None if self.piece > 0 => return None,
+            None => (HEADROOM, self.buffer.len()),
+            Some(cut) => {
+                let range = cut.header(self.piece).range()?;
+                (HEADROOM + range.start - fragment::LEN, HEADROOM + range.end)
+            }
+        };
+        let datagram = self.buffer.get_mut(start - header_len..end)?;
+        if is_new {
+            if let (Some(cut), Some(payload)) = (self.cut, datagram.get_mut(header_len..)) {
+                cut.header(self.piece).emit(payload);
+            }
+            self.layout.emit(datagram, self.protocol, self.sequence + u32::from(self.piece));
+        }
+        Some(Departure { path, datagram, ecn: self.ecn })
+    }
+}

@@ -1,0 +1,232 @@
+//! What arrives: from a datagram to an inner packet, and what control messages change.
+
+use crate::connection::{Connection, Peer, Received, UnknownPath};
+use crate::ecn::Ecn;
+use crate::path::{MAX_PATHS, PathId};
+use crate::reassembly::Piece;
+use crate::reorder::Insert;
+use crate::schedule::PathSet;
+use crate::stats::Drop;
+use crate::time::Instant;
+use crate::wire::control::{Kind, Message};
+use crate::wire::gre::{self, Protocol};
+use crate::wire::{fragment, ip};
+
+impl Connection<'_> {
+    /// Takes a datagram that arrived on `path`, with the ECN bits of its outer header. Its bytes may be
+    /// changed.
+    ///
+    /// # Errors
+    /// There is no such path. What the peer sent is never an error.
+    pub fn decapsulate<'d>(
+        &mut self,
+        path: PathId,
+        datagram: &'d mut [u8],
+        ecn: Ecn,
+        now: Instant,
+    ) -> Result<Received<'d>, UnknownPath> {
+        self.tick(now);
+        let index = self.path(path)?.id.index();
+        let len = datagram.len() as u64;
+        let received = self.receive(index, datagram, ecn);
+        match received {
+            Received::Dropped(reason) => self.stats.drop(reason),
+            _ => {
+                if let Some(path) = self.at_mut(index) {
+                    path.stats.rx_datagrams += 1;
+                    path.stats.rx_bytes += len;
+                }
+            }
+        }
+        if let Received::Packet(packet) = received {
+            self.stats.rx_packets += 1;
+            self.stats.rx_bytes += packet.len() as u64;
+        }
+        self.gather();
+        Ok(received)
+    }
+
+    fn receive<'d>(&mut self, index: usize, datagram: &'d mut [u8], ecn: Ecn) -> Received<'d> {
+        let header = match gre::parse(datagram) {
+            Ok(header) => header,
+            Err(reason) => return Received::Dropped(reason),
+        };
+        if header.key != self.layout.key {
+            return Received::Dropped(Drop::WrongKey);
+        }
+        if self.at(index).is_none_or(|path| !path.enabled) {
+            return Received::Dropped(Drop::PathDisabled);
+        }
+        let payload = datagram.get_mut(header.len..).unwrap_or_default();
+        let payload = match header.protocol {
+            Protocol::Control => return self.receive_control(index, payload),
+            Protocol::Fragment => {
+                match ecn {
+                    Ecn::Ce => fragment::mark_congestion(payload),
+                    _ => fragment::clear_congestion(payload),
+                }
+                if let Err(reason) = fragment::Header::parse(payload) {
+                    return Received::Dropped(reason);
+                }
+                payload
+            }
+            Protocol::Ipv4 | Protocol::Ipv6 => {
+                let Some((_, len)) = ip::parse(payload).filter(|(protocol, _)| *protocol == header.protocol)
+                else {
+                    return Received::Dropped(Drop::BadInner);
+                };
+                let packet = payload.get_mut(..len).unwrap_or_default();
+                let inner = ip::ecn(packet);
+                match Ecn::decapsulated(inner, ecn) {
+                    Some(new) if new != inner => ip::set_ecn(packet, new),
+                    Some(_) => {}
+                    None => return Received::Dropped(Drop::CongestionMarked),
+                }
+                packet
+            }
+        };
+        self.heard(index, true);
+        let fragmented = header.protocol == Protocol::Fragment;
+        let outcome =
+            header.sequence.map_or(Insert::Next, |seq| self.reorder.insert(index, seq, payload, self.now));
+        match outcome {
+            Insert::Next if fragmented => {
+                self.reassemble(payload).map_or(Received::Consumed, Received::Dropped)
+            }
+            Insert::Next => Received::Packet(payload),
+            Insert::Held => {
+                self.stats.rx_held += 1;
+                Received::Consumed
+            }
+            Insert::Duplicate => Received::Dropped(Drop::Duplicate),
+            Insert::Late => Received::Dropped(Drop::Late),
+            Insert::TooLarge => Received::Dropped(Drop::TooLarge),
+            Insert::Full => Received::Dropped(Drop::Overflow),
+        }
+    }
+
+    fn reassemble(&mut self, payload: &[u8]) -> Option<Drop> {
+        match self.reassembly.insert(payload, self.now) {
+            Piece::Complete => {
+                self.assembled = true;
+                None
+            }
+            Piece::Waiting => None,
+            Piece::Duplicate => Some(Drop::Duplicate),
+            Piece::Bad => Some(Drop::BadFragment),
+            Piece::CongestionMarked => Some(Drop::CongestionMarked),
+        }
+    }
+
+    fn receive_control<'d>(&mut self, index: usize, payload: &[u8]) -> Received<'d> {
+        let message = match Message::parse(payload) {
+            Ok(message) => message,
+            Err(reason) => return Received::Dropped(reason),
+        };
+        if message.instance == self.instance {
+            // Our own, come back by a loop.
+            return Received::Dropped(Drop::BadControl);
+        }
+        let known = self.peer.is_some_and(|peer| peer.instance == message.instance);
+        if !known {
+            if self.peer.is_some_and(|peer| peer.previous == Some(message.instance)) {
+                return Received::Dropped(Drop::Late);
+            }
+            self.start_peer(&message);
+        }
+        let fresh = self.peer.is_some_and(|peer| !known || message.count.distance_from(peer.count) > 0);
+        let now = self.now;
+        if let Some(path) = self.at_mut(index) {
+            path.peer_index = Some(message.path);
+            match message.kind {
+                Kind::Probe => path.handle_probe(message.stamp),
+                Kind::Echo => path.handle_echo(message.stamp, now),
+            }
+        }
+        self.reorder.handle_probe(index, message.next);
+        if fresh {
+            if let Some(peer) = &mut self.peer {
+                peer.count = message.count;
+                peer.features = message.features;
+                peer.mtu = message.mtu;
+            }
+            let hears = PathSet(message.hears);
+            for path in self.paths.iter_mut().flatten() {
+                path.peer_hears = path.peer_index.is_some_and(|number| hears.contains(usize::from(number)));
+            }
+        }
+        self.heard(index, false);
+        for index in 0..MAX_PATHS {
+            self.refresh(index);
+        }
+        Received::Consumed
+    }
+
+    /// The first message of a peer, or of a peer that started anew.
+    fn start_peer(&mut self, message: &Message) {
+        let previous = self.peer.map(|peer| peer.instance);
+        if previous.is_some() {
+            self.peer_restarts += 1;
+        }
+        self.peer = Some(Peer {
+            instance: message.instance,
+            previous,
+            count: message.count,
+            features: message.features,
+            mtu: message.mtu,
+        });
+        self.peer_started = true;
+        self.reorder.restart(message.next);
+        for path in self.paths.iter_mut().flatten() {
+            path.handle_peer_started();
+        }
+    }
+
+    /// Something valid came on the path: a packet (`used`) or a control message.
+    fn heard(&mut self, index: usize, used: bool) {
+        let now = self.now;
+        let Some(path) = self.at_mut(index) else { return };
+        if used {
+            path.handle_used(now);
+        }
+        let heard_before = path.hears();
+        path.handle_heard(now);
+        if !heard_before {
+            self.refresh(index);
+        }
+    }
+
+    /// The next inner packet that may be delivered, now that waiting for others is over.
+    pub fn poll_packet(&mut self) -> Option<&[u8]> {
+        while !core::mem::take(&mut self.assembled) {
+            let place = self.reorder.pop()?;
+            let packet = self.reorder.packet(place);
+            if ip::parse(packet).is_some() {
+                self.stats.rx_packets += 1;
+                self.stats.rx_bytes += packet.len() as u64;
+                return Some(self.reorder.packet(place));
+            }
+            match self.reassembly.insert(packet, self.now) {
+                Piece::Complete => self.assembled = true,
+                Piece::Waiting => {}
+                Piece::Duplicate => self.stats.drop(Drop::Duplicate),
+                Piece::Bad => self.stats.drop(Drop::BadFragment),
+                Piece::CongestionMarked => self.stats.drop(Drop::CongestionMarked),
+            }
+        }
+        let packet = self.reassembly.packet();
+        self.stats.rx_reassembled += 1;
+        self.stats.rx_packets += 1;
+        self.stats.rx_bytes += packet.len() as u64;
+        Some(packet)
+    }
+
+    /// Collects the counters that the parts keep.
+    pub(super) fn gather(&mut self) {
+        self.stats.rx_lost = self.reorder.lost();
+        self.stats.rx_restarts = self.peer_restarts + self.reorder.restarts();
+        if let Some(expired) = self.stats.dropped.get_mut(Drop::FragmentTimeout as usize) {
+            *expired = self.reassembly.expired();
+        }
+    }
+}

@@ -1,0 +1,459 @@
+use super::*;
+use crate::config::{Liveness, Probing, ReorderConfig};
+use crate::path::DownReason;
+use crate::schedule::Policy;
+use crate::wire::checksum;
+use std::boxed::Box;
+use std::vec;
+use std::vec::Vec;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Two connections, and wires between them that carry at once what is not cut.
+struct Pair {
+    ends: [Connection<'static>; 2],
+    paths: Vec<[PathId; 2]>,
+    cut: PathSet,
+    now: Instant,
+    /// What each end delivered.
+    delivered: [Vec<Vec<u8>>; 2],
+    events: [Vec<Event>; 2],
+}
+
+fn storage() -> Storage<'static> {
+    Storage::none()
+        .with_reorder(vec![ReorderSlot::default(); 33].leak(), vec![0; 33 * 1600].leak())
+        .with_reassembly(vec![ReassemblySlot::default(); 4].leak(), vec![0; 4 * 4000].leak())
+}
+
+fn lab() -> PathConfig {
+    PathConfig { liveness: Liveness::Probe(Probing::LAB), ..PathConfig::default() }
+}
+
+impl Pair {
+    fn new(config: &Config, paths: &[PathConfig]) -> Self {
+        let now = Instant::from_micros(1_000_000);
+        let end = |seed| Connection::new(Config { seed, ..config.clone() }, storage(), now);
+        let mut pair = Self {
+            ends: [end(1), end(2)],
+            paths: Vec::new(),
+            cut: PathSet::default(),
+            now,
+            delivered: Default::default(),
+            events: Default::default(),
+        };
+        for path in paths {
+            let ids = [0, 1].map(|end| pair.ends[end].add_path(*path, now).unwrap());
+            pair.paths.push(ids);
+        }
+        pair
+    }
+
+    fn up(config: &Config, paths: usize) -> Self {
+        let mut pair = Self::new(config, &vec![lab(); paths]);
+        pair.run(20);
+        assert!((0..paths).all(|path| pair.states(path) == [PathState::Up; 2]));
+        pair
+    }
+
+    fn states(&self, path: usize) -> [PathState; 2] {
+        [0, 1].map(|end| self.ends[end].path_state(self.paths[path][end]).unwrap())
+    }
+
+    fn carry(&mut self, from: usize, path: PathId, datagram: &[u8], ecn: Ecn) -> Received<'static> {
+        if self.cut.contains(path.index()) {
+            return Received::Consumed;
+        }
+        let to = 1 - from;
+        let arrival = self.paths[path.index()][to];
+        let datagram = Box::leak(datagram.to_vec().into_boxed_slice());
+        let received = self.ends[to].decapsulate(arrival, datagram, ecn, self.now).unwrap();
+        if let Received::Packet(packet) = received {
+            self.delivered[to].push(packet.to_vec());
+        }
+        self.drain(to);
+        received
+    }
+
+    fn drain(&mut self, end: usize) {
+        while let Some(packet) = self.ends[end].poll_packet() {
+            self.delivered[end].push(packet.to_vec());
+        }
+        let mut buffer = [0; CONTROL_MAX];
+        while let Some(departure) = self.ends[end].poll_transmit(&mut buffer) {
+            let (path, datagram) = (departure.path, departure.datagram.to_vec());
+            let _ = self.carry(end, path, &datagram, Ecn::NotEct);
+        }
+        while let Some(event) = self.ends[end].poll_event() {
+            self.events[end].push(event);
+        }
+    }
+
+    /// Lets `ms` milliseconds pass.
+    fn run(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.now = self.now + MS;
+            for end in 0..2 {
+                if self.ends[end].poll_timeout().is_some_and(|deadline| deadline <= self.now) {
+                    self.ends[end].handle_timeout(self.now);
+                }
+                self.drain(end);
+            }
+        }
+    }
+
+    /// The datagrams that carry a packet, with their paths.
+    fn encapsulate(
+        &mut self,
+        from: usize,
+        packet: &[u8],
+    ) -> Result<Vec<(PathId, Vec<u8>, Ecn)>, EncapsulateError> {
+        let mut buffer = vec![0; HEADROOM];
+        buffer.extend_from_slice(packet);
+        let mut departures = self.ends[from].encapsulate(&mut buffer, self.now)?;
+        let mut all = Vec::new();
+        while let Some(departure) = departures.next() {
+            all.push((departure.path, departure.datagram.to_vec(), departure.ecn));
+        }
+        Ok(all)
+    }
+
+    fn send(&mut self, from: usize, packet: &[u8]) -> Vec<usize> {
+        let datagrams = self.encapsulate(from, packet).unwrap();
+        datagrams
+            .into_iter()
+            .map(|(path, datagram, ecn)| {
+                let _ = self.carry(from, path, &datagram, ecn);
+                path.index()
+            })
+            .collect()
+    }
+}
+
+fn packet(len: usize, mark: u8) -> Vec<u8> {
+    let mut packet = vec![mark; len];
+    packet[..20].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    packet[2..4].copy_from_slice(&u16::try_from(len).unwrap().to_be_bytes());
+    let sum = checksum(&packet[..20]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+#[test]
+fn both_ends_come_up_and_know_round_trip_times() {
+    let pair = Pair::up(&Config::default(), 4);
+    for end in 0..2 {
+        assert!(pair.ends[end].peer_is_mpt());
+        assert_eq!(pair.ends[end].path_rtt(pair.paths[0][end]), Ok(Some(Duration::ZERO)));
+        assert_eq!(pair.events[end].iter().filter(|event| **event == Event::PeerStarted).count(), 1);
+        assert_eq!(pair.events[end].len(), 1 + 4);
+    }
+}
+
+#[test]
+fn packets_take_the_paths_in_turn_and_arrive_in_order() {
+    let mut pair = Pair::up(&Config::default(), 3);
+    let taken: Vec<usize> = (0..6).flat_map(|mark| pair.send(0, &packet(100, mark))).collect();
+    assert_eq!(taken, [0, 1, 2, 0, 1, 2]);
+    assert_eq!(pair.delivered[1], (0..6).map(|mark| packet(100, mark)).collect::<Vec<_>>());
+    assert_eq!(pair.ends[0].stats().tx_packets, 6);
+    assert_eq!(pair.ends[1].stats().rx_bytes, 600);
+}
+
+#[test]
+fn without_a_path_that_is_up_packets_are_refused_and_counted() {
+    let mut pair = Pair::new(&Config::default(), &[lab()]);
+    assert_eq!(pair.encapsulate(0, &packet(100, 0)), Err(EncapsulateError::NoPath));
+    assert_eq!(pair.ends[0].stats().tx_no_path, 1);
+}
+
+#[test]
+fn what_is_not_an_ip_packet_is_refused() {
+    let mut pair = Pair::up(&Config::default(), 1);
+    assert_eq!(pair.encapsulate(0, &[]), Err(EncapsulateError::NotIp));
+    assert_eq!(pair.encapsulate(0, &[0x25; 40]), Err(EncapsulateError::NotIp));
+    assert!(matches!(pair.ends[0].encapsulate(&mut [0x45; 8], pair.now), Err(EncapsulateError::NotIp)));
+}
+
+#[test]
+fn a_silent_cut_takes_the_path_down_at_both_ends_within_the_dead_time_and_back_after() {
+    let mut pair = Pair::up(&Config::default(), 2);
+    // In use, so that the short interval holds.
+    for mark in 0..20 {
+        pair.send(0, &packet(100, mark));
+        pair.send(1, &packet(100, mark));
+    }
+    pair.cut = PathSet::of(1);
+    pair.run(170);
+    let down = |state| matches!(state, PathState::Down(DownReason::Silent | DownReason::Deaf));
+    assert!(pair.states(1).into_iter().all(down), "{:?}", pair.states(1));
+    assert_eq!(pair.states(0), [PathState::Up; 2]);
+    assert_eq!([(); 3].map(|()| pair.send(0, &packet(100, 0))), [[0], [0], [0]]);
+    pair.cut = PathSet::default();
+    pair.run(150);
+    assert_eq!(pair.states(1), [PathState::Up; 2]);
+    assert_eq!(pair.ends[0].path_stats(pair.paths[1][0]).unwrap().downs, 1);
+}
+
+#[test]
+fn a_path_that_works_one_way_only_is_left_by_both_ends() {
+    let mut pair = Pair::up(&Config::default(), 2);
+    let mut buffer = [0; CONTROL_MAX];
+    // What end 0 sends on path 1 is lost; all else arrives.
+    for _ in 0..400 {
+        pair.now = pair.now + MS;
+        for end in 0..2 {
+            pair.ends[end].handle_timeout(pair.now);
+            while let Some(departure) = pair.ends[end].poll_transmit(&mut buffer) {
+                let (path, mut datagram) = (departure.path, departure.datagram.to_vec());
+                if end == 1 || path.index() != 1 {
+                    let arrival = pair.paths[path.index()][1 - end];
+                    let _ = pair.ends[1 - end].decapsulate(arrival, &mut datagram, Ecn::NotEct, pair.now);
+                }
+            }
+        }
+    }
+    assert_eq!(pair.states(1), [PathState::Down(DownReason::Deaf), PathState::Down(DownReason::Silent)]);
+}
+
+#[test]
+fn a_path_disabled_at_one_end_is_left_by_the_other_at_once() {
+    let mut pair = Pair::up(&Config::default(), 2);
+    pair.ends[0].set_enabled(pair.paths[0][0], false, pair.now).unwrap();
+    pair.drain(0);
+    assert_eq!(pair.states(0), [PathState::Down(DownReason::Disabled), PathState::Down(DownReason::Deaf)]);
+    assert_eq!(pair.send(1, &packet(100, 0)), [1]);
+    pair.ends[0].set_enabled(pair.paths[0][0], true, pair.now).unwrap();
+    pair.run(120);
+    assert_eq!(pair.states(0), [PathState::Up; 2]);
+}
+
+#[test]
+fn a_link_that_goes_and_comes_takes_its_path_along() {
+    let mut pair = Pair::up(&Config::default(), 2);
+    pair.ends[0].handle_link(pair.paths[1][0], Link::Down, pair.now).unwrap();
+    pair.drain(0);
+    assert_eq!(pair.states(1)[0], PathState::Down(DownReason::Link));
+    assert_eq!(pair.send(0, &packet(100, 0)), [0]);
+    pair.ends[0].handle_link(pair.paths[1][0], Link::Up, pair.now).unwrap();
+    pair.run(120);
+    assert_eq!(pair.states(1), [PathState::Up; 2]);
+}
+
+#[test]
+fn the_id_of_a_removed_path_is_an_error_and_never_another_path() {
+    let mut pair = Pair::up(&Config::default(), 1);
+    let old = pair.paths[0][0];
+    pair.ends[0].remove_path(old, pair.now).unwrap();
+    let new = pair.ends[0].add_path(lab(), pair.now).unwrap();
+    assert_eq!(new.index(), old.index());
+    assert_eq!(pair.ends[0].path_state(old), Err(UnknownPath));
+    assert_eq!(pair.ends[0].remove_path(old, pair.now), Err(UnknownPath));
+    assert_eq!(pair.ends[0].decapsulate(old, &mut [0; 4], Ecn::NotEct, pair.now), Err(UnknownPath));
+}
+
+#[test]
+fn there_is_room_for_16_paths_and_a_17th_changes_nothing() {
+    let mut pair = Pair::new(&Config::default(), &[lab(); 16]);
+    assert_eq!(pair.ends[0].add_path(lab(), pair.now), Err(AddPathError::Full));
+    assert_eq!(pair.ends[0].paths().count(), 16);
+    let weightless = PathConfig { weight: 0, ..lab() };
+    assert_eq!(pair.ends[0].add_path(weightless, pair.now), Err(AddPathError::Weight));
+}
+
+#[test]
+fn a_peer_that_restarts_with_number_0_is_followed_at_once() {
+    let mut pair = Pair::up(&Config::default(), 2);
+    for mark in 0..50 {
+        pair.send(0, &packet(100, mark));
+    }
+    // End 0 starts anew, as another process.
+    pair.ends[0] = Connection::new(Config { seed: 77, ..Config::default() }, storage(), pair.now);
+    for path in 0..2 {
+        pair.paths[path][0] = pair.ends[0].add_path(lab(), pair.now).unwrap();
+    }
+    pair.run(5);
+    pair.delivered[1].clear();
+    for mark in 0..10 {
+        pair.send(0, &packet(100, mark));
+        pair.send(1, &packet(100, mark));
+    }
+    assert_eq!(pair.delivered[1].len(), 10);
+    assert_eq!(pair.delivered[0].len(), 10);
+    assert_eq!(pair.ends[1].stats().rx_restarts, 1);
+    assert_eq!(pair.events[1].iter().filter(|event| **event == Event::PeerStarted).count(), 2);
+}
+
+#[test]
+fn a_late_message_of_the_peers_former_process_is_no_restart() {
+    let mut pair = Pair::up(&Config::default(), 1);
+    let mut buffer = [0; CONTROL_MAX];
+    pair.run(200);
+    pair.now = pair.now + Duration::from_secs(1);
+    pair.ends[0].handle_timeout(pair.now);
+    let old = pair.ends[0].poll_transmit(&mut buffer).unwrap().datagram.to_vec();
+    pair.ends[0] = Connection::new(Config { seed: 78, ..Config::default() }, storage(), pair.now);
+    pair.paths[0][0] = pair.ends[0].add_path(lab(), pair.now).unwrap();
+    pair.run(5);
+    let path = pair.paths[0][0];
+    assert_eq!(pair.carry(0, path, &old, Ecn::NotEct), Received::Dropped(Drop::Late));
+    assert_eq!(pair.ends[1].stats().rx_restarts, 1);
+}
+
+#[test]
+fn redundant_copies_arrive_once() {
+    let mut pair = Pair::up(&Config { policy: Policy::Redundant, ..Config::default() }, 3);
+    for mark in 0..10 {
+        assert_eq!(pair.send(0, &packet(100, mark)), [0, 1, 2]);
+    }
+    assert_eq!(pair.delivered[1].len(), 10);
+    assert_eq!(pair.ends[1].stats().dropped(Drop::Duplicate), 20);
+}
+
+#[test]
+fn a_packet_larger_than_the_path_is_split_and_put_together_by_the_peer() {
+    for paths_in_order in [true, false] {
+        let reorder = ReorderConfig { paths_in_order, ..ReorderConfig::default() };
+        let mut pair = Pair::up(&Config { reorder, checksum: true, key: Some(7), ..Config::default() }, 2);
+        let large = packet(4000, 9);
+        let mut datagrams = pair.encapsulate(0, &large).unwrap();
+        assert!(datagrams.iter().all(|(_, datagram, _)| datagram.len() <= 1452));
+        assert_eq!(datagrams.len(), 3);
+        datagrams.rotate_left(1);
+        for (path, datagram, ecn) in datagrams {
+            let _ = pair.carry(0, path, &datagram, ecn);
+        }
+        pair.send(0, &packet(100, 1));
+        assert!(pair.delivered[1] == [large, packet(100, 1)]);
+        assert_eq!(pair.ends[1].stats().rx_reassembled, 1);
+    }
+}
+
+#[test]
+fn fragments_in_order_are_put_together_without_waiting() {
+    let mut pair = Pair::up(&Config::default(), 2);
+    pair.send(0, &packet(4000, 9));
+    pair.send(0, &packet(100, 1));
+    assert!(pair.delivered[1] == [packet(4000, 9), packet(100, 1)]);
+    assert_eq!(pair.ends[0].stats().tx_fragments, 3);
+}
+
+#[test]
+fn a_packet_larger_than_the_peer_takes_is_refused() {
+    let mut pair = Pair::up(&Config::default(), 1);
+    assert_eq!(pair.encapsulate(0, &packet(4001, 0)), Err(EncapsulateError::TooLarge));
+    assert_eq!(pair.ends[0].stats().tx_too_large, 1);
+}
+
+#[test]
+fn rfc8086_3_3_a_wrong_missing_or_unexpected_key_is_dropped() {
+    let config = |key| Config { key, ..Config::default() };
+    for (ours, theirs) in [(Some(1), Some(2)), (Some(1), None), (None, Some(2))] {
+        let mut pair = Pair::new(&config(ours), &[lab()]);
+        pair.ends[1] = Connection::new(Config { seed: 5, ..config(theirs) }, storage(), pair.now);
+        pair.paths[0][1] = pair.ends[1].add_path(lab(), pair.now).unwrap();
+        pair.run(50);
+        assert!(pair.ends.iter().all(|end| end.stats().dropped(Drop::WrongKey) > 0));
+        assert_eq!(pair.states(0), [PathState::Down(DownReason::Unheard); 2]);
+    }
+}
+
+#[test]
+fn rfc6040_4_1_the_inner_ecn_bits_go_to_the_outer_header_and_marks_come_back() {
+    let mut pair = Pair::up(&Config::default(), 1);
+    for (bits, mark) in [(0b00, Ecn::NotEct), (0b01, Ecn::Ect1), (0b10, Ecn::Ect0), (0b11, Ecn::Ce)] {
+        let mut packet = packet(100, 0);
+        ip::set_ecn(&mut packet, Ecn::from_bits(bits));
+        let datagrams = pair.encapsulate(0, &packet).unwrap();
+        assert_eq!(datagrams[0].2, mark);
+        let received = pair.carry(0, datagrams[0].0, &datagrams[0].1, Ecn::Ce);
+        if mark == Ecn::NotEct {
+            assert_eq!(received, Received::Dropped(Drop::CongestionMarked));
+        } else {
+            assert_eq!(ip::ecn(pair.delivered[1].last().unwrap()), Ecn::Ce);
+            assert_eq!(checksum(&pair.delivered[1].last().unwrap()[..20]), 0);
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_never_answers_probes_stays_usable_with_liveness_off() {
+    let off = PathConfig { liveness: Liveness::Off, ..PathConfig::default() };
+    let mut end = Connection::new(Config::default(), storage(), Instant::ZERO);
+    let path = end.add_path(off, Instant::ZERO).unwrap();
+    let mut buffer = [0; CONTROL_MAX];
+    for second in 0..100 {
+        end.handle_timeout(Instant::from_micros(second * 1_000_000));
+        assert_eq!(end.poll_transmit(&mut buffer), None);
+        assert_eq!(end.path_state(path), Ok(PathState::Up));
+    }
+    // A Linux kernel's packet: no key, no sequence number.
+    let mut datagram = [&[0, 0, 8, 0][..], &packet(60, 3)].concat();
+    let received = end.decapsulate(path, &mut datagram, Ecn::NotEct, Instant::ZERO).unwrap();
+    assert_eq!(received, Received::Packet(&packet(60, 3)));
+    assert_eq!(end.poll_timeout(), None);
+}
+
+#[test]
+fn bad_datagrams_are_dropped_and_counted_by_reason() {
+    let mut end = Connection::new(Config::default(), storage(), Instant::ZERO);
+    let path = end.add_path(lab(), Instant::ZERO).unwrap();
+    let ipv4_as_ipv6 = [&[0, 0, 0x86, 0xdd][..], &packet(60, 3)].concat();
+    for (datagram, reason) in [
+        (&[][..], Drop::Truncated),
+        (&[0, 1, 8, 0], Drop::BadVersion),
+        (&[0x40, 0, 8, 0], Drop::BadFlags),
+        (&[0x80, 0, 8, 0, 1, 1, 0, 0], Drop::BadChecksum),
+        (&[0x20, 0, 8, 0, 0, 0, 0, 1], Drop::WrongKey),
+        (&[0, 0, 0x12, 0x34], Drop::UnknownProtocol),
+        (&[0, 0, 8, 0, 0x45], Drop::BadInner),
+        (&ipv4_as_ipv6, Drop::BadInner),
+        (&[0, 0, 0x88, 0xb5, 0x11], Drop::BadControl),
+        (&[0, 0, 0x88, 0xb6, 0xf0], Drop::BadFragment),
+    ] {
+        let before = end.stats().dropped(reason);
+        let mut datagram = datagram.to_vec();
+        let received = end.decapsulate(path, &mut datagram, Ecn::NotEct, Instant::ZERO);
+        assert_eq!(received, Ok(Received::Dropped(reason)));
+        assert_eq!(end.stats().dropped(reason), before + 1);
+    }
+    assert_eq!(end.path_state(path), Ok(PathState::Down(DownReason::Unheard)), "nothing bad counts as heard");
+}
+
+#[test]
+fn a_message_of_our_own_that_comes_back_is_dropped() {
+    let mut pair = Pair::up(&Config::default(), 1);
+    let mut buffer = [0; CONTROL_MAX];
+    pair.ends[0].handle_timeout(pair.now + Duration::from_secs(1));
+    let mut own = pair.ends[0].poll_transmit(&mut buffer).unwrap().datagram.to_vec();
+    let path = pair.paths[0][0];
+    let received = pair.ends[0].decapsulate(path, &mut own, Ecn::NotEct, pair.now);
+    assert_eq!(received, Ok(Received::Dropped(Drop::BadControl)));
+}
+
+#[test]
+fn an_idle_path_is_probed_at_the_idle_interval_and_a_busy_one_at_the_short_one() {
+    let probes = |pair: &Pair| pair.ends[0].path_stats(pair.paths[0][0]).unwrap().probes;
+    let mut pair = Pair::up(&Config::default(), 1);
+    pair.run(1100);
+    let start = probes(&pair);
+    pair.run(1000);
+    let idle = probes(&pair) - start;
+    assert!((8..=14).contains(&idle), "{idle} probes in 1 s at 100 ms");
+    let start = probes(&pair);
+    for _ in 0..100 {
+        pair.send(0, &packet(100, 0));
+        pair.run(10);
+    }
+    let busy = probes(&pair) - start;
+    assert!((32..=54).contains(&busy), "{busy} probes in 1 s at 25 ms");
+}
+
+#[test]
+fn time_that_goes_back_is_taken_as_standing_still() {
+    let mut pair = Pair::up(&Config::default(), 1);
+    let early = Instant::from_micros(1);
+    pair.ends[0].handle_timeout(early);
+    assert!(pair.ends[0].poll_timeout().unwrap() > pair.now);
+    assert_eq!(pair.states(0), [PathState::Up; 2]);
+}

@@ -1,0 +1,483 @@
+//! The reorder buffer: where packets that came too early wait until they are next, or until waiting is
+//! pointless. Duplicates are dropped here.
+//!
+//! RFC 2890 section 2.2 allows a receiver to buffer what came out of order, bounded in packets (its
+//! `MAX_PERFLOW_BUFFER`, the window here) and in time (its `OUTOFORDER_TIMER`, the delay here). A missing
+//! number is given up, and what comes behind it delivered, at the first of these:
+//!
+//! 1. **Passed on every path.** Every live path has delivered a number beyond it. As long as each path by
+//!    itself delivers in the order of sending, and the sender gives out numbers in the order of sending, the
+//!    missing packet cannot come any more. A probe counts as delivery of the number it names, so that a path
+//!    without traffic does not hold the others up for longer than until its next probe. Where a path does
+//!    reorder, `paths_in_order` must be off, or its stragglers are dropped as late.
+//! 2. **Delay.** Some packet behind it has waited for the delay.
+//! 3. **Window.** A number a window or more ahead of it has come.
+//!
+//! A number that comes after it was given up is dropped (the MUST of draft-lencse-tsvwg-mpt section 6).
+
+mod history;
+mod occupancy;
+
+use core::num::NonZeroU16;
+use core::ops::Range;
+use core::time::Duration;
+
+use crate::config::ReorderConfig;
+use crate::path::MAX_PATHS;
+use crate::schedule::PathSet;
+use crate::seq::Seq;
+use crate::time::Instant;
+
+use history::History;
+use occupancy::Occupancy;
+
+/// This many numbers in a row from far back, and nothing else, mean that a peer without control messages
+/// started anew. Enough that stragglers of a dead path do not pass for it, few enough that a restart costs
+/// less than a tenth of a second of a slow link.
+const RESTART_RUN: u8 = 64;
+/// Most numbers that may be missing between two of them.
+const RESTART_STRIDE: usize = 64;
+
+/// One place in the reorder buffer. `Default` is empty.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReorderSlot {
+    /// When the packet came.
+    arrived: Instant,
+    /// Bytes of the packet.
+    len: u16,
+    /// The place of the packet that came before this one, and after.
+    older: Option<Place>,
+    newer: Option<Place>,
+    /// A word of the [`Occupancy`] tree; it has nothing to do with this place.
+    tree: u16,
+}
+
+/// A place in the ring, or the spare place behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(NonZeroU16);
+
+impl Place {
+    fn at(index: usize) -> Option<Self> {
+        u16::try_from(index).ok()?.checked_add(1).and_then(NonZeroU16::new).map(Self)
+    }
+
+    const fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Insert {
+    /// It is next: deliver it now, from where it lies.
+    Next,
+    /// It waits.
+    Held,
+    /// It was taken before.
+    Duplicate,
+    /// It was given up before, or lies too far back to tell.
+    Late,
+    /// It does not fit a slot.
+    TooLarge,
+    /// There is no room, as the caller has not drained the buffer.
+    Full,
+}
+
+/// See the module. Numbers before `head` are settled: delivered or given up.
+///
+/// Invariant: the ring's places from `base` on stand for `head`, `head + 1`, ... `head + window - 1`; `count`
+/// of them are occupied; the occupied ones, and only they, are linked from `oldest` to `newest` by arrival;
+/// `spare` holds a packet beyond the ring that waits for the caller to drain. After the caller has drained,
+/// `head`'s own place is empty, `forced` is not ahead of `head`, and `spare` is empty.
+#[derive(Debug)]
+pub struct Reorder<'s> {
+    slots: &'s mut [ReorderSlot],
+    bytes: &'s mut [u8],
+    /// Bytes of `bytes` for each slot.
+    cell: usize,
+    delay: Duration,
+    paths_in_order: bool,
+    /// Places in the ring; zero: reordering is off. The slot behind them is the spare one.
+    window: usize,
+    occupancy: Occupancy,
+    head: Seq,
+    /// Numbers before this one are given up.
+    forced: Seq,
+    base: usize,
+    count: usize,
+    oldest: Option<Place>,
+    newest: Option<Place>,
+    spare: Option<Seq>,
+    history: History,
+    /// Paths that must have passed a number for it to be lost.
+    live: PathSet,
+    /// The lowest number each path may still deliver.
+    passed: [Option<Seq>; MAX_PATHS],
+    lost: u64,
+    restarts: u64,
+    /// Whether numbers from far back may mean that the peer restarted: not if it says so itself.
+    watch_restart: bool,
+    stray: Seq,
+    stray_run: u8,
+    started: bool,
+}
+
+impl<'s> Reorder<'s> {
+    /// A buffer over lent storage: packets of up to `bytes.len() / slots.len()` bytes fit; the window is the
+    /// configured one or one less than the slots, whichever is smaller. With fewer than two slots, or a
+    /// window of zero, reordering is off: packets are delivered as they come and only duplicates are dropped.
+    pub fn new(config: ReorderConfig, slots: &'s mut [ReorderSlot], bytes: &'s mut [u8]) -> Self {
+        let window = usize::from(config.window).min(slots.len().saturating_sub(1));
+        slots.fill(ReorderSlot::default());
+        Self {
+            occupancy: Occupancy::new(window),
+            cell: bytes.len().checked_div(slots.len()).unwrap_or(0).min(usize::from(u16::MAX)),
+            slots,
+            bytes,
+            delay: config.delay,
+            paths_in_order: config.paths_in_order,
+            window,
+            head: Seq::ZERO,
+            forced: Seq::ZERO,
+            base: 0,
+            count: 0,
+            oldest: None,
+            newest: None,
+            spare: None,
+            history: History::new(),
+            live: PathSet::default(),
+            passed: [None; MAX_PATHS],
+            lost: 0,
+            restarts: 0,
+            watch_restart: true,
+            stray: Seq::ZERO,
+            stray_run: 0,
+            started: false,
+        }
+    }
+
+    /// Numbers given up so far. Only counted while reordering is on.
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Restarts told by the numbers alone so far.
+    pub const fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// Packets that wait.
+    pub const fn held(&self) -> usize {
+        self.count
+    }
+
+    /// The peer is a new one, whose next packet has the number `next`: what waits is dropped. From now on
+    /// the peer is expected to say so when it starts anew.
+    pub fn restart(&mut self, next: Seq) {
+        self.watch_restart = false;
+        self.begin_at(next);
+    }
+
+    fn begin_at(&mut self, next: Seq) {
+        while let Some(place) = self.oldest {
+            self.release(place);
+        }
+        self.head = next;
+        self.forced = next;
+        self.base = 0;
+        self.spare = None;
+        self.history = History::new();
+        self.passed = [None; MAX_PATHS];
+        self.stray_run = 0;
+        self.started = true;
+    }
+
+    /// Takes a packet with a sequence number. On [`Insert::Next`] the caller delivers it, on
+    /// [`Insert::Held`] it was copied; either way [`pop`](Self::pop) is to be drained.
+    pub fn insert(&mut self, path: usize, seq: Seq, packet: &[u8], now: Instant) -> Insert {
+        let ahead = match seq.ahead_of(self.head) {
+            // A stream that was under way before we came: no use in waiting for its past.
+            Some(ahead) if !self.started && ahead >= self.window.max(1) => {
+                self.begin_at(seq);
+                0
+            }
+            Some(ahead) => ahead,
+            None => match self.insert_behind(seq) {
+                Some(settled) => return settled,
+                None => 0,
+            },
+        };
+        self.started = true;
+        self.stray_run = 0;
+        if ahead > 0 && self.window > 0 && packet.len() > self.cell {
+            return Insert::TooLarge;
+        }
+        self.pass(path, seq + 1);
+        if self.window == 0 {
+            self.history.skip(ahead);
+            self.history.push();
+            self.advance_to(seq + 1);
+            return Insert::Next;
+        }
+        if self.count == 0 {
+            self.forced = self.forced.later(self.head + self.overflow(ahead));
+            self.give_up(self.forced);
+        }
+        let ahead = seq.ahead_of(self.head).unwrap_or(0);
+        let outcome = if ahead == 0 {
+            self.settle_head();
+            Insert::Next
+        } else if ahead < self.window {
+            self.hold(self.ring(ahead), packet, now)
+        } else if self.spare.is_none() {
+            self.spare = Some(seq);
+            self.forced = self.forced.later(self.head + self.overflow(ahead));
+            self.store(self.window, packet, now);
+            Insert::Held
+        } else {
+            Insert::Full
+        };
+        self.give_up_passed();
+        outcome
+    }
+
+    /// A number before the head. `None`: the peer started anew, and this is its first.
+    fn insert_behind(&mut self, seq: Seq) -> Option<Insert> {
+        let back = self.head.ahead_of(seq).unwrap_or(usize::MAX);
+        match self.history.was_delivered(back) {
+            Some(true) => return Some(Insert::Duplicate),
+            Some(false) if self.window == 0 => {
+                self.history.mark(back);
+                return Some(Insert::Next);
+            }
+            _ => {}
+        }
+        if !self.watch_restart {
+            return Some(Insert::Late);
+        }
+        let follows = self.stray_run > 0 && matches!(seq.ahead_of(self.stray), Some(1..=RESTART_STRIDE));
+        self.stray_run = if follows { self.stray_run + 1 } else { 1 };
+        self.stray = seq;
+        if self.stray_run < RESTART_RUN {
+            return Some(Insert::Late);
+        }
+        self.restarts += 1;
+        self.begin_at(seq);
+        None
+    }
+
+    /// The path will deliver no number before `next` any more: a probe said so.
+    pub fn handle_probe(&mut self, path: usize, next: Seq) {
+        self.pass(path, next);
+        self.give_up_passed();
+    }
+
+    /// Which paths must have passed a number for it to be lost.
+    pub fn set_live(&mut self, live: PathSet) {
+        self.live = live;
+        self.give_up_passed();
+    }
+
+    /// When the packet that has waited longest has waited enough.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.slots.get(self.oldest?.index()).map(|slot| slot.arrived + self.delay)
+    }
+
+    /// Gives up what the packets that have waited for the delay wait for.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let mut place = self.oldest;
+        while let Some(expired) = place {
+            let Some(slot) = self.slots.get(expired.index()) else { break };
+            if slot.arrived + self.delay > now {
+                break;
+            }
+            place = slot.newer;
+            self.forced = self.forced.later(self.number_at(expired));
+        }
+    }
+
+    /// The next packet that may be delivered; its bytes are at [`packet`](Self::packet) until the next
+    /// insert.
+    pub fn pop(&mut self) -> Option<Place> {
+        loop {
+            self.place_spare();
+            if self.occupancy.contains(self.slots, self.base) {
+                let place = Place::at(self.base)?;
+                self.release(place);
+                self.settle_head();
+                return Some(place);
+            }
+            if self.forced.distance_from(self.head) <= 0 {
+                return None;
+            }
+            let until = self.first_held().map_or(self.forced, |held| {
+                if held.distance_from(self.forced) < 0 { held } else { self.forced }
+            });
+            self.give_up(until);
+        }
+    }
+
+    /// The bytes of a packet that [`pop`](Self::pop) returned.
+    pub fn packet(&self, place: Place) -> &[u8] {
+        let len = self.slots.get(place.index()).map_or(0, |slot| usize::from(slot.len));
+        self.bytes.get(self.cell_range(place.index(), len)).unwrap_or_default()
+    }
+
+    fn cell_range(&self, index: usize, len: usize) -> Range<usize> {
+        let start = index * self.cell;
+        start..start + len
+    }
+
+    /// How many numbers must be given up for `head + ahead` to lie in the window.
+    fn overflow(&self, ahead: usize) -> u32 {
+        u32::try_from((ahead + 1).saturating_sub(self.window)).unwrap_or(u32::MAX)
+    }
+
+    /// The ring's place for `head + ahead`; `ahead` is less than the window.
+    fn ring(&self, ahead: usize) -> usize {
+        let index = self.base + ahead;
+        if index < self.window { index } else { index - self.window }
+    }
+
+    fn number_at(&self, place: Place) -> Seq {
+        let index = place.index();
+        let ahead = if index >= self.base { index - self.base } else { index + self.window - self.base };
+        self.head + u32::try_from(ahead).unwrap_or(0)
+    }
+
+    /// The lowest number that is held.
+    fn first_held(&self) -> Option<Seq> {
+        let from_base = self.occupancy.first_from(self.slots, self.base);
+        let index = from_base.or_else(|| self.occupancy.first_from(self.slots, 0))?;
+        Some(self.number_at(Place::at(index)?))
+    }
+
+    fn hold(&mut self, index: usize, packet: &[u8], now: Instant) -> Insert {
+        if self.occupancy.contains(self.slots, index) {
+            return Insert::Duplicate;
+        }
+        self.store(index, packet, now);
+        self.link(index);
+        Insert::Held
+    }
+
+    fn store(&mut self, index: usize, packet: &[u8], now: Instant) {
+        if let (Some(slot), Ok(len)) = (self.slots.get_mut(index), u16::try_from(packet.len())) {
+            slot.arrived = now;
+            slot.len = len;
+        }
+        let range = self.cell_range(index, packet.len());
+        if let Some(cell) = self.bytes.get_mut(range) {
+            cell.copy_from_slice(packet);
+        }
+    }
+
+    /// Appends a stored packet to the list by arrival.
+    fn link(&mut self, index: usize) {
+        let place = Place::at(index);
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.older = self.newest;
+            slot.newer = None;
+        }
+        match self.newest.and_then(|newest| self.slots.get_mut(newest.index())) {
+            Some(slot) => slot.newer = place,
+            None => self.oldest = place,
+        }
+        self.newest = place;
+        self.count += 1;
+        self.occupancy.insert(self.slots, index);
+    }
+
+    /// Takes a packet out of the list and the ring; its bytes stay.
+    fn release(&mut self, place: Place) {
+        let Some(&ReorderSlot { older, newer, .. }) = self.slots.get(place.index()) else { return };
+        match older.and_then(|older| self.slots.get_mut(older.index())) {
+            Some(slot) => slot.newer = newer,
+            None => self.oldest = newer,
+        }
+        match newer.and_then(|newer| self.slots.get_mut(newer.index())) {
+            Some(slot) => slot.older = older,
+            None => self.newest = older,
+        }
+        self.count = self.count.saturating_sub(1);
+        self.occupancy.remove(self.slots, place.index());
+    }
+
+    /// The head was delivered.
+    fn settle_head(&mut self) {
+        self.history.push();
+        self.base = self.ring(1);
+        self.advance_to(self.head + 1);
+    }
+
+    /// Gives up the numbers from the head to `until`, none of which is held.
+    fn give_up(&mut self, until: Seq) {
+        let Some(numbers) = until.ahead_of(self.head).filter(|numbers| *numbers > 0) else { return };
+        self.lost = self.lost.wrapping_add(numbers as u64);
+        self.history.skip(numbers);
+        self.base = self.ring(numbers.checked_rem(self.window).unwrap_or(0));
+        self.advance_to(until);
+    }
+
+    fn advance_to(&mut self, head: Seq) {
+        // A path that is silent for half the number circle must not seem to be ahead: once in a quarter of
+        // it, what lies behind is forgotten.
+        if (head.as_u32() ^ self.head.as_u32()) >> 30 != 0 {
+            for passed in &mut self.passed {
+                *passed = passed.filter(|seq| seq.distance_from(head) >= 0);
+            }
+        }
+        self.head = head;
+        self.forced = self.forced.later(head);
+    }
+
+    /// Moves the spare packet into the ring once the ring has come to it.
+    fn place_spare(&mut self) {
+        let Some(ahead) =
+            self.spare.and_then(|seq| seq.ahead_of(self.head)).filter(|ahead| *ahead < self.window)
+        else {
+            return;
+        };
+        self.spare = None;
+        let index = self.ring(ahead);
+        let Some(&ReorderSlot { arrived, len, .. }) = self.slots.get(self.window) else { return };
+        let from = self.cell_range(self.window, usize::from(len));
+        let to = self.cell_range(index, usize::from(len));
+        if from.end <= self.bytes.len() && to.end <= self.bytes.len() {
+            self.bytes.copy_within(from, to.start);
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.arrived = arrived;
+            slot.len = len;
+        }
+        self.link(index);
+    }
+
+    /// The path delivers no number before `next` any more.
+    fn pass(&mut self, path: usize, next: Seq) {
+        if let Some(passed) = self.passed.get_mut(path) {
+            *passed = Some(passed.map_or(next, |old| old.later(next)));
+        }
+    }
+
+    /// Gives up the numbers that every live path has passed, if anything waits for them.
+    fn give_up_passed(&mut self) {
+        if self.count == 0 || !self.paths_in_order || self.live.is_empty() {
+            return;
+        }
+        let mut all_passed: Option<Seq> = None;
+        for path in self.live {
+            let Some(passed) = self.passed.get(path).copied().flatten() else { return };
+            let earlier = all_passed.is_none_or(|seq| passed.distance_from(seq) < 0);
+            if earlier {
+                all_passed = Some(passed);
+            }
+        }
+        if let Some(seq) = all_passed {
+            self.forced = self.forced.later(seq);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

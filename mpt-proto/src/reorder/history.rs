@@ -1,0 +1,100 @@
+//! Which of the last numbers were delivered, so that a duplicate is told from a straggler.
+
+const WORDS: usize = 32;
+/// How far back it remembers: more than the packets in flight that a copy on another path may lag behind on
+/// links of 100 Mbit/s, in 128 bytes.
+const LEN: usize = WORDS * 32;
+
+/// A bit for each of the last 1,024 numbers before the head, like the anti-replay window of RFC 6479.
+#[derive(Debug)]
+pub(super) struct History {
+    /// Bit `n % LEN` stands for the number settled n-th.
+    bits: [u32; WORDS],
+    /// Numbers settled so far, modulo `LEN`.
+    end: usize,
+}
+
+impl History {
+    pub(super) const fn new() -> Self {
+        Self { bits: [0; WORDS], end: 0 }
+    }
+
+    /// The next number was delivered.
+    pub(super) fn push(&mut self) {
+        self.set(self.end, true);
+        self.end = (self.end + 1) % LEN;
+    }
+
+    /// The next `numbers` were not.
+    pub(super) fn skip(&mut self, numbers: usize) {
+        if numbers >= LEN {
+            self.bits = [0; WORDS];
+            return;
+        }
+        for _ in 0..numbers {
+            self.set(self.end, false);
+            self.end = (self.end + 1) % LEN;
+        }
+    }
+
+    /// Whether the number `back` before the next one was delivered; `None` if that is too long ago.
+    pub(super) fn was_delivered(&self, back: usize) -> Option<bool> {
+        let at = self.position(back)?;
+        self.bits.get(at / 32).map(|word| word & 1 << (at % 32) != 0)
+    }
+
+    /// The number `back` before the next one was delivered after all.
+    pub(super) fn mark(&mut self, back: usize) {
+        if let Some(at) = self.position(back) {
+            self.set(at, true);
+        }
+    }
+
+    fn position(&self, back: usize) -> Option<usize> {
+        (1..=LEN).contains(&back).then(|| (self.end + LEN - back) % LEN)
+    }
+
+    fn set(&mut self, at: usize, delivered: bool) {
+        if let Some(word) = self.bits.get_mut(at / 32) {
+            let bit = 1 << (at % 32);
+            *word = if delivered { *word | bit } else { *word & !bit };
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "small numbers")]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+    use std::vec::Vec;
+
+    #[test]
+    fn it_answers_like_a_list_of_everything() {
+        let mut rng = Rng::new(1);
+        let mut history = History::new();
+        let mut oracle: Vec<bool> = std::vec![false; LEN];
+        for _ in 0..5000 {
+            match rng.below(10) {
+                0 => {
+                    let numbers = rng.below(1500) as usize;
+                    history.skip(numbers);
+                    oracle.extend(std::iter::repeat_n(false, numbers));
+                }
+                1 => {
+                    let back = rng.below(1023) as usize + 1;
+                    history.mark(back);
+                    let at = oracle.len() - back;
+                    oracle[at] = true;
+                }
+                _ => {
+                    history.push();
+                    oracle.push(true);
+                }
+            }
+            let back = rng.below(1023) as usize + 1;
+            assert_eq!(history.was_delivered(back), Some(oracle[oracle.len() - back]));
+        }
+        assert_eq!((history.was_delivered(0), history.was_delivered(1025)), (None, None));
+    }
+}

@@ -1,0 +1,72 @@
+//! What travels: GRE headers, control messages, fragments, and what must be known of an inner packet.
+//!
+//! Each module parses bytes into meaning and emits bytes from meaning; parsing never panics. The layouts
+//! are drawn in `docs/wire.md`.
+
+pub mod control;
+pub mod fragment;
+pub mod gre;
+pub mod ip;
+
+/// The big-endian number at `at`.
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// The big-endian number at `at`.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// Writes `value` at `at`; nothing if it does not fit.
+pub(crate) fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
+    if let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = value;
+    }
+}
+
+/// The Internet checksum (RFC 1071): the one's complement of the one's complement sum of `bytes` as 16-bit
+/// words, an odd last byte padded with zero. Zero over bytes that contain their own checksum.
+pub fn checksum(bytes: &[u8]) -> u16 {
+    // Four bytes at a time into 64 bits: 2^32 words fit before the carry can overflow.
+    let (words, rest) = bytes.as_chunks::<4>();
+    let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+    let mut tail = [0; 4];
+    for (to, from) in tail.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    sum += u64::from(u32::from_be_bytes(tail));
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "folded to 16 bits above")]
+    let folded = sum as u16;
+    !folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc1071_3_the_checksum_of_the_example_is_right() {
+        assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+    }
+
+    #[test]
+    fn an_odd_byte_counts_as_the_high_half_of_a_word() {
+        assert_eq!(checksum(&[0x12]), !0x1200);
+        assert_eq!(checksum(&[0, 0, 0, 0, 0, 0, 0x12]), !0x1200);
+        assert_eq!(checksum(&[]), 0xffff);
+    }
+
+    #[test]
+    fn the_sum_over_a_packet_with_its_own_checksum_is_zero() {
+        let mut bytes = [0xff; 1501];
+        bytes[4] = 0;
+        bytes[5] = 0;
+        let sum = checksum(&bytes);
+        bytes[4..6].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(checksum(&bytes), 0);
+    }
+}

@@ -1,0 +1,163 @@
+//! Control messages between two mpts: probes, their echoes, and what each end hears.
+//!
+//! A message is 24 bytes behind a GRE header with EtherType 0x88B5; bytes behind the 24 are ignored, so that
+//! later versions can add to them. The layout is drawn in `docs/wire.md`.
+
+use crate::seq::Seq;
+use crate::stats::Drop;
+use crate::wire::{put, u16_at, u32_at};
+
+/// Bytes of a message.
+pub const LEN: usize = 24;
+/// The version this module speaks, in the high nibble of the first byte. It is never 4 or 6, so that the
+/// first nibble alone tells a control message from an IP packet.
+const VERSION: u8 = 1;
+
+/// What the message asks or answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Kind {
+    /// Asks for an echo on the same path.
+    Probe,
+    /// Answers a probe: `stamp` is the probe's.
+    Echo,
+}
+
+/// What a sender can do, as bits. Unknown bits are ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Features(pub u8);
+
+impl Features {
+    /// Puts fragments together.
+    pub const REASSEMBLY: Self = Self(1);
+
+    /// Whether all of `other` is among them.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// A control message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Message {
+    /// Probe or echo.
+    pub kind: Kind,
+    /// The number that the sender gives the path this travels on, 0 to 15.
+    pub path: u8,
+    /// Bit n: the sender hears the receiver on the path it numbers n.
+    pub hears: u16,
+    /// A random number that the sender chose when it started: another number is another sequence space.
+    pub instance: u32,
+    /// Counts the sender's messages over all paths, so that the newest `hears` is known.
+    pub count: Seq,
+    /// The sequence number that the sender gives its next packet: what it sent on this path before this
+    /// message has an earlier one, what it sends later does not.
+    pub next: Seq,
+    /// Microseconds of the prober's clock when it sent the probe, modulo 2^32.
+    pub stamp: u32,
+    /// What the sender can do.
+    pub features: Features,
+    /// The largest inner packet the sender takes, in bytes.
+    pub mtu: u16,
+}
+
+impl Message {
+    /// Parses what follows the GRE header.
+    ///
+    /// # Errors
+    /// [`Drop::BadControl`], also for a version or a kind that is not known.
+    pub fn parse(payload: &[u8]) -> Result<Self, Drop> {
+        Self::fields(payload).ok_or(Drop::BadControl)
+    }
+
+    fn fields(payload: &[u8]) -> Option<Self> {
+        let payload: &[u8; LEN] = payload.first_chunk()?;
+        let &[head, path, features, ..] = payload;
+        if head >> 4 != VERSION || path > 15 {
+            return None;
+        }
+        let kind = match head & 0x0f {
+            1 => Kind::Probe,
+            2 => Kind::Echo,
+            _ => return None,
+        };
+        Some(Self {
+            kind,
+            path,
+            features: Features(features),
+            hears: u16_at(payload, 4)?,
+            mtu: u16_at(payload, 6)?,
+            instance: u32_at(payload, 8)?,
+            count: Seq::from_u32(u32_at(payload, 12)?),
+            next: Seq::from_u32(u32_at(payload, 16)?),
+            stamp: u32_at(payload, 20)?,
+        })
+    }
+
+    /// The message's bytes.
+    pub fn emit(&self) -> [u8; LEN] {
+        let kind = match self.kind {
+            Kind::Probe => 1,
+            Kind::Echo => 2,
+        };
+        let mut bytes = [0; LEN];
+        put(&mut bytes, 0, [VERSION << 4 | kind, self.path, self.features.0, 0]);
+        put(&mut bytes, 4, self.hears.to_be_bytes());
+        put(&mut bytes, 6, self.mtu.to_be_bytes());
+        put(&mut bytes, 8, self.instance.to_be_bytes());
+        put(&mut bytes, 12, self.count.as_u32().to_be_bytes());
+        put(&mut bytes, 16, self.next.as_u32().to_be_bytes());
+        put(&mut bytes, 20, self.stamp.to_be_bytes());
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: Message = Message {
+        kind: Kind::Probe,
+        path: 3,
+        hears: 0x000b,
+        instance: 0xdead_beef,
+        count: Seq::from_u32(7),
+        next: Seq::from_u32(0x0001_0000),
+        stamp: 0x0102_0304,
+        features: Features::REASSEMBLY,
+        mtu: 1464,
+    };
+
+    #[test]
+    fn the_bytes_are_those_of_docs_wire_md() {
+        let golden = [
+            0x11, 0x03, 0x01, 0x00, 0x00, 0x0b, 0x05, 0xb8, 0xde, 0xad, 0xbe, 0xef, 0x00, 0x00, 0x00, 0x07,
+            0x00, 0x01, 0x00, 0x00, 0x01, 0x02, 0x03, 0x04,
+        ];
+        assert_eq!(EXAMPLE.emit(), golden);
+        assert_eq!(Message::parse(&golden), Ok(EXAMPLE));
+    }
+
+    #[test]
+    fn an_echo_survives_a_round_trip_and_bytes_behind_it_are_ignored() {
+        let echo = Message { kind: Kind::Echo, features: Features(0xff), ..EXAMPLE };
+        let mut longer = [0xaa; LEN + 5];
+        longer[..LEN].copy_from_slice(&echo.emit());
+        assert_eq!(Message::parse(&longer), Ok(echo));
+    }
+
+    #[test]
+    fn truncated_messages_and_unknown_versions_kinds_and_paths_are_refused() {
+        let bytes = EXAMPLE.emit();
+        for len in 0..LEN {
+            assert_eq!(Message::parse(&bytes[..len]), Err(Drop::BadControl));
+        }
+        for (at, value) in [(0, 0x01), (0, 0x21), (0, 0x10), (0, 0x13), (1, 16)] {
+            let mut broken = bytes;
+            broken[at] = value;
+            assert_eq!(Message::parse(&broken), Err(Drop::BadControl));
+        }
+    }
+}

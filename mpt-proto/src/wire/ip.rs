@@ -1,0 +1,281 @@
+//! What must be known of an inner packet: its version, length, flow and ECN bits (RFC 791, RFC 8200).
+
+use core::ops::Range;
+
+use crate::ecn::Ecn;
+use crate::rng::mix;
+use crate::wire::gre::Protocol;
+use crate::wire::{put, u16_at};
+
+const IPV4_MIN: usize = 20;
+const IPV6_HEADER: usize = 40;
+/// Most IPv6 extension headers looked through to find a port; a flow behind more has none.
+const MAX_EXTENSIONS: usize = 6;
+
+const HOP_BY_HOP: u8 = 0;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+const DCCP: u8 = 33;
+const SCTP: u8 = 132;
+const UDP_LITE: u8 = 136;
+
+/// Tells the version of an IP packet that is whole and whose header makes sense, and the packet's own length,
+/// which may be less than the bytes given. `None`: it is not one.
+pub fn parse(packet: &[u8]) -> Option<(Protocol, usize)> {
+    let &[first, ..] = packet else { return None };
+    match first >> 4 {
+        4 => {
+            let header = usize::from(first & 0x0f) * 4;
+            let total = usize::from(u16_at(packet, 2)?);
+            (header >= IPV4_MIN && total >= header && total <= packet.len())
+                .then_some((Protocol::Ipv4, total))
+        }
+        6 => {
+            let total = IPV6_HEADER + usize::from(u16_at(packet, 4)?);
+            (total <= packet.len()).then_some((Protocol::Ipv6, total))
+        }
+        _ => None,
+    }
+}
+
+/// What tells one flow from another: addresses, protocol and, where the packet has them, ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Flow {
+    /// IP protocol number (for IPv6, of the last header found).
+    pub protocol: u8,
+    /// Source and destination port of TCP, UDP, UDP-Lite, SCTP and DCCP. Fragments have none, not even the
+    /// first: all fragments of a packet are one flow.
+    pub ports: Option<(u16, u16)>,
+    /// Spread evenly over 64 bits; equal for equal flows and seeds.
+    pub hash: u64,
+}
+
+impl Flow {
+    /// The flow of a packet that [`parse`] accepted.
+    pub fn of(packet: &[u8], seed: u64) -> Self {
+        let (protocol, transport, addresses) = match packet.first().map(|first| first >> 4) {
+            Some(4) => ipv4_transport(packet),
+            _ => ipv6_transport(packet),
+        };
+        let has_ports = matches!(protocol, TCP | UDP | DCCP | SCTP | UDP_LITE);
+        let ports = transport
+            .filter(|_| has_ports)
+            .and_then(|at| Some((u16_at(packet, at)?, u16_at(packet, at.checked_add(2)?)?)));
+        let mut hash = seed ^ u64::from(protocol);
+        for word in packet.get(addresses).unwrap_or_default().as_chunks::<4>().0 {
+            hash = mix(hash ^ u64::from(u32::from_be_bytes(*word)));
+        }
+        if let Some((source, destination)) = ports {
+            hash = mix(hash ^ (u64::from(source) << 16 | u64::from(destination)));
+        }
+        Self { protocol, ports, hash }
+    }
+
+    /// Source and destination port, if the flow is TCP.
+    pub fn tcp_ports(&self) -> Option<(u16, u16)> {
+        self.ports.filter(|_| self.protocol == TCP)
+    }
+
+    /// Source and destination port, if the flow is UDP.
+    pub fn udp_ports(&self) -> Option<(u16, u16)> {
+        self.ports.filter(|_| self.protocol == UDP)
+    }
+}
+
+fn ipv4_transport(packet: &[u8]) -> (u8, Option<usize>, Range<usize>) {
+    let header = packet.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
+    let protocol = packet.get(9).copied().unwrap_or(0);
+    // More-fragments flag or an offset.
+    let is_fragment = u16_at(packet, 6).is_some_and(|word| word & 0x3fff != 0);
+    (protocol, (!is_fragment).then_some(header), 12..20)
+}
+
+fn ipv6_transport(packet: &[u8]) -> (u8, Option<usize>, Range<usize>) {
+    let mut next = packet.get(6).copied().unwrap_or(0);
+    let mut at = IPV6_HEADER;
+    for _ in 0..MAX_EXTENSIONS {
+        if !matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS) {
+            return (next, Some(at), 8..40);
+        }
+        let Some(&[following, len, ..]) = packet.get(at..) else { break };
+        if next == FRAGMENT {
+            return (following, None, 8..40);
+        }
+        next = following;
+        at += 8 + usize::from(len) * 8;
+    }
+    (next, None, 8..40)
+}
+
+/// The packet's ECN bits.
+pub fn ecn(packet: &[u8]) -> Ecn {
+    match packet {
+        [first, class, ..] if first >> 4 == 4 => Ecn::from_bits(*class),
+        [_, second, ..] => Ecn::from_bits(second >> 4),
+        _ => Ecn::NotEct,
+    }
+}
+
+/// Changes the packet's ECN bits, and the IPv4 header checksum with them (RFC 1624).
+pub fn set_ecn(packet: &mut [u8], ecn: Ecn) {
+    let Some(old) = u16_at(packet, 0) else { return };
+    if old >> 12 == 4 {
+        let new = old & !0b11 | u16::from(ecn.bits());
+        if let (true, Some(sum)) = (old != new, u16_at(packet, 10)) {
+            put(packet, 10, updated_checksum(sum, old, new).to_be_bytes());
+        }
+        put(packet, 0, new.to_be_bytes());
+    } else {
+        let new = old & !(0b11 << 4) | u16::from(ecn.bits()) << 4;
+        put(packet, 0, new.to_be_bytes());
+    }
+}
+
+/// RFC 1624 equation 3: HC' = ~(~HC + ~m + m').
+fn updated_checksum(sum: u16, old: u16, new: u16) -> u16 {
+    let mut total = u32::from(!sum) + u32::from(!old) + u32::from(new);
+    while total > 0xffff {
+        total = (total & 0xffff) + (total >> 16);
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "folded to 16 bits above")]
+    let folded = total as u16;
+    !folded
+}
+
+/// The source and destination address of a packet that [`parse`] accepted: 4 or 16 bytes each.
+pub fn addresses(packet: &[u8]) -> Option<(&[u8], &[u8])> {
+    match packet.first()? >> 4 {
+        4 => Some((packet.get(12..16)?, packet.get(16..20)?)),
+        6 => Some((packet.get(8..24)?, packet.get(24..40)?)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::checksum;
+    use std::vec;
+    use std::vec::Vec;
+
+    pub(crate) fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        packet.extend_from_slice(payload);
+        let len = u16::try_from(packet.len()).unwrap();
+        packet[2..4].copy_from_slice(&len.to_be_bytes());
+        let sum = checksum(&packet[..20]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        packet
+    }
+
+    fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x60, 0, 0, 0, 0, 0, next, 64];
+        packet.extend_from_slice(&[0xfe; 32]);
+        packet.extend_from_slice(payload);
+        let len = u16::try_from(payload.len()).unwrap();
+        packet[4..6].copy_from_slice(&len.to_be_bytes());
+        packet
+    }
+
+    const PORTS: [u8; 4] = [0x12, 0x34, 0x00, 0x50];
+
+    #[test]
+    fn whole_packets_are_accepted_with_their_own_length() {
+        let mut packet = ipv4(UDP, &[0; 8]);
+        packet.extend_from_slice(&[0; 6]);
+        assert_eq!(parse(&packet), Some((Protocol::Ipv4, 28)));
+        assert_eq!(parse(&ipv6(UDP, &[0; 8])), Some((Protocol::Ipv6, 48)));
+    }
+
+    #[test]
+    fn packets_shorter_than_they_say_are_refused_at_every_length() {
+        for packet in [ipv4(TCP, &PORTS), ipv6(TCP, &PORTS)] {
+            for len in 0..packet.len() {
+                assert_eq!(parse(&packet[..len]), None, "{len} of {} bytes", packet.len());
+            }
+        }
+        assert_eq!(parse(&[0x44; 64]), None, "an IPv4 header of 16 bytes");
+        assert_eq!(parse(&[0x55; 64]), None, "version 5");
+    }
+
+    #[test]
+    fn ports_are_found_behind_ipv4_options_and_ipv6_extension_headers() {
+        let mut options = ipv4(TCP, &[&[1, 1, 1, 0], &PORTS[..]].concat());
+        options[0] = 0x46;
+        assert_eq!(Flow::of(&options, 0).tcp_ports(), Some((0x1234, 80)));
+
+        let mut chain = vec![DESTINATION_OPTIONS, 0, 1, 4, 0, 0, 0, 0];
+        chain.extend_from_slice(&[UDP, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        chain.extend_from_slice(&PORTS);
+        let flow = Flow::of(&ipv6(HOP_BY_HOP, &chain), 0);
+        assert_eq!((flow.udp_ports(), flow.tcp_ports()), (Some((0x1234, 80)), None));
+    }
+
+    #[test]
+    fn fragments_and_protocols_without_ports_have_none() {
+        let mut first = ipv4(UDP, &PORTS);
+        first[6] = 0x20;
+        let mut second = ipv4(UDP, &PORTS);
+        second[7] = 1;
+        assert_eq!(Flow::of(&first, 0), Flow::of(&second, 0), "one flow");
+        assert_eq!(Flow::of(&first, 0).ports, None);
+        assert_eq!(Flow::of(&ipv4(1, &PORTS), 0).ports, None);
+        let fragment = ipv6(FRAGMENT, &[&[UDP, 0, 0, 1, 0, 0, 0, 0], &PORTS[..]].concat());
+        assert_eq!(Flow::of(&fragment, 0).ports, None);
+        assert_eq!(Flow::of(&fragment, 0).protocol, UDP);
+    }
+
+    #[test]
+    fn a_chain_of_extension_headers_without_end_ends() {
+        let chain = [HOP_BY_HOP, 0, 0, 0, 0, 0, 0, 0].repeat(40);
+        assert_eq!(Flow::of(&ipv6(HOP_BY_HOP, &chain), 0).ports, None);
+        let beyond = ipv6(HOP_BY_HOP, &[TCP, 255, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(Flow::of(&beyond, 0).ports, None);
+    }
+
+    #[test]
+    fn flows_differ_by_address_port_protocol_and_seed() {
+        let base = ipv4(TCP, &PORTS);
+        let hash = |packet: &[u8], seed| Flow::of(packet, seed).hash;
+        assert_eq!(hash(&base, 1), hash(&base, 1));
+        assert_ne!(hash(&base, 1), hash(&base, 2));
+        for at in [9, 15, 19, 21, 23] {
+            let mut other = base.clone();
+            other[at] ^= 1;
+            assert_ne!(hash(&base, 1), hash(&other, 1), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn changing_ecn_keeps_the_ipv4_checksum_right_and_dscp_untouched() {
+        for dscp in [0u8, 0xb8, 0xfc] {
+            for from in 0..4u8 {
+                for to in [Ecn::NotEct, Ecn::Ect0, Ecn::Ect1, Ecn::Ce] {
+                    let mut packet = ipv4(TCP, &PORTS);
+                    packet[1] = dscp | from;
+                    packet[10..12].fill(0);
+                    let sum = checksum(&packet[..20]);
+                    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+                    set_ecn(&mut packet, to);
+                    assert_eq!((ecn(&packet), packet[1] & 0xfc), (to, dscp));
+                    assert_eq!(checksum(&packet[..20]), 0);
+                }
+            }
+        }
+        let mut packet = ipv6(TCP, &PORTS);
+        packet[0] = 0x6b;
+        packet[1] = 0x8f;
+        set_ecn(&mut packet, Ecn::Ce);
+        assert_eq!((packet[0], packet[1], ecn(&packet)), (0x6b, 0xbf, Ecn::Ce));
+    }
+
+    #[test]
+    fn addresses_are_where_the_headers_have_them() {
+        assert_eq!(addresses(&ipv4(TCP, &[])), Some((&[10, 0, 0, 1][..], &[10, 0, 0, 2][..])));
+        assert_eq!(addresses(&ipv6(TCP, &[])).map(|(from, to)| (from.len(), to.len())), Some((16, 16)));
+    }
+}
