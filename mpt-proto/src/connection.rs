@@ -195,6 +195,9 @@ pub struct Connection<'s> {
     stats: Stats,
 }
 
+/// All that is not lent: small enough for a microcontroller.
+const _: () = assert!(size_of::<Connection<'_>>() <= 4400);
+
 /// What the peer's control messages told.
 #[derive(Debug, Clone, Copy)]
 struct Peer {

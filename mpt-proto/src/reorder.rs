@@ -52,6 +52,9 @@ pub struct ReorderSlot {
     tree: u16,
 }
 
+/// What a window costs beside the packets.
+const _: () = assert!(size_of::<ReorderSlot>() == 16);
+
 /// A place in the ring, or the spare place behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place(NonZeroU16);

@@ -1,0 +1,79 @@
+//! The proof that the core needs neither `std` nor `alloc`: a static library with its own panic handler and no
+//! allocator, which calls the whole public interface. It would not link if anything named them.
+//!
+//! ```text
+//! cargo bare && cargo run -p mpt-proto --example ram
+//! ```
+//!
+//! Other profiles, which unwind, build it as an ordinary library.
+#![cfg_attr(panic = "abort", no_std)]
+
+use mpt_proto::{
+    CONTROL_MAX, Config, Connection, Drop, Ecn, HEADROOM, Instant, Link, PathConfig, Pin, PortMatch,
+    ReassemblySlot, Received, ReorderSlot, Storage,
+};
+
+#[cfg(panic = "abort")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Packets that can wait for earlier ones.
+const WINDOW: usize = 64;
+const PACKET: usize = 1500;
+
+/// Sends a packet from one connection to another over two paths, and drives everything else once.
+/// Returns the bytes delivered.
+#[unsafe(no_mangle)]
+pub extern "C" fn mpt_bare(micros: u64, seed: u64) -> usize {
+    let now = Instant::from_micros(micros);
+    let mut slots = [ReorderSlot::default(); WINDOW + 1];
+    let mut bytes = [0; (WINDOW + 1) * PACKET];
+    let mut pieces = [ReassemblySlot::default(); 2];
+    let mut pieces_bytes = [0; 2 * 2000];
+    let storage =
+        Storage::none().with_reorder(&mut slots, &mut bytes).with_reassembly(&mut pieces, &mut pieces_bytes);
+    let mut config = Config { seed, key: Some(1), checksum: true, ..Config::default() };
+    let pin = Pin { port_match: PortMatch::TcpSource, port: 22, path: 0 };
+    if config.pins.insert(pin).is_err() {
+        return 0;
+    }
+    let mut connection = Connection::new(config, storage, now);
+    let (Ok(first), Ok(second)) =
+        (connection.add_path(PathConfig::default(), now), connection.add_path(PathConfig::default(), now))
+    else {
+        return 0;
+    };
+    let mut delivered = 0;
+    let mut buffer = [0x45; HEADROOM + PACKET];
+    if let Ok(mut departures) = connection.encapsulate(&mut buffer, now) {
+        while let Some(departure) = departures.next() {
+            delivered += departure.datagram.len();
+        }
+    }
+    if let Ok(Received::Packet(packet)) = connection.decapsulate(second, &mut buffer, Ecn::Ect0, now) {
+        delivered += packet.len();
+    }
+    connection.handle_timeout(now);
+    while let Some(packet) = connection.poll_packet() {
+        delivered += packet.len();
+    }
+    let mut control = [0; CONTROL_MAX];
+    while let Some(departure) = connection.poll_transmit(&mut control) {
+        delivered += departure.datagram.len();
+    }
+    while connection.poll_event().is_some() {}
+    let known = connection.set_enabled(first, false, now).is_ok()
+        && connection.handle_link(first, Link::Down, now).is_ok()
+        && connection.path_state(first).is_ok()
+        && connection.path_rtt(first).is_ok()
+        && connection.path_stats(first).is_ok()
+        && connection.remove_path(first, now).is_ok();
+    delivered
+        + usize::from(known && connection.poll_timeout().is_some() && connection.peer_is_mpt())
+        + connection.paths().count()
+        + connection.held()
+        + connection.header_len()
+        + usize::try_from(connection.stats().dropped(Drop::Late)).unwrap_or(0)
+}
