@@ -2,5 +2,24 @@
 //!
 //! The protocol lives in [`mpt_proto`]; here are the tunnel interface, the sockets, the event loop, the
 //! configuration, and the laboratory.
+#![forbid(unsafe_code)]
 
+pub mod check;
+pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod control;
+pub mod driver;
+pub mod failure;
+pub mod import;
+pub mod lab;
+pub mod link;
+pub mod mtu;
+pub mod privilege;
+pub mod report;
+pub mod routes;
+pub mod run;
+pub mod socket;
+pub mod status;
+pub mod tun;
+pub mod wake;

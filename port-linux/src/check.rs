@@ -1,0 +1,54 @@
+//! `mpt check`: the configuration as mpt understands it, or what is wrong with it.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::config::Config;
+use crate::report::policy_name;
+
+/// Runs `mpt check`.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn check(file: &Path) -> Result<()> {
+    let config = Config::load(file)?;
+    for warning in config.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    print!("{}: ok\n{}", file.display(), summary(&config));
+    Ok(())
+}
+
+fn summary(config: &Config) -> String {
+    let tunnel = &config.tunnel;
+    let addresses: Vec<String> = tunnel.addresses.iter().map(ToString::to_string).collect();
+    let mtu = tunnel.mtu.map_or("auto".to_owned(), |mtu| mtu.to_string());
+    let mut text = format!("tunnel interface {}: {}, MTU {mtu}\n", tunnel.name, addresses.join(", "));
+    for connection in &config.connections {
+        let peers: Vec<String> = connection.peer.iter().map(ToString::to_string).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "connection {} to {}: {}, {} paths",
+            connection.name,
+            peers.join(", "),
+            policy_name(connection.policy),
+            connection.paths.len()
+        );
+        for path in &connection.paths {
+            let disabled = if path.enabled { "" } else { ", disabled" };
+            let _ = writeln!(
+                text,
+                "  path {}: {} port {} -> {} port {}, weight {}{disabled}",
+                path.name, path.local, path.port, path.remote, path.remote_port, path.weight
+            );
+        }
+        for network in &connection.networks {
+            let from = network.from.map_or(String::new(), |from| format!(" from {from}"));
+            let _ = writeln!(text, "  network {}{from}", network.to);
+        }
+    }
+    text
+}

@@ -1,0 +1,164 @@
+//! The command line: what can be said, and help that teaches it. What a command does lives in its module.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::lab::{self, traffic};
+use crate::run::DEFAULT_CONFIG;
+
+/// A multipath tunnel: two hosts, one virtual interface, every packet over several links.
+///
+/// Each end runs `mpt run` with a configuration file that names the tunnel interface, the peer, and the paths
+/// to it. Every IP packet that enters the interface leaves on one of the paths as GRE in UDP (RFC 8086), and
+/// comes out of the peer's interface in order. A path that dies is left within its dead time; one that comes
+/// back is used again.
+#[derive(Debug, Parser)]
+#[command(name = "mpt", version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Say more: -v for debugging, -vv for everything (RUST_LOG is obeyed as well)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  mpt lab                        try it: two hosts, four links, real traffic, all on this machine
+  mpt check mpt.toml             look for mistakes in a configuration
+  sudo mpt run -c mpt.toml       build the tunnel and keep it until Ctrl-C
+  mpt status --watch             see the paths' states and rates
+  mpt path down lte              take a path out of use
+
+Exit codes: 0 done, 1 failed, 2 bad configuration or usage.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build the tunnel and keep it until Ctrl-C or SIGTERM
+    Run(Run),
+    /// Look for mistakes in a configuration file, changing nothing
+    Check(Check),
+    /// Show the connections and paths of a running mpt
+    Status(Status),
+    /// Take a path of a running mpt into use or out of use
+    Path(Path),
+    /// Turn a configuration of the original MPT-GRE into one of mpt, on standard output
+    Import(Import),
+    /// Measure the tunnel on this machine: two hosts in namespaces, shaped links, real traffic
+    Lab(lab::Args),
+    /// The laboratory's traffic generator
+    #[command(hide = true)]
+    Traffic(traffic::Args),
+}
+
+/// `mpt run`
+#[derive(Debug, Args)]
+#[command(after_help = "Needs the capability CAP_NET_ADMIN: sudo, or once
+  sudo setcap cap_net_admin+ep $(command -v mpt)
+
+Everything is checked before anything is changed. When mpt ends, in whatever way, the interface
+and its routes are gone.")]
+pub struct Run {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// Control socket [default: /run/mpt/TUNNEL.sock, TUNNEL being the interface's name]
+    #[arg(long, value_name = "SOCKET")]
+    pub control: Option<PathBuf>,
+}
+
+/// `mpt check`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit code 2 when the file has a mistake; the message names file, line, key, what was found
+and what is allowed."
+)]
+pub struct Check {
+    /// Configuration file
+    pub file: PathBuf,
+}
+
+/// `mpt status`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mpt status                       everything, once
+  mpt status pc2 --watch           one connection, with rates, every second
+  mpt status --json | jq '.connections[].paths[] | {name, state, rtt_us}'")]
+pub struct Status {
+    /// Only the connection of this name
+    pub name: Option<String>,
+    /// One line of JSON (with --watch, one a second); its field names are stable
+    #[arg(long)]
+    pub json: bool,
+    /// Again every second, with the rates in between, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub control: Control,
+}
+
+/// `mpt path`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The change lasts until mpt ends; `enabled` in the configuration decides how a path starts.
+
+Examples:
+  mpt path down lte                no packets take this path any more; the peer is told
+  mpt path up lte                  they may again, as soon as the peer answers on it
+  mpt path down pc2/lte            when several connections have a path of that name"
+)]
+pub struct Path {
+    /// Which way
+    #[command(subcommand)]
+    pub way: Way,
+}
+
+/// `mpt path up` and `mpt path down`
+#[derive(Debug, Subcommand)]
+pub enum Way {
+    /// Take it into use
+    Up(Named),
+    /// Take it out of use
+    Down(Named),
+}
+
+/// A path of a running mpt.
+#[derive(Debug, Args)]
+pub struct Named {
+    /// The path's name, or CONNECTION/NAME
+    pub name: String,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub control: Control,
+}
+
+/// Which running mpt.
+#[derive(Debug, Args)]
+pub struct Control {
+    /// Control socket of the mpt to ask [default: the only one in /run/mpt]
+    #[arg(long = "control", value_name = "SOCKET")]
+    pub socket: Option<PathBuf>,
+}
+
+/// `mpt import`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  mpt import mpt-gre/conf > mpt.toml && mpt check mpt.toml")]
+pub struct Import {
+    /// Directory with interface.conf and connections/*.conf
+    pub dir: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,401 @@
+//! From what the file says to a [`Config`]: fills in what is inherited, and checks values against each other.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use mpt_proto::{Liveness, MAX_PATHS, PathConfig, Policy, Probing, ReorderConfig};
+use toml::Spanned;
+
+use super::error::Source;
+use super::file::{self, LivenessTable};
+use super::pins::PinCheck;
+use super::value::{Host, LivenessSetting, Port, Table, Text};
+use super::{Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, QUEUE, TUNNEL_NAME, Tunnel};
+
+/// The smallest MTU of an interface that carries IPv6 (RFC 8200 section 5).
+const IPV6_MIN_MTU: u16 = 1280;
+
+/// Checks the tables of a file and makes a [`Config`] of them.
+pub(super) fn config(file: file::File, source: &Source) -> Result<Config, ConfigError> {
+    let tunnel = tunnel(file.tunnel.0, source)?;
+    if file.connection.is_empty() {
+        return Err(source.error_in_file("no connection", "one table [[connection]] or more"));
+    }
+    let mut check = Check { source, tunnel: &tunnel, warnings: Vec::new(), seen: Seen::default() };
+    let connections =
+        file.connection.into_iter().map(|table| check.connection(table)).collect::<Result<_, _>>()?;
+    let warnings = check.warnings;
+    Ok(Config { tunnel, connections, warnings })
+}
+
+fn tunnel(table: file::Tunnel, source: &Source) -> Result<Tunnel, ConfigError> {
+    if table.address.get_ref().is_empty() {
+        return Err(source.error(&table.address.span(), "no address", "one address or more"));
+    }
+    let mut seen = HashMap::new();
+    let mut addresses = Vec::new();
+    for address in table.address.into_inner() {
+        let (at, address) = (address.span(), address.into_inner().0.0);
+        if let Some(line) = earlier(&mut seen, address.addr(), source.line(&at)) {
+            return Err(source.error(
+                &at,
+                format_args!("stands in line {line} already"),
+                "each address once",
+            ));
+        }
+        addresses.push(address);
+    }
+    let has_ipv6 = addresses.iter().any(|address| address.addr().is_ipv6());
+    let mtu = match table.mtu {
+        Some(mtu) => {
+            let at = mtu.span();
+            let mtu = mtu.into_inner().0;
+            if has_ipv6 && mtu.is_some_and(|bytes| bytes < IPV6_MIN_MTU) {
+                let problem = "too small for IPv6 (RFC 8200 section 5), and the tunnel has an IPv6 address";
+                return Err(source.error(&at, problem, "\"auto\" or a whole number from 1280 to 65535"));
+            }
+            mtu
+        }
+        None => None,
+    };
+    Ok(Tunnel {
+        name: table.name.map_or_else(|| TUNNEL_NAME.to_owned(), |name| name.0.0),
+        addresses,
+        mtu,
+        queue: table.queue.map_or(QUEUE, |queue| queue.0),
+    })
+}
+
+/// What the connections of a file may not share, and the line where each stands.
+#[derive(Default)]
+struct Seen {
+    connections: HashMap<String, usize>,
+    peers: HashMap<IpAddr, usize>,
+    networks: HashMap<Network, usize>,
+    sockets: HashMap<(IpAddr, u16, Option<String>, IpAddr, u16), usize>,
+}
+
+/// Notes that `key` stands in `line`; tells the line where it stood before.
+fn earlier<K: Eq + Hash>(seen: &mut HashMap<K, usize>, key: K, line: usize) -> Option<usize> {
+    let mut before = None;
+    seen.entry(key).and_modify(|first| before = Some(*first)).or_insert(line);
+    before
+}
+
+struct Check<'a> {
+    source: &'a Source<'a>,
+    tunnel: &'a Tunnel,
+    warnings: Vec<String>,
+    seen: Seen,
+}
+
+impl Check<'_> {
+    fn warn(&mut self, at: &Range<usize>, problem: impl std::fmt::Display) {
+        self.warnings.push(self.source.warning(at, problem));
+    }
+
+    fn connection(&mut self, table: Spanned<Table<file::Connection>>) -> Result<Connection, ConfigError> {
+        let source = self.source;
+        let at = table.span();
+        let table = table.into_inner().0;
+        let default = mpt_proto::Config::default();
+
+        let name_at = table.name.span();
+        let name = table.name.into_inner().0.0;
+        if let Some(line) = earlier(&mut self.seen.connections, name.clone(), source.line(&name_at)) {
+            let problem = format_args!("the connection in line {line} has this name already");
+            return Err(source.error(&name_at, problem, "a name that no other connection has"));
+        }
+
+        let policy = table.policy.map_or(default.policy, |policy| policy.0.0);
+        let sequence = table.sequence.as_ref().map_or(default.sequence, |sequence| *sequence.get_ref());
+        let window_at =
+            table.reorder.as_ref().and_then(|reorder| reorder.0.window.as_ref()).map(Spanned::span);
+        let reorder = reorder(table.reorder.as_ref().map(|reorder| &reorder.0));
+        if let Some(sequence_at) = table.sequence.as_ref().map(Spanned::span).filter(|_| !sequence) {
+            if policy == Policy::Redundant {
+                self.warn(
+                    &sequence_at,
+                    "without sequence numbers the peer delivers every copy that policy \"redundant\" sends",
+                );
+            }
+            if let Some(window_at) = window_at.filter(|_| reorder.window > 0) {
+                self.warn(
+                    &window_at,
+                    "order is restored by sequence numbers, which `sequence = false` \
+                    turns off on this side; the peer has to send them",
+                );
+            }
+        }
+
+        let networks = table.network.into_iter().map(|network| self.network(network.into_inner().0));
+        let networks: Vec<(Range<usize>, Network)> = networks.collect::<Result<_, _>>()?;
+        let peer = self.peers(table.peer, &networks)?;
+
+        let defaults = PathDefaults {
+            policy,
+            port: self.port(table.port, PORT),
+            remote_port: self.port(table.remote_port, PORT),
+            liveness: self.liveness(table.liveness)?.unwrap_or_default(),
+        };
+        if table.path.is_empty() {
+            return Err(source.error(&at, "no path", "1 to 16 tables [[connection.path]]"));
+        }
+        let mut names = HashMap::new();
+        let mut pins = PinCheck::default();
+        let mut paths = Vec::new();
+        for (index, path) in table.path.into_iter().enumerate() {
+            if index == MAX_PATHS {
+                let allowed = format!("1 to {MAX_PATHS} tables [[connection.path]]");
+                return Err(source.error(&path.span(), "one path too many in this connection", &allowed));
+            }
+            let path = path.into_inner().0;
+            pins.add(&path, index, source)?;
+            let name_at = path.name.span();
+            if let Some(line) = earlier(&mut names, path.name.get_ref().0.0.clone(), source.line(&name_at)) {
+                let problem = format_args!("the path in line {line} has this name already");
+                return Err(source.error(
+                    &name_at,
+                    problem,
+                    "a name that no other path of the connection has",
+                ));
+            }
+            paths.push(self.path(path, &defaults, &networks)?);
+        }
+        if paths.iter().all(|path| !path.enabled) {
+            self.warn(&at, "no path is enabled: the connection carries nothing until `mpt path up`");
+        }
+        if policy == Policy::Backup
+            && paths.len() > 1
+            && paths.iter().all(|path| path.liveness == Liveness::Off)
+        {
+            self.warn(
+                &at,
+                "policy \"backup\" with liveness \"off\" changes paths only when an interface goes down",
+            );
+        }
+        Ok(Connection {
+            name,
+            peer,
+            networks: networks.into_iter().map(|(_, network)| network).collect(),
+            port: defaults.port,
+            remote_port: defaults.remote_port,
+            check_source_port: table.check_source_port.unwrap_or(true),
+            policy,
+            key: table.key.map(|key| key.0).or(default.key),
+            checksum: table.checksum.unwrap_or(default.checksum),
+            sequence,
+            reorder,
+            paths,
+        })
+    }
+
+    fn peers(
+        &mut self,
+        peers: Spanned<Vec<Spanned<Text<Host>>>>,
+        networks: &[(Range<usize>, Network)],
+    ) -> Result<Vec<IpAddr>, ConfigError> {
+        let source = self.source;
+        if peers.get_ref().is_empty() {
+            return Err(source.error(&peers.span(), "no address", "one tunnel address of the peer or more"));
+        }
+        let mut addresses = Vec::new();
+        for peer in peers.into_inner() {
+            let (at, peer) = (peer.span(), peer.into_inner().0.0);
+            if self.tunnel.addresses.iter().any(|own| own.addr() == peer) {
+                return Err(source.error(&at, "this is our own tunnel address", "the peer's tunnel address"));
+            }
+            if !self.tunnel.addresses.iter().any(|own| own.addr().is_ipv4() == peer.is_ipv4()) {
+                let version = if peer.is_ipv4() { "IPv4" } else { "IPv6" };
+                let problem = format_args!("the tunnel interface has no {version} address to reach it from");
+                let allowed = "an address of an IP version that `tunnel.address` has, too";
+                return Err(source.error(&at, problem, allowed));
+            }
+            if let Some(line) = earlier(&mut self.seen.peers, peer, source.line(&at)) {
+                let problem =
+                    format_args!("stands in line {line} already, so packets to it would have two ways");
+                return Err(source.error(&at, problem, "each peer address once in the file"));
+            }
+            if self.seen.sockets.keys().any(|(local, _, _, remote, _)| *local == peer || *remote == peer) {
+                let problem = "a path of an earlier connection has this address, below the tunnel";
+                return Err(source.error(&at, problem, "an address that only the tunnel has"));
+            }
+            let reached = self.tunnel.addresses.iter().any(|own| own.contains(&peer))
+                || networks.iter().any(|(_, network)| network.to.contains(&peer));
+            if !reached {
+                self.warn(
+                    &at,
+                    "no prefix of `tunnel.address` contains it, so no route leads there; widen \
+                    the prefix or add a [[connection.network]]",
+                );
+            }
+            addresses.push(peer);
+        }
+        Ok(addresses)
+    }
+
+    fn network(&mut self, table: file::Network) -> Result<(Range<usize>, Network), ConfigError> {
+        let source = self.source;
+        let at = table.to.span();
+        let to = table.to.into_inner().0.0;
+        let from = match table.from {
+            Some(from) => {
+                let (from_at, from) = (from.span(), from.into_inner().0.0);
+                if from.addr().is_ipv4() != to.addr().is_ipv4() {
+                    let problem = format_args!("not the IP version of `to`, which is {to}");
+                    return Err(source.error(&from_at, problem, "a network of the same IP version"));
+                }
+                Some(from)
+            }
+            None => None,
+        };
+        let network = Network { to, from };
+        if let Some(line) = earlier(&mut self.seen.networks, network, source.line(&at)) {
+            let problem = format_args!("the network in line {line} is the same");
+            return Err(source.error(&at, problem, "each pair of `to` and `from` once in the file"));
+        }
+        Ok((at, network))
+    }
+
+    fn path(
+        &mut self,
+        table: file::Path,
+        defaults: &PathDefaults,
+        networks: &[(Range<usize>, Network)],
+    ) -> Result<Path, ConfigError> {
+        let source = self.source;
+        let default = PathConfig::default();
+        let (local_at, local) = (table.local.span(), table.local.into_inner().0.0);
+        let (remote_at, remote) = (table.remote.span(), table.remote.into_inner().0.0);
+        let device = table.device.map(|device| device.0.0);
+
+        if local.is_ipv4() != remote.is_ipv4() {
+            let problem = format_args!("not the IP version of `local`, which is {local}");
+            return Err(source.error(&remote_at, problem, "two addresses of the same IP version"));
+        }
+        if local == remote {
+            return Err(source.error(&remote_at, "the same as `local`", "the peer's address"));
+        }
+        for (at, address) in [(&local_at, local), (&remote_at, remote)] {
+            if self.tunnel.addresses.iter().any(|own| own.addr() == address)
+                || self.seen.peers.contains_key(&address)
+            {
+                let problem = "this is an address of the tunnel itself";
+                return Err(source.error(at, problem, "an address of the network below the tunnel"));
+            }
+            let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+            if device.is_none() && (link_local || address.is_unspecified()) {
+                let kind = if link_local { "link-local" } else { "unspecified" };
+                let problem =
+                    format_args!("the {kind} address does not tell the interface, and `device` is missing");
+                return Err(source.error(at, problem, "another address, or this one with device = \"eth1\""));
+            }
+        }
+        let port = self.port(table.port, defaults.port);
+        let remote_port = self.port(table.remote_port, defaults.remote_port);
+        let socket = (local, port, device.clone(), remote, remote_port);
+        if let Some(line) = earlier(&mut self.seen.sockets, socket, source.line(&local_at)) {
+            let problem = format_args!("the path in line {line} has the same addresses, ports and device");
+            let allowed = "paths that differ in `local`, `remote`, `port`, `remote_port` or `device`";
+            return Err(source.error(&local_at, problem, allowed));
+        }
+        if let Some(mtu) = table.mtu.as_ref().filter(|mtu| local.is_ipv6() && mtu.get_ref().0 < IPV6_MIN_MTU)
+        {
+            let problem = "too small for IPv6 (RFC 8200 section 5)";
+            return Err(source.error(&mtu.span(), problem, "a whole number from 1280 to 65535"));
+        }
+
+        if let Some(weight) = &table.weight
+            && matches!(defaults.policy, Policy::Backup | Policy::Redundant)
+        {
+            self.warn(&weight.span(), "the policy of this connection does not use weights");
+        }
+        if let Some(rank) = &table.rank
+            && defaults.policy != Policy::Backup
+        {
+            self.warn(&rank.span(), "only policy \"backup\" uses ranks");
+        }
+        if device.is_none() {
+            for (at, _) in networks.iter().filter(|(_, network)| network.to.contains(&remote)) {
+                let problem = format_args!(
+                    "contains the path's remote address {remote}: unless a narrower route leads there, the \
+                    tunnel's own datagrams go into the tunnel; give the path a `device`"
+                );
+                self.warn(at, problem);
+            }
+        }
+        Ok(Path {
+            name: table.name.into_inner().0.0,
+            local,
+            remote,
+            device,
+            port,
+            remote_port,
+            weight: table.weight.map_or(default.weight, |weight| weight.into_inner().0),
+            rank: table.rank.map_or(default.rank, |rank| rank.into_inner().0),
+            mtu: table.mtu.map(|mtu| mtu.into_inner().0),
+            liveness: self.liveness(table.liveness)?.unwrap_or(defaults.liveness),
+            enabled: table.enabled.unwrap_or(true),
+            tcp_dst: ports(&table.tcp_dst),
+            tcp_src: ports(&table.tcp_src),
+            udp_dst: ports(&table.udp_dst),
+            udp_src: ports(&table.udp_src),
+        })
+    }
+
+    fn port(&mut self, port: Option<Spanned<Port>>, default: u16) -> u16 {
+        let Some(port) = port else { return default };
+        if port.get_ref().0 == DTLS_PORT {
+            self.warn(
+                &port.span(),
+                "this port is for GRE in UDP with DTLS (RFC 8086 section 5), which mpt does not speak",
+            );
+        }
+        port.get_ref().0
+    }
+
+    fn liveness(&self, setting: Option<LivenessSetting>) -> Result<Option<Liveness>, ConfigError> {
+        let LivenessTable { interval_ms, idle_ms, dead_ms } = match setting {
+            None => return Ok(None),
+            Some(LivenessSetting::Word(liveness)) => return Ok(Some(liveness)),
+            Some(LivenessSetting::Table(table)) => table,
+        };
+        let (interval, idle, dead) = (interval_ms.0, idle_ms.get_ref().0, dead_ms.get_ref().0);
+        if idle < interval {
+            let allowed = format!("interval_ms or more, that is {interval} or more");
+            return Err(self.source.error(&idle_ms.span(), "shorter than interval_ms", &allowed));
+        }
+        if dead < 2 * interval {
+            let allowed = format!("twice interval_ms or more, that is {} or more", 2 * interval);
+            let problem = "a single lost probe would take the path down";
+            return Err(self.source.error(&dead_ms.span(), problem, &allowed));
+        }
+        let [interval, idle, dead] = [interval, idle, dead].map(|ms| Duration::from_millis(ms.into()));
+        Ok(Some(Liveness::Probe(Probing { interval, idle, dead })))
+    }
+}
+
+/// What the paths of a connection inherit, and the policy that uses them.
+struct PathDefaults {
+    policy: Policy,
+    port: u16,
+    remote_port: u16,
+    liveness: Liveness,
+}
+
+fn reorder(table: Option<&file::Reorder>) -> ReorderConfig {
+    let default = ReorderConfig::default();
+    let Some(table) = table else { return default };
+    ReorderConfig {
+        window: table.window.as_ref().map_or(default.window, |window| window.get_ref().0),
+        delay: table.delay_ms.map_or(default.delay, |delay| Duration::from_millis(delay.0.into())),
+        paths_in_order: table.paths_in_order.unwrap_or(default.paths_in_order),
+    }
+}
+
+fn ports(ports: &[Spanned<Port>]) -> Vec<u16> {
+    ports.iter().map(|port| port.get_ref().0).collect()
+}

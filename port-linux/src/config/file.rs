@@ -1,0 +1,100 @@
+//! What may stand in the file: one struct per table. The fields' types check each value by itself.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::value::{
+    Address, Host, InterfaceName, LivenessSetting, Local, Milliseconds, Name, PolicyName, Port, Prefix,
+    Table, Text, TunnelMtu, Whole,
+};
+
+/// The file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) tunnel: Table<Tunnel>,
+    #[serde(default)]
+    pub(super) connection: Vec<Spanned<Table<Connection>>>,
+}
+
+/// `[tunnel]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tunnel {
+    pub(super) name: Option<Text<InterfaceName>>,
+    pub(super) address: Spanned<Vec<Spanned<Text<Address>>>>,
+    pub(super) mtu: Option<Spanned<TunnelMtu>>,
+    pub(super) queue: Option<Whole<u32, 1, 1_000_000>>,
+}
+
+/// `[[connection]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Connection {
+    pub(super) name: Spanned<Text<Name>>,
+    pub(super) peer: Spanned<Vec<Spanned<Text<Host>>>>,
+    #[serde(default)]
+    pub(super) network: Vec<Spanned<Table<Network>>>,
+    pub(super) port: Option<Spanned<Port>>,
+    pub(super) remote_port: Option<Spanned<Port>>,
+    pub(super) check_source_port: Option<bool>,
+    pub(super) policy: Option<Text<PolicyName>>,
+    pub(super) key: Option<Whole<u32, 0, { u32::MAX }>>,
+    pub(super) checksum: Option<bool>,
+    pub(super) sequence: Option<Spanned<bool>>,
+    pub(super) liveness: Option<LivenessSetting>,
+    pub(super) reorder: Option<Table<Reorder>>,
+    #[serde(default)]
+    pub(super) path: Vec<Spanned<Table<Path>>>,
+}
+
+/// `[connection.reorder]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reorder {
+    pub(super) window: Option<Spanned<Whole<u16, 0, 65_535>>>,
+    pub(super) delay_ms: Option<Whole<u16, 1, 10_000>>,
+    pub(super) paths_in_order: Option<bool>,
+}
+
+/// `[[connection.network]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Network {
+    pub(super) to: Spanned<Text<Prefix>>,
+    pub(super) from: Option<Spanned<Text<Prefix>>>,
+}
+
+/// `[[connection.path]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Path {
+    pub(super) name: Spanned<Text<Name>>,
+    pub(super) local: Spanned<Text<Local>>,
+    pub(super) remote: Spanned<Text<Host>>,
+    pub(super) device: Option<Text<InterfaceName>>,
+    pub(super) port: Option<Spanned<Port>>,
+    pub(super) remote_port: Option<Spanned<Port>>,
+    pub(super) weight: Option<Spanned<Whole<u16, 1, 10_000>>>,
+    pub(super) rank: Option<Spanned<Whole<u8, 0, 255>>>,
+    pub(super) mtu: Option<Spanned<Whole<u16, 576, 65_535>>>,
+    pub(super) liveness: Option<LivenessSetting>,
+    pub(super) enabled: Option<bool>,
+    #[serde(default)]
+    pub(super) tcp_dst: Vec<Spanned<Port>>,
+    #[serde(default)]
+    pub(super) tcp_src: Vec<Spanned<Port>>,
+    #[serde(default)]
+    pub(super) udp_dst: Vec<Spanned<Port>>,
+    #[serde(default)]
+    pub(super) udp_src: Vec<Spanned<Port>>,
+}
+
+/// `liveness = { interval_ms = ..., idle_ms = ..., dead_ms = ... }`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LivenessTable {
+    pub(super) interval_ms: Milliseconds,
+    pub(super) idle_ms: Spanned<Milliseconds>,
+    pub(super) dead_ms: Spanned<Milliseconds>,
+}

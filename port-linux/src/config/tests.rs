@@ -1,0 +1,257 @@
+mod refusals;
+
+use std::time::Duration;
+
+use mpt_proto::{Liveness, PathConfig, Policy, Probing, ReorderConfig};
+
+use super::{Config, PORT, QUEUE, TUNNEL_NAME};
+
+/// Only what must be given.
+const MINIMAL: &str = r#"[tunnel]
+address = ["10.0.0.1/24", "fec::1:1/112"]
+
+[[connection]]
+name = "pc2"
+peer = ["10.0.0.2"]
+
+[[connection.path]]
+name = "left"
+local = "172.16.1.10"
+remote = "172.16.1.20"
+"#;
+
+fn parse(text: &str) -> Config {
+    Config::parse(text, "mpt.toml").unwrap_or_else(|error| panic!("{error}\n\nin\n{text}"))
+}
+
+fn refuse(text: &str) -> String {
+    match Config::parse(text, "mpt.toml") {
+        Ok(_) => panic!("accepted:\n{text}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// `MINIMAL` with `lines` after the line that begins with `anchor`.
+fn with(anchor: &str, lines: &str) -> String {
+    let (before, after) = MINIMAL.split_once(anchor).expect("the anchor is in the text");
+    let (rest_of_line, after) = after.split_once('\n').expect("a whole line");
+    format!("{before}{anchor}{rest_of_line}\n{lines}\n{after}")
+}
+
+/// `MINIMAL` with one text in place of another.
+fn instead(of: &str, text: &str) -> String {
+    assert!(MINIMAL.contains(of), "{of} is in the text");
+    MINIMAL.replacen(of, text, 1)
+}
+
+const PATH: &str = "remote =";
+const CONNECTION: &str = "peer =";
+const TUNNEL: &str = "address =";
+
+#[test]
+fn a_minimal_file_gets_the_defaults_of_the_core() {
+    let config = parse(MINIMAL);
+    assert_eq!(config.tunnel.name, TUNNEL_NAME);
+    assert_eq!((config.tunnel.mtu, config.tunnel.queue), (None, QUEUE));
+    let core = mpt_proto::Config::default();
+    let connection = &config.connections[0];
+    assert_eq!((connection.port, connection.remote_port), (PORT, PORT));
+    assert!(connection.check_source_port);
+    assert_eq!(connection.policy, core.policy);
+    assert_eq!(
+        (connection.key, connection.checksum, connection.sequence),
+        (core.key, core.checksum, core.sequence)
+    );
+    assert_eq!(connection.reorder, ReorderConfig::default());
+    let path = &connection.paths[0];
+    let default = PathConfig::default();
+    assert_eq!((path.weight, path.rank, path.liveness), (default.weight, default.rank, default.liveness));
+    assert_eq!((path.port, path.remote_port), (PORT, PORT));
+    assert_eq!((path.enabled, path.mtu, path.device.as_deref()), (true, None, None));
+    assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+}
+
+#[test]
+fn a_path_inherits_ports_and_liveness_of_its_connection() {
+    let text = with(CONNECTION, "port = 5000\nremote_port = 5001\nliveness = \"lab\"");
+    let path = parse(&text).connections[0].paths[0].clone();
+    assert_eq!((path.port, path.remote_port), (5000, 5001));
+    assert_eq!(path.liveness, Liveness::Probe(Probing::LAB));
+}
+
+#[test]
+fn a_path_overrides_what_it_would_inherit() {
+    let text = with(CONNECTION, "port = 5000\nremote_port = 5001\nliveness = \"lab\"")
+        + "port = 6000\nremote_port = 6001\nliveness = \"off\"\n";
+    let path = parse(&text).connections[0].paths[0].clone();
+    assert_eq!((path.port, path.remote_port, path.liveness), (6000, 6001, Liveness::Off));
+}
+
+#[test]
+fn every_key_reaches_the_typed_configuration() {
+    let text = r#"
+[tunnel]
+name = "tun7"
+address = ["10.0.0.1/24"]
+mtu = 1400
+queue = 500
+
+[[connection]]
+name = "c"
+peer = ["10.0.0.2"]
+port = 1
+remote_port = 65535
+check_source_port = false
+policy = "backup"
+key = 0xffff_ffff
+checksum = true
+sequence = false
+liveness = { interval_ms = 5, idle_ms = 5, dead_ms = 10 }
+[connection.reorder]
+window = 0
+delay_ms = 10000
+paths_in_order = false
+[[connection.network]]
+to = "192.168.7.0/24"
+from = "192.168.6.0/24"
+[[connection.path]]
+name = "p"
+local = "172.16.1.10"
+remote = "172.16.1.20"
+device = "eth1"
+rank = 255
+mtu = 576
+enabled = true
+tcp_dst = [22]
+tcp_src = [22, 23]
+udp_dst = [53]
+udp_src = [1, 65535]
+"#;
+    let config = parse(text);
+    assert_eq!(
+        (config.tunnel.name.as_str(), config.tunnel.mtu, config.tunnel.queue),
+        ("tun7", Some(1400), 500)
+    );
+    let connection = &config.connections[0];
+    assert_eq!((connection.port, connection.remote_port, connection.check_source_port), (1, 65535, false));
+    assert_eq!((connection.policy, connection.key), (Policy::Backup, Some(u32::MAX)));
+    assert!(connection.checksum && !connection.sequence);
+    let reorder = ReorderConfig { window: 0, delay: Duration::from_secs(10), paths_in_order: false };
+    assert_eq!(connection.reorder, reorder);
+    assert_eq!(connection.networks[0].to.to_string(), "192.168.7.0/24");
+    assert_eq!(connection.networks[0].from.map(|from| from.to_string()).as_deref(), Some("192.168.6.0/24"));
+    let path = &connection.paths[0];
+    assert_eq!((path.device.as_deref(), path.rank, path.mtu), (Some("eth1"), 255, Some(576)));
+    let [five, ten] = [5, 10].map(Duration::from_millis);
+    assert_eq!(path.liveness, Liveness::Probe(Probing { interval: five, idle: five, dead: ten }));
+    assert_eq!((&path.tcp_dst, &path.tcp_src), (&vec![22], &vec![22, 23]));
+    assert_eq!((&path.udp_dst, &path.udp_src), (&vec![53], &vec![1, 65535]));
+}
+
+#[test]
+fn an_error_shows_the_line_and_marks_the_place() {
+    let message = refuse(&with(PATH, "\tweight = 0 # none"));
+    let lines: Vec<&str> = message.lines().collect();
+    assert_eq!(lines[1], " 12 | \tweight = 0 # none");
+    assert_eq!(lines[2], "    | \t         ^");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(std::path::Path::new("/nonexistent/mpt.toml")).expect_err("no such file");
+    assert!(error.to_string().starts_with("/nonexistent/mpt.toml: cannot be read: "), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_text_is_refused_with_its_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("mpt.toml");
+    std::fs::write(&path, b"[tunnel]\n# \xff\n").expect("a file");
+    let error = Config::load(&path).expect_err("not UTF-8").to_string();
+    assert!(error.contains("mpt.toml:2: not text"), "{error}");
+}
+
+#[test]
+fn what_is_probably_not_meant_is_a_warning_with_its_line() {
+    let network = "[[connection.network]]\nto = \"172.16.0.0/16\"";
+    let cases = [
+        (with(CONNECTION, "sequence = false\npolicy = \"redundant\""), 7, "delivers every copy"),
+        (
+            with(CONNECTION, "sequence = false\nreorder.window = 100"),
+            8,
+            "order is restored by sequence numbers",
+        ),
+        (with(PATH, "enabled = false"), 4, "no path is enabled"),
+        (with(CONNECTION, "policy = \"backup\"") + "weight = 3\n", 13, "does not use weights"),
+        (with(CONNECTION, "port = 4755"), 7, "with DTLS"),
+        (with(PATH, "remote_port = 4755"), 12, "with DTLS"),
+        (with(PATH, "rank = 3"), 12, "only policy \"backup\" uses ranks"),
+        (with(CONNECTION, network), 8, "the tunnel's own datagrams go into the tunnel"),
+        (instead("10.0.0.2", "10.0.9.2"), 6, "no route leads there"),
+        (
+            with(CONNECTION, "policy = \"backup\"\nliveness = \"off\"")
+                + "[[connection.path]]\nname = \"b\"\nlocal = \"172.16.2.10\"\nremote = \"172.16.2.20\"\n",
+            4,
+            "only when an interface goes down",
+        ),
+    ];
+    for (text, line, words) in cases {
+        let config = parse(&text);
+        let [warning] = config.warnings() else { panic!("one warning, not {:?}", config.warnings()) };
+        assert!(warning.starts_with(&format!("mpt.toml:{line}: connection")), "{warning}");
+        assert!(warning.contains(words), "{warning}");
+    }
+}
+
+#[test]
+fn a_device_and_more_specific_settings_silence_their_warnings() {
+    let network = "sequence = false\nreorder.window = 0\n[[connection.network]]\nto = \"172.16.0.0/16\"";
+    let text = with(CONNECTION, network) + "device = \"eth1\"\n";
+    assert_eq!(parse(&text).warnings(), [] as [String; 0]);
+}
+
+#[test]
+fn two_paths_between_the_same_addresses_may_differ_in_device_or_port() {
+    for difference in ["device = \"eth2\"", "port = 4756", "remote_port = 4756"] {
+        let second = "[[connection.path]]\nname = \"b\"\nlocal = \"172.16.1.10\"\nremote = \"172.16.1.20\"\n";
+        assert_eq!(parse(&format!("{MINIMAL}{second}{difference}\n")).connections[0].paths.len(), 2);
+    }
+}
+
+/// What means something in TOML, and what UTF-8 needs several bytes for.
+const DAMAGE: [char; 12] = ['[', ']', '=', '"', '\n', '\t', '.', '0', '#', 'ä', '\u{1f980}', '\0'];
+
+/// Characters of a good file are replaced, removed and repeated; whatever comes out, the answer is a configuration
+/// or a message.
+#[test]
+fn no_damaged_text_makes_the_reader_panic() {
+    let good = include_str!("../../../examples/pc1.toml");
+    let seed: u64 = std::env::var("MPT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    println!("MPT_SEED={seed}");
+    let mut state = seed;
+    let mut below = |limit: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).expect("31 bits") % limit
+    };
+    let mut refused = 0;
+    for _ in 0..2000 {
+        let mut text: Vec<char> = good.chars().collect();
+        for _ in 0..=below(3) {
+            let at = below(text.len());
+            match below(3) {
+                0 => text[at] = DAMAGE[below(DAMAGE.len())],
+                1 => text.drain(at..(at + below(20)).min(text.len())).for_each(drop),
+                _ => text.splice(at..at, good.chars().skip(at).take(40)).for_each(drop),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(error) = Config::parse(&text, "mpt.toml") {
+            refused += 1;
+            assert!(
+                error.to_string().starts_with("mpt.toml:") && error.to_string().contains("; allowed: "),
+                "{error}"
+            );
+        }
+    }
+    assert!(refused > 200, "only {refused} texts were damaged");
+}

@@ -1,0 +1,364 @@
+//! One table of bad files.
+
+use super::{CONNECTION, MINIMAL, PATH, TUNNEL, instead, refuse, with};
+
+/// What is wrong in each file, and what the message has to say: line, key, found, allowed.
+#[test]
+fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
+    let second_path = |lines: &str| format!("{MINIMAL}[[connection.path]]\nname = \"b\"\n{lines}\n");
+    let second_connection = |lines: &str| {
+        let path = "[[connection.path]]\nname = \"x\"\nlocal = \"172.16.2.10\"\nremote = \"172.16.2.20\"";
+        format!("{MINIMAL}[[connection]]\n{lines}\n{path}\n")
+    };
+    let pins: Vec<String> = (1..=65).map(|port| port.to_string()).collect();
+    let many_paths: String = (2..=17)
+        .map(|i| {
+            format!("[[connection.path]]\nname = \"p{i}\"\nlocal = \"10.9.{i}.1\"\nremote = \"10.9.{i}.2\"\n")
+        })
+        .collect();
+    let connection_only =
+        MINIMAL.split("[[connection.path]]").next().expect("text before the path").to_owned();
+    let tunnel_only = MINIMAL.split("[[connection]]").next().expect("text before the connection").to_owned();
+    let lines = |n: usize| format!("mpt.toml:{n}: ");
+    let cases: Vec<(String, String, &str, &str)> = vec![
+        // Ranges.
+        (with(PATH, "weight = 0"), lines(12), "connection.path.weight = 0: out of range", "from 1 to 10000"),
+        (with(PATH, "weight = 10001"), lines(12), "connection.path.weight = 10001", "from 1 to 10000"),
+        (with(PATH, "weight = -1"), lines(12), "connection.path.weight = -1", "from 1 to 10000"),
+        (with(PATH, "weight = 1.5"), lines(12), "connection.path.weight = 1.5: wrong type", "a whole number"),
+        (
+            with(PATH, "weight = \"1\""),
+            lines(12),
+            "connection.path.weight = \"1\": wrong type",
+            "a whole number",
+        ),
+        (
+            with(PATH, "weight = 18446744073709551615"),
+            lines(12),
+            "connection.path.weight = 18446744073709551615",
+            "to 10000",
+        ),
+        (with(PATH, "rank = 256"), lines(12), "connection.path.rank = 256", "from 0 to 255"),
+        (with(PATH, "port = 0"), lines(12), "connection.path.port = 0", "from 1 to 65535"),
+        (with(PATH, "remote_port = 65536"), lines(12), "connection.path.remote_port = 65536", "to 65535"),
+        (with(CONNECTION, "port = 70000"), lines(7), "connection.port = 70000", "from 1 to 65535"),
+        (with(CONNECTION, "key = 4294967296"), lines(7), "connection.key = 4294967296", "to 4294967295"),
+        (with(PATH, "mtu = 575"), lines(12), "connection.path.mtu = 575", "from 576 to 65535"),
+        (with(TUNNEL, "mtu = 575"), lines(3), "tunnel.mtu = 575", "\"auto\" or a whole number from 576"),
+        (with(TUNNEL, "mtu = 1279"), lines(3), "tunnel.mtu = 1279: too small for IPv6", "from 1280 to 65535"),
+        (with(TUNNEL, "mtu = \"big\""), lines(3), "tunnel.mtu = \"big\": unknown word", "\"auto\""),
+        (with(TUNNEL, "queue = 0"), lines(3), "tunnel.queue = 0", "from 1 to 1000000"),
+        (with(PATH, "tcp_dst = [22, 0]"), lines(12), "connection.path.tcp_dst = 0", "from 1 to 65535"),
+        (with(PATH, "tcp_dst = 22"), lines(12), "connection.path.tcp_dst = 22: wrong type", "a list: [..]"),
+        (with(PATH, "enabled = 1"), lines(12), "connection.path.enabled = 1: wrong type", "true or false"),
+        (
+            with(CONNECTION, "reorder = { window = 65536 }"),
+            lines(7),
+            "connection.reorder.window = 65536",
+            "from 0 to 65535",
+        ),
+        (with(CONNECTION, "reorder.delay_ms = 0"), lines(7), "connection.reorder.delay_ms = 0", "1 to 10000"),
+        // Words and names.
+        (
+            with(CONNECTION, "policy = \"fastest\""),
+            lines(7),
+            "connection.policy = \"fastest\"",
+            "\"weighted\", \"flow\", \"backup\" or \"redundant\"",
+        ),
+        (
+            with(TUNNEL, "name = \"sixteen-letters-\""),
+            lines(3),
+            "tunnel.name = \"sixteen-letters-\": too long",
+            "1 to 15 bytes",
+        ),
+        (with(TUNNEL, "name = \"\""), lines(3), "tunnel.name = \"\": empty", "1 to 15 bytes"),
+        (
+            with(PATH, "device = \"a/b\""),
+            lines(12),
+            "connection.path.device = \"a/b\"",
+            "without spaces, slashes",
+        ),
+        (
+            with(PATH, "device = \"a b\""),
+            lines(12),
+            "connection.path.device = \"a b\"",
+            "without spaces, slashes",
+        ),
+        (
+            instead("\"left\"", "\"left/right\""),
+            lines(9),
+            "connection.path.name = \"left/right\"",
+            "letters, digits",
+        ),
+        (
+            with(CONNECTION, "[[connection.reorder]]\nwindow = 1"),
+            lines(7),
+            "connection.reorder: wrong type",
+            "one table",
+        ),
+        (
+            with(CONNECTION, "policy = 5"),
+            lines(7),
+            "connection.policy = 5: wrong type",
+            "a string: \"weighted\"",
+        ),
+        (
+            with(PATH, "weight = 5_000_000_000_000_000_000_000"),
+            lines(12),
+            "connection.path.weight = 5_000_000_000_000_000_000_000: out of range",
+            "to 10000",
+        ),
+        // Addresses.
+        (
+            instead("10.0.0.1/24", "10.0.0.1"),
+            lines(2),
+            "tunnel.address = \"10.0.0.1\": the prefix length is missing",
+            "10.0.0.1/24",
+        ),
+        (instead("10.0.0.1/24", "10.0.0.1/33"), lines(2), "tunnel.address = \"10.0.0.1/33\"", "10.0.0.1/24"),
+        (
+            instead("10.0.0.1/24", "10.0.0.1/0"),
+            lines(2),
+            "tunnel.address = \"10.0.0.1/0\"",
+            "prefix length of 1 or more",
+        ),
+        (
+            instead("\"fec::1:1/112\"", "\"10.0.0.1/16\""),
+            lines(2),
+            "tunnel.address = \"10.0.0.1/16\": stands in line 2 already",
+            "each address once",
+        ),
+        (
+            instead("[\"10.0.0.1/24\", \"fec::1:1/112\"]", "[]"),
+            lines(2),
+            "tunnel.address = []: no address",
+            "one address or more",
+        ),
+        (instead("[\"10.0.0.2\"]", "[]"), lines(6), "connection.peer = []", "one tunnel address of the peer"),
+        (instead("10.0.0.2", "10.0.0.2/24"), lines(6), "connection.peer = \"10.0.0.2/24\"", "172.16.1.20 or"),
+        (
+            instead("10.0.0.2", "224.0.0.1"),
+            lines(6),
+            "connection.peer = \"224.0.0.1\": a multicast",
+            "of one host",
+        ),
+        (
+            instead("10.0.0.2", "10.0.0.1"),
+            lines(6),
+            "connection.peer = \"10.0.0.1\": this is our own",
+            "the peer's tunnel address",
+        ),
+        (
+            instead(", \"fec::1:1/112\"]", "]").replace("10.0.0.2", "fec::1:2"),
+            lines(6),
+            "connection.peer = \"fec::1:2\": the tunnel interface has no IPv6",
+            "`tunnel.address`",
+        ),
+        (
+            instead("[\"10.0.0.2\"]", "[\"10.0.0.2\", \"10.0.0.2\"]"),
+            lines(6),
+            "connection.peer = \"10.0.0.2\": stands in line 6",
+            "once in the file",
+        ),
+        (
+            instead("172.16.1.10", "172.16.1"),
+            lines(10),
+            "connection.path.local = \"172.16.1\": not an IP address",
+            "172.16.1.10 or",
+        ),
+        (
+            instead("172.16.1.20", "2001:db8::20"),
+            lines(11),
+            "connection.path.remote = \"2001:db8::20\": not the IP version of `local`",
+            "same IP version",
+        ),
+        (
+            instead("172.16.1.20", "172.16.1.10"),
+            lines(11),
+            "connection.path.remote = \"172.16.1.10\": the same as `local`",
+            "the peer's address",
+        ),
+        (instead("172.16.1.20", "0.0.0.0"), lines(11), "connection.path.remote = \"0.0.0.0\"", "of one host"),
+        (
+            instead("172.16.1.20", "10.0.0.2"),
+            lines(11),
+            "connection.path.remote = \"10.0.0.2\": this is an address of the tunnel",
+            "below the tunnel",
+        ),
+        (
+            instead("172.16.1.10", "0.0.0.0"),
+            lines(10),
+            "connection.path.local = \"0.0.0.0\": the unspecified address",
+            "device = \"eth1\"",
+        ),
+        (
+            instead("172.16.1.10", "::ffff:1.2.3.4"),
+            lines(10),
+            "connection.path.local = \"::ffff:1.2.3.4\": an IPv4 address in IPv6",
+            "172.16.1.10",
+        ),
+        (
+            instead("172.16.1.10", "2001:db8::1").replace("172.16.1.20", "fe80::1"),
+            lines(11),
+            "connection.path.remote = \"fe80::1\": the link-local address",
+            "device = \"eth1\"",
+        ),
+        (
+            instead("172.16.1.10", "2001:db8::1").replace("172.16.1.20", "2001:db8::2") + "mtu = 1000\n",
+            lines(12),
+            "connection.path.mtu = 1000: too small for IPv6",
+            "from 1280",
+        ),
+        (
+            with(CONNECTION, "[[connection.network]]\nto = \"10.1.2.3/16\""),
+            lines(8),
+            "connection.network.to = \"10.1.2.3/16\": bits are set",
+            "no bits after the prefix",
+        ),
+        (
+            with(CONNECTION, "[[connection.network]]\nto = \"::/0\"\nfrom = \"10.1.0.0/16\""),
+            lines(9),
+            "connection.network.from = \"10.1.0.0/16\": not the IP version of `to`",
+            "same IP version",
+        ),
+        (
+            with(CONNECTION, "network = [{ to = \"10.1.0.0/16\" }, { to = \"10.1.0.0/16\" }]"),
+            lines(7),
+            "connection.network.to = \"10.1.0.0/16\": the network in line 7",
+            "once in the file",
+        ),
+        // Liveness.
+        (
+            with(PATH, "liveness = \"often\""),
+            lines(12),
+            "connection.path.liveness = \"often\": unknown word",
+            "\"lab\", \"internet\", \"off\" or a table",
+        ),
+        (
+            with(PATH, "liveness = { interval_ms = 4, idle_ms = 9, dead_ms = 9 }"),
+            lines(12),
+            "connection.path.liveness.interval_ms = 4",
+            "from 5 to",
+        ),
+        (
+            with(PATH, "liveness = { interval_ms = 25, idle_ms = 24, dead_ms = 50 }"),
+            lines(12),
+            "connection.path.liveness.idle_ms = 24: shorter",
+            "25 or more",
+        ),
+        (
+            with(CONNECTION, "liveness = { interval_ms = 25, idle_ms = 25, dead_ms = 49 }"),
+            lines(7),
+            "connection.liveness.dead_ms = 49: a single lost probe",
+            "50 or more",
+        ),
+        (
+            with(PATH, "liveness = { interval_ms = 25, idle_ms = 25 }"),
+            lines(12),
+            "connection.path.liveness.dead_ms: missing",
+            "dead_ms = 125",
+        ),
+        (
+            with(PATH, "liveness = { interval = 25, idle_ms = 25, dead_ms = 50 }"),
+            lines(12),
+            "connection.path.liveness.interval = 25: unknown key",
+            "interval_ms, idle_ms, dead_ms",
+        ),
+        // Keys.
+        (
+            with(PATH, "wieght = 5"),
+            lines(12),
+            "connection.path.wieght = 5: unknown key, did you mean `weight`?",
+            "name, local, remote",
+        ),
+        (
+            with(PATH, "colour = 5"),
+            lines(12),
+            "connection.path.colour = 5: unknown key;",
+            "name, local, remote",
+        ),
+        (
+            with(TUNNEL, "addres = 1"),
+            lines(3),
+            "tunnel.addres = 1: unknown key, did you mean `address`?",
+            "name, address, mtu, queue",
+        ),
+        (
+            with(PATH, "[tunel]"),
+            lines(12),
+            "tunel: unknown key, did you mean `tunnel`?",
+            "tunnel, connection",
+        ),
+        (
+            instead("local =", "# local ="),
+            lines(8),
+            "connection.path.local: missing",
+            "local = \"172.16.1.10\"",
+        ),
+        (instead("name = \"pc2\"", ""), lines(4), "connection.name: missing", "name = \"office\""),
+        (
+            instead("address =", "# address ="),
+            lines(1),
+            "tunnel.address: missing",
+            "address = [\"10.0.0.1/24\"]",
+        ),
+        (String::new(), lines(1), "tunnel: missing", "[tunnel] with address"),
+        (with(PATH, "weight = 1\nweight = 2"), lines(13), "weight = 2: duplicate key", "each key once"),
+        (with(PATH, "weight = = 2"), lines(12), "weight = = 2: extra `=`", "nothing"),
+        (with(PATH, "device = \"eth1"), lines(12), "device = \"eth1: invalid basic string", "`\"`"),
+        // Too few, too many, twice.
+        (tunnel_only, "mpt.toml: ".to_owned(), "no connection", "[[connection]] or more"),
+        (connection_only, lines(4), "connection: no path", "1 to 16 tables [[connection.path]]"),
+        (format!("{MINIMAL}{many_paths}"), lines(72), "connection.path: one path too many", "1 to 16 tables"),
+        (
+            format!("{MINIMAL}tcp_dst = [{}]", pins.join(", ")),
+            lines(12),
+            "connection.path.tcp_dst = 65: port 65 is one pin too many",
+            "at most 64 pinned ports",
+        ),
+        (
+            second_path("local = \"172.16.2.10\"\nremote = \"172.16.2.20\"").replace("\"b\"", "\"left\""),
+            lines(13),
+            "connection.path.name = \"left\": the path in line 9",
+            "no other path",
+        ),
+        (
+            second_path("local = \"172.16.1.10\"\nremote = \"172.16.1.20\""),
+            lines(14),
+            "connection.path.local = \"172.16.1.10\": the path in line 10",
+            "differ in `local`",
+        ),
+        (
+            second_path("tcp_src = [7]\nlocal = \"172.16.2.10\"\nremote = \"172.16.2.20\"").replacen(
+                "local =",
+                "tcp_src = [7]\nlocal =",
+                1,
+            ),
+            lines(15),
+            "connection.path.tcp_src = 7: port 7 is pinned to another path in line 10",
+            "on one path",
+        ),
+        (
+            second_connection("name = \"pc2\"\npeer = [\"10.0.0.3\"]"),
+            lines(13),
+            "connection.name = \"pc2\": the connection in line 5",
+            "no other connection",
+        ),
+        (
+            second_connection("name = \"pc3\"\npeer = [\"10.0.0.2\"]"),
+            lines(14),
+            "connection.peer = \"10.0.0.2\": stands in line 6",
+            "once in the file",
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (text, line, what, allowed) in &cases {
+        let message = refuse(text);
+        let first = message.lines().next().expect("a message has a line");
+        let good = first.starts_with(&format!("{line}{what}")) && first.contains("; allowed: ");
+        if !good || !first.contains(allowed) {
+            failures.push(format!("{message}\n  instead of {line}{what} ... allowed: ... {allowed}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}

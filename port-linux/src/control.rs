@@ -1,0 +1,157 @@
+//! The control socket: one JSON object a line, asked and answered.
+//!
+//! Requests: `{"version":1,"command":"status"}`, `{"version":1,"command":"path_up","path":"eth1"}`,
+//! `{"version":1,"command":"path_down","path":"pc2/eth1"}`. Answers carry `"version":1` and either what was
+//! asked for or `"error"`, a sentence.
+
+mod client;
+mod server;
+
+pub use client::ask;
+pub use server::{Query, Server};
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::{Report, VERSION};
+
+/// Where control sockets live.
+pub const DIRECTORY: &str = "/run/mpt";
+
+/// Where the control socket of a tunnel interface is unless `--control` says otherwise.
+pub fn default_socket(tunnel: &str) -> PathBuf {
+    Path::new(DIRECTORY).join(format!("{tunnel}.sock"))
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// For a [`Report`].
+    Status,
+    /// Enables a path, named `PATH` or, when several connections have one, `CONNECTION/PATH`.
+    PathUp {
+        /// The name.
+        path: String,
+    },
+    /// Disables a path.
+    PathDown {
+        /// The name.
+        path: String,
+    },
+}
+
+/// A line to the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What is asked.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+/// A line from the daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// To `status`.
+    Report(Report),
+    /// To `path_up` and `path_down`.
+    Path {
+        /// [`VERSION`].
+        version: u32,
+        /// The path's full name, `CONNECTION/PATH`.
+        path: String,
+        /// Whether it is enabled now.
+        enabled: bool,
+    },
+    /// It cannot be done.
+    Error {
+        /// [`VERSION`].
+        version: u32,
+        /// Why not.
+        error: String,
+    },
+}
+
+impl Answer {
+    /// It cannot be done, and why not.
+    pub fn error(error: impl Into<String>) -> Self {
+        Self::Error { version: VERSION, error: error.into() }
+    }
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// The answer to a line that is none.
+fn parse(line: &[u8]) -> Result<Command, Answer> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let Version { version } = serde_json::from_slice(line).map_err(|error| {
+        Answer::error(format!("not a request of the form {{\"version\":1,\"command\":…}}: {error}"))
+    })?;
+    if version != VERSION {
+        return Err(Answer::error(format!("version {version} is not spoken here; version {VERSION} is")));
+    }
+    let request: Request = serde_json::from_slice(line).map_err(|error| Answer::error(error.to_string()))?;
+    Ok(request.command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(line: &str) -> String {
+        match parse(line.as_bytes()) {
+            Err(Answer::Error { version: 1, error }) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_command_is_read_from_its_documented_line() {
+        assert_eq!(parse(br#"{"version":1,"command":"status"}"#), Ok(Command::Status));
+        assert_eq!(
+            parse(br#"{"version":1,"command":"path_up","path":"eth1"}"#),
+            Ok(Command::PathUp { path: "eth1".into() })
+        );
+        assert_eq!(
+            parse(br#"{"version":1,"command":"path_down","path":"pc2/eth1"}"#),
+            Ok(Command::PathDown { path: "pc2/eth1".into() })
+        );
+    }
+
+    #[test]
+    fn a_request_is_written_as_it_is_read() {
+        let request = Request { version: VERSION, command: Command::PathUp { path: "eth1".into() } };
+        let line = serde_json::to_string(&request).unwrap();
+        assert_eq!(line, r#"{"version":1,"command":"path_up","path":"eth1"}"#);
+        assert_eq!(parse(line.as_bytes()), Ok(request.command));
+    }
+
+    #[test]
+    fn a_line_that_is_no_request_gets_an_error_that_says_why() {
+        assert!(error("").contains("not a request"));
+        assert!(error("status").contains("not a request"));
+        assert!(error(r#"{"command":"status"}"#).contains("version"));
+        assert!(error(r#"{"version":2,"command":"status"}"#).contains("version 2 is not spoken"));
+        assert!(error(r#"{"version":1,"command":"reboot"}"#).contains("reboot"));
+        assert!(error(r#"{"version":1,"command":"path_up"}"#).contains("path"));
+    }
+
+    #[test]
+    fn the_two_small_answers_are_told_apart() {
+        for line in [
+            r#"{"version":1,"path":"pc2/eth1","enabled":false}"#,
+            r#"{"version":1,"error":"no path is named eth9"}"#,
+        ] {
+            let answer: Answer = serde_json::from_str(line).unwrap();
+            assert_eq!(serde_json::to_string(&answer).unwrap(), line);
+        }
+    }
+}

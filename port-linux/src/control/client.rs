@@ -1,0 +1,78 @@
+//! Asking a running mpt.
+
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Answer, Command, DIRECTORY, Request};
+use crate::report::VERSION;
+
+/// A daemon that takes longer is stuck.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks the daemon behind `socket`; without one, the only daemon that has a socket in [`DIRECTORY`].
+///
+/// # Errors
+/// When no daemon runs (with the command that starts one), or it says that it cannot be done.
+pub fn ask(socket: Option<&Path>, command: Command) -> Result<Answer> {
+    let socket = match socket {
+        Some(socket) => socket.to_path_buf(),
+        None => find()?,
+    };
+    let mut stream = match UnixStream::connect(&socket) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            bail!("no mpt is running behind {}.\n{HOW_TO_START}", socket.display())
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            bail!("{}: {error}. Ask as the user that runs mpt, or with sudo.", socket.display())
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot connect to {}", socket.display())),
+    };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(&Request { version: VERSION, command })?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).context("mpt does not answer")?;
+    let answer = serde_json::from_str(&answer)
+        .with_context(|| format!("mpt answered what this version does not understand: {answer}"))?;
+    match answer {
+        Answer::Error { error, .. } => bail!(error),
+        answer => Ok(answer),
+    }
+}
+
+const HOW_TO_START: &str = "Start one with:\n  sudo mpt run            (reads /etc/mpt/mpt.toml)\n  \
+                            sudo mpt run -c FILE    (reads FILE)";
+
+fn find() -> Result<PathBuf> {
+    let mut sockets = Vec::new();
+    match std::fs::read_dir(DIRECTORY) {
+        Ok(entries) => {
+            for entry in entries {
+                let path = entry?.path();
+                // A socket that nobody listens to was left by a killed daemon.
+                let alive = || !matches!(UnixStream::connect(&path), Err(e) if e.kind() == ErrorKind::ConnectionRefused);
+                if path.extension().is_some_and(|extension| extension == "sock") && alive() {
+                    sockets.push(path);
+                }
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error).context(DIRECTORY),
+    }
+    sockets.sort();
+    match &sockets[..] {
+        [] => bail!("no mpt is running.\n{HOW_TO_START}"),
+        [socket] => Ok(socket.clone()),
+        several => {
+            let list: Vec<String> = several.iter().map(|s| format!("  --control {}", s.display())).collect();
+            bail!("several mpt are running; say which one with\n{}", list.join("\n"))
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Serving the control socket from threads of its own, so that a slow client never holds up traffic.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::Mode;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::{Answer, Command, parse};
+use crate::wake::Waker;
+
+/// Longest request in bytes: a command and a path's name.
+const REQUEST_MAX: u64 = 4096;
+/// Clients at a time; each has a thread.
+const CLIENTS_MAX: usize = 16;
+/// A client that neither asks nor reads for so long is dropped.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The event loop answers within a wake-up; when it does not, the client is told so.
+const LOOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A command on its way to the event loop, and the way back.
+#[derive(Debug)]
+pub struct Query {
+    /// What is asked.
+    pub command: Command,
+    /// Where the answer goes.
+    pub answer: mpsc::Sender<Answer>,
+}
+
+/// A listening control socket; its file is removed when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Server {
+    /// Checks, without changing anything, that [`bind`](Self::bind) will not find a living daemon or a file
+    /// that is no socket.
+    ///
+    /// # Errors
+    /// Says what is in the way.
+    pub fn check(path: &Path) -> Result<()> {
+        let metadata = match std::fs::symlink_metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).with_context(|| format!("control socket {}", path.display())),
+        };
+        if !metadata.file_type().is_socket() {
+            bail!("{} is in the way of the control socket, and is no socket", path.display());
+        }
+        match UnixStream::connect(path) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+            Ok(_) => bail!(
+                "another mpt is running behind {}: stop it first, or choose another --control and another \
+                 [tunnel] name",
+                path.display()
+            ),
+            Err(error) => Err(error).with_context(|| format!("control socket {}", path.display())),
+        }
+    }
+
+    /// Makes the directory if it is missing, replaces a socket that nobody listens to, and listens; only our
+    /// own user may connect (mode 0600).
+    ///
+    /// # Errors
+    /// What [`check`](Self::check) finds, and what the file system says.
+    pub fn bind(path: &Path) -> Result<Self> {
+        Self::check(path)?;
+        let context = || format!("cannot make the control socket {}", path.display());
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            std::fs::create_dir_all(directory).with_context(context)?;
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(context),
+            _ => {}
+        }
+        Ok(Self { path: path.to_path_buf(), listener: listen(path).with_context(context)? })
+    }
+
+    /// Starts to serve: commands arrive at the receiver, and `waker` is rung for each.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn serve(&self, waker: Waker) -> Result<mpsc::Receiver<Query>> {
+        let listener = self.listener.try_clone()?;
+        let (queries, receiver) = mpsc::channel();
+        let clients = Arc::new(AtomicUsize::new(0));
+        let thread = move || {
+            for client in listener.incoming() {
+                let Ok(client) = client else {
+                    // No descriptors left, most likely: let others close theirs.
+                    std::thread::sleep(Duration::from_millis(100));
+                    continue;
+                };
+                if clients.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX {
+                    clients.fetch_sub(1, Ordering::Relaxed);
+                    let _ = write(&client, &Answer::error("too many clients"));
+                    continue;
+                }
+                let (queries, waker, served) = (queries.clone(), waker.clone(), Arc::clone(&clients));
+                let serve_one = move || {
+                    let _ = serve_client(&client, &queries, &waker);
+                    served.fetch_sub(1, Ordering::Relaxed);
+                };
+                if std::thread::Builder::new().name("client".into()).spawn(serve_one).is_err() {
+                    clients.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        };
+        std::thread::Builder::new().name("control".into()).spawn(thread).context("cannot start a thread")?;
+        Ok(receiver)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Listens at `path` with mode 0600. The mode is set before the file exists (Linux gives a bound socket's
+/// file the mode of the socket): at no moment may somebody else connect.
+fn listen(path: &Path) -> std::io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(i32::try_from(CLIENTS_MAX).unwrap_or(i32::MAX))?;
+    Ok(OwnedFd::from(socket).into())
+}
+
+fn serve_client(client: &UnixStream, queries: &mpsc::Sender<Query>, waker: &Waker) -> std::io::Result<()> {
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(PATIENCE))?;
+    let mut reader = BufReader::new(client);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        (&mut reader).take(REQUEST_MAX).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        if line.last() != Some(&b'\n') && line.len() as u64 == REQUEST_MAX {
+            return write(client, &Answer::error(format!("a request has at most {REQUEST_MAX} bytes")));
+        }
+        let answer = parse(&line).map_or_else(|error| error, |command| relay(command, queries, waker));
+        write(client, &answer)?;
+    }
+}
+
+fn relay(command: Command, queries: &mpsc::Sender<Query>, waker: &Waker) -> Answer {
+    let (sender, receiver) = mpsc::channel();
+    if queries.send(Query { command, answer: sender }).is_err() {
+        return Answer::error("mpt is ending");
+    }
+    waker.wake();
+    receiver.recv_timeout(LOOP_PATIENCE).unwrap_or_else(|_| Answer::error("mpt does not answer"))
+}
+
+fn write(mut client: &UnixStream, answer: &Answer) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    client.write_all(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A server that answers every command with its own text as an error.
+    fn start(path: &Path) -> Server {
+        let server = Server::bind(path).unwrap();
+        let queries = server.serve(Waker::new().unwrap()).unwrap();
+        std::thread::spawn(move || {
+            for query in queries {
+                let _ = query.answer.send(Answer::error(format!("{:?}", query.command)));
+            }
+        });
+        server
+    }
+
+    fn exchange(path: &Path, request: &[u8]) -> String {
+        let mut stream = UnixStream::connect(path).unwrap();
+        stream.write_all(request).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    }
+
+    #[test]
+    fn requests_are_answered_line_by_line_on_one_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep/er/mpt0.sock");
+        let _server = start(&path);
+        let answers = exchange(
+            &path,
+            b"{\"version\":1,\"command\":\"status\"}\nrubbish\n{\"version\":1,\"command\":\"path_up\",\"path\":\"a\"}\n",
+        );
+        let lines: Vec<&str> = answers.lines().collect();
+        assert_eq!(lines.len(), 3, "{answers}");
+        assert!(
+            lines[0].contains("Status") && lines[1].contains("not a request") && lines[2].contains("PathUp")
+        );
+    }
+
+    #[test]
+    fn an_endless_line_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mpt0.sock");
+        let _server = start(&path);
+        assert!(exchange(&path, &[b'x'; 5000]).contains("at most 4096 bytes"));
+    }
+
+    #[test]
+    fn nobody_else_may_connect_and_the_file_goes_with_the_server() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mpt0.sock");
+        let server = start(&path);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        drop(server);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_second_server_is_refused_but_a_dead_ones_socket_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mpt0.sock");
+        let server = start(&path);
+        assert!(Server::bind(&path).unwrap_err().to_string().contains("another mpt is running"));
+        drop(server);
+        // What a killed daemon leaves behind.
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        drop(Server::bind(&path).unwrap());
+        std::fs::write(&path, "a file").unwrap();
+        assert!(Server::bind(&path).unwrap_err().to_string().contains("is no socket"));
+    }
+}

@@ -1,0 +1,362 @@
+//! The event loop: one thread waits for the tunnel device, the sockets, the bell and signals, and moves
+//! packets in bounded batches.
+//!
+//! Each wake-up: what arrived on the sockets, then what the kernel wants sent, then commands and changes of
+//! links, then deadlines. Every mutation of a connection is followed by a drain in the order that
+//! [`mpt_proto::Connection`] asks for.
+
+mod links;
+mod peer;
+mod report;
+
+pub use peer::{Peer, PeerPath};
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+
+use anyhow::{Context, Result};
+use mpt_proto::{HEADROOM, Instant};
+use rustix::event::{Timespec, epoll};
+
+use crate::clock::Clock;
+use crate::control::Query;
+use crate::link::Interfaces;
+use crate::routes::{Route, Routes};
+use crate::socket::{Batch, Socket};
+use crate::tun::Tun;
+use crate::wake::Waker;
+
+/// Packets read from the tunnel device per wake-up: enough to make the wait between them cheap, few enough
+/// (0.2 ms at 4 Gbit/s) that probes and arriving datagrams do not wait for it.
+const TUN_BATCH: usize = 64;
+/// Events taken per wait; more than that stay for the next one.
+const EVENTS: usize = 64;
+
+/// What a wake-up was for: the number that epoll hands back. Sockets follow from [`FIRST_SOCKET`] on.
+const TUN: u64 = 0;
+const BELL: u64 = 1;
+const SIGNAL: u64 = 2;
+const FIRST_SOCKET: u64 = 3;
+
+/// A socket and the paths that share it.
+#[derive(Debug)]
+pub struct SharedSocket {
+    /// Open, or not while its address is gone.
+    pub socket: Option<Socket>,
+    /// Our end.
+    pub local: std::net::SocketAddr,
+    /// The device it is bound to.
+    pub device: Option<String>,
+    /// Who may send to it.
+    pub senders: Vec<Sender>,
+}
+
+/// The peer's end of a path on a socket.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender {
+    /// The peer's address.
+    pub address: std::net::IpAddr,
+    /// Its port; `None`: any.
+    pub port: Option<u16>,
+    /// The connection's index.
+    pub peer: usize,
+    /// The path's index within the connection.
+    pub path: usize,
+}
+
+impl SharedSocket {
+    /// The path that datagrams from `source` belong to. Few paths share a socket, and the kernel joins runs of
+    /// datagrams: searching is cheaper than hashing.
+    fn sender(&self, source: std::net::SocketAddr) -> Option<Sender> {
+        let from = |s: &&Sender| s.address == source.ip() && s.port.is_none_or(|port| port == source.port());
+        self.senders.iter().find(from).copied()
+    }
+}
+
+/// What the tunnel interface is, for the report.
+#[derive(Debug, Clone)]
+pub struct TunnelFacts {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<ipnet::IpNet>,
+    /// Its MTU.
+    pub mtu: u16,
+}
+
+/// Packets that no connection took, or that the interface did not take.
+#[derive(Debug, Clone, Copy, Default)]
+struct TunnelDrops {
+    no_route: u64,
+    link_scoped: u64,
+    tun_write: u64,
+}
+
+/// Everything that the loop owns.
+pub struct Driver<'s> {
+    clock: Clock,
+    epoll: rustix::fd::OwnedFd,
+    tun: Tun,
+    tunnel: TunnelFacts,
+    sockets: Vec<SharedSocket>,
+    peers: Vec<Peer<'s>>,
+    routes: Routes,
+    drops: TunnelDrops,
+    bell: Waker,
+    signal: UnixStream,
+    queries: mpsc::Receiver<Query>,
+    link_changes: mpsc::Receiver<Interfaces>,
+    interfaces: Interfaces,
+    recheck_links: Option<Instant>,
+}
+
+/// What [`Driver::new`] takes.
+pub struct Parts<'s> {
+    /// The clock that the connections were made with.
+    pub clock: Clock,
+    /// The tunnel device.
+    pub tun: Tun,
+    /// What it is.
+    pub tunnel: TunnelFacts,
+    /// The sockets.
+    pub sockets: Vec<SharedSocket>,
+    /// The connections, in the order of the configuration.
+    pub peers: Vec<Peer<'s>>,
+    /// Which of them carries what.
+    pub routes: Routes,
+    /// Rung when `queries` or `link_changes` has something.
+    pub bell: Waker,
+    /// Becomes readable when the process is asked to end.
+    pub signal: UnixStream,
+    /// From the control socket.
+    pub queries: mpsc::Receiver<Query>,
+    /// From the watch on links.
+    pub link_changes: mpsc::Receiver<Interfaces>,
+    /// The links as they were checked.
+    pub interfaces: Interfaces,
+}
+
+impl<'s> Driver<'s> {
+    /// Registers everything that is waited for.
+    ///
+    /// # Errors
+    /// When the kernel refuses, for lack of memory or descriptors.
+    pub fn new(parts: Parts<'s>) -> Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?;
+        let Parts {
+            clock,
+            tun,
+            tunnel,
+            sockets,
+            peers,
+            routes,
+            bell,
+            signal,
+            queries,
+            link_changes,
+            interfaces,
+        } = parts;
+        let driver = Self {
+            clock,
+            epoll,
+            tun,
+            tunnel,
+            sockets,
+            peers,
+            routes,
+            drops: TunnelDrops::default(),
+            bell,
+            signal,
+            queries,
+            link_changes,
+            interfaces,
+            recheck_links: None,
+        };
+        driver.listen(&driver.tun, TUN)?;
+        driver.listen(&driver.bell, BELL)?;
+        driver.listen(&driver.signal, SIGNAL)?;
+        for (number, shared) in (FIRST_SOCKET..).zip(&driver.sockets) {
+            if let Some(socket) = &shared.socket {
+                driver.listen(socket, number)?;
+            }
+        }
+        Ok(driver)
+    }
+
+    fn listen(&self, source: impl AsFd, number: u64) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, source, epoll::EventData::new_u64(number), epoll::EventFlags::IN)?)
+    }
+
+    /// Runs until the process is asked to end.
+    ///
+    /// # Errors
+    /// When waiting itself fails, or somebody deleted the interface; nothing that a peer sends ends it.
+    pub fn run(mut self) -> Result<()> {
+        let mut events = Vec::with_capacity(EVENTS);
+        let mut arrived = Batch::new();
+        let mut outgoing = Outgoing::new(self.tunnel.mtu);
+        self.check_links(self.clock.now());
+        self.handle_timeouts();
+        loop {
+            let timeout = self.timeout();
+            events.clear();
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error).context("waiting for events"),
+            }
+            let mut tun_is_ready = false;
+            for event in &events {
+                match event.data.u64() {
+                    TUN => tun_is_ready = true,
+                    BELL => self.handle_bell(),
+                    SIGNAL => return Ok(()),
+                    number => self.handle_socket(usize::try_from(number - FIRST_SOCKET)?, &mut arrived),
+                }
+            }
+            if tun_is_ready {
+                outgoing
+                    .read(&self.tun)
+                    .with_context(|| format!("the interface {} is gone", self.tunnel.name))?;
+                self.handle_outgoing(&mut outgoing);
+            }
+            self.handle_timeouts();
+        }
+    }
+
+    /// One receive call's worth of datagrams from a socket, through the core, to the tunnel device.
+    fn handle_socket(&mut self, index: usize, arrived: &mut Batch) {
+        let Some(SharedSocket { socket: Some(socket), .. }) = self.sockets.get(index) else { return };
+        if let Err(error) = socket.receive(arrived) {
+            tracing::trace!("receive: {error}");
+            return;
+        }
+        let now = self.clock.now();
+        for mut run in arrived.runs() {
+            let Some(sender) = self.sockets[index].sender(run.source) else {
+                let count = run.count() as u64;
+                for peer in self.peers.iter_mut().filter(|peer| peer.uses_socket(index)) {
+                    peer.drops.wrong_source += count;
+                }
+                tracing::trace!("{count} datagrams from {}, which is no path's remote end", run.source);
+                continue;
+            };
+            let ecn = run.ecn;
+            for datagram in run.datagrams() {
+                let Self { peers, routes, tun, sockets, drops, .. } = self;
+                let delivery =
+                    peer::Delivery { index: sender.peer, routes, tun, failures: &mut drops.tun_write };
+                let Some(peer) = peers.get_mut(sender.peer) else { continue };
+                peer.receive(sender.path, datagram, ecn, now, delivery, sockets);
+            }
+            self.note_links(sender.peer, now);
+        }
+    }
+
+    /// The packets read from the tunnel device, through the core, to the sockets.
+    fn handle_outgoing(&mut self, outgoing: &mut Outgoing) {
+        let now = self.clock.now();
+        for buffer in outgoing.packets() {
+            let index = match self.routes.route(&buffer[HEADROOM..]) {
+                Route::To(index) => index,
+                Route::LinkScoped => {
+                    self.drops.link_scoped += 1;
+                    continue;
+                }
+                Route::None => {
+                    self.drops.no_route += 1;
+                    continue;
+                }
+            };
+            let Self { peers, routes, tun, sockets, drops, .. } = self;
+            let delivery = peer::Delivery { index, routes, tun, failures: &mut drops.tun_write };
+            let Some(peer) = peers.get_mut(index) else { continue };
+            peer.send(buffer, now, delivery, sockets);
+            self.note_links(index, now);
+        }
+    }
+
+    /// Commands from the control socket and changes of links.
+    fn handle_bell(&mut self) {
+        self.bell.silence();
+        if let Some(interfaces) = self.link_changes.try_iter().last() {
+            self.interfaces = interfaces;
+            self.check_links(self.clock.now());
+        }
+        while let Ok(query) = self.queries.try_recv() {
+            let answer = self.answer(&query.command);
+            // The client may have gone meanwhile.
+            let _ = query.answer.send(answer);
+        }
+    }
+
+    fn handle_timeouts(&mut self) {
+        let now = self.clock.now();
+        if self.recheck_links.is_some_and(|deadline| deadline <= now) {
+            self.check_links(now);
+        }
+        for index in 0..self.peers.len() {
+            let due =
+                |peer: &Peer<'_>| peer.connection.poll_timeout().is_some_and(|deadline| deadline <= now);
+            if due(&self.peers[index]) {
+                self.mutate(index, now, |peer| peer.connection.handle_timeout(now));
+            }
+        }
+    }
+
+    /// One mutation of a connection, and the drain that must follow.
+    fn mutate<T>(&mut self, index: usize, now: Instant, mutation: impl FnOnce(&mut Peer<'s>) -> T) -> T {
+        let Self { peers, routes, tun, sockets, drops, .. } = self;
+        let peer = &mut peers[index];
+        let outcome = mutation(peer);
+        let delivery = peer::Delivery { index, routes, tun, failures: &mut drops.tun_write };
+        peer.drain(now, delivery, sockets);
+        self.note_links(index, now);
+        outcome
+    }
+
+    /// How long to wait at most; `None`: until something happens.
+    fn timeout(&self) -> Option<Timespec> {
+        let deadlines = self.peers.iter().filter_map(|peer| peer.connection.poll_timeout());
+        let deadline = deadlines.chain(self.recheck_links).min()?;
+        let wait = deadline.since(self.clock.now());
+        Some(Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 }))
+    }
+}
+
+/// Inner packets on their way out, each with headroom before it; allocated once.
+struct Outgoing {
+    bytes: Vec<u8>,
+    stride: usize,
+    lengths: Vec<usize>,
+}
+
+impl Outgoing {
+    fn new(mtu: u16) -> Self {
+        // One byte more than the MTU: a packet that fills the slot was cut, and the core refuses it.
+        let stride = HEADROOM + usize::from(mtu) + 1;
+        Self { bytes: vec![0; stride * TUN_BATCH], stride, lengths: Vec::with_capacity(TUN_BATCH) }
+    }
+
+    /// Takes what the device has, at most [`TUN_BATCH`] packets.
+    ///
+    /// # Errors
+    /// When the interface was deleted.
+    fn read(&mut self, tun: &Tun) -> io::Result<()> {
+        self.lengths.clear();
+        for slot in self.bytes.chunks_exact_mut(self.stride) {
+            match tun.read(&mut slot[HEADROOM..])? {
+                Some(len) => self.lengths.push(len),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The packets, each after [`HEADROOM`] bytes.
+    fn packets(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let slots = self.bytes.chunks_exact_mut(self.stride);
+        self.lengths.iter().zip(slots).map(|(len, slot)| &mut slot[..HEADROOM + len])
+    }
+}

@@ -1,0 +1,167 @@
+//! Answers to commands from the control socket.
+
+use mpt_proto::{Drop, PathState};
+
+use super::{Driver, Peer};
+use crate::control::{Answer, Command};
+use crate::report::{
+    ConnectionReport, Counters, Dropped, PathReport, Report, State, TunnelReport, VERSION, policy_name,
+    reason_name,
+};
+
+impl Driver<'_> {
+    pub(super) fn answer(&mut self, command: &Command) -> Answer {
+        match command {
+            Command::Status => Answer::Report(self.report()),
+            Command::PathUp { path } => self.enable(path, true),
+            Command::PathDown { path } => self.enable(path, false),
+        }
+    }
+
+    fn enable(&mut self, wanted: &str, enabled: bool) -> Answer {
+        let names = self.peers.iter().map(|peer| &peer.config);
+        let (peer, path) = match find_path(names, wanted) {
+            Ok(found) => found,
+            Err(error) => return Answer::error(error),
+        };
+        let now = self.clock.now();
+        let name = format!("{}/{}", self.peers[peer].config.name, self.peers[peer].config.paths[path].name);
+        let id = self.peers[peer].paths[path].id;
+        match self.mutate(peer, now, |peer| peer.connection.set_enabled(id, enabled, now)) {
+            Ok(()) => Answer::Path { version: VERSION, path: name, enabled },
+            Err(_) => Answer::error(format!("{name} does not exist any more")),
+        }
+    }
+
+    fn report(&self) -> Report {
+        let drops = [
+            ("no_route", self.drops.no_route),
+            ("link_scoped", self.drops.link_scoped),
+            ("tun_write", self.drops.tun_write),
+        ];
+        let uptime = self.clock.now().as_micros() / 1000;
+        Report {
+            version: VERSION,
+            tunnel: TunnelReport {
+                name: self.tunnel.name.clone(),
+                addresses: self.tunnel.addresses.iter().map(ToString::to_string).collect(),
+                mtu: self.tunnel.mtu,
+                uptime_ms: uptime,
+                dropped: drops.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+            },
+            connections: self.peers.iter().map(|peer| self.report_connection(peer)).collect(),
+        }
+    }
+
+    fn report_connection(&self, peer: &Peer<'_>) -> ConnectionReport {
+        let stats = peer.connection.stats();
+        let mut dropped: Dropped =
+            Drop::ALL.into_iter().map(|reason| (reason.name().to_owned(), stats.dropped(reason))).collect();
+        dropped.insert("wrong_source".into(), peer.drops.wrong_source);
+        dropped.insert("wrong_inner_source".into(), peer.drops.wrong_inner_source);
+        let paths = (0..peer.paths.len()).filter_map(|index| self.report_path(peer, index)).collect();
+        ConnectionReport {
+            name: peer.config.name.clone(),
+            peer: peer.config.peer.clone(),
+            policy: policy_name(peer.config.policy).into(),
+            peer_is_mpt: peer.connection.peer_is_mpt(),
+            counters: Counters::from(stats),
+            dropped,
+            paths,
+        }
+    }
+
+    fn report_path(&self, peer: &Peer<'_>, index: usize) -> Option<PathReport> {
+        let (path, config) = (peer.paths.get(index)?, peer.config.paths.get(index)?);
+        let stats = peer.connection.path_stats(path.id).ok()?;
+        let (state, reason) = match peer.connection.path_state(path.id).ok()? {
+            PathState::Up => (State::Up, None),
+            PathState::Down(reason) => (State::Down, Some(reason_name(reason).to_owned())),
+        };
+        let rtt = peer.connection.path_rtt(path.id).ok()?;
+        Some(PathReport {
+            name: config.name.clone(),
+            local: self.sockets.get(path.socket)?.local,
+            remote: path.remote,
+            device: config.device.clone(),
+            state,
+            reason,
+            rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            weight: config.weight,
+            rank: config.rank,
+            max_datagram: path.max_datagram,
+            tx_datagrams: stats.tx_datagrams,
+            tx_bytes: stats.tx_bytes,
+            rx_datagrams: stats.rx_datagrams,
+            rx_bytes: stats.rx_bytes,
+            probes: stats.probes,
+            echoes: stats.echoes,
+            downs: stats.downs,
+            not_sent: path.not_sent,
+        })
+    }
+}
+
+/// The path called `wanted`: `PATH`, or `CONNECTION/PATH`.
+fn find_path<'c>(
+    connections: impl Iterator<Item = &'c crate::config::Connection>,
+    wanted: &str,
+) -> Result<(usize, usize), String> {
+    let mut found = Vec::new();
+    let mut known = Vec::new();
+    for (index, connection) in connections.enumerate() {
+        for (path_index, path) in connection.paths.iter().enumerate() {
+            let full = format!("{}/{}", connection.name, path.name);
+            if path.name == wanted || full == wanted {
+                found.push(((index, path_index), full.clone()));
+            }
+            known.push(full);
+        }
+    }
+    match &found[..] {
+        [(place, _)] => Ok(*place),
+        [] => Err(format!("no path is named {wanted}; there are {}", known.join(", "))),
+        several => {
+            let names: Vec<&str> = several.iter().map(|(_, name)| name.as_str()).collect();
+            Err(format!("several paths are named {wanted}; say {}", names.join(" or ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn find(wanted: &str) -> Result<(usize, usize), String> {
+        let path = |name: &str, subnet: u8| {
+            format!(
+                "[[connection.path]]\nname = \"{name}\"\nlocal = \"10.1.{subnet}.1\"\nremote = \"10.1.{subnet}.2\"\n"
+            )
+        };
+        let connection =
+            |name: &str, last: u8| format!("[[connection]]\nname = \"{name}\"\npeer = [\"10.0.0.{last}\"]\n");
+        let text = format!(
+            "[tunnel]\naddress = [\"10.0.0.1/24\"]\n{}{}{}{}{}",
+            connection("pc2", 2),
+            path("dsl", 1),
+            path("lte", 2),
+            connection("pc3", 3),
+            path("lte", 3)
+        );
+        find_path(Config::parse(&text, "test").unwrap().connections.iter(), wanted)
+    }
+
+    #[test]
+    fn a_path_is_found_by_its_name_or_its_full_name() {
+        assert_eq!(find("dsl"), Ok((0, 0)));
+        assert_eq!(find("pc2/lte"), Ok((0, 1)));
+        assert_eq!(find("pc3/lte"), Ok((1, 0)));
+    }
+
+    #[test]
+    fn an_ambiguous_or_unknown_name_is_an_error_that_says_what_there_is() {
+        assert_eq!(find("lte"), Err("several paths are named lte; say pc2/lte or pc3/lte".into()));
+        assert_eq!(find("wlan"), Err("no path is named wlan; there are pc2/dsl, pc2/lte, pc3/lte".into()));
+    }
+}

@@ -1,0 +1,176 @@
+//! The laboratory: two hosts in network namespaces, shaped links between them, real programs and real traffic.
+//!
+//! It rebuilds the bench of the paper (Szilagyi, Fejes, Katona, section 3) on one machine. Everything lives in
+//! namespaces of the laboratory's own and vanishes with its process; nothing on the host is touched.
+
+pub mod cpu;
+pub mod figure;
+pub mod host;
+pub mod limit;
+pub mod machine;
+pub mod mptcp;
+pub mod namespace;
+pub mod paper;
+pub mod progress;
+pub mod quick;
+pub mod rate;
+pub mod report;
+pub mod sample;
+pub mod stack;
+pub mod stopwatch;
+pub mod topology;
+pub mod traffic;
+pub mod transfer;
+pub mod tunnel;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Parser;
+use serde::Serialize;
+
+use self::rate::Rate;
+use self::stack::Stack;
+use self::topology::{Cut, MAX_LINKS};
+
+/// Arguments of `mpt lab`.
+#[derive(Debug, Parser)]
+#[command(
+    about = "Measure the tunnel on this machine: two hosts in namespaces, shaped links, real traffic",
+    long_about = "Builds the paper's two PCs as network namespaces, joined by four links of 100 Mbit/s, starts \
+                  this program on both, and sends TCP through the tunnel: over 1, 2, 3 and 4 paths, then over a \
+                  path that is cut and restored. Takes about a minute. Needs no configuration, and no root where \
+                  the kernel allows user namespaces. Everything vanishes with it.",
+    after_help = "Examples:\n  \
+                  mpt lab                          the default: about a minute\n  \
+                  mpt lab --cut silent --ip 66     IPv6 over IPv6; the cut path eats packets\n  \
+                  mpt lab --paper --out figures    the paper's figures beside kernel MPTCP: half an hour\n  \
+                  mpt lab --paper --repeats 1 --seconds 4 --size 100000000    a taste of it: five minutes"
+)]
+pub struct Args {
+    /// Number of links between the two hosts, and of paths
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_LINKS)))]
+    paths: u8,
+    /// Rate of each link, in tc's units
+    #[arg(long, default_value_t = Rate::FAST_ETHERNET)]
+    rate: Rate,
+    /// Length of each transfer; the first second of it does not count [default: 8; with --paper 10]
+    #[arg(long, value_parser = transfer_seconds)]
+    seconds: Option<f64>,
+    /// IP versions above and below the tunnel: 46 is IPv4 over IPv6
+    #[arg(long, value_enum, default_value = "44", conflicts_with = "paper")]
+    ip: Stack,
+    /// How the tunnel chooses a path for each packet
+    #[arg(long, default_value = "weighted", conflicts_with = "paper",
+          value_parser = ["weighted", "flow", "backup", "redundant"])]
+    policy: String,
+    /// How the last path is cut
+    #[arg(long, value_enum, default_value = "link", conflicts_with = "paper")]
+    cut: Cut,
+    /// Measure goodput by the real iperf3 (the hand-over gap is still measured by the built-in generator)
+    #[arg(long)]
+    iperf3: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write results and figures into this directory [default with --paper: mpt-lab]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Measure what the paper's figures 5 to 8 and 10 show, beside kernel MPTCP
+    #[arg(long)]
+    paper: bool,
+    /// Repeats of each measurement; medians are reported
+    #[arg(long, default_value_t = 3, requires = "paper", value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeats: u32,
+    /// Size of the file that is downloaded, in bytes
+    #[arg(long, default_value_t = 1_000_000_000, requires = "paper", value_name = "BYTES",
+          value_parser = clap::value_parser!(u64).range(1_000_000..))]
+    size: u64,
+}
+
+/// Long enough that something is left without the first second.
+fn transfer_seconds(text: &str) -> Result<f64, String> {
+    let seconds = traffic::seconds(text)?;
+    if seconds < 2.0 { Err("a transfer must last at least 2 seconds".to_owned()) } else { Ok(seconds) }
+}
+
+/// What the short run was asked for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Settings {
+    /// Number of links and of paths.
+    pub paths: u8,
+    /// Rate of each link.
+    pub rate: Rate,
+    /// Length of each transfer.
+    pub seconds: f64,
+    /// IP versions above and below the tunnel.
+    pub stack: Stack,
+    /// The tunnel's policy.
+    pub policy: String,
+    /// How the last path is cut.
+    pub cut: Cut,
+    /// Whether goodput is measured by iperf3.
+    pub iperf3: bool,
+}
+
+/// Runs `mpt lab`.
+///
+/// # Errors
+/// When something is missing (the error says what, and the command that fixes it), or a measurement fails.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    if args.iperf3 && !namespace::is_installed("iperf3") {
+        bail!("--iperf3 needs the program `iperf3`: apt install iperf3");
+    }
+    // Before a minute of measuring, not after it.
+    let out = args.out.clone().or_else(|| args.paper.then(|| PathBuf::from("mpt-lab")));
+    if let Some(directory) = &out {
+        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        ensure!(
+            !directory.canonicalize()?.starts_with("/run"),
+            "--out: /run inside the laboratory is its own"
+        );
+    }
+    namespace::enter()?;
+    let mpt = std::env::current_exe().context("cannot find this program's file")?;
+    if args.paper {
+        ensure!(
+            args.paths <= mptcp::MOST_LINKS,
+            "--paper compares with kernel MPTCP, which uses at most 8 links"
+        );
+        let plan = paper::Plan {
+            links: args.paths,
+            rate: args.rate,
+            seconds: args.seconds.unwrap_or(10.0),
+            repeats: args.repeats,
+            size: args.size,
+            iperf3: args.iperf3,
+        };
+        return paper::run(&plan, &mpt, &out.unwrap_or_default(), args.json);
+    }
+    let settings = Settings {
+        paths: args.paths,
+        rate: args.rate,
+        seconds: args.seconds.unwrap_or(8.0),
+        stack: args.ip,
+        policy: args.policy,
+        cut: args.cut,
+        iperf3: args.iperf3,
+    };
+    let outcome = quick::run(&settings, &mpt)?;
+    let json = serde_json::to_string_pretty(&outcome)?;
+    if let Some(directory) = &out {
+        write(directory, "lab.json", &json)?;
+        if let Some(handover) = &outcome.handover {
+            write(directory, "hand-over.svg", &figure::hand_over(handover)?)?;
+        }
+    }
+    print!("{}", if args.json { json + "\n" } else { report::text(&outcome) });
+    Ok(())
+}
+
+/// Writes one file of the result.
+fn write(directory: &std::path::Path, name: &str, text: &str) -> anyhow::Result<()> {
+    let path = directory.join(name);
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}

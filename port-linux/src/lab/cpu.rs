@@ -1,0 +1,124 @@
+//! CPU time: of the whole machine and of single processes.
+//!
+//! The machine's busy time counts everything that a transfer costs: both ends, the generator, and the kernel's
+//! work in interrupts, which belongs to no process. It also counts what else the machine does meanwhile.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+/// Ticks a second in /proc: fixed by the kernel's interface to programs (proc_stat(5), `USER_HZ`).
+const USER_HZ: u64 = 100;
+
+/// The CPU time that something took.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Cpu {
+    /// Busy seconds of the whole machine, all cores together.
+    pub machine_s: f64,
+    /// Of these, seconds of the two mpt processes; `None` without a tunnel, or where /proc does not know them.
+    pub mpt_s: Option<f64>,
+    /// Busy share of the machine's cores, in per cent.
+    pub percent: f64,
+}
+
+/// A reading, to take the difference from.
+#[derive(Debug)]
+pub struct Meter {
+    processes: Vec<u32>,
+    machine: Busy,
+    mpt: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Busy {
+    busy: u64,
+    total: u64,
+}
+
+impl Meter {
+    /// Reads the machine's time and that of some processes.
+    ///
+    /// # Errors
+    /// When /proc/stat cannot be read.
+    pub fn start(processes: &[u32]) -> anyhow::Result<Self> {
+        Ok(Self {
+            processes: processes.to_vec(),
+            machine: machine()?,
+            mpt: processes.iter().map(|pid| process(*pid)).sum(),
+        })
+    }
+
+    /// The difference to now.
+    ///
+    /// # Errors
+    /// When /proc/stat cannot be read.
+    pub fn read(&self) -> anyhow::Result<Cpu> {
+        let now = Self::start(&self.processes)?;
+        let busy = now.machine.busy.saturating_sub(self.machine.busy);
+        let total = now.machine.total.saturating_sub(self.machine.total).max(1);
+        let mpt = now.mpt.zip(self.mpt).map(|(now, then)| now.saturating_sub(then).as_secs_f64());
+        Ok(Cpu {
+            machine_s: seconds(busy).as_secs_f64(),
+            mpt_s: mpt.filter(|_| !self.processes.is_empty()),
+            percent: 100.0 * busy as f64 / total as f64,
+        })
+    }
+}
+
+fn seconds(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * 1000 / USER_HZ)
+}
+
+fn machine() -> anyhow::Result<Busy> {
+    let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+    parse_machine(&text).context("cannot make sense of /proc/stat")
+}
+
+/// The line `cpu user nice system idle iowait irq softirq steal ...`: idle, iowait and what other virtual machines
+/// steal is not ours. (Guests are already counted in user.)
+fn parse_machine(text: &str) -> Option<Busy> {
+    let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
+    let [user, nice, system, idle, iowait, irq, softirq, ..] = ticks[..] else { return None };
+    let busy = user + nice + system + irq + softirq;
+    Some(Busy { busy, total: busy + idle + iowait })
+}
+
+fn process(pid: u32) -> Option<Duration> {
+    parse_process(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Fields 14 and 15, user and system time; the name in field 2 may hold spaces and parentheses.
+fn parse_process(text: &str) -> Option<Duration> {
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(seconds(user + system))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_waiting_and_stolen_time_is_not_busy() {
+        let busy = parse_machine("cpu  1 2 3 100 50 4 5 70 0 0\ncpu0 9 9 9 9 9 9 9\n");
+        assert_eq!(busy, Some(Busy { busy: 15, total: 165 }));
+        assert_eq!(parse_machine("cpu 1 2\n"), None);
+    }
+
+    #[test]
+    fn a_process_with_an_awkward_name_is_read() {
+        let text = "42 (a) b) S 1 1 1 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 1 1 1";
+        assert_eq!(parse_process(text), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn this_process_is_known() {
+        assert!(process(std::process::id()).is_some());
+        assert!(process(u32::MAX).is_none());
+    }
+}

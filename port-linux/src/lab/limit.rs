@@ -1,0 +1,88 @@
+//! The arithmetic limit: the most payload that a rate on the wire leaves after all headers.
+//!
+//! A full packet on a path of 1,500 bytes MTU costs 1,538 bytes on Ethernet. Through the tunnel it carries an
+//! inner packet less the headers of inner IP and TCP; without it, a segment of the same size carries more. Kernel
+//! MPTCP has a limit of its own, because each of its segments carries a DSS option.
+
+use super::stack::{Stack, Version};
+use super::topology::FRAME_OVERHEAD;
+
+/// MTU of the links: Ethernet's.
+pub const LINK_MTU: u32 = 1500;
+
+/// Ethernet header: two addresses and a type.
+const ETHERNET: u32 = 14;
+
+/// UDP header (RFC 768).
+const UDP: u32 = 8;
+
+/// GRE header with sequence number, without key and checksum (RFC 2890 section 2).
+const GRE: u32 = 8;
+
+/// TCP header with the timestamps option, padded: 20 and 12 (RFC 9293 section 3.1, RFC 7323 appendix A).
+const TCP: u32 = 32;
+
+/// DSS option of a sender that gets no data: 4, data ack of 4, mapping of 8 + 4 + 2; 22 bytes, padded (RFC 8684
+/// section 3.3; Linux sends 64-bit sequence numbers, and 64-bit acks only to a peer that sends it data).
+const DSS: u32 = 24;
+
+/// MTU of the tunnel interface when no packet is to be split.
+pub const fn tunnel_mtu(outer: Version) -> u32 {
+    LINK_MTU - outer.header() - UDP - GRE
+}
+
+/// Payload per byte on the wire for TCP through the tunnel whose interface has that MTU.
+pub fn tunnel(stack: Stack, mtu: u32) -> f64 {
+    share(mtu - stack.inner().header() - TCP, mtu + GRE + UDP + stack.outer().header())
+}
+
+/// Payload per byte on the wire for plain TCP on a link.
+pub fn tcp(version: Version) -> f64 {
+    share(LINK_MTU - version.header() - TCP, LINK_MTU)
+}
+
+/// Payload per byte on the wire for kernel MPTCP on its links.
+pub fn mptcp(version: Version) -> f64 {
+    share(LINK_MTU - version.header() - TCP - DSS, LINK_MTU)
+}
+
+fn share(payload: u32, packet: u32) -> f64 {
+    f64::from(payload) / f64::from(packet + ETHERNET + FRAME_OVERHEAD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// To a tenth of a Mbit/s on 100 Mbit/s, which is what the paper prints.
+    fn tenths(share: f64) -> f64 {
+        (share * 1000.0).round() / 10.0
+    }
+
+    #[test]
+    fn ipv4_over_ipv4_has_the_limit_of_the_paper() {
+        assert_eq!(tunnel_mtu(Version::V4), 1464);
+        assert_eq!(tenths(tunnel(Stack::V4OverV4, 1464)), 91.8);
+    }
+
+    #[test]
+    fn each_ipv6_header_costs_twenty_bytes_of_1538() {
+        let [v44, v46, v64, v66] = Stack::ALL.map(|stack| tunnel(stack, tunnel_mtu(stack.outer())));
+        assert!((v44 - v46 - 20.0 / 1538.0).abs() < 1e-12);
+        assert!((v44 - v64 - 20.0 / 1538.0).abs() < 1e-12);
+        assert!((v44 - v66 - 40.0 / 1538.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn plain_tcp_on_fast_ethernet_gets_94_1_and_mptcp_is_0_85_per_cent_ahead_of_the_tunnel() {
+        assert_eq!(tenths(tcp(Version::V4)), 94.1);
+        assert_eq!(tenths(mptcp(Version::V4)), 92.6);
+        let ahead = mptcp(Version::V4) / tunnel(Stack::V4OverV4, 1464) - 1.0;
+        assert!((ahead - 0.0085).abs() < 0.0001, "{ahead}");
+    }
+
+    #[test]
+    fn a_smaller_tunnel_packet_costs_less_wire_but_more_of_it() {
+        assert!(tunnel(Stack::V4OverV4, 1280) < tunnel(Stack::V4OverV4, 1464));
+    }
+}

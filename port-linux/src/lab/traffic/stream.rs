@@ -1,0 +1,170 @@
+//! Byte streams: TCP and Multipath TCP.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use serde::Serialize;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::PATIENCE;
+use super::meter::{Meter, Received, mbit_per_second};
+use crate::lab::stopwatch::Stopwatch;
+
+/// Bytes per call: a system call costs little against copying these.
+const CHUNK: usize = 128 * 1024;
+
+/// How long a connection may take to be set up.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Which protocol carries the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP (RFC 9293)
+    Tcp,
+    /// Multipath TCP (RFC 8684); falls back to TCP when the peer has none.
+    Mptcp,
+}
+
+impl Transport {
+    fn socket(self, address: SocketAddr) -> anyhow::Result<Socket> {
+        let protocol = match self {
+            Self::Tcp => Protocol::TCP,
+            Self::Mptcp => Protocol::MPTCP,
+        };
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(protocol)).map_err(|error| {
+            let known = matches!(Errno::from_io_error(&error), Some(Errno::PROTONOSUPPORT | Errno::NOPROTOOPT));
+            match self {
+                Self::Mptcp if known => anyhow::anyhow!(
+                    "this kernel has no Multipath TCP, or it is off ({error}): sudo sysctl -w net.mptcp.enabled=1"
+                ),
+                _ => anyhow::anyhow!("cannot make a socket: {error}"),
+            }
+        })
+    }
+}
+
+/// How much to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// As much as goes in this time.
+    Time(Duration),
+    /// Exactly so many bytes.
+    Bytes(u64),
+}
+
+/// What was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Sent {
+    /// Bytes of payload.
+    pub bytes: u64,
+    /// From connecting until the receiver had all and closed.
+    pub seconds: f64,
+    /// Bytes over seconds, in Mbit/s.
+    pub goodput_mbit_s: f64,
+}
+
+/// Listens on an address; port 0 takes a free one.
+///
+/// # Errors
+/// When the address is not on this host or the port is taken.
+pub fn listen(address: SocketAddr, transport: Transport) -> anyhow::Result<TcpListener> {
+    let socket = transport.socket(address)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(address)).with_context(|| format!("cannot listen on {address}"))?;
+    socket.listen(1)?;
+    Ok(socket.into())
+}
+
+/// Waits at most `patience` for one connection, and reads it to its end.
+///
+/// # Errors
+/// When nobody connects in time, the connection breaks, or it is silent for 20 s.
+pub fn receive(listener: &TcpListener, patience: Duration) -> anyhow::Result<Received> {
+    let timeout = Timespec::try_from(patience).ok();
+    let mut ready = [PollFd::new(listener, PollFlags::IN)];
+    if poll(&mut ready, timeout.as_ref())? == 0 {
+        bail!("nobody connected within {} s", patience.as_secs());
+    }
+    let (mut stream, _) = listener.accept()?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let clock = Stopwatch::start();
+    let mut meter = Meter::default();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(meter.finish()),
+            Ok(bytes) => meter.record(clock.elapsed(), bytes),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("receiving ended early"),
+        }
+    }
+}
+
+/// Connects, sends, and waits until the receiver has it all.
+///
+/// # Errors
+/// When the receiver cannot be reached, the connection breaks, or nothing goes for 20 s.
+pub fn send(address: SocketAddr, transport: Transport, amount: Amount) -> anyhow::Result<Sent> {
+    let socket = transport.socket(address)?;
+    socket
+        .connect_timeout(&SockAddr::from(address), CONNECT)
+        .with_context(|| format!("cannot connect to {address}"))?;
+    let mut stream = TcpStream::from(socket);
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let clock = Stopwatch::start();
+    let chunk = vec![0; CHUNK];
+    let mut bytes = 0;
+    loop {
+        let left = match amount {
+            Amount::Time(time) if clock.elapsed() >= time => 0,
+            Amount::Time(_) => CHUNK,
+            Amount::Bytes(all) => usize::try_from(all - bytes).unwrap_or(CHUNK).min(CHUNK),
+        };
+        if left == 0 {
+            break;
+        }
+        match stream.write(&chunk[..left]) {
+            Ok(written) => bytes += written as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("sending ended early"),
+        }
+    }
+    stream.shutdown(Shutdown::Write)?;
+    // The receiver sends nothing; its closing says that it has read everything.
+    stream.read(&mut [0]).context("the receiver did not take the rest")?;
+    let seconds = clock.elapsed().as_secs_f64();
+    Ok(Sent { bytes, seconds, goodput_mbit_s: mbit_per_second(bytes, seconds) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn every_byte_that_is_sent_is_received() {
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), Transport::Tcp).expect("listens");
+        let address = listener.local_addr().expect("an address");
+
+        let sender = thread::spawn(move || send(address, Transport::Tcp, Amount::Bytes(1_000_001)));
+        let received = receive(&listener, PATIENCE).expect("receives");
+        let sent = sender.join().expect("no panic").expect("sends");
+
+        assert_eq!((sent.bytes, received.bytes), (1_000_001, 1_000_001));
+        assert_eq!(received.intervals.iter().sum::<u64>(), received.bytes);
+    }
+
+    #[test]
+    fn a_receiver_that_nobody_calls_gives_up() {
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), Transport::Tcp).expect("listens");
+        let error = receive(&listener, Duration::from_millis(10)).expect_err("nobody is there");
+        assert!(error.to_string().contains("nobody connected"), "{error}");
+    }
+}

@@ -1,0 +1,148 @@
+//! One measured transfer from PC1 to PC2.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+
+use super::cpu::{self, Cpu};
+use super::stopwatch::Stopwatch;
+use super::topology::{Side, Topology};
+use super::traffic::meter::Received;
+use super::traffic::stream::{self, Amount, Transport};
+
+/// How long the receiver waits for the sender to connect.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A link counts as used when it carried at least this part of the mean of all: less is only control traffic.
+const USED: f64 = 0.25;
+
+/// What a transfer showed.
+#[derive(Debug, Clone)]
+pub struct Transfer {
+    /// What the receiver measured.
+    pub received: Received,
+    /// From connecting until the receiver had all, in seconds.
+    pub seconds: f64,
+    /// CPU time in between.
+    pub cpu: Cpu,
+    /// Bytes that PC1 sent on each link meanwhile, with Ethernet headers.
+    pub link_bytes: Vec<u64>,
+}
+
+impl Transfer {
+    /// How many links carried a real share.
+    pub fn links_used(&self) -> usize {
+        let mean = self.link_bytes.iter().sum::<u64>() as f64 / self.link_bytes.len().max(1) as f64;
+        self.link_bytes.iter().filter(|bytes| **bytes > 0 && **bytes as f64 >= USED * mean).count()
+    }
+}
+
+/// Sends from PC1 to an address of PC2, while `meanwhile` runs in this thread. `processes` are the tunnel's, whose
+/// CPU time is told apart.
+///
+/// # Errors
+/// When a socket cannot be had, the transfer breaks, or `meanwhile` fails; then after the transfer's end.
+pub fn run(
+    net: &Topology,
+    to: IpAddr,
+    transport: Transport,
+    amount: Amount,
+    processes: &[u32],
+    meanwhile: impl FnOnce(Stopwatch) -> anyhow::Result<()>,
+) -> anyhow::Result<Transfer> {
+    // On every address: MPTCP's other subflows come to other addresses of PC2.
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let listener = net.pc2.inside(|| stream::listen(SocketAddr::new(any, 0), transport))??;
+    let address = SocketAddr::new(to, listener.local_addr()?.port());
+    let before = link_bytes(net)?;
+    let cpu = cpu::Meter::start(processes)?;
+    let clock = Stopwatch::start();
+    let (received, sent, done) = thread::scope(|scope| {
+        let receiver = scope.spawn(|| stream::receive(&listener, CONNECT));
+        let sender = scope.spawn(|| net.pc1.inside(|| stream::send(address, transport, amount)));
+        let done = meanwhile(clock);
+        (receiver.join(), sender.join(), done)
+    });
+    let cpu = cpu.read()?;
+    // The sender's error says more when both fail.
+    let sent = sent.expect("the sender does not panic")?.context("PC1")?;
+    let received = received.expect("the receiver does not panic").context("PC2")?;
+    done?;
+    let link_bytes = link_bytes(net)?.iter().zip(before).map(|(after, before)| after - before).collect();
+    Ok(Transfer { received, seconds: sent.seconds, cpu, link_bytes })
+}
+
+/// What iperf3 said of a transfer.
+#[derive(Debug, Clone, Copy)]
+pub struct Iperf3 {
+    /// What the receiver got, in Mbit/s.
+    pub goodput_mbit_s: f64,
+    /// Bytes of payload in the whole time that CPU time was measured; of the first second, which iperf3 leaves out,
+    /// as many as of another.
+    pub bytes: f64,
+    /// CPU time in between.
+    pub cpu: Cpu,
+}
+
+/// Sends with the real iperf3, leaving out its first second.
+///
+/// # Errors
+/// When iperf3 fails; the error carries what it said.
+pub fn iperf3(net: &Topology, to: IpAddr, seconds: f64, processes: &[u32]) -> anyhow::Result<Iperf3> {
+    let mut server = net.pc2.command("iperf3");
+    server.args(["--server", "--one-off", "--bind", &to.to_string()]).stdout(std::process::Stdio::null());
+    let mut server = net.pc2.spawn(&mut server)?;
+    let clock = Stopwatch::start();
+    while !net.pc2.run("ss -Hltn sport = :5201")?.contains("5201") {
+        if clock.elapsed() > CONNECT || server.ended()?.is_some() {
+            bail!("iperf3 does not listen on {to}");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let cpu = cpu::Meter::start(processes)?;
+    let time = seconds.round().max(1.0);
+    let json = net.pc1.run(&format!("iperf3 --client {to} --time {time} --omit 1 --json"))?;
+    let cpu = cpu.read()?;
+    server.wait(CONNECT)?;
+    let goodput_mbit_s = parse_iperf3(&json)?;
+    Ok(Iperf3 { goodput_mbit_s, bytes: goodput_mbit_s * 1e6 / 8.0 * (time + 1.0), cpu })
+}
+
+/// Mbit/s at the receiver.
+fn parse_iperf3(json: &str) -> anyhow::Result<f64> {
+    #[derive(Deserialize)]
+    struct Output {
+        end: End,
+    }
+    #[derive(Deserialize)]
+    struct End {
+        sum_received: Sum,
+    }
+    #[derive(Deserialize)]
+    struct Sum {
+        bits_per_second: f64,
+    }
+    let output: Output = serde_json::from_str(json).context("cannot read what iperf3 says")?;
+    Ok(output.end.sum_received.bits_per_second / 1e6)
+}
+
+fn link_bytes(net: &Topology) -> anyhow::Result<Vec<u64>> {
+    let counters = net.host(Side::Pc1).counters()?;
+    let sent = |link| counters.get(&Topology::device(link)).map(|counters| counters.tx_bytes);
+    (1..=net.links()).map(|link| sent(link).with_context(|| format!("PC1 has no link {link}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn iperf3_is_read_at_the_receiver() {
+        let json = r#"{"end":{"sum_sent":{"bytes":9},"sum_received":{"bytes":7,"bits_per_second":2.5e6}}}"#;
+        assert_eq!(parse_iperf3(json).expect("read"), 2.5);
+        assert!(parse_iperf3(r#"{"error":"no route"}"#).is_err());
+    }
+}

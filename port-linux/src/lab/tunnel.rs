@@ -1,0 +1,245 @@
+//! The tunnel under test: two real `mpt run` processes with real configuration files.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+
+use super::host::Running;
+use super::limit;
+use super::stack::{Stack, Version};
+use super::stopwatch::Stopwatch;
+use super::topology::{Side, Topology};
+
+/// Name of the tunnel interface, as in the paper.
+pub const DEVICE: &str = "tun0";
+
+/// How long the tunnel may take until it passes traffic: several times the longest probe interval of the lab preset.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is asked whether it is up.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Where configuration, sockets and logs are: in the namespaces' own /run, so that they vanish with it.
+const DIRECTORY: &str = "/run/mpt-lab";
+
+/// What may differ between tunnels.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// IP versions above and below.
+    pub stack: Stack,
+    /// Number of paths: the first links.
+    pub paths: u8,
+    /// `connection.policy`.
+    pub policy: String,
+}
+
+/// The configuration file of one side.
+pub fn config(side: Side, options: &Options) -> String {
+    let (own, peer) = (tunnel_addresses(side), tunnel_addresses(side.peer()));
+    let (name, policy) = (if side == Side::Pc1 { "pc2" } else { "pc1" }, &options.policy);
+    let mut text = format!(
+        r#"[tunnel]
+name = "{DEVICE}"
+address = ["{v4}/24", "{v6}/112"]
+
+[[connection]]
+name = "{name}"
+peer = ["{peer4}", "{peer6}"]
+policy = "{policy}"
+liveness = "lab"
+"#,
+        v4 = own[0],
+        v6 = own[1],
+        peer4 = peer[0],
+        peer6 = peer[1],
+    );
+    for link in 1..=options.paths {
+        let version = options.stack.outer();
+        let _ = write!(
+            text,
+            r#"
+[[connection.path]]
+name = "path{link}"
+local = "{local}"
+remote = "{remote}"
+"#,
+            local = side.address(link, version),
+            remote = side.peer().address(link, version),
+        );
+    }
+    text
+}
+
+fn tunnel_addresses(side: Side) -> [std::net::IpAddr; 2] {
+    [Version::V4, Version::V6].map(|version| side.tunnel_address(version))
+}
+
+/// Both ends. They are ended when this is dropped.
+#[derive(Debug)]
+pub struct Tunnel {
+    options: Options,
+    ends: [End; 2],
+}
+
+#[derive(Debug)]
+struct End {
+    side: Side,
+    running: Running,
+    mpt: PathBuf,
+    control: PathBuf,
+    log: PathBuf,
+}
+
+impl Tunnel {
+    /// Starts `mpt` (the program's path) on both hosts and waits until all paths are up and PC2 answers PC1.
+    ///
+    /// # Errors
+    /// When a process ends or the tunnel is not up within ten seconds; the error carries their last words.
+    pub fn start(net: &Topology, mpt: &Path, options: Options) -> anyhow::Result<Self> {
+        let start = |side| End::start(net, mpt, side, &config(side, &options));
+        let ends = [start(Side::Pc1)?, start(Side::Pc2)?];
+        let mut tunnel = Self { options, ends };
+        let clock = Stopwatch::start();
+        while !tunnel.is_up(net)? {
+            if clock.elapsed() > PATIENCE {
+                bail!("the tunnel is not up after {} s\n{}", PATIENCE.as_secs(), tunnel.last_words());
+            }
+            thread::sleep(GLANCE);
+        }
+        Ok(tunnel)
+    }
+
+    /// The process ids of both ends.
+    pub fn pids(&self) -> [u32; 2] {
+        [self.ends[0].running.pid(), self.ends[1].running.pid()]
+    }
+
+    /// The address at PC2 that traffic is sent to.
+    pub fn address(&self) -> std::net::IpAddr {
+        Side::Pc2.tunnel_address(self.options.stack.inner())
+    }
+
+    /// Payload per byte on the wire, for the MTU that the tunnel interface really has.
+    ///
+    /// # Errors
+    /// When the interface is gone.
+    pub fn limit(&self, net: &Topology) -> anyhow::Result<f64> {
+        Ok(limit::tunnel(self.options.stack, net.pc1.mtu(DEVICE)?))
+    }
+
+    /// Ends both processes.
+    ///
+    /// # Errors
+    /// When one of them does not end cleanly on SIGTERM.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        for end in &mut self.ends {
+            let status = end.running.stop()?;
+            if !status.success() {
+                bail!("mpt on {:?} did not end cleanly ({status})\n{}", end.side, end.last_words());
+            }
+        }
+        Ok(())
+    }
+
+    fn is_up(&mut self, net: &Topology) -> anyhow::Result<bool> {
+        for end in &mut self.ends {
+            if let Some(status) = end.running.ended()? {
+                bail!("mpt on {:?} ended at once ({status})\n{}", end.side, end.last_words());
+            }
+        }
+        let paths = usize::from(self.options.paths);
+        let up = self.ends.iter().all(|end| end.paths_up(net) == Some(paths));
+        Ok(up && net.pc1.reaches(self.address(), GLANCE)?)
+    }
+
+    fn last_words(&self) -> String {
+        self.ends.each_ref().map(End::last_words).join("\n")
+    }
+}
+
+impl End {
+    fn start(net: &Topology, mpt: &Path, side: Side, config: &str) -> anyhow::Result<Self> {
+        let host = net.host(side);
+        let directory = Path::new(DIRECTORY);
+        fs::create_dir_all(directory).with_context(|| format!("cannot make {DIRECTORY}"))?;
+        let path = |suffix: &str| directory.join(format!("{}.{suffix}", host.name()));
+        let (file, control, log) = (path("toml"), path("sock"), path("log"));
+        fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
+        let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut command = host.command(mpt);
+        command.arg("run").arg("-c").arg(&file).arg("--control").arg(&control);
+        command.stdout(output.try_clone()?).stderr(output);
+        let running = host.spawn(&mut command)?;
+        Ok(Self { side, running, mpt: mpt.to_owned(), control, log })
+    }
+
+    /// How many paths `mpt status` calls up; `None` while it cannot say.
+    fn paths_up(&self, net: &Topology) -> Option<usize> {
+        let mut command = net.host(self.side).command(&self.mpt);
+        command.args(["status", "--json", "--control"]).arg(&self.control);
+        let output = command.output().ok().filter(|output| output.status.success())?;
+        parse_paths_up(&output.stdout)
+    }
+
+    fn last_words(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = &lines[lines.len().saturating_sub(10)..];
+        format!("{:?} said:\n  {}", self.side, last.join("\n  "))
+    }
+}
+
+fn parse_paths_up(json: &[u8]) -> Option<usize> {
+    #[derive(Deserialize)]
+    struct Status {
+        connections: Vec<Connection>,
+    }
+    #[derive(Deserialize)]
+    struct Connection {
+        paths: Vec<State>,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        state: String,
+    }
+    let status: Status = serde_json::from_slice(json).ok()?;
+    Some(
+        status
+            .connections
+            .iter()
+            .flat_map(|connection| &connection.paths)
+            .filter(|path| path.state == "up")
+            .count(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_side_gets_its_own_addresses_and_its_peers() {
+        let options = Options { stack: Stack::V4OverV6, paths: 2, policy: "weighted".to_owned() };
+        let text = config(Side::Pc2, &options);
+        let table: toml::Table = text.parse().expect("TOML");
+        let connection = &table["connection"][0];
+        assert_eq!(table["tunnel"]["address"][1].as_str(), Some("fec::1:2/112"));
+        assert_eq!(connection["peer"][0].as_str(), Some("10.0.0.1"));
+        assert_eq!(connection["path"].as_array().map(Vec::len), Some(2));
+        assert_eq!(connection["path"][1]["local"].as_str(), Some("2001:db8:acad:2::20"));
+        assert_eq!(connection["path"][1]["remote"].as_str(), Some("2001:db8:acad:2::10"));
+    }
+
+    #[test]
+    fn paths_that_are_up_are_counted() {
+        let json =
+            br#"{"connections":[{"paths":[{"name":"path1","state":"up"},{"name":"path2","state":"down"}]}]}"#;
+        assert_eq!(parse_paths_up(json), Some(1));
+        assert_eq!(parse_paths_up(b"not yet"), None);
+    }
+}

@@ -1,0 +1,250 @@
+//! Interfaces, addresses and routes, through netlink; the only file that speaks it.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures_util::{StreamExt, TryStreamExt};
+use ipnet::IpNet;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
+use rtnetlink::packet_route::route::{RouteMessage, RouteScope};
+use rtnetlink::{Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
+
+use crate::wake::Waker;
+
+/// After a change the next ones mostly follow at once (a link, its addresses, its routes): they are looked
+/// at together.
+const SETTLE: Duration = Duration::from_millis(5);
+/// Netlink drops events when its queue is full; looking anyway once in a while costs next to nothing.
+const LOOK_ANYWAY: Duration = Duration::from_secs(2);
+/// The same while an address that matters is not usable: the kernel tells of a carrier up to a second after it
+/// came back (`linkwatch` in net/core/link_watch.c), but shows it at once to who looks.
+const LOOK_IMPATIENTLY: Duration = Duration::from_millis(50);
+
+/// An interface as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub index: u32,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Whether it is switched on and has a carrier.
+    pub running: bool,
+    /// Its addresses that may be used (an IPv6 address under duplicate detection may not).
+    pub addresses: Vec<IpAddr>,
+}
+
+/// All interfaces at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Interfaces(Vec<Interface>);
+
+impl Interfaces {
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// When netlink cannot be used at all.
+    pub fn now() -> Result<Self> {
+        block_on(async { Ok(Self::ask(&connect()?).await?) })
+    }
+
+    /// The interface with this name.
+    pub fn named(&self, name: &str) -> Option<&Interface> {
+        self.0.iter().find(|interface| interface.name == name)
+    }
+
+    /// The interface that has this address: among several, `device` if given, else one that is running. An
+    /// unspecified address (`0.0.0.0`, `::`) stands for any of its version.
+    pub fn with_address(&self, address: IpAddr, device: Option<&str>) -> Option<&Interface> {
+        let alike =
+            |own: &IpAddr| *own == address || address.is_unspecified() && own.is_ipv4() == address.is_ipv4();
+        let has_it =
+            |i: &&Interface| i.addresses.iter().any(alike) && device.is_none_or(|name| i.name == name);
+        self.0.iter().filter(has_it).max_by_key(|interface| interface.running)
+    }
+
+    /// Every address of this machine but the loopback's, for error messages.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.0.iter().flat_map(|interface| &interface.addresses).copied().filter(|a| !a.is_loopback())
+    }
+
+    async fn ask(handle: &Handle) -> Result<Self, rtnetlink::Error> {
+        let mut interfaces = Vec::new();
+        let mut links = handle.link().get().execute();
+        while let Some(link) = links.try_next().await? {
+            let mut interface = Interface {
+                name: String::new(),
+                index: link.header.index,
+                mtu: 0,
+                running: link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+                addresses: Vec::new(),
+            };
+            for attribute in link.attributes {
+                match attribute {
+                    LinkAttribute::IfName(name) => interface.name = name,
+                    LinkAttribute::Mtu(mtu) => interface.mtu = mtu,
+                    _ => {}
+                }
+            }
+            interfaces.push(interface);
+        }
+        let mut addresses = handle.address().get().execute();
+        while let Some(message) = addresses.try_next().await? {
+            let tentative = message.header.flags.contains(AddressHeaderFlags::Tentative)
+                && !message.attributes.iter().any(
+                    |a| matches!(a, AddressAttribute::Flags(flags) if flags.contains(AddressFlags::Optimistic)),
+                );
+            let of =
+                |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
+            // On a point-to-point interface `Address` is the peer's, `Local` ours; IPv6 mostly has `Address` only.
+            let address = of(|a| if let AddressAttribute::Local(ip) = a { Some(*ip) } else { None })
+                .or_else(|| of(|a| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None }));
+            let interface = interfaces.iter_mut().find(|i| i.index == message.header.index);
+            if let (Some(address), Some(interface), false) = (address, interface, tentative) {
+                interface.addresses.push(address);
+            }
+        }
+        Ok(Self(interfaces))
+    }
+}
+
+/// What a tunnel interface is to be.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its addresses with prefix length.
+    pub addresses: &'a [IpNet],
+    /// Its MTU in bytes.
+    pub mtu: u16,
+    /// Packets the kernel queues for us (txqueuelen).
+    pub queue: u32,
+    /// Prefixes that are reached through it.
+    pub routes: &'a [IpNet],
+}
+
+impl Setup<'_> {
+    /// Gives the interface its addresses, switches it on, and sets the routes.
+    ///
+    /// # Errors
+    /// Names the address or route that the kernel refused.
+    pub fn apply(&self) -> Result<()> {
+        block_on(async {
+            let handle = connect()?;
+            let interfaces = Interfaces::ask(&handle).await?;
+            let name = self.name;
+            let Some(index) = interfaces.named(name).map(|interface| interface.index) else {
+                bail!("the interface {name} vanished");
+            };
+            let link = LinkUnspec::new_with_index(index);
+            let link = link.mtu(self.mtu.into()).txqueuelen(self.queue).up().build();
+            handle.link().set(link).execute().await.with_context(|| {
+                format!("cannot switch {name} on with MTU {} and queue {}", self.mtu, self.queue)
+            })?;
+            for address in self.addresses {
+                let add = handle.address().add(index, address.addr(), address.prefix_len());
+                add.execute().await.with_context(|| format!("cannot give {name} the address {address}"))?;
+            }
+            for &to in self.routes {
+                let add = handle.route().add(route(to, index));
+                add.execute()
+                    .await
+                    .with_context(|| format!("cannot set the route to {to} through {name}"))?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn route(to: IpNet, interface: u32) -> RouteMessage {
+    match to {
+        IpNet::V4(to) => RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+            .destination_prefix(to.network(), to.prefix_len())
+            .output_interface(interface)
+            .scope(RouteScope::Link)
+            .build(),
+        IpNet::V6(to) => RouteMessageBuilder::<std::net::Ipv6Addr>::new()
+            .destination_prefix(to.network(), to.prefix_len())
+            .output_interface(interface)
+            .build(),
+    }
+}
+
+/// Watches interfaces and addresses from a thread of its own: whenever something has changed, all of it is
+/// sent and `waker` is rung. While one of the addresses in `awaited` (with the device it must be on, if any)
+/// cannot be used, it looks more often. The thread ends when the receiver is gone.
+///
+/// # Errors
+/// When the thread or its netlink socket cannot be had.
+pub fn watch(awaited: Vec<(IpAddr, Option<String>)>, waker: Waker) -> Result<mpsc::Receiver<Interfaces>> {
+    let (sender, receiver) = mpsc::channel();
+    let (ready_sender, ready) = mpsc::channel();
+    let thread = move || {
+        let outcome = block_on(async {
+            let (connection, handle, mut changes) = rtnetlink::new_multicast_connection(&[
+                MulticastGroup::Link,
+                MulticastGroup::Ipv4Ifaddr,
+                MulticastGroup::Ipv6Ifaddr,
+            ])?;
+            tokio::spawn(connection);
+            let _ = ready_sender.send(());
+            let mut last = Interfaces::default();
+            loop {
+                let now = Interfaces::ask(&handle).await?;
+                let works = |(address, device): &(IpAddr, Option<String>)| {
+                    now.with_address(*address, device.as_deref()).is_some_and(|interface| interface.running)
+                };
+                let patience = if awaited.iter().all(works) { LOOK_ANYWAY } else { LOOK_IMPATIENTLY };
+                if now != last {
+                    last = now.clone();
+                    if sender.send(now).is_err() {
+                        return Ok(());
+                    }
+                    waker.wake();
+                }
+                if let Ok(change) = tokio::time::timeout(patience, changes.next()).await {
+                    change.context("netlink closed")?;
+                    tokio::time::sleep(SETTLE).await;
+                    while let Ok(Some(_)) = tokio::time::timeout(Duration::ZERO, changes.next()).await {}
+                }
+            }
+        });
+        if let Err(error) = outcome {
+            tracing::error!("changes of links are not seen any more: {error:#}");
+        }
+    };
+    std::thread::Builder::new().name("links".into()).spawn(thread).context("cannot start a thread")?;
+    ready.recv().context("cannot watch interfaces through netlink")?;
+    Ok(receiver)
+}
+
+fn connect() -> Result<Handle> {
+    let (connection, handle, _) = rtnetlink::new_connection().context("cannot open a netlink socket")?;
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
+fn block_on<T>(task: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(task)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_interface_is_seen_with_its_address() {
+        let interfaces = Interfaces::now().unwrap();
+        let loopback = interfaces.named("lo").unwrap();
+        assert_eq!(loopback.index, 1);
+        assert!(interfaces.addresses().all(|address| !address.is_loopback()));
+        if loopback.running {
+            assert_eq!(interfaces.with_address(IpAddr::from([127, 0, 0, 1]), None), Some(loopback));
+        }
+        assert_eq!(interfaces.with_address(IpAddr::from([127, 0, 0, 1]), Some("eth9")), None);
+    }
+}

@@ -1,0 +1,187 @@
+//! What a running tunnel tells about itself: the answer to `status`, as data. Field names are stable; new
+//! ones may be added.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use mpt_proto::{DownReason, Policy};
+use serde::{Deserialize, Serialize};
+
+/// Version of the control protocol and of the JSON that `mpt status --json` prints.
+pub const VERSION: u32 = 1;
+
+/// How many were dropped, by reason.
+pub type Dropped = BTreeMap<String, u64>;
+
+/// Everything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The tunnel interface.
+    pub tunnel: TunnelReport,
+    /// The connections, in the order of the configuration.
+    pub connections: Vec<ConnectionReport>,
+}
+
+/// The tunnel interface.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TunnelReport {
+    /// Its name.
+    pub name: String,
+    /// Its addresses with prefix length.
+    pub addresses: Vec<String>,
+    /// Its MTU in bytes.
+    pub mtu: u16,
+    /// Milliseconds since it was made.
+    pub uptime_ms: u64,
+    /// Packets of the tunnel interface that no connection took, and packets that it did not take.
+    pub dropped: Dropped,
+}
+
+/// One connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionReport {
+    /// Its name.
+    pub name: String,
+    /// The peer's tunnel addresses.
+    pub peer: Vec<IpAddr>,
+    /// Its policy.
+    pub policy: String,
+    /// Whether the peer is known to be an mpt.
+    pub peer_is_mpt: bool,
+    /// What went through.
+    pub counters: Counters,
+    /// What was dropped.
+    pub dropped: Dropped,
+    /// Its paths, in the order of the configuration.
+    pub paths: Vec<PathReport>,
+}
+
+/// A connection's counters: inner packets, without our headers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "mpt_proto::Stats documents them")]
+pub struct Counters {
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    pub tx_no_path: u64,
+    pub tx_too_large: u64,
+    pub tx_fragments: u64,
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub rx_held: u64,
+    pub rx_lost: u64,
+    pub rx_reassembled: u64,
+    pub rx_restarts: u64,
+}
+
+impl From<&mpt_proto::Stats> for Counters {
+    fn from(stats: &mpt_proto::Stats) -> Self {
+        Self {
+            tx_packets: stats.tx_packets,
+            tx_bytes: stats.tx_bytes,
+            tx_no_path: stats.tx_no_path,
+            tx_too_large: stats.tx_too_large,
+            tx_fragments: stats.tx_fragments,
+            rx_packets: stats.rx_packets,
+            rx_bytes: stats.rx_bytes,
+            rx_held: stats.rx_held,
+            rx_lost: stats.rx_lost,
+            rx_reassembled: stats.rx_reassembled,
+            rx_restarts: stats.rx_restarts,
+        }
+    }
+}
+
+/// One path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PathReport {
+    /// Its name.
+    pub name: String,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer's end.
+    pub remote: SocketAddr,
+    /// The device it is bound to, if any.
+    pub device: Option<String>,
+    /// `up` or `down`.
+    pub state: State,
+    /// Why it is down: `disabled`, `link`, `unheard`, `silent`, `deaf`.
+    pub reason: Option<String>,
+    /// Smoothed round-trip time in microseconds, once known.
+    pub rtt_us: Option<u64>,
+    /// Its weight.
+    pub weight: u16,
+    /// Its rank.
+    pub rank: u8,
+    /// Largest UDP payload in bytes.
+    pub max_datagram: u16,
+    /// Datagrams handed out for sending, control messages included.
+    pub tx_datagrams: u64,
+    /// Their bytes: UDP payloads.
+    pub tx_bytes: u64,
+    /// Datagrams that arrived and were not dropped.
+    pub rx_datagrams: u64,
+    /// Their bytes: UDP payloads.
+    pub rx_bytes: u64,
+    /// Probes sent.
+    pub probes: u64,
+    /// Echoes that came back.
+    pub echoes: u64,
+    /// Times it went down after it had been up.
+    pub downs: u64,
+    /// Of the datagrams handed out, those that the kernel did not take.
+    pub not_sent: NotSent,
+}
+
+/// Whether packets may take a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum State {
+    Up,
+    Down,
+}
+
+/// Datagrams that the kernel did not take, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NotSent {
+    /// The socket's or the interface's queue was full.
+    pub full: u64,
+    /// Larger than the interface's MTU.
+    pub too_big: u64,
+    /// No address, no route or no interface.
+    pub link: u64,
+    /// Refused by a firewall or the remote host.
+    pub refused: u64,
+}
+
+impl NotSent {
+    /// With their names, in this order.
+    pub fn named(&self) -> [(&'static str, u64); 4] {
+        [("full", self.full), ("too_big", self.too_big), ("link", self.link), ("refused", self.refused)]
+    }
+}
+
+/// A policy's name, as the configuration spells it.
+pub fn policy_name(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Weighted => "weighted",
+        Policy::Flow => "flow",
+        Policy::Backup => "backup",
+        Policy::Redundant => "redundant",
+        _ => "other",
+    }
+}
+
+/// A reason's name.
+pub fn reason_name(reason: DownReason) -> &'static str {
+    match reason {
+        DownReason::Disabled => "disabled",
+        DownReason::Link => "link",
+        DownReason::Unheard => "unheard",
+        DownReason::Silent => "silent",
+        DownReason::Deaf => "deaf",
+        _ => "other",
+    }
+}

@@ -1,0 +1,223 @@
+//! Which connection carries an inner packet, and which inner packets a connection may bring.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use crate::config::{Connection, Network};
+
+/// Where an inner packet goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// To the connection with this index in the configuration.
+    To(usize),
+    /// To none: multicast, broadcast and link-local packets stay on the link they were sent to, and the
+    /// kernel sends some by itself on every interface (router solicitations, multicast listener reports).
+    LinkScoped,
+    /// No connection's peer or network has that destination.
+    None,
+}
+
+/// The connections' peers and networks, ready to be searched.
+#[derive(Debug, Default)]
+pub struct Routes {
+    peers: HashMap<IpAddr, usize>,
+    /// Longest destination prefix first, and among equals the longest source prefix.
+    networks: Vec<(Network, usize)>,
+}
+
+impl Routes {
+    /// From the configuration, whose order gives the connections their indices.
+    pub fn new(connections: &[Connection]) -> Self {
+        let mut routes = Self::default();
+        for (index, connection) in connections.iter().enumerate() {
+            routes.peers.extend(connection.peer.iter().map(|&peer| (peer, index)));
+            routes.networks.extend(connection.networks.iter().map(|&network| (network, index)));
+        }
+        let source_len = |network: &Network| network.from.map_or(0, |from| from.prefix_len());
+        routes.networks.sort_by_key(|(n, _)| std::cmp::Reverse((n.to.prefix_len(), source_len(n))));
+        routes
+    }
+
+    /// The connection for this packet: the peer itself first, then the longest prefix that its source may
+    /// use.
+    pub fn route(&self, packet: &[u8]) -> Route {
+        let Some((source, destination)) = addresses(packet) else { return Route::None };
+        if let Some(&connection) = self.peers.get(&destination) {
+            return Route::To(connection);
+        }
+        if link_scoped(destination) {
+            return Route::LinkScoped;
+        }
+        let matches = |network: &Network| {
+            network.to.contains(&destination) && network.from.is_none_or(|from| from.contains(&source))
+        };
+        match self.networks.iter().find(|(network, _)| matches(network)) {
+            Some(&(_, connection)) => Route::To(connection),
+            None => Route::None,
+        }
+    }
+
+    /// Whether the connection may bring this packet: its source is the peer, or lies behind the peer.
+    /// Otherwise one peer could speak in the name of another, or of a host on our own network.
+    pub fn accepts(&self, connection: usize, packet: &[u8]) -> bool {
+        let Some((source, _)) = addresses(packet) else { return false };
+        self.peers.get(&source) == Some(&connection)
+            || self.networks.iter().any(|(n, index)| *index == connection && n.to.contains(&source))
+    }
+}
+
+/// The prefixes that need a route through the tunnel interface: the networks, and the peers that lie outside
+/// the tunnel's own prefixes.
+pub fn kernel_routes(tunnel: &[IpNet], connections: &[Connection]) -> Vec<IpNet> {
+    let mut routes: Vec<IpNet> = connections
+        .iter()
+        .flat_map(|connection| {
+            let peers = connection.peer.iter().map(|&peer| IpNet::from(peer));
+            let peers = peers.filter(|peer| !tunnel.iter().any(|prefix| prefix.contains(peer)));
+            peers.chain(connection.networks.iter().map(|network| network.to.trunc()))
+        })
+        .collect();
+    routes.sort();
+    routes.dedup();
+    routes
+}
+
+/// Source and destination of an IP packet; `None` if it is too short to have them.
+fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
+    match packet.first()? >> 4 {
+        4 => {
+            let source: [u8; 4] = packet.get(12..16)?.try_into().ok()?;
+            let destination: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
+            Some((Ipv4Addr::from(source).into(), Ipv4Addr::from(destination).into()))
+        }
+        6 => {
+            let source: [u8; 16] = packet.get(8..24)?.try_into().ok()?;
+            let destination: [u8; 16] = packet.get(24..40)?.try_into().ok()?;
+            Some((Ipv6Addr::from(source).into(), Ipv6Addr::from(destination).into()))
+        }
+        _ => None,
+    }
+}
+
+fn link_scoped(destination: IpAddr) -> bool {
+    match destination {
+        IpAddr::V4(address) => address.is_multicast() || address.is_link_local() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_multicast() || address.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mpt_proto::{Policy, ReorderConfig};
+
+    fn connection(peer: &[&str], networks: &[(&str, Option<&str>)]) -> Connection {
+        Connection {
+            name: "test".into(),
+            peer: peer.iter().map(|a| a.parse().unwrap()).collect(),
+            networks: networks
+                .iter()
+                .map(|(to, from)| Network {
+                    to: to.parse().unwrap(),
+                    from: from.map(|from| from.parse().unwrap()),
+                })
+                .collect(),
+            port: 4754,
+            remote_port: 4754,
+            check_source_port: true,
+            policy: Policy::Weighted,
+            key: None,
+            checksum: false,
+            sequence: true,
+            reorder: ReorderConfig::default(),
+            paths: Vec::new(),
+        }
+    }
+
+    fn packet(source: &str, destination: &str) -> Vec<u8> {
+        match (source.parse().unwrap(), destination.parse().unwrap()) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let mut packet = vec![0; 20];
+                packet[0] = 0x45;
+                packet[12..16].copy_from_slice(&source.octets());
+                packet[16..20].copy_from_slice(&destination.octets());
+                packet
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let mut packet = vec![0; 40];
+                packet[0] = 0x60;
+                packet[8..24].copy_from_slice(&source.octets());
+                packet[24..40].copy_from_slice(&destination.octets());
+                packet
+            }
+            mixed => panic!("{mixed:?}"),
+        }
+    }
+
+    #[test]
+    fn the_peers_own_address_goes_to_the_peer_even_inside_another_ones_network() {
+        let routes = Routes::new(&[
+            connection(&["10.0.0.2"], &[("10.0.0.0/8", None)]),
+            connection(&["10.0.0.3", "fd00::3"], &[]),
+        ]);
+        assert_eq!(routes.route(&packet("10.0.0.1", "10.0.0.3")), Route::To(1));
+        assert_eq!(routes.route(&packet("fd00::1", "fd00::3")), Route::To(1));
+        assert_eq!(routes.route(&packet("10.0.0.1", "10.9.9.9")), Route::To(0));
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_and_the_source_prefix_is_respected() {
+        let routes = Routes::new(&[
+            connection(&["10.0.0.2"], &[("192.168.0.0/16", None)]),
+            connection(&["10.0.0.3"], &[("192.168.5.0/24", Some("172.16.0.0/16"))]),
+            connection(&["10.0.0.4"], &[("192.168.5.0/24", None)]),
+        ]);
+        assert_eq!(routes.route(&packet("172.16.1.1", "192.168.5.1")), Route::To(1));
+        assert_eq!(routes.route(&packet("172.17.1.1", "192.168.5.1")), Route::To(2));
+        assert_eq!(routes.route(&packet("172.16.1.1", "192.168.6.1")), Route::To(0));
+        assert_eq!(routes.route(&packet("172.16.1.1", "192.169.6.1")), Route::None);
+    }
+
+    #[test]
+    fn what_the_kernel_says_to_the_link_goes_nowhere() {
+        let routes = Routes::new(&[connection(&["10.0.0.2"], &[("0.0.0.0/0", None), ("::/0", None)])]);
+        assert_eq!(routes.route(&packet("fe80::1", "ff02::2")), Route::LinkScoped);
+        assert_eq!(routes.route(&packet("10.0.0.1", "224.0.0.251")), Route::LinkScoped);
+        assert_eq!(routes.route(&packet("10.0.0.1", "8.8.8.8")), Route::To(0));
+    }
+
+    #[test]
+    fn rubbish_has_no_route_and_is_not_accepted() {
+        let routes = Routes::new(&[connection(&["10.0.0.2"], &[("0.0.0.0/0", None)])]);
+        for rubbish in [&[][..], &[0x45; 19], &[0x60; 39], &[0xff; 100]] {
+            assert_eq!(routes.route(rubbish), Route::None);
+            assert!(!routes.accepts(0, rubbish));
+        }
+    }
+
+    #[test]
+    fn a_connection_brings_only_packets_of_its_peer_and_the_networks_behind_it() {
+        let routes = Routes::new(&[
+            connection(&["10.0.0.2"], &[("192.168.5.0/24", Some("172.16.0.0/16"))]),
+            connection(&["10.0.0.3"], &[]),
+        ]);
+        assert!(routes.accepts(0, &packet("10.0.0.2", "10.0.0.1")));
+        assert!(routes.accepts(0, &packet("192.168.5.7", "172.16.0.1")));
+        assert!(!routes.accepts(0, &packet("10.0.0.3", "10.0.0.1")), "another connection's peer");
+        assert!(!routes.accepts(1, &packet("192.168.5.7", "10.0.0.1")), "another connection's network");
+        assert!(!routes.accepts(1, &packet("8.8.8.8", "10.0.0.1")));
+    }
+
+    #[test]
+    fn only_networks_and_peers_outside_the_tunnels_prefix_need_a_kernel_route() {
+        let tunnel: Vec<IpNet> = vec!["10.0.0.1/24".parse().unwrap(), "fd00::1/64".parse().unwrap()];
+        let connections = [
+            connection(&["10.0.0.2", "fd01::2"], &[("192.168.5.9/24", None)]),
+            connection(&["10.0.0.3"], &[("192.168.5.0/24", Some("10.0.0.0/8"))]),
+        ];
+        let expected: Vec<IpNet> = vec!["192.168.5.0/24".parse().unwrap(), "fd01::2/128".parse().unwrap()];
+        assert_eq!(kernel_routes(&tunnel, &connections), expected);
+    }
+}

@@ -1,0 +1,199 @@
+//! `mpt run`: everything is checked before anything is changed; then the tunnel is built and driven until the
+//! process is asked to end.
+
+mod plan;
+
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use mpt_proto::{Connection, ReassemblySlot, ReorderSlot, Storage};
+
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::control::{Server, default_socket};
+use crate::driver::{Driver, Parts, Peer, TunnelFacts};
+use crate::failure::misconfigured;
+use crate::link::{self, Interfaces, Setup};
+use crate::routes::{Routes, kernel_routes};
+use crate::tun::Tun;
+use crate::wake::Waker;
+use crate::{mtu, privilege};
+use plan::Plan;
+
+/// Where the configuration is unless `-c` says otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/mpt/mpt.toml";
+
+/// Packets that may be put together from fragments at the same time, per connection: fragments of one packet
+/// leave together, so few are open unless some are lost.
+const REASSEMBLY_SLOTS: usize = 16;
+
+/// Runs `mpt run`.
+///
+/// # Errors
+/// Before anything was changed: what is wrong with the configuration, the machine or the privileges. After
+/// that: what the kernel refused; nothing is left behind.
+pub fn run(config: &Path, control: Option<&Path>) -> Result<()> {
+    let config = Config::load(config)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let control = control.map_or_else(|| default_socket(&config.tunnel.name), Path::to_path_buf);
+    privilege::check()?;
+    let interfaces = Interfaces::now()?;
+    Server::check(&control)?;
+    let plan = Plan::new(&config, &interfaces)?;
+
+    let clock = Clock::start();
+    let mut memories: Vec<Memory> = plan.sizes(&config).into_iter().map(Memory::new).collect();
+    let mut peers = Vec::new();
+    for ((index, connection), memory) in config.connections.iter().enumerate().zip(&mut memories) {
+        peers.push(plan.peer(index, connection, memory.lend(), &clock)?);
+    }
+    let tunnel = tunnel_facts(&config, &peers)?;
+    let sockets = plan.bind()?;
+
+    // From here on things are made; each goes away with the value that holds it.
+    let server = Server::bind(&control)?;
+    let tun = Tun::create(&tunnel.name)?;
+    let routes = kernel_routes(&config.tunnel.addresses, &config.connections);
+    let setup = Setup {
+        name: &tunnel.name,
+        addresses: &tunnel.addresses,
+        mtu: tunnel.mtu,
+        queue: config.tunnel.queue,
+        routes: &routes,
+    };
+    setup.apply()?;
+    let bell = Waker::new()?;
+    let (signal, signalled) = UnixStream::pair()?;
+    for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::low_level::pipe::register(number, signalled.try_clone()?).context("signal handler")?;
+    }
+    let awaited = sockets.iter().map(|shared| (shared.local.ip(), shared.device.clone())).collect();
+    let driver = Driver::new(Parts {
+        clock,
+        tun,
+        tunnel: tunnel.clone(),
+        sockets,
+        peers,
+        routes: Routes::new(&config.connections),
+        queries: server.serve(bell.clone())?,
+        link_changes: link::watch(awaited, bell.clone())?,
+        bell,
+        signal,
+        interfaces,
+    })?;
+    let count: usize = config.connections.iter().map(|connection| connection.paths.len()).sum();
+    tracing::info!(
+        "{} is up: MTU {}, connections: {}, paths: {count}, control socket: {}",
+        tunnel.name,
+        tunnel.mtu,
+        config.connections.len(),
+        control.display()
+    );
+    driver.run()?;
+    tracing::info!("{} ends", tunnel.name);
+    Ok(())
+}
+
+/// The tunnel's MTU: as configured, or the largest that no path has to split.
+fn tunnel_facts(config: &Config, peers: &[Peer<'_>]) -> Result<TunnelFacts> {
+    let fits = peers
+        .iter()
+        .map(|peer| {
+            let max_datagrams = peer.paths.iter().map(|path| path.max_datagram);
+            mtu::tunnel_mtu(max_datagrams, peer.connection.header_len())
+        })
+        .min()
+        .unwrap_or(0);
+    let chosen = config.tunnel.mtu.unwrap_or(fits);
+    if chosen > fits {
+        tracing::warn!("tunnel MTU {chosen}: packets of more than {fits} bytes are split, which costs speed");
+    }
+    let has_ipv6 = config.tunnel.addresses.iter().any(|address| address.addr().is_ipv6());
+    let least = if has_ipv6 { mtu::IPV6_MIN_MTU } else { mtu::IPV4_MIN_MTU };
+    if chosen < least {
+        return Err(misconfigured(format!(
+            "the tunnel MTU would be {chosen} bytes, less than the {least} that an interface with these addresses \
+             needs: raise the narrowest path's mtu, or set [tunnel] mtu = {least} and let packets be split"
+        )));
+    }
+    Ok(TunnelFacts {
+        name: config.tunnel.name.clone(),
+        addresses: config.tunnel.addresses.clone(),
+        mtu: chosen,
+    })
+}
+
+/// What a connection is lent, for its life.
+struct Memory {
+    reorder_slots: Vec<ReorderSlot>,
+    reorder_bytes: Vec<u8>,
+    reassembly_slots: Vec<ReassemblySlot>,
+    reassembly_bytes: Vec<u8>,
+}
+
+/// How much a connection is lent.
+#[derive(Clone, Copy)]
+struct MemorySize {
+    /// Packets that may wait for earlier ones.
+    window: usize,
+    /// Bytes of the largest datagram.
+    datagram: usize,
+    /// Bytes of the largest inner packet.
+    packet: usize,
+}
+
+impl Memory {
+    fn new(size: MemorySize) -> Self {
+        // One slot more than the window, and none when reordering is off.
+        let slots = if size.window == 0 { 0 } else { size.window + 1 };
+        Self {
+            reorder_slots: vec![ReorderSlot::default(); slots],
+            reorder_bytes: vec![0; slots * size.datagram],
+            reassembly_slots: vec![ReassemblySlot::default(); REASSEMBLY_SLOTS],
+            reassembly_bytes: vec![0; REASSEMBLY_SLOTS * size.packet],
+        }
+    }
+
+    fn lend(&mut self) -> Storage<'_> {
+        let storage = Storage::none().with_reassembly(&mut self.reassembly_slots, &mut self.reassembly_bytes);
+        if self.reorder_slots.is_empty() {
+            storage
+        } else {
+            storage.with_reorder(&mut self.reorder_slots, &mut self.reorder_bytes)
+        }
+    }
+}
+
+/// Adds a connection's paths to the core, in order.
+fn add_paths(
+    connection: &mut Connection<'_>,
+    config: &config::Connection,
+    max_datagrams: &[u16],
+    clock: &Clock,
+) -> Result<Vec<mpt_proto::PathId>> {
+    let now = clock.now();
+    config
+        .paths
+        .iter()
+        .zip(max_datagrams)
+        .map(|(path, &max_datagram)| {
+            let settings = mpt_proto::PathConfig {
+                weight: path.weight,
+                rank: path.rank,
+                max_datagram,
+                liveness: path.liveness,
+            };
+            let id = connection.add_path(settings, now).map_err(|error| {
+                misconfigured(format!("path {} of {}: {error:?}", path.name, config.name))
+            })?;
+            if !path.enabled {
+                // A path that was added a line ago is known.
+                let _ = connection.set_enabled(id, false, now);
+            }
+            Ok(id)
+        })
+        .collect()
+}

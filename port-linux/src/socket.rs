@@ -1,0 +1,252 @@
+//! UDP sockets: bound to a local address, never fragmenting, in batches on receive.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use mpt_proto::Ecn;
+use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use socket2::{Domain, Protocol, Socket as Socket2, Type};
+
+/// Bytes of socket buffer asked for, each way: 40 ms of a path of 800 Mbit/s, so that a pause of our own
+/// loses nothing.
+pub const BUFFER_SIZE: usize = 4 << 20;
+/// Buffers of one receive call. With receive offload each may hold 64 datagrams, so a call brings plenty; more
+/// buffers only wash out the cache.
+const RECEIVE_BUFFERS: usize = 8;
+/// Bytes of one receive buffer: the largest UDP payload, which is also the most that receive offload joins.
+const RECEIVE_BUFFER: usize = 1 << 16;
+
+/// Why a datagram did not leave.
+#[derive(Debug)]
+pub enum SendError {
+    /// The socket's or the interface's queue is full.
+    Full,
+    /// Larger than the interface's MTU.
+    TooBig,
+    /// No address, no route or no interface: the link is down.
+    Link(io::Error),
+    /// Refused, by a firewall or by the remote host: the datagram is lost, the path may live.
+    Refused,
+}
+
+impl From<io::Error> for SendError {
+    fn from(error: io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM | Errno::INTR) => Self::Full,
+            Some(Errno::MSGSIZE) => Self::TooBig,
+            // EINVAL is what IPv4 says when the address that the socket is bound to is gone.
+            Some(
+                Errno::NETUNREACH
+                | Errno::NETDOWN
+                | Errno::HOSTUNREACH
+                | Errno::ADDRNOTAVAIL
+                | Errno::NODEV
+                | Errno::NXIO
+                | Errno::INVAL,
+            ) => Self::Link(error),
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// A bound UDP socket.
+#[derive(Debug)]
+pub struct Socket {
+    socket: Socket2,
+    state: UdpSocketState,
+}
+
+impl Socket {
+    /// Binds to `local` and, if named, to `device`. IPv4 datagrams carry DF and no IPv6 datagram is
+    /// fragmented; IPv6 checksums stay on, as the kernel has them.
+    ///
+    /// # Errors
+    /// What the kernel says: `EADDRINUSE`, `EADDRNOTAVAIL`, `ENODEV`.
+    pub fn bind(local: SocketAddr, device: Option<&str>) -> io::Result<Self> {
+        let socket = unconnected(local, device)?;
+        // With the capability the kernel's limits do not bind us; without it, take what it gives.
+        if sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER_SIZE).is_err() {
+            socket.set_recv_buffer_size(BUFFER_SIZE)?;
+        }
+        if sockopt::set_socket_send_buffer_size_force(&socket, BUFFER_SIZE).is_err() {
+            socket.set_send_buffer_size(BUFFER_SIZE)?;
+        }
+        let state = UdpSocketState::new((&socket).into())?;
+        Ok(Self { socket, state })
+    }
+
+    /// Bytes granted for receiving and for sending. The kernel doubles what is asked, for its own
+    /// bookkeeping; here is the half that was meant.
+    pub fn buffer_sizes(&self) -> io::Result<(usize, usize)> {
+        Ok((self.socket.recv_buffer_size()? / 2, self.socket.send_buffer_size()? / 2))
+    }
+
+    /// Whether the kernel may fragment what we send after all.
+    pub fn may_fragment(&self) -> bool {
+        self.state.may_fragment()
+    }
+
+    /// Sends one datagram. Never blocks.
+    ///
+    /// # Errors
+    /// [`SendError`]; the datagram is lost.
+    pub fn send(&self, destination: SocketAddr, datagram: &[u8], ecn: Ecn) -> Result<(), SendError> {
+        let ecn = EcnCodepoint::from_bits(ecn.bits());
+        let transmit = Transmit { destination, ecn, contents: datagram, segment_size: None, src_ip: None };
+        Ok(self.state.try_send((&self.socket).into(), &transmit)?)
+    }
+
+    /// Fills the batch with what has arrived, at most its size. Never blocks.
+    ///
+    /// # Errors
+    /// Errors that earlier sends provoked, such as `ECONNREFUSED`; there is nothing to do about them.
+    pub fn receive(&self, batch: &mut Batch) -> io::Result<()> {
+        batch.filled = 0;
+        let mut chunks = batch.bytes.chunks_exact_mut(RECEIVE_BUFFER);
+        let mut buffers: [_; RECEIVE_BUFFERS] =
+            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        match self.state.recv((&self.socket).into(), &mut buffers, &mut batch.meta) {
+            Ok(filled) => batch.filled = filled,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Whether a datagram from `local` could leave for `remote` now: the address is ours, the device exists, and
+/// there is a route. Sends nothing: connecting a UDP socket only looks the route up.
+pub fn has_route(local: SocketAddr, remote: SocketAddr, device: Option<&str>) -> bool {
+    let mut any_port = local;
+    any_port.set_port(0);
+    unconnected(any_port, device).and_then(|socket| socket.connect(&remote.into())).is_ok()
+}
+
+fn unconnected(local: SocketAddr, device: Option<&str>) -> io::Result<Socket2> {
+    let socket = Socket2::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    if local.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if let Some(device) = device {
+        socket.bind_device(Some(device.as_bytes()))?;
+    }
+    socket.bind(&local.into())?;
+    Ok(socket)
+}
+
+/// Room for what one receive call brings; allocated once.
+#[derive(Debug)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    meta: [RecvMeta; RECEIVE_BUFFERS],
+    filled: usize,
+}
+
+/// Datagrams from one sender, of equal size but the last, as the kernel joined them.
+#[derive(Debug)]
+pub struct Run<'b> {
+    /// Who sent them.
+    pub source: SocketAddr,
+    /// The congestion bits of their outer headers.
+    pub ecn: Ecn,
+    stride: usize,
+    bytes: &'b mut [u8],
+}
+
+impl Run<'_> {
+    /// How many datagrams.
+    pub fn count(&self) -> usize {
+        self.bytes.len().div_ceil(self.stride).max(1)
+    }
+
+    /// The datagrams; an empty one is left out.
+    pub fn datagrams(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        self.bytes.chunks_mut(self.stride)
+    }
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self {
+            bytes: vec![0; RECEIVE_BUFFERS * RECEIVE_BUFFER],
+            meta: [RecvMeta::default(); RECEIVE_BUFFERS],
+            filled: 0,
+        }
+    }
+
+    /// What the last call brought.
+    pub fn runs(&mut self) -> impl Iterator<Item = Run<'_>> {
+        let buffers = self.bytes.chunks_exact_mut(RECEIVE_BUFFER);
+        self.meta.iter().zip(buffers).take(self.filled).map(|(meta, buffer)| Run {
+            source: meta.addr,
+            ecn: Ecn::from_bits(meta.ecn.map_or(0, |ecn| ecn as u8)),
+            stride: meta.stride.max(1),
+            bytes: &mut buffer[..meta.len.min(RECEIVE_BUFFER)],
+        })
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(address: &str) -> (Socket, Socket, SocketAddr) {
+        let local: SocketAddr = address.parse().unwrap();
+        let (one, other) = (Socket::bind(local, None).unwrap(), Socket::bind(local, None).unwrap());
+        let to = other.socket.local_addr().unwrap().as_socket().unwrap();
+        (one, other, to)
+    }
+
+    #[test]
+    fn datagrams_and_their_congestion_bits_arrive_over_ipv4_and_ipv6() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let (one, other, to) = pair(address);
+            one.send(to, b"hello", Ecn::Ect0).unwrap();
+            one.send(to, b"again", Ecn::Ce).unwrap();
+            let mut batch = Batch::new();
+            other.receive(&mut batch).unwrap();
+            let mut seen = Vec::new();
+            for mut run in batch.runs() {
+                let ecn = run.ecn;
+                seen.extend(run.datagrams().map(|datagram| (datagram.to_vec(), ecn)));
+            }
+            assert_eq!(seen, [(b"hello".to_vec(), Ecn::Ect0), (b"again".to_vec(), Ecn::Ce)]);
+            other.receive(&mut batch).unwrap();
+            assert_eq!(batch.runs().count(), 0, "nothing more, and the old batch is gone");
+        }
+    }
+
+    #[test]
+    fn nothing_is_fragmented() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let (one, _other, to) = pair(address);
+            assert!(!one.may_fragment());
+            // The loopback's MTU is 65,536: its headers leave no room for the largest UDP payload over IPv6.
+            let error = one.send(to, &[0; 65_527], Ecn::NotEct).unwrap_err();
+            assert!(matches!(error, SendError::TooBig), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_not_ours_has_no_route() {
+        let remote = "127.0.0.1:4754".parse().unwrap();
+        assert!(has_route("127.0.0.1:0".parse().unwrap(), remote, None));
+        assert!(!has_route("192.0.2.1:0".parse().unwrap(), remote, None));
+    }
+}

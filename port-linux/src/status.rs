@@ -1,0 +1,263 @@
+//! `mpt status`: a report as a table for people, or as JSON for scripts.
+
+use std::io::{IsTerminal, Write, stdout};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::control::{Answer, Command, ask};
+use crate::report::{ConnectionReport, Dropped, PathReport, Report, State};
+
+/// Between two looks of `--watch`.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Clears the terminal and goes to its upper left corner.
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
+/// How a report is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Show {
+    /// As one line of JSON.
+    pub json: bool,
+    /// Again and again, with rates.
+    pub watch: bool,
+}
+
+/// Runs `mpt status`.
+///
+/// # Errors
+/// When no daemon answers, or it has no connection of that name.
+pub fn status(name: Option<&str>, show: Show, socket: Option<&Path>) -> Result<()> {
+    let terminal = stdout().is_terminal();
+    let mut before: Option<Report> = None;
+    loop {
+        let report = only(fetch(socket)?, name)?;
+        let text = if show.json {
+            serde_json::to_string(&report)? + "\n"
+        } else {
+            let clear = if show.watch && terminal { CLEAR } else { "" };
+            let colour = terminal && std::env::var_os("NO_COLOR").is_none();
+            format!("{clear}{}", table(&report, before.as_ref(), colour))
+        };
+        // Who reads through `head` closes early: no error.
+        if let Err(error) = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
+            return if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error.into()) };
+        }
+        if !show.watch {
+            return Ok(());
+        }
+        before = Some(report);
+        std::thread::sleep(INTERVAL);
+    }
+}
+
+/// Runs `mpt path up NAME` and `mpt path down NAME`.
+///
+/// # Errors
+/// When no daemon answers, or the name is unknown or ambiguous.
+pub fn set_path(name: &str, enabled: bool, socket: Option<&Path>) -> Result<()> {
+    let path = name.to_owned();
+    let command = if enabled { Command::PathUp { path } } else { Command::PathDown { path } };
+    match ask(socket, command)? {
+        Answer::Path { path, enabled, .. } => {
+            println!("{path} is {}", if enabled { "enabled" } else { "disabled" });
+            Ok(())
+        }
+        other => bail!("unexpected answer: {other:?}"),
+    }
+}
+
+/// Asks a running mpt for its report.
+///
+/// # Errors
+/// When no daemon answers.
+pub fn fetch(socket: Option<&Path>) -> Result<Report> {
+    match ask(socket, Command::Status)? {
+        Answer::Report(report) => Ok(report),
+        other => bail!("unexpected answer: {other:?}"),
+    }
+}
+
+fn only(mut report: Report, name: Option<&str>) -> Result<Report> {
+    if let Some(name) = name {
+        let names: Vec<String> =
+            report.connections.iter().map(|connection| connection.name.clone()).collect();
+        report.connections.retain(|connection| connection.name == name);
+        if report.connections.is_empty() {
+            bail!("no connection is named {name}; there are {}", names.join(", "));
+        }
+    }
+    Ok(report)
+}
+
+/// The report as text; with an earlier one, rates and shares are those since then.
+pub fn table(report: &Report, before: Option<&Report>, colour: bool) -> String {
+    let tunnel = &report.tunnel;
+    let seconds = before
+        .map(|b| Duration::from_millis(tunnel.uptime_ms.saturating_sub(b.tunnel.uptime_ms)).as_secs_f64());
+    let mut text = format!(
+        "{}  {}  MTU {}  up {}\n",
+        tunnel.name,
+        tunnel.addresses.join(", "),
+        tunnel.mtu,
+        duration(Duration::from_millis(tunnel.uptime_ms))
+    );
+    text += &dropped(&tunnel.dropped);
+    for connection in &report.connections {
+        let earlier = before.and_then(|b| b.connections.iter().find(|c| c.name == connection.name));
+        text += &connection_text(connection, earlier.zip(seconds), colour);
+    }
+    text
+}
+
+fn connection_text(
+    connection: &ConnectionReport,
+    before: Option<(&ConnectionReport, f64)>,
+    colour: bool,
+) -> String {
+    let c = &connection.counters;
+    let peers: Vec<String> = connection.peer.iter().map(ToString::to_string).collect();
+    let kind = if connection.peer_is_mpt { "peer is mpt" } else { "peer has not said that it is mpt" };
+    let mut text = format!("\n{}  {}  {}  {kind}\n", connection.name, peers.join(", "), connection.policy);
+    let rate = |now: u64, then: fn(&ConnectionReport) -> u64| {
+        before.map_or(String::new(), |(b, seconds)| {
+            format!(", {}", bit_rate(now.saturating_sub(then(b)), seconds))
+        })
+    };
+    text += &format!(
+        "  sent {} packets, {}{}; received {} packets, {}{}\n",
+        c.tx_packets,
+        bytes(c.tx_bytes),
+        rate(c.tx_bytes, |b| b.counters.tx_bytes),
+        c.rx_packets,
+        bytes(c.rx_bytes),
+        rate(c.rx_bytes, |b| b.counters.rx_bytes),
+    );
+    let rare = [
+        ("came early and waited", c.rx_held),
+        ("lost on the way", c.rx_lost),
+        ("put together from fragments", c.rx_reassembled),
+        ("fragments sent", c.tx_fragments),
+        ("not sent as no path was up", c.tx_no_path),
+        ("not sent as too large", c.tx_too_large),
+        ("restarts of the peer", c.rx_restarts),
+    ];
+    let rare: Vec<String> =
+        rare.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}")).collect();
+    if !rare.is_empty() {
+        text += &format!("  {}\n", rare.join(", "));
+    }
+    text += &dropped(&connection.dropped);
+    text + &paths_text(&connection.paths, before.map(|(b, seconds)| (&b.paths[..], seconds)), colour)
+}
+
+fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour: bool) -> String {
+    let earlier =
+        |path: &PathReport| before.and_then(|(b, _)| b.iter().find(|earlier| earlier.name == path.name));
+    let sent = |path: &PathReport| path.tx_bytes.saturating_sub(earlier(path).map_or(0, |e| e.tx_bytes));
+    let all: u64 = paths.iter().map(sent).sum();
+    let traffic = |datagrams: u64, total: u64, then: Option<u64>| match (before, then) {
+        (Some((_, seconds)), Some(then)) => bit_rate(total.saturating_sub(then), seconds),
+        _ => format!("{datagrams} / {}", bytes(total)),
+    };
+    let mut rows = vec![
+        ["PATH", "STATE", "LOCAL -> REMOTE", "RTT", "WEIGHT", "SHARE", "SENT", "RECEIVED"].map(str::to_owned),
+    ];
+    rows.extend(paths.iter().map(|path| {
+        let state = match (path.state, &path.reason) {
+            (State::Up, _) => "up".to_owned(),
+            (State::Down, Some(reason)) => format!("down ({reason})"),
+            (State::Down, None) => "down".to_owned(),
+        };
+        let device = path.device.as_ref().map_or(String::new(), |device| format!(" on {device}"));
+        let then = earlier(path);
+        [
+            path.name.clone(),
+            state,
+            format!("{}{device} -> {}", path.local, path.remote),
+            path.rtt_us.map_or("-".to_owned(), |us| format!("{}.{} ms", us / 1000, us % 1000 / 100)),
+            path.weight.to_string(),
+            (sent(path) * 100).checked_div(all).map_or("-".to_owned(), |percent| format!("{percent} %")),
+            traffic(path.tx_datagrams, path.tx_bytes, then.map(|t| t.tx_bytes)),
+            traffic(path.rx_datagrams, path.rx_bytes, then.map(|t| t.rx_bytes)),
+        ]
+    }));
+    let widths: [usize; 8] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
+            let padded = format!("{cell:<width$}");
+            match (colour, index, column) {
+                (true, 1.., 1) => {
+                    let code = if cell == "up" { "32" } else { "31" };
+                    format!("\x1b[{code}m{padded}\x1b[0m")
+                }
+                _ => padded,
+            }
+        });
+        let line = cells.collect::<Vec<_>>().join("  ");
+        text += &format!("  {}\n", line.trim_end());
+    }
+    for path in paths {
+        let lost: Vec<String> =
+            path.not_sent.named().iter().filter(|(_, n)| *n > 0).map(|(r, n)| format!("{r} {n}")).collect();
+        if !lost.is_empty() {
+            text += &format!("  {}: the kernel did not take: {}\n", path.name, lost.join(", "));
+        }
+    }
+    text
+}
+
+fn dropped(reasons: &Dropped) -> String {
+    let reasons: Vec<String> = reasons
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    if reasons.is_empty() { String::new() } else { format!("  dropped: {}\n", reasons.join(", ")) }
+}
+
+fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, s) => format!("{s} s"),
+        (0, 0, m, s) => format!("{m} min {s} s"),
+        (0, h, m, _) => format!("{h} h {m} min"),
+        (d, h, _, _) => format!("{d} d {h} h"),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    scaled(count, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+}
+
+fn bit_rate(bytes: u64, seconds: f64) -> String {
+    if seconds <= 0.0 {
+        return "-".into();
+    }
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "for display"
+    )]
+    let bits = (bytes as f64 * 8.0 / seconds).round() as u64;
+    scaled(bits, &["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s", "Ebit/s"])
+}
+
+/// With one digit after the point from a thousand on.
+fn scaled(count: u64, units: &[&str]) -> String {
+    let (mut whole, mut tenth) = (count, None);
+    let mut unit = units.iter();
+    let mut name = unit.next();
+    while whole >= 1000 {
+        let Some(next) = unit.next() else { break };
+        (whole, tenth, name) = (whole / 1000, Some(whole % 1000 / 100), Some(next));
+    }
+    let name = name.copied().unwrap_or_default();
+    tenth.map_or(format!("{whole} {name}"), |tenth| format!("{whole}.{tenth} {name}"))
+}
+
+#[cfg(test)]
+mod tests;

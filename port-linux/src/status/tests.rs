@@ -1,0 +1,141 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::report::{Counters, NotSent, TunnelReport, VERSION};
+
+fn path(name: &str, third: u8, tx_bytes: u64) -> PathReport {
+    PathReport {
+        name: name.into(),
+        local: ([10, 1, third, 1], 4754).into(),
+        remote: ([10, 1, third, 2], 4754).into(),
+        device: None,
+        state: State::Up,
+        reason: None,
+        rtt_us: Some(1_250),
+        weight: 1,
+        rank: 0,
+        max_datagram: 1472,
+        tx_datagrams: tx_bytes / 1000,
+        tx_bytes,
+        rx_datagrams: 7,
+        rx_bytes: 700,
+        probes: 3,
+        echoes: 3,
+        downs: 0,
+        not_sent: NotSent::default(),
+    }
+}
+
+fn report() -> Report {
+    let mut silent = path("lte", 2, 1_000_000);
+    silent.state = State::Down;
+    silent.reason = Some("silent".into());
+    silent.rtt_us = None;
+    silent.device = Some("wwan0".into());
+    silent.not_sent.full = 9;
+    Report {
+        version: VERSION,
+        tunnel: TunnelReport {
+            name: "mpt0".into(),
+            addresses: vec!["10.0.0.1/24".into(), "fd00::1/64".into()],
+            mtu: 1464,
+            uptime_ms: 3_725_000,
+            dropped: BTreeMap::from([("no_route".into(), 5), ("tun_write".into(), 0)]),
+        },
+        connections: vec![ConnectionReport {
+            name: "pc2".into(),
+            peer: vec!["10.0.0.2".parse().unwrap()],
+            policy: "weighted".into(),
+            peer_is_mpt: true,
+            counters: Counters {
+                tx_packets: 4000,
+                tx_bytes: 4_000_000,
+                rx_packets: 7,
+                rx_bytes: 644,
+                rx_lost: 2,
+                ..Counters::default()
+            },
+            dropped: BTreeMap::from([
+                ("duplicate".into(), 3),
+                ("late".into(), 0),
+                ("wrong_source".into(), 1),
+            ]),
+            paths: vec![path("dsl", 1, 3_000_000), silent],
+        }],
+    }
+}
+
+#[test]
+fn the_table_shows_paths_totals_and_only_reasons_that_occurred() {
+    let golden = "\
+mpt0  10.0.0.1/24, fd00::1/64  MTU 1464  up 1 h 2 min
+  dropped: no_route 5
+
+pc2  10.0.0.2  weighted  peer is mpt
+  sent 4000 packets, 4.0 MB; received 7 packets, 644 B
+  2 lost on the way
+  dropped: duplicate 3, wrong_source 1
+  PATH  STATE          LOCAL -> REMOTE                          RTT     WEIGHT  SHARE  SENT           RECEIVED
+  dsl   up             10.1.1.1:4754 -> 10.1.1.2:4754           1.2 ms  1       75 %   3000 / 3.0 MB  7 / 700 B
+  lte   down (silent)  10.1.2.1:4754 on wwan0 -> 10.1.2.2:4754  -       1       25 %   1000 / 1.0 MB  7 / 700 B
+  lte: the kernel did not take: full 9
+";
+    assert_eq!(table(&report(), None, false), golden);
+}
+
+#[test]
+fn watching_shows_rates_and_shares_since_the_last_look() {
+    let before = report();
+    let mut now = report();
+    now.tunnel.uptime_ms += 2000;
+    now.connections[0].counters.tx_bytes += 25_000_000;
+    now.connections[0].paths[0].tx_bytes += 25_000_000;
+    let text = table(&now, Some(&before), false);
+    assert!(
+        text.contains("sent 4000 packets, 29.0 MB, 100.0 Mbit/s; received 7 packets, 644 B, 0 bit/s"),
+        "{text}"
+    );
+    let dsl = text.lines().find(|line| line.starts_with("  dsl")).unwrap();
+    assert!(dsl.ends_with("100 %  100.0 Mbit/s  0 bit/s"), "{dsl}");
+    let lte = text.lines().find(|line| line.starts_with("  lte")).unwrap();
+    assert!(lte.contains(" 0 % "), "{lte}");
+}
+
+#[test]
+fn a_restart_of_the_daemon_while_watching_gives_no_absurd_rate() {
+    let mut before = report();
+    before.tunnel.uptime_ms += 10_000;
+    before.connections[0].counters.tx_bytes += 1;
+    assert!(table(&report(), Some(&before), false).contains("4.0 MB, -;"));
+}
+
+#[test]
+fn colours_are_there_only_when_asked_for() {
+    assert!(!table(&report(), None, false).contains('\x1b'));
+    let coloured = table(&report(), None, true);
+    assert!(coloured.contains("\x1b[32mup") && coloured.contains("\x1b[31mdown (silent)"));
+}
+
+#[test]
+fn a_name_selects_one_connection_and_an_unknown_one_is_an_error_that_lists_them() {
+    assert_eq!(only(report(), Some("pc2")).unwrap(), report());
+    assert!(only(report(), Some("pc3")).unwrap_err().to_string().contains("there are pc2"));
+}
+
+#[test]
+fn the_json_is_read_back_as_the_same_report() {
+    let json = serde_json::to_string(&report()).unwrap();
+    assert!(json.starts_with(r#"{"version":1,"tunnel":{"name":"mpt0","#), "{json}");
+    assert!(json.contains(r#""state":"down","reason":"silent""#), "{json}");
+    assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report());
+}
+
+#[test]
+fn numbers_are_scaled_for_reading() {
+    assert_eq!(bytes(999), "999 B");
+    assert_eq!(bytes(1_000), "1.0 kB");
+    assert_eq!(bytes(u64::MAX), "18.4 EB");
+    assert_eq!(bit_rate(125_000, 1.0), "1.0 Mbit/s");
+    assert_eq!(duration(Duration::from_secs(59)), "59 s");
+    assert_eq!(duration(Duration::from_secs(90_061)), "1 d 1 h");
+}
