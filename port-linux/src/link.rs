@@ -142,18 +142,21 @@ impl Setup<'_> {
             };
             let link = LinkUnspec::new_with_index(index);
             let link = link.mtu(self.mtu.into()).txqueuelen(self.queue).up().build();
-            handle.link().set(link).execute().await.with_context(|| {
+            handle.link().set(link).execute().await.map_err(plain).with_context(|| {
                 format!("cannot switch {name} on with MTU {} and queue {}", self.mtu, self.queue)
             })?;
             for address in self.addresses {
                 let add = handle.address().add(index, address.addr(), address.prefix_len());
-                add.execute().await.with_context(|| format!("cannot give {name} the address {address}"))?;
+                let outcome = add.execute().await.map_err(plain);
+                outcome.with_context(|| format!("cannot give {name} the address {address}"))?;
             }
             for &to in self.routes {
-                let add = handle.route().add(route(to, index));
-                add.execute()
-                    .await
-                    .with_context(|| format!("cannot set the route to {to} through {name}"))?;
+                let outcome = handle.route().add(route(to, index)).execute().await.map_err(plain);
+                outcome.with_context(|| {
+                    format!(
+                        "cannot set the route to {to} through {name} (`ip route show {to}` shows another one)"
+                    )
+                })?;
             }
             Ok(())
         })
@@ -220,6 +223,14 @@ pub fn watch(awaited: Vec<(IpAddr, Option<String>)>, waker: Waker) -> Result<mps
     std::thread::Builder::new().name("links".into()).spawn(thread).context("cannot start a thread")?;
     ready.recv().context("cannot watch interfaces through netlink")?;
     Ok(receiver)
+}
+
+/// What the kernel said, without netlink's words around it.
+fn plain(error: rtnetlink::Error) -> anyhow::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io().into(),
+        other => other.into(),
+    }
 }
 
 fn connect() -> Result<Handle> {
