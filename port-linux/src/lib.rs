@@ -2,7 +2,7 @@
 //!
 //! The protocol lives in [`mpt_proto`]; here are the tunnel interface, the sockets, the event loop, the
 //! configuration, and the laboratory.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod check;
 pub mod cli;

@@ -1,11 +1,10 @@
 //! The tunnel device: inner packets in and out, one per call.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 use crate::privilege;
 
@@ -39,11 +38,9 @@ impl Tun {
             },
             Err(error) => return Err(error).with_context(|| format!("cannot make the interface {name}")),
         };
-        // The crate lends no descriptor that safe code may register with epoll; a duplicate is ours.
-        let process = pidfd_open(getpid(), PidfdFlags::empty()).context("pidfd_open of mpt itself")?;
-        let device = pidfd_getfd(&process, device.as_raw_fd(), PidfdGetfdFlags::empty()).context(
-            "pidfd_getfd of mpt itself (kernel 5.6 or newer; a container may need --cap-add SYS_PTRACE)",
-        )?;
+        // SAFETY: `into_raw_fd` hands over an open descriptor that nothing else owns.
+        #[allow(unsafe_code, reason = "the crate implements IntoRawFd only")]
+        let device = unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) };
         rustix::io::ioctl_fionbio(&device, true).context("non-blocking tunnel device")?;
         Ok(Self { device })
     }

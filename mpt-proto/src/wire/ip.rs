@@ -146,15 +146,6 @@ fn updated_checksum(sum: u16, old: u16, new: u16) -> u16 {
     !folded
 }
 
-/// The source and destination address of a packet that [`parse`] accepted: 4 or 16 bytes each.
-pub fn addresses(packet: &[u8]) -> Option<(&[u8], &[u8])> {
-    match packet.first()? >> 4 {
-        4 => Some((packet.get(12..16)?, packet.get(16..20)?)),
-        6 => Some((packet.get(8..24)?, packet.get(24..40)?)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,7 +153,7 @@ mod tests {
     use std::vec;
     use std::vec::Vec;
 
-    pub(crate) fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
         let mut packet = vec![0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
         packet.extend_from_slice(payload);
         let len = u16::try_from(packet.len()).unwrap();
@@ -271,11 +262,5 @@ mod tests {
         packet[1] = 0x8f;
         set_ecn(&mut packet, Ecn::Ce);
         assert_eq!((packet[0], packet[1], ecn(&packet)), (0x6b, 0xbf, Ecn::Ce));
-    }
-
-    #[test]
-    fn addresses_are_where_the_headers_have_them() {
-        assert_eq!(addresses(&ipv4(TCP, &[])), Some((&[10, 0, 0, 1][..], &[10, 0, 0, 2][..])));
-        assert_eq!(addresses(&ipv6(TCP, &[])).map(|(from, to)| (from.len(), to.len())), Some((16, 16)));
     }
 }
