@@ -38,15 +38,16 @@ use self::topology::{Cut, MAX_LINKS};
 #[derive(Debug, Parser)]
 #[command(
     about = "Measure the tunnel on this machine: two hosts in namespaces, shaped links, real traffic",
-    long_about = "Builds the paper's two PCs as network namespaces, joined by four links of 100 Mbit/s, starts \
-                  this program on both, and sends TCP through the tunnel: over 1, 2, 3 and 4 paths, then over a \
-                  path that is cut and restored. Takes about a minute. Needs no configuration, and no root where \
-                  the kernel allows user namespaces. Everything vanishes with it.",
-    after_help = "Examples:\n  \
+    // All in here: a subcommand's own long text would take the place of a `long_about`.
+    after_help = "Builds the paper's two PCs as network namespaces, joined by four links of 100 Mbit/s, starts this \
+                  program on both, and sends TCP through the tunnel: over 1, 2, 3 and 4 paths, then over paths of \
+                  which one is cut and restored. Needs no configuration, and no root where the kernel allows user \
+                  namespaces. Everything vanishes with it.\n\n\
+                  Examples:\n  \
                   mpt lab                          the default: about a minute\n  \
                   mpt lab --cut silent --ip 66     IPv6 over IPv6; the cut path eats packets\n  \
                   mpt lab --paper --out figures    the paper's figures beside kernel MPTCP: half an hour\n  \
-                  mpt lab --paper --repeats 1 --seconds 4 --size 100000000    a taste of it: five minutes"
+                  mpt lab --paper --repeats 1 --seconds 4 --size 100000000    a taste of it: three minutes"
 )]
 pub struct Args {
     /// Number of links between the two hosts, and of paths
@@ -173,4 +174,32 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 fn write(directory: &std::path::Path, name: &str, text: &str) -> anyhow::Result<()> {
     let path = directory.join(name);
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_its_defaults_are_the_papers() {
+        Args::command().debug_assert();
+        traffic::Args::command().debug_assert();
+        let args = Args::try_parse_from(["lab"]).expect("defaults");
+        assert_eq!((args.paths, args.rate, args.ip), (4, Rate::FAST_ETHERNET, Stack::V4OverV4));
+    }
+
+    #[test]
+    fn options_of_the_long_run_are_refused_without_it() {
+        assert!(Args::try_parse_from(["lab", "--repeats", "2"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--paper", "--ip", "66"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--paper", "--repeats", "2", "--size", "5000000"]).is_ok());
+    }
+
+    #[test]
+    fn a_transfer_without_a_second_to_count_is_refused() {
+        assert!(Args::try_parse_from(["lab", "--seconds", "1"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--seconds", "NaN"]).is_err());
+    }
 }

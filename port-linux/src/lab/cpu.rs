@@ -3,7 +3,9 @@
 //! The machine's busy time counts everything that a transfer costs: both ends, the generator, and the kernel's
 //! work in interrupts, which belongs to no process. It also counts what else the machine does meanwhile.
 
+use std::fmt::Write as _;
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -67,6 +69,33 @@ impl Meter {
     }
 }
 
+/// How busy the machine is with other things, in per cent of all cores: looks for half a second.
+///
+/// # Errors
+/// When /proc/stat cannot be read.
+pub fn background() -> anyhow::Result<f64> {
+    let meter = Meter::start(&[])?;
+    thread::sleep(Duration::from_millis(500));
+    Ok(meter.read()?.percent)
+}
+
+/// Above this many per cent of [`background`], CPU figures are more about the other things.
+const BUSY: f64 = 5.0;
+
+/// What to say of the machine's CPU time, below a table.
+pub fn note(background: f64) -> String {
+    let mut text =
+        "CPU: busy time of the whole machine, which is both hosts, the generator and the kernel; per cent \
+                    of all cores."
+            .to_owned();
+    if background > BUSY {
+        // Writing to a string cannot fail.
+        let _ =
+            write!(text, " Other things kept it {background:.0} % busy before; they are in these numbers.");
+    }
+    text
+}
+
 fn seconds(ticks: u64) -> Duration {
     Duration::from_millis(ticks * 1000 / USER_HZ)
 }
@@ -114,6 +143,12 @@ mod tests {
     fn a_process_with_an_awkward_name_is_read() {
         let text = "42 (a) b) S 1 1 1 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 1 1 1";
         assert_eq!(parse_process(text), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_busy_machine_is_mentioned() {
+        assert!(!note(1.0).contains("Other things"));
+        assert!(note(40.0).contains("40 % busy"));
     }
 
     #[test]

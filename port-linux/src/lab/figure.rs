@@ -26,8 +26,14 @@ const TITLE_SIZE: u32 = 20;
 const TEXT_SIZE: u32 = 15;
 const VALUE_SIZE: u32 = 12;
 
-/// Room above the highest value, for the legend and the values at the bars.
-const HEADROOM: f64 = 1.32;
+/// Where plots and legends begin: right of the y axis and its labels.
+const LEFT: i32 = 76;
+
+/// Room above the highest value, for the numbers at the bars.
+const HEADROOM: f64 = 1.12;
+
+/// Bars let the grid and the ends of ranges shine through a little.
+const OPAQUE: f64 = 0.85;
 
 /// Half the width of all bars of a group; a group is 1 wide.
 const HALF_GROUP: f64 = 0.4;
@@ -124,15 +130,23 @@ fn draw(
 }
 
 fn bar_chart(chart: &BarChart, area: &Area<'_>) -> anyhow::Result<()> {
-    let all = || chart.series.iter().flat_map(|series| series.values.iter().flatten());
+    // What was not measured at all has no place in the legend.
+    let measured = |bars: &&Bars| bars.values.iter().any(Option::is_some);
+    let series: Vec<&Bars> = chart.series.iter().filter(measured).collect();
+    let all = || series.iter().flat_map(|series| series.values.iter().flatten());
     let top = all().map(|(value, limit)| value.max.max(limit.unwrap_or(0.0))).fold(0.0, f64::max);
     if !(top.is_finite() && top > 0.0) {
         return Err(anyhow!("nothing to draw in `{}`", chart.title));
     }
+    let mut entries: Vec<Entry<'_>> = series.iter().map(|bars| bars.entry()).collect();
+    if all().any(|(_, limit)| limit.is_some()) {
+        entries.push(Entry { name: LIMIT, style: BLACK.stroke_width(2), filled: false });
+    }
+    let rest = head(area, &chart.title, &entries)?;
     let count = chart.groups.len();
-    let mut plot = ChartBuilder::on(area)
-        .caption(&chart.title, (FONT, TITLE_SIZE))
+    let mut plot = ChartBuilder::on(&rest)
         .margin(12)
+        .margin_top(0)
         .x_label_area_size(48)
         .y_label_area_size(64)
         .build_cartesian_2d(-0.5..count as f64 - 0.5, 0.0..top * HEADROOM)?;
@@ -149,16 +163,17 @@ fn bar_chart(chart: &BarChart, area: &Area<'_>) -> anyhow::Result<()> {
     plot.configure_mesh()
         .disable_x_mesh()
         .light_line_style(TRANSPARENT)
-        .x_labels(count * 2 + 1)
+        .x_labels(count)
         .x_label_formatter(&group)
         .x_desc(&chart.x_label)
+        .y_label_formatter(&tick)
         .y_desc(&chart.y_label)
         .label_style((FONT, TEXT_SIZE))
         .axis_desc_style((FONT, TEXT_SIZE))
         .draw()?;
-    let width = 2.0 * HALF_GROUP / chart.series.len().max(1) as f64;
+    let width = 2.0 * HALF_GROUP / series.len().max(1) as f64;
     let mut limits = Vec::new();
-    for (place, series) in chart.series.iter().enumerate() {
+    for (place, series) in series.iter().enumerate() {
         let colour = series.colour;
         let centre = |index: usize| index as f64 - HALF_GROUP + width * (place as f64 + 0.5);
         let present =
@@ -185,13 +200,9 @@ fn bar_chart(chart: &BarChart, area: &Area<'_>) -> anyhow::Result<()> {
             limits.extend(limit.map(|limit| [(x - width * 0.48, limit), (x + width * 0.48, limit)]));
         }
     }
-    if !limits.is_empty() {
-        let line = |ends: [(f64, f64); 2]| PathElement::new(ends.to_vec(), BLACK.stroke_width(2));
-        plot.draw_series(limits.into_iter().map(line))?
-            .label(LIMIT)
-            .legend(|(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], BLACK.stroke_width(2)));
-    }
-    legend(&mut plot)
+    let line = |ends: [(f64, f64); 2]| PathElement::new(ends.to_vec(), BLACK.stroke_width(2));
+    plot.draw_series(limits.into_iter().map(line))?;
+    Ok(())
 }
 
 fn line_chart(chart: &LineChart, area: &Area<'_>) -> anyhow::Result<()> {
@@ -202,33 +213,32 @@ fn line_chart(chart: &LineChart, area: &Area<'_>) -> anyhow::Result<()> {
     if !(top.is_finite() && top > 0.0 && end.is_finite() && end > 0.0) {
         return Err(anyhow!("nothing to draw in `{}`", chart.title));
     }
-    let mut plot = ChartBuilder::on(area)
-        .caption(&chart.title, (FONT, TITLE_SIZE))
+    let mut entries: Vec<Entry<'_>> = chart.lines.iter().map(Line::entry).collect();
+    if !chart.limits.is_empty() {
+        entries.push(Entry { name: LIMIT, style: BLACK.stroke_width(1), filled: false });
+    }
+    let rest = head(area, &chart.title, &entries)?;
+    let mut plot = ChartBuilder::on(&rest)
         .margin(12)
+        .margin_top(0)
         .x_label_area_size(48)
         .y_label_area_size(64)
         .build_cartesian_2d(0.0..end, 0.0..top * HEADROOM)?;
     plot.configure_mesh()
         .light_line_style(TRANSPARENT)
+        .x_label_formatter(&tick)
         .x_desc(&chart.x_label)
+        .y_label_formatter(&tick)
         .y_desc(&chart.y_label)
         .label_style((FONT, TEXT_SIZE))
         .axis_desc_style((FONT, TEXT_SIZE))
         .draw()?;
-    for Line { name, colour, points } in &chart.lines {
-        let colour = *colour;
-        plot.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], colour.stroke_width(3)));
-    }
-    for (index, (from, to, value)) in chart.limits.iter().enumerate() {
+    for (from, to, value) in &chart.limits {
         let ends = [(*from, *value), (*to, *value)];
-        let drawn = plot.draw_series(DashedLineSeries::new(ends, 6, 4, BLACK.stroke_width(1)))?;
-        if index == 0 {
-            drawn
-                .label(LIMIT)
-                .legend(|(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], BLACK.stroke_width(1)));
-        }
+        plot.draw_series(DashedLineSeries::new(ends, 6, 4, BLACK.stroke_width(1)))?;
+    }
+    for Line { colour, points, .. } in &chart.lines {
+        plot.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
     }
     let style = (FONT, TEXT_SIZE).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Bottom));
     for (x, label) in &chart.marks {
@@ -236,7 +246,7 @@ fn line_chart(chart: &LineChart, area: &Area<'_>) -> anyhow::Result<()> {
         plot.draw_series([PathElement::new(vec![(*x, 0.0), (*x, top * 1.1)], grey)])?;
         plot.draw_series([Text::new(label.clone(), (*x + end * 0.005, top * 1.03), style.clone())])?;
     }
-    legend(&mut plot)
+    Ok(())
 }
 
 /// From the least to the most, with a bar across each end.
@@ -246,18 +256,47 @@ fn range_mark(x: f64, half: f64, value: Summary) -> [PathElement<(f64, f64)>; 3]
     [line([(x, value.min), (x, value.max)]), across(value.min), across(value.max)]
 }
 
-fn legend<'a, X, Y>(plot: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>) -> anyhow::Result<()>
-where
-    X: Ranged<ValueType = f64>,
-    Y: Ranged<ValueType = f64>,
-{
-    plot.configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.9))
-        .border_style(BLACK.mix(0.3))
-        .label_font((FONT, TEXT_SIZE))
-        .draw()?;
-    Ok(())
+/// One entry of a legend.
+struct Entry<'a> {
+    name: &'a str,
+    style: ShapeStyle,
+    filled: bool,
+}
+
+impl Bars {
+    fn entry(&self) -> Entry<'_> {
+        Entry { name: &self.name, style: self.colour.mix(OPAQUE).filled(), filled: true }
+    }
+}
+
+impl Line {
+    fn entry(&self) -> Entry<'_> {
+        Entry { name: &self.name, style: self.colour.stroke_width(3), filled: false }
+    }
+}
+
+/// Draws title and legend on top of an area and returns the rest. The legend has a row of its own: inside of the
+/// plot it would cover what is as high as the limit.
+fn head<'a>(area: &Area<'a>, title: &str, entries: &[Entry<'_>]) -> anyhow::Result<Area<'a>> {
+    let (head, rest) = area.split_vertically(TITLE_SIZE + TEXT_SIZE + 28);
+    let (width, _) = head.dim_in_pixel();
+    let text = |size: u32| (FONT, size).into_font().color(&BLACK);
+    let middle = i32::try_from(width / 2)?;
+    let title_style = text(TITLE_SIZE).pos(Pos::new(HPos::Center, VPos::Top));
+    head.draw_text(title, &title_style, (middle, 10))?;
+    let style = text(TEXT_SIZE).pos(Pos::new(HPos::Left, VPos::Center));
+    let (mut x, y) = (LEFT, i32::try_from(TITLE_SIZE + TEXT_SIZE / 2)? + 20);
+    for Entry { name, style: mark, filled } in entries {
+        if *filled {
+            head.draw(&Rectangle::new([(x, y - 6), (x + 16, y + 6)], *mark))?;
+        } else {
+            head.draw(&PathElement::new(vec![(x, y), (x + 16, y)], *mark))?;
+        }
+        head.draw_text(name, &style, (x + 22, y))?;
+        let (wide, _) = head.estimate_text_size(name, &style)?;
+        x += 22 + i32::try_from(wide)? + 22;
+    }
+    Ok(rest)
 }
 
 /// Three digits are what repeats agree on.
@@ -267,6 +306,12 @@ fn number(value: f64) -> String {
         value if value >= 10.0 => format!("{value:.1}"),
         value => format!("{value:.2}"),
     }
+}
+
+/// A number at an axis: without zeros that say nothing.
+fn tick(value: &f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Intervals of bytes as points of goodput in Mbit/s, `merged` intervals to a point, without the unfinished last.
@@ -334,6 +379,21 @@ mod tests {
     fn a_chart_of_nothing_is_an_error_and_not_an_empty_picture() {
         let empty = BarChart { series: Vec::new(), ..chart() };
         assert!(bars(&[empty], 1).is_err());
+    }
+
+    #[test]
+    fn a_system_that_was_not_measured_is_not_in_the_legend() {
+        let mut chart = chart();
+        chart.series[1].values = vec![None, None];
+        assert!(!bars(&[chart], 1).expect("drawn").contains("MPTCP"));
+    }
+
+    #[test]
+    fn an_axis_has_no_idle_zeros() {
+        assert_eq!(
+            [0.0, 0.25, 0.30000000000000004, 400.0].map(|value| tick(&value)),
+            ["0", "0.25", "0.3", "400"]
+        );
     }
 
     #[test]

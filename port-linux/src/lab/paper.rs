@@ -15,11 +15,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
+use super::cpu::{self, Cpu};
 use super::limit;
 use super::machine::Machine;
 use super::mptcp;
 use super::progress::Progress;
 use super::quick::{START, WARM_UP};
+use super::stack::Version;
 use super::topology::{Side, Topology};
 use super::traffic::meter::mbit_per_second;
 use super::traffic::stream::Transport;
@@ -39,8 +41,12 @@ pub struct Results {
     pub format: u32,
     /// Where it ran.
     pub machine: Machine,
+    /// How busy the machine was with other things before, in per cent of all cores.
+    pub background_percent: f64,
     /// What was asked for.
     pub plan: Plan,
+    /// What could not be measured here, and why.
+    pub notes: Vec<String>,
     /// Medians of the repeats.
     pub summary: Vec<Group>,
     /// Every measurement, in the order in which they were made.
@@ -52,10 +58,23 @@ pub struct Results {
 /// # Errors
 /// When something cannot be set up, a measurement fails, or a file cannot be written.
 pub fn run(plan: &Plan, mpt: &Path, out: &Path, json: bool) -> anyhow::Result<()> {
-    let jobs = plan.jobs(ftp::is_installed());
+    let background_percent = cpu::background()?;
+    let net = Topology::build(plan.links, Some(plan.rate))?;
+    let (ftp, mptcp) = (ftp::is_installed(), mptcp::prepare(&net, 1, Version::V4));
+    let mut notes = Vec::new();
+    if !ftp {
+        notes.push("Without FTP, which needs vsftpd and curl: apt install vsftpd curl.".to_owned());
+    }
+    if let Err(error) = &mptcp {
+        notes.push(format!("Without MPTCP: {error:#}."));
+    }
+    for note in &notes {
+        eprintln!("mpt: {note}");
+    }
+    let jobs = plan.jobs(ftp, mptcp.is_ok());
     let all: Duration = jobs.iter().map(|job| plan.expected(job) + START).sum();
     let mut progress = Progress::new(all * plan.repeats);
-    let bench = Bench { plan, mpt, net: Topology::build(plan.links, Some(plan.rate))? };
+    let bench = Bench { plan, mpt, net };
     let mut records = Vec::new();
     for repeat in 1..=plan.repeats {
         for job in &jobs {
@@ -65,7 +84,8 @@ pub fn run(plan: &Plan, mpt: &Path, out: &Path, json: bool) -> anyhow::Result<()
     }
     progress.end();
     let summary = record::summarize(&records);
-    let results = Results { format: 1, machine: Machine::describe(), plan: plan.clone(), summary, records };
+    let (machine, plan) = (Machine::describe(), plan.clone());
+    let results = Results { format: 1, machine, background_percent, plan, notes, summary, records };
     let text = serde_json::to_string_pretty(&results)?;
     let table = markdown::tables(&results);
     super::write(out, "results.json", &text)?;
@@ -120,14 +140,10 @@ impl Bench<'_> {
     fn through(&self, job: Job, repeat: u32, share: f64, tunnel: &Tunnel) -> anyhow::Result<Record> {
         if job.work == Work::Ftp {
             let done = ftp::download(&self.net, tunnel.address(), self.plan.size, &tunnel.pids())?;
-            let goodput = mbit_per_second(self.plan.size, done.seconds);
             return Ok(Record {
-                goodput_mbit_s: goodput,
+                goodput_mbit_s: mbit_per_second(self.plan.size, done.seconds),
                 seconds: done.seconds,
                 bytes: self.plan.size as f64,
-                cpu: done.cpu,
-                interval_ms: 0,
-                intervals: Vec::new(),
                 ..self.empty(job, repeat, share, done.cpu)
             });
         }
@@ -164,7 +180,7 @@ impl Bench<'_> {
         }
     }
 
-    fn empty(&self, job: Job, repeat: u32, share: f64, cpu: super::cpu::Cpu) -> Record {
+    fn empty(&self, job: Job, repeat: u32, share: f64, cpu: Cpu) -> Record {
         let link = mbit_per_second(self.plan.rate.bytes_in_us(1_000_000), 1.0);
         Record {
             job,

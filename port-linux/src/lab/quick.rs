@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Settings;
-use super::cpu::Cpu;
+use super::cpu::{self, Cpu};
 use super::machine::Machine;
 use super::progress::Progress;
 use super::topology::{Cut, Topology};
@@ -22,6 +22,9 @@ pub const WARM_UP: Duration = Duration::from_secs(1);
 
 /// After a cut or a repair, goodput is that of a new state only after the dead time, a few probes, and TCP's recovery.
 const SETTLE: Duration = Duration::from_millis(1500);
+
+/// The hand-over lasts at least this long: in each third something is left after [`SETTLE`].
+const HAND_OVER_LEAST: Duration = Duration::from_secs(9);
 
 /// How long starting and ending a tunnel takes, for the estimate of the time left.
 pub const START: Duration = Duration::from_millis(600);
@@ -40,6 +43,8 @@ pub struct Outcome {
     pub format: u32,
     /// Where it ran.
     pub machine: Machine,
+    /// How busy the machine was with other things before, in per cent of all cores.
+    pub background_percent: f64,
     /// What was asked for.
     pub settings: Settings,
     /// Goodput by number of paths.
@@ -95,8 +100,11 @@ pub struct Handover {
 /// # Errors
 /// When something cannot be set up or a transfer breaks.
 pub fn run(settings: &Settings, mpt: &Path) -> anyhow::Result<Outcome> {
+    let background_percent = cpu::background()?;
     let step = settings.time() + START;
-    let mut progress = Progress::new(step * u32::from(settings.paths) + step * 2 + WATCHED_TIME);
+    let hand_over_time = settings.hand_over_time() + START;
+    let rest = if settings.paths > 1 { hand_over_time + WATCHED_TIME } else { Duration::ZERO };
+    let mut progress = Progress::new(step * u32::from(settings.paths) + rest);
     let net = Topology::build(settings.paths, Some(settings.rate))?;
     let mut rows = Vec::new();
     for paths in 1..=settings.paths {
@@ -106,7 +114,7 @@ pub fn run(settings: &Settings, mpt: &Path) -> anyhow::Result<Outcome> {
     let (mut handover, mut delivery) = (None, None);
     if settings.paths > 1 {
         let tunnel = Tunnel::start(&net, mpt, settings.tunnel(settings.paths))?;
-        progress.begin("one path is cut and restored under TCP", step * 2);
+        progress.begin("one path is cut and restored under TCP", hand_over_time);
         handover = Some(hand_over(&net, &tunnel, settings)?);
         progress.begin("the same under numbered UDP", WATCHED_TIME);
         delivery = Some(watch_order(&net, &tunnel, settings)?);
@@ -114,12 +122,16 @@ pub fn run(settings: &Settings, mpt: &Path) -> anyhow::Result<Outcome> {
     }
     progress.end();
     let (machine, settings) = (Machine::describe(), settings.clone());
-    Ok(Outcome { format: 1, machine, settings, rows, handover, delivery })
+    Ok(Outcome { format: 1, machine, background_percent, settings, rows, handover, delivery })
 }
 
 impl Settings {
     fn time(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
+    }
+
+    fn hand_over_time(&self) -> Duration {
+        (self.time() * 2).max(HAND_OVER_LEAST)
     }
 
     fn tunnel(&self, paths: u8) -> Options {
@@ -163,7 +175,7 @@ fn cut_and_restore(net: &Topology, cut: Cut, time: Duration) -> anyhow::Result<[
 }
 
 fn hand_over(net: &Topology, tunnel: &Tunnel, settings: &Settings) -> anyhow::Result<Handover> {
-    let (time, paths) = (settings.time() * 2, settings.paths);
+    let (time, paths) = (settings.hand_over_time(), settings.paths);
     let mut moments = [Duration::ZERO; 2];
     let amount = Amount::Time(time);
     let done = transfer::run(net, tunnel.address(), Transport::Tcp, amount, &tunnel.pids(), |_| {

@@ -9,8 +9,13 @@ use serde::{Serialize, Serializer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rate(u64);
 
-/// tc's units, the largest first.
-const UNITS: [(&str, u64); 4] = [("gbit", 1_000_000_000), ("mbit", 1_000_000), ("kbit", 1_000), ("bit", 1)];
+/// tc's units, the largest first, and what people write.
+const UNITS: [(&str, u64, &str); 4] = [
+    ("gbit", 1_000_000_000, "Gbit/s"),
+    ("mbit", 1_000_000, "Mbit/s"),
+    ("kbit", 1_000, "kbit/s"),
+    ("bit", 1, "bit/s"),
+];
 
 impl Rate {
     /// The paper's Fast Ethernet: 100 Mbit/s.
@@ -19,6 +24,18 @@ impl Rate {
     /// In bits per second.
     pub const fn bits_per_second(self) -> u64 {
         self.0
+    }
+
+    /// As people write it: `100 Mbit/s`.
+    pub fn spoken(self) -> String {
+        let (_, factor, unit) = self.unit();
+        format!("{} {unit}", self.0 / factor)
+    }
+
+    /// The largest unit of which it is a whole number.
+    fn unit(self) -> (&'static str, u64, &'static str) {
+        let [larger @ .., smallest] = UNITS;
+        larger.into_iter().find(|(_, factor, _)| self.0.is_multiple_of(*factor)).unwrap_or(smallest)
     }
 
     /// Bytes that pass in so many microseconds, rounded down.
@@ -35,7 +52,7 @@ impl FromStr for Rate {
         let lower = text.to_ascii_lowercase();
         UNITS
             .iter()
-            .find_map(|(unit, factor)| lower.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*factor))
+            .find_map(|(unit, factor, _)| lower.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*factor))
             .filter(|bits| *bits > 0)
             .map(Self)
             .ok_or_else(|| format!("`{text}` is not a rate such as 100mbit, 1gbit or 512kbit"))
@@ -44,8 +61,7 @@ impl FromStr for Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, factor) =
-            UNITS.iter().find(|(_, factor)| self.0.is_multiple_of(*factor)).unwrap_or(&("bit", 1));
+        let (unit, factor, _) = self.unit();
         write!(f, "{}{unit}", self.0 / factor)
     }
 }
@@ -66,6 +82,11 @@ mod tests {
             assert_eq!(text.parse::<Rate>().map(|rate| rate.to_string()), Ok(text.to_owned()));
         }
         assert_eq!("1000Mbit".parse::<Rate>().map(|rate| rate.to_string()), Ok("1gbit".to_owned()));
+    }
+
+    #[test]
+    fn people_read_it_in_their_units() {
+        assert_eq!(Rate::FAST_ETHERNET.spoken(), "100 Mbit/s");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::cpu;
 use super::quick::{Handover, Outcome};
 use super::traffic::udp::Delivery;
 
@@ -11,7 +12,12 @@ pub fn text(outcome: &Outcome) -> String {
     let generator = if settings.iperf3 { "iperf3" } else { "built-in generator" };
     let mut text = format!(
         "{} through the tunnel, {} links of {}, policy {}, TCP for {} s each ({generator})\n{}\n\n",
-        settings.stack, settings.paths, settings.rate, settings.policy, settings.seconds, outcome.machine
+        settings.stack,
+        settings.paths,
+        settings.rate.spoken(),
+        settings.policy,
+        settings.seconds,
+        outcome.machine
     );
     // Writing to a string cannot fail.
     let _ = writeln!(
@@ -39,7 +45,7 @@ pub fn text(outcome: &Outcome) -> String {
     if let Some(delivery) = &outcome.delivery {
         order(&mut text, delivery);
     }
-    text.push_str("\nCPU: the whole machine, which is both hosts, the generator and the kernel.\n");
+    let _ = writeln!(text, "\n{}", cpu::note(outcome.background_percent));
     text
 }
 

@@ -39,7 +39,7 @@ fn goodput(plan: &Plan, groups: &[Group]) -> Vec<BarChart> {
         let mptcp = format!("kernel MPTCP, {}", stack.outer());
         BarChart {
             title: format!("Goodput of TCP: {stack}"),
-            x_label: format!("paths of {} each", plan.rate),
+            x_label: format!("paths of {} each", plan.rate.spoken()),
             y_label: "goodput, Mbit/s".to_owned(),
             groups: (1..=plan.links).map(|paths| paths.to_string()).collect(),
             series: vec![
@@ -67,18 +67,22 @@ fn download(plan: &Plan, groups: &[Group], unit: Unit) -> BarChart {
     let values = |work, system: fn(Stack) -> System| -> Vec<Value> {
         Stack::ALL.map(|stack| find(groups, work, system(stack), plan.links).map(value)).to_vec()
     };
-    let mut series = vec![
+    let series = vec![
         bars("mpt", BLUE, values(Work::Download, System::Tunnel)),
         bars("mpt, FTP", SKY, values(Work::Ftp, System::Tunnel)),
         bars("kernel MPTCP", VERMILION, values(Work::Download, |stack| System::Mptcp(stack.outer()))),
     ];
-    series.retain(|bars| bars.values.iter().any(Option::is_some));
     let (title, y_label) = match unit {
         Unit::Rate => ("Rate of a download", "goodput, Mbit/s"),
         Unit::Time => ("Time of a download", "time, s"),
     };
     BarChart {
-        title: format!("{title} of {} MB over {} paths of {}", plan.size / 1_000_000, plan.links, plan.rate),
+        title: format!(
+            "{title} of {} MB over {} paths of {}",
+            plan.size / 1_000_000,
+            plan.links,
+            plan.rate.spoken()
+        ),
         x_label: "IP versions above and below the tunnel".to_owned(),
         y_label: y_label.to_owned(),
         groups: Stack::ALL.map(|stack| stack.to_string()).to_vec(),
@@ -132,7 +136,7 @@ fn cpu(plan: &Plan, groups: &[Group]) -> Vec<BarChart> {
         };
         BarChart {
             title: title.to_owned(),
-            x_label: format!("paths of {} each", plan.rate),
+            x_label: format!("paths of {} each", plan.rate.spoken()),
             y_label: y_label.to_owned(),
             groups: (1..=plan.links).map(|paths| paths.to_string()).collect(),
             series: vec![
@@ -167,12 +171,20 @@ mod tests {
         };
         let goodput = |paths| 91.0 * f64::from(paths);
         let records: Vec<Record> = plan
-            .jobs(true)
+            .jobs(true, true)
             .iter()
             .map(|job| record(job.work, job.system, job.paths, goodput(job.paths)))
             .collect();
         let summary = summarize(&records);
-        Results { format: 1, machine: Machine::describe(), plan, summary, records }
+        Results {
+            format: 1,
+            machine: Machine::describe(),
+            background_percent: 0.0,
+            plan,
+            notes: Vec::new(),
+            summary,
+            records,
+        }
     }
 
     #[test]

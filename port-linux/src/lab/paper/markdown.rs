@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::Results;
 use super::plan::{System, Work};
 use super::record::Group;
+use crate::lab::cpu;
 use crate::lab::report::percent;
 
 /// All tables, with a line on the machine.
@@ -12,7 +13,10 @@ pub(super) fn tables(results: &Results) -> String {
     let plan = &results.plan;
     let mut text = format!(
         "{}; {} links of {}; medians of {} (least to most).\n",
-        results.machine, plan.links, plan.rate, plan.repeats
+        results.machine,
+        plan.links,
+        plan.rate.spoken(),
+        plan.repeats
     );
     let of = |work| results.summary.iter().filter(move |group| group.job.work == work);
     let seconds = plan.seconds;
@@ -20,9 +24,9 @@ pub(super) fn tables(results: &Results) -> String {
     table(&mut text, &format!("{} bytes by the built-in generator", plan.size), of(Work::Download));
     table(&mut text, &format!("{} bytes by FTP (vsftpd and curl)", plan.size), of(Work::Ftp));
     text.push_str(
-        "\nShare: of the arithmetic limit of that system, which is the links' rate less all headers. CPU: busy time \
-         of the whole machine, which is both hosts, the generator and the kernel; per cent of all cores.\n",
+        "\nShare: of the arithmetic limit of that system, which is the links' rate less all headers. ",
     );
+    let _ = writeln!(text, "{}", cpu::note(results.background_percent));
     text
 }
 
