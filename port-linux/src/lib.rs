@@ -15,6 +15,7 @@ pub mod import;
 pub mod lab;
 pub mod link;
 pub mod mtu;
+pub mod offload;
 pub mod privilege;
 pub mod report;
 pub mod routes;

@@ -1,0 +1,147 @@
+//! One large packet into the packets it stands for.
+
+use super::{
+    CWR, FIN, Header, PSH, Segmentation, TCP_CHECKSUM, TCP_DATA_OFFSET, TCP_FLAGS, TCP_MIN, TCP_SEQUENCE,
+    UDP_CHECKSUM, UDP_LEN, UDP_LENGTH, put_u16, set_ip_length, sum, u16_at, u32_at,
+};
+
+/// The packets that a packet with its [`Header`] stands for, one after the other.
+///
+/// The segments of TCP count their sequence numbers on; FIN and PSH are the last one's, CWR the first one's
+/// (RFC 3168 section 6.1.2). IPv4 identifications count up. Checksums are complete.
+#[derive(Debug)]
+pub struct Split<'p> {
+    packet: &'p [u8],
+    kind: Kind,
+    /// Bytes of the headers that every segment gets.
+    headers: usize,
+    /// Where the transport header begins.
+    transport: usize,
+    /// The sum of the pseudo header but for the length.
+    pseudo: u16,
+    /// Bytes of data for each segment.
+    size: usize,
+    /// Data cut off so far.
+    done: usize,
+    segments: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Whole,
+    Tcp,
+    Udp,
+    Finished,
+}
+
+impl<'p> Split<'p> {
+    /// Prepares to cut `packet`, as it came from the kernel; `None` if it contradicts its header. A packet
+    /// that is not to be cut gets its checksum here.
+    pub fn new(header: Header, packet: &'p mut [u8]) -> Option<Self> {
+        let (kind, size) = match header.segmentation {
+            Segmentation::None => {
+                if let Some((start, offset)) = header.checksum {
+                    finish_checksum(packet, start.into(), offset.into())?;
+                }
+                return Some(Self {
+                    headers: packet.len(),
+                    packet,
+                    kind: Kind::Whole,
+                    transport: 0,
+                    pseudo: 0,
+                    size: 0,
+                    done: 0,
+                    segments: 0,
+                });
+            }
+            Segmentation::Tcp { size } => (Kind::Tcp, size),
+            Segmentation::Udp { size } => (Kind::Udp, size),
+        };
+        let (transport, offset) = header.checksum?;
+        let transport = usize::from(transport);
+        let ip = mpt_proto::wire::ip::parse(packet).filter(|(_, len)| *len == packet.len())?.0;
+        let least = if ip == mpt_proto::wire::gre::Protocol::Ipv4 { 20 } else { 40 };
+        let headers = match kind {
+            Kind::Tcp => transport + usize::from(packet.get(transport + TCP_DATA_OFFSET)? >> 4) * 4,
+            _ => transport + UDP_LEN,
+        };
+        let expected = if kind == Kind::Tcp { TCP_CHECKSUM } else { UDP_CHECKSUM };
+        let sound = transport >= least
+            && (kind == Kind::Udp || headers >= transport + TCP_MIN)
+            && headers < packet.len()
+            && offset == expected
+            && size > 0;
+        if !sound {
+            return None;
+        }
+        let length = u16::try_from(packet.len() - transport).ok()?;
+        let pseudo = sum([u16_at(packet, transport + usize::from(offset)), !length]);
+        Some(Self { packet, kind, headers, transport, pseudo, size: size.into(), done: 0, segments: 0 })
+    }
+
+    /// Writes the next packet to the front of `out`, and returns its length; `None` after the last, or if it
+    /// does not fit.
+    pub fn next_into(&mut self, out: &mut [u8]) -> Option<usize> {
+        match self.kind {
+            Kind::Finished => None,
+            Kind::Whole => {
+                self.kind = Kind::Finished;
+                out.get_mut(..self.packet.len())?.copy_from_slice(self.packet);
+                Some(self.packet.len())
+            }
+            Kind::Tcp | Kind::Udp => self.next_segment(out),
+        }
+    }
+
+    fn next_segment(&mut self, out: &mut [u8]) -> Option<usize> {
+        let data = self.packet.get(self.headers + self.done..)?;
+        let data = &data[..data.len().min(self.size)];
+        let len = self.headers + data.len();
+        let out = out.get_mut(..len)?;
+        out[..self.headers].copy_from_slice(&self.packet[..self.headers]);
+        out[self.headers..].copy_from_slice(data);
+        let is_first = self.done == 0;
+        let is_last = self.headers + self.done + data.len() == self.packet.len();
+        set_ip_length(out, u16_at(self.packet, 4).wrapping_add(self.segments));
+
+        let transport = &mut out[self.transport..];
+        let length = u16::try_from(transport.len()).unwrap_or(u16::MAX);
+        let checksum_at = if self.kind == Kind::Tcp {
+            let done = u32::try_from(self.done).unwrap_or(0);
+            let sequence = u32_at(transport, TCP_SEQUENCE).wrapping_add(done);
+            transport[TCP_SEQUENCE..TCP_SEQUENCE + 4].copy_from_slice(&sequence.to_be_bytes());
+            if !is_last {
+                transport[TCP_FLAGS] &= !(FIN | PSH);
+            }
+            if !is_first {
+                transport[TCP_FLAGS] &= !CWR;
+            }
+            usize::from(TCP_CHECKSUM)
+        } else {
+            put_u16(transport, UDP_LENGTH, length);
+            usize::from(UDP_CHECKSUM)
+        };
+        put_u16(transport, checksum_at, sum([self.pseudo, length]));
+        let checksum = mpt_proto::wire::checksum(transport);
+        put_u16(transport, checksum_at, if checksum == 0 { 0xffff } else { checksum });
+
+        self.done += data.len();
+        self.segments = self.segments.wrapping_add(1);
+        if is_last {
+            self.kind = Kind::Finished;
+        }
+        Some(len)
+    }
+}
+
+/// Completes a checksum whose field holds the sum of the pseudo header. A result of zero is written as its other
+/// form, as UDP wants it (RFC 768) and TCP takes it.
+fn finish_checksum(packet: &mut [u8], start: usize, offset: usize) -> Option<()> {
+    let covered = packet.get_mut(start..)?;
+    if offset + 2 > covered.len() {
+        return None;
+    }
+    let checksum = mpt_proto::wire::checksum(covered);
+    put_u16(covered, offset, if checksum == 0 { 0xffff } else { checksum });
+    Some(())
+}

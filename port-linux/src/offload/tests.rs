@@ -1,0 +1,319 @@
+use super::*;
+use mpt_proto::wire::checksum;
+
+/// A small generator: the seed is the test's, and printed when it fails.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Tcp {
+    is_ipv6: bool,
+    port: u16,
+    sequence: u32,
+    acknowledgement: u32,
+    flags: u8,
+    window: u16,
+    options: Vec<u8>,
+    class: u8,
+    identification: u16,
+    data: Vec<u8>,
+}
+
+impl Tcp {
+    fn new(is_ipv6: bool, sequence: u32, len: usize) -> Self {
+        let data = (0..len).map(|at| u8::try_from((sequence as usize + at) % 251).unwrap()).collect();
+        // A timestamp, as Linux sends it.
+        let options = vec![1, 1, 8, 10, 0, 0, 1, 2, 0, 0, 3, 4];
+        Self {
+            is_ipv6,
+            port: 80,
+            sequence,
+            acknowledgement: 7,
+            flags: ACK,
+            window: 500,
+            options,
+            class: 0,
+            identification: 100,
+            data,
+        }
+    }
+
+    fn headers(&self) -> usize {
+        self.transport() + TCP_MIN + self.options.len()
+    }
+
+    fn transport(&self) -> usize {
+        if self.is_ipv6 { 40 } else { 20 }
+    }
+
+    /// With the checksum left to be done, as the kernel hands it over, or complete.
+    fn bytes(&self, complete: bool) -> Vec<u8> {
+        let mut packet = if self.is_ipv6 {
+            let mut ip = vec![0x60 | self.class >> 4, self.class << 4, 1, 2, 0, 0, TCP, 64];
+            ip.extend([0xfe; 15].iter().chain(&[1]).chain(&[0xfe; 15]).chain(&[2]));
+            ip
+        } else {
+            vec![0x45, self.class, 0, 0, 0, 0, 0x40, 0, 64, TCP, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]
+        };
+        packet.extend_from_slice(&40_000u16.to_be_bytes());
+        packet.extend_from_slice(&self.port.to_be_bytes());
+        packet.extend_from_slice(&self.sequence.to_be_bytes());
+        packet.extend_from_slice(&self.acknowledgement.to_be_bytes());
+        packet.push(u8::try_from((TCP_MIN + self.options.len()) / 4 << 4).unwrap());
+        packet.push(self.flags);
+        packet.extend_from_slice(&self.window.to_be_bytes());
+        packet.extend_from_slice(&[0; 4]);
+        packet.extend_from_slice(&self.options);
+        packet.extend_from_slice(&self.data);
+        set_ip_length(&mut packet, self.identification);
+        let at = self.transport();
+        let addresses = if self.is_ipv6 { &packet[8..40] } else { &packet[12..20] };
+        let length = u16::try_from(packet.len() - at).unwrap();
+        let pseudo = sum([!checksum(addresses), u16::from(TCP), length]);
+        put_u16(&mut packet, at + 16, pseudo);
+        if complete {
+            let whole = checksum(&packet[at..]);
+            put_u16(&mut packet, at + 16, whole);
+        }
+        packet
+    }
+
+    fn header(&self, size: u16) -> Header {
+        let start = u16::try_from(self.transport()).unwrap();
+        Header { segmentation: Segmentation::Tcp { size }, checksum: Some((start, TCP_CHECKSUM)) }
+    }
+}
+
+fn split(header: Header, mut packet: Vec<u8>) -> Option<Vec<Vec<u8>>> {
+    let mut split = Split::new(header, &mut packet)?;
+    let mut out = vec![0; MAX_PACKET];
+    let mut all = Vec::new();
+    while let Some(len) = split.next_into(&mut out) {
+        all.push(out[..len].to_vec());
+    }
+    Some(all)
+}
+
+/// What is written, as header and packet.
+fn coalesce(packets: &[Vec<u8>]) -> Vec<(Header, Vec<u8>)> {
+    let mut written = Vec::new();
+    let mut write = |header: &[u8], packet: &[u8]| {
+        let bytes = [header, packet].concat();
+        let (header, packet) = bytes.split_first_chunk().unwrap();
+        written.push((Header::parse(header).unwrap(), packet.to_vec()));
+    };
+    let mut coalescer = Coalescer::new();
+    for packet in packets {
+        coalescer.push(packet, &mut write);
+    }
+    coalescer.flush(&mut write);
+    written
+}
+
+/// Whether both checksums of a packet without extension headers are right.
+fn is_sound(packet: &[u8]) -> bool {
+    let (at, addresses) = if packet[0] >> 4 == 6 { (40, 8..40) } else { (20, 12..20) };
+    let protocol = if at == 40 { packet[6] } else { packet[9] };
+    let length = u16::try_from(packet.len() - at).unwrap();
+    let pseudo = sum([!checksum(&packet[addresses]), u16::from(protocol), length]);
+    (at == 40 || checksum(&packet[..20]) == 0) && sum([pseudo, !checksum(&packet[at..])]) == 0xffff
+}
+
+#[test]
+fn a_header_survives_a_round_trip() {
+    for segmentation in
+        [Segmentation::None, Segmentation::Tcp { size: 1400 }, Segmentation::Udp { size: 1200 }]
+    {
+        for checksum in [None, Some((40, 16))] {
+            for is_ipv6 in [false, true] {
+                let header = Header { segmentation, checksum };
+                assert_eq!(Header::parse(&header.emit(is_ipv6, 60)), Some(header));
+            }
+        }
+    }
+    assert_eq!(Header::parse(&[0, 3, 0, 0, 0, 0, 0, 0, 0, 0]), None, "UDP fragmentation was never asked for");
+}
+
+#[test]
+fn tcp_is_cut_into_segments_that_count_on_with_flags_where_they_belong() {
+    for is_ipv6 in [false, true] {
+        let mut tcp = Tcp::new(is_ipv6, u32::MAX - 1000, 3500);
+        tcp.flags = ACK | PSH | FIN | CWR;
+        let segments = split(tcp.header(1400), tcp.bytes(false)).unwrap();
+        let expected = [(0, 1400, ACK | CWR), (1400, 1400, ACK), (2800, 700, ACK | PSH | FIN)];
+        assert_eq!(segments.len(), 3);
+        for (number, (segment, (from, len, flags))) in segments.iter().zip(expected).enumerate() {
+            let expected = Tcp {
+                sequence: tcp.sequence.wrapping_add(u32::try_from(from).unwrap()),
+                flags,
+                identification: tcp.identification + u16::try_from(number).unwrap(),
+                data: tcp.data[from..from + len].to_vec(),
+                ..tcp.clone()
+            };
+            assert_eq!(*segment, expected.bytes(true));
+            assert!(is_sound(segment));
+        }
+    }
+}
+
+#[test]
+fn udp_is_cut_into_datagrams_of_their_own_length() {
+    let udp = |data: &[u8], complete: bool| {
+        let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, UDP, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        packet.extend_from_slice(&[0, 53, 0, 54]);
+        packet.extend_from_slice(&u16::try_from(8 + data.len()).unwrap().to_be_bytes());
+        packet.extend_from_slice(&[0; 2]);
+        packet.extend_from_slice(data);
+        set_ip_length(&mut packet, 5);
+        let length = u16::try_from(packet.len() - 20).unwrap();
+        let pseudo = sum([!checksum(&packet[12..20]), u16::from(UDP), length]);
+        put_u16(&mut packet, 26, pseudo);
+        if complete {
+            let whole = checksum(&packet[20..]);
+            put_u16(&mut packet, 26, if whole == 0 { 0xffff } else { whole });
+        }
+        packet
+    };
+    let data: Vec<u8> = (0..=255).cycle().take(2500).collect();
+    let header = Header { segmentation: Segmentation::Udp { size: 1200 }, checksum: Some((20, 6)) };
+    let segments = split(header, udp(&data, false)).unwrap();
+    assert_eq!(segments.iter().map(Vec::len).collect::<Vec<_>>(), [1228, 1228, 128]);
+    for (number, (segment, chunk)) in segments.iter().zip(data.chunks(1200)).enumerate() {
+        let mut expected = udp(chunk, true);
+        set_ip_length(&mut expected, 5 + u16::try_from(number).unwrap());
+        assert_eq!(*segment, expected);
+        assert!(is_sound(segment));
+    }
+}
+
+#[test]
+fn a_packet_that_is_not_to_be_cut_gets_its_checksum() {
+    let tcp = Tcp::new(true, 1, 100);
+    let header = Header { segmentation: Segmentation::None, ..tcp.header(0) };
+    assert_eq!(split(header, tcp.bytes(false)), Some(vec![tcp.bytes(true)]));
+    assert_eq!(split(Header::PLAIN, tcp.bytes(true)), Some(vec![tcp.bytes(true)]));
+}
+
+#[test]
+fn a_header_that_contradicts_its_packet_is_refused() {
+    let tcp = Tcp::new(false, 1, 3000);
+    let bytes = tcp.bytes(false);
+    let good = tcp.header(1400);
+    assert!(split(good, bytes.clone()).is_some());
+    for checksum in [None, Some((19, 16)), Some((20, 6)), Some((3040, 16)), Some((u16::MAX, u16::MAX))] {
+        assert_eq!(split(Header { checksum, ..good }, bytes.clone()), None, "{checksum:?}");
+    }
+    assert_eq!(split(tcp.header(0), bytes.clone()), None);
+    assert_eq!(split(good, bytes[..bytes.len() - 1].to_vec()), None);
+    assert_eq!(split(good, Tcp { data: vec![], ..tcp }.bytes(false)), None);
+    let plain = Header { segmentation: Segmentation::None, checksum: Some((40, 16)) };
+    assert_eq!(split(plain, vec![0x45; 50]), None);
+}
+
+#[test]
+fn segments_that_follow_each_other_are_joined_and_cut_into_the_same_again() {
+    for is_ipv6 in [false, true] {
+        let packets: Vec<Vec<u8>> = (0..10)
+            .map(|number| {
+                let mut tcp = Tcp::new(is_ipv6, number * 1400, if number == 9 { 300 } else { 1400 });
+                tcp.identification += u16::try_from(number).unwrap();
+                tcp.flags |= if number == 9 { PSH } else { 0 };
+                tcp.bytes(true)
+            })
+            .collect();
+        let joined = coalesce(&packets);
+        assert_eq!(joined.len(), 1);
+        assert_eq!(joined[0].0.segmentation, Segmentation::Tcp { size: 1400 });
+        assert_eq!(split(joined[0].0, joined[0].1.clone()), Some(packets));
+    }
+}
+
+#[test]
+fn what_does_not_follow_is_not_joined() {
+    let first = Tcp::new(false, 0, 1000);
+    let next = Tcp::new(false, 1000, 1000);
+    let with = |change: fn(&mut Tcp)| {
+        let mut tcp = next.clone();
+        change(&mut tcp);
+        [first.bytes(true), tcp.bytes(true)]
+    };
+    assert_eq!(coalesce(&with(|_| {})).len(), 1);
+    for (what, packets) in [
+        ("a gap", with(|tcp| tcp.sequence += 1)),
+        ("another acknowledgement", with(|tcp| tcp.acknowledgement += 1)),
+        ("another window", with(|tcp| tcp.window += 1)),
+        ("another timestamp", with(|tcp| tcp.options[6] += 1)),
+        ("other options", with(|tcp| tcp.options.truncate(4))),
+        ("a congestion mark", with(|tcp| tcp.class = 3)),
+        ("more data than before", with(|tcp| tcp.data.push(0))),
+        ("SYN", with(|tcp| tcp.flags |= 2)),
+        ("URG", with(|tcp| tcp.flags |= 0x20)),
+        ("CWR", with(|tcp| tcp.flags |= CWR)),
+        ("no data", with(|tcp| tcp.data.clear())),
+    ] {
+        let written: Vec<Vec<u8>> = coalesce(&packets).into_iter().map(|(_, packet)| packet).collect();
+        assert_eq!(written, packets, "{what}");
+    }
+}
+
+#[test]
+fn a_wrong_checksum_stays_wrong() {
+    let mut packets = [Tcp::new(true, 0, 1000).bytes(true), Tcp::new(true, 1000, 1000).bytes(true)];
+    packets[1][90] ^= 1;
+    let written: Vec<Vec<u8>> = coalesce(&packets).into_iter().map(|(_, packet)| packet).collect();
+    assert_eq!(written, packets);
+}
+
+#[test]
+fn an_acknowledgement_does_not_overtake_the_data_of_its_own_flow_nor_end_other_flows() {
+    let other = |sequence| Tcp { port: 81, ..Tcp::new(false, sequence, 1000) }.bytes(true);
+    let acknowledgement = Tcp::new(false, 1000, 0).bytes(true);
+    let packets = [Tcp::new(false, 0, 1000).bytes(true), other(0), acknowledgement.clone(), other(1000)];
+    let written = coalesce(&packets);
+    assert_eq!(written[0].1, packets[0]);
+    assert_eq!(written[1].1, acknowledgement);
+    assert_eq!(written.len(), 3, "both packets of the other flow are one");
+}
+
+#[test]
+fn random_flows_come_out_whole_and_in_order_whatever_is_joined() {
+    for seed in 0..300 {
+        let mut random = Random(seed);
+        let mut next = [0u32; 12];
+        let packets: Vec<Vec<u8>> = (0..200)
+            .map(|_| {
+                let port = random.below(random.0 as usize % 11 + 1);
+                let len = [0, 1, 700, 1400, 1400, 1400, 1400][random.below(7)];
+                let mut tcp = Tcp::new(port % 2 == 0, next[port], len);
+                tcp.port = u16::try_from(port).unwrap();
+                tcp.flags |= [0, 0, 0, 0, PSH, FIN, CWR][random.below(7)];
+                tcp.acknowledgement = u32::try_from(random.below(20) / 19).unwrap();
+                next[port] = next[port].wrapping_add(u32::try_from(len + random.below(20) / 19).unwrap());
+                tcp.bytes(true)
+            })
+            .collect();
+        let cut: Vec<Vec<u8>> = coalesce(&packets)
+            .into_iter()
+            .flat_map(|(header, packet)| split(header, packet).expect("what was joined can be cut"))
+            .collect();
+        for port in 0..12u16 {
+            let of = |all: &[Vec<u8>]| -> Vec<Vec<u8>> {
+                let at = |packet: &[u8]| if packet[0] >> 4 == 6 { 42 } else { 22 };
+                let mut mine: Vec<_> =
+                    all.iter().filter(|packet| u16_at(packet, at(packet)) == port).cloned().collect();
+                // Identifications with DF mean nothing.
+                for packet in mine.iter_mut().filter(|packet| packet[0] >> 4 == 4) {
+                    set_ip_length(packet, 0);
+                }
+                mine
+            };
+            assert!(of(&cut) == of(&packets), "seed {seed}, port {port}");
+        }
+    }
+}
