@@ -107,6 +107,8 @@ pub(crate) struct Path {
     waiting_since: Option<Instant>,
     /// When the next probe leaves.
     next_probe: Instant,
+    /// When it leaves if the last one was answered and no packets flow.
+    next_idle_probe: Instant,
     /// Waits double from one unanswered probe of a dead path to the next, up to the idle interval.
     backoff: u32,
     last_used: Option<Instant>,
@@ -130,6 +132,7 @@ impl Path {
             hears: false,
             waiting_since: None,
             next_probe: now,
+            next_idle_probe: now,
             backoff: 0,
             last_used: None,
             probe_due: false,
@@ -183,8 +186,8 @@ impl Path {
         self.hears = true;
         self.waiting_since = None;
         self.backoff = 0;
-        if let Some(probing) = self.probing().filter(|_| !self.is_used(now)) {
-            self.next_probe = self.next_probe.max(now + probing.idle);
+        if !self.is_used(now) {
+            self.next_probe = self.next_probe.max(self.next_idle_probe);
         }
     }
 
@@ -268,11 +271,19 @@ impl Path {
             self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
             wait
         };
-        // A quarter of the wait, up or down: RFC 8085 section 3.5 asks for jitter.
-        let jitter = u64::try_from(wait.as_micros() / 2).unwrap_or(0);
-        self.next_probe = now + wait * 3 / 4 + Duration::from_micros(rng.below(jitter));
+        self.next_probe = now + jittered(wait, rng);
+        self.next_idle_probe = now + jittered(probing.idle, rng);
         Some(Due::Probe)
     }
+}
+
+/// Shortest wait for the next probe, so that no setting makes a caller spin.
+const MIN_WAIT: Duration = Duration::from_millis(1);
+
+/// `wait`, a quarter of it more or less: RFC 8085 section 3.5 asks for jitter.
+fn jittered(wait: Duration, rng: &mut Rng) -> Duration {
+    let jitter = u64::try_from(wait.as_micros() / 2).unwrap_or(0);
+    (wait * 3 / 4 + Duration::from_micros(rng.below(jitter))).max(MIN_WAIT)
 }
 
 /// Doublings of the wait for a dead path; what bounds the wait is the idle interval.
