@@ -127,7 +127,8 @@ const WEIGHTS: core::ops::RangeInclusive<u16> = 1..=10_000;
 /// 2. Send or deliver what it returned.
 /// 3. Drain, in this order: [`poll_packet`](Self::poll_packet), [`poll_transmit`](Self::poll_transmit),
 ///    [`poll_event`](Self::poll_event), until each returns `None`; before waiting ask
-///    [`poll_timeout`](Self::poll_timeout) until when.
+///    [`poll_timeout`](Self::poll_timeout) until when. A caller that works in batches drains `poll_packet` after each
+///    datagram and the others at the end of the batch; `encapsulate` leaves nothing to be drained.
 ///
 /// Datagrams of one path leave in the order they were handed out: a probe tells the peer what was sent before
 /// it.

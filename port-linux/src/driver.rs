@@ -5,10 +5,12 @@
 //! links, then deadlines. Every mutation of a connection is followed by a drain in the order that
 //! [`mpt_proto::Connection`] asks for.
 
+mod inside;
 mod links;
 mod peer;
 mod report;
 
+use inside::{Inside, Outgoing};
 pub use peer::{Peer, PeerPath};
 
 use std::io;
@@ -23,14 +25,16 @@ use rustix::event::{Timespec, epoll};
 use crate::clock::Clock;
 use crate::control::Query;
 use crate::link::Interfaces;
+use crate::offload::{Header, Segmentation, Split, finish_checksum};
 use crate::routes::{Route, Routes};
 use crate::socket::{Batch, Socket};
 use crate::tun::Tun;
 use crate::wake::Waker;
 
-/// Packets read from the tunnel device per wake-up: enough to make the wait between them cheap, few enough
-/// (0.2 ms at 4 Gbit/s) that probes and arriving datagrams do not wait for it.
-const TUN_BATCH: usize = 64;
+/// Bytes read from the tunnel device per wake-up: enough to make the wait between them cheap, few enough (half
+/// a millisecond at 4 Gbit/s) that probes and arriving datagrams do not wait for it, and that a burst fits the
+/// queues of the links.
+const TUN_BATCH: usize = 256 << 10;
 /// Events taken per wait; more than that stay for the next one.
 const EVENTS: usize = 64;
 
@@ -86,23 +90,21 @@ pub struct TunnelFacts {
     pub mtu: u16,
 }
 
-/// Packets that no connection took, or that the interface did not take.
+/// Packets that no connection took.
 #[derive(Debug, Clone, Copy, Default)]
 struct TunnelDrops {
     no_route: u64,
     link_scoped: u64,
-    tun_write: u64,
 }
 
 /// Everything that the loop owns.
 pub struct Driver<'s> {
     clock: Clock,
     epoll: rustix::fd::OwnedFd,
-    tun: Tun,
+    inside: Inside,
     tunnel: TunnelFacts,
     sockets: Vec<SharedSocket>,
     peers: Vec<Peer<'s>>,
-    routes: Routes,
     drops: TunnelDrops,
     bell: Waker,
     signal: UnixStream,
@@ -161,11 +163,10 @@ impl<'s> Driver<'s> {
         let driver = Self {
             clock,
             epoll,
-            tun,
+            inside: Inside::new(tun, routes),
             tunnel,
             sockets,
             peers,
-            routes,
             drops: TunnelDrops::default(),
             bell,
             signal,
@@ -174,7 +175,7 @@ impl<'s> Driver<'s> {
             interfaces,
             recheck_links: None,
         };
-        driver.listen(&driver.tun, TUN)?;
+        driver.listen(&driver.inside.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
         driver.listen(&driver.signal, SIGNAL)?;
         for (number, shared) in (FIRST_SOCKET..).zip(&driver.sockets) {
@@ -196,7 +197,8 @@ impl<'s> Driver<'s> {
     pub fn run(mut self) -> Result<()> {
         let mut events = Vec::with_capacity(EVENTS);
         let mut arrived = Batch::new();
-        let mut outgoing = Outgoing::new(self.tunnel.mtu);
+        let mut outgoing = Outgoing::new();
+        let mut segment = vec![0; HEADROOM + usize::from(self.tunnel.mtu)];
         self.check_links(self.clock.now());
         self.handle_timeouts();
         loop {
@@ -216,10 +218,8 @@ impl<'s> Driver<'s> {
                 }
             }
             if tun_is_ready {
-                outgoing
-                    .read(&self.tun)
+                self.handle_tun(&mut outgoing, &mut segment)
                     .with_context(|| format!("the interface {} is gone", self.tunnel.name))?;
-                self.handle_outgoing(&mut outgoing);
             }
             self.handle_timeouts();
         }
@@ -243,38 +243,62 @@ impl<'s> Driver<'s> {
                 continue;
             };
             let ecn = run.ecn;
+            let Some(peer) = self.peers.get_mut(sender.peer) else { continue };
             for datagram in run.datagrams() {
-                let Self { peers, routes, tun, sockets, drops, .. } = self;
-                let delivery =
-                    peer::Delivery { index: sender.peer, routes, tun, failures: &mut drops.tun_write };
-                let Some(peer) = peers.get_mut(sender.peer) else { continue };
-                peer.receive(sender.path, datagram, ecn, now, delivery, sockets);
+                peer.receive(sender.path, datagram, ecn, now, sender.peer, &mut self.inside);
             }
-            self.note_links(sender.peer, now);
+        }
+        self.settle(now);
+    }
+
+    /// Packets from the tunnel device, cut where the kernel left that to us, through the core, to the sockets.
+    ///
+    /// # Errors
+    /// When the interface was deleted.
+    fn handle_tun(&mut self, outgoing: &mut Outgoing, segment: &mut [u8]) -> io::Result<()> {
+        let now = self.clock.now();
+        let mut bytes = 0;
+        while bytes < TUN_BATCH {
+            let Some((header, buffer)) = outgoing.read(&self.inside.tun)? else { break };
+            bytes += buffer.len();
+            self.handle_packet(header, buffer, segment, now);
+        }
+        self.settle(now);
+        Ok(())
+    }
+
+    /// One packet of the kernel, behind [`HEADROOM`] bytes of `buffer`; `segment` has room for a part of it.
+    fn handle_packet(&mut self, header: Option<Header>, buffer: &mut [u8], segment: &mut [u8], now: Instant) {
+        let packet = &mut buffer[HEADROOM..];
+        let index = match self.inside.routes.route(packet) {
+            Route::To(index) => index,
+            Route::LinkScoped => return self.drops.link_scoped += 1,
+            Route::None => return self.drops.no_route += 1,
+        };
+        let Self { peers, sockets, inside, .. } = self;
+        let (Some(peer), Some(header)) = (peers.get_mut(index), header) else {
+            return inside.drops.tun_read += 1;
+        };
+        if header.segmentation == Segmentation::None {
+            match finish_checksum(header, packet) {
+                Some(()) => peer.send(buffer, now, sockets),
+                None => inside.drops.tun_read += 1,
+            }
+            return;
+        }
+        let Some(mut split) = Split::new(header, packet) else { return inside.drops.tun_read += 1 };
+        while let Some(len) = split.next_into(&mut segment[HEADROOM..]) {
+            peer.send(&mut segment[..HEADROOM + len], now, sockets);
         }
     }
 
-    /// The packets read from the tunnel device, through the core, to the sockets.
-    fn handle_outgoing(&mut self, outgoing: &mut Outgoing) {
-        let now = self.clock.now();
-        for buffer in outgoing.packets() {
-            let index = match self.routes.route(&buffer[HEADROOM..]) {
-                Route::To(index) => index,
-                Route::LinkScoped => {
-                    self.drops.link_scoped += 1;
-                    continue;
-                }
-                Route::None => {
-                    self.drops.no_route += 1;
-                    continue;
-                }
-            };
-            let Self { peers, routes, tun, sockets, drops, .. } = self;
-            let delivery = peer::Delivery { index, routes, tun, failures: &mut drops.tun_write };
-            let Some(peer) = peers.get_mut(index) else { continue };
-            peer.send(buffer, now, delivery, sockets);
+    /// After a batch: control datagrams and events of all connections, and what was held back to leave together.
+    fn settle(&mut self, now: Instant) {
+        for index in 0..self.peers.len() {
+            self.peers[index].settle(now, index, &mut self.inside, &self.sockets);
             self.note_links(index, now);
         }
+        self.inside.flush();
     }
 
     /// Commands from the control socket and changes of links.
@@ -307,12 +331,10 @@ impl<'s> Driver<'s> {
 
     /// One mutation of a connection, and the drain that must follow.
     fn mutate<T>(&mut self, index: usize, now: Instant, mutation: impl FnOnce(&mut Peer<'s>) -> T) -> T {
-        let Self { peers, routes, tun, sockets, drops, .. } = self;
-        let peer = &mut peers[index];
-        let outcome = mutation(peer);
-        let delivery = peer::Delivery { index, routes, tun, failures: &mut drops.tun_write };
-        peer.drain(now, delivery, sockets);
+        let outcome = mutation(&mut self.peers[index]);
+        self.peers[index].settle(now, index, &mut self.inside, &self.sockets);
         self.note_links(index, now);
+        self.inside.flush();
         outcome
     }
 
@@ -322,41 +344,5 @@ impl<'s> Driver<'s> {
         let deadline = deadlines.chain(self.recheck_links).min()?;
         let wait = deadline.since(self.clock.now());
         Some(Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 }))
-    }
-}
-
-/// Inner packets on their way out, each with headroom before it; allocated once.
-struct Outgoing {
-    bytes: Vec<u8>,
-    stride: usize,
-    lengths: Vec<usize>,
-}
-
-impl Outgoing {
-    fn new(mtu: u16) -> Self {
-        // One byte more than the MTU: a packet that fills the slot was cut, and the core refuses it.
-        let stride = HEADROOM + usize::from(mtu) + 1;
-        Self { bytes: vec![0; stride * TUN_BATCH], stride, lengths: Vec::with_capacity(TUN_BATCH) }
-    }
-
-    /// Takes what the device has, at most [`TUN_BATCH`] packets.
-    ///
-    /// # Errors
-    /// When the interface was deleted.
-    fn read(&mut self, tun: &Tun) -> io::Result<()> {
-        self.lengths.clear();
-        for slot in self.bytes.chunks_exact_mut(self.stride) {
-            match tun.read(&mut slot[HEADROOM..])? {
-                Some(len) => self.lengths.push(len),
-                None => break,
-            }
-        }
-        Ok(())
-    }
-
-    /// The packets, each after [`HEADROOM`] bytes.
-    fn packets(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        let slots = self.bytes.chunks_exact_mut(self.stride);
-        self.lengths.iter().zip(slots).map(|(len, slot)| &mut slot[..HEADROOM + len])
     }
 }

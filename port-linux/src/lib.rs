@@ -16,6 +16,7 @@ pub mod lab;
 pub mod link;
 pub mod mtu;
 pub mod offload;
+pub mod outbox;
 pub mod privilege;
 pub mod report;
 pub mod routes;

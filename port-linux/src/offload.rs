@@ -8,7 +8,7 @@ mod coalesce;
 mod split;
 
 pub use coalesce::{Coalescer, FLOWS};
-pub use split::Split;
+pub use split::{Split, finish_checksum};
 
 /// Bytes of a [`Header`].
 pub const HEADER_LEN: usize = 10;

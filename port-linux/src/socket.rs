@@ -89,14 +89,34 @@ impl Socket {
         self.state.may_fragment()
     }
 
-    /// Sends one datagram. Never blocks.
+    /// Most datagrams that may leave in one call: 1 where segmentation offload is missing or was refused.
+    pub fn max_run(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    /// Sends datagrams of `size` bytes each, the last one of at most that. Never blocks.
     ///
     /// # Errors
-    /// [`SendError`]; the datagram is lost.
-    pub fn send(&self, destination: SocketAddr, datagram: &[u8], ecn: Ecn) -> Result<(), SendError> {
+    /// [`SendError`]; what did not leave is lost.
+    pub fn send(
+        &self,
+        destination: SocketAddr,
+        datagrams: &[u8],
+        size: usize,
+        ecn: Ecn,
+    ) -> Result<(), SendError> {
         let ecn = EcnCodepoint::from_bits(ecn.bits());
-        let transmit = Transmit { destination, ecn, contents: datagram, segment_size: None, src_ip: None };
-        Ok(self.state.try_send((&self.socket).into(), &transmit)?)
+        let segment_size = (datagrams.len() > size).then_some(size);
+        let transmit = Transmit { destination, ecn, contents: datagrams, segment_size, src_ip: None };
+        let Err(error) = self.state.try_send((&self.socket).into(), &transmit) else { return Ok(()) };
+        if segment_size.is_some() && matches!(Errno::from_io_error(&error), Some(Errno::IO | Errno::INVAL)) {
+            // A device that does not segment; from now on `max_run` is 1.
+            return datagrams.chunks(size).try_for_each(|contents| {
+                let transmit = Transmit { destination, ecn, contents, segment_size: None, src_ip: None };
+                Ok(self.state.try_send((&self.socket).into(), &transmit)?)
+            });
+        }
+        Err(error.into())
     }
 
     /// Fills the batch with what has arrived, at most its size. Never blocks.
@@ -217,8 +237,8 @@ mod tests {
     fn datagrams_and_their_congestion_bits_arrive_over_ipv4_and_ipv6() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let (one, other, to) = pair(address);
-            one.send(to, b"hello", Ecn::Ect0).unwrap();
-            one.send(to, b"again", Ecn::Ce).unwrap();
+            one.send(to, b"hello", 5, Ecn::Ect0).unwrap();
+            one.send(to, b"again", 5, Ecn::Ce).unwrap();
             let mut batch = Batch::new();
             other.receive(&mut batch).unwrap();
             let mut seen = Vec::new();
@@ -238,7 +258,7 @@ mod tests {
             let (one, _other, to) = pair(address);
             assert!(!one.may_fragment());
             // The loopback's MTU is 65,536: its headers leave no room for the largest UDP payload over IPv6.
-            let error = one.send(to, &[0; 65_527], Ecn::NotEct).unwrap_err();
+            let error = one.send(to, &[0; 65_527], 65_527, Ecn::NotEct).unwrap_err();
             assert!(matches!(error, SendError::TooBig), "{error:?}");
         }
     }

@@ -1,11 +1,13 @@
-//! The tunnel device: inner packets in and out, one per call.
+//! The tunnel device: inner packets in and out, many of them as one where the kernel joins and cuts them.
 
-use std::io;
+use std::cell::Cell;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use rustix::io::Errno;
 
+use crate::offload::{HEADER_LEN, Header, MAX_PACKET, Split};
 use crate::privilege;
 
 /// An open tunnel device. The interface, its addresses and its routes vanish when it is closed, even when
@@ -13,10 +15,24 @@ use crate::privilege;
 #[derive(Debug)]
 pub struct Tun {
     device: OwnedFd,
+    /// Whether the kernel has taken joined packets so far.
+    joins: Cell<bool>,
+}
+
+/// Asks the kernel for what [`crate::offload`] can do: checksums left to us, and large packets to be cut.
+/// The features are those of `TUNSETOFFLOAD` in linux/if_tun.h.
+mod features {
+    pub(super) const CHECKSUM: usize = 0x01;
+    pub(super) const TCP_V4: usize = 0x02;
+    pub(super) const TCP_V6: usize = 0x04;
+    pub(super) const TCP_ECN: usize = 0x08;
+    /// Since Linux 6.2; before, asking for it is an error.
+    pub(super) const UDP: usize = 0x20 | 0x40;
 }
 
 impl Tun {
-    /// Makes the interface `name`, down and without addresses; non-blocking, without packet information.
+    /// Makes the interface `name`, down and without addresses; non-blocking, without packet information, with a
+    /// [`Header`] before each packet.
     ///
     /// # Errors
     /// Says what is missing when the kernel refuses.
@@ -26,6 +42,7 @@ impl Tun {
         configuration.platform_config(|platform| {
             // Addresses, MTU and state are set through netlink: CAP_NET_ADMIN is enough.
             platform.ensure_root_privileges(false);
+            platform.vnet_hdr(true);
         });
         let device = match tun::create(&configuration) {
             Ok(device) => device,
@@ -42,10 +59,14 @@ impl Tun {
         #[allow(unsafe_code, reason = "the crate implements IntoRawFd only")]
         let device = unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) };
         rustix::io::ioctl_fionbio(&device, true).context("non-blocking tunnel device")?;
-        Ok(Self { device })
+        let basic = features::CHECKSUM | features::TCP_V4 | features::TCP_V6 | features::TCP_ECN;
+        if set_offload(&device, basic | features::UDP).is_err() && set_offload(&device, basic).is_err() {
+            tracing::info!("the kernel cuts all packets for {name} itself: no offload");
+        }
+        Ok(Self { device, joins: Cell::new(true) })
     }
 
-    /// Reads one inner packet; `None` when there is none now.
+    /// Reads one packet to the front of `buffer`, its [`Header`] before it; `None` when there is none now.
     ///
     /// # Errors
     /// `EBADFD` when somebody deleted the interface.
@@ -57,13 +78,49 @@ impl Tun {
         }
     }
 
-    /// Hands one inner packet to the kernel.
+    /// Hands one packet to the kernel, behind its [`Header`]; `header` may be empty if `packet` begins with it.
     ///
     /// # Errors
     /// What the kernel says, such as `EINVAL` for what is no IP packet and `EIO` while the interface is down.
-    pub fn write(&self, packet: &[u8]) -> io::Result<()> {
-        rustix::io::write(&self.device, packet)?;
+    pub fn write(&self, header: &[u8], packet: &[u8]) -> io::Result<()> {
+        rustix::io::writev(&self.device, &[IoSlice::new(header), IoSlice::new(packet)])?;
         Ok(())
+    }
+
+    /// Whether joined packets are worth trying.
+    pub fn joins(&self) -> bool {
+        self.joins.get()
+    }
+
+    /// Hands a joined packet, which begins with its [`Header`], to the kernel. If the kernel refuses it, it is
+    /// cut again, and [`joins`](Self::joins) is false from then on.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_joined(&self, bytes: &[u8]) -> io::Result<()> {
+        let Err(error) = self.write(&[], bytes) else { return Ok(()) };
+        let split =
+            bytes.split_first_chunk().and_then(|(header, packet)| Split::new(Header::parse(header)?, packet));
+        let (Some(mut split), Some(Errno::INVAL)) = (split, Errno::from_io_error(&error)) else {
+            return Err(error);
+        };
+        if self.joins.replace(false) {
+            tracing::info!("the kernel refuses joined packets: they go to it one by one");
+        }
+        let mut segment = vec![0; MAX_PACKET];
+        while let Some(len) = split.next_into(&mut segment) {
+            self.write(&[0; HEADER_LEN], &segment[..len])?;
+        }
+        Ok(())
+    }
+}
+
+fn set_offload(device: &OwnedFd, features: usize) -> rustix::io::Result<()> {
+    const TUNSETOFFLOAD: rustix::ioctl::Opcode = rustix::ioctl::opcode::write::<u32>(b'T', 208);
+    // SAFETY: TUNSETOFFLOAD takes its argument by value and touches no memory of ours.
+    #[allow(unsafe_code, reason = "no crate offers this ioctl")]
+    unsafe {
+        rustix::ioctl::ioctl(device, rustix::ioctl::IntegerSetter::<TUNSETOFFLOAD>::new_usize(features))
     }
 }
 

@@ -7,11 +7,11 @@ use mpt_proto::{
 };
 
 use super::SharedSocket;
+use super::inside::Inside;
 use crate::config;
+use crate::outbox::Outbox;
 use crate::report::NotSent;
-use crate::routes::Routes;
-use crate::socket::SendError;
-use crate::tun::Tun;
+use crate::socket::{SendError, Socket};
 
 /// One peer.
 pub struct Peer<'s> {
@@ -44,6 +44,8 @@ pub struct PeerPath {
     pub max_datagram: u16,
     /// What the kernel did not take.
     pub not_sent: NotSent,
+    /// What waits to leave.
+    pub outbox: Outbox,
 }
 
 /// Datagrams and inner packets that the port dropped.
@@ -54,29 +56,6 @@ pub struct PeerDrops {
     pub wrong_source: u64,
     /// Inner packets whose source is neither the peer nor behind it.
     pub wrong_inner_source: u64,
-}
-
-/// Where inner packets go that arrived.
-pub struct Delivery<'a> {
-    /// The connection's index.
-    pub index: usize,
-    /// Which sources it may bring.
-    pub routes: &'a Routes,
-    /// The device.
-    pub tun: &'a Tun,
-    /// Packets the device refused.
-    pub failures: &'a mut u64,
-}
-
-impl Delivery<'_> {
-    fn deliver(&mut self, packet: &[u8], drops: &mut PeerDrops) {
-        if !self.routes.accepts(self.index, packet) {
-            drops.wrong_inner_source += 1;
-        } else if let Err(error) = self.tun.write(packet) {
-            *self.failures += 1;
-            tracing::trace!("writing to the tunnel device: {error}");
-        }
-    }
 }
 
 impl<'s> Peer<'s> {
@@ -98,50 +77,44 @@ impl<'s> Peer<'s> {
         self.paths.iter().any(|path| path.socket == socket)
     }
 
-    /// Takes a datagram in, and drains.
+    /// Takes a datagram in, and delivers what it brings; [`settle`](Self::settle) must follow.
     pub fn receive(
         &mut self,
         path: usize,
         datagram: &mut [u8],
         ecn: Ecn,
         now: Instant,
-        mut delivery: Delivery<'_>,
-        sockets: &[SharedSocket],
+        index: usize,
+        inside: &mut Inside,
     ) {
         let Some(path) = self.paths.get(path) else { return };
         if let Ok(Received::Packet(packet)) = self.connection.decapsulate(path.id, datagram, ecn, now) {
-            delivery.deliver(packet, &mut self.drops);
+            self.drops.wrong_inner_source += u64::from(!inside.deliver(index, packet));
         }
-        self.drain(now, delivery, sockets);
+        self.deliver(index, inside);
     }
 
-    /// Sends the inner packet after the headroom of `buffer`, and drains.
-    pub fn send(
-        &mut self,
-        buffer: &mut [u8],
-        now: Instant,
-        delivery: Delivery<'_>,
-        sockets: &[SharedSocket],
-    ) {
+    /// Sends the inner packet after the headroom of `buffer`; [`settle`](Self::settle) must follow.
+    pub fn send(&mut self, buffer: &mut [u8], now: Instant, sockets: &[SharedSocket]) {
         // A refusal is counted by the core.
         if let Ok(mut departures) = self.connection.encapsulate(buffer, now) {
             while let Some(departure) = departures.next() {
                 transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
             }
         }
-        self.drain(now, delivery, sockets);
     }
 
-    /// What must follow every mutation, in the order that the core asks for. A path whose link failed is told
-    /// to the core, which is a mutation again; each path fails at most once.
-    pub fn drain(&mut self, now: Instant, mut delivery: Delivery<'_>, sockets: &[SharedSocket]) {
+    /// What must follow mutations, in the order that the core asks for; then everything that waits leaves. A
+    /// path whose link failed is told to the core, which is a mutation again; each path fails at most once.
+    pub fn settle(&mut self, now: Instant, index: usize, inside: &mut Inside, sockets: &[SharedSocket]) {
         let mut control = [0; CONTROL_MAX];
         loop {
-            while let Some(packet) = self.connection.poll_packet() {
-                delivery.deliver(packet, &mut self.drops);
-            }
+            self.deliver(index, inside);
             while let Some(departure) = self.connection.poll_transmit(&mut control) {
                 transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
+            }
+            for (number, path) in self.paths.iter_mut().enumerate() {
+                path.flush(number, &mut self.failed_links, sockets);
             }
             while let Some(event) = self.connection.poll_event() {
                 self.tell(event);
@@ -151,13 +124,19 @@ impl<'s> Peer<'s> {
             if news == 0 {
                 return;
             }
-            let index = news.trailing_zeros() as usize;
+            let failed = news.trailing_zeros() as usize;
             self.failed_links = news & (news - 1);
-            self.set_link(index, Link::Down, now);
+            self.set_link(failed, Link::Down, now);
         }
     }
 
-    /// Tells the core about a path's link; a drain must follow. Returns whether that was news.
+    fn deliver(&mut self, index: usize, inside: &mut Inside) {
+        while let Some(packet) = self.connection.poll_packet() {
+            self.drops.wrong_inner_source += u64::from(!inside.deliver(index, packet));
+        }
+    }
+
+    /// Tells the core about a path's link; [`settle`](Self::settle) must follow. Returns whether that was news.
     pub fn set_link(&mut self, index: usize, link: Link, now: Instant) -> bool {
         let (Some(path), before) = (self.paths.get(index), self.down_links) else { return false };
         match link {
@@ -226,7 +205,7 @@ fn explain(reason: DownReason, liveness: Liveness) -> String {
     }
 }
 
-/// Hands a datagram to the kernel; what it does not take is counted and lost, as on any link.
+/// Puts a datagram behind those that wait to leave on its path.
 fn transmit(
     paths: &mut [PeerPath],
     failed_links: &mut u16,
@@ -234,21 +213,54 @@ fn transmit(
     departure: &Departure<'_>,
 ) {
     let index = departure.path.index();
-    let Some(path) = paths.get_mut(index) else { return };
-    let Some(SharedSocket { socket: Some(socket), .. }) = sockets.get(path.socket) else {
-        path.not_sent.link += 1;
-        *failed_links |= 1 << index;
-        return;
-    };
-    match socket.send(path.remote, departure.datagram, departure.ecn) {
-        Ok(()) => {}
-        Err(SendError::Full) => path.not_sent.full += 1,
-        Err(SendError::TooBig) => path.not_sent.too_big += 1,
-        Err(SendError::Refused) => path.not_sent.refused += 1,
-        Err(SendError::Link(error)) => {
-            path.not_sent.link += 1;
+    let Some(PeerPath { socket, remote, not_sent, outbox, .. }) = paths.get_mut(index) else { return };
+    let socket = sockets.get(*socket).and_then(|shared| shared.socket.as_ref());
+    let max_run = socket.map_or(1, Socket::max_run);
+    outbox.push(departure.datagram, departure.ecn, max_run, |bytes, size, ecn| {
+        if !hand_over(socket, *remote, not_sent, bytes, size, ecn) {
             *failed_links |= 1 << index;
-            tracing::trace!("sending to {}: {error}", path.remote);
+        }
+    });
+}
+
+impl PeerPath {
+    /// Lets leave what waits.
+    fn flush(&mut self, index: usize, failed_links: &mut u16, sockets: &[SharedSocket]) {
+        let Self { socket, remote, not_sent, outbox, .. } = self;
+        let socket = sockets.get(*socket).and_then(|shared| shared.socket.as_ref());
+        outbox.flush(|bytes, size, ecn| {
+            if !hand_over(socket, *remote, not_sent, bytes, size, ecn) {
+                *failed_links |= 1 << index;
+            }
+        });
+    }
+}
+
+/// Hands datagrams to the kernel; what it does not take is counted and lost, as on any link. Returns whether the
+/// link works.
+fn hand_over(
+    socket: Option<&Socket>,
+    remote: SocketAddr,
+    not_sent: &mut NotSent,
+    bytes: &[u8],
+    size: usize,
+    ecn: Ecn,
+) -> bool {
+    let count = bytes.len().div_ceil(size.max(1)) as u64;
+    let Some(socket) = socket else {
+        not_sent.link += count;
+        return false;
+    };
+    match socket.send(remote, bytes, size, ecn) {
+        Ok(()) => {}
+        Err(SendError::Full) => not_sent.full += count,
+        Err(SendError::TooBig) => not_sent.too_big += count,
+        Err(SendError::Refused) => not_sent.refused += count,
+        Err(SendError::Link(error)) => {
+            not_sent.link += count;
+            tracing::debug!("sending to {remote}: {error}");
+            return false;
         }
     }
+    true
 }

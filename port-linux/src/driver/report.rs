@@ -37,7 +37,8 @@ impl Driver<'_> {
         let drops = [
             ("no_route", self.drops.no_route),
             ("link_scoped", self.drops.link_scoped),
-            ("tun_write", self.drops.tun_write),
+            ("tun_read", self.inside.drops.tun_read),
+            ("tun_write", self.inside.drops.tun_write),
         ];
         let uptime = self.clock.now().as_micros() / 1000;
         Report {

@@ -3,8 +3,9 @@
 use mpt_proto::wire::checksum;
 
 use super::{
-    ACK, FIN, HEADER_LEN, Header, ICMP, ICMPV6, MAX_PACKET, PSH, Segmentation, TCP, TCP_ACKNOWLEDGEMENT, TCP_CHECKSUM,
-    TCP_DATA_OFFSET, TCP_FLAGS, TCP_MIN, TCP_SEQUENCE, UDP, put_u16, set_ip_length, sum, u16_at, u32_at,
+    ACK, FIN, HEADER_LEN, Header, ICMP, ICMPV6, MAX_PACKET, PSH, Segmentation, TCP, TCP_ACKNOWLEDGEMENT,
+    TCP_CHECKSUM, TCP_DATA_OFFSET, TCP_FLAGS, TCP_MIN, TCP_SEQUENCE, UDP, put_u16, set_ip_length, sum,
+    u16_at, u32_at,
 };
 
 /// Flows that are joined at the same time. More than a few seldom interleave within one batch of arrivals.
@@ -55,7 +56,9 @@ impl Class {
             UDP | ICMP | ICMPV6 => return Self::Other,
             _ => return Self::Unknown,
         }
-        let Some(tcp) = packet.get(transport..).filter(|tcp| tcp.len() >= TCP_MIN) else { return Self::Unknown };
+        let Some(tcp) = packet.get(transport..).filter(|tcp| tcp.len() >= TCP_MIN) else {
+            return Self::Unknown;
+        };
         let offset = usize::from(tcp[TCP_DATA_OFFSET] >> 4) * 4;
         let shape = Shape { is_ipv6, transport, headers: transport + offset };
         let joinable =
@@ -119,7 +122,9 @@ impl Flow {
         } else {
             // Class; flags; time to live, protocol. Without DF the identification must count on.
             let counts_on = u16_at(mine, 4).wrapping_add(u16::try_from(self.packets).unwrap_or(0));
-            same(1..2) && same(6..10) && (u16_at(mine, 6) & DONT_FRAGMENT != 0 || u16_at(packet, 4) == counts_on)
+            same(1..2)
+                && same(6..10)
+                && (u16_at(mine, 6) & DONT_FRAGMENT != 0 || u16_at(packet, 4) == counts_on)
         };
         !self.closed
             && self.shape == shape

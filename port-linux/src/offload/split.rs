@@ -28,32 +28,16 @@ pub struct Split<'p> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Whole,
     Tcp,
     Udp,
-    Finished,
 }
 
 impl<'p> Split<'p> {
-    /// Prepares to cut `packet`, as it came from the kernel; `None` if it contradicts its header. A packet
-    /// that is not to be cut gets its checksum here.
-    pub fn new(header: Header, packet: &'p mut [u8]) -> Option<Self> {
+    /// Prepares to cut `packet`, as it came from the kernel; `None` if it is not to be cut, or contradicts its
+    /// header.
+    pub fn new(header: Header, packet: &'p [u8]) -> Option<Self> {
         let (kind, size) = match header.segmentation {
-            Segmentation::None => {
-                if let Some((start, offset)) = header.checksum {
-                    finish_checksum(packet, start.into(), offset.into())?;
-                }
-                return Some(Self {
-                    headers: packet.len(),
-                    packet,
-                    kind: Kind::Whole,
-                    transport: 0,
-                    pseudo: 0,
-                    size: 0,
-                    done: 0,
-                    segments: 0,
-                });
-            }
+            Segmentation::None => return None,
             Segmentation::Tcp { size } => (Kind::Tcp, size),
             Segmentation::Udp { size } => (Kind::Udp, size),
         };
@@ -82,19 +66,7 @@ impl<'p> Split<'p> {
     /// Writes the next packet to the front of `out`, and returns its length; `None` after the last, or if it
     /// does not fit.
     pub fn next_into(&mut self, out: &mut [u8]) -> Option<usize> {
-        match self.kind {
-            Kind::Finished => None,
-            Kind::Whole => {
-                self.kind = Kind::Finished;
-                out.get_mut(..self.packet.len())?.copy_from_slice(self.packet);
-                Some(self.packet.len())
-            }
-            Kind::Tcp | Kind::Udp => self.next_segment(out),
-        }
-    }
-
-    fn next_segment(&mut self, out: &mut [u8]) -> Option<usize> {
-        let data = self.packet.get(self.headers + self.done..)?;
+        let data = self.packet.get(self.headers + self.done..).filter(|data| !data.is_empty())?;
         let data = &data[..data.len().min(self.size)];
         let len = self.headers + data.len();
         let out = out.get_mut(..len)?;
@@ -127,21 +99,21 @@ impl<'p> Split<'p> {
 
         self.done += data.len();
         self.segments = self.segments.wrapping_add(1);
-        if is_last {
-            self.kind = Kind::Finished;
-        }
         Some(len)
     }
 }
 
-/// Completes a checksum whose field holds the sum of the pseudo header. A result of zero is written as its other
-/// form, as UDP wants it (RFC 768) and TCP takes it.
-fn finish_checksum(packet: &mut [u8], start: usize, offset: usize) -> Option<()> {
-    let covered = packet.get_mut(start..)?;
-    if offset + 2 > covered.len() {
+/// Completes the checksum of a packet that is not to be cut, if that is left to do; `None` if it contradicts
+/// its header.
+pub fn finish_checksum(header: Header, packet: &mut [u8]) -> Option<()> {
+    let Some((start, offset)) = header.checksum else { return Some(()) };
+    let covered = packet.get_mut(usize::from(start)..)?;
+    let at = usize::from(offset);
+    if at + 2 > covered.len() {
         return None;
     }
     let checksum = mpt_proto::wire::checksum(covered);
-    put_u16(covered, offset, if checksum == 0 { 0xffff } else { checksum });
+    // Zero is written as its other form, as UDP wants it (RFC 768) and TCP takes it.
+    put_u16(covered, at, if checksum == 0 { 0xffff } else { checksum });
     Some(())
 }

@@ -44,10 +44,6 @@ impl Tcp {
         }
     }
 
-    fn headers(&self) -> usize {
-        self.transport() + TCP_MIN + self.options.len()
-    }
-
     fn transport(&self) -> usize {
         if self.is_ipv6 { 40 } else { 20 }
     }
@@ -65,7 +61,7 @@ impl Tcp {
         packet.extend_from_slice(&self.port.to_be_bytes());
         packet.extend_from_slice(&self.sequence.to_be_bytes());
         packet.extend_from_slice(&self.acknowledgement.to_be_bytes());
-        packet.push(u8::try_from((TCP_MIN + self.options.len()) / 4 << 4).unwrap());
+        packet.push(u8::try_from((TCP_MIN + self.options.len()) * 4).unwrap());
         packet.push(self.flags);
         packet.extend_from_slice(&self.window.to_be_bytes());
         packet.extend_from_slice(&[0; 4]);
@@ -91,7 +87,11 @@ impl Tcp {
 }
 
 fn split(header: Header, mut packet: Vec<u8>) -> Option<Vec<Vec<u8>>> {
-    let mut split = Split::new(header, &mut packet)?;
+    if header.segmentation == Segmentation::None {
+        finish_checksum(header, &mut packet)?;
+        return Some(vec![packet]);
+    }
+    let mut split = Split::new(header, &packet)?;
     let mut out = vec![0; MAX_PACKET];
     let mut all = Vec::new();
     while let Some(len) = split.next_into(&mut out) {
@@ -288,9 +288,9 @@ fn random_flows_come_out_whole_and_in_order_whatever_is_joined() {
         let mut next = [0u32; 12];
         let packets: Vec<Vec<u8>> = (0..200)
             .map(|_| {
-                let port = random.below(random.0 as usize % 11 + 1);
+                let port = random.below(11);
                 let len = [0, 1, 700, 1400, 1400, 1400, 1400][random.below(7)];
-                let mut tcp = Tcp::new(port % 2 == 0, next[port], len);
+                let mut tcp = Tcp::new(port.is_multiple_of(2), next[port], len);
                 tcp.port = u16::try_from(port).unwrap();
                 tcp.flags |= [0, 0, 0, 0, PSH, FIN, CWR][random.below(7)];
                 tcp.acknowledgement = u32::try_from(random.below(20) / 19).unwrap();

@@ -14,6 +14,7 @@ use crate::driver::{Peer, PeerPath, Sender, SharedSocket};
 use crate::failure::misconfigured;
 use crate::link::Interfaces;
 use crate::mtu::max_datagram;
+use crate::outbox::Outbox;
 use crate::report::NotSent;
 use crate::socket::{BUFFER_SIZE, Socket};
 
@@ -164,6 +165,7 @@ impl Plan {
             remote: path.remote,
             max_datagram: path.max_datagram,
             not_sent: NotSent::default(),
+            outbox: Outbox::new(),
         });
         Ok(Peer::new(config.clone(), connection, paths.collect()))
     }

@@ -1,0 +1,94 @@
+//! The tunnel's inner side: where inner packets come from and go to.
+
+use mpt_proto::HEADROOM;
+
+use crate::offload::{Coalescer, HEADER_LEN, Header, MAX_PACKET};
+use crate::routes::Routes;
+use crate::tun::Tun;
+
+/// Packets that the interface did not give or take.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InsideDrops {
+    /// The kernel's header before a packet made no sense.
+    pub tun_read: u64,
+    /// The kernel refused a packet.
+    pub tun_write: u64,
+}
+
+/// The tunnel device, what may leave through it, and packets that are joined on their way there.
+#[derive(Debug)]
+pub struct Inside {
+    /// The device.
+    pub tun: Tun,
+    /// Which connection carries what.
+    pub routes: Routes,
+    /// Counted.
+    pub drops: InsideDrops,
+    coalescer: Coalescer,
+}
+
+impl Inside {
+    /// Around an open device.
+    pub fn new(tun: Tun, routes: Routes) -> Self {
+        Self { tun, routes, drops: InsideDrops::default(), coalescer: Coalescer::new() }
+    }
+
+    /// Hands a packet that a connection brought to the kernel, perhaps later together with those that follow
+    /// it: [`flush`](Self::flush) must come. Returns whether its source is one that the connection may bring.
+    pub fn deliver(&mut self, connection: usize, packet: &[u8]) -> bool {
+        if !self.routes.accepts(connection, packet) {
+            return false;
+        }
+        let Self { tun, coalescer, drops, .. } = self;
+        let write = |header: &[u8], packet: &[u8]| write(tun, drops, header, packet);
+        if tun.joins() {
+            coalescer.push(packet, write);
+        } else {
+            coalescer.flush(write);
+            self::write(tun, drops, &[0; HEADER_LEN], packet);
+        }
+        true
+    }
+
+    /// Hands over what was held back to be joined.
+    pub fn flush(&mut self) {
+        let Self { tun, coalescer, drops, .. } = self;
+        coalescer.flush(|header, packet| write(tun, drops, header, packet));
+    }
+}
+
+fn write(tun: &Tun, drops: &mut InsideDrops, header: &[u8], packet: &[u8]) {
+    let outcome = if header.is_empty() { tun.write_joined(packet) } else { tun.write(header, packet) };
+    if let Err(error) = outcome {
+        drops.tun_write += 1;
+        tracing::trace!("writing to the tunnel device: {error}");
+    }
+}
+
+/// Room for one packet of the kernel, with [`HEADROOM`] before it; allocated once.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    bytes: Vec<u8>,
+}
+
+/// Where the kernel's header begins, so that the packet behind it begins after the headroom.
+const HEADER_AT: usize = HEADROOM - HEADER_LEN;
+
+impl Outgoing {
+    /// Room for the largest packet.
+    pub(super) fn new() -> Self {
+        Self { bytes: vec![0; HEADROOM + MAX_PACKET] }
+    }
+
+    /// Reads a packet; `None` when there is none. What it is to be cut into is `None` if the kernel's header
+    /// makes no sense.
+    ///
+    /// # Errors
+    /// As [`Tun::read`].
+    pub(super) fn read(&mut self, tun: &Tun) -> std::io::Result<Option<(Option<Header>, &mut [u8])>> {
+        let Some(len) = tun.read(&mut self.bytes[HEADER_AT..])? else { return Ok(None) };
+        let header = self.bytes[HEADER_AT..].first_chunk().and_then(Header::parse);
+        let end = HEADER_AT + len.max(HEADER_LEN);
+        Ok(Some((header, &mut self.bytes[..end])))
+    }
+}

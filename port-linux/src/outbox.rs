@@ -1,0 +1,100 @@
+//! Datagrams on their way out on one path: runs of equal size leave in one call.
+
+use mpt_proto::Ecn;
+
+/// Bytes of a run: what one UDP segmentation call takes, headers of IPv6 and UDP aside.
+const CAPACITY: usize = 65_535 - 48;
+/// Datagrams of a run: what the kernel takes in one call (`UDP_MAX_SEGMENTS` was 64 until Linux 6.9).
+const MAX_RUN: usize = 64;
+
+/// A run of datagrams for one path, in the order they are to leave: all of one size but the last, which may be
+/// shorter, and of one congestion mark.
+#[derive(Debug)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    size: usize,
+    count: usize,
+    ecn: Ecn,
+}
+
+impl Outbox {
+    /// Empty. Memory is taken once, here.
+    pub fn new() -> Self {
+        Self { bytes: Vec::with_capacity(CAPACITY), size: 0, count: 0, ecn: Ecn::NotEct }
+    }
+
+    /// Appends a datagram. `send` gets the run that stood before it if it does not fit in, as bytes, size of a
+    /// datagram, and mark. `max_run` is the most that one call takes.
+    pub fn push(&mut self, datagram: &[u8], ecn: Ecn, max_run: usize, send: impl FnMut(&[u8], usize, Ecn)) {
+        let fits = self.count < max_run.min(MAX_RUN)
+            && self.ecn == ecn
+            // Only the last one may be shorter, and it ends the run.
+            && self.bytes.len() == self.count * self.size
+            && datagram.len() <= self.size
+            && self.bytes.len() + datagram.len() <= CAPACITY;
+        if !fits {
+            self.flush(send);
+            self.size = datagram.len();
+            self.ecn = ecn;
+        }
+        self.bytes.extend_from_slice(datagram);
+        self.count += 1;
+    }
+
+    /// Sends what is there.
+    pub fn flush(&mut self, mut send: impl FnMut(&[u8], usize, Ecn)) {
+        if self.count > 0 {
+            send(&self.bytes, self.size, self.ecn);
+            self.bytes.clear();
+            self.count = 0;
+        }
+    }
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The runs that datagrams of these lengths make, as lengths.
+    fn runs(datagrams: &[(usize, Ecn)], max_run: usize) -> Vec<Vec<usize>> {
+        let mut runs = Vec::new();
+        let mut sent = Vec::new();
+        let mut outbox = Outbox::new();
+        let all: Vec<Vec<u8>> = (1..).zip(datagrams).map(|(mark, (len, _))| vec![mark; *len]).collect();
+        let mut send = |bytes: &[u8], size: usize, _| {
+            runs.push(bytes.chunks(size).map(<[u8]>::len).collect());
+            sent.extend_from_slice(bytes);
+        };
+        for (datagram, (_, ecn)) in all.iter().zip(datagrams) {
+            outbox.push(datagram, *ecn, max_run, &mut send);
+        }
+        outbox.flush(&mut send);
+        outbox.flush(|_, _, _| panic!("nothing is left"));
+        assert_eq!(sent, all.concat(), "everything, in order");
+        runs
+    }
+
+    #[test]
+    fn a_run_is_of_one_size_but_the_last() {
+        let same = |lengths: &[usize]| lengths.iter().map(|len| (*len, Ecn::NotEct)).collect::<Vec<_>>();
+        assert_eq!(runs(&same(&[9, 9, 9]), 64), [vec![9, 9, 9]]);
+        assert_eq!(runs(&same(&[9, 9, 4, 9]), 64), [vec![9, 9, 4], vec![9]]);
+        assert_eq!(runs(&same(&[4, 9, 9]), 64), [vec![4], vec![9, 9]]);
+        assert_eq!(runs(&same(&[9, 4, 4]), 64), [vec![9, 4], vec![4]]);
+    }
+
+    #[test]
+    fn a_run_is_of_one_mark_and_no_longer_than_allowed() {
+        assert_eq!(runs(&[(9, Ecn::NotEct), (9, Ecn::Ce)], 64), [[9], [9]]);
+        assert_eq!(runs(&[(9, Ecn::NotEct); 3], 2), [vec![9, 9], vec![9]]);
+        assert_eq!(runs(&[(9, Ecn::NotEct); 2], 1), [[9], [9]]);
+        assert_eq!(runs(&[(40_000, Ecn::NotEct); 2], 64), [[40_000], [40_000]]);
+        assert_eq!(runs(&[(9, Ecn::NotEct); 65], 128).len(), 2);
+    }
+}
