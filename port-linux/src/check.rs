@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::config::Config;
+use crate::output;
 use crate::report::policy_name;
 
 /// Runs `mpt check`.
@@ -17,8 +18,7 @@ pub fn check(file: &Path) -> Result<()> {
     for warning in config.warnings() {
         eprintln!("warning: {warning}");
     }
-    print!("{}: ok\n{}", file.display(), summary(&config));
-    Ok(())
+    output::print(&format!("{}: ok\n{}", file.display(), summary(&config))).map(drop)
 }
 
 fn summary(config: &Config) -> String {

@@ -17,6 +17,7 @@ pub mod link;
 pub mod mtu;
 pub mod offload;
 pub mod outbox;
+pub mod output;
 pub mod privilege;
 pub mod report;
 pub mod routes;

@@ -146,7 +146,12 @@ impl Setup<'_> {
                 format!("cannot switch {name} on with MTU {} and queue {}", self.mtu, self.queue)
             })?;
             for address in self.addresses {
-                let add = handle.address().add(index, address.addr(), address.prefix_len());
+                let mut add = handle.address().add(index, address.addr(), address.prefix_len());
+                if address.addr().is_ipv6() {
+                    // Nobody else on a tunnel interface could have it, and until the kernel has got round to that
+                    // conclusion it would refuse packets and programs that bind to the address.
+                    add.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+                }
                 let outcome = add.execute().await.map_err(plain);
                 outcome.with_context(|| format!("cannot give {name} the address {address}"))?;
             }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use port_linux::cli::{Cli, Command, Way};
 use port_linux::status::Show;
-use port_linux::{check, failure, import, lab, run, status};
+use port_linux::{check, failure, import, lab, output, run, status};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -36,10 +36,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
             };
             status::set_path(&path.name, enabled, path.control.socket.as_deref())
         }
-        Command::Import(args) => {
-            print!("{}", import::import(&args.dir)?);
-            Ok(())
-        }
+        Command::Import(args) => output::print(&import::import(&args.dir)?).map(drop),
         Command::Lab(args) => lab::run(args),
         Command::Traffic(args) => lab::traffic::run(args),
     }

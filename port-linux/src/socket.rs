@@ -188,9 +188,10 @@ impl Run<'_> {
         self.bytes.len().div_ceil(self.stride).max(1)
     }
 
-    /// The datagrams; an empty one is left out.
+    /// The datagrams. An empty one comes alone and is one, too: it is to be counted like any other.
     pub fn datagrams(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.bytes.chunks_mut(self.stride)
+        let empty = self.bytes.is_empty().then(<&mut [u8]>::default);
+        self.bytes.chunks_mut(self.stride).chain(empty)
     }
 }
 

@@ -1,12 +1,13 @@
 //! `mpt status`: a report as a table for people, or as JSON for scripts.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use crate::control::{Answer, Command, ask};
+use crate::output;
 use crate::report::{ConnectionReport, Dropped, PathReport, Report, State};
 
 /// Between two looks of `--watch`.
@@ -39,11 +40,8 @@ pub fn status(name: Option<&str>, show: Show, socket: Option<&Path>) -> Result<(
             let colour = terminal && std::env::var_os("NO_COLOR").is_none();
             format!("{clear}{}", table(&report, before.as_ref(), colour))
         };
-        // Who reads through `head` closes early: no error.
-        if let Err(error) = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
-            return if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error.into()) };
-        }
-        if !show.watch {
+        let somebody_reads = output::print(&text)?;
+        if !show.watch || !somebody_reads {
             return Ok(());
         }
         before = Some(report);
@@ -60,8 +58,7 @@ pub fn set_path(name: &str, enabled: bool, socket: Option<&Path>) -> Result<()> 
     let command = if enabled { Command::PathUp { path } } else { Command::PathDown { path } };
     match ask(socket, command)? {
         Answer::Path { path, enabled, .. } => {
-            println!("{path} is {}", if enabled { "enabled" } else { "disabled" });
-            Ok(())
+            output::print(&format!("{path} is {}\n", if enabled { "enabled" } else { "disabled" })).map(drop)
         }
         other => bail!("unexpected answer: {other:?}"),
     }

@@ -1,0 +1,300 @@
+//! What the tests stand on: the hosts, `mpt run` on them with a configuration that a test changes key by key, and
+//! waiting for what `mpt status --json` says.
+
+use std::any::type_name;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use port_linux::lab::host::{Host, Running};
+use port_linux::lab::stack::Stack;
+use port_linux::lab::stopwatch::Stopwatch;
+use port_linux::lab::topology::{Side, Topology};
+use port_linux::lab::{namespace, tunnel};
+use port_linux::report::{ConnectionReport, PathReport, Report, State};
+use rustix::process::Signal;
+use toml::{Table, Value};
+
+use crate::programs::{self, Tool};
+
+/// The tunnel interface's name.
+pub(crate) const DEVICE: &str = tunnel::DEVICE;
+
+/// How long a test waits for what must happen: far more than it takes, as the machine may be busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often it looks.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Where files are: in the namespaces' own /run.
+pub(crate) const DIRECTORY: &str = "/run/mpt-test";
+
+/// Probes often enough that a path comes up at once, and with a dead time that a busy machine does not reach by
+/// itself: with the lab preset a test would be about the scheduler.
+const LIVENESS: [(&str, i64); 3] = [("interval_ms", 50), ("idle_ms", 100), ("dead_ms", 1500)];
+
+/// Runs a test's body inside namespaces of its own. The test's name is that of the closure, so that it cannot be
+/// mistyped.
+pub(crate) fn test<F: FnOnce() -> anyhow::Result<()>>(tools: &[Tool], body: F) {
+    let name = type_name::<F>();
+    let name = name.strip_suffix("::{{closure}}").expect("the body is a closure in the test's function");
+    let (_, name) = name.split_once("::").expect("the crate's name comes first");
+    if programs::are_installed(name, tools) {
+        namespace::test(name, body);
+    }
+}
+
+/// The program under test.
+pub(crate) fn mpt() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_mpt"))
+}
+
+/// A configuration of one side, to be changed key by key.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings(Table);
+
+impl Settings {
+    /// The laboratory's, for the first `paths` links, with calm probes.
+    pub(crate) fn new(side: Side, stack: Stack, paths: u8) -> Self {
+        let options = tunnel::Options { stack, paths, policy: "weighted".to_owned() };
+        let table = tunnel::config(side, &options).parse().expect("the laboratory writes TOML");
+        let liveness: Table = LIVENESS.iter().map(|&(key, ms)| (key.to_owned(), ms.into())).collect();
+        Self(table).connection("liveness", liveness)
+    }
+
+    /// Sets a key of `[tunnel]`.
+    pub(crate) fn tunnel(mut self, key: &str, value: impl Into<Value>) -> Self {
+        set(&mut self.0["tunnel"], key, value);
+        self
+    }
+
+    /// Sets a key of the connection.
+    pub(crate) fn connection(mut self, key: &str, value: impl Into<Value>) -> Self {
+        set(&mut self.0["connection"][0], key, value);
+        self
+    }
+
+    /// Sets a key of a path, counted from 1.
+    pub(crate) fn path(mut self, number: usize, key: &str, value: impl Into<Value>) -> Self {
+        set(&mut self.0["connection"][0]["path"][number - 1], key, value);
+        self
+    }
+
+    /// Adds a network behind the peer.
+    pub(crate) fn network(mut self, to: &str) -> Self {
+        let connection = self.0["connection"][0].as_table_mut().expect("a table");
+        let networks = connection.entry("network").or_insert_with(|| Value::Array(Vec::new()));
+        let network = Table::from_iter([("to".to_owned(), to.into())]);
+        networks.as_array_mut().expect("an array").push(network.into());
+        self
+    }
+
+    /// The file's text.
+    pub(crate) fn text(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+fn set(table: &mut Value, key: &str, value: impl Into<Value>) {
+    table.as_table_mut().expect("a table").insert(key.to_owned(), value.into());
+}
+
+/// A running `mpt run`. It is ended when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Mpt {
+    running: Running,
+    host: Host,
+    files: Files,
+}
+
+/// The files of an `mpt run`.
+#[derive(Debug, Clone)]
+struct Files {
+    config: PathBuf,
+    control: PathBuf,
+    log: PathBuf,
+}
+
+impl Files {
+    fn of(host: &Host) -> anyhow::Result<Self> {
+        fs::create_dir_all(DIRECTORY)?;
+        let file = |suffix: &str| Path::new(DIRECTORY).join(format!("{}.{suffix}", host.name()));
+        Ok(Self { config: file("toml"), control: file("sock"), log: file("log") })
+    }
+
+    /// `mpt run` with this configuration.
+    fn command(&self, host: &Host, settings: &Settings) -> anyhow::Result<Command> {
+        fs::write(&self.config, settings.text())?;
+        let mut command = host.command(mpt().get_program());
+        command.arg("run").arg("-c").arg(&self.config).arg("--control").arg(&self.control);
+        Ok(command)
+    }
+}
+
+/// Runs an `mpt run` to its end: one that refuses to start, or else fails the test.
+pub(crate) fn refused(host: &Host, settings: &Settings) -> anyhow::Result<Output> {
+    let command = Files::of(host)?.command(host, settings)?;
+    let output =
+        Command::new("timeout").arg("20").arg(command.get_program()).args(command.get_args()).output()?;
+    ensure!(output.status.code() != Some(124), "mpt started although it should have refused to");
+    Ok(output)
+}
+
+impl Mpt {
+    /// Starts it, and waits until it answers on its control socket.
+    pub(crate) fn start(host: &Host, settings: &Settings) -> anyhow::Result<Self> {
+        let files = Files::of(host)?;
+        let log = File::create(&files.log)?;
+        let mut command = files.command(host, settings)?;
+        command.stdout(log.try_clone()?).stderr(log);
+        let running = host.spawn(&mut command)?;
+        let mut mpt = Self { running, host: host.clone(), files };
+        let clock = Stopwatch::start();
+        while mpt.status().is_err() {
+            if let Some(status) = mpt.running.ended()? {
+                bail!("mpt ended at once ({status})\n{}", mpt.said());
+            }
+            ensure!(clock.elapsed() < PATIENCE, "mpt does not answer\n{}", mpt.said());
+            thread::sleep(GLANCE);
+        }
+        Ok(mpt)
+    }
+
+    /// What `mpt status --json` says.
+    pub(crate) fn status(&self) -> anyhow::Result<Report> {
+        let output = mpt().args(["status", "--json", "--control"]).arg(&self.files.control).output()?;
+        ensure!(output.status.success(), "mpt status: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).context("mpt status --json")
+    }
+
+    /// What it says of its only connection.
+    pub(crate) fn connection(&self) -> anyhow::Result<ConnectionReport> {
+        self.status()?.connections.pop().context("no connection")
+    }
+
+    /// Waits until its status is as wanted, and returns it.
+    ///
+    /// # Errors
+    /// With the last status when that never happens.
+    pub(crate) fn until(
+        &self,
+        wanted: &str,
+        is: impl Fn(&ConnectionReport) -> bool,
+    ) -> anyhow::Result<ConnectionReport> {
+        let clock = Stopwatch::start();
+        loop {
+            let report = self.connection()?;
+            if is(&report) {
+                return Ok(report);
+            }
+            if clock.elapsed() > PATIENCE {
+                bail!("{}: never {wanted}; in the end: {report:#?}\n{}", self.host.name(), self.said());
+            }
+            thread::sleep(GLANCE);
+        }
+    }
+
+    /// Waits until all its paths are up.
+    pub(crate) fn until_up(&self) -> anyhow::Result<ConnectionReport> {
+        self.until("all paths up", |c| c.paths.iter().all(|path| path.state == State::Up))
+    }
+
+    /// Waits until a path, counted from 1, is down for one of these reasons.
+    pub(crate) fn until_down(&self, number: usize, reasons: &[&str]) -> anyhow::Result<ConnectionReport> {
+        self.until(&format!("path {number} down for {reasons:?}"), |connection| {
+            let path = &connection.paths[number - 1];
+            path.state == State::Down
+                && path.reason.as_deref().is_some_and(|reason| reasons.contains(&reason))
+        })
+    }
+
+    /// `mpt path up NAME` or `mpt path down NAME`.
+    pub(crate) fn set_path(&self, way: &str, name: &str) -> anyhow::Result<String> {
+        let output = mpt().args(["path", way, name, "--control"]).arg(&self.files.control).output()?;
+        ensure!(output.status.success(), "mpt path: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Sends it a signal and waits for its end.
+    pub(crate) fn end(&mut self, signal: Signal) -> anyhow::Result<ExitStatus> {
+        self.running.signal(signal);
+        self.running.wait(PATIENCE)?.with_context(|| format!("mpt does not end\n{}", self.said()))
+    }
+
+    /// Its control socket.
+    pub(crate) fn control(&self) -> &Path {
+        &self.files.control
+    }
+
+    /// What it has written so far.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.files.log).unwrap_or_default()
+    }
+}
+
+/// Two hosts and a tunnel between them.
+pub(crate) struct Tunnel {
+    /// PC1's end.
+    pub(crate) pc1: Mpt,
+    /// PC2's end.
+    pub(crate) pc2: Mpt,
+    /// The hosts.
+    pub(crate) net: Topology,
+}
+
+impl Tunnel {
+    /// Links, one path on each, and `mpt` on both hosts; `change` has the last word on the configuration. Waits until
+    /// all paths are up at both ends.
+    pub(crate) fn start(
+        paths: u8,
+        stack: Stack,
+        change: impl Fn(Side, Settings) -> Settings,
+    ) -> anyhow::Result<Self> {
+        let net = Topology::build(paths, None)?;
+        Self::start_on(net, stack, change)
+    }
+
+    /// The same on hosts that a test has changed.
+    pub(crate) fn start_on(
+        net: Topology,
+        stack: Stack,
+        change: impl Fn(Side, Settings) -> Settings,
+    ) -> anyhow::Result<Self> {
+        let start = |side| Mpt::start(net.host(side), &change(side, Settings::new(side, stack, net.links())));
+        let tunnel = Self { pc1: start(Side::Pc1)?, pc2: start(Side::Pc2)?, net };
+        tunnel.until_up()?;
+        Ok(tunnel)
+    }
+
+    /// Waits until all paths are up at both ends.
+    pub(crate) fn until_up(&self) -> anyhow::Result<()> {
+        self.pc1.until_up()?;
+        self.pc2.until_up()?;
+        Ok(())
+    }
+}
+
+/// A host's routes, but for the link-local ones: the kernel goes on setting those while a test runs.
+pub(crate) fn routes(host: &Host) -> anyhow::Result<String> {
+    let all = host.run("ip -4 route show table all")? + &host.run("ip -6 route show table all")?;
+    Ok(all.lines().filter(|line| !line.contains("fe80::")).map(|line| format!("{line}\n")).collect())
+}
+
+/// As it is.
+pub(crate) fn unchanged(_: Side, settings: Settings) -> Settings {
+    settings
+}
+
+/// Bytes that left on each path since `before`.
+pub(crate) fn sent_by_path(before: &ConnectionReport, after: &ConnectionReport) -> Vec<u64> {
+    let sent = |(before, after): (&PathReport, &PathReport)| after.tx_bytes - before.tx_bytes;
+    before.paths.iter().zip(&after.paths).map(sent).collect()
+}
+
+/// What the connection dropped: reasons and how many.
+pub(crate) fn dropped(connection: &ConnectionReport) -> Vec<(String, u64)> {
+    connection.dropped.iter().filter(|(_, n)| **n > 0).map(|(reason, n)| (reason.clone(), *n)).collect()
+}

@@ -1,0 +1,17 @@
+//! The real program with real programs: `mpt run` on tunnel interfaces and veth links in network namespaces, with
+//! `ping`, `iperf3`, `nft`, `tshark` and scapy around it.
+//!
+//! Every test makes a world of its own (see [`port_linux::lab::namespace`]); nothing touches the host. A test that
+//! lacks a tool, or a kernel that allows namespaces, is skipped and says so; with `MPT_REQUIRE_TOOLS=1` a missing
+//! tool is a failure.
+
+mod bad_input;
+mod bench;
+mod captured;
+mod crafted;
+mod handover;
+mod policies;
+mod programs;
+mod refusals;
+mod restart;
+mod traffic;
