@@ -1,15 +1,12 @@
 //! One path: its name, its life, its round-trip time.
 //!
-//! ```text
-//!             disabled / link down                     heard, and the peer hears us
-//!   any state ---------------------> Down(Disabled),     Down(Unheard) ----------.
-//!             <---------------------  Down(Link)              ^                  v
-//!              enabled / link up                              '(start)          Up
-//!                                                                               | |
-//!            a probe unanswered for `dead`, nothing heard:  Down(Silent) <------' |
-//!            the peer says it does not hear us:             Down(Deaf)   <--------'
-//!            heard again, and the peer hears us:            -> Up
-//! ```
+//! | state | from | when |
+//! |---|---|---|
+//! | `Down(Unheard)` | the start | |
+//! | `Up` | `Unheard`, `Silent`, `Deaf` | something is heard, and the peer says that it hears us |
+//! | `Down(Silent)` | `Up`, `Deaf` | a probe is unanswered for the dead time, and nothing else is heard |
+//! | `Down(Deaf)` | `Up`, `Unheard`, `Silent` | something is heard, but the peer says that it does not hear us |
+//! | `Down(Disabled)`, `Down(Link)` | any | disabled, or the link below is down; `Silent` or `Unheard` after that |
 //!
 //! Each end judges what it hears on a path and says in every control message, on whatever path, which paths
 //! it hears; a path is up when both directions work. So an end learns of a dead direction as soon as

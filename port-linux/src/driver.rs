@@ -221,11 +221,12 @@ impl<'s> Driver<'s> {
                 self.handle_tun(&mut outgoing, &mut segment)
                     .with_context(|| format!("the interface {} is gone", self.tunnel.name))?;
             }
+            self.settle(self.clock.now());
             self.handle_timeouts();
         }
     }
 
-    /// One receive call's worth of datagrams from a socket, through the core, to the tunnel device.
+    /// One receive call's worth of datagrams from a socket, through the core, to the tunnel device; to be settled.
     fn handle_socket(&mut self, index: usize, arrived: &mut Batch) {
         let Some(SharedSocket { socket: Some(socket), .. }) = self.sockets.get(index) else { return };
         if let Err(error) = socket.receive(arrived) {
@@ -248,10 +249,10 @@ impl<'s> Driver<'s> {
                 peer.receive(sender.path, datagram, ecn, now, sender.peer, &mut self.inside);
             }
         }
-        self.settle(now);
     }
 
-    /// Packets from the tunnel device, cut where the kernel left that to us, through the core, to the sockets.
+    /// Packets from the tunnel device, cut where the kernel left that to us, through the core, to the sockets; to be
+    /// settled.
     ///
     /// # Errors
     /// When the interface was deleted.
@@ -263,7 +264,6 @@ impl<'s> Driver<'s> {
             bytes += buffer.len();
             self.handle_packet(header, buffer, segment, now);
         }
-        self.settle(now);
         Ok(())
     }
 
@@ -292,7 +292,8 @@ impl<'s> Driver<'s> {
         }
     }
 
-    /// After a batch: control datagrams and events of all connections, and what was held back to leave together.
+    /// After a wake-up: control datagrams and events of all connections, and what was held back to go together. Once,
+    /// so that packets that arrived on different paths are joined.
     fn settle(&mut self, now: Instant) {
         for index in 0..self.peers.len() {
             self.peers[index].settle(now, index, &mut self.inside, &self.sockets);

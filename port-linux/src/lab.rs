@@ -16,6 +16,7 @@ pub mod quick;
 pub mod rate;
 pub mod report;
 pub mod sample;
+pub mod speed;
 pub mod stack;
 pub mod stopwatch;
 pub mod topology;
@@ -33,6 +34,7 @@ use serde::Serialize;
 use self::rate::Rate;
 use self::stack::Stack;
 use self::topology::{Cut, MAX_LINKS};
+use crate::output;
 
 /// Arguments of `mpt lab`.
 #[derive(Debug, Parser)]
@@ -46,6 +48,7 @@ use self::topology::{Cut, MAX_LINKS};
                   Examples:\n  \
                   mpt lab                          the default: about a minute\n  \
                   mpt lab --cut silent --ip 66     IPv6 over IPv6; the cut path eats packets\n  \
+                  mpt lab --speed                  links without a rate limit, beside kernel MPTCP: two minutes\n  \
                   mpt lab --paper --out figures    the paper's figures beside kernel MPTCP: half an hour\n  \
                   mpt lab --paper --repeats 1 --seconds 4 --size 100000000    a taste of it: three minutes"
 )]
@@ -81,9 +84,12 @@ pub struct Args {
     /// Measure what the paper's figures 5 to 8 and 10 show, beside kernel MPTCP
     #[arg(long)]
     paper: bool,
-    /// Repeats of each measurement; medians are reported
-    #[arg(long, default_value_t = 3, requires = "paper", value_parser = clap::value_parser!(u32).range(1..=100))]
-    repeats: u32,
+    /// Measure how fast one TCP flow is over links without a rate limit, beside TCP and kernel MPTCP
+    #[arg(long, conflicts_with_all = ["paper", "rate", "ip", "policy", "cut", "iperf3", "out"])]
+    speed: bool,
+    /// Repeats of each measurement with --paper or --speed; medians are reported [default: 3; with --speed 5]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeats: Option<u32>,
     /// Size of the file that is downloaded, in bytes
     #[arg(long, default_value_t = 1_000_000_000, requires = "paper", value_name = "BYTES",
           value_parser = clap::value_parser!(u64).range(1_000_000..))]
@@ -120,6 +126,7 @@ pub struct Settings {
 /// # Errors
 /// When something is missing (the error says what, and the command that fixes it), or a measurement fails.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    ensure!(args.repeats.is_none() || args.paper || args.speed, "--repeats needs --paper or --speed");
     if args.iperf3 && !namespace::is_installed("iperf3") {
         bail!("--iperf3 needs the program `iperf3`: apt install iperf3");
     }
@@ -134,6 +141,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     namespace::enter()?;
     let mpt = std::env::current_exe().context("cannot find this program's file")?;
+    if args.speed {
+        ensure!(
+            args.paths <= mptcp::MOST_LINKS,
+            "--speed compares with kernel MPTCP, which uses at most 8 links"
+        );
+        return speed::run(
+            args.paths,
+            args.seconds.unwrap_or(4.0),
+            args.repeats.unwrap_or(5),
+            &mpt,
+            args.json,
+        );
+    }
     if args.paper {
         ensure!(
             args.paths <= mptcp::MOST_LINKS,
@@ -143,7 +163,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             links: args.paths,
             rate: args.rate,
             seconds: args.seconds.unwrap_or(10.0),
-            repeats: args.repeats,
+            repeats: args.repeats.unwrap_or(3),
             size: args.size,
             iperf3: args.iperf3,
         };
@@ -166,7 +186,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             write(directory, "hand-over.svg", &figure::hand_over(handover)?)?;
         }
     }
-    print!("{}", if args.json { json + "\n" } else { report::text(&outcome) });
+    output::print(&if args.json { json + "\n" } else { report::text(&outcome) })?;
     Ok(())
 }
 

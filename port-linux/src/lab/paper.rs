@@ -27,6 +27,7 @@ use super::traffic::meter::mbit_per_second;
 use super::traffic::stream::Transport;
 use super::transfer::{self, Transfer};
 use super::tunnel::{Options, Tunnel};
+use crate::output;
 
 pub use plan::{Job, Plan, System, Work};
 pub use record::{Group, Record};
@@ -93,7 +94,7 @@ pub fn run(plan: &Plan, mpt: &Path, out: &Path, json: bool) -> anyhow::Result<()
     for (name, svg) in figures::all(&results)? {
         super::write(out, &name, &svg)?;
     }
-    print!("{}", if json { text + "\n" } else { table });
+    output::print(&if json { text + "\n" } else { table })?;
     Ok(())
 }
 

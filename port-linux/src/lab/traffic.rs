@@ -3,6 +3,7 @@
 //! `mpt traffic serve` and `mpt traffic send` make it usable between any two hosts; the laboratory calls the same
 //! functions in threads that are on its hosts.
 
+pub mod echo;
 pub mod meter;
 pub mod stream;
 pub mod udp;
@@ -14,6 +15,7 @@ use clap::{Parser, Subcommand};
 
 use self::stream::{Amount, Transport};
 use super::rate::Rate;
+use crate::output;
 
 /// Silence for longer than this ends a transfer with an error: twice what a TCP retransmission takes to back off
 /// to after a break of five seconds, so that only a dead path or peer is given up.
@@ -111,6 +113,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             }
         }
     };
-    println!("{json}");
+    output::print(&(json + "\n"))?;
     Ok(())
 }

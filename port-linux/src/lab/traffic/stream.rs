@@ -104,16 +104,24 @@ pub fn receive(listener: &TcpListener, patience: Duration) -> anyhow::Result<Rec
     }
 }
 
+/// Connects.
+///
+/// # Errors
+/// When nobody listens, or does not answer within 5 s.
+pub fn connect(address: SocketAddr, transport: Transport) -> anyhow::Result<TcpStream> {
+    let socket = transport.socket(address)?;
+    socket
+        .connect_timeout(&SockAddr::from(address), CONNECT)
+        .with_context(|| format!("cannot connect to {address}"))?;
+    Ok(socket.into())
+}
+
 /// Connects, sends, and waits until the receiver has it all.
 ///
 /// # Errors
 /// When the receiver cannot be reached, the connection breaks, or nothing goes for 20 s.
 pub fn send(address: SocketAddr, transport: Transport, amount: Amount) -> anyhow::Result<Sent> {
-    let socket = transport.socket(address)?;
-    socket
-        .connect_timeout(&SockAddr::from(address), CONNECT)
-        .with_context(|| format!("cannot connect to {address}"))?;
-    let mut stream = TcpStream::from(socket);
+    let mut stream = connect(address, transport)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let clock = Stopwatch::start();
