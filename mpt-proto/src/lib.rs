@@ -20,6 +20,7 @@ mod connection;
 mod ecn;
 mod event;
 mod path;
+mod path_set;
 pub mod reassembly;
 pub mod reorder;
 mod rng;
@@ -36,7 +37,8 @@ pub use connection::{
 };
 pub use ecn::Ecn;
 pub use event::Event;
-pub use path::{DownReason, MAX_PATHS, PathId, PathState};
+pub use path::{DownReason, PathId, PathState};
+pub use path_set::{MAX_PATHS, PathSet};
 pub use reassembly::ReassemblySlot;
 pub use reorder::ReorderSlot;
 pub use schedule::{MAX_PINS, Pin, PinError, Pins, Policy, PortMatch};

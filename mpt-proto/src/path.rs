@@ -24,9 +24,6 @@ use crate::time::Instant;
 
 use rtt::Rtt;
 
-/// Most paths of one connection: path numbers fit a 16-bit mask on the wire.
-pub const MAX_PATHS: usize = 16;
-
 /// Names a path of a connection. The id of a removed path never names another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

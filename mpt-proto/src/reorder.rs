@@ -23,8 +23,7 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::config::ReorderConfig;
-use crate::path::MAX_PATHS;
-use crate::schedule::PathSet;
+use crate::path_set::{MAX_PATHS, PathSet};
 use crate::seq::Seq;
 use crate::time::Instant;
 

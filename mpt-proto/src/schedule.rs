@@ -6,7 +6,7 @@ mod weighted;
 pub use pins::{MAX_PINS, Pin, PinError, Pins, PortMatch};
 pub use weighted::Weighted;
 
-use crate::path::MAX_PATHS;
+use crate::path_set::{MAX_PATHS, PathSet};
 use crate::rng::mix;
 use crate::wire::ip::Flow;
 
@@ -26,74 +26,6 @@ pub enum Policy {
     Backup,
     /// A copy on every path; the peer drops the duplicates.
     Redundant,
-}
-
-/// A set of path numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct PathSet(pub(crate) u16);
-
-impl PathSet {
-    /// The set of one path number; empty if the number is above 15.
-    pub fn of(index: usize) -> Self {
-        let mut set = Self::default();
-        set.insert(index);
-        set
-    }
-
-    /// Whether the number is in it.
-    pub fn contains(self, index: usize) -> bool {
-        self.0 & Self::of(index).0 != 0
-    }
-
-    /// Whether no number is in it.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Adds a number; one above 15 is not added.
-    pub fn insert(&mut self, index: usize) {
-        if index < MAX_PATHS {
-            self.0 |= 1 << index;
-        }
-    }
-
-    /// Adds or removes a number.
-    pub fn set(&mut self, index: usize, present: bool) {
-        if present {
-            self.insert(index);
-        } else if index < MAX_PATHS {
-            self.0 &= !(1 << index);
-        }
-    }
-
-    /// Takes out the lowest number.
-    pub fn pop(&mut self) -> Option<usize> {
-        let lowest = self.into_iter().next()?;
-        self.set(lowest, false);
-        Some(lowest)
-    }
-}
-
-impl IntoIterator for PathSet {
-    type Item = usize;
-    type IntoIter = PathSetIter;
-    fn into_iter(self) -> PathSetIter {
-        PathSetIter(self.0)
-    }
-}
-
-/// The numbers of a [`PathSet`], lowest first.
-#[derive(Debug, Clone)]
-pub struct PathSetIter(u16);
-
-impl Iterator for PathSetIter {
-    type Item = usize;
-    fn next(&mut self) -> Option<usize> {
-        let lowest = self.0.trailing_zeros() as usize;
-        self.0 &= self.0.wrapping_sub(1);
-        (lowest < MAX_PATHS).then_some(lowest)
-    }
 }
 
 /// What the scheduler knows of a path.

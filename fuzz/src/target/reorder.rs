@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
+use mpt_proto::PathSet;
 use mpt_proto::reorder::{Insert, Reorder};
-use mpt_proto::schedule::PathSet;
 use mpt_proto::seq::Seq;
 use mpt_proto::{Instant, ReorderConfig, ReorderSlot};
 

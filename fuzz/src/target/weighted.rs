@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use arbitrary::Arbitrary;
-use mpt_proto::schedule::{PathSet, Weighted};
+use mpt_proto::PathSet;
+use mpt_proto::schedule::Weighted;
 
 use crate::oracle::weighted::SendingVector;
 use crate::target::operations;

@@ -4,7 +4,8 @@ use heapless::Vec;
 
 use crate::connection::HEADROOM;
 use crate::ecn::Ecn;
-use crate::path::{MAX_PATHS, PathId};
+use crate::path::PathId;
+use crate::path_set::MAX_PATHS;
 use crate::reassembly::Cut;
 use crate::seq::Seq;
 use crate::wire::fragment;

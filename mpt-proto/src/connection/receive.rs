@@ -4,10 +4,10 @@ use core::time::Duration;
 
 use crate::connection::{Connection, Peer, Received, UnknownPath};
 use crate::ecn::Ecn;
-use crate::path::{MAX_PATHS, PathId};
+use crate::path::PathId;
+use crate::path_set::{MAX_PATHS, PathSet};
 use crate::reassembly::Piece;
 use crate::reorder::Insert;
-use crate::schedule::PathSet;
 use crate::seq::Seq;
 use crate::stats::Drop;
 use crate::time::Instant;

@@ -1,7 +1,6 @@
 //! Packet by packet in proportion to weights: the original's sending vector without the vector.
 
-use crate::path::MAX_PATHS;
-use crate::schedule::PathSet;
+use crate::path_set::{MAX_PATHS, PathSet};
 
 /// The algorithm `calculate_sending_vector` of draft-lencse-tsvwg-mpt section 5.1, one step at a time.
 ///
