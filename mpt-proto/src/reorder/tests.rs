@@ -224,6 +224,39 @@ fn a_peer_that_restarts_at_zero_without_saying_so_is_understood_after_64_packets
 }
 
 #[test]
+fn a_stream_under_way_in_the_upper_half_of_the_number_circle_is_joined_too() {
+    let mut bench = bench(8);
+    assert_eq!(bench.insert(0, u32::MAX, 0), Insert::Next);
+    assert_eq!(bench.insert(0, 0, 0), Insert::Next);
+}
+
+#[test]
+fn a_restart_over_paths_of_different_delay_is_understood_too() {
+    let mut bench = bench(32);
+    bench.insert(0, 5000, 0);
+    bench.timeout(100);
+    bench.take();
+    // Two paths, the second 20 numbers behind.
+    for number in 0..80 {
+        bench.insert(number as usize % 2, if number % 2 == 0 { number + 20 } else { number }, 1);
+    }
+    assert_eq!(bench.reorder.restarts(), 1);
+    bench.timeout(1000);
+    let delivered = bench.take();
+    assert!(delivered.len() >= 11 && delivered.is_sorted(), "{delivered:?}");
+}
+
+#[test]
+fn one_straggler_that_comes_again_and_again_is_no_restart() {
+    let mut bench = bench(8);
+    bench.insert(0, 5000, 0);
+    for _ in 0..200 {
+        assert_eq!(bench.insert(0, 7, 1), Insert::Late);
+    }
+    assert_eq!(bench.reorder.restarts(), 0);
+}
+
+#[test]
 fn stragglers_between_accepted_packets_are_no_restart() {
     let mut bench = bench(8);
     bench.insert(0, 5000, 0);
