@@ -36,7 +36,9 @@ impl Stamp {
         }
         packet.extend_from_slice(&self.serial.to_be_bytes());
         packet.extend_from_slice(&self.sent.as_micros().to_be_bytes());
-        packet.extend_from_slice(&Rng::new(self.serial ^ self.sent.as_micros().rotate_left(32)).bytes(len - MIN_LEN));
+        packet.extend_from_slice(
+            &Rng::new(self.serial ^ self.sent.as_micros().rotate_left(32)).bytes(len - MIN_LEN),
+        );
         ip::set_ecn(&mut packet, ecn);
         packet
     }
@@ -45,8 +47,7 @@ impl Stamp {
     /// `None`: it is too short to say anything.
     pub fn read(packet: &[u8]) -> Option<(Self, bool)> {
         let number = |at: usize| Some(u64::from_be_bytes(*packet.get(at..)?.first_chunk()?));
-        let stamp =
-            Self { serial: number(IPV4 + UDP)?, sent: Instant::from_micros(number(IPV4 + UDP + 8)?) };
+        let stamp = Self { serial: number(IPV4 + UDP)?, sent: Instant::from_micros(number(IPV4 + UDP + 8)?) };
         Some((stamp, packet == stamp.packet(packet.len(), ip::ecn(packet))))
     }
 }

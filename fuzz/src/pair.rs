@@ -94,7 +94,8 @@ impl<'m> Pair<'m> {
         let [a, b] = configs;
         let configs = [Config { seed: rng.next(), ..a }, Config { seed: rng.next(), ..b }];
         let ends = [A, B].map(|end| Connection::new(configs[end].clone(), memory::take(&mut memory), START));
-        let links = [A, B].map(|from| paths.iter().map(|path| Link::new(path.link[from], rng.next())).collect());
+        let links =
+            [A, B].map(|from| paths.iter().map(|path| Link::new(path.link[from], rng.next())).collect());
         let mut pair = Self {
             ends,
             configs,
@@ -113,7 +114,8 @@ impl<'m> Pair<'m> {
             events_now: 0,
         };
         for path in paths {
-            let ids = [A, B].map(|end| pair.ends[end].add_path(path.config[end], START).expect("a sound path"));
+            let ids =
+                [A, B].map(|end| pair.ends[end].add_path(path.config[end], START).expect("a sound path"));
             pair.ids.push(ids);
             pair.drain(A);
             pair.drain(B);
@@ -265,7 +267,8 @@ impl<'m> Pair<'m> {
     pub fn inject(&mut self, to: End, path: usize, mut datagram: Vec<u8>, ecn: Ecn) {
         self.arrived[to] += 1;
         let id = self.id(to, path);
-        let received = self.ends[to].decapsulate(id, &mut datagram, ecn, self.now).expect("no path is removed");
+        let received =
+            self.ends[to].decapsulate(id, &mut datagram, ecn, self.now).expect("no path is removed");
         if let Received::Packet(packet) = received {
             self.logs[to].note(packet, self.now);
         }

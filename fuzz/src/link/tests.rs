@@ -135,8 +135,7 @@ fn bursts_are_as_long_and_as_frequent_as_they_should_be() {
 
 #[test]
 fn duplicates_are_as_frequent_as_they_should_be_and_whole() {
-    let mut link =
-        Link::new(LinkConfig { duplicate: 100_000, ..LinkConfig::default() }, test_seed(7));
+    let mut link = Link::new(LinkConfig { duplicate: 100_000, ..LinkConfig::default() }, test_seed(7));
     send(&mut link, 10_000, MS);
     let all = numbers(&mut link);
     assert_eq!(all.len() as u64, 10_000 + link.stats().duplicated);

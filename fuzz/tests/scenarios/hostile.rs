@@ -120,8 +120,7 @@ fn a_peer_with_another_key_gets_nowhere() {
 #[test]
 fn rfc2890_2_2_numbers_that_wrap_in_the_midst_of_traffic_are_not_noticed() {
     let mut memory = Memory::default();
-    let mut pair =
-        Pair::symmetric(test_seed(64), &waiting(SECOND), &[unprobed(delay(MS)); 2], &mut memory);
+    let mut pair = Pair::symmetric(test_seed(64), &waiting(SECOND), &[unprobed(delay(MS)); 2], &mut memory);
     let mut rng = Rng::new(test_seed(64));
     let first = u32::MAX - 1000;
     // Two paths: the numbers of each in order, the second lagging behind.
@@ -206,6 +205,6 @@ fn packets_of_a_former_process_that_come_after_its_restart_do_not_stop_the_tunne
         pair.run(50 * MS);
         // Longer on its way than the new process took to start.
         let stamp = Stamp { serial: 999, sent: pair.now() };
-        pair.inject(B, 0, datagram(NUMBERED, 1050, &stamp.packet(500, Ecn::NotEct)), Ecn::NotEct);
+        pair.inject(B, 0, datagram(NUMBERED, 500_000, &stamp.packet(500, Ecn::NotEct)), Ecn::NotEct);
     });
 }

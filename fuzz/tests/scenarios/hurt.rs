@@ -24,8 +24,12 @@ fn redundant_loses_nothing_while_one_path_is_clean_and_delivers_nothing_twice() 
 #[test]
 fn fragments_over_clean_paths_all_come_together_in_order() {
     let mut memory = Memory::default();
-    let mut pair =
-        Pair::symmetric(test_seed(41), &Config::default(), &[lab(delay(5 * MS)), lab(delay(30 * MS))], &mut memory);
+    let mut pair = Pair::symmetric(
+        test_seed(41),
+        &Config::default(),
+        &[lab(delay(5 * MS)), lab(delay(30 * MS))],
+        &mut memory,
+    );
     bring_up(&mut pair);
     pair.send(A, 5 * MS, 8000, 2 * SECOND);
     pair.send(A, 7 * MS, 300, 2 * SECOND);

@@ -16,10 +16,11 @@ fn all_paths_come_up_and_stay_up_without_loss() {
     let mut pair = Pair::symmetric(test_seed(1), &Config::default(), &[lab(delay(20 * MS)); 4], &mut memory);
     let took = pair.run_until(SECOND, Pair::all_up);
     assert!(took.is_some_and(|took| took <= 60 * MS), "one and a half round trips, but {took:?}");
+    let before = [A, B].map(|end| pair.events(end).len());
     pair.run(60 * SECOND);
     assert!(pair.all_up());
     for end in [A, B] {
-        assert_eq!(pair.events(end).len(), 1 + 4, "{:?}", pair.events(end));
+        assert_eq!(pair.events(end).len(), before[end], "{:?}", pair.events(end));
         for path in 0..4 {
             assert_eq!(pair.end(end).path_rtt(pair.id(end, path)), Ok(Some(40 * MS)));
         }
@@ -32,8 +33,7 @@ fn all_paths_come_up_under_20_percent_loss() {
     let lossy = LinkConfig { loss: Loss::Random(200_000), ..delay(20 * MS) };
     for round in 0..20 {
         let mut memory = Memory::default();
-        let mut pair =
-            Pair::symmetric(seed + round, &Config::default(), &[lab(lossy); 4], &mut memory);
+        let mut pair = Pair::symmetric(seed + round, &Config::default(), &[lab(lossy); 4], &mut memory);
         let seen = |pair: &Pair| {
             (0..4).all(|path| {
                 [A, B].iter().all(|end| {
@@ -91,8 +91,7 @@ fn rfc8085_3_5_an_idle_tunnel_on_the_internet_sends_a_probe_in_15_s_at_most() {
 fn a_cut_of_one_of_four_paths_is_seen_in_time_and_traffic_goes_on() {
     let (preset, rtt) = (Probing::LAB, 20 * MS);
     let mut memory = Memory::default();
-    let mut pair =
-        Pair::symmetric(test_seed(5), &waiting(SECOND), &[lab(delay(rtt / 2)); 4], &mut memory);
+    let mut pair = Pair::symmetric(test_seed(5), &waiting(SECOND), &[lab(delay(rtt / 2)); 4], &mut memory);
     bring_up(&mut pair);
     pair.send(A, MS, 1000, 3 * SECOND);
     pair.send(B, MS, 1000, 3 * SECOND);
@@ -130,8 +129,7 @@ fn a_cut_of_one_of_four_paths_is_seen_in_time_and_traffic_goes_on() {
 fn a_cut_of_one_direction_takes_the_path_down_at_both_ends() {
     let (preset, rtt) = (Probing::LAB, 20 * MS);
     let mut memory = Memory::default();
-    let mut pair =
-        Pair::symmetric(test_seed(6), &waiting(SECOND), &[lab(delay(rtt / 2)); 4], &mut memory);
+    let mut pair = Pair::symmetric(test_seed(6), &waiting(SECOND), &[lab(delay(rtt / 2)); 4], &mut memory);
     bring_up(&mut pair);
     pair.send(A, MS, 1000, 2 * SECOND);
     pair.send(B, MS, 1000, 2 * SECOND);
@@ -169,8 +167,7 @@ fn with_the_internet_preset_a_busy_path_that_is_cut_is_left_within_its_dead_time
 #[test]
 fn a_link_whose_carrier_goes_is_left_at_once_and_the_peer_follows_in_half_a_round_trip() {
     let mut memory = Memory::default();
-    let mut pair =
-        Pair::symmetric(test_seed(8), &waiting(SECOND), &[lab(delay(10 * MS)); 2], &mut memory);
+    let mut pair = Pair::symmetric(test_seed(8), &waiting(SECOND), &[lab(delay(10 * MS)); 2], &mut memory);
     bring_up(&mut pair);
     pair.send(A, MS, 1000, SECOND);
     pair.send(B, MS, 1000, SECOND);
@@ -191,10 +188,11 @@ fn a_link_whose_carrier_goes_is_left_at_once_and_the_peer_follows_in_half_a_roun
 #[test]
 fn a_path_that_flaps_disturbs_the_others_no_longer_than_it_must() {
     let mut memory = Memory::default();
-    let mut pair =
-        Pair::symmetric(test_seed(9), &waiting(SECOND), &[lab(delay(5 * MS)); 3], &mut memory);
+    let mut pair = Pair::symmetric(test_seed(9), &waiting(SECOND), &[lab(delay(5 * MS)); 3], &mut memory);
     bring_up(&mut pair);
-    pair.send(A, MS, 800, 12 * SECOND);
+    // In use, so that the short interval holds when the path goes for the first time.
+    pair.send(A, MS, 800, 13 * SECOND);
+    pair.run(SECOND);
     for _ in 0..20 {
         pair.set_cut(1, true);
         pair.run(300 * MS);
@@ -206,14 +204,11 @@ fn a_path_that_flaps_disturbs_the_others_no_longer_than_it_must() {
     assert!(log.is_in_order());
     let bound = Probing::LAB.dead + LAB_WAIT + 10 * MS;
     assert!(log.longest_delay() <= bound, "{:?}", log.longest_delay());
-    let (lost, downs) = (
-        pair.end(B).stats().rx_lost,
-        pair.end(A).path_stats(pair.id(A, 1)).unwrap().downs,
-    );
+    let (lost, downs) = (pair.end(B).stats().rx_lost, pair.end(A).path_stats(pair.id(A, 1)).unwrap().downs);
     assert!((15..=20).contains(&downs), "{downs} downs");
     // A third of the packets of at most 170 ms is lost each time.
     assert!(lost <= 20 * 60, "{lost} lost");
-    assert_eq!(log.len() as u64 + lost, 12_000, "what is not lost is delivered");
+    assert_eq!(log.len() as u64 + lost, 13_000, "what is not lost is delivered");
     assert!(pair.all_up());
 }
 
@@ -221,12 +216,12 @@ fn a_path_that_flaps_disturbs_the_others_no_longer_than_it_must() {
 fn a_peer_that_restarts_in_the_midst_of_traffic_is_followed_and_both_directions_go_on() {
     for unequal in [false, true] {
         let paths: Vec<PathSetup> =
-            (0..4).map(|path| lab(delay(MS * if unequal { 5 + 40 * path } else { 10 }))).collect();
+            (0..4).map(|path| lab(delay(MS * if unequal { 5 + 25 * path } else { 10 }))).collect();
         let mut memory = Memory::new(Sizes::default(), 3);
         let mut pair = Pair::symmetric(test_seed(10), &Config::default(), &paths, &mut memory);
         bring_up(&mut pair);
-        pair.send(A, MS / 2, 1000, 10 * SECOND);
-        pair.send(B, MS / 2, 1000, 10 * SECOND);
+        pair.send(A, MS / 2, 1000, 12 * SECOND);
+        pair.send(B, MS / 2, 1000, 12 * SECOND);
         for restart in 1..=3 {
             pair.run(2 * SECOND);
             pair.restart(A);
@@ -236,7 +231,11 @@ fn a_peer_that_restarts_in_the_midst_of_traffic_is_followed_and_both_directions_
             pair.run(half);
             for end in [A, B] {
                 let delivered = pair.log(end).since(since);
-                assert!(delivered.len() > 900, "unequal: {unequal}, restart {restart}, end {end}: {}", delivered.len());
+                assert!(
+                    delivered.len() > 900,
+                    "unequal: {unequal}, restart {restart}, end {end}: {}",
+                    delivered.len()
+                );
                 assert!(delivered.is_in_order());
             }
         }

@@ -123,8 +123,7 @@ fn paths_that_reorder_by_themselves_wait_at_most_the_delay() {
     let (delivered, longest) = lossy(seed, &config, reordering);
     assert!((delivered - 1.0).abs() < f64::EPSILON, "nothing is lost by reordering alone: {delivered}");
     assert!(longest <= 30 * MS);
-    let (delivered, longest) =
-        lossy(seed, &config, LinkConfig { loss: Loss::Random(20_000), ..reordering });
+    let (delivered, longest) = lossy(seed, &config, LinkConfig { loss: Loss::Random(20_000), ..reordering });
     assert!(delivered > 0.97, "{delivered}");
     assert!(longest <= 30 * MS + wait, "{longest:?}");
     assert!(longest > wait, "losses are waited for: {longest:?}");
