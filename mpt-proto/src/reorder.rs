@@ -321,7 +321,8 @@ impl<'s> Reorder<'s> {
             if self.forced.distance_from(self.head) <= 0 {
                 return None;
             }
-            let until = self.first_held().map_or(self.forced, |held| {
+            // The spare packet lies behind the ring, and may lie before what is forced.
+            let until = self.first_held().or(self.spare).map_or(self.forced, |held| {
                 if held.distance_from(self.forced) < 0 { held } else { self.forced }
             });
             self.give_up(until);

@@ -152,6 +152,16 @@ fn a_gap_that_every_live_path_has_passed_is_given_up_without_a_timer() {
 }
 
 #[test]
+fn a_packet_beyond_the_window_that_every_path_has_passed_is_not_given_up_itself() {
+    let mut bench = bench(2);
+    bench.reorder.set_live(PathSet::of(1));
+    bench.insert(0, 1, 0);
+    assert_eq!(bench.insert(1, 8, 0), Insert::Held);
+    assert_eq!(bench.take(), [1, 8]);
+    assert_eq!(bench.reorder.lost(), 7);
+}
+
+#[test]
 fn a_probe_passes_for_a_path_without_traffic() {
     let mut bench = bench(16);
     bench.reorder.set_live(live(2));
