@@ -187,6 +187,15 @@ impl<'s> Reorder<'s> {
         self.begin_at(next);
     }
 
+    /// The peer is heard for the first time, and its next packet has the number `next`, unless packets that
+    /// overtook its message were here before. From now on it is expected to say so when it starts anew.
+    pub fn join(&mut self, next: Seq) {
+        self.watch_restart = false;
+        if !self.started {
+            self.begin_at(next);
+        }
+    }
+
     fn begin_at(&mut self, next: Seq) {
         while let Some(place) = self.oldest {
             self.release(place);

@@ -180,6 +180,9 @@ impl Connection<'_> {
         let previous = self.peer.map(|peer| peer.instance);
         if previous.is_some() {
             self.peer_restarts += 1;
+            self.reorder.restart(message.next);
+        } else {
+            self.reorder.join(message.next);
         }
         self.peer = Some(Peer {
             instance: message.instance,
@@ -190,7 +193,6 @@ impl Connection<'_> {
             mtu: message.mtu,
         });
         self.peer_started = true;
-        self.reorder.restart(message.next);
         self.witness = None;
         for path in self.paths.iter_mut().flatten() {
             path.handle_peer_started();

@@ -346,6 +346,21 @@ fn a_peer_that_answers_lives_whatever_a_forged_message_said() {
 }
 
 #[test]
+fn a_first_message_that_packets_overtook_lets_no_copy_of_them_pass() {
+    let off = PathConfig { liveness: Liveness::Off, ..PathConfig::default() };
+    let mut pair = Pair::new(&Config::default(), &[off, lab()]);
+    let mut buffer = [0; CONTROL_MAX];
+    pair.ends[0].handle_timeout(pair.now);
+    let probe = pair.ends[0].poll_transmit(&mut buffer).unwrap();
+    let (path, probe) = (probe.path, probe.datagram.to_vec());
+    let (_, copy, _) = pair.encapsulate(0, &packet(100, 0)).unwrap().remove(0);
+    let _ = pair.carry(0, pair.paths[0][0], &copy, Ecn::NotEct);
+    assert_eq!(pair.carry(0, path, &probe, Ecn::NotEct), Received::Consumed);
+    let again = pair.carry(0, pair.paths[0][0], &copy, Ecn::NotEct);
+    assert_eq!(again, Received::Dropped(Drop::Duplicate));
+}
+
+#[test]
 fn departures_asked_for_again_and_again_stay_at_their_end() {
     let mut pair = Pair::up(&Config::default(), 1);
     for len in [100, 4000] {
