@@ -192,7 +192,7 @@ pub struct Connection<'s> {
     peer: Option<Peer>,
     peer_started: bool,
     peer_restarts: u64,
-    /// When a probe left, and the sequence number that was next then; see `check_head`.
+    /// The sequence number that was next at some time; see `check_head`.
     witness: Option<(Instant, Seq)>,
     stats: Stats,
 }
@@ -419,9 +419,6 @@ impl<'s> Connection<'s> {
             mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
         };
         self.count = self.count + 1;
-        if kind == Kind::Probe && self.witness.is_none() {
-            self.witness = Some((now, self.reorder.head()));
-        }
         let layout = Layout { sequence: false, ..self.layout };
         let len = layout.header_len() + control::LEN;
         let datagram = buffer.get_mut(..len)?;

@@ -199,19 +199,21 @@ impl Connection<'_> {
         }
     }
 
-    /// All that had arrived when a probe left was sent before its echo, and so has lower numbers than the
+    /// All that had arrived before a probe left was sent before its echo, and so has lower numbers than the
     /// `next` of the echo. If the sequence was already further, then numbers that are not this peer's moved
     /// it, forged or of a former process; without this, all that the peer sends would be late from then on.
     fn check_head(&mut self, asked: Option<Instant>, next: Seq) {
-        let (Some(asked), Some((since, head))) = (asked, self.witness) else { return };
-        if asked < since {
-            return;
+        let Some(asked) = asked else { return };
+        if let Some((since, head)) = self.witness {
+            if asked <= since {
+                return;
+            }
+            if next.distance_from(head) < 0 {
+                self.peer_restarts += 1;
+                self.reorder.restart(next);
+            }
         }
-        self.witness = None;
-        if next.distance_from(head) < 0 {
-            self.peer_restarts += 1;
-            self.reorder.restart(next);
-        }
+        self.witness = Some((self.now, self.reorder.head()));
     }
 
     /// Something valid came on the path: a packet (`used`) or a control message.
