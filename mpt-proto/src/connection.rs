@@ -192,6 +192,8 @@ pub struct Connection<'s> {
     peer: Option<Peer>,
     peer_started: bool,
     peer_restarts: u64,
+    /// The sequence number that was next at some time; see `check_head`.
+    witness: Option<(Instant, Seq)>,
     stats: Stats,
 }
 
@@ -204,6 +206,8 @@ struct Peer {
     instance: u32,
     /// The one before: what it sent may still arrive, and must not pass for another restart.
     previous: Option<u32>,
+    /// When the first message with this instance came.
+    since: Instant,
     /// Of the newest message.
     count: Seq,
     features: Features,
@@ -236,6 +240,7 @@ impl<'s> Connection<'s> {
             peer: None,
             peer_started: false,
             peer_restarts: 0,
+            witness: None,
             stats: Stats::default(),
             rng,
         }

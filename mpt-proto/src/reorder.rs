@@ -35,7 +35,8 @@ use occupancy::Occupancy;
 /// started anew. Enough that stragglers of a dead path do not pass for it, few enough that a restart costs
 /// less than a tenth of a second of a slow link.
 const RESTART_RUN: u8 = 64;
-/// Most numbers that may be missing between two of them.
+/// Most that one of them may differ from the one before, or the window if that is more: paths of different
+/// delay bring numbers of a new sequence as far apart as those of the old one.
 const RESTART_STRIDE: usize = 64;
 
 /// One place in the reorder buffer. `Default` is empty.
@@ -159,6 +160,11 @@ impl<'s> Reorder<'s> {
         }
     }
 
+    /// The number that is next: all before it are settled.
+    pub const fn head(&self) -> Seq {
+        self.head
+    }
+
     /// Numbers given up so far. Only counted while reordering is on.
     pub const fn lost(&self) -> u64 {
         self.lost
@@ -181,6 +187,15 @@ impl<'s> Reorder<'s> {
         self.begin_at(next);
     }
 
+    /// The peer is heard for the first time, and its next packet has the number `next`, unless packets that
+    /// overtook its message were here before. From now on it is expected to say so when it starts anew.
+    pub fn join(&mut self, next: Seq) {
+        self.watch_restart = false;
+        if !self.started {
+            self.begin_at(next);
+        }
+    }
+
     fn begin_at(&mut self, next: Seq) {
         while let Some(place) = self.oldest {
             self.release(place);
@@ -199,13 +214,13 @@ impl<'s> Reorder<'s> {
     /// [`Insert::Held`] it was copied; either way [`pop`](Self::pop) is to be drained.
     pub fn insert(&mut self, path: usize, seq: Seq, packet: &[u8], now: Instant) -> Insert {
         let ahead = match seq.ahead_of(self.head) {
+            Some(ahead) if self.started || ahead < self.window.max(1) => ahead,
             // A stream that was under way before we came: no use in waiting for its past.
-            Some(ahead) if !self.started && ahead >= self.window.max(1) => {
+            _ if !self.started => {
                 self.begin_at(seq);
                 0
             }
-            Some(ahead) => ahead,
-            None => match self.insert_behind(seq) {
+            _ => match self.insert_behind(seq) {
                 Some(settled) => return settled,
                 None => 0,
             },
@@ -258,7 +273,9 @@ impl<'s> Reorder<'s> {
         if !self.watch_restart {
             return Some(Insert::Late);
         }
-        let follows = self.stray_run > 0 && matches!(seq.ahead_of(self.stray), Some(1..=RESTART_STRIDE));
+        let stride = i32::try_from(self.window.max(RESTART_STRIDE)).unwrap_or(i32::MAX);
+        let step = seq.distance_from(self.stray);
+        let follows = self.stray_run > 0 && step != 0 && (-stride..=stride).contains(&step);
         self.stray_run = if follows { self.stray_run + 1 } else { 1 };
         self.stray = seq;
         if self.stray_run < RESTART_RUN {
@@ -313,7 +330,8 @@ impl<'s> Reorder<'s> {
             if self.forced.distance_from(self.head) <= 0 {
                 return None;
             }
-            let until = self.first_held().map_or(self.forced, |held| {
+            // The spare packet lies behind the ring, and may lie before what is forced.
+            let until = self.first_held().or(self.spare).map_or(self.forced, |held| {
                 if held.distance_from(self.forced) < 0 { held } else { self.forced }
             });
             self.give_up(until);

@@ -107,7 +107,8 @@ pub struct Stats {
     pub rx_lost: u64,
     /// Packets put together from fragments.
     pub rx_reassembled: u64,
-    /// Times the sequence started anew because the peer did.
+    /// Times the sequence started anew: because the peer did, or because numbers that were not the peer's had
+    /// moved it.
     pub rx_restarts: u64,
     /// What was dropped, in the order of [`Drop::ALL`].
     pub dropped: [u64; Drop::ALL.len()],

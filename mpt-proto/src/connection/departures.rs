@@ -59,7 +59,8 @@ impl<'b> Departures<'b> {
     #[allow(clippy::should_implement_trait, reason = "what it returns borrows from self")]
     pub fn next(&mut self) -> Option<Departure<'_>> {
         if self.copies == self.paths.len() {
-            self.piece += 1;
+            // Asked for more than there are, again and again, it stays at the end.
+            self.piece = self.piece.saturating_add(1);
             self.copies = 0;
         }
         let path = *self.paths.get(self.copies)?;

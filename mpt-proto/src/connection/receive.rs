@@ -1,11 +1,14 @@
 //! What arrives: from a datagram to an inner packet, and what control messages change.
 
+use core::time::Duration;
+
 use crate::connection::{Connection, Peer, Received, UnknownPath};
 use crate::ecn::Ecn;
 use crate::path::{MAX_PATHS, PathId};
 use crate::reassembly::Piece;
 use crate::reorder::Insert;
 use crate::schedule::PathSet;
+use crate::seq::Seq;
 use crate::stats::Drop;
 use crate::time::Instant;
 use crate::wire::control::{Kind, Message};
@@ -127,13 +130,23 @@ impl Connection<'_> {
             // Our own, come back by a loop.
             return Received::Dropped(Drop::BadControl);
         }
+        // When the probe left that this answers: whoever answers it was alive after that.
+        let asked = (message.kind == Kind::Echo).then(|| {
+            self.now - Duration::from_micros(u64::from(self.now.stamp().wrapping_sub(message.stamp)))
+        });
         let known = self.peer.is_some_and(|peer| peer.instance == message.instance);
         if !known {
-            if self.peer.is_some_and(|peer| peer.previous == Some(message.instance)) {
+            // A former process answers nothing that was asked after its successor was heard; if it does, then
+            // it lives, and the other was a forgery or a straggler of a process before it.
+            let is_former = self.peer.is_some_and(|peer| {
+                peer.previous == Some(message.instance) && asked.is_none_or(|asked| asked <= peer.since)
+            });
+            if is_former {
                 return Received::Dropped(Drop::Late);
             }
             self.start_peer(&message);
         }
+        self.check_head(asked, message.next);
         let fresh = self.peer.is_some_and(|peer| !known || message.count.distance_from(peer.count) > 0);
         let now = self.now;
         if let Some(path) = self.at_mut(index) {
@@ -167,19 +180,40 @@ impl Connection<'_> {
         let previous = self.peer.map(|peer| peer.instance);
         if previous.is_some() {
             self.peer_restarts += 1;
+            self.reorder.restart(message.next);
+        } else {
+            self.reorder.join(message.next);
         }
         self.peer = Some(Peer {
             instance: message.instance,
             previous,
+            since: self.now,
             count: message.count,
             features: message.features,
             mtu: message.mtu,
         });
         self.peer_started = true;
-        self.reorder.restart(message.next);
+        self.witness = None;
         for path in self.paths.iter_mut().flatten() {
             path.handle_peer_started();
         }
+    }
+
+    /// All that had arrived before a probe left was sent before its echo, and so has lower numbers than the
+    /// `next` of the echo. If the sequence was already further, then numbers that are not this peer's moved
+    /// it, forged or of a former process; without this, all that the peer sends would be late from then on.
+    fn check_head(&mut self, asked: Option<Instant>, next: Seq) {
+        let Some(asked) = asked else { return };
+        if let Some((since, head)) = self.witness {
+            if asked <= since {
+                return;
+            }
+            if next.distance_from(head) < 0 {
+                self.peer_restarts += 1;
+                self.reorder.restart(next);
+            }
+        }
+        self.witness = Some((self.now, self.reorder.head()));
     }
 
     /// Something valid came on the path: a packet (`used`) or a control message.

@@ -300,6 +300,78 @@ fn a_late_message_of_the_peers_former_process_is_no_restart() {
     assert_eq!(pair.ends[1].stats().rx_restarts, 1);
 }
 
+/// What both ends deliver of ten packets each.
+fn exchange(pair: &mut Pair) -> [usize; 2] {
+    pair.delivered = Default::default();
+    for mark in 0..10 {
+        pair.send(0, &packet(100, mark));
+        pair.send(1, &packet(100, mark));
+    }
+    [0, 1].map(|end| pair.delivered[end].len())
+}
+
+#[test]
+fn a_number_that_is_not_the_peers_is_found_out_by_the_next_echo() {
+    let mut pair = Pair::up(&Config::default(), 2);
+    assert_eq!(exchange(&mut pair), [10; 2]);
+    let mut forged = [&[0x10, 0, 8, 0, 0x40, 0, 0, 0][..], &packet(60, 0)].concat();
+    let _ = pair.ends[1].decapsulate(pair.paths[0][1], &mut forged, Ecn::NotEct, pair.now).unwrap();
+    pair.drain(1);
+    assert_eq!(exchange(&mut pair), [10, 0], "all that end 0 sends is late");
+    pair.run(2 * 125);
+    assert_eq!(exchange(&mut pair), [10; 2]);
+    assert_eq!(pair.ends[1].stats().rx_restarts, 1);
+}
+
+#[test]
+fn a_peer_that_answers_lives_whatever_a_forged_message_said() {
+    let mut pair = Pair::up(&Config::default(), 2);
+    let forged = Message {
+        kind: Kind::Probe,
+        path: 0,
+        hears: 0,
+        instance: 0xffff,
+        count: Seq::ZERO,
+        next: Seq::ZERO,
+        stamp: 0,
+        features: Features(0),
+        mtu: 0,
+    };
+    let mut forged = [&[0, 0, 0x88, 0xb5][..], &forged.emit()].concat();
+    let _ = pair.ends[1].decapsulate(pair.paths[0][1], &mut forged, Ecn::NotEct, pair.now).unwrap();
+    assert_eq!(pair.states(0)[1], PathState::Down(DownReason::Deaf));
+    pair.run(2 * 125);
+    assert_eq!(pair.states(0), [PathState::Up; 2]);
+    assert_eq!(exchange(&mut pair), [10; 2]);
+}
+
+#[test]
+fn a_first_message_that_packets_overtook_lets_no_copy_of_them_pass() {
+    let off = PathConfig { liveness: Liveness::Off, ..PathConfig::default() };
+    let mut pair = Pair::new(&Config::default(), &[off, lab()]);
+    let mut buffer = [0; CONTROL_MAX];
+    pair.ends[0].handle_timeout(pair.now);
+    let probe = pair.ends[0].poll_transmit(&mut buffer).unwrap();
+    let (path, probe) = (probe.path, probe.datagram.to_vec());
+    let (_, copy, _) = pair.encapsulate(0, &packet(100, 0)).unwrap().remove(0);
+    let _ = pair.carry(0, pair.paths[0][0], &copy, Ecn::NotEct);
+    assert_eq!(pair.carry(0, path, &probe, Ecn::NotEct), Received::Consumed);
+    let again = pair.carry(0, pair.paths[0][0], &copy, Ecn::NotEct);
+    assert_eq!(again, Received::Dropped(Drop::Duplicate));
+}
+
+#[test]
+fn departures_asked_for_again_and_again_stay_at_their_end() {
+    let mut pair = Pair::up(&Config::default(), 1);
+    for len in [100, 4000] {
+        let mut buffer = vec![0; HEADROOM];
+        buffer.extend_from_slice(&packet(len, 0));
+        let mut departures = pair.ends[0].encapsulate(&mut buffer, pair.now).unwrap();
+        while departures.next().is_some() {}
+        assert!((0..1000).all(|_| departures.next().is_none()));
+    }
+}
+
 #[test]
 fn redundant_copies_arrive_once() {
     let mut pair = Pair::up(&Config { policy: Policy::Redundant, ..Config::default() }, 3);

@@ -152,6 +152,16 @@ fn a_gap_that_every_live_path_has_passed_is_given_up_without_a_timer() {
 }
 
 #[test]
+fn a_packet_beyond_the_window_that_every_path_has_passed_is_not_given_up_itself() {
+    let mut bench = bench(2);
+    bench.reorder.set_live(PathSet::of(1));
+    bench.insert(0, 1, 0);
+    assert_eq!(bench.insert(1, 8, 0), Insert::Held);
+    assert_eq!(bench.take(), [1, 8]);
+    assert_eq!(bench.reorder.lost(), 7);
+}
+
+#[test]
 fn a_probe_passes_for_a_path_without_traffic() {
     let mut bench = bench(16);
     bench.reorder.set_live(live(2));
@@ -221,6 +231,39 @@ fn a_peer_that_restarts_at_zero_without_saying_so_is_understood_after_64_packets
     assert!(outcomes[63..].iter().all(|outcome| *outcome == Insert::Next));
     assert_eq!(bench.take(), (63..70).collect::<Vec<_>>());
     assert_eq!(bench.reorder.restarts(), 1);
+}
+
+#[test]
+fn a_stream_under_way_in_the_upper_half_of_the_number_circle_is_joined_too() {
+    let mut bench = bench(8);
+    assert_eq!(bench.insert(0, u32::MAX, 0), Insert::Next);
+    assert_eq!(bench.insert(0, 0, 0), Insert::Next);
+}
+
+#[test]
+fn a_restart_over_paths_of_different_delay_is_understood_too() {
+    let mut bench = bench(32);
+    bench.insert(0, 5000, 0);
+    bench.timeout(100);
+    bench.take();
+    // Two paths, the second 20 numbers behind.
+    for number in 0..80 {
+        bench.insert(number as usize % 2, if number % 2 == 0 { number + 20 } else { number }, 1);
+    }
+    assert_eq!(bench.reorder.restarts(), 1);
+    bench.timeout(1000);
+    let delivered = bench.take();
+    assert!(delivered.len() >= 11 && delivered.is_sorted(), "{delivered:?}");
+}
+
+#[test]
+fn one_straggler_that_comes_again_and_again_is_no_restart() {
+    let mut bench = bench(8);
+    bench.insert(0, 5000, 0);
+    for _ in 0..200 {
+        assert_eq!(bench.insert(0, 7, 1), Insert::Late);
+    }
+    assert_eq!(bench.reorder.restarts(), 0);
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! The memory that the connections of a pair borrow.
+
+use mpt_proto::{ReassemblySlot, ReorderSlot, Storage};
+
+/// How much each connection is lent.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Slots of the reorder buffer.
+    pub reorder_slots: usize,
+    /// Bytes of each.
+    pub reorder_cell: usize,
+    /// Slots of reassembly.
+    pub reassembly_slots: usize,
+    /// Bytes of each.
+    pub reassembly_cell: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { reorder_slots: 1025, reorder_cell: 1600, reassembly_slots: 4, reassembly_cell: 9000 }
+    }
+}
+
+/// Memory for two connections and for those that take their place when an end restarts.
+#[derive(Debug)]
+pub struct Memory {
+    lives: Vec<Life>,
+}
+
+/// What one connection is lent.
+#[derive(Debug)]
+pub(super) struct Life {
+    reorder: (Vec<ReorderSlot>, Vec<u8>),
+    reassembly: (Vec<ReassemblySlot>, Vec<u8>),
+}
+
+impl Memory {
+    /// For two connections and as many restarts.
+    pub fn new(sizes: Sizes, restarts: usize) -> Self {
+        let life = || Life {
+            reorder: (
+                vec![ReorderSlot::default(); sizes.reorder_slots],
+                vec![0; sizes.reorder_slots * sizes.reorder_cell],
+            ),
+            reassembly: (
+                vec![ReassemblySlot::default(); sizes.reassembly_slots],
+                vec![0; sizes.reassembly_slots * sizes.reassembly_cell],
+            ),
+        };
+        Self { lives: (0..2 + restarts).map(|_| life()).collect() }
+    }
+
+    pub(super) fn lives(&mut self) -> std::slice::IterMut<'_, Life> {
+        self.lives.iter_mut()
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new(Sizes::default(), 0)
+    }
+}
+
+/// The storage of the next life.
+pub(super) fn take<'m>(lives: &mut std::slice::IterMut<'m, Life>) -> Storage<'m> {
+    let Life { reorder, reassembly } = lives.next().expect("memory for one more restart");
+    Storage::none()
+        .with_reorder(&mut reorder.0, &mut reorder.1)
+        .with_reassembly(&mut reassembly.0, &mut reassembly.1)
+}

@@ -1,0 +1,42 @@
+//! What fuzzing runs: each target takes bytes and panics if something is wrong.
+
+mod connection;
+mod reassembly;
+mod reorder;
+mod weighted;
+mod wire;
+
+pub use connection::connection;
+pub use reassembly::reassembly;
+pub use reorder::reorder;
+pub use weighted::weighted;
+pub use wire::{control, fragment, gre, ip};
+
+use arbitrary::{Arbitrary, Unstructured};
+
+/// A target.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// Of its binary and of its corpus.
+    pub name: &'static str,
+    /// What it does with bytes.
+    pub run: fn(&[u8]),
+}
+
+/// Every target.
+pub const ALL: [Target; 8] = [
+    Target { name: "gre", run: gre },
+    Target { name: "control", run: control },
+    Target { name: "fragment", run: fragment },
+    Target { name: "ip", run: ip },
+    Target { name: "weighted", run: weighted },
+    Target { name: "reorder", run: reorder },
+    Target { name: "reassembly", run: reassembly },
+    Target { name: "connection", run: connection },
+];
+
+/// The operations that `data` stands for, one behind the other until it is used up.
+fn operations<'a, T: Arbitrary<'a>>(data: &'a [u8]) -> impl Iterator<Item = T> {
+    let mut rest = Unstructured::new(data);
+    std::iter::from_fn(move || if rest.is_empty() { None } else { rest.arbitrary().ok() })
+}

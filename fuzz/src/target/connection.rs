@@ -1,0 +1,364 @@
+//! Two connections, and a network and a caller that do whatever they like.
+
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+use mpt_proto::{
+    CONTROL_MAX, Config, Connection, Ecn, HEADROOM, Instant, Link, Liveness, PathConfig, PathId, Policy,
+    Probing, ReassemblySlot, Received, ReorderConfig, ReorderSlot, Storage,
+};
+
+use crate::log::Log;
+use crate::packet::Stamp;
+use crate::target::operations;
+
+const SLOTS: usize = 17;
+const CELL: usize = 200;
+/// Datagrams that the network keeps at most; more are lost.
+const IN_FLIGHT: usize = 64;
+/// No drain hands out more than this: a packet for each slot, a probe and an echo for each path, and so on.
+const MOST_AT_ONCE: usize = 100;
+
+#[derive(Debug, Arbitrary)]
+struct Setup {
+    policy: u8,
+    checksum: bool,
+    key: Option<u32>,
+    window: u8,
+    paths_in_order: bool,
+    paths: [PathChoice; 3],
+}
+
+#[derive(Debug, Clone, Copy, Arbitrary)]
+struct PathChoice {
+    liveness: u8,
+    weight: u16,
+    rank: u8,
+    max_datagram: u8,
+}
+
+impl PathChoice {
+    fn config(self) -> PathConfig {
+        let liveness = match self.liveness % 3 {
+            0 => Liveness::Off,
+            1 => Liveness::Probe(Probing::INTERNET),
+            _ => Liveness::Probe(Probing::LAB),
+        };
+        PathConfig {
+            weight: self.weight % 10_000 + 1,
+            rank: self.rank,
+            max_datagram: u16::from(self.max_datagram),
+            liveness,
+        }
+    }
+}
+
+#[derive(Debug, Arbitrary)]
+enum Op {
+    Send {
+        end: bool,
+        len: u8,
+        ecn: u8,
+    },
+    /// One of the datagrams under way arrives.
+    Deliver {
+        which: u8,
+        ecn: u8,
+    },
+    /// All of them do, in order.
+    DeliverAll,
+    /// One arrives and stays under way.
+    Duplicate {
+        which: u8,
+    },
+    Lose {
+        which: u8,
+    },
+    /// One arrives with a changed byte.
+    Corrupt {
+        which: u8,
+        at: u8,
+        change: u8,
+    },
+    Inject {
+        end: bool,
+        path: u8,
+        bytes: Vec<u8>,
+    },
+    Wait(u16),
+    Timeout {
+        end: bool,
+    },
+    /// Time is said to have gone back.
+    Back {
+        end: bool,
+    },
+    SetLink {
+        end: bool,
+        path: u8,
+        up: bool,
+    },
+    SetEnabled {
+        end: bool,
+        path: u8,
+        enabled: bool,
+    },
+    Remove {
+        end: bool,
+        path: u8,
+    },
+    Add {
+        end: bool,
+        path: PathChoice,
+    },
+    /// From now on the caller drains, or forgets to.
+    Drain {
+        end: bool,
+        drains: bool,
+    },
+}
+
+struct Datagram {
+    to: usize,
+    path: usize,
+    bytes: Vec<u8>,
+    ecn: Ecn,
+}
+
+struct World<'m> {
+    ends: [Connection<'m>; 2],
+    /// Every id that was ever given out: stale ones must stay errors.
+    ids: [Vec<PathId>; 2],
+    network: Vec<Datagram>,
+    now: Instant,
+    sent: [u64; 2],
+    logs: [Log; 2],
+    drains: [bool; 2],
+    /// Whether nothing happened that could make a packet come twice, change or come out of order.
+    is_honest: bool,
+}
+
+/// Does whatever the bytes say.
+///
+/// # Panics
+/// The core panicked, kept something from being true that must be, or handed out things without end.
+pub fn connection(data: &[u8]) {
+    let Some((setup, rest)) = data.split_at_checked(40) else { return };
+    let Some(setup) = operations::<Setup>(setup).next() else { return };
+    let policies = [Policy::Weighted, Policy::Flow, Policy::Backup, Policy::Redundant];
+    let config = Config {
+        seed: 1,
+        policy: policies[usize::from(setup.policy % 4)],
+        checksum: setup.checksum,
+        key: setup.key,
+        reorder: ReorderConfig {
+            window: u16::from(setup.window),
+            paths_in_order: setup.paths_in_order,
+            ..ReorderConfig::default()
+        },
+        ..Config::default()
+    };
+    let now = Instant::from_micros(1_000_000);
+    let mut slots = [[ReorderSlot::default(); SLOTS]; 2];
+    let mut bytes = [[0; SLOTS * CELL]; 2];
+    let mut reassembly_slots = [[ReassemblySlot::default(); 2]; 2];
+    let mut reassembly_bytes = [[0; 600]; 2];
+    let [slots_a, slots_b] = &mut slots;
+    let [bytes_a, bytes_b] = &mut bytes;
+    let [reassembly_a, reassembly_b] = &mut reassembly_slots;
+    let [pieces_a, pieces_b] = &mut reassembly_bytes;
+    let storage_a = Storage::none().with_reorder(slots_a, bytes_a).with_reassembly(reassembly_a, pieces_a);
+    let storage_b = Storage::none().with_reorder(slots_b, bytes_b).with_reassembly(reassembly_b, pieces_b);
+    let mut world = World {
+        ends: [
+            Connection::new(config.clone(), storage_a, now),
+            Connection::new(Config { seed: 2, ..config }, storage_b, now),
+        ],
+        ids: Default::default(),
+        network: Vec::new(),
+        now,
+        sent: [0; 2],
+        logs: Default::default(),
+        drains: [true; 2],
+        is_honest: true,
+    };
+    for path in setup.paths {
+        (0..2).for_each(|end| world.add(end, path));
+    }
+    for op in operations::<Op>(rest) {
+        world.apply(op);
+        world.check();
+    }
+}
+
+impl World<'_> {
+    fn add(&mut self, end: usize, path: PathChoice) {
+        if let Ok(id) = self.ends[end].add_path(path.config(), self.now) {
+            self.ids[end].push(id);
+        }
+        self.drain(end);
+    }
+
+    /// Any id that was ever given out, stale or not.
+    fn id(&self, end: usize, path: u8) -> Option<PathId> {
+        self.ids[end].get(usize::from(path).checked_rem(self.ids[end].len())?).copied()
+    }
+
+    fn take(&mut self, which: u8) -> Option<Datagram> {
+        let at = usize::from(which).checked_rem(self.network.len())?;
+        Some(self.network.remove(at))
+    }
+
+    fn post(&mut self, from: usize, path: PathId, bytes: &[u8], ecn: Ecn) {
+        if self.network.len() < IN_FLIGHT {
+            self.network.push(Datagram { to: 1 - from, path: path.index(), bytes: bytes.to_vec(), ecn });
+        }
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Send { end, len, ecn } => self.send(end.into(), usize::from(len) * 3, Ecn::from_bits(ecn)),
+            Op::Deliver { which, ecn } => {
+                if let Some(datagram) = self.take(which) {
+                    self.arrive(Datagram { ecn: Ecn::from_bits(ecn), ..datagram });
+                }
+            }
+            Op::DeliverAll => {
+                for datagram in std::mem::take(&mut self.network) {
+                    self.arrive(datagram);
+                }
+            }
+            Op::Duplicate { which } => {
+                if let Some(datagram) = self.take(which) {
+                    self.network.push(Datagram { bytes: datagram.bytes.clone(), ..datagram });
+                    self.arrive(datagram);
+                }
+            }
+            Op::Lose { which } => {
+                self.take(which);
+            }
+            Op::Corrupt { which, at, change } => {
+                if let Some(mut datagram) = self.take(which) {
+                    self.is_honest = false;
+                    let at = usize::from(at).checked_rem(datagram.bytes.len());
+                    if let Some(byte) = at.and_then(|at| datagram.bytes.get_mut(at)) {
+                        *byte ^= change;
+                    }
+                    self.arrive(datagram);
+                }
+            }
+            Op::Inject { end, path, bytes } => {
+                self.is_honest = false;
+                let (to, path, ecn) = (end.into(), usize::from(path % 4), Ecn::NotEct);
+                self.arrive(Datagram { to, path, bytes, ecn });
+            }
+            Op::Wait(ms) => self.now = self.now + Duration::from_millis(u64::from(ms)),
+            Op::Timeout { end } => self.time_out(end.into(), self.now),
+            Op::Back { end } => self.time_out(end.into(), Instant::ZERO),
+            Op::SetLink { end, path, up } => {
+                let link = if up { Link::Up } else { Link::Down };
+                self.on_path(end.into(), path, |end, id, now| {
+                    let _ = end.handle_link(id, link, now);
+                });
+            }
+            Op::SetEnabled { end, path, enabled } => {
+                self.on_path(end.into(), path, |end, id, now| {
+                    let _ = end.set_enabled(id, enabled, now);
+                });
+            }
+            Op::Remove { end, path } => {
+                self.on_path(end.into(), path, |end, id, now| {
+                    let _ = end.remove_path(id, now);
+                });
+            }
+            Op::Add { end, path } => self.add(end.into(), path),
+            Op::Drain { end, drains } => {
+                self.drains[usize::from(end)] = drains;
+                // A caller that does not drain breaks the contract: order is not promised, only sanity.
+                self.is_honest &= drains;
+                self.drain(end.into());
+            }
+        }
+    }
+
+    fn time_out(&mut self, end: usize, now: Instant) {
+        self.ends[end].handle_timeout(now);
+        self.drain(end);
+    }
+
+    /// A stale id is an error, and that is all it is.
+    fn on_path(&mut self, end: usize, path: u8, change: impl FnOnce(&mut Connection<'_>, PathId, Instant)) {
+        if let Some(id) = self.id(end, path) {
+            change(&mut self.ends[end], id, self.now);
+            self.drain(end);
+        }
+    }
+
+    fn send(&mut self, from: usize, len: usize, ecn: Ecn) {
+        let stamp = Stamp { serial: self.sent[from], sent: self.now };
+        self.sent[from] += 1;
+        let mut buffer = vec![0; HEADROOM];
+        buffer.extend_from_slice(&stamp.packet(len, ecn));
+        let mut datagrams = Vec::new();
+        if let Ok(mut departures) = self.ends[from].encapsulate(&mut buffer, self.now) {
+            while let Some(departure) = departures.next() {
+                datagrams.push((departure.path, departure.datagram.to_vec(), departure.ecn));
+                assert!(datagrams.len() <= 32 * 16);
+            }
+        }
+        for (path, bytes, ecn) in datagrams {
+            let state = self.ends[from].path_state(path);
+            assert_eq!(state, Ok(mpt_proto::PathState::Up), "only paths that are up are taken");
+            self.post(from, path, &bytes, ecn);
+        }
+        self.drain(from);
+    }
+
+    fn arrive(&mut self, mut datagram: Datagram) {
+        let end = datagram.to;
+        let Some(id) = self.ids[end].iter().rev().find(|id| id.index() == datagram.path).copied() else {
+            return;
+        };
+        if let Ok(Received::Packet(packet)) =
+            self.ends[end].decapsulate(id, &mut datagram.bytes, datagram.ecn, self.now)
+        {
+            self.logs[end].note(packet, self.now);
+        }
+        self.drain(end);
+    }
+
+    fn drain(&mut self, end: usize) {
+        if !self.drains[end] {
+            return;
+        }
+        let mut handed_out = 0;
+        let mut count = || {
+            handed_out += 1;
+            assert!(handed_out < MOST_AT_ONCE, "it hands out things without end");
+        };
+        while let Some(packet) = self.ends[end].poll_packet() {
+            self.logs[end].note(packet, self.now);
+            count();
+        }
+        let mut buffer = [0; CONTROL_MAX];
+        while let Some(departure) = self.ends[end].poll_transmit(&mut buffer) {
+            let (path, bytes) = (departure.path, departure.datagram.to_vec());
+            self.post(end, path, &bytes, Ecn::NotEct);
+            count();
+        }
+        while self.ends[end].poll_event().is_some() {
+            count();
+        }
+    }
+
+    fn check(&self) {
+        for (end, connection) in self.ends.iter().enumerate() {
+            assert!(connection.held() < SLOTS);
+            let log = &self.logs[end];
+            assert_eq!(connection.stats().rx_packets, (log.len() + log.broken()) as u64);
+            if self.is_honest {
+                assert_eq!((log.duplicates(), log.broken()), (0, 0));
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The weighted schedule against the draft's vector.
+
+use std::collections::BTreeMap;
+
+use arbitrary::Arbitrary;
+use mpt_proto::schedule::{PathSet, Weighted};
+
+use crate::oracle::weighted::SendingVector;
+use crate::target::operations;
+
+/// Paths in use: what the oracle can take.
+const PATHS: u8 = 8;
+/// The highest weight.
+const HIGHEST: u16 = 10_000;
+
+#[derive(Debug, Arbitrary)]
+enum Op {
+    /// Sets a weight, or takes the path out.
+    Weigh { path: u8, weight: Option<u16> },
+    /// Only these paths are up.
+    Among(u8),
+    /// Sends so many packets.
+    Send(u8),
+}
+
+/// Compares the two, choice by choice.
+///
+/// # Panics
+/// They differ.
+pub fn weighted(data: &[u8]) {
+    let mut weighted = Weighted::new();
+    let mut weights = BTreeMap::new();
+    let mut among = PathSet::default();
+    let oracle_of = |weights: &BTreeMap<usize, u16>, among: PathSet| {
+        SendingVector::new(
+            &weights.iter().filter(|(path, _)| among.contains(**path)).map(|(p, w)| (*p, *w)).collect(),
+        )
+    };
+    let mut oracle = oracle_of(&weights, among);
+    for op in operations(data) {
+        match op {
+            Op::Weigh { path, weight } => {
+                let path = usize::from(path % PATHS);
+                let weight = weight.map_or(0, |weight| weight % HIGHEST + 1);
+                weighted.set_weight(path, weight);
+                if weight == 0 {
+                    weights.remove(&path);
+                } else {
+                    weights.insert(path, weight);
+                }
+                oracle = oracle_of(&weights, among);
+            }
+            Op::Among(bits) => {
+                let before = among;
+                among = PathSet::default();
+                (0..usize::from(PATHS))
+                    .filter(|path| bits & 1 << path != 0)
+                    .for_each(|path| among.insert(path));
+                // The same set again does not start a new cycle.
+                if among != before {
+                    oracle = oracle_of(&weights, among);
+                }
+            }
+            Op::Send(packets) => {
+                for _ in 0..packets {
+                    assert_eq!(weighted.next(among), oracle.take(), "{weights:?} among {among:?}");
+                }
+            }
+        }
+    }
+}

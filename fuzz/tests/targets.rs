@@ -1,0 +1,59 @@
+//! Every fuzz target on stable: with the committed corpus, and with random bytes from a printed seed.
+
+use std::path::Path;
+
+use mpt_fuzz::rng::{Rng, test_seed};
+use mpt_fuzz::target::{self, Target};
+
+#[test]
+fn every_file_of_the_corpus_passes_its_target() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    for Target { name, run } in target::ALL {
+        let mut files = 0;
+        for entry in std::fs::read_dir(corpus.join(name)).expect("each target has a corpus") {
+            let file = entry.unwrap().path();
+            println!("{}", file.display());
+            run(&std::fs::read(&file).unwrap());
+            files += 1;
+        }
+        assert!(files >= 2, "the corpus of {name} is all but empty");
+    }
+}
+
+/// Runs a target with random bytes.
+fn run_at_random(name: &str, runs: usize, longest: usize) {
+    let Target { run, .. } =
+        target::ALL.into_iter().find(|target| target.name == name).expect("a target of this name");
+    let mut rng = Rng::new(test_seed(80));
+    for _ in 0..runs {
+        let len = rng.index(longest);
+        run(&rng.bytes(len));
+    }
+}
+
+#[test]
+fn codecs_parse_anything_and_emit_what_they_parse() {
+    for name in ["gre", "control", "fragment", "ip"] {
+        run_at_random(name, 20_000, 80);
+    }
+}
+
+#[test]
+fn the_weighted_schedule_is_the_drafts_vector_whatever_the_weights_and_sets() {
+    run_at_random("weighted", 300, 300);
+}
+
+#[test]
+fn the_reorder_buffer_does_what_its_oracle_does() {
+    run_at_random("reorder", 1500, 1000);
+}
+
+#[test]
+fn reassembly_does_what_its_oracle_does() {
+    run_at_random("reassembly", 2000, 1000);
+}
+
+#[test]
+fn a_connection_bears_whatever_the_network_and_its_caller_do() {
+    run_at_random("connection", 500, 2000);
+}
