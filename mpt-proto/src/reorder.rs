@@ -241,8 +241,11 @@ impl<'s> Reorder<'s> {
             self.forced = self.forced.later(self.head + self.overflow(ahead));
             self.give_up(self.forced);
         }
-        let ahead = seq.ahead_of(self.head).unwrap_or(0);
-        let outcome = if ahead == 0 {
+        // What follows also holds for a caller that has not drained: the head's place may be occupied, and
+        // numbers up to `forced` were just given up.
+        self.place_spare();
+        let Some(ahead) = seq.ahead_of(self.head) else { return Insert::Late };
+        let outcome = if ahead == 0 && !self.occupancy.contains(self.slots, self.base) {
             self.settle_head();
             Insert::Next
         } else if ahead < self.window {

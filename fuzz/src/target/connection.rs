@@ -111,7 +111,7 @@ enum Op {
         end: bool,
         path: PathChoice,
     },
-    /// From now on the caller drains, or forgets to.
+    /// From now on the caller drains, or forgets to and takes one packet each time it is told so again.
     Drain {
         end: bool,
         drains: bool,
@@ -276,6 +276,9 @@ impl World<'_> {
                 self.drains[usize::from(end)] = drains;
                 // A caller that does not drain breaks the contract: order is not promised, only sanity.
                 self.is_honest &= drains;
+                if !drains && let Some(packet) = self.ends[usize::from(end)].poll_packet() {
+                    self.logs[usize::from(end)].note(packet, self.now);
+                }
                 self.drain(end.into());
             }
         }

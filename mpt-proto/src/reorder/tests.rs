@@ -297,6 +297,25 @@ fn a_restart_drops_what_waits() {
 }
 
 #[test]
+fn a_caller_that_does_not_drain_gets_no_packet_twice_and_no_loop_without_end() {
+    let mut bench = bench(2);
+    let insert = |bench: &mut Bench, number: u32| {
+        bench.reorder.insert(0, Seq::from_u32(number), &number.to_be_bytes(), Instant::ZERO)
+    };
+    assert_eq!(insert(&mut bench, 1), Insert::Held);
+    assert_eq!(insert(&mut bench, 0), Insert::Next);
+    assert_eq!(insert(&mut bench, 1), Insert::Duplicate, "it lies at the head, not drained");
+    assert_eq!(insert(&mut bench, 3), Insert::Held, "beyond the ring");
+    // In part: the packet beyond the ring now has its place, but does not lie there yet.
+    assert!(bench.reorder.pop().is_some());
+    assert_eq!(insert(&mut bench, 3), Insert::Duplicate);
+    bench.timeout(1000);
+    assert_eq!(bench.take(), [3]);
+    bench.timeout(2000);
+    assert_eq!((bench.reorder.held(), bench.reorder.deadline()), (0, None));
+}
+
+#[test]
 fn a_packet_larger_than_a_slot_is_refused_and_changes_nothing() {
     let mut bench = bench(8);
     bench.reorder.set_live(live(1));
