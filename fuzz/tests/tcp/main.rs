@@ -53,7 +53,7 @@ fn line(table: &mut String, name: &str, config: &Config, paths: [Path; 2]) {
     let [one, other] = paths.map(|path| throughput(config, &[path]));
     let both = throughput(config, &paths);
     let share = both / (one + other) * 100.0;
-    writeln!(table, "{name:<38}{one:>9.2}{other:>9.2}{both:>9.2}{share:>8.0} %").unwrap();
+    let _ = writeln!(table, "{name:<38}{one:>9.2}{other:>9.2}{both:>9.2}{share:>8.0} %");
 }
 
 fn table() -> String {

@@ -66,11 +66,11 @@ fn memory<T: Clone + Default>(len: usize) -> &'static mut [T] {
 }
 
 fn address(end: usize) -> IpAddress {
-    IpAddress::v4(10, 0, 0, u8::try_from(end).unwrap() + 1)
+    IpAddress::v4(10, 0, 0, u8::try_from(end).expect("0 or 1") + 1)
 }
 
 fn smoltcp_time(now: Instant) -> smoltcp::time::Instant {
-    smoltcp::time::Instant::from_micros(i64::try_from(now.as_micros()).unwrap())
+    smoltcp::time::Instant::from_micros(i64::try_from(now.as_micros()).expect("seconds"))
 }
 
 impl Host {
@@ -83,13 +83,14 @@ impl Host {
         let add = |path: &Path| {
             connection.add_path(PathConfig { weight: path.weight, liveness, ..PathConfig::default() }, now)
         };
-        let ids = paths.iter().map(add).collect::<Result<_, _>>().unwrap();
+        let ids = paths.iter().map(add).collect::<Result<_, _>>().expect("sound paths");
         let datagrams = Sockets { network: Rc::clone(network), end, ids };
         let mut tunnel = Tunnel::new(connection, datagrams, memory(HEADROOM + MTU), memory(HEADROOM + MTU));
         let mut settings = smoltcp::iface::Config::new(HardwareAddress::Ip);
         settings.random_seed = end as u64;
         let mut interface = Interface::new(settings, &mut tunnel, smoltcp_time(now));
-        interface.update_ip_addrs(|all| all.push(IpCidr::new(address(end), 24)).unwrap());
+        interface
+            .update_ip_addrs(|all| all.push(IpCidr::new(address(end), 24)).expect("room for an address"));
         let buffer = || tcp::SocketBuffer::new(vec![0; SOCKET_BUFFER]);
         let mut socket = tcp::Socket::new(buffer(), buffer());
         socket.set_congestion_control(tcp::CongestionControl::Cubic);
@@ -104,7 +105,8 @@ impl Host {
 
     fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let inner = self.interface.poll_at(smoltcp_time(now), &self.sockets);
-        let inner = inner.map(|at| Instant::from_micros(u64::try_from(at.total_micros()).unwrap()));
+        let inner =
+            inner.map(|at| Instant::from_micros(u64::try_from(at.total_micros()).expect("after the start")));
         inner.into_iter().chain(self.tunnel.poll_timeout()).min()
     }
 
@@ -170,19 +172,19 @@ impl World {
     ) -> (usize, Duration) {
         let start = self.now;
         let [client, server] = &mut self.hosts;
-        server.sockets.get_mut::<tcp::Socket<'_>>(server.tcp).listen(PORT).unwrap();
+        server.sockets.get_mut::<tcp::Socket<'_>>(server.tcp).listen(PORT).expect("a fresh socket");
         let socket = client.sockets.get_mut::<tcp::Socket<'_>>(client.tcp);
-        socket.connect(client.interface.context(), (address(1), PORT), 50_000).unwrap();
+        socket.connect(client.interface.context(), (address(1), PORT), 50_000).expect("a fresh socket");
         let (mut sent, mut received) = (0, 0);
         while received < bytes && self.now.since(start) < time {
             let [client, server] = &mut self.hosts;
             let socket = client.sockets.get_mut::<tcp::Socket<'_>>(client.tcp);
             if socket.can_send() && sent < bytes {
-                sent += socket.send(|room| fill(room, sent, bytes)).unwrap();
+                sent += socket.send(|room| fill(room, sent, bytes)).expect("asked above");
             }
             let socket = server.sockets.get_mut::<tcp::Socket<'_>>(server.tcp);
             if socket.can_recv() {
-                received += socket.recv(|data| check(data, received)).unwrap();
+                received += socket.recv(|data| check(data, received)).expect("asked above");
             }
             self.step();
             each(self, received);
@@ -193,7 +195,7 @@ impl World {
 
 /// The byte at a place of the stream: any period of it is prime to packet sizes.
 fn byte(at: usize) -> u8 {
-    u8::try_from(at % 251).unwrap()
+    u8::try_from(at % 251).unwrap_or(0)
 }
 
 fn fill(room: &mut [u8], from: usize, until: usize) -> (usize, usize) {
