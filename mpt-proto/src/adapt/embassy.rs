@@ -33,7 +33,7 @@ pub trait DatagramSocket {
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Sends a datagram, or loses it if there is no room.
-    fn send(&self, datagram: &[u8]);
+    fn send(&self, datagram: &[u8], cx: &mut Context<'_>);
 
     /// Moves the next datagram to the front of `buffer` and returns its length; `None` if it was lost because
     /// it did not fit, or was not the peer's.
@@ -78,7 +78,7 @@ impl<'s, S: DatagramSocket, const N: usize> Runner<'_, 's, S, N> {
                 self.connection.handle_timeout(now);
             }
             let moved = self.receive(now, cx) | self.send(now, cx);
-            self.send_control();
+            self.send_control(cx);
             if let Some(event) = self.connection.poll_event() {
                 return Poll::Ready(event);
             }
@@ -166,17 +166,17 @@ impl<'s, S: DatagramSocket, const N: usize> Runner<'_, 's, S, N> {
             && let Ok(mut departures) = connection.encapsulate(buffer, now)
         {
             while let Some(departure) = departures.next() {
-                send_on(sockets, departure.path, departure.datagram);
+                send_on(sockets, departure.path, departure.datagram, cx);
             }
         }
         from_device.receive_done();
         true
     }
 
-    fn send_control(&mut self) {
+    fn send_control(&mut self, cx: &mut Context<'_>) {
         let mut buffer = [0; CONTROL_MAX];
         while let Some(departure) = self.connection.poll_transmit(&mut buffer) {
-            send_on(self.sockets, departure.path, departure.datagram);
+            send_on(self.sockets, departure.path, departure.datagram, cx);
         }
     }
 }
@@ -184,9 +184,9 @@ impl<'s, S: DatagramSocket, const N: usize> Runner<'_, 's, S, N> {
 /// Rounds of one packet a path and direction before other tasks get their turn: a full burst of a small device.
 const PACKETS_A_POLL: usize = 16;
 
-fn send_on<S: DatagramSocket>(sockets: &[(PathId, S)], path: PathId, datagram: &[u8]) {
+fn send_on<S: DatagramSocket>(sockets: &[(PathId, S)], path: PathId, datagram: &[u8], cx: &mut Context<'_>) {
     if let Some((_, socket)) = sockets.iter().find(|(id, _)| *id == path) {
-        socket.send(datagram);
+        socket.send(datagram, cx);
     }
 }
 
