@@ -23,7 +23,7 @@ def run(*command):
 
 def paths():
     """State of each path by name."""
-    report = json.loads(run(MPT, "status", "mpt0", "--json"))
+    report = json.loads(run(MPT, "status", "--json"))
     return {path["name"]: path for path in report["connections"][0]["paths"]}
 
 
@@ -102,6 +102,9 @@ for size in ("56", "1400"):
 ok &= udp_echo()
 ok &= tcp_echo(cut_and_restore)
 for name, path in paths().items():
-    print(f"path {name}: {json.dumps(path)}")
+    keys = ("state", "rtt_us", "tx_datagrams", "rx_datagrams", "downs")
+    print(f"path {name}:", ", ".join(f"{key} {path[key]}" for key in keys))
+    ok &= path["tx_datagrams"] > 100 and path["rx_datagrams"] > 100
+    ok &= path["downs"] == (name == "two")
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"quit", (FIRMWARE, ECHO))
 sys.exit(0 if ok else "FAILED: an echo was wrong")
