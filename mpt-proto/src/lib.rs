@@ -15,6 +15,8 @@
 #[cfg(test)]
 extern crate std;
 
+#[cfg(any(feature = "embassy", feature = "smoltcp"))]
+pub mod adapt;
 mod config;
 mod connection;
 mod ecn;
