@@ -84,6 +84,9 @@ pub struct Args {
     /// Measure what the paper's figures 5 to 8 and 10 show, beside kernel MPTCP
     #[arg(long)]
     paper: bool,
+    /// Have the links take single packets: better for MPTCP's goodput, worse for its CPU time
+    #[arg(long, requires = "paper")]
+    no_gso: bool,
     /// Measure how fast one TCP flow is over links without a rate limit, beside TCP and kernel MPTCP
     #[arg(long, conflicts_with_all = ["paper", "rate", "ip", "policy", "cut", "iperf3", "out"])]
     speed: bool,
@@ -166,6 +169,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             repeats: args.repeats.unwrap_or(3),
             size: args.size,
             iperf3: args.iperf3,
+            gso: !args.no_gso,
         };
         return paper::run(&plan, &mpt, &out.unwrap_or_default(), args.json);
     }

@@ -61,6 +61,9 @@ pub struct Results {
 pub fn run(plan: &Plan, mpt: &Path, out: &Path, json: bool) -> anyhow::Result<()> {
     let background_percent = cpu::background()?;
     let net = Topology::build(plan.links, Some(plan.rate))?;
+    if !plan.gso {
+        net.take_single_packets()?;
+    }
     let (ftp, mptcp) = (ftp::is_installed(), mptcp::prepare(&net, 1, Version::V4));
     let mut notes = Vec::new();
     if !ftp {

@@ -168,6 +168,7 @@ mod tests {
             repeats: 1,
             size: 1_000_000_000,
             iperf3: false,
+            gso: true,
         };
         let goodput = |paths| 91.0 * f64::from(paths);
         let records: Vec<Record> = plan

@@ -12,10 +12,11 @@ use crate::lab::report::percent;
 pub(super) fn tables(results: &Results) -> String {
     let plan = &results.plan;
     let mut text = format!(
-        "{}; {} links of {}; medians of {} (least to most).\n",
+        "{}; {} links of {}{}; medians of {} (least to most).\n",
         results.machine,
         plan.links,
         plan.rate.spoken(),
+        if plan.gso { "" } else { " that take single packets" },
         plan.repeats
     );
     let of = |work| results.summary.iter().filter(move |group| group.job.work == work);

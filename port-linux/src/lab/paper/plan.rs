@@ -24,6 +24,8 @@ pub struct Plan {
     pub size: u64,
     /// Whether the tunnel's goodput by number of paths is measured by iperf3.
     pub iperf3: bool,
+    /// Whether the kernel may hand several TCP segments to a link at once (GSO).
+    pub gso: bool,
 }
 
 /// What carries the bytes.
@@ -153,6 +155,7 @@ mod tests {
             repeats: 3,
             size: 1_000_000_000,
             iperf3: false,
+            gso: true,
         }
     }
 
