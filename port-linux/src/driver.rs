@@ -25,6 +25,7 @@ use crate::control::Query;
 use crate::link::Interfaces;
 use crate::routes::{Route, Routes};
 use crate::socket::{Batch, Socket};
+use crate::supervisor::Supervisor;
 use crate::tun::Tun;
 use crate::wake::Waker;
 
@@ -45,10 +46,15 @@ const FIRST_SOCKET: u64 = 3;
 pub struct SharedSocket {
     /// Open, or not while its address is gone.
     pub socket: Option<Socket>,
-    /// Our end.
+    /// Our end, as configured: perhaps with an unspecified address.
     pub local: std::net::SocketAddr,
+    /// Our end, as bound. A path whose address the kernel chooses is bound to the one it chose: bound to every
+    /// address, its socket would be in the way of the others, which have the same port.
+    pub bound: Option<std::net::SocketAddr>,
     /// The device it is bound to.
     pub device: Option<String>,
+    /// The device's number when it was bound: a device that went and came back has another one. 0: none yet.
+    pub interface: u32,
     /// Who may send to it.
     pub senders: Vec<Sender>,
 }
@@ -110,6 +116,8 @@ pub struct Driver<'s> {
     link_changes: mpsc::Receiver<Interfaces>,
     interfaces: Interfaces,
     recheck_links: Option<Instant>,
+    supervisor: Supervisor,
+    socket_buffer: usize,
 }
 
 /// What [`Driver::new`] takes.
@@ -136,6 +144,8 @@ pub struct Parts<'s> {
     pub link_changes: mpsc::Receiver<Interfaces>,
     /// The links as they were checked.
     pub interfaces: Interfaces,
+    /// Bytes of socket buffer asked for, each way.
+    pub socket_buffer: usize,
 }
 
 impl<'s> Driver<'s> {
@@ -157,6 +167,7 @@ impl<'s> Driver<'s> {
             queries,
             link_changes,
             interfaces,
+            socket_buffer,
         } = parts;
         let driver = Self {
             clock,
@@ -173,6 +184,8 @@ impl<'s> Driver<'s> {
             link_changes,
             interfaces,
             recheck_links: None,
+            supervisor: Supervisor::from_environment(),
+            socket_buffer,
         };
         driver.listen(&driver.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
@@ -199,6 +212,7 @@ impl<'s> Driver<'s> {
         let mut outgoing = Outgoing::new(self.tunnel.mtu);
         self.check_links(self.clock.now());
         self.handle_timeouts();
+        self.supervisor.ready(self.clock.now());
         loop {
             let timeout = self.timeout();
             events.clear();
@@ -211,7 +225,10 @@ impl<'s> Driver<'s> {
                 match event.data.u64() {
                     TUN => tun_is_ready = true,
                     BELL => self.handle_bell(),
-                    SIGNAL => return Ok(()),
+                    SIGNAL => {
+                        self.supervisor.stopping();
+                        return Ok(());
+                    }
                     number => self.handle_socket(usize::try_from(number - FIRST_SOCKET)?, &mut arrived),
                 }
             }
@@ -303,6 +320,9 @@ impl<'s> Driver<'s> {
                 self.mutate(index, now, |peer| peer.connection.handle_timeout(now));
             }
         }
+        self.supervisor.handle_timeout(now);
+        let all = self.peers.iter().map(|peer| u32::try_from(peer.paths.len()).unwrap_or(u32::MAX)).sum();
+        self.supervisor.paths(self.peers.iter().map(Peer::paths_up).sum(), all);
     }
 
     /// One mutation of a connection, and the drain that must follow.
@@ -319,7 +339,7 @@ impl<'s> Driver<'s> {
     /// How long to wait at most; `None`: until something happens.
     fn timeout(&self) -> Option<Timespec> {
         let deadlines = self.peers.iter().filter_map(|peer| peer.connection.poll_timeout());
-        let deadline = deadlines.chain(self.recheck_links).min()?;
+        let deadline = deadlines.chain(self.recheck_links).chain(self.supervisor.poll_timeout()).min()?;
         let wait = deadline.since(self.clock.now());
         Some(Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 }))
     }

@@ -81,7 +81,10 @@ impl Driver<'_> {
         let rtt = peer.connection.path_rtt(path.id).ok()?;
         Some(PathReport {
             name: config.name.clone(),
-            local: self.sockets.get(path.socket)?.local,
+            local: {
+                let shared = self.sockets.get(path.socket)?;
+                shared.bound.unwrap_or(shared.local)
+            },
             remote: path.remote,
             device: config.device.clone(),
             state,
