@@ -174,6 +174,32 @@ pub fn default_routes() -> Result<Vec<DefaultRoute>> {
     })
 }
 
+/// The number of the interface through which datagrams from `local` to `remote` leave by the routes as they are;
+/// `None` when there is no way.
+///
+/// # Errors
+/// When netlink cannot be used at all.
+pub fn egress(local: IpAddr, remote: IpAddr) -> Result<Option<u32>> {
+    let message = match (local, remote) {
+        (IpAddr::V4(local), IpAddr::V4(remote)) => RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+            .source_prefix(local, 32)
+            .destination_prefix(remote, 32)
+            .build(),
+        (IpAddr::V6(local), IpAddr::V6(remote)) => RouteMessageBuilder::<std::net::Ipv6Addr>::new()
+            .source_prefix(local, 128)
+            .destination_prefix(remote, 128)
+            .build(),
+        _ => return Ok(None),
+    };
+    block_on(async {
+        // The handle must outlive its answers. An error is the answer that there is no route.
+        let handle = connect()?;
+        let mut answers = handle.route().get(message).execute();
+        let route = answers.try_next().await.ok().flatten();
+        Ok(route.and_then(|route| first_hops(&route.attributes).next().map(|(interface, _)| interface)))
+    })
+}
+
 /// Interfaces and routers of a route: one, or several with equal rights.
 fn first_hops(attributes: &[RouteAttribute]) -> impl Iterator<Item = (u32, Option<IpAddr>)> {
     let gateway = |attributes: &[RouteAttribute]| {

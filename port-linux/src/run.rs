@@ -28,6 +28,9 @@ pub const DEFAULT_CONFIG: &str = "/etc/mpt/mpt.toml";
 /// leave together, so few are open unless some are lost.
 const REASSEMBLY_SLOTS: usize = 16;
 
+/// The number of the loopback interface, which leads to peers on the same machine.
+const LOOPBACK: u32 = 1;
+
 /// What differs between platforms when the configuration does not say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Defaults {
@@ -57,6 +60,9 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     let interfaces = Interfaces::now()?;
     Server::check(&control)?;
     let plan = Plan::new(&config, &interfaces)?;
+    for warning in misrouted(&config, &interfaces)? {
+        tracing::warn!("{warning}");
+    }
 
     let clock = Clock::start();
     let mut memories: Vec<Memory> = plan.sizes(&config).into_iter().map(Memory::new).collect();
@@ -110,6 +116,25 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     driver.run()?;
     tracing::info!("{} ends", tunnel.name);
     Ok(())
+}
+
+/// Paths that leave through another interface than the one with their address: by default, Linux sends by
+/// destination alone, so two addresses do not make two links.
+fn misrouted(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    for path in config.connections.iter().flat_map(|connection| &connection.paths) {
+        let own = interfaces.with_address(path.local).filter(|_| path.device.is_none());
+        let Some((own, used)) = own.zip(link::egress(path.local, path.remote)?) else { continue };
+        let used = interfaces.iter().find(|interface| interface.index == used && used != LOOPBACK);
+        if let Some(used) = used.filter(|used| used.index != own.index) {
+            warnings.push(format!(
+                "path {}: datagrams from {} leave through {}, as the routes are, although {} has that address: give the \
+                 path device = \"{}\"",
+                path.name, path.local, used.name, own.name, own.name
+            ));
+        }
+    }
+    Ok(warnings)
 }
 
 /// The tunnel's MTU: as configured, or the largest that no path has to split.

@@ -210,6 +210,9 @@ fn a_path_waits_for_its_modem_and_follows_it_through_its_life() {
         pc1.wait_until("wire", "up")?;
         ensure!(pc1.path("modem")?["reason"] == "link", "{}", pc1.said());
         ensure!(pc1.said().contains("path modem of pc2 waits: there is no interface usb0"), "{}", pc1.said());
+        ensure!(pc1.path("modem")?["waits_for"] == "there is no interface usb0");
+        let table = run(Command::new(MPT).args(["status", "--control"]).arg(&pc1.control))?;
+        ensure!(table.contains("modem waits: there is no interface usb0"), "{table}");
         world.ping("")?;
 
         // Plugged in, with a smaller MTU than was planned for: no address, then one.
@@ -324,6 +327,21 @@ fn an_address_that_is_nowhere_is_refused_unless_the_path_names_a_device() {
         })?;
         net.pc1.run("ip address add 10.9.9.9/24 dev eth1")?;
         waiting.wait_for("the address", |mpt| mpt.path("x").is_ok_and(|path| path["reason"] == "unheard"))
+    });
+}
+
+#[test]
+fn two_addresses_whose_routes_share_a_link_are_called_out() {
+    namespace::test("two_addresses_whose_routes_share_a_link_are_called_out", || {
+        let net = Topology::build(2, None)?;
+        net.pc1.run("ip route add default via 172.16.1.20 dev eth1")?;
+        let far = PC1.replace("name = \"wire\"", "name = \"near\"").replace("172.16.1.20", "198.51.100.9")
+            + "[[connection.path]]\nname = \"lost\"\nlocal = \"172.16.2.10\"\nremote = \"198.51.100.9\"\n";
+        let mpt = Mpt::start(&net.pc1, &far)?;
+        let said = mpt.said();
+        ensure!(said.contains("path lost: datagrams from 172.16.2.10 leave through eth1"), "{said}");
+        ensure!(said.contains("device = \"eth2\"") && !said.contains("path near: datagrams"), "{said}");
+        Ok(())
     });
 }
 

@@ -89,6 +89,7 @@ impl Driver<'_> {
             device: config.device.clone(),
             state,
             reason,
+            waits_for: path.missing.as_ref().map(ToString::to_string),
             rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             weight: config.weight,
             rank: config.rank,
