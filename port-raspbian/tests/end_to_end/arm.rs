@@ -12,25 +12,25 @@ use port_linux::lab::namespace;
 use serde_json::Value;
 
 /// This machine's own program.
-pub const NATIVE: &str = env!("CARGO_BIN_EXE_mpt-raspbian");
+pub(crate) const NATIVE: &str = env!("CARGO_BIN_EXE_mpt-raspbian");
 /// Between two looks at what is waited for.
 const GLANCE: Duration = Duration::from_millis(100);
 /// Looks until waiting is given up: a minute, as emulation is slow on a busy machine.
 const PATIENCE: u32 = 600;
 /// A processor to emulate.
-pub struct Arm {
+pub(crate) struct Arm {
     /// Rust's name.
-    pub target: &'static str,
+    pub(crate) target: &'static str,
     /// Debian's name.
-    pub debian: &'static str,
+    pub(crate) debian: &'static str,
     /// The emulator of its programs.
-    pub emulator: &'static str,
+    pub(crate) emulator: &'static str,
     /// Where its libraries are.
-    pub libraries: &'static str,
+    pub(crate) libraries: &'static str,
 }
 
 /// A 64-bit Raspberry Pi OS: Pi 3 and later.
-pub const AARCH64: Arm = Arm {
+pub(crate) const AARCH64: Arm = Arm {
     target: "aarch64-unknown-linux-gnu",
     debian: "arm64",
     emulator: "qemu-aarch64-static",
@@ -38,7 +38,7 @@ pub const AARCH64: Arm = Arm {
 };
 
 /// A 32-bit one: Pi 2 and later.
-pub const ARMV7: Arm = Arm {
+pub(crate) const ARMV7: Arm = Arm {
     target: "armv7-unknown-linux-gnueabihf",
     debian: "armhf",
     emulator: "qemu-arm-static",
@@ -47,7 +47,7 @@ pub const ARMV7: Arm = Arm {
 
 impl Arm {
     /// The cross-built program.
-    pub fn program(&self) -> PathBuf {
+    pub(crate) fn program(&self) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../target/cross")
             .join(self.target)
@@ -56,7 +56,7 @@ impl Arm {
 
     /// Whether the test cannot run, for want of the cross-built program or one of these tools: then it is skipped and
     /// says so, unless `MPT_REQUIRE_ARM` is set.
-    pub fn is_skipped(&self, name: &str, tools: &[&str]) -> bool {
+    pub(crate) fn is_skipped(&self, name: &str, tools: &[&str]) -> bool {
         let program = self.program();
         let missing = if program.is_file() {
             tools
@@ -75,16 +75,16 @@ impl Arm {
 }
 
 /// One end of the tunnel.
-pub struct End {
+pub(crate) struct End {
     /// The process.
-    pub running: Running,
+    pub(crate) running: Running,
     control: PathBuf,
     log: PathBuf,
 }
 
 impl End {
     /// Starts `program` with its arguments on a host.
-    pub fn start(host: &Host, program: &[&str], text: &str) -> Result<Self> {
+    pub(crate) fn start(host: &Host, program: &[&str], text: &str) -> Result<Self> {
         let file = |suffix: &str| PathBuf::from(format!("/run/{}.{suffix}", host.name()));
         let (toml, control, log) = (file("toml"), file("sock"), file("log"));
         fs::write(&toml, text)?;
@@ -96,7 +96,7 @@ impl End {
     }
 
     /// The paths, as `mpt status` reports them.
-    pub fn paths(&self) -> Result<Vec<Value>> {
+    pub(crate) fn paths(&self) -> Result<Vec<Value>> {
         let mut command = Command::new(NATIVE);
         let status = run(command.args(["status", "--json", "--control"]).arg(&self.control))?;
         let status: Value = serde_json::from_str(&status)?;
@@ -104,7 +104,7 @@ impl End {
     }
 
     /// Waits for a state of the paths.
-    pub fn wait_for(&mut self, what: &str, reached: impl Fn(&[Value]) -> bool) -> Result<()> {
+    pub(crate) fn wait_for(&mut self, what: &str, reached: impl Fn(&[Value]) -> bool) -> Result<()> {
         for _ in 0..PATIENCE {
             if self.paths().is_ok_and(|paths| reached(&paths)) {
                 return Ok(());
@@ -118,7 +118,7 @@ impl End {
     }
 
     /// Waits until so many paths are up.
-    pub fn wait_until_up(&mut self, wanted: usize) -> Result<()> {
+    pub(crate) fn wait_until_up(&mut self, wanted: usize) -> Result<()> {
         self.wait_for(&format!("{wanted} paths up"), |paths| {
             paths.iter().filter(|path| path["state"] == "up").count() == wanted
         })

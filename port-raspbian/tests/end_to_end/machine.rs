@@ -128,7 +128,7 @@ fn root(arm: &Arm, directory: &Path) -> Result<PathBuf> {
     }
     fs::write(root.join("modules"), modules.join("\n"))?;
     fs::write(root.join("etc/mpt.toml"), PI)?;
-    let data: Vec<u8> = (0..DOWNLOAD).map(|byte| (byte % 251) as u8).collect();
+    let data: Vec<u8> = (0..=250).cycle().take(DOWNLOAD).collect();
     fs::write(root.join("srv/data"), data)?;
     fs::write(root.join("init"), INIT)?;
     fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
