@@ -66,6 +66,7 @@ pub extern "C" fn mpt_bare(micros: u64, seed: u64) -> usize {
     while connection.poll_event().is_some() {}
     let known = connection.set_enabled(first, false, now).is_ok()
         && connection.handle_link(first, Link::Down, now).is_ok()
+        && connection.set_max_datagram(first, 1200, now).is_ok()
         && connection.path_state(first).is_ok()
         && connection.path_rtt(first).is_ok()
         && connection.path_stats(first).is_ok()

@@ -302,6 +302,22 @@ impl<'s> Connection<'s> {
         self.change(path, now, |path| core::mem::replace(&mut path.link_up, up) != up && up)
     }
 
+    /// The path carries larger or smaller datagrams from now on: its interface came with another MTU. As
+    /// [`PathConfig::max_datagram`](crate::PathConfig::max_datagram), in bytes.
+    ///
+    /// # Errors
+    /// There is no such path.
+    pub fn set_max_datagram(
+        &mut self,
+        path: PathId,
+        max_datagram: u16,
+        now: Instant,
+    ) -> Result<(), UnknownPath> {
+        self.tick(now);
+        self.path_mut(path)?.config.max_datagram = max_datagram;
+        Ok(())
+    }
+
     fn change(
         &mut self,
         id: PathId,

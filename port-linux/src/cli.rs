@@ -1,9 +1,12 @@
 //! The command line: what can be said, and help that teaches it. What a command does lives in its module.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 
+use crate::init::Wanted;
 use crate::lab::{self, traffic};
 use crate::run::DEFAULT_CONFIG;
 
@@ -26,6 +29,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "Examples:
   mpt lab                        try it: two hosts, four links, real traffic, all on this machine
+  mpt init > mpt.toml            draft a configuration from this machine's interfaces
   mpt check mpt.toml             look for mistakes in a configuration
   sudo mpt run -c mpt.toml       build the tunnel and keep it until Ctrl-C
   mpt status --watch             see the paths' states and rates
@@ -44,6 +48,8 @@ pub enum Command {
     Status(Status),
     /// Take a path of a running mpt into use or out of use
     Path(Path),
+    /// Draft a configuration from the interfaces of this machine, on standard output
+    Init(Init),
     /// Turn a configuration of the original MPT-GRE into one of mpt, on standard output
     Import(Import),
     /// Measure the tunnel on this machine: two hosts in namespaces, shaped links, real traffic
@@ -141,6 +147,36 @@ pub struct Control {
     /// Control socket of the mpt to ask [default: the only one in /run/mpt]
     #[arg(long = "control", value_name = "SOCKET")]
     pub socket: Option<PathBuf>,
+}
+
+/// `mpt init`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Each interface that is up becomes a path that is bound to it by name, with whatever address it
+has: the path waits for the interface, and follows it when it goes, comes back, or gets another
+address. Interfaces that a Raspberry Pi usually has (eth0, wlan0, usb0, wwan0) stand in comments
+while they are not there. Nothing is asked and nothing is changed.
+
+Example:
+  mpt init --remote 198.51.100.7 | sudo tee /etc/mpt/home.toml
+  sudo systemctl enable --now mpt@home"
+)]
+pub struct Init {
+    /// Address of the peer outside of the tunnel; twice for IPv4 and IPv6
+    #[arg(long = "remote", value_name = "ADDRESS", default_values = ["192.0.2.1", "2001:db8::1"])]
+    pub remotes: Vec<IpAddr>,
+    /// Our address inside the tunnel, with prefix length; may be repeated
+    #[arg(long = "address", value_name = "ADDRESS/LENGTH", default_value = "10.0.0.1/24")]
+    pub addresses: Vec<IpNet>,
+    /// The peer's address inside the tunnel; may be repeated
+    #[arg(long = "peer", value_name = "ADDRESS", default_value = "10.0.0.2")]
+    pub peers: Vec<IpAddr>,
+}
+
+impl From<Init> for Wanted {
+    fn from(args: Init) -> Self {
+        Self { remotes: args.remotes, addresses: args.addresses, peers: args.peers }
+    }
 }
 
 /// `mpt import`

@@ -28,6 +28,7 @@ use crate::link::Interfaces;
 use crate::offload::{Header, Segmentation, Split, finish_checksum};
 use crate::routes::{Route, Routes};
 use crate::socket::{Batch, Socket};
+use crate::supervisor::Supervisor;
 use crate::tun::Tun;
 use crate::wake::Waker;
 
@@ -49,10 +50,15 @@ const FIRST_SOCKET: u64 = 3;
 pub struct SharedSocket {
     /// Open, or not while its address is gone.
     pub socket: Option<Socket>,
-    /// Our end.
+    /// Our end, as configured: perhaps with an unspecified address.
     pub local: std::net::SocketAddr,
+    /// Our end, as bound. A path whose address the kernel chooses is bound to the one it chose: bound to every
+    /// address, its socket would be in the way of the others, which have the same port.
+    pub bound: Option<std::net::SocketAddr>,
     /// The device it is bound to.
     pub device: Option<String>,
+    /// The device's number when it was bound: a device that went and came back has another one. 0: none yet.
+    pub interface: u32,
     /// Who may send to it.
     pub senders: Vec<Sender>,
 }
@@ -112,6 +118,8 @@ pub struct Driver<'s> {
     link_changes: mpsc::Receiver<Interfaces>,
     interfaces: Interfaces,
     recheck_links: Option<Instant>,
+    supervisor: Supervisor,
+    socket_buffer: usize,
 }
 
 /// What [`Driver::new`] takes.
@@ -138,6 +146,8 @@ pub struct Parts<'s> {
     pub link_changes: mpsc::Receiver<Interfaces>,
     /// The links as they were checked.
     pub interfaces: Interfaces,
+    /// Bytes of socket buffer asked for, each way.
+    pub socket_buffer: usize,
 }
 
 impl<'s> Driver<'s> {
@@ -159,6 +169,7 @@ impl<'s> Driver<'s> {
             queries,
             link_changes,
             interfaces,
+            socket_buffer,
         } = parts;
         let driver = Self {
             clock,
@@ -174,6 +185,8 @@ impl<'s> Driver<'s> {
             link_changes,
             interfaces,
             recheck_links: None,
+            supervisor: Supervisor::from_environment(),
+            socket_buffer,
         };
         driver.listen(&driver.inside.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
@@ -201,6 +214,7 @@ impl<'s> Driver<'s> {
         let mut segment = vec![0; HEADROOM + usize::from(self.tunnel.mtu)];
         self.check_links(self.clock.now());
         self.handle_timeouts();
+        self.supervisor.ready(self.clock.now());
         loop {
             let timeout = self.timeout();
             events.clear();
@@ -213,7 +227,10 @@ impl<'s> Driver<'s> {
                 match event.data.u64() {
                     TUN => tun_is_ready = true,
                     BELL => self.handle_bell(),
-                    SIGNAL => return Ok(()),
+                    SIGNAL => {
+                        self.supervisor.stopping();
+                        return Ok(());
+                    }
                     number => self.handle_socket(usize::try_from(number - FIRST_SOCKET)?, &mut arrived),
                 }
             }
@@ -328,6 +345,9 @@ impl<'s> Driver<'s> {
                 self.mutate(index, now, |peer| peer.connection.handle_timeout(now));
             }
         }
+        self.supervisor.handle_timeout(now);
+        let all = self.peers.iter().map(|peer| u32::try_from(peer.paths.len()).unwrap_or(u32::MAX)).sum();
+        self.supervisor.paths(self.peers.iter().map(Peer::paths_up).sum(), all);
     }
 
     /// One mutation of a connection, and the drain that must follow.
@@ -342,7 +362,7 @@ impl<'s> Driver<'s> {
     /// How long to wait at most; `None`: until something happens.
     fn timeout(&self) -> Option<Timespec> {
         let deadlines = self.peers.iter().filter_map(|peer| peer.connection.poll_timeout());
-        let deadline = deadlines.chain(self.recheck_links).min()?;
+        let deadline = deadlines.chain(self.recheck_links).chain(self.supervisor.poll_timeout()).min()?;
         let wait = deadline.since(self.clock.now());
         Some(Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 }))
     }

@@ -1,4 +1,9 @@
-//! Interfaces, addresses and routes, through netlink; the only file that speaks it.
+//! Interfaces, addresses and routes, through netlink; the only file that speaks it. What a path needs of
+//! them is in `ends`.
+
+mod ends;
+
+pub use ends::{Ends, Missing, scoped};
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -9,8 +14,8 @@ use anyhow::{Context, Result, bail};
 use futures_util::{StreamExt, TryStreamExt};
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
-use rtnetlink::packet_route::route::{RouteMessage, RouteScope};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteScope};
 use rtnetlink::{Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
 
 use crate::wake::Waker;
@@ -20,9 +25,12 @@ use crate::wake::Waker;
 const SETTLE: Duration = Duration::from_millis(5);
 /// Netlink drops events when its queue is full; looking anyway once in a while costs next to nothing.
 const LOOK_ANYWAY: Duration = Duration::from_secs(2);
-/// The same while an address that matters is not usable: the kernel tells of a carrier up to a second after it
-/// came back (`linkwatch` in net/core/link_watch.c), but shows it at once to who looks.
+/// The same while an interface that matters has just lost its carrier: the kernel tells of a carrier up to a
+/// second after it came back (`linkwatch` in net/core/link_watch.c), but shows it at once to who looks.
 const LOOK_IMPATIENTLY: Duration = Duration::from_millis(50);
+/// So many impatient looks, ten seconds, then the kernel's second must do: a socket that never has a cable must
+/// not keep a small machine awake.
+const IMPATIENT_LOOKS: u32 = 200;
 
 /// An interface as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +43,8 @@ pub struct Interface {
     pub mtu: u32,
     /// Whether it is switched on and has a carrier.
     pub running: bool,
+    /// What kind of virtual interface it is, in the kernel's words (`veth`, `bridge`); `None` for hardware.
+    pub kind: Option<String>,
     /// Its addresses that may be used (an IPv6 address under duplicate detection may not).
     pub addresses: Vec<IpAddr>,
 }
@@ -57,14 +67,14 @@ impl Interfaces {
         self.0.iter().find(|interface| interface.name == name)
     }
 
-    /// The interface that has this address: among several, `device` if given, else one that is running. An
-    /// unspecified address (`0.0.0.0`, `::`) stands for any of its version.
-    pub fn with_address(&self, address: IpAddr, device: Option<&str>) -> Option<&Interface> {
-        let alike =
-            |own: &IpAddr| *own == address || address.is_unspecified() && own.is_ipv4() == address.is_ipv4();
-        let has_it =
-            |i: &&Interface| i.addresses.iter().any(alike) && device.is_none_or(|name| i.name == name);
-        self.0.iter().filter(has_it).max_by_key(|interface| interface.running)
+    /// The interface that has this address: among several, one that is running.
+    pub fn with_address(&self, address: IpAddr) -> Option<&Interface> {
+        self.0.iter().filter(|i| i.addresses.contains(&address)).max_by_key(|interface| interface.running)
+    }
+
+    /// All of them, in the kernel's order.
+    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
+        self.0.iter()
     }
 
     /// Every address of this machine but the loopback's, for error messages.
@@ -80,6 +90,7 @@ impl Interfaces {
                 name: String::new(),
                 index: link.header.index,
                 mtu: 0,
+                kind: None,
                 running: link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
                 addresses: Vec::new(),
             };
@@ -87,6 +98,12 @@ impl Interfaces {
                 match attribute {
                     LinkAttribute::IfName(name) => interface.name = name,
                     LinkAttribute::Mtu(mtu) => interface.mtu = mtu,
+                    LinkAttribute::LinkInfo(infos) => {
+                        interface.kind = infos.iter().find_map(|info| match info {
+                            LinkInfo::Kind(kind) => Some(kind.to_string()),
+                            _ => None,
+                        });
+                    }
                     _ => {}
                 }
             }
@@ -110,6 +127,99 @@ impl Interfaces {
         }
         Ok(Self(interfaces))
     }
+}
+
+impl From<Vec<Interface>> for Interfaces {
+    fn from(interfaces: Vec<Interface>) -> Self {
+        Self(interfaces)
+    }
+}
+
+/// A route to everywhere, in whatever table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DefaultRoute {
+    /// The number of the interface it goes through.
+    pub interface: u32,
+    /// Whether it is for IPv4; else for IPv6.
+    pub ipv4: bool,
+    /// The router, unless everything is on the link.
+    pub gateway: Option<IpAddr>,
+}
+
+/// The default routes of this machine.
+///
+/// # Errors
+/// When netlink cannot be used at all.
+pub fn default_routes() -> Result<Vec<DefaultRoute>> {
+    block_on(async {
+        let handle = connect()?;
+        let mut routes = Vec::new();
+        let all = [
+            RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
+            RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
+        ];
+        for (ipv4, wanted) in [true, false].into_iter().zip(all) {
+            let mut answers = handle.route().get(wanted).execute();
+            while let Some(route) = answers.try_next().await? {
+                if route.header.destination_prefix_length == 0 {
+                    routes.extend(first_hops(&route.attributes).map(|(interface, gateway)| DefaultRoute {
+                        interface,
+                        ipv4,
+                        gateway,
+                    }));
+                }
+            }
+        }
+        Ok(routes)
+    })
+}
+
+/// The number of the interface through which datagrams from `local` to `remote` leave by the routes as they are;
+/// `None` when there is no way.
+///
+/// # Errors
+/// When netlink cannot be used at all.
+pub fn egress(local: IpAddr, remote: IpAddr) -> Result<Option<u32>> {
+    let message = match (local, remote) {
+        (IpAddr::V4(local), IpAddr::V4(remote)) => RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+            .source_prefix(local, 32)
+            .destination_prefix(remote, 32)
+            .build(),
+        (IpAddr::V6(local), IpAddr::V6(remote)) => RouteMessageBuilder::<std::net::Ipv6Addr>::new()
+            .source_prefix(local, 128)
+            .destination_prefix(remote, 128)
+            .build(),
+        _ => return Ok(None),
+    };
+    block_on(async {
+        // The handle must outlive its answers. An error is the answer that there is no route.
+        let handle = connect()?;
+        let mut answers = handle.route().get(message).execute();
+        let route = answers.try_next().await.ok().flatten();
+        Ok(route.and_then(|route| first_hops(&route.attributes).next().map(|(interface, _)| interface)))
+    })
+}
+
+/// Interfaces and routers of a route: one, or several with equal rights.
+fn first_hops(attributes: &[RouteAttribute]) -> impl Iterator<Item = (u32, Option<IpAddr>)> {
+    let gateway = |attributes: &[RouteAttribute]| {
+        attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Gateway(RouteAddress::Inet(v4)) => Some(IpAddr::from(*v4)),
+            RouteAttribute::Gateway(RouteAddress::Inet6(v6)) => Some(IpAddr::from(*v6)),
+            _ => None,
+        })
+    };
+    let mut hops = Vec::new();
+    for attribute in attributes {
+        match attribute {
+            RouteAttribute::Oif(interface) => hops.push((*interface, gateway(attributes))),
+            RouteAttribute::MultiPath(several) => {
+                hops.extend(several.iter().map(|hop| (hop.interface_index, gateway(&hop.attributes))));
+            }
+            _ => {}
+        }
+    }
+    hops.into_iter()
 }
 
 /// What a tunnel interface is to be.
@@ -183,12 +293,12 @@ fn route(to: IpNet, interface: u32) -> RouteMessage {
 }
 
 /// Watches interfaces and addresses from a thread of its own: whenever something has changed, all of it is
-/// sent and `waker` is rung. While one of the addresses in `awaited` (with the device it must be on, if any)
-/// cannot be used, it looks more often. The thread ends when the receiver is gone.
+/// sent and `waker` is rung. While one of `awaited` has lost its carrier, it looks more often for a while. The
+/// thread ends when the receiver is gone.
 ///
 /// # Errors
 /// When the thread or its netlink socket cannot be had.
-pub fn watch(awaited: Vec<(IpAddr, Option<String>)>, waker: Waker) -> Result<mpsc::Receiver<Interfaces>> {
+pub fn watch(awaited: Vec<Ends>, waker: Waker) -> Result<mpsc::Receiver<Interfaces>> {
     let (sender, receiver) = mpsc::channel();
     let (ready_sender, ready) = mpsc::channel();
     let thread = move || {
@@ -201,14 +311,16 @@ pub fn watch(awaited: Vec<(IpAddr, Option<String>)>, waker: Waker) -> Result<mps
             tokio::spawn(connection);
             let _ = ready_sender.send(());
             let mut last = Interfaces::default();
+            let mut looks = 0;
             loop {
                 let now = Interfaces::ask(&handle).await?;
-                let works = |(address, device): &(IpAddr, Option<String>)| {
-                    now.with_address(*address, device.as_deref()).is_some_and(|interface| interface.running)
-                };
-                let patience = if awaited.iter().all(works) { LOOK_ANYWAY } else { LOOK_IMPATIENTLY };
+                let no_carrier = |ends: &Ends| matches!(ends.interface(&now), Err(Missing::Carrier(_)));
+                let impatient = looks < IMPATIENT_LOOKS && awaited.iter().any(no_carrier);
+                let patience = if impatient { LOOK_IMPATIENTLY } else { LOOK_ANYWAY };
+                looks += 1;
                 if now != last {
                     last = now.clone();
+                    looks = 0;
                     if sender.send(now).is_err() {
                         return Ok(());
                     }
@@ -259,8 +371,7 @@ mod tests {
         assert_eq!(loopback.index, 1);
         assert!(interfaces.addresses().all(|address| !address.is_loopback()));
         if loopback.running {
-            assert_eq!(interfaces.with_address(IpAddr::from([127, 0, 0, 1]), None), Some(loopback));
+            assert_eq!(interfaces.with_address(IpAddr::from([127, 0, 0, 1])), Some(loopback));
         }
-        assert_eq!(interfaces.with_address(IpAddr::from([127, 0, 0, 1]), Some("eth9")), None);
     }
 }

@@ -1,55 +1,10 @@
-//! The program `mpt`.
+//! The program `mpt` for a PC.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
-use port_linux::cli::{Cli, Command, Way};
-use port_linux::status::Show;
-use port_linux::{check, failure, import, lab, output, run, status};
-use tracing_subscriber::EnvFilter;
+use port_linux::program;
+use port_linux::run::Defaults;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    log_to_stderr(cli.verbose);
-    match dispatch(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("mpt: {error:#}");
-            failure::exit_code(&error)
-        }
-    }
-}
-
-fn dispatch(command: Command) -> anyhow::Result<()> {
-    match command {
-        Command::Run(args) => run::run(&args.config, args.control.as_deref()),
-        Command::Check(args) => check::check(&args.file),
-        Command::Status(args) => {
-            let show = Show { json: args.json, watch: args.watch };
-            status::status(args.name.as_deref(), show, args.control.socket.as_deref())
-        }
-        Command::Path(args) => {
-            let (path, enabled) = match args.way {
-                Way::Up(path) => (path, true),
-                Way::Down(path) => (path, false),
-            };
-            status::set_path(&path.name, enabled, path.control.socket.as_deref())
-        }
-        Command::Import(args) => output::print(&import::import(&args.dir)?).map(drop),
-        Command::Lab(args) => lab::run(args),
-        Command::Traffic(args) => lab::traffic::run(args),
-    }
-}
-
-fn log_to_stderr(verbose: u8) {
-    let level = ["info", "debug", "trace"][usize::from(verbose.min(2))];
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,port_linux={level}")));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    program::main(&Defaults::default())
 }

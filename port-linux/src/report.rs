@@ -108,6 +108,9 @@ pub struct PathReport {
     pub state: State,
     /// Why it is down: `disabled`, `link`, `unheard`, `silent`, `deaf`.
     pub reason: Option<String>,
+    /// What of the machine the path waits for, as a sentence; absent when nothing is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
     /// Smoothed round-trip time in microseconds, once known.
     pub rtt_us: Option<u64>,
     /// Its weight.

@@ -1,7 +1,7 @@
 //! UDP sockets: bound to a local address, never fragmenting, in batches on receive.
 
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use mpt_proto::Ecn;
@@ -10,9 +10,6 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket as Socket2, Type};
 
-/// Bytes of socket buffer asked for, each way: 40 ms of a path of 800 Mbit/s, so that a pause of our own
-/// loses nothing.
-pub const BUFFER_SIZE: usize = 4 << 20;
 /// Buffers of one receive call. With receive offload each may hold 64 datagrams, so a call brings plenty; more
 /// buffers only wash out the cache.
 const RECEIVE_BUFFERS: usize = 8;
@@ -60,19 +57,19 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds to `local` and, if named, to `device`. IPv4 datagrams carry DF and no IPv6 datagram is
+    /// Binds to `local` and, if named, to `device`, with buffers of `buffer` bytes each way. IPv4 datagrams carry DF and no IPv6 datagram is
     /// fragmented; IPv6 checksums stay on, as the kernel has them.
     ///
     /// # Errors
     /// What the kernel says: `EADDRINUSE`, `EADDRNOTAVAIL`, `ENODEV`.
-    pub fn bind(local: SocketAddr, device: Option<&str>) -> io::Result<Self> {
+    pub fn bind(local: SocketAddr, device: Option<&str>, buffer: usize) -> io::Result<Self> {
         let socket = unconnected(local, device)?;
         // With the capability the kernel's limits do not bind us; without it, take what it gives.
-        if sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER_SIZE).is_err() {
-            socket.set_recv_buffer_size(BUFFER_SIZE)?;
+        if sockopt::set_socket_recv_buffer_size_force(&socket, buffer).is_err() {
+            socket.set_recv_buffer_size(buffer)?;
         }
-        if sockopt::set_socket_send_buffer_size_force(&socket, BUFFER_SIZE).is_err() {
-            socket.set_send_buffer_size(BUFFER_SIZE)?;
+        if sockopt::set_socket_send_buffer_size_force(&socket, buffer).is_err() {
+            socket.set_send_buffer_size(buffer)?;
         }
         let state = UdpSocketState::new((&socket).into())?;
         Ok(Self { socket, state })
@@ -143,12 +140,15 @@ impl AsFd for Socket {
     }
 }
 
-/// Whether a datagram from `local` could leave for `remote` now: the address is ours, the device exists, and
-/// there is a route. Sends nothing: connecting a UDP socket only looks the route up.
-pub fn has_route(local: SocketAddr, remote: SocketAddr, device: Option<&str>) -> bool {
+/// The address from which a datagram would leave for `remote` now: `local`, or if that is unspecified, the
+/// kernel's choice. `None` when it could not leave: the address is not ours, the device does not exist, or
+/// there is no route. Sends nothing: connecting a UDP socket only looks the route up.
+pub fn source_address(local: SocketAddr, remote: SocketAddr, device: Option<&str>) -> Option<IpAddr> {
     let mut any_port = local;
     any_port.set_port(0);
-    unconnected(any_port, device).and_then(|socket| socket.connect(&remote.into())).is_ok()
+    let socket = unconnected(any_port, device).ok()?;
+    socket.connect(&remote.into()).ok()?;
+    Some(socket.local_addr().ok()?.as_socket()?.ip())
 }
 
 fn unconnected(local: SocketAddr, device: Option<&str>) -> io::Result<Socket2> {
@@ -227,9 +227,12 @@ impl Default for Batch {
 mod tests {
     use super::*;
 
+    const BUFFER: usize = 1 << 16;
+
     fn pair(address: &str) -> (Socket, Socket, SocketAddr) {
         let local: SocketAddr = address.parse().unwrap();
-        let (one, other) = (Socket::bind(local, None).unwrap(), Socket::bind(local, None).unwrap());
+        let (one, other) =
+            (Socket::bind(local, None, BUFFER).unwrap(), Socket::bind(local, None, BUFFER).unwrap());
         let to = other.socket.local_addr().unwrap().as_socket().unwrap();
         (one, other, to)
     }
@@ -265,9 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_not_ours_has_no_route() {
-        let remote = "127.0.0.1:4754".parse().unwrap();
-        assert!(has_route("127.0.0.1:0".parse().unwrap(), remote, None));
-        assert!(!has_route("192.0.2.1:0".parse().unwrap(), remote, None));
+    fn the_kernel_chooses_the_source_and_an_address_that_is_not_ours_has_none() {
+        let source =
+            |local: &str| source_address(local.parse().unwrap(), "127.0.0.1:4754".parse().unwrap(), None);
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        assert_eq!(source("127.0.0.1:0"), Some(loopback));
+        assert_eq!(source("0.0.0.0:0"), Some(loopback));
+        assert_eq!(source("192.0.2.1:0"), None);
     }
 }

@@ -197,6 +197,9 @@ fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour
         text += &format!("  {}\n", line.trim_end());
     }
     for path in paths {
+        if let Some(missing) = &path.waits_for {
+            text += &format!("  {} waits: {missing}\n", path.name);
+        }
         let lost: Vec<String> =
             path.not_sent.named().iter().filter(|(_, n)| *n > 0).map(|(r, n)| format!("{r} {n}")).collect();
         if !lost.is_empty() {

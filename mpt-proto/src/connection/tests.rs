@@ -402,6 +402,21 @@ fn a_packet_larger_than_the_path_is_split_and_put_together_by_the_peer() {
 }
 
 #[test]
+fn a_path_that_carries_less_from_now_on_gets_smaller_datagrams() {
+    let mut pair = Pair::up(&Config::default(), 1);
+    let path = pair.paths[0][0];
+    assert_eq!(pair.encapsulate(0, &packet(1400, 9)).unwrap().len(), 1);
+
+    pair.ends[0].set_max_datagram(path, 1000, pair.now).unwrap();
+    let datagrams = pair.encapsulate(0, &packet(1400, 9)).unwrap();
+    assert_eq!(datagrams.len(), 2);
+    assert!(datagrams.iter().all(|(_, datagram, _)| datagram.len() <= 1000));
+
+    pair.ends[0].remove_path(path, pair.now).unwrap();
+    assert_eq!(pair.ends[0].set_max_datagram(path, 1452, pair.now), Err(UnknownPath));
+}
+
+#[test]
 fn fragments_in_order_are_put_together_without_waiting() {
     let mut pair = Pair::up(&Config::default(), 2);
     pair.send(0, &packet(4000, 9));

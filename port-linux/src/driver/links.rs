@@ -1,20 +1,29 @@
-//! Links that go and come back: which paths can be used, and the sockets that must be bound anew.
+//! Links that come, go and change: which paths can be used, and the sockets that must be bound anew.
 
 use std::time::Duration;
 
 use mpt_proto::{Instant, Link};
 
 use super::{Driver, FIRST_SOCKET};
-use crate::socket::{Socket, has_route};
+use crate::link::{Missing, scoped};
+use crate::mtu::max_datagram;
+use crate::socket::{Socket, source_address};
 
 /// How often a link that is down is looked at, for what the watch does not tell: routes that come back. Well
 /// below the second that hand-over may take.
 const RECHECK: Duration = Duration::from_millis(100);
 
+/// A path's interface, as far as it matters here.
+#[derive(Clone, Copy)]
+struct Found {
+    index: u32,
+    mtu: u32,
+}
+
 impl Driver<'_> {
     /// After a connection was driven: if a send found a link down, it must be looked at again.
     pub(super) fn note_links(&mut self, peer: usize, now: Instant) {
-        if self.recheck_links.is_none() && self.peers[peer].some_link_is_down() {
+        if self.recheck_links.is_none() && self.peers[peer].some_link_must_be_looked_at() {
             self.recheck_links = Some(now + RECHECK);
         }
     }
@@ -24,54 +33,130 @@ impl Driver<'_> {
         self.recheck_links = None;
         for peer in 0..self.peers.len() {
             for path in 0..self.peers[peer].paths.len() {
-                let was_down = self.peers[peer].link_is_down(path);
-                let works = self.interface_runs(peer, path) && (!was_down || self.restore(peer, path));
-                let link = if works { Link::Up } else { Link::Down };
-                self.mutate(peer, now, |peer| peer.set_link(path, link, now));
+                let missing = self.check_link(peer, path, now).err();
+                let link = if missing.is_none() { Link::Up } else { Link::Down };
+                self.mutate(peer, now, |peer| {
+                    peer.set_missing(path, missing);
+                    peer.set_link(path, link, now)
+                });
             }
             self.note_links(peer, now);
         }
     }
 
-    /// Whether the interface with the path's local address is switched on and has a carrier.
-    fn interface_runs(&self, peer: usize, path: usize) -> bool {
+    /// Whether a path's link can be used: there is the interface with the address, a route, and a socket that
+    /// belongs to them.
+    fn check_link(&mut self, peer: usize, path: usize, now: Instant) -> Result<(), Missing> {
+        let ends = &self.peers[peer].paths[path].ends;
+        let interface = ends.interface(&self.interfaces)?;
+        let found = Found { index: interface.index, mtu: interface.mtu };
+        let chosen_by_kernel = ends.local.is_unspecified();
         let shared = &self.sockets[self.peers[peer].paths[path].socket];
-        let interface = self.interfaces.with_address(shared.local.ip(), shared.device.as_deref());
-        interface.is_some_and(|interface| interface.running)
+        let other_device = shared.device.is_some() && shared.interface != found.index;
+        let was_down = self.peers[peer].link_is_down(path);
+        if was_down || shared.socket.is_none() || other_device {
+            self.restore(peer, path, found)?;
+        } else if chosen_by_kernel {
+            self.follow_address(peer, path, found, now)?;
+        }
+        self.follow_mtu(peer, path, found.mtu, now);
+        Ok(())
+    }
+
+    /// A path whose address the kernel chooses goes on from a new one at once: the link counts as new, so that
+    /// probes open the way for the peer's datagrams (through a NAT, say) before the next packet needs it.
+    fn follow_address(
+        &mut self,
+        peer: usize,
+        path: usize,
+        found: Found,
+        now: Instant,
+    ) -> Result<(), Missing> {
+        let before = self.peers[peer].paths[path].source;
+        let source = self.find_source(peer, path)?;
+        if before.is_some_and(|before| before != source) {
+            self.mutate(peer, now, |peer| peer.set_link(path, Link::Down, now));
+            self.restore(peer, path, found)?;
+        }
+        Ok(())
+    }
+
+    /// The datagrams of a path whose interface came with another MTU than planned.
+    fn follow_mtu(&mut self, peer: usize, path: usize, interface_mtu: u32, now: Instant) {
+        let configured = self.peers[peer].config.paths[path].mtu;
+        let mtu = configured.unwrap_or(u16::try_from(interface_mtu).unwrap_or(u16::MAX));
+        let tunnel_mtu = self.tunnel.mtu;
+        let planned = &self.peers[peer].paths[path];
+        let datagram = max_datagram(mtu, planned.ends.local).min(planned.planned_datagram);
+        if datagram == planned.max_datagram {
+            return;
+        }
+        self.mutate(peer, now, |peer| {
+            let path_id = peer.paths[path].id;
+            peer.paths[path].max_datagram = datagram;
+            let name = &peer.config.paths[path].name;
+            if usize::from(datagram) < usize::from(tunnel_mtu) + peer.connection.header_len() {
+                tracing::warn!(
+                    "path {name} of {}: its interface has MTU {mtu}, so full packets are split on it; [tunnel] mtu = \
+                     {} would avoid that",
+                    peer.config.name,
+                    usize::from(datagram).saturating_sub(peer.connection.header_len())
+                );
+            }
+            peer.connection.set_max_datagram(path_id, datagram, now)
+        })
+        .unwrap_or_else(|error| tracing::debug!("MTU of a path: {error:?}"));
+    }
+
+    /// The address that the path sends from, which needs a route.
+    fn find_source(&mut self, peer: usize, path: usize) -> Result<std::net::IpAddr, Missing> {
+        let peer = &mut self.peers[peer];
+        let planned = &mut peer.paths[path];
+        let shared = &self.sockets[planned.socket];
+        let source = source_address(shared.local, planned.remote, shared.device.as_deref())
+            .ok_or_else(|| Missing::Route(planned.ends.remote, planned.ends.device.clone()))?;
+        if planned.source.replace(source).is_some_and(|before| before != source) {
+            let name = &peer.config.paths[path].name;
+            tracing::info!("path {name} of {} has the address {source} now", peer.config.name);
+        }
+        Ok(source)
     }
 
     /// Makes a path usable again whose link was down: there must be a route, and a socket. An address or a
     /// device that went and came back may be another one to the kernel, so the socket is bound anew, unless
     /// another path uses it meanwhile.
-    fn restore(&mut self, peer: usize, path: usize) -> bool {
-        let (index, remote) = {
-            let path = &self.peers[peer].paths[path];
-            (path.socket, path.remote)
+    fn restore(&mut self, peer: usize, path: usize, found: Found) -> Result<(), Missing> {
+        let index = {
+            let path = &mut self.peers[peer].paths[path];
+            path.remote = scoped(path.ends.remote, path.remote.port(), found.index);
+            path.socket
         };
         let in_use = self.peers.iter().any(|peer| {
             (0..peer.paths.len()).any(|path| peer.paths[path].socket == index && !peer.link_is_down(path))
         });
         let shared = &mut self.sockets[index];
-        if !has_route(shared.local, remote, shared.device.as_deref()) {
-            return false;
-        }
-        if in_use && shared.socket.is_some() {
-            return true;
+        let same_device = shared.device.is_none() || shared.interface == found.index;
+        shared.local = scoped(shared.local.ip(), shared.local.port(), found.index);
+        let source = self.find_source(peer, path)?;
+        let shared = &mut self.sockets[index];
+        let still_ours = shared.bound.is_some_and(|bound| {
+            self.interfaces
+                .iter()
+                .any(|interface| interface.index == found.index && interface.addresses.contains(&bound.ip()))
+        });
+        if in_use && same_device && still_ours && shared.socket.is_some() {
+            return Ok(());
         }
         // The old one goes first, as it holds the port; closing it takes it out of epoll.
         shared.socket = None;
-        let socket = match Socket::bind(shared.local, shared.device.as_deref()) {
-            Ok(socket) => socket,
-            Err(error) => {
-                tracing::debug!("binding {} anew: {error}", shared.local);
-                return false;
-            }
-        };
-        if let Err(error) = self.listen(&socket, FIRST_SOCKET + index as u64) {
-            tracing::debug!("waiting for {}: {error}", self.sockets[index].local);
-            return false;
-        }
-        self.sockets[index].socket = Some(socket);
-        true
+        let local = scoped(source, shared.local.port(), found.index);
+        let refused = |error: std::io::Error| Missing::Socket(local, error.to_string());
+        let socket = Socket::bind(local, shared.device.as_deref(), self.socket_buffer).map_err(refused)?;
+        self.listen(&socket, FIRST_SOCKET + index as u64).map_err(refused)?;
+        let shared = &mut self.sockets[index];
+        shared.socket = Some(socket);
+        shared.bound = Some(local);
+        shared.interface = found.index;
+        Ok(())
     }
 }

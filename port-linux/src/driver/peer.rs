@@ -1,6 +1,6 @@
 //! A connection as the loop sees it: the core's state machine, its paths' sockets, and the port's counters.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mpt_proto::{
     CONTROL_MAX, Connection, Departure, DownReason, Ecn, Event, Instant, Link, Liveness, PathState, Received,
@@ -9,6 +9,7 @@ use mpt_proto::{
 use super::SharedSocket;
 use super::inside::Inside;
 use crate::config;
+use crate::link::{Ends, Missing};
 use crate::outbox::Outbox;
 use crate::report::NotSent;
 use crate::socket::{SendError, Socket};
@@ -36,16 +37,48 @@ pub struct Peer<'s> {
 pub struct PeerPath {
     /// The core's name for it.
     pub id: mpt_proto::PathId,
+    /// What it needs of the machine.
+    pub ends: Ends,
     /// Index of its socket.
     pub socket: usize,
     /// The peer's end.
     pub remote: SocketAddr,
     /// Largest UDP payload.
     pub max_datagram: u16,
+    /// Largest UDP payload that there is room for.
+    pub planned_datagram: u16,
     /// What the kernel did not take.
     pub not_sent: NotSent,
     /// What waits to leave.
     pub outbox: Outbox,
+    /// The address that it was last seen to send from.
+    pub source: Option<IpAddr>,
+    /// What it waits for, as people were last told.
+    pub missing: Option<Missing>,
+}
+
+impl PeerPath {
+    /// A path that nothing was sent on, with datagrams of at most `max_datagram` bytes.
+    pub fn new(
+        id: mpt_proto::PathId,
+        ends: Ends,
+        socket: usize,
+        remote: SocketAddr,
+        max_datagram: u16,
+    ) -> Self {
+        Self {
+            id,
+            ends,
+            socket,
+            remote,
+            max_datagram,
+            planned_datagram: max_datagram,
+            not_sent: NotSent::default(),
+            outbox: Outbox::new(),
+            source: None,
+            missing: None,
+        }
+    }
 }
 
 /// Datagrams and inner packets that the port dropped.
@@ -154,9 +187,29 @@ impl<'s> Peer<'s> {
         self.down_links & (1 << index) != 0
     }
 
-    /// Whether any path's link is down.
-    pub fn some_link_is_down(&self) -> bool {
-        self.down_links != 0
+    /// Whether a path's link is down of which nobody will tell that it is back: a send failed, or the route
+    /// is missing. Interfaces and addresses are told of.
+    pub fn some_link_must_be_looked_at(&self) -> bool {
+        let untold =
+            |path: &PeerPath| matches!(path.missing, None | Some(Missing::Route(..) | Missing::Socket(..)));
+        let down = |index: &usize| self.link_is_down(*index);
+        self.down_links != 0 && (0..self.paths.len()).filter(down).any(|index| untold(&self.paths[index]))
+    }
+
+    /// How many paths are up.
+    pub fn paths_up(&self) -> u32 {
+        self.told_up.count_ones()
+    }
+
+    /// Notes what a path waits for, and tells people when that is news; for a path that was up, `tell` does.
+    pub fn set_missing(&mut self, index: usize, missing: Option<Missing>) {
+        let Some(path) = self.paths.get_mut(index).filter(|path| path.missing != missing) else { return };
+        if let (Some(missing), Some(config)) = (&missing, self.config.paths.get(index))
+            && self.told_up & (1 << index) == 0
+        {
+            tracing::info!("path {} of {} waits: {missing}", config.name, self.config.name);
+        }
+        path.missing = missing;
     }
 
     /// Tells people. That a path is down for another reason than before (silent, then without a link) is for
@@ -165,9 +218,10 @@ impl<'s> Peer<'s> {
         let peer = &self.config.name;
         match event {
             Event::Path { path, state } => {
-                let bit = 1 << path.index();
+                let index = path.index();
+                let bit = 1 << index;
                 let was_up = self.told_up & bit != 0;
-                let Some(path) = self.config.paths.get(path.index()) else { return };
+                let Some(path) = self.config.paths.get(index) else { return };
                 match state {
                     PathState::Up if was_up => {}
                     PathState::Up => {
@@ -176,7 +230,11 @@ impl<'s> Peer<'s> {
                     }
                     PathState::Down(reason) => {
                         self.told_up &= !bit;
-                        let why = explain(reason, path.liveness);
+                        let missing = self.paths.get(index).and_then(|path| path.missing.as_ref());
+                        let why = match (reason, missing) {
+                            (DownReason::Link, Some(missing)) => missing.to_string(),
+                            _ => explain(reason, path.liveness),
+                        };
                         if was_up {
                             tracing::info!("path {} of {peer} is down: {why}", path.name);
                         } else {

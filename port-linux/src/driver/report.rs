@@ -82,11 +82,15 @@ impl Driver<'_> {
         let rtt = peer.connection.path_rtt(path.id).ok()?;
         Some(PathReport {
             name: config.name.clone(),
-            local: self.sockets.get(path.socket)?.local,
+            local: {
+                let shared = self.sockets.get(path.socket)?;
+                shared.bound.unwrap_or(shared.local)
+            },
             remote: path.remote,
             device: config.device.clone(),
             state,
             reason,
+            waits_for: path.missing.as_ref().map(ToString::to_string),
             rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             weight: config.weight,
             rank: config.rank,

@@ -2,26 +2,29 @@
 //! nothing; it finds what cannot work.
 
 use std::hash::{BuildHasher, Hasher};
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
 use mpt_proto::{Connection, Pin, PinError, Pins, PortMatch, Storage};
+use rustix::io::Errno;
 
 use super::{MemorySize, add_paths};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::driver::{Peer, PeerPath, Sender, SharedSocket};
 use crate::failure::misconfigured;
-use crate::link::Interfaces;
+use crate::link::{Ends, Interfaces, scoped};
 use crate::mtu::max_datagram;
-use crate::outbox::Outbox;
-use crate::report::NotSent;
-use crate::socket::{BUFFER_SIZE, Socket};
+use crate::socket::{Socket, source_address};
 
 /// Room for a datagram when our own paths are narrower than the peer takes them to be: an Ethernet frame.
 const DATAGRAM_MIN: usize = 1500;
 /// Room for a packet that the peer splits, when its tunnel MTU is larger than ours: a jumbo frame.
 const PACKET_MIN: usize = 9216;
+
+/// The MTU taken for an interface that is not there yet: Ethernet's. One that comes with a smaller MTU gets
+/// smaller datagrams.
+const ABSENT_MTU: u32 = 1500;
 
 /// The plan.
 pub(super) struct Plan {
@@ -31,6 +34,7 @@ pub(super) struct Plan {
 }
 
 struct PlannedPath {
+    ends: Ends,
     socket: usize,
     remote: SocketAddr,
     max_datagram: u16,
@@ -38,8 +42,8 @@ struct PlannedPath {
 
 impl Plan {
     /// # Errors
-    /// An interface that exists already, a local address that is not on this machine, a device that does not
-    /// exist, two paths that could not be told apart.
+    /// An interface that exists already, a local address that is not on this machine (unless a `device` is
+    /// named: then the path waits for it), two paths that could not be told apart.
     pub(super) fn new(config: &Config, interfaces: &Interfaces) -> Result<Self> {
         let tunnel = &config.tunnel.name;
         if interfaces.named(tunnel).is_some() {
@@ -68,24 +72,21 @@ impl Plan {
         (peer, path_index): (usize, usize),
         interfaces: &Interfaces,
     ) -> Result<PlannedPath> {
-        let device = path.device.as_deref();
-        if let Some(device) = device.filter(|device| interfaces.named(device).is_none()) {
-            return Err(misconfigured(format!(
-                "device = \"{device}\": there is no such interface on this machine"
-            )));
-        }
-        let Some(interface) = interfaces.with_address(path.local, device) else {
-            let on = device.map_or("this machine".to_owned(), |device| format!("interface {device}"));
+        let ends = Ends { local: path.local, remote: path.remote, device: path.device.clone() };
+        let interface = ends.candidate(interfaces);
+        if interface.is_none() && path.device.is_none() {
             let known: Vec<String> = interfaces.addresses().map(|address| address.to_string()).collect();
             return Err(misconfigured(format!(
-                "local = \"{}\" is not an address of {on}; this machine has {}",
+                "local = \"{}\" is not an address of this machine, which has {}; with a device, the path would \
+                 wait for it",
                 path.local,
                 known.join(", ")
             )));
-        };
-        let local = socket_address(path.local, path.port, interface.index);
-        let remote = socket_address(path.remote, path.remote_port, interface.index);
-        let path_mtu = path.mtu.unwrap_or(u16::try_from(interface.mtu).unwrap_or(u16::MAX));
+        }
+        let (index, mtu) = interface.map_or((0, ABSENT_MTU), |interface| (interface.index, interface.mtu));
+        let local = scoped(path.local, path.port, index);
+        let remote = scoped(path.remote, path.remote_port, index);
+        let path_mtu = path.mtu.unwrap_or(u16::try_from(mtu).unwrap_or(u16::MAX));
         let sender = Sender {
             address: path.remote,
             port: connection.check_source_port.then_some(path.remote_port),
@@ -99,7 +100,9 @@ impl Plan {
                 self.sockets.push(SharedSocket {
                     socket: None,
                     local,
+                    bound: None,
                     device: path.device.clone(),
+                    interface: index,
                     senders: Vec::new(),
                 });
                 self.sockets.len() - 1
@@ -117,7 +120,7 @@ impl Plan {
             )));
         }
         senders.push(sender);
-        Ok(PlannedPath { socket, remote, max_datagram: max_datagram(path_mtu, path.local) })
+        Ok(PlannedPath { ends, socket, remote, max_datagram: max_datagram(path_mtu, path.local) })
     }
 
     /// How much memory each connection needs.
@@ -159,43 +162,54 @@ impl Plan {
         let mut connection = Connection::new(settings, storage, clock.now());
         let max_datagrams: Vec<u16> = planned.iter().map(|path| path.max_datagram).collect();
         let ids = add_paths(&mut connection, config, &max_datagrams, clock)?;
-        let paths = ids.into_iter().zip(planned).map(|(id, path)| PeerPath {
-            id,
-            socket: path.socket,
-            remote: path.remote,
-            max_datagram: path.max_datagram,
-            not_sent: NotSent::default(),
-            outbox: Outbox::new(),
+        let paths = ids.into_iter().zip(planned).map(|(id, path)| {
+            PeerPath::new(id, path.ends.clone(), path.socket, path.remote, path.max_datagram)
         });
         Ok(Peer::new(config.clone(), connection, paths.collect()))
     }
 
-    /// Binds the sockets: the last check, and it changes nothing that outlives them.
+    /// Binds the sockets, with buffers of `buffer` bytes: the last check, and it changes nothing that outlives them.
     ///
     /// # Errors
     /// Names the address and port that is taken.
-    pub(super) fn bind(self) -> Result<Vec<SharedSocket>> {
+    pub(super) fn bind(self, buffer: usize) -> Result<Vec<SharedSocket>> {
         let mut sockets = self.sockets;
-        let mut granted = (BUFFER_SIZE, BUFFER_SIZE);
+        let mut granted = (buffer, buffer);
         for shared in &mut sockets {
-            let socket = Socket::bind(shared.local, shared.device.as_deref()).with_context(|| {
-                format!(
-                    "cannot bind UDP {}: is another program using the port? `ss -ulpn sport = :{}` shows it",
-                    shared.local,
-                    shared.local.port()
-                )
-            })?;
+            let device = shared.device.as_deref();
+            let local = if shared.local.ip().is_unspecified() {
+                let remote = shared.senders.first().map(|sender| scoped(sender.address, 1, shared.interface));
+                match remote.and_then(|remote| source_address(shared.local, remote, device)) {
+                    Some(source) => scoped(source, shared.local.port(), shared.interface),
+                    None => continue,
+                }
+            } else {
+                shared.local
+            };
+            let socket = match Socket::bind(local, device, buffer) {
+                Ok(socket) => socket,
+                Err(error) if waits(shared, &error) => continue,
+                Err(error) => {
+                    return Err(error).with_context(|| {
+                        format!(
+                            "cannot bind UDP {local}: is another program using the port? `ss -ulpn sport = :{}` shows it",
+                            local.port()
+                        )
+                    });
+                }
+            };
+            shared.bound = Some(local);
             let (receive, send) = socket.buffer_sizes()?;
             granted = (granted.0.min(receive), granted.1.min(send));
             if socket.may_fragment() {
-                tracing::warn!("the kernel may fragment datagrams from {}", shared.local);
+                tracing::warn!("the kernel may fragment datagrams from {local}");
             }
             shared.socket = Some(socket);
         }
-        if granted.0 < BUFFER_SIZE || granted.1 < BUFFER_SIZE {
+        if granted.0 < buffer || granted.1 < buffer {
             tracing::warn!(
-                "socket buffers are {} bytes for receiving and {} for sending; {BUFFER_SIZE} were asked for. Raise the \
-                 limits with: sudo sysctl net.core.rmem_max={BUFFER_SIZE} net.core.wmem_max={BUFFER_SIZE}",
+                "socket buffers are {} bytes for receiving and {} for sending; {buffer} were asked for. Raise the \
+                 limits with: sudo sysctl net.core.rmem_max={buffer} net.core.wmem_max={buffer}",
                 granted.0,
                 granted.1
             );
@@ -204,12 +218,12 @@ impl Plan {
     }
 }
 
-/// A link-local address means something only together with its interface.
-fn socket_address(address: IpAddr, port: u16, interface: u32) -> SocketAddr {
-    match address {
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => SocketAddrV6::new(v6, port, 0, interface).into(),
-        _ => SocketAddr::new(address, port),
-    }
+/// Whether a socket cannot be bound only because its device, or the device's address, is yet to come. A
+/// link-local address whose device is not there gets EINVAL.
+fn waits(shared: &SharedSocket, error: &std::io::Error) -> bool {
+    let absent =
+        matches!(Errno::from_io_error(error), Some(Errno::NODEV | Errno::ADDRNOTAVAIL | Errno::INVAL));
+    shared.device.is_some() && absent
 }
 
 /// The ports pinned to paths.

@@ -1,0 +1,227 @@
+//! `mpt init`: a commented configuration from the interfaces of this machine, to be edited.
+
+mod write;
+
+use std::net::IpAddr;
+
+use anyhow::{Result, bail};
+use ipnet::IpNet;
+use mpt_proto::MAX_PATHS;
+
+use crate::config::Name;
+use crate::link::{DefaultRoute, Ends, Interface, Interfaces, Missing, default_routes, scoped};
+use crate::socket::source_address;
+
+/// The interfaces that a Raspberry Pi or a laptop gets over time: socket, Wi-Fi, a phone or stick on USB. Those
+/// that are not there are proposed in comments.
+const USUAL: [&str; 4] = ["eth0", "wlan0", "usb0", "wwan0"];
+
+/// Kinds of interfaces (IFLA_INFO_KIND) that lead nowhere by themselves, or only into other tunnels.
+const WITHOUT_A_LINK: [&str; 17] = [
+    "bridge",
+    "dummy",
+    "erspan",
+    "geneve",
+    "gre",
+    "gretap",
+    "ifb",
+    "ip6gre",
+    "ip6tnl",
+    "ipip",
+    "nlmon",
+    "sit",
+    "tun",
+    "veth",
+    "vti",
+    "vxlan",
+    "wireguard",
+];
+
+/// The port of the discard service (RFC 863): a route is looked up, and nothing is sent.
+const DISCARD: u16 = 9;
+
+/// What the configuration is to say about the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The peer's addresses outside of the tunnel: each interface takes the first of an IP version it has.
+    pub remotes: Vec<IpAddr>,
+    /// Our tunnel addresses.
+    pub addresses: Vec<IpNet>,
+    /// The peer's tunnel addresses.
+    pub peers: Vec<IpAddr>,
+}
+
+/// The machine, as far as it matters here.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// Its interfaces.
+    pub interfaces: Interfaces,
+    /// Its default routes.
+    pub default_routes: Vec<DefaultRoute>,
+}
+
+/// A path that is proposed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Proposal {
+    device: String,
+    remote: IpAddr,
+    /// Why it is only a comment.
+    missing: Option<String>,
+}
+
+/// A configuration, and what whoever edits it should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// TOML.
+    pub text: String,
+    /// One line each.
+    pub warnings: Vec<String>,
+}
+
+/// Looks at this machine and drafts a configuration.
+///
+/// # Errors
+/// When no interface could carry a path, or netlink cannot be used.
+pub fn init(wanted: &Wanted) -> Result<Draft> {
+    let machine = Machine { interfaces: Interfaces::now()?, default_routes: default_routes()? };
+    // A socket bound to a device finds a route always: without one, Linux takes every IPv4 host to be on the link.
+    let has_route = |interface: &Interface, remote: IpAddr| {
+        let leads =
+            |route: &DefaultRoute| route.interface == interface.index && route.ipv4 == remote.is_ipv4();
+        let any: IpAddr = if remote.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        let source = source_address(scoped(any, 0, 0), scoped(remote, DISCARD, interface.index), None);
+        machine.default_routes.iter().any(leads)
+            || source.is_some_and(|source| interface.addresses.contains(&source))
+    };
+    draft(&machine, wanted, has_route)
+}
+
+fn draft(
+    machine: &Machine,
+    wanted: &Wanted,
+    has_route: impl Fn(&Interface, IpAddr) -> bool,
+) -> Result<Draft> {
+    let mut proposals = propose(&machine.interfaces, &wanted.remotes);
+    if proposals.iter().all(|proposal| proposal.missing.is_some()) {
+        let seen: Vec<String> = proposals
+            .iter()
+            .filter_map(|proposal| {
+                proposal.missing.as_ref().map(|why| format!("  {}: {why}", proposal.device))
+            })
+            .collect();
+        bail!("no interface of this machine can carry a path now:\n{}", seen.join("\n"));
+    }
+    let mut warnings = Vec::new();
+    if proposals.len() > MAX_PATHS {
+        let left_out: Vec<String> = proposals.drain(MAX_PATHS..).map(|proposal| proposal.device).collect();
+        warnings
+            .push(format!("a connection has at most {MAX_PATHS} paths: {} left out", left_out.join(", ")));
+    }
+    for proposal in proposals.iter().filter(|proposal| proposal.missing.is_none()) {
+        let interface = machine.interfaces.named(&proposal.device);
+        if interface.is_some_and(|interface| !has_route(interface, proposal.remote)) {
+            warnings.push(format!(
+                "there is no route to {} through {}: its path waits until there is one (a default route will do)",
+                proposal.remote, proposal.device
+            ));
+        }
+    }
+    warnings.extend(shared_links(machine));
+    Ok(Draft { text: write::configuration(&proposals, wanted, &warnings), warnings })
+}
+
+/// A path for each interface that could carry one, wired ones first, and comments for the others.
+fn propose(interfaces: &Interfaces, remotes: &[IpAddr]) -> Vec<Proposal> {
+    let known = interfaces.iter().filter(|interface| may_lead_out(interface));
+    let mut proposals: Vec<Proposal> =
+        known.map(|interface| propose_one(interface, interfaces, remotes)).collect();
+    for device in USUAL.into_iter().filter(|&device| interfaces.named(device).is_none()) {
+        if let Some(&remote) = remotes.first() {
+            let missing = Some("it is not there now".to_owned());
+            proposals.push(Proposal { device: device.to_owned(), remote, missing });
+        }
+    }
+    proposals.sort_by_key(|proposal| (proposal.missing.is_some(), Medium::of(&proposal.device)));
+    proposals
+}
+
+fn propose_one(interface: &Interface, interfaces: &Interfaces, remotes: &[IpAddr]) -> Proposal {
+    let missing = |remote: IpAddr| {
+        let local: IpAddr = if remote.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        Ends { local, remote, device: Some(interface.name.clone()) }.interface(interfaces).err()
+    };
+    let explain = |missing: Missing| match missing {
+        Missing::Carrier(_) => "it is switched off or has no carrier".to_owned(),
+        Missing::Address(..) => "it has no address that leads to the peer".to_owned(),
+        other => other.to_string(),
+    };
+    let works = remotes.iter().find(|&&remote| missing(remote).is_none());
+    let remote = *works.or(remotes.first()).unwrap_or(&IpAddr::from([192, 0, 2, 1]));
+    Proposal { device: interface.name.clone(), remote, missing: missing(remote).map(explain) }
+}
+
+fn may_lead_out(interface: &Interface) -> bool {
+    let loopback = interface.addresses.iter().any(IpAddr::is_loopback) || interface.name == "lo";
+    // A veth with a name of one's own is how a container sees its Ethernet; `veth...` is its other end.
+    let named_ethernet = interface.kind.as_deref() == Some("veth") && !interface.name.starts_with("veth");
+    let linkless = interface.kind.as_deref().is_some_and(|kind| WITHOUT_A_LINK.contains(&kind));
+    !loopback && (named_ethernet || !linkless)
+}
+
+/// What an interface's name says of it, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Medium {
+    Wire,
+    Radio,
+    Mobile,
+}
+
+impl Medium {
+    fn of(device: &str) -> Self {
+        match device {
+            name if ["wwan", "ww", "usb", "ppp", "rmnet"].iter().any(|prefix| name.starts_with(prefix)) => {
+                Self::Mobile
+            }
+            name if name.starts_with("wl") => Self::Radio,
+            _ => Self::Wire,
+        }
+    }
+}
+
+/// Paths that would share what lies behind them.
+fn shared_links(machine: &Machine) -> Vec<String> {
+    let name = |index: u32| machine.interfaces.iter().find(|i| i.index == index).map(|i| i.name.clone());
+    let mut warnings = Vec::new();
+    let routes = &machine.default_routes;
+    for (number, route) in routes.iter().enumerate() {
+        for later in routes.iter().skip(number + 1).filter(|later| later.ipv4 == route.ipv4) {
+            let (Some(one), Some(other)) = (name(route.interface), name(later.interface)) else { continue };
+            match (route.gateway, later.gateway) {
+                (Some(gateway), Some(same)) if one != other && gateway == same && !is_fe80(gateway) => {
+                    warnings.push(format!(
+                        "{one} and {other} lead to the same router {gateway}: two paths, but perhaps one line behind it"
+                    ));
+                }
+                (Some(gateway), Some(second)) if one == other && gateway != second => warnings.push(format!(
+                    "two default routes go through {one} (via {gateway} and via {second}): they are one link, and one \
+                     path"
+                )),
+                _ => {}
+            }
+        }
+    }
+    warnings
+}
+
+/// Many routers have the same link-local address, such as fe80::1: it says nothing.
+fn is_fe80(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// The name of a path over an interface.
+fn path_name(device: &str) -> String {
+    device.chars().map(|c| if Name::may_have(c) { c } else { '-' }).collect()
+}
+
+#[cfg(test)]
+mod tests;

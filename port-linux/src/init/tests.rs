@@ -1,0 +1,133 @@
+use super::*;
+use crate::config::Config;
+
+fn interface(index: u32, name: &str, addresses: &[&str]) -> Interface {
+    let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    Interface { name: name.into(), index, mtu: 1500, running: !addresses.is_empty(), addresses, kind: None }
+}
+
+fn wanted(remotes: &[&str]) -> Wanted {
+    Wanted {
+        remotes: remotes.iter().map(|remote| remote.parse().unwrap()).collect(),
+        addresses: vec!["10.0.0.1/24".parse().unwrap()],
+        peers: vec!["10.0.0.2".parse().unwrap()],
+    }
+}
+
+fn route(interface: u32, gateway: &str) -> DefaultRoute {
+    let gateway: IpAddr = gateway.parse().unwrap();
+    DefaultRoute { interface, ipv4: gateway.is_ipv4(), gateway: Some(gateway) }
+}
+
+fn pi() -> Machine {
+    let interfaces = vec![
+        interface(1, "lo", &["127.0.0.1"]),
+        interface(4, "usb0", &["192.168.42.5"]),
+        interface(3, "wlan0", &["192.168.1.9", "fe80::9"]),
+        interface(2, "eth0", &["192.168.1.8"]),
+        Interface { kind: Some("bridge".into()), ..interface(5, "docker0", &["172.17.0.1"]) },
+        Interface { kind: Some("wireguard".into()), ..interface(6, "wg0", &["10.9.0.1"]) },
+    ];
+    Machine {
+        interfaces: interfaces.into(),
+        default_routes: vec![route(2, "192.168.1.1"), route(3, "192.168.1.1"), route(4, "192.168.42.129")],
+    }
+}
+
+fn devices(text: &str) -> Vec<String> {
+    let config = Config::parse(text, "draft").unwrap_or_else(|error| panic!("{error}\n{text}"));
+    assert_eq!(config.warnings(), [] as [String; 0]);
+    config.connections[0].paths.iter().filter_map(|path| path.device.clone()).collect()
+}
+
+#[test]
+fn each_real_interface_becomes_a_path_wired_ones_first() {
+    let draft = draft(&pi(), &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
+
+    assert_eq!(devices(&draft.text), ["eth0", "wlan0", "usb0"]);
+    assert!(draft.text.contains("# device = \"wwan0\""), "proposed as a comment: {}", draft.text);
+}
+
+#[test]
+fn a_commented_path_is_right_once_the_comment_signs_are_taken_away() {
+    let draft = draft(&pi(), &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
+    let (before, commented) = draft.text.split_once("# wwan0: ").unwrap();
+    let (_, commented) = commented.split_once('\n').unwrap();
+    let uncommented: String =
+        commented.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
+    let uncommented =
+        uncommented.replace("weight = 1 #", "# weight = 1 #").replace("rank = 1 #", "# rank = 1 #");
+
+    assert_eq!(devices(&(before.to_owned() + &uncommented)), ["eth0", "wlan0", "usb0", "wwan0"]);
+}
+
+#[test]
+fn two_ways_to_the_same_router_are_called_out() {
+    let draft = draft(&pi(), &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
+
+    assert_eq!(draft.warnings.len(), 1, "{:?}", draft.warnings);
+    assert!(draft.warnings[0].contains("eth0 and wlan0 lead to the same router 192.168.1.1"));
+    assert!(draft.text.contains("# Note: eth0 and wlan0"));
+}
+
+#[test]
+fn two_default_routes_through_one_link_are_called_out() {
+    let mut machine = pi();
+    machine.default_routes = vec![route(2, "192.168.1.1"), route(2, "192.168.1.254")];
+
+    let draft = draft(&machine, &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
+
+    assert!(draft.warnings[0].contains("two default routes go through eth0"), "{:?}", draft.warnings);
+    assert_eq!(devices(&draft.text).iter().filter(|device| *device == "eth0").count(), 1);
+}
+
+#[test]
+fn an_interface_without_a_route_to_the_peer_is_called_out() {
+    let draft = draft(&pi(), &wanted(&["198.51.100.7"]), |interface, _| interface.name != "usb0").unwrap();
+
+    let about: Vec<&String> = draft.warnings.iter().filter(|warning| warning.contains("no route")).collect();
+    assert_eq!(about.len(), 1);
+    assert!(about[0].contains("usb0"));
+}
+
+#[test]
+fn an_interface_takes_the_remote_of_the_version_it_has() {
+    let machine = Machine {
+        interfaces: vec![interface(2, "eth0", &["2001:db8::8"]), interface(3, "wlan0", &["192.168.1.9"])]
+            .into(),
+        default_routes: Vec::new(),
+    };
+    let draft = draft(&machine, &wanted(&["198.51.100.7", "2001:db8:1::7"]), |_, _| true).unwrap();
+    let config = Config::parse(&draft.text, "draft").unwrap();
+    let remotes: Vec<String> =
+        config.connections[0].paths.iter().map(|path| path.remote.to_string()).collect();
+    assert_eq!(remotes, ["2001:db8:1::7", "198.51.100.7"]);
+}
+
+#[test]
+fn an_interface_without_address_is_a_comment_and_none_at_all_is_an_error() {
+    let mut machine = pi();
+    machine.interfaces = vec![
+        interface(2, "eth0", &["192.168.1.8"]),
+        Interface { running: true, ..interface(3, "wlan0", &[]) },
+    ]
+    .into();
+    let one = draft(&machine, &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
+    assert_eq!(devices(&one.text), ["eth0"]);
+    assert!(one.text.contains("# wlan0: it has no address that leads to the peer."), "{}", one.text);
+
+    machine.interfaces = vec![interface(1, "lo", &["127.0.0.1"]), interface(2, "eth0", &[])].into();
+    let none = draft(&machine, &wanted(&["198.51.100.7"]), |_, _| true).unwrap_err().to_string();
+    assert!(none.contains("eth0: it is switched off or has no carrier"), "{none}");
+}
+
+#[test]
+fn more_interfaces_than_paths_are_cut_at_sixteen() {
+    let many = (1u8..=20).map(|n| interface(n.into(), &format!("eth{n}"), &[&format!("10.0.{n}.1")]));
+    let machine = Machine { interfaces: many.collect::<Vec<_>>().into(), default_routes: Vec::new() };
+
+    let draft = draft(&machine, &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
+
+    assert_eq!(devices(&draft.text).len(), 16);
+    assert!(draft.warnings[0].contains("at most 16 paths"));
+}

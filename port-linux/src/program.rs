@@ -1,0 +1,65 @@
+//! The program `mpt`, whatever the platform: commands to functions, errors to exit codes.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command, Way};
+use crate::run::Defaults;
+use crate::status::Show;
+use crate::{check, failure, import, init, lab, output, run, status};
+
+/// Reads the command line, does what it says, and returns the exit code. `defaults` are the platform's.
+pub fn main(defaults: &Defaults) -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    match dispatch(cli.command, defaults) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mpt: {error:#}");
+            failure::exit_code(&error)
+        }
+    }
+}
+
+fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
+    match command {
+        Command::Run(args) => run::run(&args.config, args.control.as_deref(), defaults),
+        Command::Check(args) => check::check(&args.file),
+        Command::Status(args) => {
+            let show = Show { json: args.json, watch: args.watch };
+            status::status(args.name.as_deref(), show, args.control.socket.as_deref())
+        }
+        Command::Path(args) => {
+            let (path, enabled) = match args.way {
+                Way::Up(path) => (path, true),
+                Way::Down(path) => (path, false),
+            };
+            status::set_path(&path.name, enabled, path.control.socket.as_deref())
+        }
+        Command::Init(args) => {
+            let draft = init::init(&args.into())?;
+            for warning in &draft.warnings {
+                tracing::warn!("{warning}");
+            }
+            output::print(&draft.text).map(drop)
+        }
+        Command::Import(args) => output::print(&import::import(&args.dir)?).map(drop),
+        Command::Lab(args) => lab::run(args),
+        Command::Traffic(args) => lab::traffic::run(args),
+    }
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = ["info", "debug", "trace"][usize::from(verbose.min(2))];
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("warn,port_linux={level}")));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
