@@ -366,7 +366,7 @@ impl<'s> Connection<'s> {
     /// How the packet must be cut to fit all of `paths`; `None`: it fits whole.
     fn cut_for(&self, paths: PathSet, len: usize) -> Result<Option<Cut>, EncapsulateError> {
         let smallest =
-            paths.into_iter().filter_map(|index| self.at(index)).map(|path| path.config.max_datagram).min();
+            paths.into_iter().filter_map(|index| self.at(index)).map(|path| path.max_datagram).min();
         let room = usize::from(smallest.unwrap_or(0)).saturating_sub(self.layout.header_len());
         if len <= room {
             return Ok(None);
