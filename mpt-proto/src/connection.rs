@@ -200,7 +200,7 @@ pub struct Connection<'s> {
 }
 
 /// All that is not lent: small enough for a microcontroller.
-const _: () = assert!(size_of::<Connection<'_>>() <= 4400);
+const _: () = assert!(size_of::<Connection<'_>>() <= 3800);
 
 /// What the peer's control messages told.
 #[derive(Debug, Clone, Copy)]
