@@ -112,7 +112,7 @@ impl Default for Liveness {
     }
 }
 
-/// When probes are sent and when silence means death.
+/// When probes are sent and when silence means death. Each is at most 71 minutes; longer ones are taken as that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Probing {

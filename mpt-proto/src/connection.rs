@@ -175,6 +175,8 @@ pub struct Connection<'s> {
     rng: Rng,
     now: Instant,
     paths: [Option<Path>; MAX_PATHS],
+    /// One more than the highest number ever given to a path: what lies behind need not be searched.
+    places: usize,
     /// How often each number was given to a new path.
     generations: [u8; MAX_PATHS],
     up: PathSet,
@@ -200,7 +202,7 @@ pub struct Connection<'s> {
 }
 
 /// All that is not lent: small enough for a microcontroller.
-const _: () = assert!(size_of::<Connection<'_>>() <= 4608);
+const _: () = assert!(size_of::<Connection<'_>>() <= 3904);
 
 /// What the peer's control messages told.
 #[derive(Debug, Clone, Copy)]
@@ -228,6 +230,7 @@ impl<'s> Connection<'s> {
             layout: Layout { checksum: config.checksum, key: config.key, sequence: config.sequence },
             now,
             paths: [const { None }; MAX_PATHS],
+            places: 0,
             generations: [0; MAX_PATHS],
             up: PathSet::default(),
             hears: PathSet::default(),
@@ -263,6 +266,7 @@ impl<'s> Connection<'s> {
         let id =
             PathId { index: u8::try_from(index).map_err(|_| AddPathError::Full)?, generation: *generation };
         *place = Some(Path::new(id, config, self.now));
+        self.places = self.places.max(index + 1);
         self.scheduler.set_path(index, config.weight, config.rank);
         self.refresh(index);
         Ok(id)
@@ -314,7 +318,7 @@ impl<'s> Connection<'s> {
         now: Instant,
     ) -> Result<(), UnknownPath> {
         self.tick(now);
-        self.path_mut(path)?.config.max_datagram = max_datagram;
+        self.path_mut(path)?.max_datagram = max_datagram;
         Ok(())
     }
 
@@ -384,7 +388,7 @@ impl<'s> Connection<'s> {
     /// How the packet must be cut to fit all of `paths`; `None`: it fits whole.
     fn cut_for(&self, paths: PathSet, len: usize) -> Result<Option<Cut>, EncapsulateError> {
         let smallest =
-            paths.into_iter().filter_map(|index| self.at(index)).map(|path| path.config.max_datagram).min();
+            paths.into_iter().filter_map(|index| self.at(index)).map(|path| path.max_datagram).min();
         let room = usize::from(smallest.unwrap_or(0)).saturating_sub(self.layout.header_len());
         if len <= room {
             return Ok(None);
@@ -400,7 +404,7 @@ impl<'s> Connection<'s> {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tick(now);
         let now = self.now;
-        for index in 0..MAX_PATHS {
+        for index in 0..self.places {
             if let Some(path) = self.at_mut(index) {
                 path.handle_timeout(now);
                 self.refresh(index);
@@ -415,7 +419,8 @@ impl<'s> Connection<'s> {
     pub fn poll_transmit<'b>(&mut self, buffer: &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>> {
         let now = self.now;
         let rng = &mut self.rng;
-        let (index, path, due) = self.paths.iter_mut().enumerate().find_map(|(index, path)| {
+        let paths = self.paths.get_mut(..self.places).unwrap_or_default();
+        let (index, path, due) = paths.iter_mut().enumerate().find_map(|(index, path)| {
             let path = path.as_mut()?;
             let due = path.poll_due(now, rng)?;
             Some((index, path, due))
@@ -452,7 +457,7 @@ impl<'s> Connection<'s> {
         if core::mem::take(&mut self.peer_started) {
             return Some(Event::PeerStarted);
         }
-        self.paths.iter_mut().flatten().find_map(|path| {
+        self.each_path().find_map(|path| {
             let state = path.state();
             let changed = core::mem::replace(&mut path.told, state) != state;
             changed.then_some(Event::Path { path: path.id, state })
@@ -461,7 +466,8 @@ impl<'s> Connection<'s> {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let paths = self.paths.iter().flatten().filter_map(Path::deadline).min();
+        let paths = self.paths.get(..self.places).unwrap_or_default();
+        let paths = paths.iter().flatten().filter_map(Path::deadline).min();
         [paths, self.reorder.deadline(), self.reassembly.deadline()].into_iter().flatten().min()
     }
 
@@ -519,6 +525,10 @@ impl<'s> Connection<'s> {
         self.now = self.now.max(now);
     }
 
+    fn each_path(&mut self) -> impl Iterator<Item = &mut Path> {
+        self.paths.get_mut(..self.places).unwrap_or_default().iter_mut().flatten()
+    }
+
     fn at(&self, index: usize) -> Option<&Path> {
         self.paths.get(index)?.as_ref()
     }
@@ -547,7 +557,7 @@ impl<'s> Connection<'s> {
             self.hears.set(index, hears);
             self.reorder.set_live(self.hears);
             // The peer learns at once, on every path that may reach it.
-            for path in self.paths.iter_mut().flatten() {
+            for path in self.each_path() {
                 path.probe_now();
             }
         }

@@ -17,10 +17,10 @@ mod rtt;
 
 use core::time::Duration;
 
-use crate::config::{Liveness, PathConfig, Probing};
+use crate::config::{Liveness, PathConfig};
 use crate::rng::Rng;
 use crate::stats::PathStats;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 
 use rtt::Rtt;
 
@@ -78,11 +78,22 @@ pub(crate) enum Due {
     Echo(u32),
 }
 
-/// One path of a connection.
+/// [`Probing`](crate::Probing), small.
+#[derive(Debug, Clone, Copy)]
+struct Timing {
+    interval: Micros,
+    idle: Micros,
+    dead: Micros,
+}
+
+/// One path of a connection. A connection has room for 16, so its size counts.
 #[derive(Debug)]
 pub(crate) struct Path {
     pub(crate) id: PathId,
-    pub(crate) config: PathConfig,
+    /// As in [`PathConfig`].
+    pub(crate) max_datagram: u16,
+    /// `None`: it is not probed.
+    timing: Option<Timing>,
     pub(crate) stats: PathStats,
     pub(crate) enabled: bool,
     pub(crate) link_up: bool,
@@ -112,9 +123,18 @@ pub(crate) struct Path {
 
 impl Path {
     pub(crate) fn new(id: PathId, config: PathConfig, now: Instant) -> Self {
+        let timing = match config.liveness {
+            Liveness::Off => None,
+            Liveness::Probe(probing) => Some(Timing {
+                interval: probing.interval.into(),
+                idle: probing.idle.into(),
+                dead: probing.dead.into(),
+            }),
+        };
         Self {
             id,
-            config,
+            max_datagram: config.max_datagram,
+            timing,
             stats: PathStats::default(),
             enabled: true,
             link_up: true,
@@ -135,11 +155,8 @@ impl Path {
     }
 
     /// Whether probes are sent on it.
-    const fn probing(&self) -> Option<Probing> {
-        match self.config.liveness {
-            Liveness::Probe(probing) if self.enabled && self.link_up => Some(probing),
-            _ => None,
-        }
+    const fn probing(&self) -> Option<Timing> {
+        if self.enabled && self.link_up { self.timing } else { None }
     }
 
     pub(crate) const fn state(&self) -> PathState {
@@ -147,7 +164,7 @@ impl Path {
             DownReason::Disabled
         } else if !self.link_up {
             DownReason::Link
-        } else if matches!(self.config.liveness, Liveness::Off) {
+        } else if self.timing.is_none() {
             return PathState::Up;
         } else if !self.heard_once {
             DownReason::Unheard
@@ -167,11 +184,11 @@ impl Path {
 
     /// Whether packets of the peer may still arrive on it: what our control messages say of it.
     pub(crate) const fn hears(&self) -> bool {
-        self.enabled && self.link_up && (self.hears || matches!(self.config.liveness, Liveness::Off))
+        self.enabled && self.link_up && (self.hears || self.timing.is_none())
     }
 
-    pub(crate) const fn rtt(&self) -> Option<Duration> {
-        self.rtt.smoothed()
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.rtt.smoothed().map(Duration::from)
     }
 
     /// Something valid of the peer arrived on it.
@@ -205,7 +222,7 @@ impl Path {
     /// The echo of a probe that left at `stamp` came.
     pub(crate) fn handle_echo(&mut self, stamp: u32, now: Instant) {
         self.stats.echoes += 1;
-        self.rtt.sample(Duration::from_micros(u64::from(now.stamp().wrapping_sub(stamp))));
+        self.rtt.sample(Micros(now.stamp().wrapping_sub(stamp)));
     }
 
     /// The peer is another process than before.
@@ -260,8 +277,8 @@ impl Path {
         let wait = if self.hears || self.is_used(now) {
             probing.interval
         } else {
-            let wait =
-                probing.interval.saturating_mul(1 << self.backoff).min(probing.idle.max(probing.interval));
+            let doubled = Micros(probing.interval.0.saturating_mul(1 << self.backoff));
+            let wait = doubled.min(probing.idle.max(probing.interval));
             self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
             wait
         };
@@ -272,12 +289,12 @@ impl Path {
 }
 
 /// Shortest wait for the next probe, so that no setting makes a caller spin.
-const MIN_WAIT: Duration = Duration::from_millis(1);
+const MIN_WAIT: Micros = Micros(1000);
 
 /// `wait`, a quarter of it more or less: RFC 8085 section 3.5 asks for jitter.
-fn jittered(wait: Duration, rng: &mut Rng) -> Duration {
-    let jitter = u64::try_from(wait.as_micros() / 2).unwrap_or(0);
-    (wait * 3 / 4 + Duration::from_micros(rng.below(jitter))).max(MIN_WAIT)
+fn jittered(wait: Micros, rng: &mut Rng) -> Micros {
+    let jitter = u32::try_from(rng.below(u64::from(wait.0 / 2))).unwrap_or(0);
+    Micros((wait.0 - wait.0 / 4).saturating_add(jitter)).max(MIN_WAIT)
 }
 
 /// Doublings of the wait for a dead path; what bounds the wait is the idle interval.

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::ecn::Ecn;
 use crate::time::Instant;
 use crate::wire::fragment::{self, Header};
-use crate::wire::ip;
+use crate::wire::{copy, ip};
 
 /// One packet being put together. `Default` is empty.
 #[derive(Debug, Clone, Copy, Default)]
@@ -89,7 +89,7 @@ impl<'s> Reassembly<'s> {
         let whole = start..start + usize::from(header.total);
         let Some(packet) = self.bytes.get_mut(whole) else { return Piece::Bad };
         if let Some(place) = header.range().and_then(|range| packet.get_mut(range)) {
-            place.copy_from_slice(piece);
+            copy(place, piece);
         }
         if slot.pieces.count_ones() as usize != header.pieces() {
             return Piece::Waiting;

@@ -26,6 +26,7 @@ use crate::config::ReorderConfig;
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::seq::Seq;
 use crate::time::Instant;
+use crate::wire::copy;
 
 use history::History;
 use occupancy::Occupancy;
@@ -390,9 +391,7 @@ impl<'s> Reorder<'s> {
             slot.len = len;
         }
         let range = self.cell_range(index, packet.len());
-        if let Some(cell) = self.bytes.get_mut(range) {
-            cell.copy_from_slice(packet);
-        }
+        copy(self.bytes.get_mut(range).unwrap_or_default(), packet);
     }
 
     /// Appends a stored packet to the list by arrival.
@@ -466,8 +465,9 @@ impl<'s> Reorder<'s> {
         let Some(&ReorderSlot { arrived, len, .. }) = self.slots.get(self.window) else { return };
         let from = self.cell_range(self.window, usize::from(len));
         let to = self.cell_range(index, usize::from(len));
-        if from.end <= self.bytes.len() && to.end <= self.bytes.len() {
-            self.bytes.copy_within(from, to.start);
+        // The spare cell lies behind the ring: the two never overlap.
+        if let Some((ring, spare)) = self.bytes.split_at_mut_checked(from.start) {
+            copy(ring.get_mut(to).unwrap_or_default(), spare);
         }
         if let Some(slot) = self.slots.get_mut(index) {
             slot.arrived = arrived;

@@ -50,6 +50,30 @@ impl Sub<Duration> for Instant {
     }
 }
 
+/// A span of up to 71 minutes, in a quarter of a [`Duration`]'s bytes and without its divisions: what every path
+/// keeps. Longer ones are taken as that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Micros(pub(crate) u32);
+
+impl From<Duration> for Micros {
+    fn from(duration: Duration) -> Self {
+        Self(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<Micros> for Duration {
+    fn from(span: Micros) -> Self {
+        Self::from_micros(u64::from(span.0))
+    }
+}
+
+impl Add<Micros> for Instant {
+    type Output = Self;
+    fn add(self, span: Micros) -> Self {
+        Self(self.0.saturating_add(u64::from(span.0)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

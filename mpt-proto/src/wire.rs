@@ -25,6 +25,13 @@ pub(crate) fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
     }
 }
 
+/// Copies as much as fits: unlike `copy_from_slice` without a panic for lengths that differ.
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
 /// The Internet checksum (RFC 1071): the one's complement of the one's complement sum of `bytes` as 16-bit
 /// words, an odd last byte padded with zero. Zero over bytes that contain their own checksum.
 pub fn checksum(bytes: &[u8]) -> u16 {

@@ -82,16 +82,16 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Measure what the paper's figures 5 to 8 and 10 show, beside kernel MPTCP
-    #[arg(long)]
+    #[arg(long, group = "long_run")]
     paper: bool,
     /// Have the links take single packets: better for MPTCP's goodput, worse for its CPU time
     #[arg(long, requires = "paper")]
     no_gso: bool,
     /// Measure how fast one TCP flow is over links without a rate limit, beside TCP and kernel MPTCP
-    #[arg(long, conflicts_with_all = ["paper", "rate", "ip", "policy", "cut", "iperf3", "out"])]
+    #[arg(long, group = "long_run", conflicts_with_all = ["paper", "rate", "ip", "policy", "cut", "iperf3", "out"])]
     speed: bool,
     /// Repeats of each measurement with --paper or --speed; medians are reported [default: 3; with --speed 5]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, requires = "long_run", value_parser = clap::value_parser!(u32).range(1..=100))]
     repeats: Option<u32>,
     /// Size of the file that is downloaded, in bytes
     #[arg(long, default_value_t = 1_000_000_000, requires = "paper", value_name = "BYTES",
@@ -129,7 +129,6 @@ pub struct Settings {
 /// # Errors
 /// When something is missing (the error says what, and the command that fixes it), or a measurement fails.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    ensure!(args.repeats.is_none() || args.paper || args.speed, "--repeats needs --paper or --speed");
     if args.iperf3 && !namespace::is_installed("iperf3") {
         bail!("--iperf3 needs the program `iperf3`: apt install iperf3");
     }
@@ -219,6 +218,8 @@ mod tests {
         assert!(Args::try_parse_from(["lab", "--repeats", "2"]).is_err());
         assert!(Args::try_parse_from(["lab", "--paper", "--ip", "66"]).is_err());
         assert!(Args::try_parse_from(["lab", "--paper", "--repeats", "2", "--size", "5000000"]).is_ok());
+        assert!(Args::try_parse_from(["lab", "--speed", "--repeats", "2"]).is_ok());
+        assert!(Args::try_parse_from(["lab", "--speed", "--paper"]).is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@ DATAGRAMS = 200
 STREAM = os.urandom(1_000_000)
 # The port of path two, as in mpt.toml and src/main.rs.
 CUT = 4756
+FLOOD = 20_000
 
 
 def run(*command):
@@ -94,6 +95,15 @@ def cut_and_restore(third):
         print("TCP: path two is restored, and mpt knows")
 
 
+def flood():
+    """Datagrams that are not the peer's: as large as any, and as fast as they can be sent."""
+    stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for _ in range(FLOOD):
+        stranger.sendto(bytes(1472), ("192.168.77.2", CUT))
+    print(f"flood: {FLOOD} datagrams of a stranger sent to path two")
+    wait_for("both paths are up after the flood", states(one="up", two="up"))
+
+
 wait_for("both paths come up", states(one="up", two="up"))
 print("tunnel: both paths are up")
 ok = True
@@ -101,6 +111,8 @@ for size in ("56", "1400"):
     print("ping:", run("ping", "-c", "5", "-i", "0.2", "-s", size, FIRMWARE).splitlines()[-2])
 ok &= udp_echo()
 ok &= tcp_echo(cut_and_restore)
+flood()
+ok &= udp_echo()
 for name, path in paths().items():
     keys = ("state", "rtt_us", "tx_datagrams", "rx_datagrams", "downs")
     print(f"path {name}:", ", ".join(f"{key} {path[key]}" for key in keys))

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::connection::{Connection, Peer, Received, UnknownPath};
 use crate::ecn::Ecn;
 use crate::path::PathId;
-use crate::path_set::{MAX_PATHS, PathSet};
+use crate::path_set::PathSet;
 use crate::reassembly::Piece;
 use crate::reorder::Insert;
 use crate::seq::Seq;
@@ -164,12 +164,12 @@ impl Connection<'_> {
                 peer.mtu = message.mtu;
             }
             let hears = PathSet(message.hears);
-            for path in self.paths.iter_mut().flatten() {
+            for path in self.each_path() {
                 path.peer_hears = path.peer_index.is_some_and(|number| hears.contains(usize::from(number)));
             }
         }
         self.heard(index, false);
-        for index in 0..MAX_PATHS {
+        for index in 0..self.places {
             self.refresh(index);
         }
         Received::Consumed
@@ -194,7 +194,7 @@ impl Connection<'_> {
         });
         self.peer_started = true;
         self.witness = None;
-        for path in self.paths.iter_mut().flatten() {
+        for path in self.each_path() {
             path.handle_peer_started();
         }
     }

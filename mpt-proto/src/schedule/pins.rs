@@ -75,7 +75,14 @@ impl Pins {
                 Some(there) if there.path != pin.path => Err(PinError::Conflict(there.path)),
                 _ => Ok(()),
             },
-            Err(at) => self.table.insert(at, pin).map_err(|_| PinError::Full),
+            Err(at) => {
+                self.table.push(pin).map_err(|_| PinError::Full)?;
+                // `Vec::insert` would panic for a place behind the end.
+                if let Some(tail @ [_, ..]) = self.table.get_mut(at..) {
+                    tail.rotate_right(1);
+                }
+                Ok(())
+            }
         }
     }
 

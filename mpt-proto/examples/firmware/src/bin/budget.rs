@@ -1,0 +1,134 @@
+//! What the core costs on a Cortex-M4: bytes, and instructions for each packet. `./budget` runs it in QEMU with
+//! `-icount shift=0`, where an instruction takes a nanosecond: the counts repeat.
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+use core::panic::PanicInfo;
+
+use cortex_m::peripheral::SYST;
+use cortex_m_semihosting::debug;
+use defmt_semihosting as _;
+use mpt_proto::{
+    CONTROL_MAX, Config, Connection, Ecn, HEADROOM, Instant, Liveness, PathConfig, PathId, Policy, Received,
+    ReorderSlot, Storage,
+};
+
+/// Nanoseconds, and so instructions, of a tick of SysTick at 25 MHz.
+const INSTRUCTIONS_PER_TICK: u32 = 40;
+const SYSTICK_MAX: u32 = 0x00ff_ffff;
+const PACKETS: u32 = 1000;
+const WINDOW: usize = 16;
+/// So small that copying it does not count: an IPv4 header without more, and UDP's ports for the flow.
+const INNER: usize = 28;
+const GRE: usize = 8;
+const NOW: Instant = Instant::from_micros(1);
+const PACKET: [u8; INNER] =
+    [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2, 0, 7, 0, 7, 0, 8, 0, 0];
+
+/// Instructions of each of many calls.
+fn count(mut work: impl FnMut(u32)) -> u32 {
+    let start = SYST::get_current();
+    for number in 0..PACKETS {
+        work(number);
+    }
+    (start.wrapping_sub(SYST::get_current()) & SYSTICK_MAX) * INSTRUCTIONS_PER_TICK / PACKETS
+}
+
+/// What a driver does after each mutation.
+fn drain(connection: &mut Connection<'_>) {
+    while let Some(packet) = connection.poll_packet() {
+        black_box(packet);
+    }
+    let mut control = [0; CONTROL_MAX];
+    while let Some(departure) = connection.poll_transmit(&mut control) {
+        black_box(departure.datagram);
+    }
+    while let Some(event) = connection.poll_event() {
+        black_box(event);
+    }
+    black_box(connection.poll_timeout());
+}
+
+fn add_paths<const N: usize>(connection: &mut Connection<'_>) -> [PathId; N] {
+    let path = PathConfig { liveness: Liveness::Off, ..PathConfig::default() };
+    let ids = [(); N].map(|()| defmt::unwrap!(connection.add_path(path, NOW)));
+    drain(connection);
+    ids
+}
+
+fn send(policy: Policy) -> (u32, u32) {
+    let mut connection = Connection::new(Config { policy, ..Config::default() }, Storage::none(), NOW);
+    let _: [PathId; 2] = add_paths(&mut connection);
+    let mut buffer = [0; HEADROOM + INNER];
+    buffer[HEADROOM..].copy_from_slice(&PACKET);
+    let mut encapsulate = |drained: bool| {
+        count(|_| {
+            let mut departures = defmt::unwrap!(connection.encapsulate(&mut buffer, NOW).ok());
+            while let Some(departure) = departures.next() {
+                black_box(departure.datagram);
+            }
+            if drained {
+                drain(&mut connection);
+            }
+        })
+    };
+    (encapsulate(false), encapsulate(true))
+}
+
+/// `order` says which number comes in which turn.
+fn receive(order: impl Fn(u32) -> u32, drained: bool) -> u32 {
+    let mut slots = [ReorderSlot::default(); WINDOW + 1];
+    let mut bytes = [0; (WINDOW + 1) * INNER];
+    let storage = Storage::none().with_reorder(&mut slots, &mut bytes);
+    let mut connection = Connection::new(Config::default(), storage, NOW);
+    let paths: [PathId; 2] = add_paths(&mut connection);
+    let mut datagram = [0; GRE + INNER];
+    datagram[..4].copy_from_slice(&[0x10, 0, 0x08, 0]);
+    datagram[GRE..].copy_from_slice(&PACKET);
+    let instructions = count(|turn| {
+        datagram[4..GRE].copy_from_slice(&order(turn).to_be_bytes());
+        let path = paths[turn as usize % 2];
+        let received = connection.decapsulate(path, &mut datagram, Ecn::NotEct, NOW);
+        let _: Received<'_> = black_box(defmt::unwrap!(received.ok()));
+        if drained {
+            drain(&mut connection);
+        }
+    });
+    drain(&mut connection);
+    defmt::assert_eq!(connection.stats().rx_packets, u64::from(PACKETS));
+    instructions
+}
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    let mut timer = defmt::unwrap!(cortex_m::Peripherals::take()).SYST;
+    timer.set_clock_source(cortex_m::peripheral::syst::SystClkSource::Core);
+    timer.set_reload(SYSTICK_MAX);
+    timer.clear_current();
+    timer.enable_counter();
+
+    let (connection, slot) = (size_of::<Connection<'_>>(), size_of::<ReorderSlot>());
+    defmt::println!("RAM: Connection {} B, each slot of the window {} B", connection, slot);
+    for (paths, window) in [(2, 16), (4, 64)] {
+        let sum = connection + (window + 1) * slot + CONTROL_MAX;
+        defmt::println!("RAM: {} paths, window {}: {} B and the packets", paths, window, sum);
+    }
+    for policy in [Policy::Weighted, Policy::Flow, Policy::Backup, Policy::Redundant] {
+        let (alone, drained) = send(policy);
+        defmt::println!("instructions: send, {}: {}, with draining {}", policy, alone, drained);
+    }
+    let (alone, drained) = (receive(|turn| turn, false), receive(|turn| turn, true));
+    defmt::println!("instructions: receive in order: {}, with draining {}", alone, drained);
+    // Each second packet overtakes the one before it.
+    defmt::println!("instructions: receive, pairs swapped, with draining {}", receive(|turn| turn ^ 1, true));
+    debug::exit(debug::EXIT_SUCCESS);
+    loop {}
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    defmt::error!("{}", defmt::Display2Format(info));
+    debug::exit(debug::EXIT_FAILURE);
+    loop {}
+}
