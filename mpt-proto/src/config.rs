@@ -6,6 +6,7 @@ use crate::schedule::{Pins, Policy};
 
 /// How a connection behaves. Both ends must agree on [`key`](Config::key); all else is each end's own.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Config {
     /// Seed of everything random: the instance number in control messages and the jitter of probes.
     /// Two runs with the same seed and the same inputs do the same. A port seeds it from the system.

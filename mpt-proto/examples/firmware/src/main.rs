@@ -109,7 +109,11 @@ async fn tunnel(mut runner: Runner<'static, 'static, PathSocket, PACKET>) {
 }
 
 fn static_address(address: Ipv4Cidr) -> embassy_net::Config {
-    embassy_net::Config::ipv4_static(StaticConfigV4 { address, gateway: None, dns_servers: Default::default() })
+    embassy_net::Config::ipv4_static(StaticConfigV4 {
+        address,
+        gateway: None,
+        dns_servers: Default::default(),
+    })
 }
 
 #[embassy_executor::main]
