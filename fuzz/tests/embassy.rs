@@ -73,7 +73,7 @@ impl Bench {
         let queue = || vec![Packet::<PACKET>::EMPTY; QUEUE].leak();
         let queues = Box::leak(Box::new(Queues::new(queue(), queue())));
         let sockets = vec![(id, Socket(Rc::clone(&wire)))].leak();
-        let (device, runner) = queues.split(ours, sockets);
+        let (device, runner) = queues.split(Box::leak(Box::new(ours)), sockets);
         let mut bench = Self { device, runner, wire, peer, path };
         bench.run();
         bench

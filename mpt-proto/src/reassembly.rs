@@ -22,6 +22,7 @@ pub struct ReassemblySlot {
 
 /// What became of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Piece {
     /// The packet is whole: it is [`Reassembly::packet`] until the next insert.
     Complete,

@@ -72,6 +72,7 @@ impl Place {
 
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Insert {
     /// It is next: deliver it now, from where it lies.
     Next,

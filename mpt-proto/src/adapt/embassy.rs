@@ -43,7 +43,7 @@ pub trait DatagramSocket {
 /// Drives the connection.
 #[derive(Debug)]
 pub struct Runner<'r, 's, S, const N: usize> {
-    connection: Connection<'s>,
+    connection: &'r mut Connection<'s>,
     sockets: &'r [(PathId, S)],
     to_device: Sender<'r, CriticalSectionRawMutex, Packet<N>>,
     from_device: Receiver<'r, CriticalSectionRawMutex, Packet<N>>,
@@ -53,7 +53,7 @@ pub struct Runner<'r, 's, S, const N: usize> {
 
 impl<'r, 's, S, const N: usize> Runner<'r, 's, S, N> {
     const fn new(
-        connection: Connection<'s>,
+        connection: &'r mut Connection<'s>,
         sockets: &'r [(PathId, S)],
         to_device: Sender<'r, CriticalSectionRawMutex, Packet<N>>,
         from_device: Receiver<'r, CriticalSectionRawMutex, Packet<N>>,
@@ -98,12 +98,12 @@ impl<'s, S: DatagramSocket, const N: usize> Runner<'_, 's, S, N> {
 
     /// The connection, for its state and counters.
     pub const fn connection(&self) -> &Connection<'s> {
-        &self.connection
+        self.connection
     }
 
     /// The connection, to change its paths.
     pub const fn connection_mut(&mut self) -> &mut Connection<'s> {
-        &mut self.connection
+        self.connection
     }
 
     /// Inner packets dropped because they were larger than the device's MTU.
@@ -128,9 +128,7 @@ impl<'s, S: DatagramSocket, const N: usize> Runner<'_, 's, S, N> {
                 continue;
             };
             let arrival = (*path, len, Ecn::NotEct);
-            if let Some(range) =
-                self.intake.decapsulate(&mut self.connection, &mut packet.bytes, arrival, now)
-            {
+            if let Some(range) = self.intake.decapsulate(self.connection, &mut packet.bytes, arrival, now) {
                 (packet.start, packet.end) = (range.start, range.end);
                 self.to_device.send_done();
             }
@@ -143,7 +141,7 @@ impl<'s, S: DatagramSocket, const N: usize> Runner<'_, 's, S, N> {
     fn deliver_held(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
         while let Poll::Ready(packet) = self.to_device.poll_send(cx) {
-            let Some(range) = self.intake.poll_packet(&mut self.connection, &mut packet.bytes) else { break };
+            let Some(range) = self.intake.poll_packet(self.connection, &mut packet.bytes) else { break };
             (packet.start, packet.end) = (range.start, range.end);
             self.to_device.send_done();
             any = true;

@@ -165,7 +165,7 @@ pub struct Outgoing<'a, 's, D> {
 
 impl<D: Datagrams> phy::TxToken for Outgoing<'_, '_, D> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        // smoltcp keeps to the MTU; a caller that does not gets a packet of nothing, which is refused.
+        // smoltcp keeps to the MTU, which has room; beyond it there is none.
         let end = (HEADROOM + len).min(self.buffer.len());
         let buffer = self.buffer.get_mut(..end).unwrap_or_default();
         let result = f(buffer.get_mut(HEADROOM..).unwrap_or_default());

@@ -16,7 +16,8 @@ pub static END: Signal<CriticalSectionRawMutex, ()> = Signal::new();
 
 #[embassy_executor::task]
 pub async fn udp(stack: Stack<'static>) -> ! {
-    static META: ConstStaticCell<[[PacketMetadata; 8]; 2]> = ConstStaticCell::new([[PacketMetadata::EMPTY; 8]; 2]);
+    static META: ConstStaticCell<[[PacketMetadata; 8]; 2]> =
+        ConstStaticCell::new([[PacketMetadata::EMPTY; 8]; 2]);
     static BYTES: ConstStaticCell<[[u8; 8 * 1500]; 2]> = ConstStaticCell::new([[0; 8 * 1500]; 2]);
     static BUFFER: ConstStaticCell<[u8; 1500]> = ConstStaticCell::new([0; 1500]);
     let ([rx_meta, tx_meta], [rx, tx], buffer) = (META.take(), BYTES.take(), BUFFER.take());

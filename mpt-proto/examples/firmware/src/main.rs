@@ -60,7 +60,8 @@ const PROBING: Probing = Probing {
 type Paths = [(PathId, PathSocket); PORTS.len()];
 
 /// A connection with a path for each port, and the sockets of the paths.
-fn connect(stack: Stack<'static>) -> (Connection<'static>, Paths) {
+fn connect(stack: Stack<'static>) -> (&'static mut Connection<'static>, Paths) {
+    static CONNECTION: StaticCell<Connection<'static>> = StaticCell::new();
     static SLOTS: StaticCell<[ReorderSlot; WINDOW + 1]> = StaticCell::new();
     static BYTES: ConstStaticCell<[u8; (WINDOW + 1) * MTU]> = ConstStaticCell::new([0; (WINDOW + 1) * MTU]);
     static SOCKET_META: ConstStaticCell<[Meta<SOCKET>; PORTS.len()]> =
@@ -69,7 +70,8 @@ fn connect(stack: Stack<'static>) -> (Connection<'static>, Paths) {
         ConstStaticCell::new([[[[0; PACKET]; SOCKET]; 2]; PORTS.len()]);
     let storage = Storage::none().with_reorder(SLOTS.init(Default::default()), BYTES.take());
     let now = Instant::from_micros(embassy_time::Instant::now().as_micros());
-    let mut connection = Connection::new(Config { seed: SEED, ..Config::default() }, storage, now);
+    let config = Config { seed: SEED, ..Config::default() };
+    let connection = CONNECTION.init_with(|| Connection::new(config, storage, now));
     let path = PathConfig { liveness: Liveness::Probe(PROBING), max_datagram: 1472, ..PathConfig::default() };
     let mut buffers = SOCKET_META.take().iter_mut().zip(SOCKET_BYTES.take());
     let paths = PORTS.map(|port| {
@@ -109,7 +111,11 @@ async fn tunnel(mut runner: Runner<'static, 'static, PathSocket, PACKET>) {
 }
 
 fn static_address(address: Ipv4Cidr) -> embassy_net::Config {
-    embassy_net::Config::ipv4_static(StaticConfigV4 { address, gateway: None, dns_servers: Default::default() })
+    embassy_net::Config::ipv4_static(StaticConfigV4 {
+        address,
+        gateway: None,
+        dns_servers: Default::default(),
+    })
 }
 
 #[embassy_executor::main]

@@ -42,7 +42,7 @@ impl<'q, const N: usize> Queues<'q, N> {
     /// The device for embassy-net, and the runner over a connection and the socket of each of its paths.
     pub fn split<'r, 's, S>(
         &'r mut self,
-        connection: Connection<'s>,
+        connection: &'r mut Connection<'s>,
         sockets: &'r [(PathId, S)],
     ) -> (Device<'r, N>, Runner<'r, 's, S, N>) {
         let (to_device, incoming) = self.incoming.split();

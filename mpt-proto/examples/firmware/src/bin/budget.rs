@@ -21,6 +21,9 @@ const PACKETS: u32 = 1000;
 const WINDOW: usize = 16;
 /// So small that copying it does not count: an IPv4 header without more, and UDP's ports for the flow.
 const INNER: usize = 28;
+/// The aims: instructions of a call, and bytes of memory beside what is lent.
+const MOST_INSTRUCTIONS: u32 = 1000;
+const MOST_BYTES: usize = 4096;
 const GRE: usize = 8;
 const NOW: Instant = Instant::from_micros(1);
 const PACKET: [u8; INNER] =
@@ -110,6 +113,7 @@ fn main() -> ! {
 
     let (connection, slot) = (size_of::<Connection<'_>>(), size_of::<ReorderSlot>());
     defmt::println!("RAM: Connection {} B, each slot of the window {} B", connection, slot);
+    defmt::assert!(connection + CONTROL_MAX < MOST_BYTES);
     for (paths, window) in [(2, 16), (4, 64)] {
         let sum = connection + (window + 1) * slot + CONTROL_MAX;
         defmt::println!("RAM: {} paths, window {}: {} B and the packets", paths, window, sum);
@@ -117,9 +121,11 @@ fn main() -> ! {
     for policy in [Policy::Weighted, Policy::Flow, Policy::Backup, Policy::Redundant] {
         let (alone, drained) = send(policy);
         defmt::println!("instructions: send, {}: {}, with draining {}", policy, alone, drained);
+        defmt::assert!(alone < MOST_INSTRUCTIONS);
     }
     let (alone, drained) = (receive(|turn| turn, false), receive(|turn| turn, true));
     defmt::println!("instructions: receive in order: {}, with draining {}", alone, drained);
+    defmt::assert!(alone < MOST_INSTRUCTIONS);
     // Each second packet overtakes the one before it.
     defmt::println!("instructions: receive, pairs swapped, with draining {}", receive(|turn| turn ^ 1, true));
     debug::exit(debug::EXIT_SUCCESS);
