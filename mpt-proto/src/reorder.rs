@@ -31,9 +31,9 @@ use crate::wire::copy;
 use history::History;
 use occupancy::Occupancy;
 
-/// This many numbers in a row from far back, and nothing else, mean that a peer without control messages
-/// started anew. Enough that stragglers of a dead path do not pass for it, few enough that a restart costs
-/// less than a tenth of a second of a slow link.
+/// This many numbers in a row from far back, and nothing else for the delay, mean that a peer without control
+/// messages started anew: enough, and long enough, that what one path brings at once after it lagged behind the
+/// others does not pass for it.
 const RESTART_RUN: u8 = 64;
 /// Most that one of them may differ from the one before, or the window if that is more: paths of different
 /// delay bring numbers of a new sequence as far apart as those of the old one.
@@ -124,6 +124,8 @@ pub struct Reorder<'s> {
     watch_restart: bool,
     stray: Seq,
     stray_run: u8,
+    /// When the first of the run came.
+    stray_since: Instant,
     started: bool,
 }
 
@@ -157,6 +159,7 @@ impl<'s> Reorder<'s> {
             watch_restart: true,
             stray: Seq::ZERO,
             stray_run: 0,
+            stray_since: Instant::ZERO,
             started: false,
         }
     }
@@ -221,7 +224,7 @@ impl<'s> Reorder<'s> {
                 self.begin_at(seq);
                 0
             }
-            _ => match self.insert_behind(seq) {
+            _ => match self.insert_behind(seq, now) {
                 Some(settled) => return settled,
                 None => 0,
             },
@@ -264,7 +267,7 @@ impl<'s> Reorder<'s> {
     }
 
     /// A number before the head. `None`: the peer started anew, and this is its first.
-    fn insert_behind(&mut self, seq: Seq) -> Option<Insert> {
+    fn insert_behind(&mut self, seq: Seq, now: Instant) -> Option<Insert> {
         let back = self.head.ahead_of(seq).unwrap_or(usize::MAX);
         match self.history.was_delivered(back) {
             Some(true) => return Some(Insert::Duplicate),
@@ -280,9 +283,13 @@ impl<'s> Reorder<'s> {
         let stride = i32::try_from(self.window.max(RESTART_STRIDE)).unwrap_or(i32::MAX);
         let step = seq.distance_from(self.stray);
         let follows = self.stray_run > 0 && step != 0 && (-stride..=stride).contains(&step);
-        self.stray_run = if follows { self.stray_run + 1 } else { 1 };
+        if follows {
+            self.stray_run = self.stray_run.saturating_add(1);
+        } else {
+            (self.stray_run, self.stray_since) = (1, now);
+        }
         self.stray = seq;
-        if self.stray_run < RESTART_RUN {
+        if self.stray_run < RESTART_RUN || self.stray_since + self.delay > now {
             return Some(Insert::Late);
         }
         self.restarts += 1;

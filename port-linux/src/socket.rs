@@ -10,9 +10,9 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket as Socket2, Type};
 
-/// Buffers of one receive call. With receive offload each may hold 64 datagrams, so a call brings plenty; more
-/// buffers only wash out the cache.
-const RECEIVE_BUFFERS: usize = 8;
+/// Buffers of one receive call. With receive offload each may hold 64 datagrams, so two bring plenty; with more, one
+/// path's packets would run far ahead of those that wait on the other sockets, and fill the reorder buffer.
+const RECEIVE_BUFFERS: usize = 2;
 /// Bytes of one receive buffer: the largest UDP payload, which is also the most that receive offload joins.
 const RECEIVE_BUFFER: usize = 1 << 16;
 

@@ -30,7 +30,8 @@ pub struct Reorder {
     passed: BTreeMap<usize, i64>,
     started: bool,
     watch_restart: bool,
-    strays: Vec<i64>,
+    /// Numbers from far back in a row, and when the first of them came.
+    strays: Vec<(i64, Instant)>,
     /// Positions given up.
     pub lost: u64,
     /// Restarts told by the numbers alone.
@@ -112,7 +113,7 @@ impl Reorder {
                 self.deliver(position, packet);
                 return Insert::Next;
             }
-            if !self.is_restart(position) {
+            if !self.is_restart(position, now) {
                 return Insert::Late;
             }
             self.restarts += 1;
@@ -167,19 +168,19 @@ impl Reorder {
         }
     }
 
-    fn is_restart(&mut self, position: i64) -> bool {
+    fn is_restart(&mut self, position: i64, now: Instant) -> bool {
         if !self.watch_restart {
             return false;
         }
         let stride = self.window.max(RESTART_STRIDE);
-        if self.strays.last().is_some_and(|last| {
+        if self.strays.last().is_some_and(|(last, _)| {
             let step = (position - last).abs();
             step == 0 || step > stride
         }) {
             self.strays.clear();
         }
-        self.strays.push(position);
-        self.strays.len() >= RESTART_RUN as usize
+        self.strays.push((position, now));
+        self.strays.len() >= RESTART_RUN as usize && self.strays[0].1 + self.delay <= now
     }
 
     fn pass(&mut self, path: usize, next: i64) {

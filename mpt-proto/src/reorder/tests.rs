@@ -226,7 +226,8 @@ fn a_peer_that_restarts_at_zero_without_saying_so_is_understood_after_64_packets
     let mut bench = bench(8);
     bench.insert(0, 5000, 0);
     bench.take();
-    let outcomes: Vec<Insert> = (0..70).map(|number| bench.insert(0, number, 1)).collect();
+    let outcomes: Vec<Insert> =
+        (0..70).map(|number| bench.insert(0, number, 1 + 2 * u64::from(number))).collect();
     assert!(outcomes[..63].iter().all(|outcome| *outcome == Insert::Late));
     assert!(outcomes[63..].iter().all(|outcome| *outcome == Insert::Next));
     assert_eq!(bench.take(), (63..70).collect::<Vec<_>>());
@@ -248,12 +249,24 @@ fn a_restart_over_paths_of_different_delay_is_understood_too() {
     bench.take();
     // Two paths, the second 20 numbers behind.
     for number in 0..80 {
-        bench.insert(number as usize % 2, if number % 2 == 0 { number + 20 } else { number }, 1);
+        let ms = 200 + 2 * u64::from(number);
+        bench.insert(number as usize % 2, if number % 2 == 0 { number + 20 } else { number }, ms);
     }
     assert_eq!(bench.reorder.restarts(), 1);
     bench.timeout(1000);
     let delivered = bench.take();
     assert!(delivered.len() >= 11 && delivered.is_sorted(), "{delivered:?}");
+}
+
+#[test]
+fn what_a_path_brings_at_once_after_it_lagged_behind_is_no_restart() {
+    let mut bench = bench(8);
+    bench.insert(0, 5000, 0);
+    for number in 0..200 {
+        assert_eq!(bench.insert(1, 4000 + number, 1), Insert::Late);
+    }
+    assert_eq!(bench.insert(0, 5001, 1), Insert::Next);
+    assert_eq!(bench.reorder.restarts(), 0);
 }
 
 #[test]
