@@ -1,9 +1,9 @@
 //! The event loop: one thread waits for the tunnel device, the sockets, the bell and signals, and moves
 //! packets in bounded batches.
 //!
-//! Each wake-up: what arrived on the sockets, then what the kernel wants sent, then commands and changes of
-//! links, then deadlines. Every mutation of a connection is followed by a drain in the order that
-//! [`mpt_proto::Connection`] asks for.
+//! Each wake-up: what arrived on the sockets, with commands and changes of links among it, then what the kernel wants
+//! sent, then deadlines. Inner packets are drained after each datagram; control datagrams and events once per
+//! wake-up, in the order that [`mpt_proto::Connection`] asks for.
 
 mod inside;
 mod links;

@@ -19,8 +19,8 @@ pub struct Tun {
     joins: Cell<bool>,
 }
 
-/// Asks the kernel for what [`crate::offload`] can do: checksums left to us, and large packets to be cut.
-/// The features are those of `TUNSETOFFLOAD` in linux/if_tun.h.
+/// What [`crate::offload`] can do, as `TUNSETOFFLOAD` names it (linux/if_tun.h): checksums left to us, and large
+/// packets to be cut.
 mod features {
     pub(super) const CHECKSUM: usize = 0x01;
     pub(super) const TCP_V4: usize = 0x02;
