@@ -25,6 +25,11 @@ pub struct Config {
     pub pins: Pins,
     /// How the receiver restores order.
     pub reorder: ReorderConfig,
+    /// Sends packets that a path lost again, on the path that delivers first. Only under [`Policy::Adaptive`].
+    pub resend: bool,
+    /// Keeps UDP packets in order as well, which costs them the delay of the slowest path. Only under
+    /// [`Policy::Adaptive`], which else delivers them as they come.
+    pub order_udp: bool,
     /// How long the fragments of a packet wait for the others.
     pub reassembly_timeout: Duration,
 }
@@ -36,9 +41,11 @@ impl Default for Config {
             key: None,
             checksum: false,
             sequence: true,
-            policy: Policy::Weighted,
+            policy: Policy::Adaptive,
             pins: Pins::new(),
             reorder: ReorderConfig::default(),
+            resend: true,
+            order_udp: false,
             // Fragments of one packet leave together on one path; a second is many times any path's jitter.
             reassembly_timeout: Duration::from_secs(1),
         }
@@ -81,6 +88,8 @@ pub struct PathConfig {
     /// Place in line under [`Policy::Backup`]: the lowest rank that is up carries all; equals share nothing,
     /// the path added first wins.
     pub rank: u8,
+    /// Cost under [`Policy::Adaptive`]: a path carries packets only when those of lower tiers are full or down.
+    pub tier: u8,
     /// Largest UDP payload the path carries, in bytes: its MTU less the outer IP and UDP headers. A packet
     /// that does not fit is split (RFC 8086 section 4.1 wants it done before encapsulation).
     pub max_datagram: u16,
@@ -91,7 +100,7 @@ pub struct PathConfig {
 impl Default for PathConfig {
     fn default() -> Self {
         // Ethernet's 1,500 bytes less IPv6 (40) and UDP (8): fits under either IP version.
-        Self { weight: 1, rank: 0, max_datagram: 1452, liveness: Liveness::default() }
+        Self { weight: 1, rank: 0, tier: 1, max_datagram: 1452, liveness: Liveness::default() }
     }
 }
 

@@ -1,12 +1,14 @@
 //! The connection: glue between codec, schedule, reorder buffer, reassembly and path liveness.
 
 mod departures;
+mod extended;
 mod receive;
 
 use core::time::Duration;
 
 use heapless::Vec;
 
+use crate::adaptive::{Adaptive, AdaptiveState, FlowSlot, PacketSlot};
 use crate::config::{Config, PathConfig};
 use crate::ecn::Ecn;
 use crate::event::Event;
@@ -21,21 +23,29 @@ use crate::stats::{Drop, PathStats, Stats};
 use crate::time::Instant;
 use crate::wire::control::{self, Features, Kind, Message};
 use crate::wire::gre::{self, Layout, Protocol};
-use crate::wire::{fragment, ip};
+use crate::wire::{extension, fragment, ip, report};
 
 pub use departures::{Departure, Departures};
 
 /// Bytes that must be free before the inner packet handed to [`Connection::encapsulate`]: the longest GRE
 /// header and a fragment header.
 pub const HEADROOM: usize = gre::MAX_LEN + fragment::LEN;
-/// Largest control datagram, in bytes: the buffer for [`Connection::poll_transmit`].
-pub const CONTROL_MAX: usize = gre::MAX_LEN + control::LEN;
+/// Largest datagram of our own, in bytes: the buffer for [`Connection::poll_transmit`].
+pub const CONTROL_MAX: usize = gre::MAX_LEN + extension::LEN + report::MAX_LEN;
 
 /// Memory lent to a connection for as long as it lives.
 #[derive(Debug, Default)]
 pub struct Storage<'s> {
     reorder: (&'s mut [ReorderSlot], &'s mut [u8]),
     reassembly: (&'s mut [ReassemblySlot], &'s mut [u8]),
+    adaptive: Option<AdaptiveMemory<'s>>,
+}
+
+#[derive(Debug)]
+struct AdaptiveMemory<'s> {
+    state: &'s mut AdaptiveState,
+    packets: (&'s mut [PacketSlot], &'s mut [u8]),
+    flows: &'s mut [FlowSlot],
 }
 
 impl<'s> Storage<'s> {
@@ -57,6 +67,22 @@ impl<'s> Storage<'s> {
     #[must_use]
     pub fn with_reassembly(self, slots: &'s mut [ReassemblySlot], bytes: &'s mut [u8]) -> Self {
         Self { reassembly: (slots, bytes), ..self }
+    }
+
+    /// Memory for the extension: with it the connection understands a peer that sends by
+    /// [`Policy::Adaptive`](crate::Policy::Adaptive), and with slots, bytes and flows it sends by it. A packet of up to
+    /// `bytes.len() / slots.len()` less [`HEADROOM`] bytes fits a slot; there should be slots for what is under way in
+    /// a round trip and 50 ms more, at most 65,534. Flows are told apart by a hash: 16 to 1,024 are sensible.
+    #[must_use]
+    pub fn with_adaptive(
+        self,
+        state: &'s mut AdaptiveState,
+        slots: &'s mut [PacketSlot],
+        bytes: &'s mut [u8],
+        flows: &'s mut [FlowSlot],
+    ) -> Self {
+        let packets = if flows.is_empty() { Default::default() } else { (slots, bytes) };
+        Self { adaptive: Some(AdaptiveMemory { state, packets, flows }), ..self }
     }
 }
 
@@ -129,7 +155,7 @@ const WEIGHTS: core::ops::RangeInclusive<u16> = 1..=10_000;
 /// 3. Drain, in this order: [`poll_packet`](Self::poll_packet), [`poll_transmit`](Self::poll_transmit),
 ///    [`poll_event`](Self::poll_event), until each returns `None`; before waiting ask
 ///    [`poll_timeout`](Self::poll_timeout) until when. A caller that works in batches drains `poll_packet` after each
-///    datagram and the others at the end of the batch; `encapsulate` leaves nothing to be drained.
+///    datagram and the others at the end of the batch; after `encapsulate` only `poll_transmit` may have something.
 ///
 /// Datagrams of one path leave in the order they were handed out: a probe tells the peer what was sent before
 /// it.
@@ -185,6 +211,9 @@ pub struct Connection<'s> {
     scheduler: Scheduler,
     reorder: Reorder<'s>,
     reassembly: Reassembly<'s>,
+    adaptive: Option<Adaptive<'s>>,
+    /// Largest datagram that every path that is up carries.
+    smallest_datagram: u16,
     /// A packet put together waits to be polled.
     assembled: bool,
     next_sequence: Seq,
@@ -202,7 +231,7 @@ pub struct Connection<'s> {
 }
 
 /// All that is not lent: small enough for a microcontroller.
-const _: () = assert!(size_of::<Connection<'_>>() <= 3904);
+const _: () = assert!(size_of::<Connection<'_>>() <= 4096);
 
 /// What the peer's control messages told.
 #[derive(Debug, Clone, Copy)]
@@ -216,6 +245,8 @@ struct Peer {
     count: Seq,
     features: Features,
     mtu: u16,
+    /// Packets that its reorder buffer holds, if it speaks the extension.
+    extension: Option<u16>,
 }
 
 impl<'s> Connection<'s> {
@@ -226,6 +257,9 @@ impl<'s> Connection<'s> {
         let (reassembly_slots, reassembly_bytes) = storage.reassembly;
         #[allow(clippy::cast_possible_truncation, reason = "any 32 of 64 random bits do")]
         let instance = rng.next() as u32;
+        let adaptive = storage.adaptive.map(|AdaptiveMemory { state, packets, flows }| {
+            Adaptive::new((config.resend, config.order_udp), state, packets, flows)
+        });
         Self {
             layout: Layout { checksum: config.checksum, key: config.key, sequence: config.sequence },
             now,
@@ -237,6 +271,8 @@ impl<'s> Connection<'s> {
             scheduler: Scheduler::new(config.policy, config.pins, rng.next()),
             reorder: Reorder::new(config.reorder, reorder_slots, reorder_bytes),
             reassembly: Reassembly::new(config.reassembly_timeout, reassembly_slots, reassembly_bytes),
+            adaptive,
+            smallest_datagram: 0,
             assembled: false,
             next_sequence: Seq::ZERO,
             next_fragment: 0,
@@ -268,6 +304,9 @@ impl<'s> Connection<'s> {
         *place = Some(Path::new(id, config, self.now));
         self.places = self.places.max(index + 1);
         self.scheduler.set_path(index, config.weight, config.rank);
+        if let Some(adaptive) = &mut self.adaptive {
+            adaptive.set_path(index, config.tier, self.now);
+        }
         self.refresh(index);
         Ok(id)
     }
@@ -286,6 +325,9 @@ impl<'s> Connection<'s> {
         }
         self.scheduler.set_path(index, 0, 0);
         self.refresh(index);
+        if let Some(adaptive) = &mut self.adaptive {
+            adaptive.set_path(index, 0, self.now);
+        }
         Ok(())
     }
 
@@ -319,6 +361,7 @@ impl<'s> Connection<'s> {
     ) -> Result<(), UnknownPath> {
         self.tick(now);
         self.path_mut(path)?.max_datagram = max_datagram;
+        self.refresh(path.index());
         Ok(())
     }
 
@@ -340,7 +383,8 @@ impl<'s> Connection<'s> {
     }
 
     /// Sends an inner packet: `buffer[HEADROOM..]` is the packet, the bytes before it are overwritten. The
-    /// datagrams that carry it are to be taken from the result.
+    /// datagrams that carry it are to be taken from the result. Under [`Policy::Adaptive`](crate::Policy::Adaptive)
+    /// there are none: the packet was copied, and leaves through [`poll_transmit`](Self::poll_transmit).
     ///
     /// # Errors
     /// The packet was not taken; it is counted.
@@ -354,6 +398,10 @@ impl<'s> Connection<'s> {
         let Some((protocol, len)) = ip::parse(packet).filter(|(_, len)| *len == packet.len()) else {
             return Err(EncapsulateError::NotIp);
         };
+        if self.enqueue(packet).is_some() {
+            let (ecn, sequence) = (Ecn::NotEct, self.next_sequence);
+            return Ok(Departures::new(buffer, self.layout, protocol, sequence, None, Vec::new(), ecn));
+        }
         let paths = self.scheduler.choose(packet, self.up);
         if paths.is_empty() {
             self.stats.tx_no_path += 1;
@@ -412,11 +460,21 @@ impl<'s> Connection<'s> {
         }
         self.reorder.handle_timeout(now);
         self.reassembly.handle_timeout(now);
+        self.handle_adaptive_timeout();
         self.gather();
     }
 
-    /// The next control datagram, written to `buffer`.
-    pub fn poll_transmit<'b>(&mut self, buffer: &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>> {
+    /// The next datagram that is to leave by itself: a control message, a report, or a packet that waited for a path.
+    /// The first two are written to `buffer`.
+    pub fn poll_transmit<'b>(&'b mut self, buffer: &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>> {
+        if self.paths.iter().take(self.places).flatten().any(Path::is_due) {
+            self.poll_control(buffer)
+        } else {
+            self.poll_extended(buffer)
+        }
+    }
+
+    fn poll_control<'b>(&mut self, buffer: &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>> {
         let now = self.now;
         let rng = &mut self.rng;
         let paths = self.paths.get_mut(..self.places).unwrap_or_default();
@@ -425,6 +483,7 @@ impl<'s> Connection<'s> {
             let due = path.poll_due(now, rng)?;
             Some((index, path, due))
         })?;
+        let extension = self.adaptive.is_some() && self.layout.sequence;
         let (kind, stamp) = match due {
             Due::Probe => (Kind::Probe, now.stamp()),
             Due::Echo(stamp) => (Kind::Echo, stamp),
@@ -440,6 +499,7 @@ impl<'s> Connection<'s> {
             stamp,
             features: if mtu > 0 { Features::REASSEMBLY } else { Features::default() },
             mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+            extension: extension.then(|| self.reorder.window()),
         };
         self.count = self.count + 1;
         let layout = Layout { sequence: false, ..self.layout };
@@ -468,7 +528,8 @@ impl<'s> Connection<'s> {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let paths = self.paths.get(..self.places).unwrap_or_default();
         let paths = paths.iter().flatten().filter_map(Path::deadline).min();
-        [paths, self.reorder.deadline(), self.reassembly.deadline()].into_iter().flatten().min()
+        let buffers = [self.reorder.deadline(), self.reassembly.deadline(), self.adaptive_deadline()];
+        buffers.into_iter().chain([paths]).flatten().min()
     }
 
     /// Counters.
@@ -553,9 +614,10 @@ impl<'s> Connection<'s> {
             path.stats.downs += 1;
         }
         self.up.set(index, up);
+        self.refresh_adaptive(index, up);
         if self.hears.contains(index) != hears {
             self.hears.set(index, hears);
-            self.reorder.set_live(self.hears);
+            self.refresh_live();
             // The peer learns at once, on every path that may reach it.
             for path in self.each_path() {
                 path.probe_now();

@@ -17,10 +17,12 @@ extern crate std;
 
 #[cfg(any(feature = "embassy", feature = "smoltcp"))]
 pub mod adapt;
+mod adaptive;
 mod config;
 mod connection;
 mod ecn;
 mod event;
+mod feedback;
 mod path;
 mod path_set;
 pub mod reassembly;
@@ -32,6 +34,7 @@ mod stats;
 mod time;
 pub mod wire;
 
+pub use adaptive::{AdaptiveState, FlowSlot, Mode, PacketSlot, PathModel, Phase};
 pub use config::{Config, Liveness, PathConfig, Probing, ReorderConfig};
 pub use connection::{
     AddPathError, CONTROL_MAX, Connection, Departure, Departures, EncapsulateError, HEADROOM, Link, Received,

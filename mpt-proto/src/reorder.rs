@@ -13,6 +13,10 @@
 //! 2. **Delay.** Some packet behind it has waited for the delay.
 //! 3. **Window.** A number a window or more ahead of it has come.
 //!
+//! A sender that repairs what was lost is given the time to do so: with [patience](Reorder::set_patience) rules 1 and 2
+//! wait for that much longer. And it may want a packet held until a moment that it names, so that paths of different
+//! delay seem to have one.
+//!
 //! A number that comes after it was given up is dropped (the MUST of draft-lencse-tsvwg-mpt section 6).
 
 mod history;
@@ -25,10 +29,10 @@ use core::time::Duration;
 use crate::config::ReorderConfig;
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::seq::Seq;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::copy;
 
-use history::History;
+pub(crate) use history::History;
 use occupancy::Occupancy;
 
 /// This many numbers in a row from far back, and nothing else for the delay, mean that a peer without control
@@ -42,8 +46,8 @@ const RESTART_STRIDE: usize = 64;
 /// One place in the reorder buffer. `Default` is empty.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReorderSlot {
-    /// When the packet came.
-    arrived: Instant,
+    /// Stamp of when it may be delivered: of when it came, unless the sender wants it held for longer.
+    release: u32,
     /// Bytes of the packet.
     len: u16,
     /// The place of the packet that came before this one, and after.
@@ -54,7 +58,7 @@ pub struct ReorderSlot {
 }
 
 /// What a window costs beside the packets.
-const _: () = assert!(size_of::<ReorderSlot>() == 16);
+const _: () = assert!(size_of::<ReorderSlot>() == 12);
 
 /// A place in the ring, or the spare place behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +106,14 @@ pub struct Reorder<'s> {
     cell: usize,
     delay: Duration,
     paths_in_order: bool,
+    /// See [`set_patience`](Self::set_patience).
+    patience: Duration,
+    /// The latest time seen.
+    now: Instant,
+    /// Numbers before this one had been passed on every path at that time, some of them without having come.
+    passed_all: Option<(Seq, Instant)>,
+    /// Packets before this one are not held: the window needs their places.
+    rush: Seq,
     /// Places in the ring; zero: reordering is off. The slot behind them is the spare one.
     window: usize,
     occupancy: Occupancy,
@@ -143,6 +155,10 @@ impl<'s> Reorder<'s> {
             bytes,
             delay: config.delay,
             paths_in_order: config.paths_in_order,
+            patience: Duration::ZERO,
+            now: Instant::ZERO,
+            passed_all: None,
+            rush: Seq::ZERO,
             window,
             head: Seq::ZERO,
             forced: Seq::ZERO,
@@ -167,6 +183,11 @@ impl<'s> Reorder<'s> {
     /// The number that is next: all before it are settled.
     pub const fn head(&self) -> Seq {
         self.head
+    }
+
+    /// Packets that may wait at once.
+    pub fn window(&self) -> u16 {
+        u16::try_from(self.window).unwrap_or(u16::MAX)
     }
 
     /// Numbers given up so far. Only counted while reordering is on.
@@ -206,6 +227,8 @@ impl<'s> Reorder<'s> {
         }
         self.head = next;
         self.forced = next;
+        self.rush = next;
+        self.passed_all = None;
         self.base = 0;
         self.spare = None;
         self.history = History::new();
@@ -214,9 +237,27 @@ impl<'s> Reorder<'s> {
         self.started = true;
     }
 
+    /// How much longer to wait for what seems to be lost: a sender that repairs it needs that time.
+    pub const fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// Takes a packet with a sequence number. On [`Insert::Next`] the caller delivers it, on
     /// [`Insert::Held`] it was copied; either way [`pop`](Self::pop) is to be drained.
     pub fn insert(&mut self, path: usize, seq: Seq, packet: &[u8], now: Instant) -> Insert {
+        self.insert_until(path, seq, packet, now, now)
+    }
+
+    /// As [`insert`](Self::insert), but the packet is to be held until `release`.
+    pub fn insert_until(
+        &mut self,
+        path: usize,
+        seq: Seq,
+        packet: &[u8],
+        release: Instant,
+        now: Instant,
+    ) -> Insert {
+        self.now = self.now.max(now);
         let ahead = match seq.ahead_of(self.head) {
             Some(ahead) if self.started || ahead < self.window.max(1) => ahead,
             // A stream that was under way before we came: no use in waiting for its past.
@@ -231,7 +272,8 @@ impl<'s> Reorder<'s> {
         };
         self.started = true;
         self.stray_run = 0;
-        if ahead > 0 && self.window > 0 && packet.len() > self.cell {
+        let is_due = release <= self.now || self.window == 0;
+        if (ahead > 0 || !is_due) && self.window > 0 && packet.len() > self.cell {
             return Insert::TooLarge;
         }
         self.pass(path, seq + 1);
@@ -249,15 +291,16 @@ impl<'s> Reorder<'s> {
         // numbers up to `forced` were just given up.
         self.place_spare();
         let Some(ahead) = seq.ahead_of(self.head) else { return Insert::Late };
-        let outcome = if ahead == 0 && !self.occupancy.contains(self.slots, self.base) {
+        let outcome = if ahead == 0 && is_due && !self.occupancy.contains(self.slots, self.base) {
             self.settle_head();
             Insert::Next
         } else if ahead < self.window {
-            self.hold(self.ring(ahead), packet, now)
+            self.hold(self.ring(ahead), packet, release)
         } else if self.spare.is_none() {
             self.spare = Some(seq);
             self.forced = self.forced.later(self.head + self.overflow(ahead));
-            self.store(self.window, packet, now);
+            self.rush = self.rush.later(self.forced);
+            self.store(self.window, packet, release);
             Insert::Held
         } else {
             Insert::Full
@@ -309,21 +352,43 @@ impl<'s> Reorder<'s> {
         self.give_up_passed();
     }
 
-    /// When the packet that has waited longest has waited enough.
+    /// When something may be delivered or given up although nothing comes.
     pub fn deadline(&self) -> Option<Instant> {
-        self.slots.get(self.oldest?.index()).map(|slot| slot.arrived + self.delay)
+        let expires = self.expiry(self.slots.get(self.oldest?.index())?);
+        let head =
+            self.occupancy.contains(self.slots, self.base).then(|| self.slots.get(self.base)).flatten();
+        let head = head.map(|slot| self.time_of(slot.release));
+        let passed = self.passed_all.map(|(_, since)| since + self.patience);
+        [head, passed].into_iter().flatten().fold(Some(expires), |least, at| least.map(|least| least.min(at)))
+    }
+
+    /// The time of a stamp that is not far away.
+    fn time_of(&self, stamp: u32) -> Instant {
+        let ahead = stamp.wrapping_sub(self.now.stamp());
+        let back = self.now.stamp().wrapping_sub(stamp);
+        if ahead < back { self.now + Micros(ahead) } else { self.now - Duration::from(Micros(back)) }
+    }
+
+    /// When a packet has waited enough.
+    fn expiry(&self, slot: &ReorderSlot) -> Instant {
+        self.time_of(slot.release) + self.delay + self.patience
     }
 
     /// Gives up what the packets that have waited for the delay wait for.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        if self.passed_all.is_some_and(|(_, since)| since + self.patience <= self.now) {
+            self.give_up_passed();
+        }
         let mut place = self.oldest;
         while let Some(expired) = place {
             let Some(slot) = self.slots.get(expired.index()) else { break };
-            if slot.arrived + self.delay > now {
+            if self.expiry(slot) > self.now {
                 break;
             }
             place = slot.newer;
             self.forced = self.forced.later(self.number_at(expired));
+            self.rush = self.rush.later(self.forced);
         }
     }
 
@@ -334,6 +399,9 @@ impl<'s> Reorder<'s> {
             self.place_spare();
             if self.occupancy.contains(self.slots, self.base) {
                 let place = Place::at(self.base)?;
+                if self.is_held(self.base) {
+                    return None;
+                }
                 self.release(place);
                 self.settle_head();
                 return Some(place);
@@ -347,6 +415,12 @@ impl<'s> Reorder<'s> {
             });
             self.give_up(until);
         }
+    }
+
+    /// Whether the packet at the head is to be held for longer.
+    fn is_held(&self, index: usize) -> bool {
+        let release = self.slots.get(index).map_or(0, |slot| slot.release);
+        self.rush.distance_from(self.head) <= 0 && self.time_of(release) > self.now
     }
 
     /// The bytes of a packet that [`pop`](Self::pop) returned.
@@ -384,18 +458,18 @@ impl<'s> Reorder<'s> {
         Some(self.number_at(Place::at(index)?))
     }
 
-    fn hold(&mut self, index: usize, packet: &[u8], now: Instant) -> Insert {
+    fn hold(&mut self, index: usize, packet: &[u8], release: Instant) -> Insert {
         if self.occupancy.contains(self.slots, index) {
             return Insert::Duplicate;
         }
-        self.store(index, packet, now);
+        self.store(index, packet, release);
         self.link(index);
         Insert::Held
     }
 
-    fn store(&mut self, index: usize, packet: &[u8], now: Instant) {
+    fn store(&mut self, index: usize, packet: &[u8], release: Instant) {
         if let (Some(slot), Ok(len)) = (self.slots.get_mut(index), u16::try_from(packet.len())) {
-            slot.arrived = now;
+            slot.release = release.stamp();
             slot.len = len;
         }
         let range = self.cell_range(index, packet.len());
@@ -459,6 +533,7 @@ impl<'s> Reorder<'s> {
         }
         self.head = head;
         self.forced = self.forced.later(head);
+        self.rush = self.rush.later(head);
     }
 
     /// Moves the spare packet into the ring once the ring has come to it.
@@ -470,7 +545,7 @@ impl<'s> Reorder<'s> {
         };
         self.spare = None;
         let index = self.ring(ahead);
-        let Some(&ReorderSlot { arrived, len, .. }) = self.slots.get(self.window) else { return };
+        let Some(&ReorderSlot { release, len, .. }) = self.slots.get(self.window) else { return };
         let from = self.cell_range(self.window, usize::from(len));
         let to = self.cell_range(index, usize::from(len));
         // The spare cell lies behind the ring: the two never overlap.
@@ -478,7 +553,7 @@ impl<'s> Reorder<'s> {
             copy(ring.get_mut(to).unwrap_or_default(), spare);
         }
         if let Some(slot) = self.slots.get_mut(index) {
-            slot.arrived = arrived;
+            slot.release = release;
             slot.len = len;
         }
         self.link(index);
@@ -494,18 +569,31 @@ impl<'s> Reorder<'s> {
     /// Gives up the numbers that every live path has passed, if anything waits for them.
     fn give_up_passed(&mut self) {
         if self.count == 0 || !self.paths_in_order || self.live.is_empty() {
+            self.passed_all = None;
             return;
         }
         let mut all_passed: Option<Seq> = None;
         for path in self.live {
-            let Some(passed) = self.passed.get(path).copied().flatten() else { return };
+            let Some(passed) = self.passed.get(path).copied().flatten() else {
+                self.passed_all = None;
+                return;
+            };
             let earlier = all_passed.is_none_or(|seq| passed.distance_from(seq) < 0);
             if earlier {
                 all_passed = Some(passed);
             }
         }
-        if let Some(seq) = all_passed {
+        let Some(passed) = all_passed else { return };
+        if self.patience.is_zero() {
+            self.forced = self.forced.later(passed);
+            return;
+        }
+        if let Some((seq, _)) = self.passed_all.filter(|(_, since)| *since + self.patience <= self.now) {
             self.forced = self.forced.later(seq);
+            self.passed_all = None;
+        }
+        if self.passed_all.is_none_or(|(seq, _)| seq.distance_from(self.head) <= 0) {
+            self.passed_all = (passed.distance_from(self.head) > 0).then_some((passed, self.now));
         }
     }
 }

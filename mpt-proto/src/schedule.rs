@@ -15,9 +15,13 @@ use crate::wire::ip::Flow;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Policy {
+    /// Packet by packet, by what is measured on each path: unequal paths as if they were one good link. Needs a peer
+    /// that speaks the extension and memory lent by [`Storage::with_adaptive`](crate::Storage::with_adaptive); without
+    /// either it is [`Weighted`](Self::Weighted), and [`Connection::mode`](crate::Connection::mode) says why.
+    #[default]
+    Adaptive,
     /// Packet by packet, in proportion to the paths' weights: the original's sending vector
     /// (draft-lencse-tsvwg-mpt section 5.1). Needs a peer that restores order.
-    #[default]
     Weighted,
     /// All packets of a flow on one path, chosen by a hash of its addresses, protocol and ports; flows share
     /// the paths in proportion to the weights. When a path goes down, only its flows move.
@@ -58,6 +62,23 @@ impl Scheduler {
         self.weighted.set_weight(index, weight);
     }
 
+    pub(crate) const fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// What flows are hashed with.
+    pub(crate) const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The path that `packet` is pinned to, if that is up.
+    pub(crate) fn pin(&self, packet: &[u8], up: PathSet) -> Option<usize> {
+        if self.pins.is_empty() {
+            return None;
+        }
+        self.pins.path_of(&Flow::of(packet, self.seed)).filter(|path| up.contains(*path))
+    }
+
     /// The paths, among those that are up, that `packet` takes: none if none is up, several only under
     /// [`Policy::Redundant`].
     pub(crate) fn choose(&mut self, packet: &[u8], up: PathSet) -> PathSet {
@@ -77,7 +98,7 @@ impl Scheduler {
     fn choose_by_policy(&mut self, hash: u64, up: PathSet) -> PathSet {
         let one = match self.policy {
             Policy::Redundant => return up,
-            Policy::Weighted => self.weighted.next(up),
+            Policy::Adaptive | Policy::Weighted => self.weighted.next(up),
             Policy::Backup => {
                 up.into_iter().min_by_key(|index| self.shares.get(*index).map(|share| share.rank))
             }

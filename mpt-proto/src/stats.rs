@@ -97,6 +97,14 @@ pub struct Stats {
     pub tx_too_large: u64,
     /// Fragments sent.
     pub tx_fragments: u64,
+    /// Inner packets dropped from the ingress queue, to keep it short.
+    pub tx_dropped: u64,
+    /// Inner packets marked "congestion experienced" there instead.
+    pub tx_marked: u64,
+    /// Packets sent again, as a path lost them or died.
+    pub tx_resent: u64,
+    /// Reports that claimed what cannot be.
+    pub rx_bad_reports: u64,
     /// Inner packets delivered.
     pub rx_packets: u64,
     /// Their bytes.

@@ -13,7 +13,7 @@ use crate::stats::Drop;
 use crate::time::Instant;
 use crate::wire::control::{Kind, Message};
 use crate::wire::gre::{self, Protocol};
-use crate::wire::{fragment, ip};
+use crate::wire::{extension, fragment, ip};
 
 impl Connection<'_> {
     /// Takes a datagram that arrived on `path`, with the ECN bits of its outer header. Its bytes may be
@@ -62,6 +62,9 @@ impl Connection<'_> {
         }
         let payload = datagram.get_mut(header.len..).unwrap_or_default();
         let payload = match header.protocol {
+            Protocol::Control if extension::Header::is_there(payload) => {
+                return self.receive_extended(index, header.sequence, payload, ecn);
+            }
             Protocol::Control => return self.receive_control(index, payload),
             Protocol::Fragment => {
                 match ecn {
@@ -92,20 +95,10 @@ impl Connection<'_> {
         let fragmented = header.protocol == Protocol::Fragment;
         let outcome =
             header.sequence.map_or(Insert::Next, |seq| self.reorder.insert(index, seq, payload, self.now));
-        match outcome {
-            Insert::Next if fragmented => {
-                self.reassemble(payload).map_or(Received::Consumed, Received::Dropped)
-            }
-            Insert::Next => Received::Packet(payload),
-            Insert::Held => {
-                self.stats.rx_held += 1;
-                Received::Consumed
-            }
-            Insert::Duplicate => Received::Dropped(Drop::Duplicate),
-            Insert::Late => Received::Dropped(Drop::Late),
-            Insert::TooLarge => Received::Dropped(Drop::TooLarge),
-            Insert::Full => Received::Dropped(Drop::Overflow),
+        if fragmented && outcome == Insert::Next {
+            return self.reassemble(payload).map_or(Received::Consumed, Received::Dropped);
         }
+        self.settle_insert(outcome, payload)
     }
 
     fn reassemble(&mut self, payload: &[u8]) -> Option<Drop> {
@@ -162,6 +155,10 @@ impl Connection<'_> {
                 peer.count = message.count;
                 peer.features = message.features;
                 peer.mtu = message.mtu;
+                peer.extension = message.extension;
+            }
+            if let Some(adaptive) = &mut self.adaptive {
+                adaptive.peer_window = message.extension.unwrap_or(0);
             }
             let hears = PathSet(message.hears);
             for path in self.each_path() {
@@ -191,7 +188,12 @@ impl Connection<'_> {
             count: message.count,
             features: message.features,
             mtu: message.mtu,
+            extension: message.extension,
         });
+        if let Some(adaptive) = &mut self.adaptive {
+            adaptive.restart();
+        }
+        self.reorder.set_patience(Duration::ZERO);
         self.peer_started = true;
         self.witness = None;
         for path in self.each_path() {
@@ -217,7 +219,7 @@ impl Connection<'_> {
     }
 
     /// Something valid came on the path: a packet (`used`) or a control message.
-    fn heard(&mut self, index: usize, used: bool) {
+    pub(super) fn heard(&mut self, index: usize, used: bool) {
         let now = self.now;
         let Some(path) = self.at_mut(index) else { return };
         if used {
@@ -257,6 +259,13 @@ impl Connection<'_> {
 
     /// Collects the counters that the parts keep.
     pub(super) fn gather(&mut self) {
+        if let Some(adaptive) = &self.adaptive {
+            let counts = adaptive.counts();
+            self.stats.tx_dropped = counts.dropped;
+            self.stats.tx_marked = counts.marked;
+            self.stats.tx_resent = counts.resent;
+            self.stats.rx_bad_reports = counts.bad_reports;
+        }
         self.stats.rx_lost = self.reorder.lost();
         self.stats.rx_restarts = self.peer_restarts + self.reorder.restarts();
         if let Some(expired) = self.stats.dropped.get_mut(Drop::FragmentTimeout as usize) {

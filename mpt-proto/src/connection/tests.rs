@@ -336,6 +336,7 @@ fn a_peer_that_answers_lives_whatever_a_forged_message_said() {
         stamp: 0,
         features: Features(0),
         mtu: 0,
+        extension: None,
     };
     let mut forged = [&[0, 0, 0x88, 0xb5][..], &forged.emit()].concat();
     let _ = pair.ends[1].decapsulate(pair.paths[0][1], &mut forged, Ecn::NotEct, pair.now).unwrap();

@@ -7,7 +7,7 @@ const LEN: usize = WORDS * 32;
 
 /// A bit for each of the last 1,024 numbers before the head, like the anti-replay window of RFC 6479.
 #[derive(Debug)]
-pub(super) struct History {
+pub(crate) struct History {
     /// Bit `n % LEN` stands for the number settled n-th.
     bits: [u32; WORDS],
     /// Numbers settled so far, modulo `LEN`.
@@ -15,18 +15,18 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { bits: [0; WORDS], end: 0 }
     }
 
     /// The next number was delivered.
-    pub(super) fn push(&mut self) {
+    pub(crate) fn push(&mut self) {
         self.set(self.end, true);
         self.end = (self.end + 1) % LEN;
     }
 
     /// The next `numbers` were not.
-    pub(super) fn skip(&mut self, numbers: usize) {
+    pub(crate) fn skip(&mut self, numbers: usize) {
         if numbers >= LEN {
             self.bits = [0; WORDS];
             return;
@@ -38,13 +38,13 @@ impl History {
     }
 
     /// Whether the number `back` before the next one was delivered; `None` if that is too long ago.
-    pub(super) fn was_delivered(&self, back: usize) -> Option<bool> {
+    pub(crate) fn was_delivered(&self, back: usize) -> Option<bool> {
         let at = self.position(back)?;
         self.bits.get(at / 32).map(|word| word & 1 << (at % 32) != 0)
     }
 
     /// The number `back` before the next one was delivered after all.
-    pub(super) fn mark(&mut self, back: usize) {
+    pub(crate) fn mark(&mut self, back: usize) {
         if let Some(at) = self.position(back) {
             self.set(at, true);
         }

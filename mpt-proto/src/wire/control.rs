@@ -1,14 +1,17 @@
 //! Control messages between two mpts: probes, their echoes, and what each end hears.
 //!
-//! A message is 24 bytes behind a GRE header with EtherType 0x88B5; bytes behind the 24 are ignored, so that
-//! later versions can add to them. The layout is drawn in `docs/wire.md`.
+//! A message is 28 bytes behind a GRE header with EtherType 0x88B5: 24 that every version has, and four that announce
+//! the [extension](crate::wire::extension). Fewer or more bytes behind the 24 do no harm, so that later versions can add
+//! to them. The layout is drawn in `docs/wire.md`.
 
 use crate::seq::Seq;
 use crate::stats::Drop;
-use crate::wire::{put, u16_at, u32_at};
+use crate::wire::{extension, put, u16_at, u32_at};
 
 /// Bytes of a message.
-pub const LEN: usize = 24;
+pub const LEN: usize = SHORTEST + 4;
+/// Bytes that a message has at least.
+const SHORTEST: usize = 24;
 /// The version this module speaks, in the high nibble of the first byte. It is never 4 or 6, so that the
 /// first nibble alone tells a control message from an IP packet.
 const VERSION: u8 = 1;
@@ -61,6 +64,8 @@ pub struct Message {
     pub features: Features,
     /// The largest inner packet the sender takes, in bytes.
     pub mtu: u16,
+    /// If the sender speaks the extension: how many packets its reorder buffer holds.
+    pub extension: Option<u16>,
 }
 
 impl Message {
@@ -73,8 +78,9 @@ impl Message {
     }
 
     fn fields(payload: &[u8]) -> Option<Self> {
-        let payload: &[u8; LEN] = payload.first_chunk()?;
-        let &[head, path, features, ..] = payload;
+        let more = payload.get(SHORTEST..)?;
+        let speaks = more.first() == Some(&extension::VERSION);
+        let &[head, path, features, ..] = payload else { return None };
         if head >> 4 != VERSION || path > 15 {
             return None;
         }
@@ -93,6 +99,7 @@ impl Message {
             count: Seq::from_u32(u32_at(payload, 12)?),
             next: Seq::from_u32(u32_at(payload, 16)?),
             stamp: u32_at(payload, 20)?,
+            extension: u16_at(more, 2).filter(|_| speaks),
         })
     }
 
@@ -110,6 +117,10 @@ impl Message {
         put(&mut bytes, 12, self.count.as_u32().to_be_bytes());
         put(&mut bytes, 16, self.next.as_u32().to_be_bytes());
         put(&mut bytes, 20, self.stamp.to_be_bytes());
+        if let Some(window) = self.extension {
+            put(&mut bytes, 24, [extension::VERSION, 0]);
+            put(&mut bytes, 26, window.to_be_bytes());
+        }
         bytes
     }
 }
@@ -128,13 +139,14 @@ mod tests {
         stamp: 0x0102_0304,
         features: Features::REASSEMBLY,
         mtu: 1464,
+        extension: Some(4096),
     };
 
     #[test]
     fn the_bytes_are_those_of_docs_wire_md() {
         let golden = [
             0x11, 0x03, 0x01, 0x00, 0x00, 0x0b, 0x05, 0xb8, 0xde, 0xad, 0xbe, 0xef, 0x00, 0x00, 0x00, 0x07,
-            0x00, 0x01, 0x00, 0x00, 0x01, 0x02, 0x03, 0x04,
+            0x00, 0x01, 0x00, 0x00, 0x01, 0x02, 0x03, 0x04, 0x01, 0x00, 0x10, 0x00,
         ];
         assert_eq!(EXAMPLE.emit(), golden);
         assert_eq!(Message::parse(&golden), Ok(EXAMPLE));
@@ -151,9 +163,14 @@ mod tests {
     #[test]
     fn truncated_messages_and_unknown_versions_kinds_and_paths_are_refused() {
         let bytes = EXAMPLE.emit();
-        for len in 0..LEN {
+        for len in 0..SHORTEST {
             assert_eq!(Message::parse(&bytes[..len]), Err(Drop::BadControl));
         }
+        let plain = Message { extension: None, ..EXAMPLE };
+        for len in SHORTEST..LEN {
+            assert_eq!(Message::parse(&bytes[..len]), Ok(plain), "an older version");
+        }
+        assert_eq!(Message::parse(&plain.emit()), Ok(plain));
         for (at, value) in [(0, 0x01), (0, 0x21), (0, 0x10), (0, 0x13), (1, 16)] {
             let mut broken = bytes;
             broken[at] = value;

@@ -13,10 +13,12 @@ const IPV6_HEADER: usize = 40;
 const MAX_EXTENSIONS: usize = 6;
 
 const HOP_BY_HOP: u8 = 0;
+const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
+const ICMPV6: u8 = 58;
 const DESTINATION_OPTIONS: u8 = 60;
 const DCCP: u8 = 33;
 const SCTP: u8 = 132;
@@ -80,6 +82,15 @@ impl Flow {
         self.ports.filter(|_| self.protocol == TCP)
     }
 
+    /// Whether packets out of order hurt it: not UDP (unless `udp`), nor ICMP.
+    pub const fn wants_order(&self, udp: bool) -> bool {
+        match self.protocol {
+            UDP | UDP_LITE => udp,
+            ICMP | ICMPV6 => false,
+            _ => true,
+        }
+    }
+
     /// Source and destination port, if the flow is UDP.
     pub fn udp_ports(&self) -> Option<(u16, u16)> {
         self.ports.filter(|_| self.protocol == UDP)
@@ -109,6 +120,26 @@ fn ipv6_transport(packet: &[u8]) -> (u8, Option<usize>, Range<usize>) {
         at += 8 + usize::from(len) * 8;
     }
     (next, None, 8..40)
+}
+
+/// Whether a packet of `flow` is a TCP acknowledgement that carries nothing else, or opens a connection: small, waited
+/// for, and not hurt by overtaking others. IPv6 extension headers hide it.
+pub fn is_bare_ack(packet: &[u8], flow: &Flow) -> bool {
+    const FIN: u8 = 0x01;
+    const SYN: u8 = 0x02;
+    const RST: u8 = 0x04;
+    if flow.protocol != TCP || flow.ports.is_none() {
+        return false;
+    }
+    let at = match packet.first() {
+        Some(first) if first >> 4 == 4 => usize::from(first & 0x0f) * 4,
+        _ => IPV6_HEADER,
+    };
+    let Some(&[offset, flags]) = packet.get(at + 12..).and_then(|rest| rest.first_chunk()) else {
+        return false;
+    };
+    let is_bare = at + usize::from(offset >> 4) * 4 >= packet.len();
+    flags & SYN != 0 || is_bare && flags & (FIN | RST) == 0
 }
 
 /// The packet's ECN bits.

@@ -1,0 +1,147 @@
+//! The common delay: how long ordered packets are held at the receiver, so that a flow over paths of different delay
+//! sees one delay, and which paths fit it.
+//!
+//! A path carries ordered packets only if its delay fits the common one. That is raised, slowly, only while packets
+//! wait in the ingress queue for longer than they should: the time they spend there turns into time spent on slower
+//! paths, and the flow above sees no change. When nothing waits any more it sinks again, so that a lone transfer has
+//! the delay of the fastest path. A step up would be taken for congestion by the transport above, a step down for
+//! reordering.
+
+use core::time::Duration;
+
+use crate::adaptive::model::Model;
+use crate::path_set::{MAX_PATHS, PathSet};
+use crate::time::Instant;
+
+/// Queueing delay that a path may have without being late, in microseconds.
+const ALLOWANCE: f32 = 12_000.0;
+/// How much a path's delay may exceed the common one before it is closed.
+const TOLERANCE: f32 = 4_000.0;
+/// Most that the slowest path may lag behind the fastest: 20 Mbit/s more are not worth a delay three times as long.
+const MOST_SPREAD: f32 = 300_000.0;
+/// Microseconds a microsecond: CUBIC at 1,300 packets grows by at most 16 ms of its round trip in a second, and BBR
+/// remembers its shortest round trip for ten seconds.
+const RISE: f32 = 0.06;
+const FALL: f32 = 0.02;
+/// Sojourn of the packet that waited least within a round trip: more than this is a standing queue.
+const STANDING: u32 = 3_000;
+/// The queue must have been empty for so long for the delay to sink.
+const IDLE: Duration = Duration::from_millis(500);
+/// A path that went down may come back: the delay stays for so long.
+const REMEMBERED: f32 = 15e6;
+/// Of the receiver's window this part may be filled by holding.
+const WINDOW_SHARE: f32 = 0.7;
+/// A common delay that exceeds the fastest path's by less is not worth holding for: waiting for what is missing
+/// brings packets in order.
+const NO_HOLD: f32 = 2_000.0;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct CommonDelay {
+    /// In microseconds against the reference.
+    delay: f32,
+    updated: Instant,
+    /// Least sojourn since `window_since`, and of the window before.
+    least: Option<u32>,
+    window_since: Instant,
+    standing: u32,
+    busy_at: Instant,
+    /// It is rising: packets are not dropped for waiting meanwhile.
+    pub(super) rising: bool,
+    /// Paths that may carry ordered packets.
+    pub(super) open: PathSet,
+    /// Against the reference; `None`: nothing is held.
+    pub(super) hold: Option<f32>,
+}
+
+fn need(model: &Model) -> Option<f32> {
+    Some(model.base()? + 2.0 * model.jitter() + ALLOWANCE)
+}
+
+impl CommonDelay {
+    /// A packet left the ingress queue after so many microseconds.
+    pub(super) fn note_sojourn(&mut self, sojourn: u32) {
+        self.least = Some(self.least.map_or(sojourn, |least| least.min(sojourn)));
+    }
+
+    /// The ingress queue is empty.
+    pub(super) fn note_empty(&mut self) {
+        self.least = Some(0);
+    }
+
+    /// By how much ordered packets are delayed beyond the fastest path.
+    pub(super) fn spread(&self, fastest: f32) -> f32 {
+        self.hold.map_or(0.0, |hold| (hold - fastest).max(0.0))
+    }
+
+    /// Decides anew, after a report. `window`: packets that the receiver can hold.
+    pub(super) fn update(
+        &mut self,
+        models: &[Model; MAX_PATHS],
+        up: PathSet,
+        backlog: bool,
+        window: f32,
+        now: Instant,
+    ) {
+        let micros = now.since(self.updated).as_micros().min(50_000) as f32;
+        self.updated = now;
+        let usable = |index: usize| models.get(index).filter(|model| model.is_alive());
+        let needs = || up.into_iter().filter_map(|index| need(usable(index)?));
+        let Some(low) = needs().reduce(f32::min) else { return };
+        let rate: f32 = up.into_iter().filter_map(usable).map(|model| model.rate).sum();
+        let most = low + (WINDOW_SHARE * window * 1_400.0 * 1e6 / rate.max(1.0)).min(MOST_SPREAD);
+        let remembered = |model: &&Model| {
+            let since = model.down.or(model.suspect);
+            since.is_none_or(|since| (now.since(since).as_micros() as f32) < REMEMBERED)
+        };
+        let high = models.iter().filter(remembered).filter_map(need).filter(|need| *need <= most + TOLERANCE);
+        let high = high.fold(low, f32::max);
+        self.judge_queue(low, now);
+        if backlog {
+            self.busy_at = now;
+        }
+        let standing = self.standing > STANDING;
+        self.rising = standing && self.delay < high - 100.0;
+        if self.delay < low {
+            self.delay = low;
+        } else if self.rising {
+            let next = needs().filter(|need| *need > self.delay + 100.0).reduce(f32::min);
+            self.delay = (self.delay + RISE * micros).min(next.unwrap_or(self.delay).min(most));
+        } else if self.delay > low && now.since(self.busy_at) > IDLE || high < self.delay - 3_000.0 {
+            self.delay = (self.delay - FALL * micros).max(low);
+        }
+        self.choose(models, up, low);
+    }
+
+    fn judge_queue(&mut self, low: f32, now: Instant) {
+        let round = 1.2 * (self.delay - low) + 50_000.0;
+        if now.since(self.window_since).as_micros() as f32 > round {
+            self.standing = self.least.take().unwrap_or(0);
+            self.window_since = now;
+        }
+    }
+
+    fn choose(&mut self, models: &[Model; MAX_PATHS], up: PathSet, low: f32) {
+        let mut open = PathSet::default();
+        let mut best: Option<(f32, usize)> = None;
+        for index in up {
+            let Some(model) = models.get(index).filter(|model| model.is_alive()) else { continue };
+            let (Some(base), Some(need)) = (model.base(), need(model)) else { continue };
+            let delay = base + model.queue;
+            if best.is_none_or(|(least, _)| delay < least) {
+                best = Some((delay, index));
+            }
+            if delay <= self.delay + TOLERANCE && need <= self.delay + 2.0 * TOLERANCE {
+                open.insert(index);
+            }
+        }
+        if let (true, Some((_, index))) = (open.is_empty(), best) {
+            open.insert(index);
+        }
+        self.open = open;
+        self.hold = (self.delay - low > NO_HOLD).then_some(self.delay - HOLD_LESS);
+    }
+}
+
+/// What packets are held for less than the common delay.
+const HOLD_LESS: f32 = ALLOWANCE;

@@ -1,0 +1,586 @@
+//! The model of a path: how fast it is, how long it takes, and how it is probed for more.
+//!
+//! ```text
+//!            +---------+  no growth for 3 rounds, or a queue   +-------+  the queue is gone   +--------+
+//!  start --> | Startup | -----------------------------------> | Drain | ------------------> | Cruise |
+//!            | gain 2  | <---- there was more a moment ago --- | < 1   | <--+                | 0.85-1 |
+//!            +---------+                                       +-------+    |                +--------+
+//!                                                                ^  ^       | a queue,            |
+//!                                   no empty queue seen for 3 s, |  |       | or long enough      | packets wait, and
+//!                                   or arrivals fall behind      |  |   +-------+                 | the period is over
+//!                                                                +--+---| Probe | <---------------+
+//!                                                                       | 1.25  |
+//!                                                                       +-------+
+//! ```
+//!
+//! The rate is what the receiver says arrived, at its highest over some round trips, like BBR
+//! (draft-cardwell-iccrg-bbr-congestion-control). Unlike there a rising delay is believed at once: when a queue stands,
+//! what arrives *is* the capacity. Loss alone says nothing. A sample taken while there was too little to send can raise
+//! the rate but not lower it, so that an idle path is not misjudged.
+
+use core::time::Duration;
+
+use crate::feedback;
+use crate::time::Instant;
+use crate::wire::extension;
+use crate::wire::report::PathReport;
+
+/// Rate that a path starts with, in bytes a second: 10 Mbit/s. Less makes the slow start of TCP end early.
+const START_RATE: f32 = 1_250_000.0;
+/// Never less than this: 160 kbit/s, so that a path that was misjudged can show what it does.
+const LEAST_RATE: f32 = 20_000.0;
+/// Never more than this, whatever reports claim: 32 Gbit/s.
+const MOST_RATE: f32 = 4e9;
+/// A queue of this many microseconds on the path is all right.
+const QUEUE_TARGET: f32 = 4_000.0;
+/// Above this one the brake is pulled.
+const QUEUE_HIGH: f32 = 20_000.0;
+/// The base delay is the least of this long, and half as much again: long enough to meet an empty queue, short
+/// enough that two clocks that drift apart by 200 ppm differ by 2 ms.
+const BASE_WINDOW: Duration = Duration::from_secs(5);
+/// When no empty queue was seen for so long, one is made, or a standing queue would become the base.
+const STALE_BASE: Duration = Duration::from_secs(3);
+/// Bounds of the time between two probes for more.
+const PROBE_PERIOD: (f32, f32) = (500_000.0, 2_000_000.0);
+/// Numbers sent, and when: for the failure test.
+const MILESTONES: usize = 16;
+const MILESTONE_STEP: u32 = 4_000;
+/// Tokens that may gather while there is something to send: a burst of a millisecond.
+const BURST_NANOS: u64 = 1_000_000;
+/// Packets that may leave on a path beyond what it is known to hold.
+const SLACK_PACKETS: f32 = 8.0;
+/// No packet is on the way for longer, in microseconds, nor larger.
+const LONGEST_FEEDBACK: u32 = 60_000_000;
+const LARGEST: u64 = 65_535 + 36;
+/// Failure test: a packet is overdue this long after it should have arrived.
+const OVERDUE: f32 = 15_000.0;
+
+/// What the sender does on a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Phase {
+    /// Doubles the rate until it does not help.
+    #[default]
+    Startup,
+    /// Sends less than the rate until the queue is gone.
+    Drain,
+    /// Sends at the rate.
+    Cruise,
+    /// Sends more than the rate, to see whether there is more.
+    Probe,
+}
+
+/// Where a measurement began: what had arrived by then.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    stamp: u32,
+    arrived: u32,
+    bytes: u32,
+    packets: u32,
+    settled: u32,
+}
+
+/// Highest of the samples of a window: three candidates, as Kathleen Nichols' filter in Linux.
+#[derive(Debug, Clone, Copy, Default)]
+struct Highest {
+    samples: [(Instant, f32); 3],
+}
+
+impl Highest {
+    fn reset(&mut self, now: Instant, value: f32) {
+        self.samples = [(now, value); 3];
+    }
+
+    fn push(&mut self, window: Duration, now: Instant, value: f32) -> f32 {
+        let [first, second, third] = self.samples;
+        if value >= first.1 || now.since(third.0) > window {
+            self.reset(now, value);
+            return value;
+        }
+        if value >= second.1 {
+            self.samples = [first, (now, value), (now, value)];
+        } else if value >= third.1 {
+            self.samples = [first, second, (now, value)];
+        }
+        self.expire(window, now, value)
+    }
+
+    /// Drops the candidates that are too old; `value` stands in for those that are missing then.
+    fn expire(&mut self, window: Duration, now: Instant, value: f32) -> f32 {
+        let [first, second, third] = self.samples;
+        if now.since(first.0) > window {
+            self.samples = [second, third, (now, value)];
+            if now.since(second.0) > window {
+                self.samples = [third, (now, value), (now, value)];
+            }
+        } else if second.0 == first.0 && now.since(first.0) > window / 4 {
+            self.samples = [first, (now, value), (now, value)];
+        } else if third.0 == second.0 && now.since(second.0) > window / 2 {
+            self.samples = [first, second, (now, value)];
+        }
+        self.samples[0].1
+    }
+}
+
+/// See the module. Rates are bytes a second; times are microseconds unless they are an [`Instant`]; delays are
+/// relative to the connection's reference, as the clocks' offset is not known.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) tier: u8,
+    /// Of the next datagram with an extension header.
+    pub(super) number: u32,
+    /// The receiver has settled all before and this one.
+    pub(super) acked: u32,
+    /// What the receiver has counted.
+    arrived_bytes: u32,
+    arrived_packets: u32,
+    /// Mean bytes of a datagram.
+    mean_len: f32,
+    /// Numbers up to this one were sent while there was too little to send.
+    limit: u32,
+    pub(super) rate: f32,
+    gain: f32,
+    phase: Phase,
+    phase_since: Instant,
+    highest: Highest,
+    /// Least delay of the last window and of this one, and when this one began.
+    base: [Option<f32>; 2],
+    base_since: Instant,
+    jitter: f32,
+    /// Least and mean queueing delay.
+    pub(super) queue_least: f32,
+    pub(super) queue: f32,
+    /// Mean queueing delay of the last report alone.
+    queue_now: f32,
+    /// From sending to hearing of it.
+    pub(super) feedback: f32,
+    sample: Option<Anchor>,
+    quick: Option<Anchor>,
+    /// Startup: rate of the best round, rounds without growth, reports with a queue.
+    full: f32,
+    flat_rounds: u8,
+    queued_reports: u8,
+    /// Cruise: how long, rate before the last probe, slow mean.
+    period: f32,
+    rate_before: f32,
+    stable: f32,
+    /// Rate before the brake was pulled, and when.
+    before_brake: f32,
+    braked: Option<Instant>,
+    may_restart: bool,
+    empty_at: Instant,
+    /// When the next datagram may leave, in nanoseconds.
+    pub(super) next: u64,
+    /// Nanoseconds a byte at the current rate and gain, times 1,024.
+    cost: u64,
+    pub(super) last_ordered: Instant,
+    pub(super) suspect: Option<Instant>,
+    pub(super) down: Option<Instant>,
+    milestones: heapless::Deque<(u32, u32), MILESTONES>,
+    lost: u32,
+    reported: bool,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        let mut model = Self {
+            tier: 0,
+            number: 1,
+            acked: 0,
+            arrived_bytes: 0,
+            arrived_packets: 0,
+            mean_len: 1_400.0,
+            limit: 0,
+            rate: START_RATE,
+            gain: 2.0,
+            phase: Phase::Startup,
+            phase_since: Instant::ZERO,
+            highest: Highest::default(),
+            base: [None; 2],
+            base_since: Instant::ZERO,
+            jitter: 0.0,
+            queue_least: 0.0,
+            queue: 0.0,
+            queue_now: 0.0,
+            feedback: 50_000.0,
+            sample: None,
+            quick: None,
+            full: 0.0,
+            flat_rounds: 0,
+            queued_reports: 0,
+            period: PROBE_PERIOD.0,
+            rate_before: MOST_RATE,
+            stable: 0.0,
+            before_brake: 0.0,
+            braked: None,
+            may_restart: false,
+            empty_at: Instant::ZERO,
+            next: 0,
+            cost: 0,
+            last_ordered: Instant::ZERO,
+            suspect: None,
+            down: None,
+            milestones: heapless::Deque::new(),
+            lost: 0,
+            reported: false,
+        };
+        model.set_gain(2.0);
+        model
+    }
+}
+
+#[allow(clippy::cast_possible_wrap, reason = "a difference of stamps")]
+fn span(later: u32, earlier: u32) -> f32 {
+    later.wrapping_sub(earlier) as i32 as f32
+}
+
+fn elapsed(now: Instant, since: Instant) -> f32 {
+    now.as_micros().saturating_sub(since.as_micros()) as f32
+}
+
+impl Model {
+    /// The base delay, once known.
+    pub(super) fn base(&self) -> Option<f32> {
+        match self.base {
+            [Some(before), Some(current)] => Some(before.min(current)),
+            [before, current] => before.or(current),
+        }
+    }
+
+    pub(super) const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(super) const fn jitter(&self) -> f32 {
+        self.jitter
+    }
+
+    /// Whether data may take it.
+    pub(super) const fn is_alive(&self) -> bool {
+        self.suspect.is_none() && self.down.is_none()
+    }
+
+    /// The queue that is all right here.
+    fn target(&self) -> f32 {
+        QUEUE_TARGET + 2.0 * self.jitter
+    }
+
+    fn enter(&mut self, phase: Phase, gain: f32, now: Instant) {
+        self.phase = phase;
+        self.phase_since = now;
+        self.set_gain(gain);
+    }
+
+    fn set_gain(&mut self, gain: f32) {
+        self.gain = gain;
+        self.set_cost();
+    }
+
+    fn set_rate(&mut self, rate: f32) {
+        self.rate = rate.clamp(LEAST_RATE, MOST_RATE);
+        self.set_cost();
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and far below 2^64")]
+    fn set_cost(&mut self) {
+        self.cost = (1e9 * 1024.0 / (self.rate * self.gain)) as u64;
+    }
+
+    /// Microseconds until a datagram may leave, by the pace alone.
+    pub(super) fn wait(&self, now: Instant) -> u64 {
+        self.next.saturating_sub(now.as_micros() * 1000) / 1000
+    }
+
+    /// Whether a datagram may leave now.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        self.next <= now.as_micros() * 1000 && !self.is_full()
+    }
+
+    /// Whether as much is on the way as can be unless it is dead.
+    pub(super) fn is_full(&self) -> bool {
+        let round = self.feedback + 25_000.0;
+        let most = self.rate * self.gain.max(1.0) * round * 1.25e-6 / self.mean_len + SLACK_PACKETS;
+        let on_the_way = extension::distance(self.number, self.acked) - 1;
+        on_the_way as f32 > most
+    }
+
+    /// A datagram leaves.
+    pub(super) fn handle_sent(&mut self, len: usize, now: Instant) -> u32 {
+        let number = self.number;
+        self.number = number.wrapping_add(1);
+        self.mean_len += (len as f32 - self.mean_len) / 16.0;
+        let nanos = now.as_micros() * 1000;
+        self.next = self.next.max(nanos.saturating_sub(BURST_NANOS)) + (len as u64 * self.cost >> 10);
+        let spaced =
+            self.milestones.back().is_none_or(|(_, sent)| now.stamp().wrapping_sub(*sent) >= MILESTONE_STEP);
+        if spaced && !self.milestones.is_full() {
+            let _ = self.milestones.push_back((number, now.stamp()));
+        }
+        number
+    }
+
+    /// There is nothing more to send now, though the path would take it.
+    pub(super) const fn handle_idle(&mut self) {
+        self.limit = self.number.wrapping_sub(1);
+    }
+
+    /// The peer or the path starts anew: what was measured is forgotten.
+    pub(super) fn reset(&mut self) {
+        *self = Self { tier: self.tier, down: self.down, ..Self::default() };
+    }
+
+    /// Takes in a report, written at `written` of the receiver's clock. `delay` is the least delay against the
+    /// reference. `None`: it claims what cannot be; `Some(false)`: it is older than what is known.
+    pub(super) fn handle_report(
+        &mut self,
+        report: &PathReport,
+        written: u32,
+        delay: f32,
+        backlog: bool,
+        now: Instant,
+        random: f32,
+    ) -> Option<bool> {
+        let news = extension::distance(report.settled, self.acked);
+        let acked = self.acked.wrapping_add_signed(news);
+        if extension::distance(acked, self.number) >= 0 {
+            return None;
+        }
+        let bytes = report.bytes.wrapping_sub(self.arrived_bytes);
+        let packets = report.packets.wrapping_sub(self.arrived_packets);
+        let age = now.stamp().wrapping_sub(report.stamp);
+        if news < 0 {
+            return Some(false);
+        }
+        let recounts = bytes > u32::MAX / 2 || packets > u32::MAX / 2;
+        if age > LONGEST_FEEDBACK || !recounts && u64::from(bytes) > u64::from(packets) * LARGEST {
+            return None;
+        }
+        if recounts {
+            // The receiver began to count anew.
+            (self.sample, self.quick) = (None, None);
+        }
+        (self.arrived_bytes, self.arrived_packets) = (report.bytes, report.packets);
+        self.acked = acked;
+        while self.milestones.front().is_some_and(|(number, _)| extension::distance(*number, acked) <= 0) {
+            self.milestones.pop_front();
+        }
+        if news > 0 && self.suspect.is_some_and(|since| elapsed(now, since) > 20_000.0) {
+            self.revive(now);
+        }
+        self.feedback += 0.2 * (age as f32 - self.feedback);
+        if !self.reported {
+            self.reported = true;
+            self.feedback = age as f32;
+        }
+        self.jitter += 0.1 * (report.jitter as f32 - self.jitter);
+        self.note_delay(delay, report.excess as f32, now);
+        let anchor = Anchor {
+            stamp: report.stamp,
+            arrived: written.wrapping_sub(report.age),
+            bytes: report.bytes,
+            packets: report.packets,
+            settled: acked,
+        };
+        self.estimate(anchor, backlog, now, random);
+        Some(true)
+    }
+
+    fn note_delay(&mut self, delay: f32, excess: f32, now: Instant) {
+        if elapsed(now, self.base_since) > BASE_WINDOW.as_micros() as f32 {
+            self.base = [self.base[1], None];
+            self.base_since = now;
+        }
+        let [_, current] = &mut self.base;
+        *current = Some(current.map_or(delay, |least| least.min(delay)));
+        let base = self.base().unwrap_or(delay);
+        self.queue_least = delay - base;
+        self.queue_now = delay + excess - base;
+        self.queue += 0.3 * (self.queue_now - self.queue);
+        if self.queue_least < self.target() {
+            self.empty_at = now;
+        }
+    }
+
+    /// Signs of life on a path that was suspected: it goes on where it was, but empties first.
+    fn revive(&mut self, now: Instant) {
+        self.suspect = None;
+        self.before_brake = self.stable.max(self.rate);
+        self.braked = Some(now);
+        self.may_restart = true;
+        self.empty_at = now;
+        self.set_rate(self.rate * 0.5);
+        let rate = self.rate;
+        self.highest.reset(now, rate);
+        self.enter(Phase::Drain, 0.5, now);
+    }
+
+    fn estimate(&mut self, at: Anchor, backlog: bool, now: Instant, random: f32) {
+        self.brake(at, now);
+        let Some(from) = self.sample else {
+            self.sample = Some(at);
+            return;
+        };
+        let sent = span(at.stamp, from.stamp);
+        let arrived = span(at.arrived, from.arrived);
+        let packets = at.packets.wrapping_sub(from.packets);
+        let bytes = at.bytes.wrapping_sub(from.bytes) as f32;
+        let least = if self.phase == Phase::Startup { 12_000.0 } else { 40_000.0 };
+        let interval = sent.max(arrived);
+        let sampled = interval >= least && packets >= 8;
+        let limited = extension::distance(at.settled, self.limit) <= 0
+            || extension::distance(from.settled, self.limit) < 0;
+        if sampled {
+            self.sample = Some(at);
+            let rate = bytes * 1e6 / interval;
+            let arrival = bytes * 1e6 / arrived.max(100.0);
+            let window = Duration::from_micros(1_000_000).max(micros(6.0 * self.feedback));
+            if !limited || rate > self.rate {
+                let highest = self.highest.push(window, now, rate);
+                self.set_rate(highest);
+            }
+            let saturated = !limited && self.queue_least > 2.0 * self.target();
+            if saturated && arrival < self.rate && self.phase != Phase::Startup {
+                let rate = self.rate + 0.3 * (arrival - self.rate);
+                self.set_rate(rate);
+                self.highest.reset(now, rate);
+            }
+        }
+        self.step(sampled && !limited, backlog, now, random);
+    }
+
+    /// The fast way down: a queue that grows while less arrives than was sent.
+    fn brake(&mut self, at: Anchor, now: Instant) {
+        let Some(from) = self.quick.filter(|from| span(at.arrived, from.arrived) <= 200_000.0) else {
+            self.quick = Some(at);
+            return;
+        };
+        let arrived = span(at.arrived, from.arrived);
+        if arrived < 20_000.0 {
+            return;
+        }
+        self.quick = Some(at);
+        let arrival = at.bytes.wrapping_sub(from.bytes) as f32 * 1e6 / arrived;
+        let packets = at.packets.wrapping_sub(from.packets);
+        let falls_behind = arrived > 1.15 * span(at.stamp, from.stamp) && arrival < 0.9 * self.rate;
+        let queued = self.queue_now > QUEUE_HIGH + 4.0 * self.jitter;
+        if !falls_behind || !queued || packets < 8 || self.phase == Phase::Startup {
+            return;
+        }
+        if self.braked.is_none_or(|at| elapsed(now, at) > 2e6) {
+            self.before_brake = self.stable;
+            self.may_restart = true;
+        }
+        self.braked = Some(now);
+        self.set_rate(arrival);
+        self.highest.reset(now, arrival);
+        self.enter(Phase::Drain, 0.5, now);
+    }
+
+    fn step(&mut self, sampled: bool, backlog: bool, now: Instant, random: f32) {
+        let target = self.target();
+        let round = self.feedback + feedback::INTERVAL.as_micros() as f32;
+        let in_phase = elapsed(now, self.phase_since);
+        match self.phase {
+            Phase::Startup => {
+                if sampled && in_phase > round {
+                    self.phase_since = now;
+                    if self.rate > self.full * 1.2 {
+                        (self.full, self.flat_rounds) = (self.rate, 0);
+                    } else {
+                        self.flat_rounds += 1;
+                    }
+                }
+                let queued = self.queue > (2.0 * target).max(8_000.0);
+                self.queued_reports = if queued { self.queued_reports + 1 } else { 0 };
+                if self.flat_rounds >= 3 || self.queued_reports >= 2 {
+                    self.enter(Phase::Drain, 0.6, now);
+                }
+            }
+            Phase::Drain => {
+                if self.queue_least >= target && in_phase <= 4.0 * round + 300_000.0 {
+                    return;
+                }
+                self.enter(Phase::Cruise, 1.0, now);
+                let grew = self.rate > self.rate_before * 1.04;
+                self.period = if grew {
+                    round
+                } else {
+                    (self.period * 1.5).clamp(PROBE_PERIOD.0, PROBE_PERIOD.1) * (0.85 + 0.3 * random)
+                };
+                self.rate_before = self.rate;
+                let recent = self.braked.is_some_and(|at| elapsed(now, at) < 3e6);
+                if core::mem::take(&mut self.may_restart) && recent && self.before_brake > 1.25 * self.rate {
+                    // The capacity may be back: one quick try, which ends at the first sign of a queue.
+                    (self.full, self.flat_rounds, self.queued_reports) = (self.rate, 0, 0);
+                    self.queue = 0.0;
+                    self.enter(Phase::Startup, 2.0, now);
+                }
+            }
+            Phase::Cruise => {
+                let gain = 1.0 - ((self.queue_least - target / 2.0) / 100_000.0).max(0.0);
+                self.set_gain(gain.max(0.85));
+                self.stable = if self.stable > 0.0 {
+                    self.stable + 0.02 * (self.rate - self.stable)
+                } else {
+                    self.rate
+                };
+                if elapsed(now, self.empty_at) > STALE_BASE.as_micros() as f32 {
+                    self.empty_at = now;
+                    self.enter(Phase::Drain, 0.5, now);
+                } else if in_phase > self.period && self.queue_least < target && backlog {
+                    self.enter(Phase::Probe, 1.25, now);
+                }
+            }
+            Phase::Probe => {
+                if in_phase > round + 40_000.0 || self.queue_least > 2.5 * target {
+                    let gain = if self.queue_least > target { 0.9 } else { 1.0 };
+                    self.enter(Phase::Drain, gain, now);
+                }
+            }
+        }
+    }
+
+    /// Whether the path has stopped to deliver: by the time `written` on the receiver's clock, given as the delay
+    /// against the reference of a packet sent at stamp 0, three packets and more should have arrived since the last.
+    pub(super) fn is_overdue(&self, written_less_reference: u32) -> bool {
+        let Some(base) = self.base() else { return false };
+        let grace = base + 1.5 * self.queue.max(self.queue_least) + 4.0 * self.jitter + OVERDUE;
+        let third = self.milestones.iter().find(|(number, _)| extension::distance(*number, self.acked) >= 3);
+        third.is_some_and(|(_, sent)| span(written_less_reference, *sent) >= grace)
+    }
+
+    /// Without reports nothing is known of what is under way: it does not count against the path.
+    pub(super) const fn forgive(&mut self) {
+        self.acked = self.number.wrapping_sub(1);
+    }
+
+    /// Forgets what was under way: it is dead, or sent again elsewhere.
+    pub(super) fn forget_milestones(&mut self) {
+        self.milestones.clear();
+    }
+
+    /// Datagrams that did not arrive.
+    pub(super) const fn lost(&self) -> u32 {
+        self.lost
+    }
+
+    pub(super) const fn handle_lost(&mut self) {
+        self.lost = self.lost.wrapping_add(1);
+    }
+
+    /// Nothing of the bulk may take the path now: what it carries does not tell what it could.
+    pub(super) const fn handle_closed(&mut self) {
+        self.limit = self.number;
+    }
+
+    /// How long so many bytes take, in microseconds.
+    pub(super) const fn time_of(&self, bytes: usize) -> u64 {
+        (bytes as u64 * self.cost >> 10) / 1000
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+fn micros(value: f32) -> Duration {
+    Duration::from_micros(value as u64)
+}

@@ -1,0 +1,162 @@
+//! The packets that a sender keeps: those that wait for a path, and those that may have to be sent again. Slots of
+//! lent memory, linked into lists.
+
+use core::num::NonZeroU16;
+use core::ops::Range;
+
+use crate::connection::HEADROOM;
+use crate::seq::Seq;
+use crate::wire::copy;
+
+/// One packet that is kept for sending. `Default` is empty.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PacketSlot {
+    next: Option<Index>,
+    /// Bytes of the packet, behind [`HEADROOM`].
+    pub(super) len: u16,
+    /// The flow it belongs to.
+    pub(super) flow: u16,
+    /// Its number in the sequence it belongs to, from when it was first sent.
+    pub(super) seq: Seq,
+    /// Its number on the path it left on last.
+    pub(super) number: u32,
+    /// Stamp of when it came; once sent, of when it was first sent.
+    pub(super) since: u32,
+    /// Stamp of when it was last sent.
+    pub(super) sent: u32,
+    /// Whether the receiver may deliver it out of order.
+    pub(super) unordered: bool,
+    /// Times it was sent.
+    pub(super) tries: u8,
+}
+
+/// What a packet costs beside its bytes.
+const _: () = assert!(size_of::<PacketSlot>() <= 28);
+
+/// A slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Index(NonZeroU16);
+
+impl Index {
+    fn at(index: usize) -> Option<Self> {
+        u16::try_from(index).ok()?.checked_add(1).and_then(NonZeroU16::new).map(Self)
+    }
+
+    const fn get(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+/// Slots in a row, first in first out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct List {
+    head: Option<Index>,
+    tail: Option<Index>,
+}
+
+impl List {
+    pub(super) const fn first(&self) -> Option<Index> {
+        self.head
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.head.is_none()
+    }
+}
+
+/// All slots.
+///
+/// Invariant: every slot is in exactly one list, those of the pool's owner or `free`.
+#[derive(Debug, Default)]
+pub(super) struct Pool<'s> {
+    slots: &'s mut [PacketSlot],
+    bytes: &'s mut [u8],
+    /// Bytes of `bytes` for each slot.
+    cell: usize,
+    free: List,
+}
+
+impl<'s> Pool<'s> {
+    pub(super) fn new(slots: &'s mut [PacketSlot], bytes: &'s mut [u8]) -> Self {
+        let cell = bytes.len().checked_div(slots.len()).unwrap_or(0).min(usize::from(u16::MAX));
+        let mut pool = Self { slots, bytes, cell, free: List::default() };
+        let mut free = List::default();
+        for index in (0..pool.slots.len()).filter_map(Index::at) {
+            pool.push(&mut free, index);
+        }
+        pool.free = free;
+        pool
+    }
+
+    /// Slots, free or not.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether a packet of so many bytes fits a slot.
+    pub(super) const fn fits(&self, len: usize) -> bool {
+        HEADROOM + len <= self.cell
+    }
+
+    /// Copies a packet that [fits](Self::fits) into a free slot, if there is one.
+    pub(super) fn store(&mut self, packet: &[u8]) -> Option<Index> {
+        let mut free = self.free;
+        let index = self.pop(&mut free)?;
+        self.free = free;
+        *self.slot_mut(index)? =
+            PacketSlot { len: u16::try_from(packet.len()).unwrap_or(0), ..PacketSlot::default() };
+        copy(self.packet_mut(index), packet);
+        Some(index)
+    }
+
+    /// Gives a slot back that is in no list.
+    pub(super) fn release(&mut self, index: Index) {
+        let mut free = self.free;
+        self.push(&mut free, index);
+        self.free = free;
+    }
+
+    pub(super) fn push(&mut self, list: &mut List, index: Index) {
+        if let Some(slot) = self.slot_mut(index) {
+            slot.next = None;
+        }
+        match list.tail.and_then(|tail| self.slot_mut(tail)) {
+            Some(tail) => tail.next = Some(index),
+            None => list.head = Some(index),
+        }
+        list.tail = Some(index);
+    }
+
+    pub(super) fn pop(&mut self, list: &mut List) -> Option<Index> {
+        let index = list.head?;
+        list.head = self.slot(index)?.next;
+        if list.head.is_none() {
+            list.tail = None;
+        }
+        Some(index)
+    }
+
+    pub(super) fn slot(&self, index: Index) -> Option<&PacketSlot> {
+        self.slots.get(index.get())
+    }
+
+    pub(super) fn slot_mut(&mut self, index: Index) -> Option<&mut PacketSlot> {
+        self.slots.get_mut(index.get())
+    }
+
+    pub(super) fn packet_mut(&mut self, index: Index) -> &mut [u8] {
+        self.datagram_mut(index, 0)
+    }
+
+    /// The packet with so many bytes of its headroom.
+    pub(super) fn datagram_mut(&mut self, index: Index, headroom: usize) -> &mut [u8] {
+        let range = self.range(index, headroom);
+        self.bytes.get_mut(range).unwrap_or_default()
+    }
+
+    fn range(&self, index: Index, headroom: usize) -> Range<usize> {
+        let start = index.get() * self.cell + HEADROOM;
+        let len = self.slot(index).map_or(0, |slot| usize::from(slot.len));
+        start.saturating_sub(headroom)..start + len
+    }
+}

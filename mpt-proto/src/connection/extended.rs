@@ -1,0 +1,278 @@
+//! The extension at work: packets that wait to be pulled by a path, reports, and datagrams with extension headers.
+
+use core::time::Duration;
+
+use crate::adaptive::{Adaptive, Mode, PathModel};
+use crate::connection::{Connection, Departure, Received, UnknownPath};
+use crate::ecn::Ecn;
+use crate::path::PathId;
+use crate::path_set::PathSet;
+use crate::reorder::Insert;
+use crate::schedule::Policy;
+use crate::seq::Seq;
+use crate::stats::Drop;
+use crate::time::Instant;
+use crate::wire::extension::{self, Header, Kind};
+use crate::wire::gre::{Layout, Protocol};
+use crate::wire::ip;
+use crate::wire::report::Report;
+
+/// A sender may want packets held for so long at most: a longer time is of a clock that jumped, or made up.
+const LONGEST_HOLD: i32 = 500_000;
+
+impl Connection<'_> {
+    /// How packets are sent under [`Policy::Adaptive`]; `None` under another policy.
+    pub fn mode(&self) -> Option<Mode> {
+        (self.scheduler.policy() == Policy::Adaptive).then(|| self.adaptive_mode())
+    }
+
+    /// What the adaptive policy knows of a path. All zero while it knows nothing.
+    ///
+    /// # Errors
+    /// There is no such path.
+    pub fn path_model(&self, path: PathId) -> Result<PathModel, UnknownPath> {
+        let index = self.path(path)?.id.index();
+        Ok(self.adaptive.as_ref().map(|adaptive| adaptive.path_model(index)).unwrap_or_default())
+    }
+
+    fn adaptive_mode(&self) -> Mode {
+        let Some(adaptive) = self.adaptive.as_ref().filter(|adaptive| adaptive.can_send()) else {
+            return Mode::NoMemory;
+        };
+        if !self.layout.sequence {
+            Mode::NoMemory
+        } else if self.peer.is_none_or(|peer| peer.extension.is_none()) {
+            Mode::PeerCannot
+        } else if adaptive.is_deaf(self.now) {
+            Mode::NoReports
+        } else {
+            Mode::Adaptive
+        }
+    }
+
+    /// Takes a packet into the ingress queue. `None`: it is to be sent by another policy.
+    pub(super) fn enqueue(&mut self, packet: &[u8]) -> Option<()> {
+        if self.scheduler.policy() != Policy::Adaptive || self.up.is_empty() {
+            return None;
+        }
+        let mode = self.adaptive_mode();
+        let datagram = self.layout.header_len() + extension::LEN + packet.len();
+        let now = self.now;
+        let adaptive = self.adaptive.as_mut()?;
+        if mode == Mode::NoReports {
+            adaptive.note_active(now);
+        }
+        let fits = adaptive.fits(packet.len()) && datagram <= usize::from(self.smallest_datagram);
+        if mode != Mode::Adaptive || !fits || self.scheduler.pin(packet, self.up).is_some() {
+            return None;
+        }
+        self.stats.tx_packets += 1;
+        self.stats.tx_bytes += packet.len() as u64;
+        adaptive.push(packet, self.scheduler.seed(), now);
+        self.gather();
+        Some(())
+    }
+
+    pub(super) fn handle_adaptive_timeout(&mut self) {
+        let (now, up, instance) = (self.now, self.up, self.instance);
+        let Some(adaptive) = self.adaptive.as_mut() else { return };
+        if self.peer.is_none_or(|peer| peer.extension.is_none()) {
+            return;
+        }
+        adaptive.handle_timeout(up, now);
+        let best = adaptive.best(up, now);
+        let paths = &self.paths;
+        let number_of = |index: usize| paths.get(index)?.as_ref()?.peer_index;
+        let orders = adaptive.orders();
+        adaptive.state.feedback.handle_timeout(now, instance, orders, best, number_of);
+    }
+
+    /// The next datagram with an extension header: a report or a sign of life, written to `buffer`, or a packet.
+    pub(super) fn poll_extended<'b>(&'b mut self, buffer: &'b mut [u8]) -> Option<Departure<'b>> {
+        let now = self.now;
+        let adaptive = self.adaptive.as_mut()?;
+        let header_len = self.layout.header_len();
+        let body = header_len + extension::LEN;
+        let signal = match adaptive.state.feedback.poll() {
+            Some((path, report)) => {
+                let len = buffer.get_mut(body..).and_then(|body| report.emit(body));
+                len.map(|len| (path, Kind::Report, len))
+            }
+            None => adaptive.poll_marker().map(|path| (path, Kind::Marker, 0)),
+        };
+        let (path, header, seq, protocol, datagram) = if let Some((path, kind, len)) = signal {
+            let header = adaptive.stamp(path, kind, false, len, now)?;
+            (path, header, self.next_sequence, Protocol::Control, buffer.get_mut(..body + len)?)
+        } else {
+            let leaving = adaptive.poll(self.up, &mut self.next_sequence, now)?;
+            let datagram = adaptive.datagram(&leaving, body);
+            (leaving.path, leaving.header, leaving.seq, Protocol::Control, datagram)
+        };
+        header.emit(datagram.get_mut(header_len..)?);
+        self.layout.emit(datagram, protocol, seq);
+        let ecn = match header.kind {
+            Kind::Ordered | Kind::Unordered => datagram.get(body..).map_or(Ecn::NotEct, ip::ecn),
+            Kind::Report | Kind::Marker => Ecn::NotEct,
+        };
+        let state = self.paths.get_mut(path)?.as_mut()?;
+        state.stats.tx_datagrams += 1;
+        state.stats.tx_bytes += datagram.len() as u64;
+        if signal.is_none() {
+            state.handle_used(now);
+        }
+        Some(Departure { path: state.id, datagram, ecn })
+    }
+
+    /// Takes what follows a GRE header with an extension header.
+    pub(super) fn receive_extended<'d>(
+        &mut self,
+        index: usize,
+        sequence: Option<Seq>,
+        payload: &'d mut [u8],
+        ecn: Ecn,
+    ) -> Received<'d> {
+        let Some(adaptive) = self.adaptive.as_mut() else {
+            return Received::Dropped(Drop::UnknownProtocol);
+        };
+        let (Some(header), Some(sequence)) = (Header::parse(payload), sequence) else {
+            return Received::Dropped(Drop::BadControl);
+        };
+        let len = payload.len() + extension::OUTER;
+        let body = payload.get_mut(extension::LEN..).unwrap_or_default();
+        let now = self.now;
+        match header.kind {
+            Kind::Report => {
+                let known = self.peer.map(|peer| peer.instance);
+                let Some(report) = Report::parse(body).filter(|report| known == Some(report.instance)) else {
+                    return Received::Dropped(Drop::BadControl);
+                };
+                adaptive.state.feedback.handle(index, &header, len, false, now);
+                let sound = adaptive.handle_report(&report, header.stamp, self.up, now);
+                self.follow(&report);
+                self.reorder.handle_probe(index, sequence);
+                self.heard(index, false);
+                if sound { Received::Consumed } else { Received::Dropped(Drop::BadControl) }
+            }
+            Kind::Marker => {
+                adaptive.state.feedback.handle(index, &header, len, true, now);
+                self.reorder.handle_probe(index, sequence);
+                self.heard(index, false);
+                Received::Consumed
+            }
+            Kind::Ordered | Kind::Unordered => {
+                let Some((_, inner_len)) = ip::parse(body) else { return Received::Dropped(Drop::BadInner) };
+                adaptive.state.feedback.handle(index, &header, len, true, now);
+                let packet = body.get_mut(..inner_len).unwrap_or_default();
+                if !mark(packet, ecn) {
+                    return Received::Dropped(Drop::CongestionMarked);
+                }
+                if header.kind == Kind::Unordered {
+                    let is_new = adaptive.state.once.take(sequence, header.resent);
+                    self.heard(index, true);
+                    return if is_new {
+                        Received::Packet(packet)
+                    } else {
+                        Received::Dropped(Drop::Duplicate)
+                    };
+                }
+                let release = adaptive.release(&header, now);
+                self.heard(index, true);
+                let outcome = self.reorder.insert_until(index, sequence, packet, release, now);
+                self.settle_insert(outcome, packet)
+            }
+        }
+    }
+
+    /// What became of a packet that went into the reorder buffer.
+    pub(super) fn settle_insert<'d>(&mut self, outcome: Insert, packet: &'d [u8]) -> Received<'d> {
+        match outcome {
+            Insert::Next => Received::Packet(packet),
+            Insert::Held => {
+                self.stats.rx_held += 1;
+                Received::Consumed
+            }
+            Insert::Duplicate => Received::Dropped(Drop::Duplicate),
+            Insert::Late => Received::Dropped(Drop::Late),
+            Insert::TooLarge => Received::Dropped(Drop::TooLarge),
+            Insert::Full => Received::Dropped(Drop::Overflow),
+        }
+    }
+
+    /// Does as the peer's report wants: how long to hold, and which paths to wait for.
+    fn follow(&mut self, report: &Report) {
+        let Some(adaptive) = self.adaptive.as_mut() else { return };
+        adaptive.obey(report);
+        let patience = if report.repairs { adaptive.repair_time() } else { Duration::ZERO };
+        self.reorder.set_patience(patience);
+        self.refresh_live();
+    }
+
+    /// Which paths must have passed a number for it to be lost: those that the peer uses, if it says so.
+    pub(super) fn refresh_live(&mut self) {
+        let mut live = self.hears;
+        if let Some(open) = self.adaptive.as_ref().and_then(Adaptive::peer_open) {
+            for index in self.hears {
+                let number = self.at(index).and_then(|path| path.peer_index);
+                live.set(index, number.is_some_and(|number| open.contains(usize::from(number))));
+            }
+        }
+        self.reorder.set_live(if live.is_empty() { self.hears } else { live });
+    }
+
+    /// A path went down or came up.
+    pub(super) fn refresh_adaptive(&mut self, index: usize, up: bool) {
+        self.smallest_datagram = self
+            .up
+            .into_iter()
+            .filter_map(|index| self.at(index))
+            .map(|path| path.max_datagram)
+            .min()
+            .unwrap_or(0);
+        let (paths, now) = (self.up, self.now);
+        if let Some(adaptive) = self.adaptive.as_mut() {
+            adaptive.set_up(index, up, paths, now);
+        }
+    }
+
+    pub(super) fn adaptive_deadline(&self) -> Option<Instant> {
+        let extends = self.peer.is_some_and(|peer| peer.extension.is_some());
+        self.adaptive.as_ref().filter(|_| extends)?.deadline(self.up, self.now)
+    }
+}
+
+/// Carries the congestion mark of the outer header to the packet; `false`: the packet must be dropped.
+fn mark(packet: &mut [u8], outer: Ecn) -> bool {
+    let inner = ip::ecn(packet);
+    match Ecn::decapsulated(inner, outer) {
+        Some(new) if new != inner => ip::set_ecn(packet, new),
+        Some(_) => {}
+        None => return false,
+    }
+    true
+}
+
+impl Adaptive<'_> {
+    /// Until when an ordered packet is to be held.
+    #[allow(clippy::cast_possible_wrap, reason = "a difference of stamps")]
+    fn release(&self, header: &Header, now: Instant) -> Instant {
+        let Some(hold) = self.hold.filter(|_| !header.resent) else { return now };
+        let wait = header.stamp.wrapping_add(hold).wrapping_sub(now.stamp()) as i32;
+        if (1..=LONGEST_HOLD).contains(&wait) {
+            now + Duration::from_micros(u64::from(wait.unsigned_abs()))
+        } else {
+            now
+        }
+    }
+
+    fn obey(&mut self, report: &Report) {
+        self.hold = report.hold;
+        self.open = Some(PathSet(report.open)).filter(|open| !open.is_empty());
+    }
+
+    const fn peer_open(&self) -> Option<PathSet> {
+        self.open
+    }
+}
+
+/// What the extension headers of a connection have before them is a control header with a sequence number.
+const _: () = assert!(Layout::LONGEST + extension::LEN <= crate::connection::HEADROOM);
