@@ -265,7 +265,7 @@ impl<'m> Joined<'m> {
         }
         for end in [A, B] {
             if self.deadline(end).is_some_and(|deadline| deadline <= self.now) {
-                self.mutate(end, inbox, |connection, now| connection.handle_timeout(now));
+                self.mutate(end, inbox, Connection::handle_timeout);
             }
         }
     }

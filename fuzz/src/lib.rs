@@ -9,6 +9,7 @@
 //!
 //! Whatever is random comes from a seed, which tests print; `MPT_SEED` replays it.
 
+pub mod bond;
 pub mod clock;
 pub mod joined;
 pub mod link;

@@ -178,6 +178,11 @@ impl Sender {
         self.first
     }
 
+    /// Segments to send in all; `None`: without end.
+    pub const fn limit(&self) -> Option<u64> {
+        self.config.limit
+    }
+
     /// Whether all there is to send is acknowledged.
     pub fn is_done(&self) -> bool {
         self.config.limit.is_some_and(|limit| self.first >= limit)
@@ -203,10 +208,10 @@ impl Sender {
             return None;
         }
         let number = self.next_lost().or_else(|| self.next_new())?;
-        if let Control::Bbr(control) = &self.control {
-            if let Some(interval) = control.interval() {
-                self.paced_until = self.paced_until.max(at(now) - PACING_SLACK) + interval;
-            }
+        if let Control::Bbr(control) = &self.control
+            && let Some(interval) = control.interval()
+        {
+            self.paced_until = self.paced_until.max(at(now) - PACING_SLACK) + interval;
         }
         if self.pipe == 0 {
             self.delivered_at = at(now);

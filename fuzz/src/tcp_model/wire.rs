@@ -161,9 +161,9 @@ pub struct Segment {
 impl Segment {
     /// Reads a packet that [`Format`] wrote; `None`: it is something else.
     pub fn read(packet: &[u8]) -> Option<Self> {
-        let at = match packet.get(9)? {
-            &PROTOCOL_TCP => IPV4,
-            &PROTOCOL_UDP => IPV4 + UDP,
+        let at = match *packet.get(9)? {
+            PROTOCOL_TCP => IPV4,
+            PROTOCOL_UDP => IPV4 + UDP,
             _ => return None,
         };
         let header = packet.get(at..)?;
