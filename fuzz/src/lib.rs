@@ -2,12 +2,16 @@
 //!
 //! - [`link`]: an emulated link in virtual time, and [`pair`]: two connections joined by such links, with
 //!   [`log`] of what came out. The scenarios in `tests/` run on them.
+//! - [`tcp_model`]: a TCP to judge a tunnel by.
 //! - [`oracle`]: naive models of the core's data structures.
 //! - [`target`]: what fuzzing runs. Each target is a function of bytes, called by the fuzzer
 //!   (`fuzz_targets/`), by a seeded test and with every file of the committed corpus (`tests/corpus.rs`).
 //!
 //! Whatever is random comes from a seed, which tests print; `MPT_SEED` replays it.
 
+pub mod bond;
+pub mod clock;
+pub mod joined;
 pub mod link;
 pub mod log;
 pub mod oracle;
@@ -15,3 +19,4 @@ pub mod packet;
 pub mod pair;
 pub mod rng;
 pub mod target;
+pub mod tcp_model;

@@ -31,6 +31,8 @@ pub struct LinkConfig {
     pub jitter: Duration,
     /// Whether jitter may let one datagram overtake another.
     pub jitter_reorders: bool,
+    /// Bytes that each datagram is longer on the wire than what is sent: the outer headers.
+    pub overhead: usize,
     /// How fast, and how much may wait. `None`: no limit.
     pub rate: Option<Rate>,
     /// Which datagrams are lost.
@@ -49,7 +51,7 @@ pub struct LinkConfig {
 /// A bottleneck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Bits of datagram per second.
+    /// Bits per second, [`LinkConfig::overhead`] included.
     pub bits_per_second: u64,
     /// Bytes that may wait, with the datagram that is being sent; what exceeds them is dropped.
     pub queue: usize,
@@ -85,6 +87,8 @@ pub struct Arrival {
     pub datagram: Vec<u8>,
     /// ECN bits of its outer header, as [`Ecn::bits`].
     ecn: u8,
+    /// Whose it is, as the sender said: 0 unless others share the link.
+    pub owner: u8,
 }
 
 impl Arrival {
@@ -92,6 +96,17 @@ impl Arrival {
     pub const fn ecn(&self) -> Ecn {
         Ecn::from_bits(self.ecn)
     }
+}
+
+/// A datagram on the way. The order of the fields is the order of arrival.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Traveller {
+    arrival: Instant,
+    /// Of sending.
+    order: u64,
+    /// From the queue.
+    departure: Instant,
+    what: Arrival,
 }
 
 /// One direction of a link.
@@ -110,8 +125,7 @@ pub struct Link {
     /// When each datagram in the queue will have left, and its bytes.
     queue: VecDeque<(Instant, usize)>,
     queued: usize,
-    /// By time of arrival, then by order of sending.
-    in_flight: BinaryHeap<Reverse<(Instant, u64, Arrival)>>,
+    in_flight: BinaryHeap<Reverse<Traveller>>,
     last_arrival: Instant,
     stats: LinkStats,
 }
@@ -144,9 +158,23 @@ impl Link {
         self.in_flight.len()
     }
 
-    /// Changes what the link does from now on to what is sent.
-    pub const fn set_config(&mut self, config: LinkConfig) {
+    /// Changes what the link does from now on to what is sent. A new rate also moves what waits in the queue; a
+    /// smaller queue drops nothing of it.
+    pub fn set_config(&mut self, config: LinkConfig, now: Instant) {
+        if config.rate != self.config.rate {
+            self.change_rate(config.rate, now);
+        }
         self.config = config;
+    }
+
+    /// What the link does.
+    pub const fn config(&self) -> &LinkConfig {
+        &self.config
+    }
+
+    /// How long what is sent now would wait for what was sent before.
+    pub fn backlog(&self, now: Instant) -> Duration {
+        self.queue.back().map_or(Duration::ZERO, |(left, _)| left.since(now))
     }
 
     /// Cuts the link, silently: what is on it and what is sent is lost. Or restores it.
@@ -162,13 +190,18 @@ impl Link {
 
     /// Sends a datagram.
     pub fn send(&mut self, datagram: &[u8], ecn: Ecn, now: Instant) {
+        self.send_for(0, datagram, ecn, now);
+    }
+
+    /// Sends a datagram of one of several that share the link.
+    pub fn send_for(&mut self, owner: u8, datagram: &[u8], ecn: Ecn, now: Instant) {
         self.stats.sent += 1;
         if self.is_cut {
             self.stats.cut += 1;
             return;
         }
         let mut ecn = ecn;
-        let Some(departure) = self.depart(datagram.len(), &mut ecn, now) else {
+        let Some(departure) = self.depart(datagram.len() + self.config.overhead, &mut ecn, now) else {
             self.stats.overflowed += 1;
             return;
         };
@@ -185,22 +218,22 @@ impl Link {
         }
         if self.rng.chance(self.config.duplicate) {
             self.stats.duplicated += 1;
-            self.travel(datagram.clone(), ecn, departure);
+            self.travel(Arrival { datagram: datagram.clone(), ecn: ecn.bits(), owner }, departure);
         }
-        self.travel(datagram, ecn, departure);
+        self.travel(Arrival { datagram, ecn: ecn.bits(), owner }, departure);
     }
 
     /// When the next datagram arrives.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.in_flight.peek().map(|Reverse((arrival, ..))| *arrival)
+        self.in_flight.peek().map(|Reverse(traveller)| traveller.arrival)
     }
 
     /// The next datagram that has arrived by `now`.
     pub fn receive(&mut self, now: Instant) -> Option<Arrival> {
         self.poll_timeout().filter(|arrival| *arrival <= now)?;
-        let Reverse((.., arrival)) = self.in_flight.pop()?;
+        let Reverse(traveller) = self.in_flight.pop()?;
         self.stats.received += 1;
-        Some(arrival)
+        Some(traveller.what)
     }
 
     /// When the last bit leaves the bottleneck; `None`: the queue is full.
@@ -229,7 +262,7 @@ impl Link {
         Some(departure)
     }
 
-    fn travel(&mut self, datagram: Vec<u8>, ecn: Ecn, departure: Instant) {
+    fn travel(&mut self, what: Arrival, departure: Instant) {
         let mut arrival = departure + self.config.delay + self.rng.time(self.config.jitter);
         if self.rng.chance(self.config.straggle) {
             arrival = arrival + self.config.straggle_by;
@@ -238,7 +271,41 @@ impl Link {
             self.last_arrival = arrival;
         }
         let order = self.stats.sent + self.stats.duplicated;
-        self.in_flight.push(Reverse((arrival, order, Arrival { datagram, ecn: ecn.bits() })));
+        self.in_flight.push(Reverse(Traveller { arrival, order, departure, what }));
+    }
+
+    /// What waits at `rate` leaves as its bytes do: the time each datagram has to go is stretched by the ratio of the
+    /// rates.
+    fn change_rate(&mut self, rate: Option<Rate>, now: Instant) {
+        let bits = |rate: Option<Rate>| rate.map_or(1, |rate| u128::from(rate.bits_per_second.max(1)));
+        let (old, new) = (bits(self.config.rate), bits(rate));
+        let moved = |departure: Instant| match rate {
+            None => departure.min(now),
+            Some(_) => {
+                let micros = departure.since(now).as_micros() * old / new;
+                departure.min(now) + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+            }
+        };
+        for (departure, _) in &mut self.queue {
+            *departure = moved(*departure);
+        }
+        // The next one is reckoned from the last that waits, as if the queue began there.
+        self.busy_since = self.queue.back().map_or(now, |(departure, _)| *departure);
+        self.busy_bits = 0;
+        let mut travellers: Vec<_> = self.in_flight.drain().map(|Reverse(it)| it).collect();
+        travellers.sort_by_key(|it| it.order);
+        self.last_arrival = Instant::ZERO;
+        for traveller in &mut travellers {
+            let departure = moved(traveller.departure);
+            let travel = traveller.arrival.since(traveller.departure);
+            traveller.departure = departure;
+            traveller.arrival = departure + travel;
+            if !self.config.jitter_reorders {
+                traveller.arrival = traveller.arrival.max(self.last_arrival);
+                self.last_arrival = traveller.arrival;
+            }
+        }
+        self.in_flight = travellers.into_iter().map(Reverse).collect();
     }
 }
 

@@ -177,6 +177,7 @@ fn the_same_seed_does_the_same_and_another_one_does_not() {
         duplicate: 100_000,
         straggle: 100_000,
         straggle_by: 9 * MS,
+        overhead: 0,
         corrupt: 0,
     };
     let run = |seed| {

@@ -1,4 +1,4 @@
-//! The memory that the connections of a pair borrow.
+//! The memory that connections borrow.
 
 use mpt_proto::{ReassemblySlot, ReorderSlot, Storage};
 
@@ -29,7 +29,7 @@ pub struct Memory {
 
 /// What one connection is lent.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(crate) struct Life {
     reorder: (Vec<ReorderSlot>, Vec<u8>),
     reassembly: (Vec<ReassemblySlot>, Vec<u8>),
 }
@@ -50,7 +50,7 @@ impl Memory {
         Self { lives: (0..2 + restarts).map(|_| life()).collect() }
     }
 
-    pub(super) fn lives(&mut self) -> std::slice::IterMut<'_, Life> {
+    pub(crate) fn lives(&mut self) -> std::slice::IterMut<'_, Life> {
         self.lives.iter_mut()
     }
 }
@@ -62,7 +62,7 @@ impl Default for Memory {
 }
 
 /// The storage of the next life.
-pub(super) fn take<'m>(lives: &mut std::slice::IterMut<'m, Life>) -> Storage<'m> {
+pub(crate) fn take<'m>(lives: &mut std::slice::IterMut<'m, Life>) -> Storage<'m> {
     let Life { reorder, reassembly } = lives.next().expect("memory for one more restart");
     Storage::none()
         .with_reorder(&mut reorder.0, &mut reorder.1)

@@ -1,0 +1,151 @@
+//! The bench itself, over what is known to work.
+
+use super::links::{config, link, links, loss, sizes, sum};
+use super::*;
+use crate::link::Loss;
+use crate::rng::test_seed;
+use crate::tcp_model;
+use crate::tcp_model::wire::Transport;
+use mpt_proto::Policy;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn setup(text: &str, policy: Policy) -> (Setup, Memory) {
+    let paths = links(text);
+    let memory = Memory::new(sizes(&paths), 0);
+    (Setup::new(test_seed(70), &config(policy), paths), memory)
+}
+
+#[test]
+fn links_are_what_their_text_says() {
+    let paths = links("100mbit 5ms, 20mbit 80ms 1%, 0.5mbit 1.5ms 2% burst8 jitter3ms buffer60ms");
+    assert_eq!(sum(&paths), 120_500_000);
+    assert_eq!(paths[1].link[A].loss, Loss::Random(10_000));
+    assert_eq!(paths[1].link[B].delay, 80 * MS);
+    assert_eq!((paths[0].config[A].weight, paths[2].config[B].weight), (100, 1));
+    let third = LinkConfig { jitter: 3 * MS, loss: loss(20_000, 8), ..link(500_000, MS * 3 / 2, 60 * MS) };
+    assert_eq!(paths[2].link[A], third);
+    assert_eq!(third.loss, Loss::Bursts { begin: 2551, end: 125_000 });
+}
+
+#[test]
+#[should_panic(expected = "\"5mn\" in \"100mbit 5mn\" is no rate")]
+fn words_that_mean_nothing_are_refused() {
+    links("100mbit 5mn");
+}
+
+#[test]
+fn one_path_carries_what_its_rate_leaves_room_for_over_tcp_and_udp() {
+    for transport in [Transport::Tcp, Transport::Udp] {
+        let (setup, mut memory) = setup("50mbit 10ms", Policy::Weighted);
+        let mut bond = Bond::new(&setup, &mut memory);
+        bond.bring_up();
+        let flow = bond.tcp(A, Route::Tunnel, TcpSetup { transport, ..TcpSetup::default() });
+        bond.run(10 * SECOND);
+        let within = 3 * SECOND..10 * SECOND;
+        // 50 Mbit/s, 1,400 of 1,436 bytes.
+        assert!((bond.capacity(50_000_000, 1400) / 1e6 - 48.75).abs() < 0.01);
+        let rate = bond.flow(flow).meter().rate(&within);
+        assert!((48.2..48.8).contains(&rate), "{rate}");
+        assert_eq!((bond.flow(flow).copies(), bond.flow(flow).overtaken(), bond.strange()), (0, 0, 0));
+        assert!(bond.flow(flow).meter().gaps().longest(&within) < 10 * MS);
+        assert!(bond.path_series(A, 0).backlog(95, &within) > 50 * MS, "CUBIC fills the queue");
+        assert!((bond.path_series(A, 0).rate(&within) - 49.0).abs() < 1.0);
+    }
+}
+
+#[test]
+fn a_short_transfer_tells_how_long_it_took() {
+    let (setup, mut memory) = setup("50mbit 10ms", Policy::Weighted);
+    let mut bond = Bond::new(&setup, &mut memory);
+    bond.bring_up();
+    let config = tcp_model::Config { limit: Some(10), ..tcp_model::Config::default() };
+    let flow = bond.tcp(A, Route::Tunnel, TcpSetup { config, ..TcpSetup::default() });
+    assert_eq!(bond.flow(flow).took(), None);
+    bond.run(SECOND);
+    // Ten packets of 1,436 bytes are 2.3 ms at 50 Mbit/s.
+    let took = bond.flow(flow).took().unwrap();
+    assert!((12 * MS..13 * MS).contains(&took), "{took:?}");
+}
+
+#[test]
+fn a_stream_and_a_ping_tell_delays_losses_and_gaps() {
+    let (setup, mut memory) = setup("50mbit 10ms", Policy::Weighted);
+    let mut bond = Bond::new(&setup, &mut memory);
+    bond.bring_up();
+    let start = bond.elapsed();
+    let stream = bond.stream(A, Route::Tunnel, StreamSetup { bits_per_second: 11_200_000, packet_len: 1400 });
+    let ping = bond.ping(A, 10 * MS);
+    bond.run(2 * SECOND);
+    bond.freeze(0);
+    bond.run(50 * MS);
+    bond.mend(0);
+    bond.run(SECOND);
+    let all = start..bond.elapsed();
+    let stream = bond.stream_of(stream);
+    assert_eq!(stream.sent(), 3051);
+    let lost = stream.lost(all.end - 20 * MS);
+    assert!((59..=62).contains(&lost), "50 ms of it, and what was on the link: {lost}");
+    assert_eq!(stream.copies() + stream.overtaken(), 0);
+    assert_eq!(stream.latencies().percentile(50, &all), 10 * MS + Duration::from_micros(229));
+    let gap = stream.meter().gaps().longest(&all);
+    assert!((60 * MS..63 * MS).contains(&gap), "{gap:?}");
+    let ping = bond.ping_of(ping);
+    assert!((280..=310).contains(&ping.sent()), "{}", ping.sent());
+    let p50 = ping.round_trip().percentile(50, &all);
+    assert!((20 * MS..21 * MS).contains(&p50), "{p50:?}");
+    assert!(ping.one_way().count(&all) > 270);
+}
+
+#[test]
+fn flows_that_share_a_link_beside_the_tunnel_share_its_rate() {
+    let (setup, mut memory) = setup("50mbit 10ms", Policy::Weighted);
+    let mut bond = Bond::new(&setup, &mut memory);
+    bond.bring_up();
+    let inside = bond.tcp(A, Route::Tunnel, TcpSetup::default());
+    let beside = bond.tcp(A, Route::Link(0), TcpSetup::default());
+    bond.run(30 * SECOND);
+    let within = 5 * SECOND..30 * SECOND;
+    let [inside, beside] = [inside, beside].map(|flow| bond.flow(flow).meter().rate(&within));
+    assert!((47.5..49.5).contains(&(inside + beside)), "{inside} + {beside}");
+    assert!(inside > 10.0 && beside > 10.0, "{inside} + {beside}");
+}
+
+#[test]
+fn a_bond_does_the_same_again_and_clocks_that_disagree_change_nothing_but_deadlines() {
+    let run = |drift| {
+        let (setup, mut memory) = setup("20mbit 5ms, 10mbit 20ms 0.1%", Policy::Weighted);
+        let mut bond = Bond::new(&Setup { drift, ..setup }, &mut memory);
+        bond.bring_up();
+        let flow = bond.tcp(A, Route::Tunnel, TcpSetup::default());
+        bond.run(5 * SECOND);
+        let within = SECOND..5 * SECOND;
+        (bond.flow(flow).meter().bytes(), bond.shares(A, &within))
+    };
+    let (bytes, shares) = run(0);
+    assert_eq!(run(0), (bytes, shares.clone()));
+    assert!((shares[0] - 2.0 / 3.0).abs() < 0.01, "{shares:?}");
+    let (drifting, _) = run(200);
+    assert!((drifting as f64 / bytes as f64 - 1.0).abs() < 0.3, "{drifting} and {bytes}");
+}
+
+#[test]
+fn a_rate_that_changes_changes_what_a_flow_gets() {
+    let (setup, mut memory) = setup("10mbit 10ms", Policy::Weighted);
+    let mut bond = Bond::new(&setup, &mut memory);
+    bond.bring_up();
+    let flow = bond.tcp(A, Route::Tunnel, TcpSetup::default());
+    bond.run(5 * SECOND);
+    let rate = |bond: &Bond<'_>, within| bond.flow(flow).meter().rate(&within);
+    let before = rate(&bond, 3 * SECOND..5 * SECOND);
+    bond.change_link(0, |link| link.rate.as_mut().unwrap().bits_per_second *= 10);
+    bond.run(10 * SECOND);
+    let after = rate(&bond, 10 * SECOND..15 * SECOND);
+    bond.change_link(0, |link| link.rate.as_mut().unwrap().bits_per_second /= 20);
+    bond.run(5 * SECOND);
+    let least = rate(&bond, 18 * SECOND..20 * SECOND);
+    assert!((9.4..9.8).contains(&before), "{before}");
+    assert!(after > 30.0, "{after}");
+    assert!((4.5..4.9).contains(&least), "{least}");
+}

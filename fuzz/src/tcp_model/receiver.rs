@@ -1,0 +1,107 @@
+//! The receiver: what it acknowledges, and when.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use mpt_proto::{Ecn, Instant};
+
+use super::{Ack, MOST_BLOCKS, Ranges};
+
+/// An acknowledgement waits this long for a second segment. Kernels take 25 to 40 ms.
+const DELAY: Duration = Duration::from_millis(25);
+
+/// Receives segments, and says what to acknowledge.
+#[derive(Debug, Clone, Default)]
+pub struct Receiver {
+    /// The segment that is next in order.
+    next: u64,
+    /// What arrived beyond it.
+    early: Ranges,
+    /// A number out of each of the runs that grew last, the latest first.
+    recent: VecDeque<u64>,
+    /// Segments in order since the last acknowledgement.
+    pending: u32,
+    delayed_until: Option<Instant>,
+    ack: Option<Ack>,
+    congested: bool,
+    duplicates: u64,
+}
+
+impl Receiver {
+    /// All segments below have arrived.
+    pub const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Segments that arrived again.
+    pub const fn duplicates(&self) -> u64 {
+        self.duplicates
+    }
+
+    /// Takes a segment. `reduced`: the sender says that it has slowed down (RFC 3168, CWR).
+    pub fn handle_segment(&mut self, number: u64, ecn: Ecn, reduced: bool, now: Instant) {
+        if reduced {
+            self.congested = false;
+        }
+        self.congested |= ecn == Ecn::Ce;
+        if number < self.next || !self.early.insert(number) {
+            self.duplicates += 1;
+            self.acknowledge(Some(number));
+            return;
+        }
+        if let Some(run) = self.early.first().filter(|run| run.start == self.next) {
+            self.next = run.end;
+            self.early.forget_below(run.end);
+            self.pending += 1;
+            if self.pending >= 2 || !self.early.is_empty() || run.end > number + 1 || self.congested {
+                self.acknowledge(None);
+            } else {
+                self.delayed_until.get_or_insert(now + DELAY);
+            }
+        } else {
+            self.recent.push_front(number);
+            self.acknowledge(None);
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        self.delayed_until
+    }
+
+    /// Acknowledges what waited long enough.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.delayed_until.is_some_and(|until| until <= now) {
+            self.acknowledge(None);
+        }
+    }
+
+    /// The acknowledgement to send.
+    pub const fn poll_ack(&mut self) -> Option<Ack> {
+        self.ack.take()
+    }
+
+    fn acknowledge(&mut self, duplicate: Option<u64>) {
+        self.pending = 0;
+        self.delayed_until = None;
+        let mut blocks = Vec::with_capacity(MOST_BLOCKS);
+        blocks.extend(duplicate.map(|number| number..number + 1));
+        let reported = blocks.len();
+        // Numbers whose run is reported already, or is in order by now, are dropped.
+        let early = &self.early;
+        // A duplicate inside an early run: the block that covers it must be the second (RFC 2883 section 4).
+        if let Some(number) = duplicate.filter(|number| early.run_of(*number).is_some()) {
+            self.recent.push_front(number);
+        }
+        self.recent.retain(|number| {
+            let Some(run) = early.run_of(*number) else { return false };
+            let is_new = !blocks[reported..].contains(&run);
+            if is_new && blocks.len() < MOST_BLOCKS {
+                blocks.push(run);
+            }
+            is_new
+        });
+        self.recent.truncate(MOST_BLOCKS);
+        self.ack = Some(Ack { cumulative: self.next, blocks, congested: self.congested });
+    }
+}

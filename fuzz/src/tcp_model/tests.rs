@@ -1,0 +1,222 @@
+//! Flows over one emulated link, and what its capacity and its defects make of each.
+
+use mpt_proto::Ecn;
+
+use super::wire::{Format, Segment, Transport};
+use super::*;
+use crate::link::{Link, LinkConfig, Loss, Rate};
+use crate::rng::test_seed;
+
+const MS: Duration = Duration::from_millis(1);
+const START: Instant = Instant::from_micros(1_000_000);
+const FORMAT: Format = Format {
+    transport: Transport::Tcp,
+    hosts: [1, 2],
+    ports: [40_000, 80],
+    packet_len: 1400,
+    ecn: Ecn::NotEct,
+};
+
+/// A link of some Mbit/s with a queue of 150 ms.
+fn link(megabits: u64, delay: Duration) -> LinkConfig {
+    let bits_per_second = megabits * 1_000_000;
+    let queue = usize::try_from(bits_per_second / 8 * 150 / 1000).unwrap();
+    let rate = Some(Rate { bits_per_second, queue, mark_above: None });
+    LinkConfig { delay, rate, ..LinkConfig::default() }
+}
+
+struct Run {
+    sender: Sender,
+    receiver: Receiver,
+    megabits: f64,
+}
+
+/// One flow for a while; `change` is called every 100 ms.
+fn run_with(
+    config: Config,
+    format: Format,
+    forward: LinkConfig,
+    time: Duration,
+    mut change: impl FnMut(Duration, &mut Link),
+) -> Run {
+    let mut there = Link::new(forward, test_seed(61));
+    let mut back = Link::new(LinkConfig { delay: forward.delay, ..LinkConfig::default() }, 0);
+    let (mut sender, mut receiver) = (Sender::new(config, 1, START), Receiver::default());
+    let (mut now, mut next_change) = (START, START);
+    let mut packet = Vec::new();
+    while now < START + time {
+        if now >= next_change {
+            change(now.since(START), &mut there);
+            next_change = next_change + 100 * MS;
+        }
+        sender.handle_timeout(now);
+        receiver.handle_timeout(now);
+        while let Some(arrival) = there.receive(now) {
+            let segment = Segment::read(&arrival.datagram).unwrap();
+            let (number, _, reduced) = segment.data(format, receiver.next()).unwrap();
+            receiver.handle_segment(number, arrival.ecn(), reduced, now);
+            send_ack(&mut receiver, format, &mut back, now);
+        }
+        send_ack(&mut receiver, format, &mut back, now);
+        while let Some(arrival) = back.receive(now) {
+            let ack = Segment::read(&arrival.datagram).unwrap().ack(format, sender.acknowledged());
+            sender.handle_ack(&ack, now);
+        }
+        while let Some((number, transmission)) = sender.poll_transmit(now) {
+            packet.clear();
+            format.data(&mut packet, number, transmission, sender.take_reduced());
+            there.send(&packet, format.ecn, now);
+        }
+        let deadlines = [
+            sender.poll_timeout(),
+            receiver.poll_timeout(),
+            there.poll_timeout(),
+            back.poll_timeout(),
+            Some(next_change),
+        ];
+        now = deadlines.into_iter().flatten().min().unwrap().max(now);
+    }
+    let megabits = receiver.next() as f64 * 8.0 * format.packet_len as f64 / time.as_secs_f64() / 1e6;
+    Run { sender, receiver, megabits }
+}
+
+fn send_ack(receiver: &mut Receiver, format: Format, back: &mut Link, now: Instant) {
+    if let Some(ack) = receiver.poll_ack() {
+        let mut packet = Vec::new();
+        format.reversed().ack(&mut packet, &ack);
+        back.send(&packet, Ecn::NotEct, now);
+    }
+}
+
+fn run(config: Config, forward: LinkConfig, time: Duration) -> Run {
+    run_with(config, FORMAT, forward, time, |_, _| ())
+}
+
+fn with(congestion: Congestion) -> Config {
+    Config { congestion, ..Config::default() }
+}
+
+const ALL: [Congestion; 3] = [Congestion::Cubic, Congestion::Reno, Congestion::Bbr];
+
+#[test]
+fn every_control_fills_a_clean_link() {
+    for (congestion, least) in ALL.into_iter().zip([97.0, 97.0, 91.0]) {
+        let run = run(with(congestion), link(100, 10 * MS), Duration::from_secs(20));
+        assert!((least..100.0).contains(&run.megabits), "{congestion:?}: {}", run.megabits);
+        assert_eq!((run.sender.stats().timeouts, run.sender.stats().spurious), (0, 0), "{congestion:?}");
+    }
+}
+
+#[test]
+fn bbr_keeps_the_queue_short_where_cubic_fills_it() {
+    let queue = |congestion| {
+        let mut backlogs = Vec::new();
+        let time = Duration::from_secs(30);
+        run_with(with(congestion), FORMAT, link(50, 10 * MS), time, |at, link| {
+            backlogs.push(link.backlog(START + at));
+        });
+        backlogs.sort();
+        backlogs[backlogs.len() / 2]
+    };
+    let (bbr, cubic) = (queue(Congestion::Bbr), queue(Congestion::Cubic));
+    assert!(bbr < 15 * MS, "{bbr:?}");
+    assert!(cubic > 60 * MS, "{cubic:?}");
+}
+
+#[test]
+fn random_loss_limits_reno_to_what_its_formula_says_and_bbr_not_at_all() {
+    let lossy = LinkConfig { loss: Loss::Random(10_000), ..link(100, 10 * MS) };
+    // Mathis: 1.22 / sqrt(p) segments a round trip are 12.2; here 20 ms and 1,400 bytes, 6.8 Mbit/s.
+    let reno = run(with(Congestion::Reno), lossy, Duration::from_secs(60));
+    assert!((5.0..8.5).contains(&reno.megabits), "{}", reno.megabits);
+    assert_eq!(reno.sender.stats().spurious, 0, "every retransmission was needed");
+    let bbr = run(with(Congestion::Bbr), lossy, Duration::from_secs(20));
+    assert!(bbr.megabits > 85.0, "{}", bbr.megabits);
+}
+
+#[test]
+fn rack_learns_to_live_with_reordering_and_a_fixed_threshold_does_not() {
+    let reordering = LinkConfig { jitter: 8 * MS, jitter_reorders: true, ..link(100, 20 * MS) };
+    let time = Duration::from_secs(20);
+    let rack = run(Config::default(), reordering, time);
+    let quic = Config { detection: LossDetection::Threshold, ..Config::default() };
+    let quic = run(quic, reordering, time);
+    assert!(rack.megabits > 80.0, "{}: {:?}", rack.megabits, rack.sender.stats());
+    assert!(quic.megabits < 20.0, "{}: {:?}", quic.megabits, quic.sender.stats());
+    assert!(rack.sender.stats().undone > 0);
+    let stats = quic.sender.stats();
+    assert!(stats.recoveries > 50 && stats.spurious == stats.retransmissions, "{stats:?}");
+}
+
+#[test]
+fn a_silence_ends_with_a_timeout_and_everything_arrives() {
+    for congestion in ALL {
+        let config = Config { limit: Some(20_000), ..with(congestion) };
+        let run = run_with(config, FORMAT, link(50, 10 * MS), Duration::from_secs(30), |at, link| {
+            link.set_cut((1000..1700).contains(&at.as_millis()));
+        });
+        assert!(run.sender.is_done(), "{congestion:?}");
+        assert_eq!(run.receiver.next(), 20_000);
+        assert!(run.sender.stats().timeouts >= 1);
+    }
+}
+
+#[test]
+fn marks_slow_a_sender_down_without_a_loss() {
+    let mut marking = link(50, 10 * MS);
+    marking.rate.as_mut().unwrap().mark_above = Some(60_000);
+    let format = Format { ecn: Ecn::Ect0, ..FORMAT };
+    let time = Duration::from_secs(20);
+    let run = run_with(Config { hystart: false, ..Config::default() }, format, marking, time, |_, _| ());
+    assert!(run.megabits > 45.0, "{}", run.megabits);
+    assert!(run.sender.stats().marks > 10);
+    assert_eq!(run.sender.stats().retransmissions, 0);
+}
+
+#[test]
+fn packets_are_ip_packets_and_read_as_written_beyond_the_wrap_of_sequence_numbers() {
+    for transport in [Transport::Tcp, Transport::Udp] {
+        let format = Format { transport, ..FORMAT };
+        for number in [0, 5, 3_158_064, 3_158_065, 10_000_000] {
+            let mut packet = Vec::new();
+            format.data(&mut packet, number, 99, true);
+            assert_eq!(packet.len(), 1400);
+            assert_eq!(mpt_proto::wire::checksum(&packet[..20]), 0);
+            let near = number.saturating_sub(1000);
+            assert_eq!(Segment::read(&packet).unwrap().data(format, near), Some((number, 99, true)));
+
+            packet.clear();
+            let blocks = (1..5).map(|block| number + block * 10..number + block * 10 + 3).collect();
+            let ack = Ack { cumulative: number, blocks, congested: true };
+            format.reversed().ack(&mut packet, &ack);
+            let len = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+            assert_eq!(len, packet.len(), "no byte behind the options");
+            let segment = Segment::read(&packet).unwrap();
+            assert_eq!(segment.ports, [80, 40_000]);
+            assert_eq!(segment.data(format, near), None, "a pure acknowledgement");
+            assert_eq!(segment.ack(format, near), ack);
+        }
+    }
+}
+
+#[test]
+fn a_receiver_reports_what_is_early_most_recent_first_and_duplicates_before_it() {
+    let mut receiver = Receiver::default();
+    let mut take = |number, at: Duration| {
+        receiver.handle_segment(number, Ecn::NotEct, false, START + at);
+        receiver.handle_timeout(START + at);
+        receiver.poll_ack().map(|ack| {
+            let blocks: Vec<_> = ack.blocks.iter().map(|block| (block.start, block.end)).collect();
+            (ack.cumulative, ack.duplicate(), blocks)
+        })
+    };
+    assert_eq!(take(0, MS), None, "it waits for a second one");
+    assert_eq!(take(1, 2 * MS), Some((2, None, vec![])));
+    assert_eq!(take(4, 3 * MS), Some((2, None, vec![(4, 5)])));
+    assert_eq!(take(8, 4 * MS), Some((2, None, vec![(8, 9), (4, 5)])));
+    assert_eq!(take(5, 5 * MS), Some((2, None, vec![(4, 6), (8, 9)])));
+    assert_eq!(take(1, 6 * MS), Some((2, Some(1), vec![(1, 2), (4, 6), (8, 9)])));
+    assert_eq!(take(8, 7 * MS), Some((2, Some(8), vec![(8, 9), (8, 9), (4, 6)])));
+    assert_eq!(take(2, 8 * MS), Some((3, None, vec![(8, 9), (4, 6)])));
+    assert_eq!(take(3, 9 * MS), Some((6, None, vec![(8, 9)])));
+}

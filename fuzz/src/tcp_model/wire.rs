@@ -1,0 +1,208 @@
+//! Segments as IP packets: IPv4 with TCP, or with the same header as the payload of UDP (what a tunnel sees of
+//! QUIC).
+
+use mpt_proto::Ecn;
+use mpt_proto::wire::{checksum, ip};
+
+use super::{Ack, MOST_BLOCKS};
+
+const IPV4: usize = 20;
+const TCP: usize = 20;
+const UDP: usize = 8;
+const PROTOCOL_TCP: u8 = 6;
+const PROTOCOL_UDP: u8 = 17;
+const FLAG_ACK: u8 = 0x10;
+const FLAG_ECE: u8 = 0x40;
+const FLAG_CWR: u8 = 0x80;
+/// No operation, and selective acknowledgement (RFC 2018 section 3).
+const OPTION_NOP: u8 = 1;
+const OPTION_SACK: u8 = 5;
+
+/// What carries segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP, with a TCP header as its payload.
+    Udp,
+}
+
+/// How one direction of a flow looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Format {
+    /// What carries it.
+    pub transport: Transport,
+    /// Last bytes of the addresses 10.0.0.x, from and to.
+    pub hosts: [u8; 2],
+    /// From and to.
+    pub ports: [u16; 2],
+    /// Bytes of a packet with data.
+    pub packet_len: usize,
+    /// Of packets with data.
+    pub ecn: Ecn,
+}
+
+impl Format {
+    /// The same flow the other way.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        Self { hosts: [self.hosts[1], self.hosts[0]], ports: [self.ports[1], self.ports[0]], ..self }
+    }
+
+    /// Bytes of data in a segment.
+    pub const fn payload_len(self) -> usize {
+        self.packet_len - self.header_len()
+    }
+
+    const fn header_len(self) -> usize {
+        IPV4 + TCP + self.transport_len()
+    }
+
+    /// Of what comes before the TCP header, behind IPv4.
+    const fn transport_len(self) -> usize {
+        match self.transport {
+            Transport::Tcp => 0,
+            Transport::Udp => UDP,
+        }
+    }
+
+    /// Appends a packet with data. `transmission` is carried in the data.
+    pub fn data(self, packet: &mut Vec<u8>, number: u64, transmission: u64, reduced: bool) {
+        let flags = FLAG_ACK | if reduced { FLAG_CWR } else { 0 };
+        let start = packet.len();
+        self.header(packet, self.packet_len, self.bytes(number), 0, flags, 0, self.ecn);
+        packet.extend_from_slice(&transmission.to_be_bytes());
+        packet.resize(start + self.packet_len, 0);
+    }
+
+    /// Appends a packet that only acknowledges.
+    pub fn ack(self, packet: &mut Vec<u8>, ack: &Ack) {
+        let blocks = &ack.blocks[..ack.blocks.len().min(MOST_BLOCKS)];
+        let options = if blocks.is_empty() { 0 } else { 4 + 8 * blocks.len() };
+        let flags = FLAG_ACK | if ack.congested { FLAG_ECE } else { 0 };
+        let len = self.header_len() + options;
+        self.header(packet, len, 0, self.bytes(ack.cumulative), flags, options, Ecn::NotEct);
+        if !blocks.is_empty() {
+            let option_len = u8::try_from(options - 2).unwrap_or(0);
+            packet.extend_from_slice(&[OPTION_NOP, OPTION_NOP, OPTION_SACK, option_len]);
+            for block in blocks {
+                packet.extend_from_slice(&self.bytes(block.start).to_be_bytes());
+                packet.extend_from_slice(&self.bytes(block.end).to_be_bytes());
+            }
+        }
+    }
+
+    /// The sequence number of a segment's first byte.
+    #[allow(clippy::cast_possible_truncation, reason = "sequence numbers are modulo 2^32")]
+    const fn bytes(self, number: u64) -> u32 {
+        (number * self.payload_len() as u64) as u32
+    }
+
+    /// The segment with a sequence number, of those that may be meant the nearest to `near`.
+    pub fn number(self, sequence: u32, near: u64) -> u64 {
+        let len = self.payload_len() as u64;
+        let distance = sequence.wrapping_sub(self.bytes(near)).cast_signed();
+        (near * len).saturating_add_signed(i64::from(distance)) / len
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "they are the fields of a header")]
+    fn header(
+        self,
+        packet: &mut Vec<u8>,
+        len: usize,
+        sequence: u32,
+        ack: u32,
+        flags: u8,
+        options: usize,
+        ecn: Ecn,
+    ) {
+        let word = |value: usize| u16::try_from(value).unwrap_or(u16::MAX).to_be_bytes();
+        let [from, to] = self.hosts;
+        let [from_port, to_port] = self.ports.map(u16::to_be_bytes);
+        let protocol = match self.transport {
+            Transport::Tcp => PROTOCOL_TCP,
+            Transport::Udp => PROTOCOL_UDP,
+        };
+        let start = packet.len();
+        let [total, offset] = [word(len), [0; 2]];
+        packet.extend_from_slice(&[0x45, ecn.bits(), total[0], total[1], 0, 0, 0x40, 0, 64, protocol]);
+        packet.extend_from_slice(&[offset[0], offset[1], 10, 0, 0, from, 10, 0, 0, to]);
+        let sum = checksum(&packet[start..]).to_be_bytes();
+        packet[start + 10..start + 12].copy_from_slice(&sum);
+        if self.transport == Transport::Udp {
+            packet.extend_from_slice(&[from_port, to_port, word(len - IPV4), [0; 2]].concat());
+        }
+        packet.extend_from_slice(&[from_port, to_port].concat());
+        packet.extend_from_slice(&sequence.to_be_bytes());
+        packet.extend_from_slice(&ack.to_be_bytes());
+        let data_offset = u8::try_from((TCP + options) / 4).unwrap_or(0) << 4;
+        // Window 65,535; the checksum, which only the ends would look at, is zero.
+        packet.extend_from_slice(&[data_offset, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    }
+}
+
+/// A packet of a flow, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// From and to.
+    pub ports: [u16; 2],
+    /// The ECN bits it arrived with.
+    pub ecn: Ecn,
+    sequence: u32,
+    ack: u32,
+    flags: u8,
+    blocks: [[u32; 2]; MOST_BLOCKS],
+    block_count: usize,
+    /// The number of the transmission, if there is data.
+    transmission: Option<u64>,
+}
+
+impl Segment {
+    /// Reads a packet that [`Format`] wrote; `None`: it is something else.
+    pub fn read(packet: &[u8]) -> Option<Self> {
+        let at = match *packet.get(9)? {
+            PROTOCOL_TCP => IPV4,
+            PROTOCOL_UDP => IPV4 + UDP,
+            _ => return None,
+        };
+        let header = packet.get(at..)?;
+        let word = |at: usize| Some(u16::from_be_bytes(*header.get(at..)?.first_chunk()?));
+        let long = |at: usize| Some(u32::from_be_bytes(*header.get(at..)?.first_chunk()?));
+        let header_len = usize::from(*header.get(12)? >> 4) * 4;
+        let mut blocks = [[0; 2]; MOST_BLOCKS];
+        let block_count = header_len.checked_sub(TCP + 4).map_or(0, |len| len / 8).min(MOST_BLOCKS);
+        for (index, block) in blocks.iter_mut().enumerate().take(block_count) {
+            let at = TCP + 4 + 8 * index;
+            *block = [long(at)?, long(at + 4)?];
+        }
+        let transmission = header.get(header_len..).and_then(<[u8]>::first_chunk);
+        Some(Self {
+            ports: [word(0)?, word(2)?],
+            ecn: ip::ecn(packet),
+            sequence: long(4)?,
+            ack: long(8)?,
+            flags: *header.get(13)?,
+            blocks,
+            block_count,
+            transmission: transmission.map(|bytes| u64::from_be_bytes(*bytes)),
+        })
+    }
+
+    /// The segment's number and transmission, and whether the sender has slowed down. `None`: it carries no data.
+    /// `near`: any number not far from it.
+    pub fn data(&self, format: Format, near: u64) -> Option<(u64, u64, bool)> {
+        let transmission = self.transmission?;
+        Some((format.number(self.sequence, near), transmission, self.flags & FLAG_CWR != 0))
+    }
+
+    /// The acknowledgement.
+    pub fn ack(&self, format: Format, near: u64) -> Ack {
+        let number = |sequence| format.number(sequence, near);
+        Ack {
+            cumulative: number(self.ack),
+            blocks: self.blocks[..self.block_count].iter().map(|[a, b]| number(*a)..number(*b)).collect(),
+            congested: self.flags & FLAG_ECE != 0,
+        }
+    }
+}
