@@ -112,7 +112,7 @@ impl Report {
     fn head(&self, bond: &Bond<'_>) {
         print!("{:>7} {:>8}", "time", "Mbit/s");
         for path in 0..bond.path_count() {
-            print!(" {:>16}", format!("path {path} (queue)"));
+            print!(" {:>27}", format!("path {path} (queue) model"));
         }
         println!("   gap  [window rtt] of flows, stream, cross, ping");
     }
@@ -124,6 +124,9 @@ impl Report {
         for path in 0..bond.path_count() {
             let series = bond.path_series(self.from, path);
             print!(" {:8.2} ({:5.1})", series.rate(&span), ms(series.backlog(95, &span)));
+            let model = bond.path_model(self.from, path);
+            let mark = if model.suspect { '!' } else if model.open { '*' } else { ' ' };
+            print!(" {:5.1}{mark}{:4.4}", f64::from(model.rate) * 8e-6, format!("{:?}", model.phase));
         }
         for flow in &self.flows {
             let flow = bond.flow(*flow);
@@ -325,6 +328,7 @@ fn options() -> Options {
 
 fn policy(name: &str) -> Policy {
     match name {
+        "adaptive" => Policy::Adaptive,
         "weighted" => Policy::Weighted,
         "flow" => Policy::Flow,
         "backup" => Policy::Backup,

@@ -16,7 +16,7 @@ mod udp;
 use std::ops::Range;
 use std::time::Duration;
 
-use mpt_proto::{Config, Connection, Event, Instant, Link as Carrier};
+use mpt_proto::{Config, Connection, Event, Instant, Link as Carrier, PathModel};
 
 use crate::clock::Clock;
 use crate::joined::{A, B, Joined, START};
@@ -108,6 +108,12 @@ impl<'m> Bond<'m> {
     /// What an end reported, and when.
     pub fn events(&self, end: End) -> impl Iterator<Item = (Duration, &Event)> {
         self.network.joined.events[end].iter().map(|(at, event)| (at.since(START), event))
+    }
+
+    /// What an end's adaptive policy knows of a path.
+    pub fn path_model(&self, from: End, path: usize) -> PathModel {
+        let id = self.joined().ids[path][from];
+        self.end(from).path_model(id).unwrap_or_default()
     }
 
     /// The link that leaves an end on a path.

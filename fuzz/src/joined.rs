@@ -64,7 +64,7 @@ pub(crate) struct Joined<'m> {
     memory: std::slice::IterMut<'m, memory::Life>,
     setups: Vec<PathSetup>,
     /// The id that each end gives each path.
-    ids: Vec<[PathId; 2]>,
+    pub(crate) ids: Vec<[PathId; 2]>,
     /// From each end, on each path.
     pub(crate) links: [Vec<Link>; 2],
     /// What each end believes the time to be.

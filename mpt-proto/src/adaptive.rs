@@ -405,7 +405,8 @@ impl<'s> Adaptive<'s> {
         self.pool.push(self.state.in_flight.get_mut(path)?, index);
         if !unordered {
             self.state.ordered_at = Some(now);
-            self.state.models.get_mut(path)?.last_ordered = now;
+            let model = self.state.models.get_mut(path)?;
+            (model.last_ordered, model.ordered_number) = (now, header.number);
         }
         self.state.active_at = Some(now);
         self.state.waiting_since = self.state.waiting_since.or(Some(now));
@@ -677,11 +678,14 @@ impl<'s> Adaptive<'s> {
     #[allow(clippy::cast_possible_truncation, reason = "bounded by the spread of delays")]
     pub(crate) fn orders(&self) -> (Option<u32>, PathSet, bool) {
         let hold = self.state.delay.hold.zip(self.state.reference);
-        (
-            hold.map(|(hold, reference)| reference.wrapping_add_signed(hold as i32)),
-            self.state.delay.open,
-            self.resends,
-        )
+        let hold = hold.map(|(hold, reference)| reference.wrapping_add_signed(hold as i32));
+        let mut open = self.state.delay.open;
+        for (index, model) in self.state.models.iter().enumerate() {
+            if model.is_alive() && model.carries_ordered() {
+                open.insert(index);
+            }
+        }
+        (hold, open, self.resends)
     }
 
     /// How long the receiver should wait for a repair once it knows that a packet is missing.

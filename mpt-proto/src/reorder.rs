@@ -257,7 +257,6 @@ impl<'s> Reorder<'s> {
         release: Instant,
         now: Instant,
     ) -> Insert {
-        self.now = self.now.max(now);
         let ahead = match seq.ahead_of(self.head) {
             Some(ahead) if self.started || ahead < self.window.max(1) => ahead,
             // A stream that was under way before we came: no use in waiting for its past.
@@ -272,10 +271,11 @@ impl<'s> Reorder<'s> {
         };
         self.started = true;
         self.stray_run = 0;
-        let is_due = release <= self.now || self.window == 0;
+        let is_due = release <= now || self.window == 0;
         if (ahead > 0 || !is_due) && self.window > 0 && packet.len() > self.cell {
             return Insert::TooLarge;
         }
+        self.now = self.now.max(now);
         self.pass(path, seq + 1);
         if self.window == 0 {
             self.history.skip(ahead);
@@ -592,7 +592,10 @@ impl<'s> Reorder<'s> {
             self.forced = self.forced.later(seq);
             self.passed_all = None;
         }
-        if self.passed_all.is_none_or(|(seq, _)| seq.distance_from(self.head) <= 0) {
+        // A path that joined may still bring what the others have passed.
+        if self.passed_all.is_none_or(|(seq, _)| {
+            seq.distance_from(self.head) <= 0 || seq.distance_from(passed) > 0
+        }) {
             self.passed_all = (passed.distance_from(self.head) > 0).then_some((passed, self.now));
         }
     }

@@ -69,7 +69,13 @@ pub fn sizes(paths: &[PathSetup]) -> Sizes {
     let time = longest + Duration::from_millis(250);
     let bytes = u128::from(sum(paths)) * time.as_micros() / 8_000_000;
     let slots = usize::try_from(2 * bytes / 1400).unwrap_or(usize::MAX).clamp(1024, usize::from(u16::MAX));
-    Sizes { reorder_slots: slots + 1, reorder_cell: CELL, ..Sizes::default() }
+    Sizes {
+        reorder_slots: slots + 1,
+        reorder_cell: CELL,
+        adaptive_slots: slots,
+        adaptive_cell: CELL,
+        ..Sizes::default()
+    }
 }
 
 fn parse(text: &str) -> LinkConfig {

@@ -1,6 +1,6 @@
 //! The memory that connections borrow.
 
-use mpt_proto::{ReassemblySlot, ReorderSlot, Storage};
+use mpt_proto::{AdaptiveState, FlowSlot, PacketSlot, ReassemblySlot, ReorderSlot, Storage};
 
 /// How much each connection is lent.
 #[derive(Debug, Clone, Copy)]
@@ -13,11 +13,25 @@ pub struct Sizes {
     pub reassembly_slots: usize,
     /// Bytes of each.
     pub reassembly_cell: usize,
+    /// Packets that a sender keeps under the adaptive policy; zero: it cannot send by it.
+    pub adaptive_slots: usize,
+    /// Bytes of each.
+    pub adaptive_cell: usize,
 }
+
+/// Buckets of flows.
+const FLOWS: usize = 256;
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { reorder_slots: 1025, reorder_cell: 1600, reassembly_slots: 4, reassembly_cell: 9000 }
+        Self {
+            reorder_slots: 1025,
+            reorder_cell: 1600,
+            reassembly_slots: 4,
+            reassembly_cell: 9000,
+            adaptive_slots: 1024,
+            adaptive_cell: 1600,
+        }
     }
 }
 
@@ -32,6 +46,9 @@ pub struct Memory {
 pub(crate) struct Life {
     reorder: (Vec<ReorderSlot>, Vec<u8>),
     reassembly: (Vec<ReassemblySlot>, Vec<u8>),
+    adaptive: Box<AdaptiveState>,
+    packets: (Vec<PacketSlot>, Vec<u8>),
+    flows: Vec<FlowSlot>,
 }
 
 impl Memory {
@@ -46,6 +63,12 @@ impl Memory {
                 vec![ReassemblySlot::default(); sizes.reassembly_slots],
                 vec![0; sizes.reassembly_slots * sizes.reassembly_cell],
             ),
+            adaptive: Box::default(),
+            packets: (
+                vec![PacketSlot::default(); sizes.adaptive_slots],
+                vec![0; sizes.adaptive_slots * sizes.adaptive_cell],
+            ),
+            flows: vec![FlowSlot::default(); FLOWS],
         };
         Self { lives: (0..2 + restarts).map(|_| life()).collect() }
     }
@@ -63,8 +86,9 @@ impl Default for Memory {
 
 /// The storage of the next life.
 pub(crate) fn take<'m>(lives: &mut std::slice::IterMut<'m, Life>) -> Storage<'m> {
-    let Life { reorder, reassembly } = lives.next().expect("memory for one more restart");
+    let Life { reorder, reassembly, adaptive, packets, flows } = lives.next().expect("memory for one more restart");
     Storage::none()
         .with_reorder(&mut reorder.0, &mut reorder.1)
         .with_reassembly(&mut reassembly.0, &mut reassembly.1)
+        .with_adaptive(adaptive, &mut packets.0, &mut packets.1, flows)
 }

@@ -47,6 +47,7 @@ impl PathChoice {
         PathConfig {
             weight: self.weight % 10_000 + 1,
             rank: self.rank,
+            tier: self.rank % 3,
             max_datagram: u16::from(self.max_datagram),
             liveness,
         }

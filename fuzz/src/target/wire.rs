@@ -71,6 +71,7 @@ pub fn control(data: &[u8]) {
         stamp,
         features: Features(features),
         mtu,
+        extension: (mtu % 2 == 0).then_some(mtu),
     };
     let expected = if path < 16 { Ok(message) } else { Err(Drop::BadControl) };
     assert_eq!(Message::parse(&message.emit()), expected);

@@ -47,6 +47,8 @@ pub(super) struct Bbr {
     round: u64,
     /// The round ends when something sent after so many deliveries is acknowledged.
     round_end: u64,
+    /// What was sent until so many had been delivered was limited by the window of the probe for the round trip.
+    limited_until: u64,
     full_rate: f64,
     full_rounds: u32,
     phase: usize,
@@ -66,6 +68,7 @@ impl Bbr {
             min_rtt_at: 0.0,
             round: 0,
             round_end: 0,
+            limited_until: 0,
             full_rate: 0.0,
             full_rounds: 0,
             phase: 0,
@@ -103,6 +106,10 @@ impl Bbr {
         now: f64,
     ) {
         let is_new_round = sample.is_some_and(|sample| self.handle_sample(sample, delivered, now));
+        if matches!(self.state, State::ProbeRtt { .. }) {
+            // As Linux: what is sent with a window of four tells nothing of the rate.
+            self.limited_until = delivered + pipe;
+        }
         let pipe = pipe as f64;
         let bdp = if self.min_rtt.is_finite() { self.rate * self.min_rtt } else { 0.0 };
         if self.state == State::Startup && is_new_round {
@@ -137,6 +144,9 @@ impl Bbr {
         let least = if self.min_rtt.is_finite() { self.min_rtt } else { 0.0 };
         let interval = (now - sample.delivered_at).max(least).max(1e-4);
         let rate = (delivered - sample.delivered_before) as f64 / interval;
+        if sample.delivered_before < self.limited_until && rate < self.rate {
+            return is_new_round;
+        }
         while self.rates.back().is_some_and(|(_, lower)| *lower <= rate) {
             self.rates.pop_back();
         }

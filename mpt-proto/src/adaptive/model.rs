@@ -174,7 +174,10 @@ pub(super) struct Model {
     pub(super) next: u64,
     /// Nanoseconds a byte at the current rate and gain, times 1,024.
     cost: u64,
+    /// When something last left that tells the receiver how far the ordered sequence is.
     pub(super) last_ordered: Instant,
+    /// The last ordered packet's number.
+    pub(super) ordered_number: u32,
     pub(super) suspect: Option<Instant>,
     pub(super) down: Option<Instant>,
     milestones: heapless::Deque<(u32, u32), MILESTONES>,
@@ -219,6 +222,7 @@ impl Default for Model {
             next: 0,
             cost: 0,
             last_ordered: Instant::ZERO,
+            ordered_number: 0,
             suspect: None,
             down: None,
             milestones: heapless::Deque::new(),
@@ -572,6 +576,11 @@ impl Model {
     /// Nothing of the bulk may take the path now: what it carries does not tell what it could.
     pub(super) const fn handle_closed(&mut self) {
         self.limit = self.number;
+    }
+
+    /// Whether ordered packets are under way.
+    pub(super) const fn carries_ordered(&self) -> bool {
+        extension::distance(self.ordered_number, self.acked) > 0
     }
 
     /// How long so many bytes take, in microseconds.
