@@ -175,7 +175,7 @@ impl Report {
             println!(
                 "stream  {:.2} Mbit/s; lost {} of {}, copies {}, overtaken {}; longest gap {:.1} ms; delay {}",
                 stream.meter().rate(&span),
-                stream.lost(span.end.saturating_sub(Duration::from_millis(500))),
+                stream.lost(&(Duration::ZERO..span.end.saturating_sub(Duration::from_millis(500)))),
                 stream.sent(),
                 stream.copies(),
                 stream.overtaken(),

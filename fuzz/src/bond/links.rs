@@ -57,6 +57,24 @@ pub fn sum(paths: &[PathSetup]) -> u64 {
     paths.iter().filter_map(|path| path.link[0].rate).map(|rate| rate.bits_per_second).sum()
 }
 
+/// Of [`sum`], what the links do not lose.
+pub fn sum_delivered(paths: &[PathSetup]) -> u64 {
+    paths.iter().map(|path| path.link[0]).map(delivered).sum()
+}
+
+/// Of a link's rate, what it does not lose.
+pub fn delivered(link: LinkConfig) -> u64 {
+    let rate = link.rate.map_or(0, |rate| rate.bits_per_second);
+    let lost = match link.loss {
+        Loss::None => 0,
+        Loss::Random(chance) => u64::from(chance),
+        Loss::Bursts { begin, end } => {
+            u64::from(MILLION) * u64::from(begin) / (u64::from(begin) + u64::from(end)).max(1)
+        }
+    };
+    rate - rate * lost / u64::from(MILLION)
+}
+
 /// What a bond over these links needs: a policy, and a reorder buffer for their rates and delays.
 pub fn config(policy: Policy) -> Config {
     let reorder = ReorderConfig { window: u16::MAX, ..ReorderConfig::default() };

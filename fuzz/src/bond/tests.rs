@@ -85,7 +85,7 @@ fn a_stream_and_a_ping_tell_delays_losses_and_gaps() {
     let all = start..bond.elapsed();
     let stream = bond.stream_of(stream);
     assert_eq!(stream.sent(), 3051);
-    let lost = stream.lost(all.end - 20 * MS);
+    let lost = stream.lost(&(all.start..all.end - 20 * MS));
     assert!((59..=62).contains(&lost), "50 ms of it, and what was on the link: {lost}");
     assert_eq!(stream.copies() + stream.overtaken(), 0);
     assert_eq!(stream.latencies().percentile(50, &all), 10 * MS + Duration::from_micros(229));

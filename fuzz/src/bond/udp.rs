@@ -1,5 +1,6 @@
 //! UDP applications: a stream at a constant rate, and a sparse flow that is answered.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use mpt_proto::Instant;
@@ -88,11 +89,11 @@ impl Stream {
         self.sent.len() as u64
     }
 
-    /// Packets that were sent before `until` and have not arrived.
-    pub fn lost(&self, until: Duration) -> u64 {
-        let sent = self.sent.partition_point(|at| at.since(START) < until) as u64;
+    /// Packets that were sent within a time and have not arrived.
+    pub fn lost(&self, within: &Range<Duration>) -> u64 {
+        let before = |end: Duration| self.sent.partition_point(|at| at.since(START) < end) as u64;
         let mut lost = 0;
-        self.arrived.absent(0..sent, |_| lost += 1);
+        self.arrived.absent(before(within.start)..before(within.end), |_| lost += 1);
         lost
     }
 
