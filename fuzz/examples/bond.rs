@@ -125,7 +125,13 @@ impl Report {
             let series = bond.path_series(self.from, path);
             print!(" {:8.2} ({:5.1})", series.rate(&span), ms(series.backlog(95, &span)));
             let model = bond.path_model(self.from, path);
-            let mark = if model.suspect { '!' } else if model.open { '*' } else { ' ' };
+            let mark = if model.suspect {
+                '!'
+            } else if model.open {
+                '*'
+            } else {
+                ' '
+            };
             print!(" {:5.1}{mark}{:4.4}", f64::from(model.rate) * 8e-6, format!("{:?}", model.phase));
         }
         for flow in &self.flows {

@@ -593,9 +593,10 @@ impl<'s> Reorder<'s> {
             self.passed_all = None;
         }
         // A path that joined may still bring what the others have passed.
-        if self.passed_all.is_none_or(|(seq, _)| {
-            seq.distance_from(self.head) <= 0 || seq.distance_from(passed) > 0
-        }) {
+        if self
+            .passed_all
+            .is_none_or(|(seq, _)| seq.distance_from(self.head) <= 0 || seq.distance_from(passed) > 0)
+        {
             self.passed_all = (passed.distance_from(self.head) > 0).then_some((passed, self.now));
         }
     }

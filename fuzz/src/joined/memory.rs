@@ -86,7 +86,8 @@ impl Default for Memory {
 
 /// The storage of the next life.
 pub(crate) fn take<'m>(lives: &mut std::slice::IterMut<'m, Life>) -> Storage<'m> {
-    let Life { reorder, reassembly, adaptive, packets, flows } = lives.next().expect("memory for one more restart");
+    let Life { reorder, reassembly, adaptive, packets, flows } =
+        lives.next().expect("memory for one more restart");
     Storage::none()
         .with_reorder(&mut reorder.0, &mut reorder.1)
         .with_reassembly(&mut reassembly.0, &mut reassembly.1)

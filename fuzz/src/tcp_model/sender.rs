@@ -402,7 +402,8 @@ impl Sender {
             }
             if news.newest < segment.transmission {
                 news.newest = segment.transmission;
-                news.rtt = Some(rtt);
+                // Karn's algorithm (RFC 6298 section 3): which transmission this answers is not known.
+                news.rtt = (!segment.is_retransmission).then_some(rtt);
             }
         }
         if news.sample.is_none_or(|sample| sample.delivered_before < segment.rate.delivered_before) {
