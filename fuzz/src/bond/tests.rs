@@ -147,7 +147,8 @@ fn a_rate_that_changes_changes_what_a_flow_gets() {
     let least = rate(&bond, 18 * SECOND..20 * SECOND);
     assert!((9.4..9.8).contains(&before), "{before}");
     assert!(after > 30.0, "{after}");
-    assert!((4.5..4.9).contains(&least), "{least}");
+    // What waited behind a loss comes at once.
+    assert!((4.5..5.2).contains(&least), "{least}");
 }
 
 #[test]
