@@ -42,6 +42,7 @@ const FORGED: Message = Message {
     stamp: 0,
     features: Features(0),
     mtu: 0,
+    extension: None,
 };
 
 #[test]
