@@ -127,6 +127,16 @@ pub struct AdaptiveState {
     bad_reports: u64,
 }
 
+/// What a report was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    Fresh,
+    /// It, or a later one, came before on another path.
+    Old,
+    /// It claims what cannot be.
+    Impossible,
+}
+
 /// A datagram that leaves: its packet lies in `slot`, with room for headers before it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leaving {
@@ -480,11 +490,10 @@ impl<'s> Adaptive<'s> {
         self.pool.datagram_mut(leaving.slot, headroom)
     }
 
-    /// Takes a report. `path_of` gives our path for its number. Returns whether it made sense.
-    pub(crate) fn handle_report(&mut self, report: &Report, written: u32, up: PathSet, now: Instant) -> bool {
+    /// Takes a report.
+    pub(crate) fn handle_report(&mut self, report: &Report, written: u32, up: PathSet, now: Instant) -> News {
         if self.state.last_count.is_some_and(|last| report.count.distance_from(last) <= 0) {
-            // Its copy came before.
-            return true;
+            return News::Old;
         }
         self.state.last_count = Some(report.count);
         let mut sound = true;
@@ -504,7 +513,7 @@ impl<'s> Adaptive<'s> {
         }
         if !sound {
             self.state.bad_reports += 1;
-            return false;
+            return News::Impossible;
         }
         self.state.heard_at = Some(now);
         self.state.waiting_since = None;
@@ -518,7 +527,7 @@ impl<'s> Adaptive<'s> {
             }
         }
         self.update(up, now);
-        true
+        News::Fresh
     }
 
     /// Decides anew which paths are open.
@@ -615,8 +624,8 @@ impl<'s> Adaptive<'s> {
     pub(crate) fn set_path(&mut self, path: usize, tier: u8, now: Instant) {
         self.hand_over(path, now);
         if let Some(model) = self.state.models.get_mut(path) {
-            *model = Model::default();
             (model.tier, model.down) = (tier, Some(now));
+            model.reset();
         }
         self.state.feedback.restart(PathSet::of(path));
     }
@@ -664,7 +673,8 @@ impl<'s> Adaptive<'s> {
         let bulk = bulk.map(|wait| wait_of(wait) + GATHER);
         let deaf = self.state.waiting_since.map(|since| since + DEAF).filter(|at| *at > now);
         let markers = up.into_iter().filter_map(|index| self.marker_at(index, now)).min();
-        [express, resend, bulk, deaf, markers, self.state.feedback.deadline()].into_iter().flatten().min()
+        let report = self.state.feedback.deadline().filter(|_| !up.is_empty());
+        [express, resend, bulk, deaf, markers, report].into_iter().flatten().min()
     }
 
     /// When a path is to give a sign of life.
@@ -684,6 +694,8 @@ impl<'s> Adaptive<'s> {
     pub(crate) fn handle_timeout(&mut self, up: PathSet, now: Instant) {
         if self.is_deaf(now) {
             self.state.models.iter_mut().for_each(Model::forgive);
+            // A report that was made up may have claimed a count that the true ones never come to.
+            self.state.last_count = None;
         }
         for index in up {
             if self.marker_at(index, now).is_some_and(|at| at <= now) {

@@ -258,6 +258,11 @@ fn span(later: u32, earlier: u32) -> f32 {
     later.wrapping_sub(earlier) as i32 as f32
 }
 
+/// Nanoseconds; a time that does not fit stays the latest.
+const fn nanos(now: Instant) -> u64 {
+    now.as_micros().saturating_mul(1000)
+}
+
 fn elapsed(now: Instant, since: Instant) -> f32 {
     now.as_micros().saturating_sub(since.as_micros()) as f32
 }
@@ -312,12 +317,12 @@ impl Model {
 
     /// Microseconds until a datagram may leave, by the pace alone.
     pub(super) fn wait(&self, now: Instant) -> u64 {
-        self.next.saturating_sub(now.as_micros() * 1000) / 1000
+        self.next.saturating_sub(nanos(now)) / 1000
     }
 
     /// Whether a datagram may leave now.
     pub(super) fn is_ready(&self, now: Instant) -> bool {
-        self.next <= now.as_micros() * 1000 && !self.is_full()
+        self.next <= nanos(now) && !self.is_full()
     }
 
     /// Whether as much is on the way as can be unless it is dead.
@@ -333,8 +338,8 @@ impl Model {
         let number = self.number;
         self.number = number.wrapping_add(1);
         self.mean_len += (len as f32 - self.mean_len) / 16.0;
-        let nanos = now.as_micros() * 1000;
-        self.next = self.next.max(nanos.saturating_sub(BURST_NANOS)) + (len as u64 * self.cost >> 10);
+        let earliest = nanos(now).saturating_sub(BURST_NANOS);
+        self.next = self.next.max(earliest).saturating_add(len as u64 * self.cost >> 10);
         let spaced =
             self.milestones.back().is_none_or(|(_, sent)| now.stamp().wrapping_sub(*sent) >= MILESTONE_STEP);
         if spaced && !self.milestones.is_full() {
@@ -348,9 +353,19 @@ impl Model {
         self.limit = self.number.wrapping_sub(1);
     }
 
-    /// The peer or the path starts anew: what was measured is forgotten.
+    /// The peer or the path starts anew: what was measured is forgotten. The numbers go on: the other end may know
+    /// nothing of it, and would take a sequence that begins again for stragglers.
     pub(super) fn reset(&mut self) {
-        *self = Self { tier: self.tier, down: self.down, ..Self::default() };
+        let before = self.number.wrapping_sub(1);
+        *self = Self {
+            tier: self.tier,
+            down: self.down,
+            number: self.number,
+            acked: before,
+            limit: before,
+            ordered_number: before,
+            ..Self::default()
+        };
     }
 
     /// Takes in a report, written at `written` of the receiver's clock. `delay` is the least delay against the
@@ -385,6 +400,10 @@ impl Model {
         }
         (self.arrived_bytes, self.arrived_packets) = (report.bytes, report.packets);
         self.acked = acked;
+        if extension::distance(self.ordered_number, acked) < 0 {
+            // Left behind, it would seem to lie ahead after half the number circle.
+            self.ordered_number = acked;
+        }
         while self.milestones.front().is_some_and(|(number, _)| extension::distance(*number, acked) <= 0) {
             self.milestones.pop_front();
         }
@@ -466,6 +485,10 @@ impl Model {
         let least = if self.phase == Phase::Startup { 12_000.0 } else { 40_000.0 };
         let interval = sent.max(arrived);
         let sampled = interval >= least && packets >= 8;
+        if extension::distance(from.settled, self.limit) > 0 {
+            // It does not tell anything any more, but would seem to lie ahead after half the number circle.
+            self.limit = from.settled.wrapping_sub(1);
+        }
         let limited = extension::distance(at.settled, self.limit) <= 0
             || extension::distance(from.settled, self.limit) < 0;
         if sampled {
@@ -659,3 +682,6 @@ impl Model {
 fn micros(value: f32) -> Duration {
     Duration::from_micros(value as u64)
 }
+
+#[cfg(test)]
+mod tests;

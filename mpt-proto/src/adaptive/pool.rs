@@ -160,3 +160,6 @@ impl<'s> Pool<'s> {
         start.saturating_sub(headroom)..start + len
     }
 }
+
+#[cfg(test)]
+mod tests;
