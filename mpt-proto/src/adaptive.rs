@@ -56,7 +56,7 @@ const ACTIVE: Duration = Duration::from_secs(1);
 const GATHER: Duration = Duration::from_micros(500);
 /// Without a report for so long, with packets under way, nothing is known.
 const DEAF: Duration = Duration::from_secs(2);
-/// While the common delay rises, packets may wait this much longer.
+/// While the common delay may rise, packets may wait as long as with a round trip that is this much longer.
 const RISING: f32 = 60_000.0;
 
 /// How an adaptive connection sends at the moment.
@@ -375,7 +375,7 @@ impl<'s> Adaptive<'s> {
     /// The queue here may stand for a part of the round trip: less would leave a lone flow below capacity.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
     fn bounds(&self) -> Bounds {
-        let round_trip = self.round_trip() + if self.state.delay.rising { RISING } else { 0.0 };
+        let round_trip = self.round_trip() + if self.state.delay.may_rise { RISING } else { 0.0 };
         Bounds {
             target: (0.3 * round_trip).clamp(5_000.0, 40_000.0) as u32,
             interval: (3.0 * round_trip).clamp(100_000.0, 1e6) as u32,
@@ -693,7 +693,7 @@ impl<'s> Adaptive<'s> {
     pub(crate) fn repair_time(&self) -> Duration {
         let fastest = self.state.models.iter().filter(|model| model.is_alive() && model.base().is_some());
         let feedback = fastest.map(|model| model.feedback).fold(150_000.0, f32::min);
-        Duration::from_micros((2.0 * feedback + 20_000.0).clamp(50_000.0, 200_000.0) as u64)
+        Duration::from_micros((4.0 * feedback + 20_000.0).clamp(80_000.0, 250_000.0) as u64)
     }
 
     /// Whether reports have stopped although packets were sent.

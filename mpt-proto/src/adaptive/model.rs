@@ -40,6 +40,8 @@ const QUEUE_HIGH: f32 = 20_000.0;
 const BASE_WINDOW: Duration = Duration::from_secs(5);
 /// When no empty queue was seen for so long, one is made, or a standing queue would become the base.
 const STALE_BASE: Duration = Duration::from_secs(3);
+/// What a probe for more sends beyond the rate: enough to be seen in a sample, little enough that its queue is.
+const PROBE_GAIN: f32 = 1.125;
 /// Bounds of the time between two probes for more.
 const PROBE_PERIOD: (f32, f32) = (500_000.0, 2_000_000.0);
 /// Numbers sent, and when: for the failure test.
@@ -513,6 +515,12 @@ impl Model {
                     (self.period * 1.5).clamp(PROBE_PERIOD.0, PROBE_PERIOD.1) * (0.85 + 0.3 * random)
                 };
                 self.rate_before = self.rate;
+                if grew && self.queue_least < target {
+                    (self.full, self.flat_rounds, self.queued_reports) = (self.rate, 0, 0);
+                    self.queue = 0.0;
+                    self.enter(Phase::Startup, 2.0, now);
+                    return;
+                }
                 let recent = self.braked.is_some_and(|at| elapsed(now, at) < 3e6);
                 if core::mem::take(&mut self.may_restart) && recent && self.before_brake > 1.25 * self.rate {
                     // The capacity may be back: one quick try, which ends at the first sign of a queue.
@@ -533,7 +541,7 @@ impl Model {
                     self.empty_at = now;
                     self.enter(Phase::Drain, 0.5, now);
                 } else if in_phase > self.period && self.queue_least < target && backlog {
-                    self.enter(Phase::Probe, 1.25, now);
+                    self.enter(Phase::Probe, PROBE_GAIN, now);
                 }
             }
             Phase::Probe => {
