@@ -7,6 +7,7 @@
 
 mod inside;
 mod links;
+mod mode;
 mod peer;
 mod report;
 
@@ -301,12 +302,13 @@ impl<'s> Driver<'s> {
                 Some(()) => peer.send(buffer, now, sockets),
                 None => inside.drops.tun_read += 1,
             }
-            return;
+            return peer.pull(sockets);
         }
         let Some(mut split) = Split::new(header, packet) else { return inside.drops.tun_read += 1 };
         while let Some(len) = split.next_into(&mut segment[HEADROOM..]) {
             peer.send(&mut segment[..HEADROOM + len], now, sockets);
         }
+        peer.pull(sockets);
     }
 
     /// After a wake-up: control datagrams and events of all connections, and what was held back to go together. Once,

@@ -111,6 +111,7 @@ fn link_scoped(destination: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Adaptive;
     use mpt_proto::{Policy, ReorderConfig};
 
     fn connection(peer: &[&str], networks: &[(&str, Option<&str>)]) -> Connection {
@@ -131,6 +132,7 @@ mod tests {
             key: None,
             checksum: false,
             sequence: true,
+            adaptive: Adaptive { resend: true, udp_in_order: false, memory: None },
             reorder: ReorderConfig::default(),
             paths: Vec::new(),
         }

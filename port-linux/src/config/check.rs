@@ -13,7 +13,9 @@ use super::error::Source;
 use super::file::{self, LivenessTable};
 use super::pins::PinCheck;
 use super::value::{Host, LivenessSetting, Port, Table, Text};
-use super::{Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, QUEUE, TUNNEL_NAME, Tunnel};
+use super::{
+    Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, QUEUE, TUNNEL_NAME, Tunnel,
+};
 
 /// The smallest MTU of an interface that carries IPv6 (RFC 8200 section 5).
 const IPV6_MIN_MTU: u16 = 1280;
@@ -112,10 +114,20 @@ impl Check<'_> {
 
         let policy = table.policy.map_or(default.policy, |policy| policy.0.0);
         let sequence = table.sequence.as_ref().map_or(default.sequence, |sequence| *sequence.get_ref());
+        if let Some(adaptive) = table.adaptive.as_ref().filter(|_| policy != Policy::Adaptive) {
+            self.warn(&adaptive.span(), "only policy \"adaptive\" uses this table");
+        }
+        let adaptive = adaptive(table.adaptive.map(|adaptive| adaptive.into_inner().0), &default);
         let window_at =
             table.reorder.as_ref().and_then(|reorder| reorder.0.window.as_ref()).map(Spanned::span);
         let reorder = reorder(table.reorder.as_ref().map(|reorder| &reorder.0));
         if let Some(sequence_at) = table.sequence.as_ref().map(Spanned::span).filter(|_| !sequence) {
+            if policy == Policy::Adaptive {
+                self.warn(
+                    &sequence_at,
+                    "policy \"adaptive\" needs sequence numbers: packets are sent by weight",
+                );
+            }
             if policy == Policy::Redundant {
                 self.warn(
                     &sequence_at,
@@ -188,6 +200,7 @@ impl Check<'_> {
             key: table.key.map(|key| key.0).or(default.key),
             checksum: table.checksum.unwrap_or(default.checksum),
             sequence,
+            adaptive,
             reorder,
             paths,
         })
@@ -313,6 +326,11 @@ impl Check<'_> {
         {
             self.warn(&weight.span(), "the policy of this connection does not use weights");
         }
+        if let Some(tier) = &table.tier
+            && defaults.policy != Policy::Adaptive
+        {
+            self.warn(&tier.span(), "only policy \"adaptive\" uses tiers");
+        }
         if let Some(rank) = &table.rank
             && defaults.policy != Policy::Backup
         {
@@ -336,6 +354,7 @@ impl Check<'_> {
             remote_port,
             weight: table.weight.map_or(default.weight, |weight| weight.into_inner().0),
             rank: table.rank.map_or(default.rank, |rank| rank.into_inner().0),
+            tier: table.tier.map_or(default.tier, |tier| tier.into_inner().0),
             mtu: table.mtu.map(|mtu| mtu.into_inner().0),
             liveness: self.liveness(table.liveness)?.unwrap_or(defaults.liveness),
             enabled: table.enabled.unwrap_or(true),
@@ -384,6 +403,16 @@ struct PathDefaults {
     port: u16,
     remote_port: u16,
     liveness: Liveness,
+}
+
+fn adaptive(table: Option<file::Adaptive>, default: &mpt_proto::Config) -> Adaptive {
+    let (resend, udp_in_order, memory_mb) =
+        table.map_or((None, None, None), |table| (table.resend, table.udp_in_order, table.memory_mb));
+    Adaptive {
+        resend: resend.unwrap_or(default.resend),
+        udp_in_order: udp_in_order.unwrap_or(default.order_udp),
+        memory: memory_mb.map(|mb| mb.0 << 20),
+    }
 }
 
 fn reorder(table: Option<&file::Reorder>) -> ReorderConfig {

@@ -43,9 +43,19 @@ pub(super) struct Connection {
     pub(super) checksum: Option<bool>,
     pub(super) sequence: Option<Spanned<bool>>,
     pub(super) liveness: Option<LivenessSetting>,
+    pub(super) adaptive: Option<Spanned<Table<Adaptive>>>,
     pub(super) reorder: Option<Table<Reorder>>,
     #[serde(default)]
     pub(super) path: Vec<Spanned<Table<Path>>>,
+}
+
+/// `[connection.adaptive]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Adaptive {
+    pub(super) resend: Option<bool>,
+    pub(super) udp_in_order: Option<bool>,
+    pub(super) memory_mb: Option<Whole<usize, 1, 1024>>,
 }
 
 /// `[connection.reorder]`
@@ -77,6 +87,7 @@ pub(super) struct Path {
     pub(super) remote_port: Option<Spanned<Port>>,
     pub(super) weight: Option<Spanned<Whole<u16, 1, 10_000>>>,
     pub(super) rank: Option<Spanned<Whole<u8, 0, 255>>>,
+    pub(super) tier: Option<Spanned<Whole<u8, 1, 8>>>,
     pub(super) mtu: Option<Spanned<Whole<u16, 576, 65_535>>>,
     pub(super) liveness: Option<LivenessSetting>,
     pub(super) enabled: Option<bool>,

@@ -291,10 +291,11 @@ impl Visitor<'_> for TunnelMtuVisitor {
 pub(super) struct PolicyName(pub(super) Policy);
 
 impl FromText for PolicyName {
-    const ALLOWED: &'static str = "\"weighted\", \"flow\", \"backup\" or \"redundant\"";
+    const ALLOWED: &'static str = "\"adaptive\", \"weighted\", \"flow\", \"backup\" or \"redundant\"";
 
     fn from_text(text: &str) -> Result<Self, &'static str> {
         Ok(Self(match text {
+            "adaptive" => Policy::Adaptive,
             "weighted" => Policy::Weighted,
             "flow" => Policy::Flow,
             "backup" => Policy::Backup,

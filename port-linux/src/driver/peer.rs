@@ -8,6 +8,7 @@ use mpt_proto::{
 
 use super::SharedSocket;
 use super::inside::Inside;
+use super::mode::ModeNews;
 use crate::config;
 use crate::link::{Ends, Missing};
 use crate::outbox::Outbox;
@@ -30,6 +31,7 @@ pub struct Peer<'s> {
     down_links: u16,
     /// Paths that people were last told to be up.
     told_up: u16,
+    mode: ModeNews,
 }
 
 /// One path.
@@ -102,6 +104,7 @@ impl<'s> Peer<'s> {
             failed_links: 0,
             down_links: 0,
             told_up: 0,
+            mode: ModeNews::default(),
         }
     }
 
@@ -127,6 +130,15 @@ impl<'s> Peer<'s> {
         self.deliver(index, inside);
     }
 
+    /// Lets packets go that waited for a path whose turn it is; [`settle`](Self::settle) must follow. Often enough, so
+    /// that paths do not stand still, and the queue does not overflow, while a batch is read.
+    pub fn pull(&mut self, sockets: &[SharedSocket]) {
+        let mut control = [0; CONTROL_MAX];
+        while let Some(departure) = self.connection.poll_transmit(&mut control) {
+            transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
+        }
+    }
+
     /// Sends the inner packet after the headroom of `buffer`; [`settle`](Self::settle) must follow.
     pub fn send(&mut self, buffer: &mut [u8], now: Instant, sockets: &[SharedSocket]) {
         // A refusal is counted by the core.
@@ -140,18 +152,16 @@ impl<'s> Peer<'s> {
     /// What must follow mutations, in the order that the core asks for; then everything that waits leaves. A
     /// path whose link failed is told to the core, which is a mutation again; each path fails at most once.
     pub fn settle(&mut self, now: Instant, index: usize, inside: &mut Inside, sockets: &[SharedSocket]) {
-        let mut control = [0; CONTROL_MAX];
         loop {
             self.deliver(index, inside);
-            while let Some(departure) = self.connection.poll_transmit(&mut control) {
-                transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
-            }
+            self.pull(sockets);
             for (number, path) in self.paths.iter_mut().enumerate() {
                 path.flush(number, &mut self.failed_links, sockets);
             }
             while let Some(event) = self.connection.poll_event() {
                 self.tell(event);
             }
+            self.tell_mode(now);
             let news = self.failed_links & !self.down_links;
             self.failed_links = 0;
             if news == 0 {
@@ -210,6 +220,15 @@ impl<'s> Peer<'s> {
             tracing::info!("path {} of {} waits: {missing}", config.name, self.config.name);
         }
         path.missing = missing;
+    }
+
+    /// Tells people how packets are sent, once it is known what the peer can.
+    fn tell_mode(&mut self, now: Instant) {
+        let is_known = self.told_up != 0 && self.connection.peer_is_mpt();
+        let mode = self.connection.mode().filter(|_| is_known);
+        if let Some(how) = self.mode.note(mode, now) {
+            tracing::info!("packets to {} are sent {how}", self.config.name);
+        }
     }
 
     /// Tells people. That a path is down for another reason than before (silent, then without a link) is for

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use mpt_proto::{Connection, Pin, PinError, Pins, PortMatch, Storage};
 use rustix::io::Errno;
 
-use super::{MemorySize, add_paths};
+use super::add_paths;
+use super::memory::MemorySize;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::driver::{Peer, PeerPath, Sender, SharedSocket};
@@ -16,11 +17,6 @@ use crate::failure::misconfigured;
 use crate::link::{Ends, Interfaces, scoped};
 use crate::mtu::max_datagram;
 use crate::socket::{Socket, source_address};
-
-/// Room for a datagram when our own paths are narrower than the peer takes them to be: an Ethernet frame.
-const DATAGRAM_MIN: usize = 1500;
-/// Room for a packet that the peer splits, when its tunnel MTU is larger than ours: a jumbo frame.
-const PACKET_MIN: usize = 9216;
 
 /// The MTU taken for an interface that is not there yet: Ethernet's. One that comes with a smaller MTU gets
 /// smaller datagrams.
@@ -123,16 +119,12 @@ impl Plan {
         Ok(PlannedPath { ends, socket, remote, max_datagram: max_datagram(path_mtu, path.local) })
     }
 
-    /// How much memory each connection needs.
-    pub(super) fn sizes(&self, config: &Config) -> Vec<MemorySize> {
+    /// How much memory each connection needs, `kept` bytes for packets to be sent unless it says otherwise.
+    pub(super) fn sizes(&self, config: &Config, kept: usize) -> Vec<MemorySize> {
         let mtu = usize::from(config.tunnel.mtu.unwrap_or(0));
         let of = |(connection, paths): (&config::Connection, &Vec<PlannedPath>)| {
             let widest = paths.iter().map(|path| usize::from(path.max_datagram)).max().unwrap_or(0);
-            MemorySize {
-                window: connection.reorder.window.into(),
-                datagram: widest.max(DATAGRAM_MIN),
-                packet: widest.max(mtu).max(PACKET_MIN),
-            }
+            MemorySize::new(connection, widest, mtu, kept)
         };
         config.connections.iter().zip(&self.paths).map(of).collect()
     }
@@ -157,6 +149,8 @@ impl Plan {
             policy: config.policy,
             pins: pins(config)?,
             reorder: config.reorder,
+            resend: config.adaptive.resend,
+            order_udp: config.adaptive.udp_in_order,
             ..mpt_proto::Config::default()
         };
         let mut connection = Connection::new(settings, storage, clock.now());
