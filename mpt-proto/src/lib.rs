@@ -34,8 +34,8 @@ pub mod wire;
 
 pub use config::{Config, Liveness, PathConfig, Probing, ReorderConfig};
 pub use connection::{
-    AddPathError, CONTROL_MAX, Connection, Departure, Departures, EncapsulateError, HEADROOM, Link, Received,
-    Storage, UnknownPath,
+    AddPathError, CONTROL_MAX, Claim, Connection, Departure, Departures, EncapsulateError, HEADROOM, Link,
+    Received, Storage, UnknownPath,
 };
 pub use ecn::Ecn;
 pub use event::Event;
