@@ -39,10 +39,15 @@ fn summary(config: &Config) -> String {
         );
         for path in &connection.paths {
             let disabled = if path.enabled { "" } else { ", disabled" };
+            let remote = match (path.remote.is_unspecified(), path.roaming) {
+                (true, _) => "wherever the peer is".to_owned(),
+                (false, true) => format!("{} port {} at first", path.remote, path.remote_port),
+                (false, false) => format!("{} port {}", path.remote, path.remote_port),
+            };
             let _ = writeln!(
                 text,
-                "  path {}: {} port {} -> {} port {}, weight {}{disabled}",
-                path.name, path.local, path.port, path.remote, path.remote_port, path.weight
+                "  path {}: {} port {} -> {remote}, weight {}{disabled}",
+                path.name, path.local, path.port, path.weight
             );
         }
         for network in &connection.networks {

@@ -9,9 +9,12 @@ mod inside;
 mod links;
 mod peer;
 mod report;
+mod roaming;
+mod strangers;
 
 use inside::{Inside, Outgoing};
 pub use peer::{Peer, PeerPath};
+pub use roaming::{Counts, Roaming};
 
 use std::io;
 use std::os::fd::AsFd;
@@ -258,6 +261,7 @@ impl<'s> Driver<'s> {
                     peer.drops.wrong_source += count;
                 }
                 tracing::trace!("{count} datagrams from {}, which is no path's remote end", run.source);
+                self.handle_stranger(index, &mut run, now);
                 continue;
             };
             let ecn = run.ecn;

@@ -8,6 +8,7 @@ use mpt_proto::{
 
 use super::SharedSocket;
 use super::inside::Inside;
+use super::roaming::Roaming;
 use crate::config;
 use crate::link::{Ends, Missing};
 use crate::outbox::Outbox;
@@ -30,6 +31,8 @@ pub struct Peer<'s> {
     down_links: u16,
     /// Paths that people were last told to be up.
     told_up: u16,
+    /// Whether people were told that somebody speaks from an unexpected address.
+    pub(super) hinted: bool,
 }
 
 /// One path.
@@ -41,8 +44,10 @@ pub struct PeerPath {
     pub ends: Ends,
     /// Index of its socket.
     pub socket: usize,
-    /// The peer's end.
-    pub remote: SocketAddr,
+    /// The peer's end; `None` until the peer was heard, where the configuration leaves it open.
+    pub remote: Option<SocketAddr>,
+    /// Follows the peer to another address, if the path does.
+    pub roaming: Option<Roaming>,
     /// Largest UDP payload.
     pub max_datagram: u16,
     /// Largest UDP payload that there is room for.
@@ -63,7 +68,8 @@ impl PeerPath {
         id: mpt_proto::PathId,
         ends: Ends,
         socket: usize,
-        remote: SocketAddr,
+        remote: Option<SocketAddr>,
+        roaming: bool,
         max_datagram: u16,
     ) -> Self {
         Self {
@@ -71,6 +77,7 @@ impl PeerPath {
             ends,
             socket,
             remote,
+            roaming: roaming.then(Roaming::default),
             max_datagram,
             planned_datagram: max_datagram,
             not_sent: NotSent::default(),
@@ -102,6 +109,7 @@ impl<'s> Peer<'s> {
             failed_links: 0,
             down_links: 0,
             told_up: 0,
+            hinted: false,
         }
     }
 
@@ -298,14 +306,14 @@ impl PeerPath {
 /// link works.
 fn hand_over(
     socket: Option<&Socket>,
-    remote: SocketAddr,
+    remote: Option<SocketAddr>,
     not_sent: &mut NotSent,
     bytes: &[u8],
     size: usize,
     ecn: Ecn,
 ) -> bool {
     let count = bytes.len().div_ceil(size.max(1)) as u64;
-    let Some(socket) = socket else {
+    let Some((socket, remote)) = socket.zip(remote) else {
         not_sent.link += count;
         return false;
     };

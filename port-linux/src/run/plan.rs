@@ -36,7 +36,9 @@ pub(super) struct Plan {
 struct PlannedPath {
     ends: Ends,
     socket: usize,
-    remote: SocketAddr,
+    /// `None`: to be learnt.
+    remote: Option<SocketAddr>,
+    roaming: bool,
     max_datagram: u16,
 }
 
@@ -85,7 +87,7 @@ impl Plan {
         }
         let (index, mtu) = interface.map_or((0, ABSENT_MTU), |interface| (interface.index, interface.mtu));
         let local = scoped(path.local, path.port, index);
-        let remote = scoped(path.remote, path.remote_port, index);
+        let remote = (!path.remote.is_unspecified()).then(|| scoped(path.remote, path.remote_port, index));
         let path_mtu = path.mtu.unwrap_or(u16::try_from(mtu).unwrap_or(u16::MAX));
         let sender = Sender {
             address: path.remote,
@@ -108,6 +110,14 @@ impl Plan {
                 self.sockets.len() - 1
             }
         };
+        let planned = PlannedPath {
+            ends,
+            socket,
+            remote,
+            roaming: path.roaming,
+            max_datagram: max_datagram(path_mtu, path.local),
+        };
+        let Some(remote) = remote else { return Ok(planned) };
         let senders = &mut self.sockets[socket].senders;
         let alike = |s: &Sender| {
             s.address == sender.address
@@ -120,7 +130,7 @@ impl Plan {
             )));
         }
         senders.push(sender);
-        Ok(PlannedPath { ends, socket, remote, max_datagram: max_datagram(path_mtu, path.local) })
+        Ok(planned)
     }
 
     /// How much memory each connection needs.
@@ -163,7 +173,7 @@ impl Plan {
         let max_datagrams: Vec<u16> = planned.iter().map(|path| path.max_datagram).collect();
         let ids = add_paths(&mut connection, config, &max_datagrams, clock)?;
         let paths = ids.into_iter().zip(planned).map(|(id, path)| {
-            PeerPath::new(id, path.ends.clone(), path.socket, path.remote, path.max_datagram)
+            PeerPath::new(id, path.ends.clone(), path.socket, path.remote, path.roaming, path.max_datagram)
         });
         Ok(Peer::new(config.clone(), connection, paths.collect()))
     }
