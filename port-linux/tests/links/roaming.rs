@@ -5,13 +5,14 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::{Child, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use mpt_proto::seq::Seq;
 use mpt_proto::wire::control::{self, Features, Kind, Message};
 use mpt_proto::wire::gre::{self, Layout, Protocol};
 use port_linux::lab::host::{Host, Running};
+use port_linux::lab::stopwatch::Stopwatch;
 use port_linux::lab::topology::Topology;
 use serde_json::Value;
 
@@ -172,7 +173,7 @@ fn a_server_finds_a_pi_behind_nats_and_follows_it_when_they_forget_it_in_mid_tra
             let (_iperf3, client) = world.transfer(reverse)?;
             sleep(Duration::from_millis(1500));
             let moves = count(&server, "modem", "moves");
-            let changed = Instant::now();
+            let changed = Stopwatch::start();
             world.rebind(from, to)?;
             server.wait_for("the new address", |server| is_at(server, "modem", to))?;
             eprintln!("followed to {to} within {} ms", changed.elapsed().as_millis());
@@ -232,7 +233,7 @@ fn a_path_with_roaming_follows_an_interface_that_gets_another_address_in_mid_tra
         let (_iperf3, client) = world.transfer(false)?;
         sleep(Duration::from_millis(1500));
 
-        let changed = Instant::now();
+        let changed = Stopwatch::start();
         world.net.pc1.run("ip address add 10.64.7.9/16 dev usb0")?;
         world.net.pc1.run("ip address delete 10.64.0.9/16 dev usb0")?;
         let _ = world.net.pc1.run("ip address add 10.64.7.9/16 dev usb0");
