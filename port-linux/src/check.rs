@@ -16,7 +16,7 @@ use crate::report::policy_name;
 pub fn check(file: &Path) -> Result<()> {
     let config = Config::load(file)?;
     for warning in config.warnings() {
-        eprintln!("warning: {warning}");
+        output::complain(&format!("warning: {warning}\n"));
     }
     output::print(&format!("{}: ok\n{}", file.display(), summary(&config))).map(drop)
 }

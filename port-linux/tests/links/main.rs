@@ -1,5 +1,6 @@
 //! Links that come, go and change under a running `mpt`.
 
+mod full_disk;
 mod modem;
 mod mpt;
 mod roaming;

@@ -305,3 +305,28 @@ fn what_init_drafts_is_accepted_and_runs() {
         Ok(())
     });
 }
+
+#[test]
+fn init_calls_out_two_default_routes_through_one_link_and_the_link_still_gets_its_path() {
+    test(&[], || {
+        let net = Topology::build(2, None)?;
+        net.pc1.run("ip route add default via 172.16.1.20 dev eth1 metric 1")?;
+        net.pc1.run("ip route add default via 172.16.2.20 dev eth2 metric 2")?;
+        let init = || net.pc1.command(MPT).args(["init", "--remote", "198.51.100.7"]).output();
+        let said = String::from_utf8_lossy(&init()?.stderr).into_owned();
+        ensure!(said.is_empty(), "one for each link is as it should be: {said}");
+
+        net.pc1.run("ip route add default via 172.16.1.21 dev eth1 metric 3")?;
+        let drafted = init()?;
+        let (text, said) =
+            (String::from_utf8(drafted.stdout)?, String::from_utf8_lossy(&drafted.stderr).into_owned());
+        ensure!(drafted.status.success(), "{said}");
+        ensure!(
+            said.contains("two default routes go through eth1 (via 172.16.1.20 and via 172.16.1.21)"),
+            "{said}"
+        );
+        ensure!(!said.contains("eth2"), "{said}");
+        ensure!(text.contains("device = \"eth1\"") && text.contains("device = \"eth2\""), "{text}");
+        Ok(())
+    });
+}
