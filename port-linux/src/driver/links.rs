@@ -6,7 +6,6 @@ use mpt_proto::{Instant, Link};
 
 use super::{Driver, FIRST_SOCKET};
 use crate::link::{Missing, scoped};
-use crate::mtu::max_datagram;
 use crate::socket::{Socket, source_address};
 
 /// How often a link that is down is looked at, for what the watch does not tell: routes that come back. Well
@@ -85,33 +84,6 @@ impl Driver<'_> {
             self.restore(peer, path, found)?;
         }
         Ok(())
-    }
-
-    /// The datagrams of a path whose interface came with another MTU than planned.
-    fn follow_mtu(&mut self, peer: usize, path: usize, interface_mtu: u32, now: Instant) {
-        let configured = self.peers[peer].config.paths[path].mtu;
-        let mtu = configured.unwrap_or(u16::try_from(interface_mtu).unwrap_or(u16::MAX));
-        let tunnel_mtu = self.tunnel.mtu;
-        let planned = &self.peers[peer].paths[path];
-        let datagram = max_datagram(mtu, planned.ends.local).min(planned.planned_datagram);
-        if datagram == planned.max_datagram {
-            return;
-        }
-        self.mutate(peer, now, |peer| {
-            let path_id = peer.paths[path].id;
-            peer.paths[path].max_datagram = datagram;
-            let name = &peer.config.paths[path].name;
-            if usize::from(datagram) < usize::from(tunnel_mtu) + peer.connection.header_len() {
-                tracing::warn!(
-                    "path {name} of {}: its interface has MTU {mtu}, so full packets are split on it; [tunnel] mtu = \
-                     {} would avoid that",
-                    peer.config.name,
-                    usize::from(datagram).saturating_sub(peer.connection.header_len())
-                );
-            }
-            peer.connection.set_max_datagram(path_id, datagram, now)
-        })
-        .unwrap_or_else(|error| tracing::debug!("MTU of a path: {error:?}"));
     }
 
     /// The address that the path sends from, which needs a route.

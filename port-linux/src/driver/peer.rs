@@ -8,6 +8,7 @@ use mpt_proto::{
 
 use super::SharedSocket;
 use super::inside::Inside;
+use super::path_mtu::PathMtu;
 use super::roaming::Roaming;
 use crate::config;
 use crate::link::{Ends, Missing};
@@ -48,8 +49,14 @@ pub struct PeerPath {
     pub remote: Option<SocketAddr>,
     /// Follows the peer to another address, if the path does.
     pub roaming: Option<Roaming>,
-    /// Largest UDP payload.
+    /// Largest UDP payload that may be sent now.
     pub max_datagram: u16,
+    /// Largest UDP payload that the interface carries, or that the configuration allows.
+    pub ceiling: u16,
+    /// Finds out what other hops carry, where the configuration does not say it.
+    pub search: Option<PathMtu>,
+    /// Largest UDP payload that people were told of.
+    pub told_datagram: u16,
     /// Largest UDP payload that there is room for.
     pub planned_datagram: u16,
     /// What the kernel did not take.
@@ -69,7 +76,6 @@ impl PeerPath {
         ends: Ends,
         socket: usize,
         remote: Option<SocketAddr>,
-        roaming: bool,
         max_datagram: u16,
     ) -> Self {
         Self {
@@ -77,8 +83,11 @@ impl PeerPath {
             ends,
             socket,
             remote,
-            roaming: roaming.then(Roaming::default),
+            roaming: None,
             max_datagram,
+            ceiling: max_datagram,
+            search: None,
+            told_datagram: max_datagram,
             planned_datagram: max_datagram,
             not_sent: NotSent::default(),
             outbox: Outbox::new(),
@@ -128,6 +137,9 @@ impl<'s> Peer<'s> {
         index: usize,
         inside: &mut Inside,
     ) {
+        if self.takes_echo(path, datagram, now) {
+            return;
+        }
         let Some(path) = self.paths.get(path) else { return };
         if let Ok(Received::Packet(packet)) = self.connection.decapsulate(path.id, datagram, ecn, now) {
             self.drops.wrong_inner_source += u64::from(!inside.deliver(index, packet));
@@ -158,7 +170,7 @@ impl<'s> Peer<'s> {
                 path.flush(number, &mut self.failed_links, sockets);
             }
             while let Some(event) = self.connection.poll_event() {
-                self.tell(event);
+                self.tell(event, now);
             }
             let news = self.failed_links & !self.down_links;
             self.failed_links = 0;
@@ -222,13 +234,19 @@ impl<'s> Peer<'s> {
 
     /// Tells people. That a path is down for another reason than before (silent, then without a link) is for
     /// who looks closely.
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, event: Event, now: Instant) {
         let peer = &self.config.name;
         match event {
             Event::Path { path, state } => {
                 let index = path.index();
                 let bit = 1 << index;
                 let was_up = self.told_up & bit != 0;
+                if let Some(search) = self.paths.get_mut(index).and_then(|path| path.search.as_mut()) {
+                    match state {
+                        PathState::Up => search.resume(now),
+                        PathState::Down(_) => search.pause(),
+                    }
+                }
                 let Some(path) = self.config.paths.get(index) else { return };
                 match state {
                     PathState::Up if was_up => {}

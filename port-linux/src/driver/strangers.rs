@@ -121,7 +121,7 @@ impl Peer<'_> {
 }
 
 /// A number that nobody can guess.
-fn random() -> Option<u32> {
+pub(super) fn random() -> Option<u32> {
     let mut bytes = [0; 4];
     let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     filled.is_ok_and(|filled| filled == bytes.len()).then(|| u32::from_ne_bytes(bytes))

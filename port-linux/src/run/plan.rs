@@ -5,16 +5,16 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
-use mpt_proto::{Connection, Pin, PinError, Pins, PortMatch, Storage};
+use mpt_proto::{Connection, Liveness, Pin, PinError, Pins, PortMatch, Storage};
 use rustix::io::Errno;
 
 use super::{MemorySize, add_paths};
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::driver::{Peer, PeerPath, Sender, SharedSocket};
+use crate::driver::{PathMtu, Peer, PeerPath, Roaming, Sender, SharedSocket};
 use crate::failure::misconfigured;
 use crate::link::{Ends, Interfaces, scoped};
-use crate::mtu::max_datagram;
+use crate::mtu::{least_mtu, max_datagram};
 use crate::socket::{Socket, source_address};
 
 /// Room for a datagram when our own paths are narrower than the peer takes them to be: an Ethernet frame.
@@ -38,7 +38,6 @@ struct PlannedPath {
     socket: usize,
     /// `None`: to be learnt.
     remote: Option<SocketAddr>,
-    roaming: bool,
     max_datagram: u16,
 }
 
@@ -110,13 +109,7 @@ impl Plan {
                 self.sockets.len() - 1
             }
         };
-        let planned = PlannedPath {
-            ends,
-            socket,
-            remote,
-            roaming: path.roaming,
-            max_datagram: max_datagram(path_mtu, path.local),
-        };
+        let planned = PlannedPath { ends, socket, remote, max_datagram: max_datagram(path_mtu, path.local) };
         let Some(remote) = remote else { return Ok(planned) };
         let senders = &mut self.sockets[socket].senders;
         let alike = |s: &Sender| {
@@ -172,8 +165,15 @@ impl Plan {
         let mut connection = Connection::new(settings, storage, clock.now());
         let max_datagrams: Vec<u16> = planned.iter().map(|path| path.max_datagram).collect();
         let ids = add_paths(&mut connection, config, &max_datagrams, clock)?;
-        let paths = ids.into_iter().zip(planned).map(|(id, path)| {
-            PeerPath::new(id, path.ends.clone(), path.socket, path.remote, path.roaming, path.max_datagram)
+        let paths = ids.into_iter().zip(planned).zip(&config.paths).map(|((id, path), config)| {
+            let mut made = PeerPath::new(id, path.ends.clone(), path.socket, path.remote, path.max_datagram);
+            made.roaming = config.roaming.then(Roaming::default);
+            // A peer that is not probed would not answer; a configured size needs no search.
+            if config.mtu.is_none() && config.liveness != Liveness::Off {
+                let least = max_datagram(least_mtu(config.local), config.local);
+                made.search = Some(PathMtu::new(least, path.max_datagram));
+            }
+            made
         });
         Ok(Peer::new(config.clone(), connection, paths.collect()))
     }

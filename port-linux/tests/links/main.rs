@@ -3,6 +3,7 @@
 mod full_disk;
 mod modem;
 mod mpt;
+mod path_mtu;
 mod roaming;
 
 use std::any::type_name;
