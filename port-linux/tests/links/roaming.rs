@@ -222,6 +222,32 @@ fn a_pi_that_restarts_behind_a_nat_with_another_address_is_found_again() {
 }
 
 #[test]
+fn over_ipv6_a_peer_is_found_as_well_and_again_at_another_port() {
+    test(&["ping"], || {
+        let net = Topology::build(1, None)?;
+        let config = |own: u8, other: u8, local: &str, remote: &str, port: u16| {
+            format!(
+                "[tunnel]\naddress = [\"10.0.0.{own}/24\"]\n[[connection]]\nname = \"c\"\npeer = [\"10.0.0.{other}\"]\n\
+                 liveness = \"lab\"\n[[connection.path]]\nname = \"p\"\nlocal = \"{local}\"\nremote = \"{remote}\"\n\
+                 port = {port}\n"
+            )
+        };
+        let (near, far) = ("2001:db8:acad:1::10", "2001:db8:acad:1::20");
+        let mut server = Mpt::start(&net.pc2, &config(2, 1, far, "::", 4754))?;
+        for port in [4754, 5000] {
+            let mut client = Mpt::start(&net.pc1, &config(1, 2, near, far, port))?;
+            client.wait_until("p", "up")?;
+            server.wait_until("p", "up")?;
+            ensure!(remote(&server, "p") == format!("[{near}]:{port}").parse().ok(), "{}", server.path("p")?);
+            net.pc1.run("ping -c 3 -i 0.05 -W 2 10.0.0.2")?;
+            ensure!(client.running.stop()?.success());
+            server.wait_until("p", "down")?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn a_path_with_roaming_follows_an_interface_that_gets_another_address_in_mid_transfer() {
     test(&["iperf3"], || {
         let world = World::build()?;
