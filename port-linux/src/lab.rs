@@ -14,6 +14,7 @@ pub mod paper;
 pub mod progress;
 pub mod quick;
 pub mod rate;
+pub mod relay;
 pub mod report;
 pub mod sample;
 pub mod speed;
