@@ -167,6 +167,10 @@ impl Topology {
     /// As [`build`](Self::build), and when there can be no tap interface.
     pub fn emulate(links: &[Link], seed: u64) -> anyhow::Result<Self> {
         let mut net = Self::hosts(u8::try_from(links.len())?)?;
+        for side in Side::BOTH {
+            // A flow would begin with what the kernel learnt of the peer from the one before it.
+            net.host(side).sysctl("net.ipv4.tcp_no_metrics_save", "1")?;
+        }
         let mut wires = Vec::new();
         for (number, link) in (1..).zip(links) {
             wires.push((*link, net.add_emulated_link(number)?));

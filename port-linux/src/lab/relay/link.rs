@@ -15,8 +15,8 @@ const FORM: &str = "a link is written RATE DELAY [JITTER] [LOSS%] [burst PACKETS
 /// Queue of a link that is told none: what passes in this time. Home routers and modems have 100 to 300 ms.
 const QUEUE: Duration = Duration::from_millis(150);
 
-/// The longest delay or queue: beyond a satellite and back.
-const LONGEST: Duration = Duration::from_secs(2);
+/// The longest delay or queue: more than to a satellite and back.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// The fastest link: what one thread can still pass on to the microsecond.
 const FASTEST: u64 = 1_000_000_000;
@@ -233,7 +233,7 @@ mod tests {
             ("100mb 5ms", "link 1, `100mb 5ms`: `100mb` is not a rate", "100mbit"),
             ("10gbit 5ms", "10gbit is too fast", "1gbit"),
             ("1mbit 5", "`5` is not a time", "80ms"),
-            ("1mbit 5s", "`5s` is not from 0", "2s"),
+            ("1mbit 5s", "`5s` is not from 0", "1s"),
             ("1mbit 5ms 60%", "`60%` is not a loss", "50%"),
             ("1mbit 5ms 1% 2%", "`2%` comes after another", FORM),
             ("1mbit 5ms 6ms", "jitter is longer", "arrive"),
