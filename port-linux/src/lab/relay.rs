@@ -38,7 +38,7 @@ const MOST_AT_ONCE: usize = 32;
 const PRIORITY: &str = "10";
 
 /// Lateness is counted by microseconds, up to this; what is later counts as this.
-const LATEST_US: usize = 20_000;
+const LATEST_US: usize = 100_000;
 
 /// Two ends of a link: descriptors of tap interfaces, non-blocking.
 pub type Ends = [OwnedFd; 2];
@@ -58,8 +58,8 @@ pub struct Relay {
 pub struct Report {
     /// Whether it runs at real-time priority.
     pub real_time: bool,
-    /// How much later than due a frame was passed on, in microseconds: median, 99th percentile, and the worst (20,000
-    /// stands for that and more).
+    /// How much later than due a frame was passed on, in microseconds: median, 99th percentile, and the worst (100,000
+    /// stands for all that is more).
     pub late_us: [f64; 3],
     /// For each link, from the first host to the second and back.
     pub links: Vec<[Counts; 2]>,
