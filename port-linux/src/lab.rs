@@ -35,6 +35,7 @@ use clap::Parser;
 use mpt_proto::Policy;
 use serde::Serialize;
 
+use self::links::Part;
 use self::rate::Rate;
 use self::relay::link::Links;
 use self::stack::Stack;
@@ -111,6 +112,12 @@ pub struct Args {
     /// What the links' losses and jitter follow from
     #[arg(long, default_value_t = 1, requires = "links")]
     seed: u64,
+    /// With --links, measure only that
+    #[arg(long, requires = "links", value_enum, value_delimiter = ',', default_values_t = Part::ALL, hide_default_value = true)]
+    only: Vec<Part>,
+    /// With --links, only by these congestion controls
+    #[arg(long, requires = "links", value_delimiter = ',', default_values = links::CONGESTION, value_parser = links::CONGESTION)]
+    congestion: Vec<String>,
     /// Repeats of each measurement with --paper, --speed or --links; medians are reported [default: 3; with --speed 5;
     /// with --links 1]
     #[arg(long, requires = "long_run", value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -203,6 +210,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             policy: args.policy,
             cut: args.cut,
             seed: args.seed,
+            parts: args.only,
+            congestion: args.congestion,
         };
         return links::run(&plan, &mpt, out.as_deref(), args.json);
     }

@@ -28,7 +28,30 @@ use super::{machine::Machine, write};
 use crate::output;
 
 /// The congestion controls that are measured.
-const CONGESTION: [&str; 2] = ["cubic", "bbr"];
+pub(super) const CONGESTION: [&str; 2] = ["cubic", "bbr"];
+
+/// A part of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// TCP over each link
+    Tcp,
+    /// Kernel MPTCP over all links
+    Mptcp,
+    /// The tunnel over the best link alone
+    Alone,
+    /// The tunnel over all links
+    Mpt,
+    /// Each link cut in turn, under MPTCP and the tunnel
+    Cuts,
+    /// The same under the tunnel only
+    MptCuts,
+}
+
+impl Part {
+    /// All but what is in another one.
+    pub const ALL: [Self; 5] = [Self::Tcp, Self::Mptcp, Self::Alone, Self::Mpt, Self::Cuts];
+}
 
 /// What is measured.
 #[derive(Debug, Clone, Serialize)]
@@ -48,6 +71,10 @@ pub struct Plan {
     pub cut: Cut,
     /// What losses and jitter follow from.
     pub seed: u64,
+    /// What is measured; kernel MPTCP only over as many links as it can use, and cuts only of several links.
+    pub parts: Vec<Part>,
+    /// The congestion controls, as the kernel calls them.
+    pub congestion: Vec<String>,
 }
 
 fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -106,15 +133,38 @@ impl Plan {
     /// How long all of it takes with so many congestion controls.
     fn duration(&self, congestion: usize) -> Duration {
         let links = u32::from(self.count());
-        let systems = 3 + u32::from(self.has_mptcp()) - u32::from(links == 1);
-        let flows = u32::try_from(congestion).unwrap_or(0) * (systems * self.repeats + links - 1);
-        let series = if links > 1 { (1 + u32::from(self.has_mptcp())) * self.repeats } else { 0 };
+        let tcp = u32::from(self.has(Part::Tcp));
+        let systems = [Part::Mptcp, Part::Alone, Part::Mpt].map(|part| u32::from(self.has(part)));
+        let each = self.repeats * (systems.iter().sum::<u32>() + tcp) + tcp * (links - 1);
+        let flows = u32::try_from(congestion).unwrap_or(0) * each;
+        let series = self.repeats * u32::try_from(self.series().len()).unwrap_or(0);
         bench::IDLE_TIME * links + (self.time + START) * flows + (cuts::duration(self) + START) * series
     }
 
-    /// Kernel MPTCP has a limit of its own.
-    fn has_mptcp(&self) -> bool {
-        self.count() <= mptcp::MOST_LINKS
+    /// Whether that part is wanted, and makes sense with these links.
+    fn has(&self, part: Part) -> bool {
+        let sensible = match part {
+            Part::Tcp | Part::Mpt => true,
+            Part::Mptcp => self.count() <= mptcp::MOST_LINKS,
+            Part::Alone | Part::Cuts | Part::MptCuts => self.count() > 1,
+        };
+        sensible && self.parts.contains(&part)
+    }
+
+    /// Under which systems links are cut.
+    fn series(&self) -> Vec<System> {
+        let mptcp = self.has(Part::Cuts) && self.count() <= mptcp::MOST_LINKS;
+        let mpt = self.has(Part::Cuts) || self.has(Part::MptCuts);
+        [(mptcp, System::Mptcp), (mpt, System::Mpt)]
+            .into_iter()
+            .filter_map(|(wanted, system)| wanted.then_some(system))
+            .collect()
+    }
+
+    /// The link that should be the best, as long as none was measured.
+    fn widest(&self) -> u8 {
+        let numbered = (1..).zip(&self.links);
+        numbered.max_by(|one, other| one.1.passes().total_cmp(&other.1.passes())).map_or(1, |link| link.0)
     }
 }
 
@@ -125,8 +175,8 @@ struct Row {
     congestion: &'static str,
     limit_mbit_s: f64,
     goodput_mbit_s: Summary,
-    /// Goodput to that of TCP over the best link.
-    to_best: f64,
+    /// Goodput to that of TCP over the best link, if that was measured.
+    to_best: Option<f64>,
     ping_p50_ms: Summary,
     ping_p99_ms: Summary,
     cpu_percent: Summary,
@@ -157,7 +207,8 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
     let known = "/proc/sys/net/ipv4/tcp_available_congestion_control";
     let known = fs::read_to_string(known).with_context(|| format!("cannot read {known}"))?;
     let is_known = |name: &&str| known.split_whitespace().any(|word| word == *name);
-    let (congestion, missing): (Vec<_>, Vec<_>) = CONGESTION.into_iter().partition(is_known);
+    let wanted = CONGESTION.into_iter().filter(|name| plan.congestion.iter().any(|wanted| wanted == name));
+    let (congestion, missing): (Vec<_>, Vec<_>) = wanted.partition(is_known);
     let background_percent = cpu::background()?;
     let net = Topology::emulate(&plan.links, plan.seed)?;
     let mut run = Run {
@@ -171,9 +222,7 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
         for name in &congestion {
             run.flows(name)?;
         }
-        if plan.count() > 1 {
-            run.cuts()?;
-        }
+        run.cuts()?;
     }
     run.progress.end();
     let outcome = Outcome {
@@ -190,7 +239,9 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
     let text = serde_json::to_string_pretty(&outcome)? + "\n";
     if let Some(directory) = out {
         write(directory, "links.json", &text)?;
-        write(directory, "links-goodput.svg", &figures::goodput(&outcome)?)?;
+        if !outcome.rows.is_empty() {
+            write(directory, "links-goodput.svg", &figures::goodput(&outcome)?)?;
+        }
         if let Some(figure) = figures::cuts(&outcome)? {
             write(directory, "links-cuts.svg", &figure)?;
         }
@@ -216,36 +267,39 @@ impl Run<'_> {
     /// One flow over each system, one after the other.
     fn flows(&mut self, congestion: &'static str) -> anyhow::Result<()> {
         // Which link is the best is found out in the first repeat; after it, this one stands for its kind.
-        let singles = best(&self.samples, congestion).map_or(1..=self.bench.plan.count(), |best| best..=best);
-        for link in singles {
-            self.flow(System::Tcp { link }, congestion)?;
+        let plan = self.bench.plan;
+        if plan.has(Part::Tcp) {
+            let singles = best(&self.samples, congestion).map_or(1..=plan.count(), |best| best..=best);
+            for link in singles {
+                self.flow(System::Tcp { link }, congestion)?;
+            }
         }
-        let link = best(&self.samples, congestion).context("TCP was measured")?;
-        if self.bench.plan.has_mptcp() {
-            self.flow(System::Mptcp, congestion)?;
+        let link = best(&self.samples, congestion).unwrap_or_else(|| plan.widest());
+        let systems = [
+            (Part::Mptcp, System::Mptcp),
+            (Part::Alone, System::MptAlone { link }),
+            (Part::Mpt, System::Mpt),
+        ];
+        for (_, system) in systems.into_iter().filter(|(part, _)| plan.has(*part)) {
+            self.flow(system, congestion)?;
         }
-        if self.bench.plan.count() > 1 {
-            self.flow(System::MptAlone { link }, congestion)?;
-        }
-        self.flow(System::Mpt, congestion)
+        Ok(())
     }
 
     fn flow(&mut self, system: System, congestion: &'static str) -> anyhow::Result<()> {
         let what = format!("{congestion}, {}", system.label());
         self.progress.begin(&what, self.bench.plan.time + START);
-        let best = best(&self.samples, congestion);
+        let best = best(&self.samples, congestion).unwrap_or_else(|| self.bench.plan.widest());
         self.samples.push(self.bench.measure(system, congestion, best).context(what)?);
         Ok(())
     }
 
     /// A flow over each system that has several links, which are cut in turn.
     fn cuts(&mut self) -> anyhow::Result<()> {
-        let systems = [System::Mptcp, System::Mpt];
-        let skipped = usize::from(!self.bench.plan.has_mptcp());
-        for system in &systems[skipped..] {
+        for system in self.bench.plan.series() {
             let what = format!("each link is cut in turn, {}", system.label());
             self.progress.begin(&what, cuts::duration(self.bench.plan) + START);
-            self.series.push(cuts::measure(&self.bench, *system).context(what)?);
+            self.series.push(cuts::measure(&self.bench, system).context(what)?);
         }
         Ok(())
     }
@@ -278,12 +332,11 @@ fn rows(samples: &[Sample]) -> Vec<Row> {
             summary(goodputs)
         });
         // There is at least `first` to be summed up.
-        let (Some(goodput_mbit_s), Some(ping_p50_ms), Some(ping_p99_ms), Some(cpu_percent), Some(best)) = (
+        let (Some(goodput_mbit_s), Some(ping_p50_ms), Some(ping_p99_ms), Some(cpu_percent)) = (
             sum(|sample| sample.goodput_mbit_s),
             sum(|sample| sample.ping.p50_ms),
             sum(|sample| sample.ping.p99_ms),
             sum(|sample| sample.cpu.percent),
-            best,
         ) else {
             continue;
         };
@@ -292,7 +345,7 @@ fn rows(samples: &[Sample]) -> Vec<Row> {
             congestion,
             limit_mbit_s,
             goodput_mbit_s,
-            to_best: goodput_mbit_s.median / best.median,
+            to_best: best.map(|best| goodput_mbit_s.median / best.median),
             ping_p50_ms,
             ping_p99_ms,
             cpu_percent,

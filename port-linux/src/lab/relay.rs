@@ -40,9 +40,6 @@ const PRIORITY: &str = "10";
 /// Lateness is counted by microseconds, up to this; what is later counts as this.
 const LATEST_US: usize = 100_000;
 
-/// Two ends of a link: descriptors of tap interfaces, non-blocking.
-pub type Ends = [OwnedFd; 2];
-
 /// The running relay. Its links are gone when it is dropped.
 #[derive(Debug)]
 pub struct Relay {
@@ -75,14 +72,15 @@ struct State {
 }
 
 impl Relay {
-    /// Starts it; each direction of each link draws from a seed of its own, made from `seed`.
+    /// Starts it with links and their ends, which are descriptors of tap interfaces, non-blocking; each direction of
+    /// each link draws from a seed of its own, made from `seed`.
     ///
     /// # Errors
     /// When the process has no descriptor or thread left.
-    pub fn start(links: Vec<(Link, Ends)>, seed: u64) -> anyhow::Result<Self> {
+    pub fn start(links: Vec<(Link, [OwnedFd; 2])>, seed: u64) -> anyhow::Result<Self> {
         let mut seeds = fastrand::Rng::with_seed(seed);
         let pipes = links.iter().map(|(link, _)| [(); 2].map(|()| Pipe::new(*link, seeds.u64(..)))).collect();
-        let ends: Vec<Ends> = links.into_iter().map(|(_, ends)| ends).collect();
+        let ends: Vec<_> = links.into_iter().map(|(_, ends)| ends).collect();
         let state = Arc::new(Mutex::new(State { pipes, late: vec![0; LATEST_US + 1] }));
         let stop = Waker::new()?;
         let (announce, announced) = mpsc::channel();
@@ -141,7 +139,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// The thread: passes frames on until it is told to stop.
-fn pass_on(links: &[Ends], state: &Mutex<State>, stop: &Waker) {
+fn pass_on(links: &[[OwnedFd; 2]], state: &Mutex<State>, stop: &Waker) {
     // Wakes on time without a real-time priority, too; where it is refused the count of lateness shows it.
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
     let clock = Stopwatch::start();

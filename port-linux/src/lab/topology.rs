@@ -16,13 +16,14 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
 
 use anyhow::ensure;
 
 use super::host::Host;
 use super::rate::Rate;
+use super::relay::Relay;
 use super::relay::link::Link;
-use super::relay::{Ends, Relay};
 use super::stack::Version;
 use crate::tun::tap;
 
@@ -115,7 +116,7 @@ impl Side {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cut {
-    /// PC2's end is set down; PC1 sees the carrier go, as when a cable is pulled
+    /// PC2's end is set down and PC1 sees the carrier go, as when a cable is pulled; with --links both see it go
     Link,
     /// Both ends send on, and nothing arrives: as when a switch or a radio in between fails
     Silent,
@@ -289,7 +290,7 @@ impl Topology {
     }
 
     /// Makes both interfaces of a link that is emulated; their descriptors are its ends.
-    fn add_emulated_link(&self, link: u8) -> anyhow::Result<Ends> {
+    fn add_emulated_link(&self, link: u8) -> anyhow::Result<[OwnedFd; 2]> {
         let device = Self::device(link);
         let end = |side: Side| {
             let host = self.host(side);

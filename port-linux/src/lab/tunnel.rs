@@ -147,6 +147,11 @@ impl Tunnel {
         Ok(limit::tunnel(self.options.stack, net.pc1.mtu(DEVICE)?))
     }
 
+    /// What `mpt status --json` says on PC1 and PC2 now; nothing where it cannot say.
+    pub fn status(&self, net: &Topology) -> [Option<serde_json::Value>; 2] {
+        self.ends.each_ref().map(|end| serde_json::from_slice(&end.status(net)?).ok())
+    }
+
     /// Ends both processes.
     ///
     /// # Errors
@@ -195,10 +200,14 @@ impl End {
 
     /// How many paths `mpt status` calls up; `None` while it cannot say.
     fn paths_up(&self, net: &Topology) -> Option<usize> {
+        parse_paths_up(&self.status(net)?)
+    }
+
+    /// What `mpt status --json` says; `None` while it cannot.
+    fn status(&self, net: &Topology) -> Option<Vec<u8>> {
         let mut command = net.host(self.side).command(&self.mpt);
         command.args(["status", "--json", "--control"]).arg(&self.control);
-        let output = command.output().ok().filter(|output| output.status.success())?;
-        parse_paths_up(&output.stdout)
+        Some(command.output().ok().filter(|output| output.status.success())?.stdout)
     }
 
     fn last_words(&self) -> String {

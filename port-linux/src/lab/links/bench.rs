@@ -10,6 +10,7 @@ use super::{Plan, System};
 use crate::lab::cpu::{self, Cpu};
 use crate::lab::mptcp;
 use crate::lab::quick::WARM_UP;
+use crate::lab::relay::pipe::Counts;
 use crate::lab::stopwatch::Stopwatch;
 use crate::lab::topology::{Side, Topology};
 use crate::lab::traffic::ping::{self, Pings};
@@ -49,6 +50,10 @@ pub(super) struct Sample {
     pub(super) longest_gap_ms: f64,
     /// Bytes that PC1 sent on each link.
     pub(super) link_bytes: Vec<u64>,
+    /// What became of the packets on each link, there and back.
+    pub(super) link_packets: Vec<[Counts; 2]>,
+    /// What `mpt status --json` said on PC1 and PC2 after the flow.
+    pub(super) status: [Option<serde_json::Value>; 2],
     pub(super) interval_ms: u64,
     pub(super) intervals: Vec<u64>,
 }
@@ -87,16 +92,16 @@ impl Bench<'_> {
         &self,
         system: System,
         congestion: &'static str,
-        best: Option<u8>,
+        best: u8,
     ) -> anyhow::Result<Sample> {
         let carrier = self.carrier(system, congestion)?;
         let ping_to = match system {
-            System::Mptcp => Side::Pc2.address(best.unwrap_or(1), self.plan.stack.inner()),
+            System::Mptcp => Side::Pc2.address(best, self.plan.stack.inner()),
             _ => carrier.to,
         };
         let time = self.plan.time;
         let mut pings = None;
-        let relay = self.relay_time();
+        let (relay, packets) = (self.relay_time(), self.packets());
         let clock = Stopwatch::start();
         let done = self.carry(&carrier, time, |clock| {
             std::thread::sleep(WARM_UP.saturating_sub(clock.elapsed()));
@@ -107,6 +112,9 @@ impl Bench<'_> {
         let percent = |time: Duration| 100.0 * time.as_secs_f64() / clock.elapsed().as_secs_f64() / cores;
         let relay_cpu_percent =
             self.relay_time().zip(relay).map(|(now, then)| percent(now.saturating_sub(then)));
+        let since = |(now, then): ([Counts; 2], [Counts; 2])| [now[0].since(then[0]), now[1].since(then[1])];
+        let link_packets = self.packets().into_iter().zip(packets).map(since).collect();
+        let status = carrier.tunnel.as_ref().map_or([None, None], |tunnel| tunnel.status(self.net));
         let limit_mbit_s = self.plan.limit(system, carrier.share, None);
         carrier.stop()?;
         let Some(ping) = pings else { anyhow::bail!("the pings did not run") };
@@ -121,6 +129,8 @@ impl Bench<'_> {
             relay_cpu_percent,
             longest_gap_ms: received.longest_gap_ms,
             link_bytes,
+            link_packets,
+            status,
             interval_ms: received.interval_ms,
             intervals: received.intervals,
         })
@@ -168,6 +178,10 @@ impl Bench<'_> {
         let address = answerer.local_addr()?;
         let asker = self.net.pc1.inside(|| ping::asker(address))??;
         ping::run(&asker, &answerer, time)
+    }
+
+    fn packets(&self) -> Vec<[Counts; 2]> {
+        self.net.relay().map_or(Vec::new(), |relay| relay.report().links)
     }
 
     fn relay_time(&self) -> Option<Duration> {

@@ -29,7 +29,7 @@ pub(super) fn goodput(outcome: &Outcome) -> anyhow::Result<String> {
     // Which link is the best may differ between congestion controls.
     let kinds = [
         Kind::new("TCP, best link", figure::GREEN, |row| {
-            matches!(row.system, System::Tcp { .. }) && row.to_best == 1.0
+            matches!(row.system, System::Tcp { .. }) && row.to_best == Some(1.0)
         }),
         Kind::new("kernel MPTCP", figure::VERMILION, |row| row.system == System::Mptcp),
         Kind::new("mpt, best link", figure::SKY, |row| matches!(row.system, System::MptAlone { .. })),

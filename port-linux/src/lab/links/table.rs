@@ -37,6 +37,7 @@ pub(super) fn text(outcome: &Outcome) -> String {
 }
 
 fn flows(text: &mut String, outcome: &Outcome, congestion: &str) {
+    let rows = || outcome.rows.iter().filter(|row| row.congestion == congestion);
     // Writing to a string cannot fail.
     if outcome.missing.contains(&congestion) {
         let _ = writeln!(
@@ -45,21 +46,24 @@ fn flows(text: &mut String, outcome: &Outcome, congestion: &str) {
         );
         return;
     }
+    if rows().next().is_none() {
+        return;
+    }
     let _ = writeln!(text, "\nOne {congestion} flow, and a ping of 10 ms beside it");
     let _ = writeln!(
         text,
         "{:<22}  {:>22}  {:>6}  {:>7}  {:>7}  {:>8}  {:>8}  {:>5}",
         "system", "goodput, Mbit/s", "limit", "share", "to best", "ping p50", "p99", "CPU"
     );
-    for row in outcome.rows.iter().filter(|row| row.congestion == congestion) {
+    for row in rows() {
         let _ = writeln!(
             text,
-            "{:<22}  {:>22}  {:>6.1}  {:>7}  {:>6.2}x  {:>5.1} ms  {:>5.1} ms  {:>3.0} %",
+            "{:<22}  {:>22}  {:>6.1}  {:>7}  {:>7}  {:>5.1} ms  {:>5.1} ms  {:>3.0} %",
             row.system.label(),
             ranged(row.goodput_mbit_s),
             row.limit_mbit_s,
             percent(row.goodput_mbit_s.median, row.limit_mbit_s),
-            row.to_best,
+            row.to_best.map_or(String::new(), |ratio| format!("{ratio:.2}x")),
             row.ping_p50_ms.median,
             row.ping_p99_ms.median,
             row.cpu_percent.median

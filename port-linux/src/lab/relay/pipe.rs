@@ -37,6 +37,19 @@ pub struct Counts {
     pub passed: u64,
 }
 
+impl Counts {
+    /// What became of those since an earlier reading.
+    pub const fn since(self, then: Self) -> Self {
+        Self {
+            offered: self.offered - then.offered,
+            dropped: self.dropped - then.dropped,
+            lost: self.lost - then.lost,
+            cut: self.cut - then.cut,
+            passed: self.passed - then.passed,
+        }
+    }
+}
+
 /// One direction of a link; `F` is a frame.
 ///
 /// Invariants: `offered = dropped + lost + cut + passed + flying`, and times in `flying` do not fall.
