@@ -113,10 +113,12 @@ pub struct Args {
     #[arg(long, default_value_t = 1, requires = "links")]
     seed: u64,
     /// With --links, measure only that
-    #[arg(long, requires = "links", value_enum, value_delimiter = ',', default_values_t = Part::ALL, hide_default_value = true)]
+    #[arg(long, requires = "links", value_enum, value_delimiter = ',', default_values_t = Part::ALL,
+          hide_default_value = true)]
     only: Vec<Part>,
     /// With --links, only by these congestion controls
-    #[arg(long, requires = "links", value_delimiter = ',', default_values = links::CONGESTION, value_parser = links::CONGESTION)]
+    #[arg(long, requires = "links", value_delimiter = ',', default_values = links::CONGESTION,
+          value_parser = links::CONGESTION)]
     congestion: Vec<String>,
     /// Repeats of each measurement with --paper, --speed or --links; medians are reported [default: 3; with --speed 5;
     /// with --links 1]
