@@ -1,14 +1,18 @@
 //! What fuzzing runs: each target takes bytes and panics if something is wrong.
 
+mod coalesce;
 mod connection;
 mod reassembly;
 mod reorder;
+mod split;
 mod weighted;
 mod wire;
 
+pub use coalesce::coalesce;
 pub use connection::connection;
 pub use reassembly::reassembly;
 pub use reorder::reorder;
+pub use split::split;
 pub use weighted::weighted;
 pub use wire::{control, fragment, gre, ip};
 
@@ -24,7 +28,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 8] = [
+pub const ALL: [Target; 10] = [
     Target { name: "gre", run: gre },
     Target { name: "control", run: control },
     Target { name: "fragment", run: fragment },
@@ -33,6 +37,8 @@ pub const ALL: [Target; 8] = [
     Target { name: "reorder", run: reorder },
     Target { name: "reassembly", run: reassembly },
     Target { name: "connection", run: connection },
+    Target { name: "split", run: split },
+    Target { name: "coalesce", run: coalesce },
 ];
 
 /// The operations that `data` stands for, one behind the other until it is used up.

@@ -303,7 +303,8 @@ impl<'s> Driver<'s> {
             }
             return;
         }
-        let Some(mut split) = Split::new(header, packet) else { return inside.drops.tun_read += 1 };
+        let room = segment.len() - HEADROOM;
+        let Some(mut split) = Split::new(header, packet, room) else { return inside.drops.tun_read += 1 };
         while let Some(len) = split.next_into(&mut segment[HEADROOM..]) {
             peer.send(&mut segment[..HEADROOM + len], now, sockets);
         }

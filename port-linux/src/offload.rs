@@ -5,9 +5,10 @@
 //! packet is to be cut. [`Split`] cuts what the kernel sends; [`Coalescer`] joins what the peer's packets bring.
 
 mod coalesce;
+mod shape;
 mod split;
 
-pub use coalesce::{Coalescer, FLOWS};
+pub use coalesce::{Coalescer, FLOWS, Joins};
 pub use split::{Split, finish_checksum};
 
 /// Bytes of a [`Header`].
