@@ -8,6 +8,7 @@ pub mod figure;
 pub mod host;
 pub mod limit;
 pub mod machine;
+pub mod memory;
 pub mod mptcp;
 pub mod namespace;
 pub mod paper;
@@ -36,6 +37,9 @@ use self::stack::Stack;
 use self::topology::{Cut, MAX_LINKS};
 use crate::output;
 
+/// The policies that tunnels can be measured with.
+const POLICIES: [&str; 4] = ["weighted", "flow", "backup", "redundant"];
+
 /// Arguments of `mpt lab`.
 #[derive(Debug, Parser)]
 #[command(
@@ -48,7 +52,9 @@ use crate::output;
                   Examples:\n  \
                   mpt lab                          the default: about a minute\n  \
                   mpt lab --cut silent --ip 66     IPv6 over IPv6; the cut path eats packets\n  \
-                  mpt lab --speed                  links without a rate limit, beside kernel MPTCP: two minutes\n  \
+                  mpt lab --speed                  links without a rate limit, beside kernel MPTCP: three minutes\n  \
+                  mpt lab --speed --measure udp --repeats 1    datagrams a second: one minute\n  \
+                  mpt lab --speed --full --out figures         everything: half an hour\n  \
                   mpt lab --paper --out figures    the paper's figures beside kernel MPTCP: half an hour\n  \
                   mpt lab --paper --repeats 1 --seconds 4 --size 100000000    a taste of it: three minutes"
 )]
@@ -66,8 +72,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "44", conflicts_with = "paper")]
     ip: Stack,
     /// How the tunnel chooses a path for each packet
-    #[arg(long, default_value = "weighted", conflicts_with = "paper",
-          value_parser = ["weighted", "flow", "backup", "redundant"])]
+    #[arg(long, default_value = "weighted", conflicts_with = "paper", value_parser = POLICIES)]
     policy: String,
     /// How the last path is cut
     #[arg(long, value_enum, default_value = "link", conflicts_with = "paper")]
@@ -87,9 +92,22 @@ pub struct Args {
     /// Have the links take single packets: better for MPTCP's goodput, worse for its CPU time
     #[arg(long, requires = "paper")]
     no_gso: bool,
-    /// Measure how fast one TCP flow is over links without a rate limit, beside TCP and kernel MPTCP
-    #[arg(long, group = "long_run", conflicts_with_all = ["paper", "rate", "ip", "policy", "cut", "iperf3", "out"])]
+    /// Measure how fast the tunnel is over links without a rate limit, beside TCP, kernel MPTCP and wireguard-go
+    #[arg(long, group = "long_run", conflicts_with_all = ["paper", "rate", "ip", "policy", "cut", "iperf3"])]
     speed: bool,
+    /// What --speed measures [default: flow,latency; with --full everything]
+    #[arg(
+        long,
+        requires = "speed",
+        conflicts_with = "paper",
+        value_enum,
+        value_delimiter = ',',
+        value_name = "WHAT,..."
+    )]
+    measure: Vec<speed::Measure>,
+    /// With --speed: everything, every policy, and once more with links for which large segments must be cut before
+    #[arg(long, requires = "speed", conflicts_with = "paper")]
+    full: bool,
     /// Repeats of each measurement with --paper or --speed; medians are reported [default: 3; with --speed 5]
     #[arg(long, requires = "long_run", value_parser = clap::value_parser!(u32).range(1..=100))]
     repeats: Option<u32>,
@@ -148,13 +166,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             args.paths <= mptcp::MOST_LINKS,
             "--speed compares with kernel MPTCP, which uses at most 8 links"
         );
-        return speed::run(
-            args.paths,
-            args.seconds.unwrap_or(4.0),
-            args.repeats.unwrap_or(5),
-            &mpt,
-            args.json,
-        );
+        let plan = speed::Plan {
+            links: args.paths,
+            seconds: args.seconds.unwrap_or(4.0),
+            repeats: args.repeats.unwrap_or(5),
+            measures: args.measure,
+            full: args.full,
+        };
+        return speed::run(&plan, &mpt, out.as_deref(), args.json);
     }
     if args.paper {
         ensure!(
@@ -219,6 +238,9 @@ mod tests {
         assert!(Args::try_parse_from(["lab", "--paper", "--ip", "66"]).is_err());
         assert!(Args::try_parse_from(["lab", "--paper", "--repeats", "2", "--size", "5000000"]).is_ok());
         assert!(Args::try_parse_from(["lab", "--speed", "--repeats", "2"]).is_ok());
+        assert!(Args::try_parse_from(["lab", "--speed", "--measure", "udp,flows", "--out", "x"]).is_ok());
+        assert!(Args::try_parse_from(["lab", "--measure", "udp"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--paper", "--full"]).is_err());
         assert!(Args::try_parse_from(["lab", "--speed", "--paper"]).is_err());
     }
 
