@@ -4,6 +4,7 @@ mod coalesce;
 mod connection;
 mod reassembly;
 mod reorder;
+mod slice;
 mod split;
 mod weighted;
 mod wire;
@@ -12,6 +13,7 @@ pub use coalesce::coalesce;
 pub use connection::connection;
 pub use reassembly::reassembly;
 pub use reorder::reorder;
+pub use slice::slice;
 pub use split::split;
 pub use weighted::weighted;
 pub use wire::{control, fragment, gre, ip};
@@ -28,7 +30,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 10] = [
+pub const ALL: [Target; 11] = [
     Target { name: "gre", run: gre },
     Target { name: "control", run: control },
     Target { name: "fragment", run: fragment },
@@ -39,6 +41,7 @@ pub const ALL: [Target; 10] = [
     Target { name: "connection", run: connection },
     Target { name: "split", run: split },
     Target { name: "coalesce", run: coalesce },
+    Target { name: "slice", run: slice },
 ];
 
 /// The operations that `data` stands for, one behind the other until it is used up.

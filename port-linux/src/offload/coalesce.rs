@@ -135,8 +135,8 @@ impl Flow {
         if self.packets > 1 {
             let shape = self.shape;
             let (start, packet) = (shape.transport, &mut self.bytes[HEADER_LEN..]);
-            set_ip_length(packet, u16_at(packet, 4));
-            let pseudo = shape.pseudo(packet);
+            set_ip_length(packet, u16_at(packet, 4), packet.len());
+            let pseudo = shape.pseudo(packet, packet.len() - start);
             let size = u16::try_from(self.size).unwrap_or(u16::MAX);
             let (segmentation, offset) = match shape.protocol {
                 Protocol::Tcp => (Segmentation::Tcp { size }, TCP_CHECKSUM),

@@ -75,16 +75,17 @@ impl Class {
         let joinable = has_good_fields
             && shape.headers < packet.len()
             && (is_ipv6 || checksum(&packet[..transport]) == 0)
-            && sum([shape.pseudo(packet), !checksum(body)]) == 0xffff;
+            && sum([shape.pseudo(packet, body.len()), !checksum(body)]) == 0xffff;
         if joinable { Self::Joinable(shape) } else { Self::Single(shape) }
     }
 }
 
 impl Shape {
-    /// The sum of the pseudo header (RFC 9293 section 3.1, RFC 768).
-    pub(super) fn pseudo(self, packet: &[u8]) -> u16 {
+    /// The sum of the pseudo header (RFC 9293 section 3.1, RFC 768) of a packet with `body` bytes from the transport
+    /// header on.
+    pub(super) fn pseudo(self, packet: &[u8], body: usize) -> u16 {
         let addresses = if self.is_ipv6 { &packet[8..40] } else { &packet[12..20] };
-        let length = u16::try_from(packet.len() - self.transport).unwrap_or(u16::MAX);
+        let length = u16::try_from(body).unwrap_or(u16::MAX);
         let protocol = match self.protocol {
             Protocol::Tcp => TCP,
             Protocol::Udp => UDP,

@@ -79,7 +79,7 @@ impl<'p> Split<'p> {
         out[self.headers..].copy_from_slice(data);
         let is_first = self.done == 0;
         let is_last = self.headers + self.done + data.len() == self.packet.len();
-        set_ip_length(out, u16_at(self.packet, 4).wrapping_add(self.segments));
+        set_ip_length(out, u16_at(self.packet, 4).wrapping_add(self.segments), len);
 
         let transport = &mut out[self.transport..];
         let length = u16::try_from(transport.len()).unwrap_or(u16::MAX);

@@ -57,7 +57,8 @@ impl Tcp {
         packet.extend_from_slice(&[0; 4]);
         packet.extend_from_slice(&self.options);
         packet.extend_from_slice(&self.data);
-        set_ip_length(&mut packet, self.identification);
+        let len = packet.len();
+        set_ip_length(&mut packet, self.identification, len);
         let at = self.transport();
         let addresses = if self.is_ipv6 { &packet[8..40] } else { &packet[12..20] };
         let length = u16::try_from(packet.len() - at).unwrap();
@@ -83,7 +84,8 @@ fn udp(data: &[u8], complete: bool) -> Vec<u8> {
     packet.extend_from_slice(&u16::try_from(8 + data.len()).unwrap().to_be_bytes());
     packet.extend_from_slice(&[0; 2]);
     packet.extend_from_slice(data);
-    set_ip_length(&mut packet, 5);
+    let len = packet.len();
+    set_ip_length(&mut packet, 5, len);
     let length = u16::try_from(packet.len() - 20).unwrap();
     let pseudo = sum([!checksum(&packet[12..20]), u16::from(UDP), length]);
     put_u16(&mut packet, 26, pseudo);
@@ -182,7 +184,8 @@ fn udp_is_cut_into_datagrams_of_their_own_length() {
     assert_eq!(segments.iter().map(Vec::len).collect::<Vec<_>>(), [1228, 1228, 128]);
     for (number, (segment, chunk)) in segments.iter().zip(data.chunks(1200)).enumerate() {
         let mut expected = udp(chunk, true);
-        set_ip_length(&mut expected, 5 + u16::try_from(number).unwrap());
+        let len = expected.len();
+        set_ip_length(&mut expected, 5 + u16::try_from(number).unwrap(), len);
         assert_eq!(*segment, expected);
         assert!(is_sound(segment));
     }
@@ -306,4 +309,89 @@ fn what_the_kernel_does_not_take_joined_is_written_as_it_came() {
     ] {
         assert_eq!(coalesce_as(joins, &all).len(), expected, "{joins:?}");
     }
+}
+
+/// Slices of a packet with those numbers left out, put together.
+fn slice_and_rebuild(tcp: &Tcp, room: usize, lost: &[usize]) -> Vec<(Header, Vec<u8>)> {
+    let packet = tcp.bytes(false);
+    let mut slices = Slices::new(tcp.header(1412), &packet, room, 1).unwrap();
+    let (mut out, mut rebuild, mut written) = (vec![0; room], Rebuild::new(), Vec::new());
+    let mut write = |front: &[u8], data: &[u8]| {
+        let bytes = [front, data].concat();
+        let (header, packet) = bytes.split_first_chunk().unwrap();
+        written.push((Header::parse(header).unwrap(), packet.to_vec()));
+    };
+    let mut number = 0;
+    while let Some(len) = slices.next_into(&mut out) {
+        if !lost.contains(&number) {
+            rebuild.push(&out[..len], false, &mut write).unwrap();
+        }
+        number += 1;
+    }
+    rebuild.flush(&mut write);
+    written
+}
+
+#[test]
+fn slices_come_together_as_the_packet_that_they_were() {
+    for is_ipv6 in [false, true] {
+        let tcp = Tcp { flags: ACK | PSH | CWR, ..Tcp::new(is_ipv6, u32::MAX - 9, 60_000) };
+        let expected = (tcp.header(1412), tcp.bytes(false));
+        assert_eq!(slice_and_rebuild(&tcp, 1464, &[]), [expected]);
+    }
+}
+
+#[test]
+fn a_lost_slice_loses_its_own_data_only() {
+    let tcp = Tcp { flags: ACK | PSH | CWR, ..Tcp::new(false, 7, 60_000) };
+    // Data of the first slice: 1458 bytes less the headers; of each other one: 1458.
+    let part = |range: std::ops::Range<usize>, flags| {
+        let sequence = tcp.sequence + u32::try_from(range.start).unwrap();
+        let identification = tcp.identification + u16::try_from(range.start / 1412).unwrap();
+        Tcp { data: tcp.data[range].to_vec(), sequence, flags, identification, ..tcp.clone() }.bytes(false)
+    };
+    let packets = |lost: &[usize]| -> Vec<Vec<u8>> {
+        slice_and_rebuild(&tcp, 1464, lost).into_iter().map(|(_, packet)| packet).collect()
+    };
+    let headers = tcp.bytes(false).len() - 60_000;
+    let (second, third) = (1458 - headers, 2 * 1458 - headers);
+    assert_eq!(packets(&[1]), [part(0..second, ACK | CWR), part(third..60_000, ACK | PSH)]);
+    assert_eq!(packets(&[0]), [part(second..60_000, ACK | PSH)], "the last one has the headers, too");
+    assert_eq!(packets(&[0, 41]), [] as [Vec<u8>; 0], "no headers came");
+}
+
+#[test]
+fn slices_that_contradict_what_came_before_are_refused_and_change_nothing() {
+    let packet = Tcp::new(false, 7, 6000).bytes(false);
+    let mut slices = Slices::new(Tcp::new(false, 7, 6000).header(1412), &packet, 1464, 9).unwrap();
+    let mut all = Vec::new();
+    let mut out = [0; 1464];
+    while let Some(len) = slices.next_into(&mut out) {
+        all.push(out[..len].to_vec());
+    }
+    let with = |from: &[u8], at: usize, value: u8| {
+        let mut slice = from.to_vec();
+        slice[at] = value;
+        slice
+    };
+    let mut rebuild = Rebuild::new();
+    let mut push = |slice: &[u8]| rebuild.push(slice, false, |_, _| panic!("nothing is complete"));
+    assert_eq!(push(&all[0]), Ok(()));
+    assert_eq!(push(&all[0]), Err(Refused::Duplicate));
+    for (what, slice) in [
+        ("another number of slices", with(&all[1], 3, 9)),
+        ("another stride", with(&all[1], 5, 0)),
+        ("beyond the last", with(&all[1], 2, 5)),
+        ("short", all[1][..1000].to_vec()),
+        ("a last one that is too long", [&all[4][..], &[0; 9]].concat()),
+        ("headers that differ", with(&all[4], SLICE_HEADER + 21, 1)),
+        ("no header", vec![0; 5]),
+    ] {
+        assert_eq!(push(&slice), Err(Refused::Bad), "{what}");
+    }
+    let mut written = 0;
+    for slice in &all[1..] {
+        rebuild.push(slice, false, |_, data| written += data.len()).unwrap();
+    }
+    assert_eq!(written, 6000);
 }
