@@ -9,6 +9,7 @@ pub mod host;
 pub mod limit;
 pub mod links;
 pub mod machine;
+pub mod memory;
 pub mod mptcp;
 pub mod namespace;
 pub mod paper;
@@ -43,6 +44,9 @@ use self::topology::{Cut, MAX_LINKS};
 use crate::output;
 use crate::report::policy_name;
 
+/// The policies that tunnels can be measured with.
+const POLICIES: [&str; 5] = ["adaptive", "weighted", "flow", "backup", "redundant"];
+
 /// Arguments of `mpt lab`.
 #[derive(Debug, Parser)]
 #[command(
@@ -55,7 +59,9 @@ use crate::report::policy_name;
                   Examples:\n  \
                   mpt lab                          the default: about a minute\n  \
                   mpt lab --cut silent --ip 66     IPv6 over IPv6; the cut path eats packets\n  \
-                  mpt lab --speed                  links without a rate limit, beside kernel MPTCP: two minutes\n  \
+                  mpt lab --speed                  links without a rate limit, beside kernel MPTCP: three minutes\n  \
+                  mpt lab --speed --measure udp --repeats 1    datagrams a second: one minute\n  \
+                  mpt lab --speed --full --out figures         everything: half an hour\n  \
                   mpt lab --paper --out figures    the paper's figures beside kernel MPTCP: half an hour\n  \
                   mpt lab --paper --repeats 1 --seconds 4 --size 100000000    a taste of it: three minutes\n  \
                   mpt lab --links \"100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%\" --out figures\n                                   \
@@ -81,8 +87,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "44", conflicts_with = "paper")]
     ip: Stack,
     /// How the tunnel chooses a path for each packet
-    #[arg(long, default_value = policy_name(Policy::default()), conflicts_with = "paper",
-          value_parser = ["weighted", "flow", "backup", "redundant"])]
+    #[arg(long, default_value = policy_name(Policy::default()), conflicts_with = "paper", value_parser = POLICIES)]
     policy: String,
     /// How the last path is cut; with --links each in turn
     #[arg(long, value_enum, default_value = "link", conflicts_with = "paper")]
@@ -102,9 +107,22 @@ pub struct Args {
     /// Have the links take single packets: better for MPTCP's goodput, worse for its CPU time
     #[arg(long, requires = "paper")]
     no_gso: bool,
-    /// Measure how fast one TCP flow is over links without a rate limit, beside TCP and kernel MPTCP
-    #[arg(long, group = "long_run", conflicts_with_all = ["paper", "rate", "ip", "policy", "cut", "iperf3", "out"])]
+    /// Measure how fast the tunnel is over links without a rate limit, beside TCP, kernel MPTCP and wireguard-go
+    #[arg(long, group = "long_run", conflicts_with_all = ["paper", "rate", "ip", "policy", "cut", "iperf3"])]
     speed: bool,
+    /// What --speed measures [default: flow,latency; with --full everything]
+    #[arg(
+        long,
+        requires = "speed",
+        conflicts_with = "paper",
+        value_enum,
+        value_delimiter = ',',
+        value_name = "WHAT,..."
+    )]
+    measure: Vec<speed::Measure>,
+    /// With --speed: everything, every policy, and once more with links for which large segments must be cut before
+    #[arg(long, requires = "speed", conflicts_with = "paper")]
+    full: bool,
     /// Measure one flow over unequal links beside TCP and kernel MPTCP: "100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%"
     #[arg(long, group = "long_run", value_name = "LINKS",
           conflicts_with_all = ["paper", "speed", "paths", "rate", "iperf3"])]
@@ -179,13 +197,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             args.paths <= mptcp::MOST_LINKS,
             "--speed compares with kernel MPTCP, which uses at most 8 links"
         );
-        return speed::run(
-            args.paths,
-            args.seconds.unwrap_or(4.0),
-            args.repeats.unwrap_or(5),
-            &mpt,
-            args.json,
-        );
+        let plan = speed::Plan {
+            links: args.paths,
+            seconds: args.seconds.unwrap_or(4.0),
+            repeats: args.repeats.unwrap_or(5),
+            measures: args.measure,
+            full: args.full,
+        };
+        return speed::run(&plan, &mpt, out.as_deref(), args.json);
     }
     if args.paper {
         ensure!(
@@ -264,6 +283,9 @@ mod tests {
         assert!(Args::try_parse_from(["lab", "--paper", "--ip", "66"]).is_err());
         assert!(Args::try_parse_from(["lab", "--paper", "--repeats", "2", "--size", "5000000"]).is_ok());
         assert!(Args::try_parse_from(["lab", "--speed", "--repeats", "2"]).is_ok());
+        assert!(Args::try_parse_from(["lab", "--speed", "--measure", "udp,flows", "--out", "x"]).is_ok());
+        assert!(Args::try_parse_from(["lab", "--measure", "udp"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--paper", "--full"]).is_err());
         assert!(Args::try_parse_from(["lab", "--speed", "--paper"]).is_err());
         assert!(
             Args::try_parse_from(["lab", "--links", "1mbit 5ms", "--repeats", "2", "--seed", "7"]).is_ok()

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use rustix::io::Errno;
 use tun::Layer;
 
-use crate::offload::{HEADER_LEN, Header, MAX_PACKET, Split};
+use crate::offload::{HEADER_LEN, Header, Joins, MAX_PACKET, Segmentation, Split};
 use crate::privilege;
 
 /// An open tunnel device. The interface, its addresses and its routes vanish when it is closed, even when
@@ -16,8 +16,8 @@ use crate::privilege;
 #[derive(Debug)]
 pub struct Tun {
     device: OwnedFd,
-    /// Whether the kernel has taken joined packets so far.
-    joins: Cell<bool>,
+    /// What the kernel takes joined, as far as it has said.
+    joins: Cell<Joins>,
 }
 
 /// What [`crate::offload`] can do, as `TUNSETOFFLOAD` names it (linux/if_tun.h): checksums left to us, and large
@@ -40,10 +40,17 @@ impl Tun {
     pub fn create(name: &str) -> Result<Self> {
         let device = open(name, Layer::L3, true)?;
         let basic = features::CHECKSUM | features::TCP_V4 | features::TCP_V6 | features::TCP_ECN;
-        if set_offload(&device, basic | features::UDP).is_err() && set_offload(&device, basic).is_err() {
-            tracing::info!("the kernel cuts all packets for {name} itself: no offload");
+        // Joined packets are written whatever the kernel says to its own being left whole; but one that knows nothing
+        // of joined UDP takes none.
+        let mut joins = Joins { tcp: true, udp: true };
+        if set_offload(&device, basic | features::UDP).is_err() {
+            joins.udp = false;
+            match set_offload(&device, basic) {
+                Ok(()) => tracing::info!("UDP goes through {name} one by one: the kernel joins TCP only"),
+                Err(_) => tracing::info!("the kernel cuts all packets for {name} itself: no offload"),
+            }
         }
-        Ok(Self { device, joins: Cell::new(true) })
+        Ok(Self { device, joins: Cell::new(joins) })
     }
 
     /// Reads one packet to the front of `buffer`, its [`Header`] before it; `None` when there is none now.
@@ -67,26 +74,35 @@ impl Tun {
         Ok(())
     }
 
-    /// Whether joined packets are worth trying.
-    pub fn joins(&self) -> bool {
+    /// What is worth joining.
+    pub fn joins(&self) -> Joins {
         self.joins.get()
     }
 
     /// Hands a joined packet, which begins with its [`Header`], to the kernel. If the kernel refuses it, it is
-    /// cut again, and [`joins`](Self::joins) is false from then on.
+    /// cut again, and its kind is not among [`joins`](Self::joins) from then on.
     ///
     /// # Errors
     /// As [`write`](Self::write).
     pub fn write_joined(&self, bytes: &[u8]) -> io::Result<()> {
         let Err(error) = self.write(&[], bytes) else { return Ok(()) };
-        let split =
-            bytes.split_first_chunk().and_then(|(header, packet)| Split::new(Header::parse(header)?, packet));
-        let (Some(mut split), Some(Errno::INVAL)) = (split, Errno::from_io_error(&error)) else {
+        let Some((header, packet)) = bytes.split_first_chunk() else { return Err(error) };
+        let Some(header) = Header::parse(header) else { return Err(error) };
+        let (Some(mut split), Some(Errno::INVAL)) =
+            (Split::new(header, packet, MAX_PACKET), Errno::from_io_error(&error))
+        else {
             return Err(error);
         };
-        if self.joins.replace(false) {
-            tracing::info!("the kernel refuses joined packets: they go to it one by one");
+        let (before, mut joins) = (self.joins.get(), self.joins.get());
+        let (kind, taken) = match header.segmentation {
+            Segmentation::Udp { .. } => ("UDP", &mut joins.udp),
+            _ => ("TCP", &mut joins.tcp),
+        };
+        *taken = false;
+        if joins != before {
+            tracing::info!("the kernel refuses joined {kind} packets: they go to it one by one");
         }
+        self.joins.set(joins);
         let mut segment = vec![0; MAX_PACKET];
         while let Some(len) = split.next_into(&mut segment) {
             self.write(&[0; HEADER_LEN], &segment[..len])?;

@@ -18,7 +18,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 
 use super::host::Host;
 use super::rate::Rate;
@@ -268,6 +268,24 @@ impl Topology {
         for link in 1..=self.links() {
             for side in Side::BOTH {
                 self.host(side).run(&format!("ip link set {} gso_max_segs 1", Self::device(link)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the links take large segments of TCP and UDP whole, as a veth does by itself, or the kernel cuts them
+    /// first, as for a network card that cannot.
+    ///
+    /// # Errors
+    /// When `ethtool` is missing or fails.
+    pub fn take_large_segments(&self, whole: bool) -> anyhow::Result<()> {
+        let word = if whole { "on" } else { "off" };
+        for link in 1..=self.links() {
+            for side in Side::BOTH {
+                let device = Self::device(link);
+                self.host(side)
+                    .run(&format!("ethtool -K {device} tso {word} gso {word} tx-udp-segmentation {word}"))
+                    .context("links that take no large segments need `ethtool`: apt install ethtool")?;
             }
         }
         Ok(())
