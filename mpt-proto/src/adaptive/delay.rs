@@ -19,6 +19,9 @@ const ALLOWANCE: f32 = 12_000.0;
 const TOLERANCE: f32 = 4_000.0;
 /// Most that the slowest path may lag behind the fastest: 20 Mbit/s more are not worth a delay three times as long.
 const MOST_SPREAD: f32 = 300_000.0;
+/// The delay is never less than what paths with this share of the whole rate need: a fast start on a path that is near
+/// but thin would end in a crawl. Sparse flows take that path all the same.
+const MAIN_SHARE: f32 = 0.5;
 /// Microseconds a microsecond: CUBIC at 1,300 packets grows by at most 16 ms of its round trip in a second, and BBR
 /// remembers its shortest round trip for ten seconds.
 const RISE: f32 = 0.06;
@@ -87,8 +90,11 @@ impl CommonDelay {
         self.updated = now;
         let usable = |index: usize| models.get(index).filter(|model| model.is_alive());
         let needs = || up.into_iter().filter_map(|index| need(usable(index)?));
-        let Some(low) = needs().reduce(f32::min) else { return };
-        let rate: f32 = up.into_iter().filter_map(usable).map(|model| model.rate).sum();
+        let known = || up.into_iter().filter_map(usable).filter_map(|model| Some((need(model)?, model.rate)));
+        let rate: f32 = known().map(|(_, rate)| rate).sum();
+        let up_to = |most: f32| known().filter(|(need, _)| *need <= most).map(|(_, rate)| rate).sum::<f32>();
+        let main = known().map(|(need, _)| need).filter(|need| up_to(*need) >= MAIN_SHARE * rate);
+        let Some(low) = main.reduce(f32::min) else { return };
         let most = low + (WINDOW_SHARE * window * 1_400.0 * 1e6 / rate.max(1.0)).min(MOST_SPREAD);
         let remembered = |model: &&Model| {
             let since = model.down.or(model.suspect);

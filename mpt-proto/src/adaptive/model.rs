@@ -196,7 +196,8 @@ pub(super) struct Model {
     pub(super) down: Option<Instant>,
     milestones: heapless::Deque<(u32, u32), MILESTONES>,
     lost: u32,
-    reported: bool,
+    train_end: u32,
+    pub(super) reported: bool,
     reported_at: Instant,
 }
 
@@ -245,6 +246,7 @@ impl Default for Model {
             down: None,
             milestones: heapless::Deque::new(),
             lost: 0,
+            train_end: 0,
             reported: false,
             reported_at: Instant::ZERO,
         };
@@ -489,8 +491,10 @@ impl Model {
             // It does not tell anything any more, but would seem to lie ahead after half the number circle.
             self.limit = from.settled.wrapping_sub(1);
         }
-        let limited = extension::distance(at.settled, self.limit) <= 0
-            || extension::distance(from.settled, self.limit) < 0;
+        let in_train = extension::distance(at.settled, self.train_end) <= 0;
+        let limited = !in_train
+            && (extension::distance(at.settled, self.limit) <= 0
+                || extension::distance(from.settled, self.limit) < 0);
         if sampled {
             self.sample = Some(at);
             let rate = bytes * 1e6 / interval;
@@ -646,6 +650,16 @@ impl Model {
     /// Without reports nothing is known of what is under way: it does not count against the path.
     pub(super) const fn forgive(&mut self) {
         self.acked = self.number.wrapping_sub(1);
+    }
+
+    /// The next `count` numbers leave at once, so that a thin path shows.
+    pub(super) const fn begin_train(&mut self, count: u32) {
+        self.train_end = self.number.wrapping_add(count).wrapping_sub(1);
+    }
+
+    /// Whether what leaves next belongs to the train.
+    pub(super) const fn is_in_train(&self) -> bool {
+        extension::distance(self.number, self.train_end) <= 0
     }
 
     /// Forgets what was under way: it is dead, or sent again elsewhere.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::adaptive::{Adaptive, Mode, News, PathModel};
-use crate::connection::{Connection, Departure, Received, UnknownPath};
+use crate::connection::{CONTROL_MAX, Connection, Departure, Received, UnknownPath};
 use crate::ecn::Ecn;
 use crate::path::PathId;
 use crate::path_set::PathSet;
@@ -98,7 +98,11 @@ impl Connection<'_> {
                 let len = buffer.get_mut(body..).and_then(|body| report.emit(body));
                 len.map(|len| (path, Kind::Report, len))
             }
-            None => adaptive.poll_marker().map(|path| (path, Kind::Marker, 0)),
+            None => adaptive.poll_marker().map(|(path, is_large)| {
+                let padding = if is_large { CONTROL_MAX - body } else { 0 };
+                buffer.get_mut(body..).unwrap_or_default().fill(0);
+                (path, Kind::Marker, padding)
+            }),
         };
         let (path, header, seq, protocol, datagram) = if let Some((path, kind, len)) = signal {
             let header = adaptive.stamp(path, kind, false, len, now)?;
