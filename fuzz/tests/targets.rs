@@ -33,7 +33,7 @@ fn run_at_random(name: &str, runs: usize, longest: usize) {
 
 #[test]
 fn codecs_parse_anything_and_emit_what_they_parse() {
-    for name in ["gre", "control", "fragment", "ip"] {
+    for name in ["gre", "control", "fragment", "ip", "extension"] {
         run_at_random(name, 20_000, 80);
     }
 }
@@ -56,4 +56,9 @@ fn reassembly_does_what_its_oracle_does() {
 #[test]
 fn a_connection_bears_whatever_the_network_and_its_caller_do() {
     run_at_random("connection", 500, 2000);
+}
+
+#[test]
+fn an_adaptive_connection_bears_whatever_the_network_its_peer_and_its_caller_do() {
+    run_at_random("adaptive", 300, 2000);
 }
