@@ -33,7 +33,7 @@ fn run_at_random(name: &str, runs: usize, longest: usize) {
 
 #[test]
 fn codecs_parse_anything_and_emit_what_they_parse() {
-    for name in ["gre", "control", "fragment", "ip"] {
+    for name in ["gre", "control", "fragment", "ip", "extension"] {
         run_at_random(name, 20_000, 80);
     }
 }
@@ -71,4 +71,9 @@ fn what_is_joined_is_what_came_when_it_is_cut_again() {
 #[test]
 fn what_is_sliced_comes_together_again_but_for_what_is_lost() {
     run_at_random("slice", 150, 300);
+}
+
+#[test]
+fn an_adaptive_connection_bears_whatever_the_network_its_peer_and_its_caller_do() {
+    run_at_random("adaptive", 300, 2000);
 }

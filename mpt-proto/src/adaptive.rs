@@ -114,6 +114,8 @@ pub struct AdaptiveState {
     pub(crate) once: Once,
     next_unordered: Seq,
     credit: u32,
+    /// As of the last report; `None`: to be found out anew.
+    bounds: Option<Bounds>,
     /// Delays are measured against this raw one.
     reference: Option<u32>,
     last_count: Option<Seq>,
@@ -432,12 +434,17 @@ impl<'s> Adaptive<'s> {
 
     /// The queue here may stand for a part of the round trip: less would leave a lone flow below capacity.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    fn bounds(&self) -> Bounds {
+    fn bounds(&mut self) -> Bounds {
+        if let Some(bounds) = self.state.bounds {
+            return bounds;
+        }
         let round_trip = self.round_trip() + if self.state.delay.may_rise { RISING } else { 0.0 };
-        Bounds {
+        let bounds = Bounds {
             target: (0.3 * round_trip).clamp(5_000.0, 40_000.0) as u32,
             interval: (3.0 * round_trip).clamp(100_000.0, 1e6) as u32,
-        }
+        };
+        self.state.bounds = Some(bounds);
+        bounds
     }
 
     fn depart(&mut self, path: usize, index: Index, next: &mut Seq, now: Instant) -> Option<Leaving> {
@@ -539,6 +546,7 @@ impl<'s> Adaptive<'s> {
         let window = f32::from(self.peer_window);
         let Self { state, .. } = self;
         state.delay.update(&state.models, up, backlog, window, now);
+        state.bounds = None;
         for (index, model) in state.models.iter_mut().enumerate() {
             if !state.delay.open.contains(index) {
                 model.handle_closed();
@@ -655,6 +663,7 @@ impl<'s> Adaptive<'s> {
         self.state.heard_at = None;
         self.state.waiting_since = None;
         self.state.delay = CommonDelay::default();
+        self.state.bounds = None;
         self.state.once = Once::default();
         (self.hold, self.open) = (None, None);
         self.state.feedback.restart(PathSet(u16::MAX));

@@ -167,7 +167,7 @@ fn apply(world: &mut World<'_>, step: Step) {
             }
         }
         Step::Silence { ms } => {
-            for _ in 0..ms / 4 {
+            for _ in 0..ms % 1024 {
                 world.now = world.now + Duration::from_millis(4);
                 keep_deadlines(world);
                 world.network.clear();

@@ -109,11 +109,13 @@ impl<'s> Pool<'s> {
         Some(index)
     }
 
-    /// Gives a slot back that is in no list.
+    /// Gives a slot back that is in no list. It is the next one taken, as its bytes are still in the processor's cache.
     pub(super) fn release(&mut self, index: Index) {
-        let mut free = self.free;
-        self.push(&mut free, index);
-        self.free = free;
+        let next = self.free.head.replace(index);
+        if let Some(slot) = self.slot_mut(index) {
+            slot.next = next;
+        }
+        self.free.tail = self.free.tail.or(Some(index));
     }
 
     pub(super) fn push(&mut self, list: &mut List, index: Index) {

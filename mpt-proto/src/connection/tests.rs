@@ -7,6 +7,8 @@ use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;
 
+mod adaptive;
+
 const MS: Duration = Duration::from_millis(1);
 
 /// Two connections, and wires between them that carry at once what is not cut.
@@ -18,6 +20,10 @@ struct Pair {
     /// What each end delivered.
     delivered: [Vec<Vec<u8>>; 2],
     events: [Vec<Event>; 2],
+    /// The datagrams that left, with the end they left and the path.
+    sent: Vec<(usize, usize, Vec<u8>)>,
+    /// Datagrams of this end with extension headers are lost.
+    mute: Option<usize>,
 }
 
 fn storage() -> Storage<'static> {
@@ -32,15 +38,23 @@ fn lab() -> PathConfig {
 
 impl Pair {
     fn new(config: &Config, paths: &[PathConfig]) -> Self {
+        Self::with([config, config], [storage(), storage()], paths)
+    }
+
+    fn with(configs: [&Config; 2], storage: [Storage<'static>; 2], paths: &[PathConfig]) -> Self {
         let now = Instant::from_micros(1_000_000);
-        let end = |seed| Connection::new(Config { seed, ..config.clone() }, storage(), now);
+        let end =
+            |seed, config: &Config, storage| Connection::new(Config { seed, ..config.clone() }, storage, now);
+        let [a, b] = storage;
         let mut pair = Self {
-            ends: [end(1), end(2)],
+            ends: [end(1, configs[0], a), end(2, configs[1], b)],
             paths: Vec::new(),
             cut: PathSet::default(),
             now,
             delivered: Default::default(),
             events: Default::default(),
+            sent: Vec::new(),
+            mute: None,
         };
         for path in paths {
             let ids = [0, 1].map(|end| pair.ends[end].add_path(*path, now).unwrap());
@@ -61,7 +75,9 @@ impl Pair {
     }
 
     fn carry(&mut self, from: usize, path: PathId, datagram: &[u8], ecn: Ecn) -> Received<'static> {
-        if self.cut.contains(path.index()) {
+        self.sent.push((from, path.index(), datagram.to_vec()));
+        let is_muted = self.mute == Some(from) && adaptive::header(datagram).is_some();
+        if self.cut.contains(path.index()) || is_muted {
             return Received::Consumed;
         }
         let to = 1 - from;
