@@ -109,11 +109,15 @@ impl<'s> Pool<'s> {
         Some(index)
     }
 
-    /// Gives a slot back that is in no list.
+    /// Gives a slot back that is in no list. It is the next to be taken, so that memory is touched only where it is
+    /// needed, and is still in the caches.
     pub(super) fn release(&mut self, index: Index) {
-        let mut free = self.free;
-        self.push(&mut free, index);
-        self.free = free;
+        let next = self.free.head;
+        if let Some(slot) = self.slot_mut(index) {
+            slot.next = next;
+        }
+        self.free.head = Some(index);
+        self.free.tail = self.free.tail.or(Some(index));
     }
 
     pub(super) fn push(&mut self, list: &mut List, index: Index) {
