@@ -1,16 +1,18 @@
 //! What fuzzing runs: each target takes bytes and panics if something is wrong.
 
+mod adaptive;
 mod connection;
 mod reassembly;
 mod reorder;
 mod weighted;
 mod wire;
 
+pub use adaptive::adaptive;
 pub use connection::connection;
 pub use reassembly::reassembly;
 pub use reorder::reorder;
 pub use weighted::weighted;
-pub use wire::{control, fragment, gre, ip};
+pub use wire::{control, extension, fragment, gre, ip};
 
 use arbitrary::{Arbitrary, Unstructured};
 
@@ -24,7 +26,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 8] = [
+pub const ALL: [Target; 10] = [
     Target { name: "gre", run: gre },
     Target { name: "control", run: control },
     Target { name: "fragment", run: fragment },
@@ -33,6 +35,8 @@ pub const ALL: [Target; 8] = [
     Target { name: "reorder", run: reorder },
     Target { name: "reassembly", run: reassembly },
     Target { name: "connection", run: connection },
+    Target { name: "extension", run: extension },
+    Target { name: "adaptive", run: adaptive },
 ];
 
 /// The operations that `data` stands for, one behind the other until it is used up.

@@ -26,7 +26,7 @@ use crate::wire::extension::{self, Header, Kind};
 use crate::wire::ip;
 use crate::wire::report::{Gap, Report};
 
-use codel::Bounds;
+use codel::{Bounds, Codel};
 use delay::CommonDelay;
 use model::Model;
 pub use model::Phase;
@@ -44,6 +44,8 @@ const OLDEST: u32 = 600_000;
 const MOST_CREDIT: u32 = 256 << 10;
 /// Packets of sparse flows may leave ahead of a path's pace by the time of two full packets.
 const OVERDRAW_BYTES: usize = 3_000;
+/// Sparse packets that wait for longer are too many for all paths together.
+const EXPRESS_BOUNDS: Bounds = Bounds { target: 20_000, interval: 100_000 };
 /// A path of a higher tier takes packets that have waited for so long on the lower ones.
 const SPILL: u32 = 4_000;
 /// Signs of life on paths that carry nothing while others do: what is missing is then known soon.
@@ -102,6 +104,7 @@ pub struct AdaptiveState {
     models: [Model; MAX_PATHS],
     in_flight: [List; MAX_PATHS],
     express: List,
+    express_codel: Codel,
     resend: List,
     delay: CommonDelay,
     pub(crate) feedback: Feedback,
@@ -122,6 +125,16 @@ pub struct AdaptiveState {
     told: PathSet,
     resent: u64,
     bad_reports: u64,
+}
+
+/// What a report was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    Fresh,
+    /// It, or a later one, came before on another path.
+    Old,
+    /// It claims what cannot be.
+    Impossible,
 }
 
 /// A datagram that leaves: its packet lies in `slot`, with room for headers before it.
@@ -274,9 +287,10 @@ impl<'s> Adaptive<'s> {
     fn first_to_deliver(&self, paths: PathSet, now: Instant) -> Option<(usize, u64)> {
         let mut best: Option<(f32, usize, u64)> = None;
         for index in paths {
-            let Some(model) = self.state.models.get(index) else { continue };
+            let (Some(model), Some(delay)) = (self.state.models.get(index), self.delivery(index, now)) else {
+                continue;
+            };
             let wait = model.wait(now);
-            let delay = model.base().unwrap_or(1e6) + model.queue.max(0.0) + wait as f32;
             if best.is_none_or(|(least, ..)| delay < least) {
                 best = Some((delay, index, wait));
             }
@@ -284,14 +298,55 @@ impl<'s> Adaptive<'s> {
         best.map(|(_, index, wait)| (index, wait))
     }
 
-    /// Packets of sparse flows: on the fastest path, a little ahead of its pace.
+    /// Packets of sparse flows: on the fastest path, a little ahead of its pace; on a slower one once they have waited
+    /// for as long as that takes longer.
     fn poll_express(&mut self, alive: PathSet, now: Instant) -> Option<(usize, Index)> {
-        self.state.express.first()?;
-        let (path, wait) = self.first_to_deliver(self.lowest_tier(alive), now)?;
-        if wait > self.state.models.get(path)?.time_of(OVERDRAW_BYTES) {
-            return None;
+        loop {
+            let (path, at) = self.express_path(alive, now)?;
+            if at > now {
+                return None;
+            }
+            let index = self.pool.pop(&mut self.state.express)?;
+            let sojourn = now.stamp().wrapping_sub(self.pool.slot(index)?.since);
+            let last = self.state.express.is_empty();
+            if !self.state.express_codel.is_due(sojourn, last, EXPRESS_BOUNDS, now.stamp()) {
+                return Some((path, index));
+            }
+            self.pool.release(index);
+            self.refused += 1;
         }
-        Some((path, self.pool.pop(&mut self.state.express)?))
+    }
+
+    /// The path for the first sparse packet, and when it may leave on it.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    fn express_path(&self, alive: PathSet, now: Instant) -> Option<(usize, Instant)> {
+        let first = self.pool.slot(self.state.express.first()?)?;
+        let sojourn = now.stamp().wrapping_sub(first.since) as f32;
+        let paths = self.lowest_tier(alive);
+        let (fastest, wait) = self.first_to_deliver(paths, now)?;
+        let ahead =
+            |index: usize| self.state.models.get(index).map_or(0, |model| model.time_of(OVERDRAW_BYTES));
+        let wait = wait.saturating_sub(ahead(fastest));
+        if wait == 0 {
+            return Some((fastest, now));
+        }
+        let least = self.delivery(fastest, now)?;
+        let mut best = (fastest, wait);
+        for index in paths {
+            let Some(model) = self.state.models.get(index) else { continue };
+            let patience = self.delivery(index, now)? - least - sojourn;
+            let wait = model.wait(now).saturating_sub(ahead(index)).max(patience.max(0.0) as u64);
+            if wait < best.1 {
+                best = (index, wait);
+            }
+        }
+        Some((best.0, now + Duration::from_micros(best.1)))
+    }
+
+    /// The delay, against the reference, of what is sent on a path now.
+    fn delivery(&self, path: usize, now: Instant) -> Option<f32> {
+        let model = self.state.models.get(path)?;
+        Some(model.base().unwrap_or(1e6) + model.queue.max(0.0) + model.wait(now) as f32)
     }
 
     /// What was lost: on the path that delivers it first, which then waits for it.
@@ -435,11 +490,10 @@ impl<'s> Adaptive<'s> {
         self.pool.datagram_mut(leaving.slot, headroom)
     }
 
-    /// Takes a report. `path_of` gives our path for its number. Returns whether it made sense.
-    pub(crate) fn handle_report(&mut self, report: &Report, written: u32, up: PathSet, now: Instant) -> bool {
+    /// Takes a report.
+    pub(crate) fn handle_report(&mut self, report: &Report, written: u32, up: PathSet, now: Instant) -> News {
         if self.state.last_count.is_some_and(|last| report.count.distance_from(last) <= 0) {
-            // Its copy came before.
-            return true;
+            return News::Old;
         }
         self.state.last_count = Some(report.count);
         let mut sound = true;
@@ -459,7 +513,7 @@ impl<'s> Adaptive<'s> {
         }
         if !sound {
             self.state.bad_reports += 1;
-            return false;
+            return News::Impossible;
         }
         self.state.heard_at = Some(now);
         self.state.waiting_since = None;
@@ -473,7 +527,7 @@ impl<'s> Adaptive<'s> {
             }
         }
         self.update(up, now);
-        true
+        News::Fresh
     }
 
     /// Decides anew which paths are open.
@@ -570,8 +624,8 @@ impl<'s> Adaptive<'s> {
     pub(crate) fn set_path(&mut self, path: usize, tier: u8, now: Instant) {
         self.hand_over(path, now);
         if let Some(model) = self.state.models.get_mut(path) {
-            *model = Model::default();
             (model.tier, model.down) = (tier, Some(now));
+            model.reset();
         }
         self.state.feedback.restart(PathSet::of(path));
     }
@@ -608,11 +662,7 @@ impl<'s> Adaptive<'s> {
             models.filter(|model| !model.is_full()).map(|model| model.wait(now)).min()
         };
         let wait_of = |micros: u64| now + Duration::from_micros(micros);
-        let express = self.state.express.first().and_then(|_| {
-            let (path, wait) = self.first_to_deliver(self.lowest_tier(alive), now)?;
-            let ahead = self.state.models.get(path)?.time_of(OVERDRAW_BYTES);
-            Some(wait_of(wait.saturating_sub(ahead)))
-        });
+        let express = self.express_path(alive, now).map(|(_, at)| at);
         let resend = self
             .state
             .resend
@@ -623,7 +673,8 @@ impl<'s> Adaptive<'s> {
         let bulk = bulk.map(|wait| wait_of(wait) + GATHER);
         let deaf = self.state.waiting_since.map(|since| since + DEAF).filter(|at| *at > now);
         let markers = up.into_iter().filter_map(|index| self.marker_at(index, now)).min();
-        [express, resend, bulk, deaf, markers, self.state.feedback.deadline()].into_iter().flatten().min()
+        let report = self.state.feedback.deadline().filter(|_| !up.is_empty());
+        [express, resend, bulk, deaf, markers, report].into_iter().flatten().min()
     }
 
     /// When a path is to give a sign of life.
@@ -643,6 +694,8 @@ impl<'s> Adaptive<'s> {
     pub(crate) fn handle_timeout(&mut self, up: PathSet, now: Instant) {
         if self.is_deaf(now) {
             self.state.models.iter_mut().for_each(Model::forgive);
+            // A report that was made up may have claimed a count that the true ones never come to.
+            self.state.last_count = None;
         }
         for index in up {
             if self.marker_at(index, now).is_some_and(|at| at <= now) {

@@ -249,9 +249,11 @@ impl Feedback {
             meter.tolerance = (meter.tolerance - meter.tolerance / 256).max(TOLERANCE);
             let _ = report.paths.push(block);
         }
-        if self.meters.iter().any(|meter| meter.fresh) {
+        // Of a path whose number is not known nothing can be told yet: what comes on it asks again.
+        let known = |path: usize| number_of(path).is_some();
+        if self.meters.iter().enumerate().any(|(path, meter)| meter.fresh && known(path)) {
             self.ask(now + SHORTEST);
-        } else if self.missing.iter().any(|missing| missing.told > 0) {
+        } else if self.missing.iter().any(|missing| missing.told > 0 && known(missing.path)) {
             self.ask(now + INTERVAL);
         }
         self.leaving = Some((report, best));
@@ -300,7 +302,8 @@ impl Feedback {
             missing.told += 1;
         }
         missing.retain(|missing| missing.told < TELLINGS);
-        let next = missing.iter().find(|missing| missing.told == 0).map(wait);
+        let untold = |missing: &&Missing| missing.told == 0 && number_of(missing.path).is_some();
+        let next = missing.iter().find(untold).map(wait);
         if let Some(wait) = next {
             self.ask((now + Duration::from_micros(u64::from(wait))).max(now + SHORTEST));
         }
@@ -322,3 +325,6 @@ impl Feedback {
 }
 
 const _: () = assert!(report::MAX_GAPS <= GAPS);
+
+#[cfg(test)]
+mod tests;

@@ -341,13 +341,15 @@ impl<'s> Reorder<'s> {
     }
 
     /// The path will deliver no number before `next` any more: a probe said so.
-    pub fn handle_probe(&mut self, path: usize, next: Seq) {
+    pub fn handle_probe(&mut self, path: usize, next: Seq, now: Instant) {
+        self.now = self.now.max(now);
         self.pass(path, next);
         self.give_up_passed();
     }
 
     /// Which paths must have passed a number for it to be lost.
-    pub fn set_live(&mut self, live: PathSet) {
+    pub fn set_live(&mut self, live: PathSet, now: Instant) {
+        self.now = self.now.max(now);
         self.live = live;
         self.give_up_passed();
     }
@@ -586,6 +588,7 @@ impl<'s> Reorder<'s> {
         let Some(passed) = all_passed else { return };
         if self.patience.is_zero() {
             self.forced = self.forced.later(passed);
+            self.passed_all = None;
             return;
         }
         if let Some((seq, _)) = self.passed_all.filter(|(_, since)| *since + self.patience <= self.now) {

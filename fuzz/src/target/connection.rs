@@ -12,8 +12,10 @@ use crate::log::Log;
 use crate::packet::Stamp;
 use crate::target::operations;
 
-const SLOTS: usize = 17;
-const CELL: usize = 200;
+pub(super) const SLOTS: usize = 17;
+pub(super) const CELL: usize = 200;
+/// Runs start here, so that times before the start exist.
+const START: Instant = Instant::from_micros(1_000_000);
 /// Datagrams that the network keeps at most; more are lost.
 const IN_FLIGHT: usize = 64;
 /// No drain hands out more than this: a packet for each slot, a probe and an echo for each path, and so on.
@@ -30,7 +32,7 @@ struct Setup {
 }
 
 #[derive(Debug, Clone, Copy, Arbitrary)]
-struct PathChoice {
+pub(super) struct PathChoice {
     liveness: u8,
     weight: u16,
     rank: u8,
@@ -55,7 +57,7 @@ impl PathChoice {
 }
 
 #[derive(Debug, Arbitrary)]
-enum Op {
+pub(super) enum Op {
     Send {
         end: bool,
         len: u8,
@@ -119,24 +121,24 @@ enum Op {
     },
 }
 
-struct Datagram {
-    to: usize,
-    path: usize,
-    bytes: Vec<u8>,
-    ecn: Ecn,
+pub(super) struct Datagram {
+    pub(super) to: usize,
+    pub(super) path: usize,
+    pub(super) bytes: Vec<u8>,
+    pub(super) ecn: Ecn,
 }
 
-struct World<'m> {
-    ends: [Connection<'m>; 2],
+pub(super) struct World<'m> {
+    pub(super) ends: [Connection<'m>; 2],
     /// Every id that was ever given out: stale ones must stay errors.
     ids: [Vec<PathId>; 2],
-    network: Vec<Datagram>,
-    now: Instant,
+    pub(super) network: Vec<Datagram>,
+    pub(super) now: Instant,
     sent: [u64; 2],
     logs: [Log; 2],
-    drains: [bool; 2],
+    pub(super) drains: [bool; 2],
     /// Whether nothing happened that could make a packet come twice, change or come out of order.
-    is_honest: bool,
+    pub(super) is_honest: bool,
 }
 
 /// Does whatever the bytes say.
@@ -159,7 +161,6 @@ pub fn connection(data: &[u8]) {
         },
         ..Config::default()
     };
-    let now = Instant::from_micros(1_000_000);
     let mut slots = [[ReorderSlot::default(); SLOTS]; 2];
     let mut bytes = [[0; SLOTS * CELL]; 2];
     let mut reassembly_slots = [[ReassemblySlot::default(); 2]; 2];
@@ -170,29 +171,35 @@ pub fn connection(data: &[u8]) {
     let [pieces_a, pieces_b] = &mut reassembly_bytes;
     let storage_a = Storage::none().with_reorder(slots_a, bytes_a).with_reassembly(reassembly_a, pieces_a);
     let storage_b = Storage::none().with_reorder(slots_b, bytes_b).with_reassembly(reassembly_b, pieces_b);
-    let mut world = World {
-        ends: [
-            Connection::new(config.clone(), storage_a, now),
-            Connection::new(Config { seed: 2, ..config }, storage_b, now),
-        ],
-        ids: Default::default(),
-        network: Vec::new(),
-        now,
-        sent: [0; 2],
-        logs: Default::default(),
-        drains: [true; 2],
-        is_honest: true,
-    };
-    for path in setup.paths {
-        (0..2).for_each(|end| world.add(end, path));
-    }
+    let mut world = World::new(config, [storage_a, storage_b], setup.paths);
     for op in operations::<Op>(rest) {
         world.apply(op);
         world.check();
     }
 }
 
-impl World<'_> {
+impl<'m> World<'m> {
+    pub(super) fn new(config: Config, storage: [Storage<'m>; 2], paths: [PathChoice; 3]) -> Self {
+        let [a, b] = storage;
+        let mut world = Self {
+            ends: [
+                Connection::new(config.clone(), a, START),
+                Connection::new(Config { seed: 2, ..config }, b, START),
+            ],
+            ids: Default::default(),
+            network: Vec::new(),
+            now: START,
+            sent: [0; 2],
+            logs: Default::default(),
+            drains: [true; 2],
+            is_honest: true,
+        };
+        for path in paths {
+            (0..2).for_each(|end| world.add(end, path));
+        }
+        world
+    }
+
     fn add(&mut self, end: usize, path: PathChoice) {
         if let Ok(id) = self.ends[end].add_path(path.config(), self.now) {
             self.ids[end].push(id);
@@ -216,7 +223,7 @@ impl World<'_> {
         }
     }
 
-    fn apply(&mut self, op: Op) {
+    pub(super) fn apply(&mut self, op: Op) {
         match op {
             Op::Send { end, len, ecn } => self.send(end.into(), usize::from(len) * 3, Ecn::from_bits(ecn)),
             Op::Deliver { which, ecn } => {
@@ -250,7 +257,8 @@ impl World<'_> {
             }
             Op::Inject { end, path, bytes } => {
                 self.is_honest = false;
-                let (to, path, ecn) = (end.into(), usize::from(path % 4), Ecn::NotEct);
+                let (to, path, ecn) = (usize::from(end), usize::from(path % 4), Ecn::NotEct);
+                let _ = self.ends[to].claim(&bytes);
                 self.arrive(Datagram { to, path, bytes, ecn });
             }
             Op::Wait(ms) => self.now = self.now + Duration::from_millis(u64::from(ms)),
@@ -285,9 +293,13 @@ impl World<'_> {
         }
     }
 
-    fn time_out(&mut self, end: usize, now: Instant) {
+    pub(super) fn time_out(&mut self, end: usize, now: Instant) {
         self.ends[end].handle_timeout(now);
         self.drain(end);
+        if self.drains[end] && now == self.now {
+            let next = self.ends[end].poll_timeout();
+            assert!(next.is_none_or(|next| next > now), "a deadline that stays makes a caller spin");
+        }
     }
 
     /// A stale id is an error, and that is all it is.
@@ -298,7 +310,7 @@ impl World<'_> {
         }
     }
 
-    fn send(&mut self, from: usize, len: usize, ecn: Ecn) {
+    pub(super) fn send(&mut self, from: usize, len: usize, ecn: Ecn) {
         let stamp = Stamp { serial: self.sent[from], sent: self.now };
         self.sent[from] += 1;
         let mut buffer = vec![0; HEADROOM];
@@ -318,7 +330,7 @@ impl World<'_> {
         self.drain(from);
     }
 
-    fn arrive(&mut self, mut datagram: Datagram) {
+    pub(super) fn arrive(&mut self, mut datagram: Datagram) {
         let end = datagram.to;
         let Some(id) = self.ids[end].iter().rev().find(|id| id.index() == datagram.path).copied() else {
             return;
@@ -355,7 +367,7 @@ impl World<'_> {
         }
     }
 
-    fn check(&self) {
+    pub(super) fn check(&self) {
         for (end, connection) in self.ends.iter().enumerate() {
             assert!(connection.held() < SLOTS);
             let log = &self.logs[end];

@@ -120,7 +120,7 @@ impl Bench<'_> {
             }
             Op::Probe { path, number } => {
                 let path = usize::from(path % 4);
-                self.reorder.handle_probe(path, number.from(head));
+                self.reorder.handle_probe(path, number.from(head), self.now);
                 self.oracle.handle_probe(path, number.from(head));
             }
             Op::Live(bits) => {
@@ -129,7 +129,7 @@ impl Bench<'_> {
                     set.insert(*path);
                     set
                 });
-                self.reorder.set_live(set);
+                self.reorder.set_live(set, self.now);
                 self.oracle.set_live(live);
             }
             Op::Wait(ms) => self.now = self.now + Duration::from_millis(u64::from(*ms)),

@@ -3,7 +3,9 @@
 use arbitrary::{Arbitrary, Unstructured};
 use mpt_proto::seq::Seq;
 use mpt_proto::wire::control::{self, Features, Kind, Message};
+use mpt_proto::wire::extension::{self as extensions, Header};
 use mpt_proto::wire::gre::{self, Layout, Protocol};
+use mpt_proto::wire::report::{self, Gap, PathReport, Report};
 use mpt_proto::wire::{checksum, fragment as fragments, ip as inner};
 use mpt_proto::{Drop, Ecn};
 
@@ -51,8 +53,14 @@ pub fn gre(data: &[u8]) {
 pub fn control(data: &[u8]) {
     if let Ok(message) = Message::parse(data) {
         let again = message.emit();
-        // All bytes have a meaning but the fourth, which is reserved.
-        assert_eq!((&again[..3], &again[4..]), (&data[..3], &data[4..control::LEN]));
+        // All of the first 24 bytes have a meaning but the fourth, which is reserved; and so has what announces the
+        // extension, but for a reserved byte.
+        assert_eq!((&again[..3], &again[4..24]), (&data[..3], &data[4..24]));
+        if message.extension.is_some() {
+            assert_eq!((again[24], &again[26..]), (data[24], &data[26..control::LEN]));
+        } else {
+            assert_eq!(again[24..], [0; 4]);
+        }
     }
     #[derive(Arbitrary)]
     struct Fields(bool, u8, u16, u32, u32, u32, u32, u8, u16);
@@ -75,6 +83,47 @@ pub fn control(data: &[u8]) {
     };
     let expected = if path < 16 { Ok(message) } else { Err(Drop::BadControl) };
     assert_eq!(Message::parse(&message.emit()), expected);
+}
+
+/// The extension header and the report behind it.
+///
+/// # Panics
+/// A fault was found.
+pub fn extension(data: &[u8]) {
+    if let Some(header) = Header::parse(data) {
+        let mut again = [0; extensions::LEN];
+        header.emit(&mut again);
+        assert_eq!(again, data[..extensions::LEN]);
+        // Distances are those of the number circle.
+        assert_eq!(extensions::distance(header.number.wrapping_add(5), header.number), 5);
+    }
+    if let Some(report) = Report::parse(data) {
+        let mut again = [0; report::MAX_LEN];
+        let len = report.emit(&mut again).expect("a report that was parsed fits the longest length");
+        assert!(len <= data.len());
+        assert_eq!(Report::parse(&again[..len]), Some(report.clone()));
+        assert_eq!(report.emit(&mut again[..len - 1]), None);
+    }
+    // What is emitted is parsed to what it was, but for what the wire rounds.
+    let mut choice = Unstructured::new(data);
+    let Ok((instance, count, hold, open, repairs)) = choice.arbitrary::<(u32, u32, Option<u32>, u16, bool)>()
+    else {
+        return;
+    };
+    let count = Seq::from_u32(count);
+    let mut made = Report { instance, count, hold, open, repairs, ..Report::default() };
+    while let Ok([settled, packets, bytes, stamp, delay]) = choice.arbitrary::<[u32; 5]>()
+        && let Ok([path, age, jitter, excess]) = choice.arbitrary::<[u8; 4]>()
+    {
+        let (path, settled) = (path % 16, settled & 0x00ff_ffff);
+        let [age, jitter, excess] = [age, jitter, excess].map(|span| u32::from(span) * 4);
+        let _ =
+            made.paths.push(PathReport { path, settled, packets, bytes, stamp, age, jitter, delay, excess });
+        let _ = made.gaps.push(Gap { path, first: settled, count: u16::from_be_bytes([path, path]) });
+    }
+    let mut bytes = [0xee; report::MAX_LEN];
+    let len = made.emit(&mut bytes).expect("whatever a report holds fits the longest length");
+    assert_eq!(Report::parse(&bytes[..len]), Some(made));
 }
 
 /// The fragment header.

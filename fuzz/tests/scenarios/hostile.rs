@@ -11,7 +11,7 @@ use mpt_proto::wire::control::{Features, Kind, Message};
 use mpt_proto::wire::gre::{Layout, Protocol};
 use mpt_proto::{Config, DownReason, Drop, Ecn, PathState};
 
-use crate::{MS, SECOND, bring_up, delay, dropped, dropped_for, lab, taken, unprobed, waiting};
+use crate::{MS, SECOND, bring_up, delay, dropped, dropped_for, lab, taken, unprobed, waiting, weighted};
 
 const NUMBERED: Layout = Layout { checksum: false, key: None, sequence: true };
 
@@ -42,13 +42,14 @@ const FORGED: Message = Message {
     stamp: 0,
     features: Features(0),
     mtu: 0,
+    extension: None,
 };
 
 #[test]
 fn duplicates_made_by_the_network_are_dropped_and_every_datagram_is_accounted_for() {
     let link = LinkConfig { duplicate: 300_000, jitter: 5 * MS, ..delay(5 * MS) };
     let mut memory = Memory::default();
-    let mut pair = Pair::symmetric(test_seed(60), &Config::default(), &[lab(link); 3], &mut memory);
+    let mut pair = Pair::symmetric(test_seed(60), &weighted(), &[lab(link); 3], &mut memory);
     bring_up(&mut pair);
     pair.send(A, MS, 1000, 4 * SECOND);
     pair.run(5 * SECOND);
@@ -81,7 +82,7 @@ fn no_corrupted_packet_is_delivered_with_checksums_and_every_datagram_is_account
 #[test]
 fn garbage_is_dropped_counted_and_disturbs_nothing() {
     let mut memory = Memory::default();
-    let mut pair = Pair::symmetric(test_seed(62), &Config::default(), &[lab(delay(5 * MS)); 2], &mut memory);
+    let mut pair = Pair::symmetric(test_seed(62), &weighted(), &[lab(delay(5 * MS)); 2], &mut memory);
     bring_up(&mut pair);
     pair.send(A, MS, 500, 2 * SECOND);
     let mut rng = Rng::new(test_seed(62));
@@ -104,7 +105,7 @@ fn garbage_is_dropped_counted_and_disturbs_nothing() {
 #[test]
 fn a_peer_with_another_key_gets_nowhere() {
     let mut memory = Memory::default();
-    let configs = [Some(1), Some(2)].map(|key| Config { key, ..Config::default() });
+    let configs = [Some(1), Some(2)].map(|key| Config { key, ..weighted() });
     let mut pair = Pair::new(test_seed(63), configs, &[lab(delay(5 * MS)); 2], &mut memory);
     pair.run(SECOND);
     pair.send(A, MS, 500, SECOND);
@@ -148,7 +149,7 @@ fn rfc2890_2_2_numbers_that_wrap_in_the_midst_of_traffic_are_not_noticed() {
 #[test]
 fn replayed_datagrams_are_not_delivered_again() {
     let mut memory = Memory::default();
-    let mut pair = Pair::symmetric(test_seed(65), &Config::default(), &[unprobed(delay(MS))], &mut memory);
+    let mut pair = Pair::symmetric(test_seed(65), &weighted(), &[unprobed(delay(MS))], &mut memory);
     let all: Vec<Vec<u8>> = (0..50)
         .map(|serial| {
             let stamp = Stamp { serial, sent: pair.now() };
@@ -167,7 +168,7 @@ fn replayed_datagrams_are_not_delivered_again() {
 /// Runs traffic both ways, lets `harm` be done, and expects that the tunnel works again a second later.
 fn recovers_from(seed: u64, harm: impl Fn(&mut Pair)) {
     let mut memory = Memory::new(Sizes::default(), 1);
-    let mut pair = Pair::symmetric(seed, &Config::default(), &[lab(delay(10 * MS)); 2], &mut memory);
+    let mut pair = Pair::symmetric(seed, &weighted(), &[lab(delay(10 * MS)); 2], &mut memory);
     bring_up(&mut pair);
     pair.send(A, MS, 500, 4 * SECOND);
     pair.send(B, MS, 500, 4 * SECOND);

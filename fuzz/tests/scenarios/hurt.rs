@@ -5,7 +5,7 @@ use mpt_fuzz::pair::{A, B, Memory, Pair, Sizes};
 use mpt_fuzz::rng::test_seed;
 use mpt_proto::{Config, Drop, Ecn, Policy};
 
-use crate::{MS, SECOND, bring_up, delay, dropped_for, lab, waiting};
+use crate::{MS, SECOND, bring_up, delay, dropped_for, lab, waiting, weighted};
 
 #[test]
 fn redundant_loses_nothing_while_one_path_is_clean_and_delivers_nothing_twice() {
@@ -24,12 +24,8 @@ fn redundant_loses_nothing_while_one_path_is_clean_and_delivers_nothing_twice() 
 #[test]
 fn fragments_over_clean_paths_all_come_together_in_order() {
     let mut memory = Memory::default();
-    let mut pair = Pair::symmetric(
-        test_seed(41),
-        &Config::default(),
-        &[lab(delay(5 * MS)), lab(delay(30 * MS))],
-        &mut memory,
-    );
+    let mut pair =
+        Pair::symmetric(test_seed(41), &weighted(), &[lab(delay(5 * MS)), lab(delay(30 * MS))], &mut memory);
     bring_up(&mut pair);
     pair.send(A, 5 * MS, 8000, 2 * SECOND);
     pair.send(A, 7 * MS, 300, 2 * SECOND);
@@ -49,7 +45,7 @@ fn fragments_over_lossy_paths_are_counted_bounded_and_never_mixed_up() {
         ..delay(10 * MS)
     };
     let mut memory = Memory::new(Sizes { reassembly_slots: 3, ..Sizes::default() }, 0);
-    let mut pair = Pair::symmetric(test_seed(42), &Config::default(), &[lab(link); 2], &mut memory);
+    let mut pair = Pair::symmetric(test_seed(42), &weighted(), &[lab(link); 2], &mut memory);
     bring_up(&mut pair);
     pair.send(A, 4 * MS, 7000, 4 * SECOND);
     pair.run(10 * SECOND);

@@ -5,7 +5,7 @@ use mpt_fuzz::pair::{A, B, Memory, Pair, PathSetup, Sizes};
 use mpt_fuzz::rng::test_seed;
 use mpt_proto::{Config, DownReason, Event, Link, Liveness, PathConfig, PathState, Policy, Probing};
 
-use crate::{MS, SECOND, bring_up, delay, lab, unprobed, waiting};
+use crate::{MS, SECOND, bring_up, delay, lab, unprobed, waiting, weighted};
 
 /// The longest wait between two probes of the fast preset in use: its interval and a quarter of it.
 const LAB_WAIT: std::time::Duration = std::time::Duration::from_micros(31_250);
@@ -13,7 +13,7 @@ const LAB_WAIT: std::time::Duration = std::time::Duration::from_micros(31_250);
 #[test]
 fn all_paths_come_up_and_stay_up_without_loss() {
     let mut memory = Memory::default();
-    let mut pair = Pair::symmetric(test_seed(1), &Config::default(), &[lab(delay(20 * MS)); 4], &mut memory);
+    let mut pair = Pair::symmetric(test_seed(1), &weighted(), &[lab(delay(20 * MS)); 4], &mut memory);
     let took = pair.run_until(SECOND, Pair::all_up);
     assert!(took.is_some_and(|took| took <= 60 * MS), "one and a half round trips, but {took:?}");
     let before = [A, B].map(|end| pair.events(end).len());
@@ -33,7 +33,7 @@ fn all_paths_come_up_under_20_percent_loss() {
     let lossy = LinkConfig { loss: Loss::Random(200_000), ..delay(20 * MS) };
     for round in 0..20 {
         let mut memory = Memory::default();
-        let mut pair = Pair::symmetric(seed + round, &Config::default(), &[lab(lossy); 4], &mut memory);
+        let mut pair = Pair::symmetric(seed + round, &weighted(), &[lab(lossy); 4], &mut memory);
         let seen = |pair: &Pair| {
             (0..4).all(|path| {
                 [A, B].iter().all(|end| {
@@ -51,7 +51,7 @@ fn all_paths_come_up_under_20_percent_loss() {
 fn sixteen_paths_come_up_and_all_carry_their_share() {
     let paths: Vec<PathSetup> = (0..16).map(|path| lab(delay(MS * (5 + path)))).collect();
     let mut memory = Memory::default();
-    let mut pair = Pair::symmetric(test_seed(3), &Config::default(), &paths, &mut memory);
+    let mut pair = Pair::symmetric(test_seed(3), &weighted(), &paths, &mut memory);
     bring_up(&mut pair);
     let before: Vec<u64> = (0..16).map(|path| pair.link(A, path).stats().sent).collect();
     pair.send(A, MS, 500, 1600 * MS);
@@ -68,7 +68,7 @@ fn sixteen_paths_come_up_and_all_carry_their_share() {
 fn rfc8085_3_5_an_idle_tunnel_on_the_internet_sends_a_probe_in_15_s_at_most() {
     let internet = PathSetup::symmetric(PathConfig::default(), delay(40 * MS));
     let mut memory = Memory::default();
-    let mut pair = Pair::symmetric(test_seed(4), &Config::default(), &[internet; 2], &mut memory);
+    let mut pair = Pair::symmetric(test_seed(4), &weighted(), &[internet; 2], &mut memory);
     bring_up(&mut pair);
     pair.send(A, 20 * MS, 1000, SECOND);
     pair.run(5 * SECOND);
@@ -151,7 +151,7 @@ fn with_the_internet_preset_a_busy_path_that_is_cut_is_left_within_its_dead_time
     let (preset, rtt) = (Probing::INTERNET, 80 * MS);
     let internet = PathSetup::symmetric(PathConfig::default(), delay(rtt / 2));
     let mut memory = Memory::default();
-    let mut pair = Pair::symmetric(test_seed(7), &Config::default(), &[internet; 2], &mut memory);
+    let mut pair = Pair::symmetric(test_seed(7), &weighted(), &[internet; 2], &mut memory);
     bring_up(&mut pair);
     pair.send(A, 5 * MS, 1000, 20 * SECOND);
     pair.run(5 * SECOND);
@@ -218,7 +218,7 @@ fn a_peer_that_restarts_in_the_midst_of_traffic_is_followed_and_both_directions_
         let paths: Vec<PathSetup> =
             (0..4).map(|path| lab(delay(MS * if unequal { 5 + 25 * path } else { 10 }))).collect();
         let mut memory = Memory::new(Sizes::default(), 3);
-        let mut pair = Pair::symmetric(test_seed(10), &Config::default(), &paths, &mut memory);
+        let mut pair = Pair::symmetric(test_seed(10), &weighted(), &paths, &mut memory);
         bring_up(&mut pair);
         pair.send(A, MS / 2, 1000, 12 * SECOND);
         pair.send(B, MS / 2, 1000, 12 * SECOND);
@@ -249,7 +249,7 @@ fn a_peer_that_restarts_without_a_word_is_followed_too() {
         let paths: Vec<PathSetup> =
             (0..3).map(|path| unprobed(delay(MS * if unequal { 5 + 25 * path } else { 10 }))).collect();
         let mut memory = Memory::new(Sizes::default(), 1);
-        let mut pair = Pair::symmetric(test_seed(11), &Config::default(), &paths, &mut memory);
+        let mut pair = Pair::symmetric(test_seed(11), &weighted(), &paths, &mut memory);
         pair.send(A, MS / 2, 1000, 20 * SECOND);
         pair.run(10 * SECOND);
         pair.restart(A);
@@ -294,7 +294,7 @@ fn a_path_without_probes_is_up_at_once_and_carries_traffic() {
     let mixed = [unprobed(delay(5 * MS)), lab(delay(5 * MS))];
     assert_eq!(mixed[0].config[A].liveness, Liveness::Off);
     let mut memory = Memory::default();
-    let mut pair = Pair::symmetric(test_seed(13), &Config::default(), &mixed, &mut memory);
+    let mut pair = Pair::symmetric(test_seed(13), &weighted(), &mixed, &mut memory);
     assert_eq!(pair.states(0), [PathState::Up; 2]);
     pair.send(A, MS, 1000, SECOND);
     pair.run(2 * SECOND);

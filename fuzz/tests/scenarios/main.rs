@@ -2,6 +2,7 @@
 //!
 //! Each test prints its seed; `MPT_SEED=N cargo test -p mpt-fuzz --test scenarios NAME` replays it.
 
+mod adaptive;
 mod hostile;
 mod hurt;
 mod life;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use mpt_fuzz::link::LinkConfig;
 use mpt_fuzz::pair::{Pair, PathSetup};
-use mpt_proto::{Config, Drop, Liveness, PathConfig, Probing, ReorderConfig};
+use mpt_proto::{Config, Drop, Liveness, PathConfig, Policy, Probing, ReorderConfig};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,9 +33,14 @@ fn delay(delay: Duration) -> LinkConfig {
     LinkConfig { delay, ..LinkConfig::default() }
 }
 
-/// The default configuration with this delay of the reorder buffer.
+/// By weights: what these scenarios count on, but for those of the adaptive policy.
+fn weighted() -> Config {
+    Config { policy: Policy::Weighted, ..Config::default() }
+}
+
+/// As [`weighted`], with this delay of the reorder buffer.
 fn waiting(delay: Duration) -> Config {
-    Config { reorder: ReorderConfig { delay, ..ReorderConfig::default() }, ..Config::default() }
+    Config { reorder: ReorderConfig { delay, ..ReorderConfig::default() }, ..weighted() }
 }
 
 /// Brings all paths up.

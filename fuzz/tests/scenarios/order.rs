@@ -7,7 +7,7 @@ use mpt_fuzz::pair::{A, B, Memory, Pair, PathSetup, Sizes};
 use mpt_fuzz::rng::test_seed;
 use mpt_proto::{Config, ReorderConfig};
 
-use crate::{MS, SECOND, bring_up, delay, lab, waiting};
+use crate::{MS, SECOND, bring_up, delay, lab, waiting, weighted};
 
 /// The setting of the reorder delay in tests of gaps: nothing may come near it.
 const NEVER: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ fn four_equal_jittering_links_deliver_everything_in_order_and_nothing_twice() {
 fn unequal_delays_are_in_order_within_the_slowest_delay() {
     let paths = [5, 30, 80].map(|ms| lab(delay(ms * MS)));
     let mut memory = Memory::default();
-    let mut pair = Pair::symmetric(test_seed(21), &Config::default(), &paths, &mut memory);
+    let mut pair = Pair::symmetric(test_seed(21), &weighted(), &paths, &mut memory);
     bring_up(&mut pair);
     pair.send(A, MS / 2, 1000, 2 * SECOND);
     pair.run(3 * SECOND);
@@ -117,7 +117,7 @@ fn a_gap_before_a_pause_is_given_up_when_the_idle_paths_have_probed() {
 fn paths_that_reorder_by_themselves_wait_at_most_the_delay() {
     let wait = 60 * MS;
     let reorder = ReorderConfig { delay: wait, paths_in_order: false, ..ReorderConfig::default() };
-    let config = Config { reorder, ..Config::default() };
+    let config = Config { reorder, ..weighted() };
     let reordering = LinkConfig { jitter: 20 * MS, jitter_reorders: true, ..delay(10 * MS) };
     let seed = test_seed(26);
     let (delivered, longest) = lossy(seed, &config, reordering);
@@ -147,7 +147,7 @@ fn stragglers_that_come_after_the_delay_are_dropped_and_order_stays() {
 fn a_window_smaller_than_the_paths_differ_loses_but_never_disorders() {
     let mut memory = Memory::new(Sizes { reorder_slots: 17, ..Sizes::default() }, 0);
     let paths = [5, 80].map(|ms| lab(delay(ms * MS)));
-    let mut pair = Pair::symmetric(test_seed(28), &Config::default(), &paths, &mut memory);
+    let mut pair = Pair::symmetric(test_seed(28), &weighted(), &paths, &mut memory);
     bring_up(&mut pair);
     pair.send(A, MS, 1000, 2 * SECOND);
     pair.run(3 * SECOND);
@@ -163,7 +163,7 @@ fn without_reordering_packets_come_as_they_come_and_none_twice() {
     let link = LinkConfig { duplicate: 100_000, ..delay(5 * MS) };
     let paths = [lab(link), lab(LinkConfig { delay: 30 * MS, ..link })];
     let mut memory = Memory::default();
-    let config = Config { reorder, ..Config::default() };
+    let config = Config { reorder, ..weighted() };
     let mut pair = Pair::symmetric(test_seed(29), &config, &paths, &mut memory);
     bring_up(&mut pair);
     pair.send(A, MS, 1000, 2 * SECOND);

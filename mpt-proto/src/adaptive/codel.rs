@@ -69,6 +69,9 @@ impl Codel {
 
 /// Whether stamp `at` is not after `now`.
 #[allow(clippy::cast_possible_wrap, reason = "the wrap is the comparison")]
-pub(super) const fn is_past(at: u32, now: u32) -> bool {
+const fn is_past(at: u32, now: u32) -> bool {
     now.wrapping_sub(at) as i32 >= 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,6 +114,10 @@ impl CommonDelay {
     }
 
     fn judge_queue(&mut self, low: f32, now: Instant) {
+        if self.window_since == Instant::ZERO {
+            // The first window is a whole one as well.
+            self.window_since = now;
+        }
         let round = 1.2 * (self.delay - low) + 50_000.0;
         if now.since(self.window_since).as_micros() as f32 > round {
             self.standing = self.least.take().unwrap_or(0);
@@ -145,3 +149,6 @@ impl CommonDelay {
 
 /// What packets are held for less than the common delay.
 const HOLD_LESS: f32 = ALLOWANCE;
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,10 @@
 //!                                                                       +-------+
 //! ```
 //!
+//! A queue that stands for two seconds although the rate was cut is kept by others. Whoever gives way to it gets nothing,
+//! so from any phase the path then goes to Compete, where it grows by two packets a round trip and shrinks by loss, until
+//! the queue is gone, or until nothing was lost for so long that the queue must be a longer way.
+//!
 //! The rate is what the receiver says arrived, at its highest over some round trips, like BBR
 //! (draft-cardwell-iccrg-bbr-congestion-control). Unlike there a rising delay is believed at once: when a queue stands,
 //! what arrives *is* the capacity. Loss alone says nothing. A sample taken while there was too little to send can raise
@@ -42,6 +46,8 @@ const BASE_WINDOW: Duration = Duration::from_secs(5);
 const STALE_BASE: Duration = Duration::from_secs(3);
 /// What a probe for more sends beyond the rate: enough to be seen in a sample, little enough that its queue is.
 const PROBE_GAIN: f32 = 1.125;
+/// A queue that stands for so long is kept by others.
+const SQUEEZED: Duration = Duration::from_secs(2);
 /// Bounds of the time between two probes for more.
 const PROBE_PERIOD: (f32, f32) = (500_000.0, 2_000_000.0);
 /// Numbers sent, and when: for the failure test.
@@ -73,6 +79,8 @@ pub enum Phase {
     Cruise,
     /// Sends more than the rate, to see whether there is more.
     Probe,
+    /// Shares the link with others that fill its queue, by loss alone as they do.
+    Compete,
 }
 
 /// Where a measurement began: what had arrived by then.
@@ -169,6 +177,10 @@ pub(super) struct Model {
     period: f32,
     rate_before: f32,
     stable: f32,
+    /// Rate when the queue was last empty; since when the path competes or last lost something then, and losses by then.
+    rate_empty: f32,
+    yielded: Instant,
+    lost_before: u32,
     /// Rate before the brake was pulled, and when.
     before_brake: f32,
     braked: Option<Instant>,
@@ -187,6 +199,7 @@ pub(super) struct Model {
     milestones: heapless::Deque<(u32, u32), MILESTONES>,
     lost: u32,
     reported: bool,
+    reported_at: Instant,
 }
 
 impl Default for Model {
@@ -219,6 +232,9 @@ impl Default for Model {
             period: PROBE_PERIOD.0,
             rate_before: MOST_RATE,
             stable: 0.0,
+            rate_empty: 0.0,
+            yielded: Instant::ZERO,
+            lost_before: 0,
             before_brake: 0.0,
             braked: None,
             may_restart: false,
@@ -232,6 +248,7 @@ impl Default for Model {
             milestones: heapless::Deque::new(),
             lost: 0,
             reported: false,
+            reported_at: Instant::ZERO,
         };
         model.set_gain(2.0);
         model
@@ -241,6 +258,11 @@ impl Default for Model {
 #[allow(clippy::cast_possible_wrap, reason = "a difference of stamps")]
 fn span(later: u32, earlier: u32) -> f32 {
     later.wrapping_sub(earlier) as i32 as f32
+}
+
+/// Nanoseconds; a time that does not fit stays the latest.
+const fn nanos(now: Instant) -> u64 {
+    now.as_micros().saturating_mul(1000)
 }
 
 fn elapsed(now: Instant, since: Instant) -> f32 {
@@ -297,12 +319,12 @@ impl Model {
 
     /// Microseconds until a datagram may leave, by the pace alone.
     pub(super) fn wait(&self, now: Instant) -> u64 {
-        self.next.saturating_sub(now.as_micros() * 1000) / 1000
+        self.next.saturating_sub(nanos(now)) / 1000
     }
 
     /// Whether a datagram may leave now.
     pub(super) fn is_ready(&self, now: Instant) -> bool {
-        self.next <= now.as_micros() * 1000 && !self.is_full()
+        self.next <= nanos(now) && !self.is_full()
     }
 
     /// Whether as much is on the way as can be unless it is dead.
@@ -319,12 +341,12 @@ impl Model {
         self.mean_len += (len as f32 - self.mean_len) / 16.0;
         let was_idle = self.limit == number.wrapping_sub(1);
         let credit = if was_idle { BURST_NANOS } else { LATE_NANOS };
-        let oldest = (now.as_micros() * 1000).saturating_sub(credit);
-        if self.next < oldest {
+        let earliest = nanos(now).saturating_sub(credit);
+        if self.next < earliest {
             // The caller came late, and the path stood still: what arrives tells how busy this machine is.
             self.handle_idle();
         }
-        self.next = self.next.max(oldest) + (len as u64 * self.cost >> 10);
+        self.next = self.next.max(earliest).saturating_add(len as u64 * self.cost >> 10);
         let spaced =
             self.milestones.back().is_none_or(|(_, sent)| now.stamp().wrapping_sub(*sent) >= MILESTONE_STEP);
         if spaced && !self.milestones.is_full() {
@@ -339,9 +361,19 @@ impl Model {
         self.limit = self.number.wrapping_sub(1);
     }
 
-    /// The peer or the path starts anew: what was measured is forgotten.
+    /// The peer or the path starts anew: what was measured is forgotten. The numbers go on: the other end may know
+    /// nothing of it, and would take a sequence that begins again for stragglers.
     pub(super) fn reset(&mut self) {
-        *self = Self { tier: self.tier, down: self.down, ..Self::default() };
+        let before = self.number.wrapping_sub(1);
+        *self = Self {
+            tier: self.tier,
+            down: self.down,
+            number: self.number,
+            acked: before,
+            limit: before,
+            ordered_number: before,
+            ..Self::default()
+        };
     }
 
     /// Takes in a report, written at `written` of the receiver's clock. `delay` is the least delay against the
@@ -376,6 +408,10 @@ impl Model {
         }
         (self.arrived_bytes, self.arrived_packets) = (report.bytes, report.packets);
         self.acked = acked;
+        if extension::distance(self.ordered_number, acked) < 0 {
+            // Left behind, it would seem to lie ahead after half the number circle.
+            self.ordered_number = acked;
+        }
         while self.milestones.front().is_some_and(|(number, _)| extension::distance(*number, acked) <= 0) {
             self.milestones.pop_front();
         }
@@ -397,11 +433,12 @@ impl Model {
             settled: acked,
         };
         self.estimate(anchor, backlog, now, random);
+        self.reported_at = now;
         Some(true)
     }
 
     fn note_delay(&mut self, delay: f32, excess: f32, now: Instant) {
-        if elapsed(now, self.base_since) > BASE_WINDOW.as_micros() as f32 {
+        if self.phase != Phase::Compete && elapsed(now, self.base_since) > BASE_WINDOW.as_micros() as f32 {
             self.base = [self.base[1], None];
             self.base_since = now;
         }
@@ -413,6 +450,7 @@ impl Model {
         self.queue += 0.3 * (self.queue_now - self.queue);
         if self.queue_least < self.target() {
             self.empty_at = now;
+            self.rate_empty = self.rate;
         }
     }
 
@@ -430,6 +468,19 @@ impl Model {
     }
 
     fn estimate(&mut self, at: Anchor, backlog: bool, now: Instant, random: f32) {
+        if self.phase == Phase::Compete {
+            self.compete(now);
+            return;
+        }
+        let is_squeezed = elapsed(now, self.empty_at) > SQUEEZED.as_micros() as f32
+            && self.queue_least > QUEUE_HIGH
+            && self.rate < 0.5 * self.rate_empty;
+        if is_squeezed && backlog {
+            (self.yielded, self.lost_before) = (now, self.lost);
+            self.set_rate(0.5 * self.rate_empty);
+            self.enter(Phase::Compete, 1.0, now);
+            return;
+        }
         self.brake(at, now);
         let Some(from) = self.sample else {
             self.sample = Some(at);
@@ -442,6 +493,10 @@ impl Model {
         let least = if self.phase == Phase::Startup { 12_000.0 } else { 40_000.0 };
         let interval = sent.max(arrived);
         let sampled = interval >= least && packets >= 8;
+        if extension::distance(from.settled, self.limit) > 0 {
+            // It does not tell anything any more, but would seem to lie ahead after half the number circle.
+            self.limit = from.settled.wrapping_sub(1);
+        }
         let limited = extension::distance(at.settled, self.limit) <= 0
             || extension::distance(from.settled, self.limit) < 0;
         if sampled {
@@ -461,6 +516,31 @@ impl Model {
             }
         }
         self.step(sampled && !limited, backlog, now, random);
+    }
+
+    /// Additive increase, multiplicative decrease, like the flows it shares the link with.
+    fn compete(&mut self, now: Instant) {
+        let micros = elapsed(now, self.reported_at).min(100_000.0);
+        let round = self.feedback.max(1_000.0);
+        if core::mem::replace(&mut self.lost_before, self.lost) != self.lost {
+            if elapsed(now, self.yielded) > round {
+                self.yielded = now;
+                self.set_rate(self.rate * 0.7);
+            }
+        } else {
+            self.set_rate(self.rate + 2.0 * self.mean_len * 1e6 / round * micros / round);
+        }
+        let is_alone = self.queue_least < self.target();
+        let is_longer_way = elapsed(now, self.yielded) > 6.0 * BASE_WINDOW.as_micros() as f32;
+        if is_alone || is_longer_way {
+            if is_longer_way {
+                self.base = [None; 2];
+            }
+            let rate = self.rate;
+            self.highest.reset(now, rate);
+            (self.sample, self.quick, self.empty_at) = (None, None, now);
+            self.enter(Phase::Cruise, 1.0, now);
+        }
     }
 
     /// The fast way down: a queue that grows while less arrives than was sent.
@@ -552,6 +632,7 @@ impl Model {
                     self.enter(Phase::Probe, PROBE_GAIN, now);
                 }
             }
+            Phase::Compete => {}
             Phase::Probe => {
                 if in_phase > round + 40_000.0 || self.queue_least > 2.5 * target {
                     let gain = if self.queue_least > target { 0.9 } else { 1.0 };
@@ -609,3 +690,6 @@ impl Model {
 fn micros(value: f32) -> Duration {
     Duration::from_micros(value as u64)
 }
+
+#[cfg(test)]
+mod tests;

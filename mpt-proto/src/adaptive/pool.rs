@@ -164,3 +164,6 @@ impl<'s> Pool<'s> {
         start.saturating_sub(headroom)..start + len
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The ingress queue: flows take turns (deficit round robin, as RFC 8290), each with its own `CoDel`, so that the bond
 //! is one well-managed bottleneck and a bulk flow does not hold back a sparse one.
 
-use crate::adaptive::codel::{Bounds, Codel, is_past};
+use crate::adaptive::codel::{Bounds, Codel};
 use crate::adaptive::pool::{Index, List, Pool};
 use crate::ecn::Ecn;
 use crate::wire::ip;
@@ -94,12 +94,12 @@ impl<'s> Queue<'s> {
     /// A packet of `len` bytes came: whether its flow is sparse.
     pub(super) fn is_sparse(&mut self, flow: u16, len: usize, now: u32) -> bool {
         let Some(flow) = self.flows.get_mut(usize::from(flow)) else { return false };
-        if is_past(flow.window.wrapping_add(SPARSE_WINDOW), now) {
+        if now.wrapping_sub(flow.window) >= SPARSE_WINDOW {
             flow.window = now;
             flow.recent = 0;
         }
         flow.recent = flow.recent.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
-        let rested = flow.ordered_at.is_none_or(|at| is_past(at.wrapping_add(REST), now));
+        let rested = flow.ordered_at.is_none_or(|at| now.wrapping_sub(at) >= REST);
         rested && flow.recent <= SPARSE_BYTES && flow.packets.is_empty()
     }
 
@@ -230,3 +230,6 @@ impl<'s> Queue<'s> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::adaptive::{Adaptive, Mode, PathModel};
+use crate::adaptive::{Adaptive, Mode, News, PathModel};
 use crate::connection::{Connection, Departure, Received, UnknownPath};
 use crate::ecn::Ecn;
 use crate::path::PathId;
@@ -147,15 +147,20 @@ impl Connection<'_> {
                     return Received::Dropped(Drop::BadControl);
                 };
                 adaptive.state.feedback.handle(index, &header, len, false, now);
-                let sound = adaptive.handle_report(&report, header.stamp, self.up, now);
-                self.follow(&report);
-                self.reorder.handle_probe(index, sequence);
+                let news = adaptive.handle_report(&report, header.stamp, self.up, now);
+                if news == News::Fresh {
+                    self.follow(&report);
+                }
+                self.reorder.handle_probe(index, sequence, now);
                 self.heard(index, false);
-                if sound { Received::Consumed } else { Received::Dropped(Drop::BadControl) }
+                match news {
+                    News::Fresh | News::Old => Received::Consumed,
+                    News::Impossible => Received::Dropped(Drop::BadControl),
+                }
             }
             Kind::Marker => {
                 adaptive.state.feedback.handle(index, &header, len, true, now);
-                self.reorder.handle_probe(index, sequence);
+                self.reorder.handle_probe(index, sequence, now);
                 self.heard(index, false);
                 Received::Consumed
             }
@@ -216,7 +221,7 @@ impl Connection<'_> {
                 live.set(index, number.is_some_and(|number| open.contains(usize::from(number))));
             }
         }
-        self.reorder.set_live(if live.is_empty() { self.hears } else { live });
+        self.reorder.set_live(if live.is_empty() { self.hears } else { live }, self.now);
     }
 
     /// A path went down or came up.

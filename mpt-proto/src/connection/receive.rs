@@ -149,7 +149,7 @@ impl Connection<'_> {
                 Kind::Echo => path.handle_echo(message.stamp, now),
             }
         }
-        self.reorder.handle_probe(index, message.next);
+        self.reorder.handle_probe(index, message.next, now);
         if fresh {
             if let Some(peer) = &mut self.peer {
                 peer.count = message.count;

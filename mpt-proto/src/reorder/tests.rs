@@ -141,7 +141,7 @@ fn numbers_wrap() {
 #[test]
 fn a_gap_that_every_live_path_has_passed_is_given_up_without_a_timer() {
     let mut bench = bench(16);
-    bench.reorder.set_live(live(3));
+    bench.reorder.set_live(live(3), Instant::ZERO);
     bench.insert(0, 0, 0);
     bench.insert(1, 2, 0);
     bench.insert(0, 3, 0);
@@ -154,7 +154,7 @@ fn a_gap_that_every_live_path_has_passed_is_given_up_without_a_timer() {
 #[test]
 fn a_packet_beyond_the_window_that_every_path_has_passed_is_not_given_up_itself() {
     let mut bench = bench(2);
-    bench.reorder.set_live(PathSet::of(1));
+    bench.reorder.set_live(PathSet::of(1), Instant::ZERO);
     bench.insert(0, 1, 0);
     assert_eq!(bench.insert(1, 8, 0), Insert::Held);
     assert_eq!(bench.take(), [1, 8]);
@@ -164,12 +164,12 @@ fn a_packet_beyond_the_window_that_every_path_has_passed_is_not_given_up_itself(
 #[test]
 fn a_probe_passes_for_a_path_without_traffic() {
     let mut bench = bench(16);
-    bench.reorder.set_live(live(2));
+    bench.reorder.set_live(live(2), Instant::ZERO);
     bench.insert(0, 1, 0);
-    bench.reorder.handle_probe(1, Seq::from_u32(0));
+    bench.reorder.handle_probe(1, Seq::from_u32(0), Instant::ZERO);
     bench.drain();
     assert_eq!(bench.take(), [], "the probe was sent before 0 was");
-    bench.reorder.handle_probe(1, Seq::from_u32(1));
+    bench.reorder.handle_probe(1, Seq::from_u32(1), Instant::ZERO);
     bench.drain();
     assert_eq!(bench.take(), [1]);
 }
@@ -177,11 +177,11 @@ fn a_probe_passes_for_a_path_without_traffic() {
 #[test]
 fn a_path_that_is_not_live_any_more_holds_nothing_up() {
     let mut bench = bench(16);
-    bench.reorder.set_live(live(2));
+    bench.reorder.set_live(live(2), Instant::ZERO);
     bench.insert(0, 1, 0);
     bench.insert(0, 2, 0);
     assert_eq!(bench.take(), []);
-    bench.reorder.set_live(live(1));
+    bench.reorder.set_live(live(1), Instant::ZERO);
     bench.drain();
     assert_eq!(bench.take(), [1, 2]);
 }
@@ -189,7 +189,7 @@ fn a_path_that_is_not_live_any_more_holds_nothing_up() {
 #[test]
 fn where_paths_reorder_only_the_delay_and_the_window_give_up() {
     let mut bench = leak(16, ReorderConfig { delay: DELAY, paths_in_order: false, window: 16 });
-    bench.reorder.set_live(live(1));
+    bench.reorder.set_live(live(1), Instant::ZERO);
     bench.insert(0, 1, 0);
     assert_eq!(bench.take(), []);
     bench.insert(0, 0, 0);
@@ -199,7 +199,7 @@ fn where_paths_reorder_only_the_delay_and_the_window_give_up() {
 #[test]
 fn a_path_silent_for_half_the_number_circle_is_not_taken_to_be_ahead() {
     let mut bench = bench(8);
-    bench.reorder.set_live(live(2));
+    bench.reorder.set_live(live(2), Instant::ZERO);
     bench.insert(1, 0, 0);
     // Path 0 goes on alone for more than 2^31 numbers, in strides that the window gives up.
     let mut number = 0u32;
@@ -331,7 +331,7 @@ fn a_caller_that_does_not_drain_gets_no_packet_twice_and_no_loop_without_end() {
 #[test]
 fn a_packet_larger_than_a_slot_is_refused_and_changes_nothing() {
     let mut bench = bench(8);
-    bench.reorder.set_live(live(1));
+    bench.reorder.set_live(live(1), Instant::ZERO);
     bench.insert(0, 1, 0);
     let before = std::format!("{:?}", bench.reorder);
     let outcome = bench.reorder.insert(0, Seq::from_u32(4), &[0; 5], Instant::from_micros(1));
@@ -342,7 +342,7 @@ fn a_packet_larger_than_a_slot_is_refused_and_changes_nothing() {
 #[test]
 fn without_storage_packets_pass_as_they_come_and_only_duplicates_are_dropped() {
     for mut bench in [bench(0), leak(0, ReorderConfig { window: 100, ..ReorderConfig::default() })] {
-        bench.reorder.set_live(live(1));
+        bench.reorder.set_live(live(1), Instant::ZERO);
         let outcomes = [0, 3, 1, 3, 1, 2, 0].map(|number| bench.insert(0, number, 0));
         use Insert::{Duplicate, Next};
         assert_eq!(outcomes, [Next, Next, Next, Duplicate, Duplicate, Next, Duplicate]);

@@ -133,7 +133,8 @@ pub fn is_bare_ack(packet: &[u8], flow: &Flow) -> bool {
     }
     let at = match packet.first() {
         Some(first) if first >> 4 == 4 => usize::from(first & 0x0f) * 4,
-        _ => IPV6_HEADER,
+        _ if packet.get(6) == Some(&TCP) => IPV6_HEADER,
+        _ => return false,
     };
     let Some(&[offset, flags]) = packet.get(at + 12..).and_then(|rest| rest.first_chunk()) else {
         return false;

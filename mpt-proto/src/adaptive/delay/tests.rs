@@ -1,0 +1,206 @@
+use super::*;
+use crate::rng::Rng;
+use crate::wire::report::PathReport;
+
+/// Between reports.
+const STEP: Duration = Duration::from_millis(10);
+/// A window that never binds.
+const WIDE: f32 = 65_000.0;
+
+struct Bench {
+    models: [Model; MAX_PATHS],
+    delay: CommonDelay,
+    up: PathSet,
+    now: Instant,
+    window: f32,
+}
+
+/// Paths with these base delays, in microseconds, of 1.25 MB/s each.
+fn bench(bases: &[f32]) -> Bench {
+    let mut models: [Model; MAX_PATHS] = core::array::from_fn(|_| Model::default());
+    let mut up = PathSet::default();
+    let now = Instant::from_micros(10_000_000);
+    for (index, base) in bases.iter().enumerate() {
+        up.insert(index);
+        set_base(&mut models[index], *base, now);
+    }
+    Bench { models, delay: CommonDelay::default(), up, now, window: WIDE }
+}
+
+/// A path is known by its first report.
+fn set_base(model: &mut Model, base: f32, now: Instant) {
+    let settled = model.handle_sent(1_400, now);
+    let report =
+        PathReport { settled, packets: 1, bytes: 1_400, stamp: now.stamp(), ..PathReport::default() };
+    assert_eq!(model.handle_report(&report, now.stamp(), base, false, now, 0.5), Some(true));
+}
+
+impl Bench {
+    /// Reports for so long, with packets that wait for `sojourn` in the ingress queue; zero: nothing waits.
+    fn run(&mut self, ms: u64, sojourn: u32) {
+        for _ in 0..ms / 10 {
+            self.step(sojourn);
+        }
+    }
+
+    fn step(&mut self, sojourn: u32) {
+        self.now = self.now + STEP;
+        if sojourn > 0 {
+            self.delay.note_sojourn(sojourn);
+        } else {
+            self.delay.note_empty();
+        }
+        self.delay.update(&self.models, self.up, sojourn > 0, self.window, self.now);
+        self.check();
+    }
+
+    /// What must hold after each update.
+    fn check(&self) {
+        let known = |index: &usize| self.models[*index].is_alive() && self.models[*index].base().is_some();
+        let usable = self.up.into_iter().filter(known).count();
+        assert!(usable == 0 || !self.delay.open.is_empty(), "no path is open though {usable} could be");
+        if usable > 0 {
+            assert!(self.delay.open.into_iter().all(|index| self.up.contains(index) && known(&index)));
+        }
+        assert!(self.delay.hold.is_none_or(f32::is_finite));
+    }
+
+    fn open(&self) -> [bool; 2] {
+        [0, 1].map(|index| self.delay.open.contains(index))
+    }
+}
+
+#[test]
+fn while_nothing_waits_only_the_fastest_path_is_open_and_nothing_is_held() {
+    let mut bench = bench(&[10_000.0, 90_000.0]);
+    bench.run(20_000, 0);
+    assert_eq!((bench.open(), bench.delay.hold), ([true, false], None));
+}
+
+#[test]
+fn paths_of_about_the_same_delay_are_all_open_at_once() {
+    let mut bench = bench(&[10_000.0, 12_000.0]);
+    bench.step(0);
+    assert_eq!(bench.open(), [true; 2]);
+}
+
+#[test]
+fn a_queue_that_comes_and_goes_does_not_raise_the_delay() {
+    let mut bench = bench(&[10_000.0, 90_000.0]);
+    for _ in 0..500 {
+        bench.step(30_000);
+        bench.step(30_000);
+        bench.step(0);
+    }
+    assert_eq!((bench.open(), bench.delay.hold), ([true, false], None));
+}
+
+#[test]
+fn a_standing_queue_raises_the_delay_slowly_until_the_slower_path_fits() {
+    let mut bench = bench(&[10_000.0, 90_000.0]);
+    bench.step(0);
+    let (began, mut before) = (bench.now, bench.delay.delay);
+    while bench.open() != [true; 2] {
+        bench.step(20_000);
+        let rise = bench.delay.delay - before;
+        assert!(rise <= RISE * STEP.as_micros() as f32 + 1.0, "{rise} us at once");
+        before = bench.delay.delay;
+        assert!(bench.now.since(began) < Duration::from_secs(10), "it does not open");
+    }
+    let took = bench.now.since(began).as_micros() as f32;
+    assert!(took >= (80_000.0 - 2.0 * TOLERANCE) / RISE, "{took} us");
+    bench.run(10_000, 20_000);
+    let hold = bench.delay.hold.unwrap();
+    assert!((hold - 90_000.0).abs() < 1_000.0, "it stays at what the slower path needs: {hold}");
+    assert!(!bench.delay.may_rise);
+}
+
+#[test]
+fn it_sinks_again_when_nothing_has_waited_for_a_while() {
+    let mut bench = bench(&[10_000.0, 90_000.0]);
+    bench.run(10_000, 20_000);
+    assert_eq!(bench.open(), [true; 2]);
+    let raised = bench.delay.delay;
+    bench.run(400, 0);
+    assert!(bench.delay.delay >= raised - 1.0, "not at once");
+    bench.run(1_000, 0);
+    assert!(bench.delay.delay < raised);
+    let before = bench.delay.delay;
+    bench.step(0);
+    assert!(before - bench.delay.delay <= FALL * STEP.as_micros() as f32 + 1.0);
+    bench.run(20_000, 0);
+    assert_eq!((bench.open(), bench.delay.hold), ([true, false], None));
+}
+
+#[test]
+fn no_more_is_held_than_the_receiver_has_room_for() {
+    let mut bench = bench(&[10_000.0, 90_000.0]);
+    bench.window = 64.0;
+    bench.models[0].rate = 12_500_000.0;
+    bench.models[1].rate = 12_500_000.0;
+    bench.run(30_000, 20_000);
+    let held = bench.delay.spread(10_000.0) * 1e-6 * 25_000_000.0 / 1_400.0;
+    assert!(held <= 64.0, "{held} packets");
+    assert_eq!(bench.open(), [true, false]);
+}
+
+#[test]
+fn a_path_that_lags_too_far_behind_is_not_worth_it() {
+    let mut bench = bench(&[10_000.0, 10_000.0 + MOST_SPREAD + 2.0 * TOLERANCE]);
+    bench.run(60_000, 20_000);
+    assert_eq!((bench.open(), bench.delay.hold), ([true, false], None));
+}
+
+#[test]
+fn a_path_whose_queue_grows_closes_but_for_the_last() {
+    let mut bench = bench(&[10_000.0, 12_000.0]);
+    bench.models[1].queue = 50_000.0;
+    bench.step(20_000);
+    assert_eq!(bench.open(), [true, false]);
+    bench.models[0].queue = 200_000.0;
+    bench.step(20_000);
+    assert_eq!(bench.open(), [false, true], "the better of two that do not fit");
+}
+
+#[test]
+fn while_a_path_is_down_its_delay_is_kept_for_it_and_then_no_more() {
+    let mut bench = bench(&[10_000.0, 90_000.0]);
+    bench.run(10_000, 20_000);
+    let raised = bench.delay.delay;
+    bench.up.set(1, false);
+    bench.models[1].down = Some(bench.now);
+    bench.run(10_000, 20_000);
+    assert!(bench.delay.delay > raised - 1.0);
+    assert_eq!(bench.open(), [true, false]);
+    bench.run(30_000, 20_000);
+    assert!(bench.delay.delay < raised - 10_000.0, "{}", bench.delay.delay);
+}
+
+#[test]
+fn whatever_paths_do_one_that_works_is_open() {
+    for seed in 0..30 {
+        let mut rng = Rng::new(seed);
+        let mut bench = bench(&[10_000.0, 50_000.0, -3_000.0, 0.0]);
+        for _ in 0..2_000 {
+            let index = usize::try_from(rng.below(4)).unwrap();
+            let model = &mut bench.models[index];
+            match rng.below(8) {
+                0 => {
+                    let is_up = rng.below(2) == 0;
+                    bench.up.set(index, is_up);
+                    model.down = (!is_up).then_some(bench.now);
+                }
+                1 => model.suspect = (rng.below(2) == 0).then_some(bench.now),
+                2 => model.queue = rng.below(400_000) as f32,
+                3 => set_base(model, rng.below(600_000) as f32 - 300_000.0, bench.now),
+                4 => model.rate = rng.below(4_000_000_000) as f32,
+                5 => bench.window = rng.below(65_536) as f32,
+                6 => model.reset(),
+                _ => {}
+            }
+            let sojourn = u32::try_from(rng.below(3) * 10_000).unwrap();
+            bench.run(rng.below(60), sojourn);
+            bench.step(sojourn);
+        }
+    }
+}

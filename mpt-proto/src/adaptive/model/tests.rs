@@ -1,0 +1,323 @@
+use super::*;
+use crate::feedback::Feedback;
+use crate::path_set::PathSet;
+use crate::wire::extension::{Header, Kind};
+use crate::wire::report::Report;
+use std::collections::VecDeque;
+use std::format;
+
+/// Bytes of a datagram, as both ends count them.
+const LEN: usize = 1_444;
+const TICK: Duration = Duration::from_micros(200);
+const START: u64 = 10_000_000;
+
+/// One path: a sender by the model, a bottleneck with a buffer, a receiver that reports.
+struct Bench {
+    model: Model,
+    receiver: Feedback,
+    now: Instant,
+    /// Bytes a second, microseconds one way, and what the bottleneck's buffer holds in microseconds.
+    rate: f64,
+    delay: u64,
+    buffer: u64,
+    cut: bool,
+    /// There is always something to send.
+    busy: bool,
+    free_at: f64,
+    data: VecDeque<(u64, u32, u32)>,
+    reports: VecDeque<(u64, Report)>,
+    delivered: u64,
+    /// When it was last seen that the path is overdue.
+    overdue: bool,
+}
+
+fn bench(rate: f64, delay: u64) -> Bench {
+    Bench {
+        model: Model::default(),
+        receiver: Feedback::default(),
+        now: Instant::from_micros(START),
+        rate,
+        delay,
+        buffer: 200_000,
+        cut: false,
+        busy: true,
+        free_at: 0.0,
+        data: VecDeque::new(),
+        reports: VecDeque::new(),
+        delivered: 0,
+        overdue: false,
+    }
+}
+
+impl Bench {
+    fn run(&mut self, ms: u64) {
+        let until = self.now + Duration::from_millis(ms);
+        while self.now < until {
+            self.now = self.now + TICK;
+            self.send();
+            self.receive();
+            self.hear();
+            // Another path tells the receiver's time.
+            let written = self.now.stamp().wrapping_sub(u32::try_from(self.delay).unwrap());
+            self.overdue = self.model.is_overdue(written);
+        }
+    }
+
+    fn send(&mut self) {
+        while self.busy && self.model.is_ready(self.now) {
+            self.post();
+        }
+        if !self.busy {
+            self.model.handle_idle();
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times of a test")]
+    fn post(&mut self) {
+        let number = self.model.handle_sent(LEN, self.now);
+        let now = self.now.as_micros();
+        let begins = self.free_at.max(now as f64);
+        if self.cut || begins - now as f64 > self.buffer as f64 {
+            return;
+        }
+        self.free_at = begins + LEN as f64 * 1e6 / self.rate;
+        self.data.push_back((self.free_at as u64 + self.delay, number, self.now.stamp()));
+    }
+
+    fn receive(&mut self) {
+        let now = self.now;
+        while let Some((_, number, stamp)) = self.data.pop_front_if(|(at, ..)| *at <= now.as_micros()) {
+            let number = number & 0x00ff_ffff;
+            let header = Header { kind: Kind::Ordered, resent: false, number, stamp };
+            self.receiver.handle(0, &header, LEN, true, now);
+            self.delivered += LEN as u64;
+        }
+        let orders = (None, PathSet::default(), false);
+        self.receiver.handle_timeout(now, 1, orders, PathSet::of(0), |_| Some(0));
+        while let Some((_, report)) = self.receiver.poll() {
+            self.reports.push_back((now.as_micros() + self.delay, report.clone()));
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "a stamp")]
+    fn hear(&mut self) {
+        let now = self.now;
+        while let Some((at, report)) = self.reports.pop_front_if(|(at, _)| *at <= now.as_micros()) {
+            for block in &report.paths {
+                let written = (at - self.delay) as u32;
+                let taken = self.model.handle_report(block, written, block.delay as f32, self.busy, now, 0.5);
+                assert!(taken.is_some(), "an honest report: {block:?}");
+            }
+        }
+    }
+
+    /// Share of the capacity that arrives in so many milliseconds from now.
+    fn share(&mut self, ms: u64) -> f64 {
+        let before = self.delivered;
+        self.run(ms);
+        (self.delivered - before) as f64 / (self.rate * ms as f64 / 1e3)
+    }
+
+    /// The model's rate against the true one.
+    fn estimate(&self) -> f64 {
+        f64::from(self.model.rate) / self.rate
+    }
+}
+
+#[test]
+fn a_constant_rate_is_found_and_used_without_a_standing_queue() {
+    for mbits in [2.0, 10.0, 100.0, 400.0] {
+        for delay in [2_000, 15_000, 80_000] {
+            let mut bench = bench(mbits * 125_000.0, delay);
+            bench.run(6_000);
+            let share = bench.share(6_000);
+            let what = format!("{mbits} Mbit/s, {delay} us");
+            assert!(share > 0.85, "{what}: only {share} is used");
+            assert!((0.8..1.2).contains(&bench.estimate()), "{what}: {}", bench.estimate());
+            assert!(bench.model.queue < 40_000.0, "{what}: {} us wait", bench.model.queue);
+            let base = bench.model.base().unwrap();
+            assert!((base - delay as f32).abs() < 10_000.0, "{what}: base {base}");
+            assert!(!bench.overdue, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_rate_that_falls_to_a_tenth_is_believed_within_two_seconds() {
+    let mut bench = bench(5_000_000.0, 15_000);
+    bench.run(6_000);
+    bench.rate /= 10.0;
+    bench.run(2_000);
+    assert!((0.7..1.6).contains(&bench.estimate()), "{}", bench.estimate());
+    bench.run(2_000);
+    assert!(bench.model.queue < 60_000.0, "the queue is gone: {}", bench.model.queue);
+    let share = bench.share(4_000);
+    assert!(share > 0.8, "{share}");
+}
+
+#[test]
+fn a_rate_that_rises_tenfold_is_found() {
+    let mut bench = bench(500_000.0, 15_000);
+    bench.run(6_000);
+    bench.rate *= 10.0;
+    bench.run(15_000);
+    let share = bench.share(5_000);
+    assert!(share > 0.7, "{share}");
+}
+
+#[test]
+fn a_path_with_little_to_carry_is_not_misjudged() {
+    let mut bench = bench(5_000_000.0, 15_000);
+    bench.run(6_000);
+    let before = bench.estimate();
+    bench.busy = false;
+    for _ in 0..300 {
+        bench.post();
+        bench.run(20);
+    }
+    assert!((bench.estimate() - before).abs() < 0.05, "{} after {before}", bench.estimate());
+    bench.busy = true;
+    let share = bench.share(2_000);
+    assert!(share > 0.8, "{share}");
+}
+
+#[test]
+fn random_loss_alone_slows_nothing_down() {
+    let mut bench = bench(5_000_000.0, 15_000);
+    for _ in 0..600 {
+        bench.run(10);
+        // About 2 % at that rate.
+        bench.data.remove(bench.data.len() / 2);
+    }
+    assert!(bench.share(2_000) > 0.85);
+}
+
+#[test]
+fn a_path_that_stops_is_overdue_soon_and_one_that_works_never() {
+    for delay in [2_000, 15_000, 80_000] {
+        let mut bench = bench(2_500_000.0, delay);
+        for _ in 0..600 {
+            bench.run(10);
+            assert!(!bench.overdue || bench.model.phase == Phase::Startup, "{delay} us: a false alarm");
+        }
+        bench.cut = true;
+        bench.data.clear();
+        let cut = bench.now;
+        while !bench.overdue {
+            bench.run(5);
+            assert!(bench.now.since(cut) < Duration::from_millis(150 + 2 * delay / 1000), "{delay} us");
+        }
+    }
+}
+
+#[test]
+fn signs_of_life_end_the_suspicion_and_the_path_goes_on_where_it_was() {
+    let mut bench = bench(2_500_000.0, 15_000);
+    bench.run(6_000);
+    bench.cut = true;
+    bench.run(500);
+    bench.model.suspect = Some(bench.now);
+    bench.model.forget_milestones();
+    bench.busy = false;
+    bench.run(1_000);
+    assert!(!bench.model.is_alive());
+    bench.cut = false;
+    for _ in 0..5 {
+        bench.post();
+        bench.run(20);
+    }
+    assert!(bench.model.is_alive());
+    bench.busy = true;
+    bench.run(2_000);
+    let share = bench.share(2_000);
+    assert!(share > 0.8, "{share}");
+}
+
+#[test]
+fn reports_of_what_cannot_be_are_refused_and_change_nothing() {
+    let mut bench = bench(1_250_000.0, 15_000);
+    bench.run(3_000);
+    let (now, model) = (bench.now, &mut bench.model);
+    let sound = PathReport {
+        settled: model.acked & 0x00ff_ffff,
+        packets: model.arrived_packets,
+        bytes: model.arrived_bytes,
+        stamp: now.stamp(),
+        ..PathReport::default()
+    };
+    let before = format!("{model:?}");
+    let future = PathReport { stamp: now.stamp().wrapping_add(1_000), ..sound };
+    let unsent = PathReport { settled: model.number & 0x00ff_ffff, ..sound };
+    let heavy = PathReport {
+        bytes: sound.bytes.wrapping_add(1_000_000),
+        packets: sound.packets.wrapping_add(1),
+        ..sound
+    };
+    let ancient = PathReport { stamp: now.stamp().wrapping_sub(LONGEST_FEEDBACK + 1), ..sound };
+    for report in [future, unsent, heavy, ancient] {
+        assert_eq!(model.handle_report(&report, 0, 0.0, true, now, 0.5), None, "{report:?}");
+        assert_eq!(format!("{model:?}"), before);
+    }
+    let old = PathReport { settled: sound.settled.wrapping_sub(1) & 0x00ff_ffff, ..sound };
+    assert_eq!(model.handle_report(&old, 0, 0.0, true, now, 0.5), Some(false));
+    assert_eq!(format!("{model:?}"), before);
+    assert_eq!(model.handle_report(&sound, now.stamp(), 0.0, true, now, 0.5), Some(true));
+}
+
+#[test]
+fn a_receiver_that_counts_anew_is_followed() {
+    let mut bench = bench(1_250_000.0, 15_000);
+    bench.run(3_000);
+    bench.receiver.restart(PathSet::of(0));
+    bench.run(3_000);
+    assert!(bench.share(3_000) > 0.85);
+    assert!((0.8..1.2).contains(&bench.estimate()), "{}", bench.estimate());
+}
+
+#[test]
+fn a_sender_that_forgets_goes_on_with_its_numbers() {
+    let mut bench = bench(1_250_000.0, 15_000);
+    bench.run(3_000);
+    let number = bench.model.number;
+    bench.data.clear();
+    bench.model.reset();
+    assert_eq!((bench.model.number, bench.model.phase, bench.model.base()), (number, Phase::Startup, None));
+    bench.run(6_000);
+    assert!(bench.share(3_000) > 0.85);
+}
+
+#[test]
+fn what_lies_half_the_circle_of_numbers_back_counts_for_nothing() {
+    let mut model = Model::default();
+    let mut now = Instant::from_micros(START);
+    let mut report = PathReport::default();
+    model.handle_idle();
+    // 12 million packets without a pause, then much less than before and a queue.
+    for round in 0..2_500u32 {
+        let packets = if round < 2_450 { 5_000 } else { 500 };
+        for _ in 0..packets {
+            report.settled = model.handle_sent(LEN, now) & 0x00ff_ffff;
+        }
+        now = now + Duration::from_millis(100);
+        report.packets = report.packets.wrapping_add(packets);
+        report.bytes = report.bytes.wrapping_add(packets * 1_444);
+        report.stamp = now.stamp();
+        assert_eq!(model.handle_report(&report, now.stamp(), 0.0, true, now, 0.5), Some(true));
+        assert!(!model.carries_ordered(), "round {round}: no ordered packet was sent");
+    }
+    assert!(model.rate < 10_000_000.0, "it is not seen that less arrives: {}", model.rate);
+}
+
+#[test]
+fn no_time_and_no_length_is_too_large() {
+    let mut model = Model::default();
+    let late = Instant::from_micros(u64::MAX);
+    for _ in 0..1_000 {
+        model.handle_sent(65_535, late);
+    }
+    assert!(model.wait(Instant::ZERO) > 0);
+    assert!(model.time_of(65_535) > 0);
+    let report = PathReport { settled: 1_000, packets: u32::MAX, bytes: u32::MAX, ..PathReport::default() };
+    let _ = model.handle_report(&report, u32::MAX, f32::MAX, true, late, 1.0);
+    assert!(model.rate.is_finite() && model.rate <= MOST_RATE);
+}
