@@ -67,7 +67,7 @@ pub struct Args {
     ip: Stack,
     /// How the tunnel chooses a path for each packet
     #[arg(long, default_value = "weighted", conflicts_with = "paper",
-          value_parser = ["weighted", "flow", "backup", "redundant"])]
+          value_parser = ["weighted", "adaptive", "flow", "backup", "redundant"])]
     policy: String,
     /// How the last path is cut
     #[arg(long, value_enum, default_value = "link", conflicts_with = "paper")]

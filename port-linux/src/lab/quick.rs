@@ -141,7 +141,7 @@ impl Settings {
     /// The most goodput, in Mbit/s, when each link leaves that share of its rate.
     fn limit(&self, share: f64, paths: u8) -> f64 {
         // Any other policy keeps one flow on one path at a time, or sends the same on all.
-        let used = if self.policy == "weighted" { paths } else { 1 };
+        let used = if ["weighted", "adaptive"].contains(&&*self.policy) { paths } else { 1 };
         share * f64::from(used) * mbit_per_second(self.rate.bytes_in_us(1_000_000), 1.0)
     }
 }

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use mpt_proto::wire::extension;
 use serde::Deserialize;
 
 use super::host::Running;
@@ -129,7 +130,8 @@ impl Tunnel {
     /// # Errors
     /// When the interface is gone.
     pub fn limit(&self, net: &Topology) -> anyhow::Result<f64> {
-        Ok(limit::tunnel(self.options.stack, net.pc1.mtu(DEVICE)?))
+        let extension = if self.options.policy == "adaptive" { extension::LEN } else { 0 };
+        Ok(limit::tunnel(self.options.stack, net.pc1.mtu(DEVICE)?, u32::try_from(extension)?))
     }
 
     /// Ends both processes.

@@ -320,6 +320,7 @@ impl Speaker {
             stamp,
             features: Features::default(),
             mtu: 0,
+            extension: None,
         };
         let mut datagram = vec![0; KEYLESS.header_len() + control::LEN];
         datagram[KEYLESS.header_len()..].copy_from_slice(&message.emit());
