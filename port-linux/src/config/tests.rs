@@ -308,8 +308,8 @@ fn what_only_the_adaptive_policy_uses_is_warned_of_under_another() {
     assert_eq!(
         parse(&text).warnings(),
         [
-            "mpt.toml:16: connection.adaptive: only policy \"adaptive\" uses this table",
-            "mpt.toml:13: connection.path.tier = 2: only policy \"adaptive\" uses tiers",
+            "mpt.toml:15: connection.adaptive: only policy \"adaptive\" uses this table",
+            "mpt.toml:12: connection.path.tier = 2: only policy \"adaptive\" uses tiers",
         ]
     );
 }
