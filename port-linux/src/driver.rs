@@ -311,7 +311,8 @@ impl<'s> Driver<'s> {
             }
             return peer.pull(sockets);
         }
-        let Some(mut split) = Split::new(header, packet) else { return inside.drops.tun_read += 1 };
+        let room = segment.len() - HEADROOM;
+        let Some(mut split) = Split::new(header, packet, room) else { return inside.drops.tun_read += 1 };
         while let Some(len) = split.next_into(&mut segment[HEADROOM..]) {
             peer.send(&mut segment[..HEADROOM + len], now, sockets);
         }
