@@ -8,8 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use mpt_proto::wire::extension;
-use mpt_proto::{Connection, Policy};
+use mpt_proto::Connection;
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -143,15 +142,14 @@ fn misrouted(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {
 
 /// The tunnel's MTU: as configured, or the largest that every path takes whole.
 fn tunnel_facts(config: &Config, peers: &[Peer<'_>]) -> Result<TunnelFacts> {
-    let fits = |extended: bool| {
+    let narrowest = |extended: bool| {
         let fits = peers.iter().map(|peer| {
-            let max_datagrams = peer.paths.iter().map(|path| path.max_datagram);
-            let extension = if extended && adapts(&peer.config) { extension::LEN } else { 0 };
-            mtu::tunnel_mtu(max_datagrams, peer.connection.header_len() + extension)
+            let overhead = if extended { peer.overhead() } else { peer.connection.header_len() };
+            mtu::tunnel_mtu(peer.paths.iter().map(|path| path.max_datagram), overhead)
         });
         fits.min().unwrap_or(0)
     };
-    let (fits, whole) = (fits(true), fits(false));
+    let (fits, whole) = (narrowest(true), narrowest(false));
     let chosen = config.tunnel.mtu.unwrap_or(fits);
     if chosen > whole {
         tracing::warn!(
@@ -177,11 +175,6 @@ fn tunnel_facts(config: &Config, peers: &[Peer<'_>]) -> Result<TunnelFacts> {
         addresses: config.tunnel.addresses.clone(),
         mtu: chosen,
     })
-}
-
-/// Whether packets of the connection carry what the adaptive policy adds.
-fn adapts(connection: &config::Connection) -> bool {
-    connection.policy == Policy::Adaptive && connection.sequence
 }
 
 /// Adds a connection's paths to the core, in order.

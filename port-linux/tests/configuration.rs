@@ -69,6 +69,7 @@ fn every_key_of_every_table_is_documented_and_nothing_else() {
     let tables = [
         ("`[tunnel]`", format!("{base}zzzzzzzz = 1")),
         ("`[[connection]]`", format!("{connection}zzzzzzzz = 1")),
+        ("`[connection.adaptive]`", format!("{connection}[connection.adaptive]\nzzzzzzzz = 1")),
         ("`[connection.reorder]`", format!("{connection}[connection.reorder]\nzzzzzzzz = 1")),
         ("`[[connection.network]]`", format!("{connection}[[connection.network]]\nzzzzzzzz = 1")),
         ("`[[connection.path]]`", format!("{connection}[[connection.path]]\nzzzzzzzz = 1")),
@@ -136,13 +137,18 @@ fn the_defaults_in_the_tables_are_those_of_the_annotated_example() {
     for (heading, table) in [
         ("`[tunnel]`", tunnel),
         ("`[[connection]]`", connection),
+        ("`[connection.adaptive]`", &connection["adaptive"]),
         ("`[connection.reorder]`", &connection["reorder"]),
         ("`[[connection.path]]`", &connection["path"][0]),
     ] {
         for (key, default) in documented_keys(&document, heading) {
             match (default.as_str(), table.get(&key)) {
                 // These defaults are words about another key or the system, and `rank` is left out on purpose.
-                ("required" | "none" | "its defaults" | "the interface's" | "the connection's", _) => {}
+                (
+                    "required" | "none" | "its defaults" | "the platform's" | "the interface's"
+                    | "the connection's",
+                    _,
+                ) => {}
                 ("0", None) if key == "rank" => {}
                 (default, value) => {
                     assert_eq!(Some(default), value.map(ToString::to_string).as_deref(), "{heading} {key}");

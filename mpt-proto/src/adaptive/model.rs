@@ -55,6 +55,8 @@ const MILESTONES: usize = 16;
 const MILESTONE_STEP: u32 = 4_000;
 /// Tokens that may gather while there is something to send: a burst of a millisecond.
 const BURST_NANOS: u64 = 1_000_000;
+/// And when packets waited because the caller came late, as on a busy machine: what [`QUEUE_TARGET`] allows for.
+const LATE_NANOS: u64 = 4_000_000;
 /// Packets that may leave on a path beyond what it is known to hold.
 const SLACK_PACKETS: f32 = 8.0;
 /// No packet is on the way for longer, in microseconds, nor larger.
@@ -338,15 +340,21 @@ impl Model {
     /// A datagram leaves.
     pub(super) fn handle_sent(&mut self, len: usize, now: Instant) -> u32 {
         let number = self.number;
-        self.number = number.wrapping_add(1);
         self.mean_len += (len as f32 - self.mean_len) / 16.0;
-        let earliest = nanos(now).saturating_sub(BURST_NANOS);
+        let was_idle = self.limit == number.wrapping_sub(1);
+        let credit = if was_idle { BURST_NANOS } else { LATE_NANOS };
+        let earliest = nanos(now).saturating_sub(credit);
+        if self.next < earliest {
+            // The caller came late, and the path stood still: what arrives tells how busy this machine is.
+            self.handle_idle();
+        }
         self.next = self.next.max(earliest).saturating_add(len as u64 * self.cost >> 10);
         let spaced =
             self.milestones.back().is_none_or(|(_, sent)| now.stamp().wrapping_sub(*sent) >= MILESTONE_STEP);
         if spaced && !self.milestones.is_full() {
             let _ = self.milestones.push_back((number, now.stamp()));
         }
+        self.number = number.wrapping_add(1);
         number
     }
 

@@ -109,12 +109,14 @@ impl<'s> Pool<'s> {
         Some(index)
     }
 
-    /// Gives a slot back that is in no list. It is the next one taken, as its bytes are still in the processor's cache.
+    /// Gives a slot back that is in no list. It is the next to be taken, so that memory is touched only where it is
+    /// needed, and is still in the caches.
     pub(super) fn release(&mut self, index: Index) {
-        let next = self.free.head.replace(index);
+        let next = self.free.head;
         if let Some(slot) = self.slot_mut(index) {
             slot.next = next;
         }
+        self.free.head = Some(index);
         self.free.tail = self.free.tail.or(Some(index));
     }
 

@@ -114,6 +114,7 @@ impl Check<'_> {
             return Err(source.error(&name_at, problem, "a name that no other connection has"));
         }
 
+        let wants_adaptive = table.policy.as_ref().is_some_and(|policy| policy.0.0 == Policy::Adaptive);
         let policy = table.policy.map_or(default.policy, |policy| policy.0.0);
         let sequence = table.sequence.as_ref().map_or(default.sequence, |sequence| *sequence.get_ref());
         if let Some(adaptive) = table.adaptive.as_ref().filter(|_| policy != Policy::Adaptive) {
@@ -124,7 +125,7 @@ impl Check<'_> {
             table.reorder.as_ref().and_then(|reorder| reorder.0.window.as_ref()).map(Spanned::span);
         let reorder = reorder(table.reorder.as_ref().map(|reorder| &reorder.0));
         if let Some(sequence_at) = table.sequence.as_ref().map(Spanned::span).filter(|_| !sequence) {
-            if policy == Policy::Adaptive {
+            if wants_adaptive {
                 self.warn(
                     &sequence_at,
                     "policy \"adaptive\" needs sequence numbers: packets are sent by weight",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mpt_proto::{Liveness, PathConfig, Policy, Probing, ReorderConfig};
 
-use super::{Config, PORT, QUEUE, TUNNEL_NAME};
+use super::{Adaptive, Config, PORT, QUEUE, TUNNEL_NAME};
 
 /// Only what must be given.
 const MINIMAL: &str = r#"[tunnel]
@@ -87,10 +87,16 @@ fn a_minimal_file_gets_the_defaults_of_the_core() {
         (connection.key, connection.checksum, connection.sequence),
         (core.key, core.checksum, core.sequence)
     );
+    let adaptive = connection.adaptive;
+    assert_eq!(
+        (adaptive.resend, adaptive.udp_in_order, adaptive.memory),
+        (core.resend, core.order_udp, None)
+    );
     assert_eq!(connection.reorder, ReorderConfig::default());
     let path = &connection.paths[0];
     let default = PathConfig::default();
     assert_eq!((path.weight, path.rank, path.liveness), (default.weight, default.rank, default.liveness));
+    assert_eq!(path.tier, default.tier);
     assert_eq!((path.port, path.remote_port), (PORT, PORT));
     assert_eq!((path.enabled, path.mtu, path.device.as_deref()), (true, None, None));
     assert!(config.warnings().is_empty(), "{:?}", config.warnings());
@@ -279,4 +285,44 @@ fn no_damaged_text_makes_the_reader_panic() {
         }
     }
     assert!(refused > 200, "only {refused} texts were damaged");
+}
+
+#[test]
+fn the_adaptive_policy_has_a_table_and_tiers() {
+    let text =
+        with(PATH, "tier = 8\n[connection.adaptive]\nresend = false\nudp_in_order = true\nmemory_mb = 3");
+    let config = parse(&text);
+    let connection = &config.connections[0];
+    assert_eq!(
+        connection.adaptive,
+        Adaptive { resend: false, udp_in_order: true, memory: Some(3 * 1024 * 1024) }
+    );
+    assert_eq!(connection.paths[0].tier, 8);
+    assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+}
+
+#[test]
+fn what_only_the_adaptive_policy_uses_is_warned_of_under_another() {
+    let text = with(CONNECTION, "policy = \"weighted\"").replace("remote =", "tier = 2\nremote =");
+    let text = text + "\n[connection.adaptive]\nresend = false\n";
+    assert_eq!(
+        parse(&text).warnings(),
+        [
+            "mpt.toml:15: connection.adaptive: only policy \"adaptive\" uses this table",
+            "mpt.toml:12: connection.path.tier = 2: only policy \"adaptive\" uses tiers",
+        ]
+    );
+}
+
+#[test]
+fn without_sequence_numbers_the_adaptive_policy_is_warned_of_only_when_it_was_asked_for() {
+    let text = with(CONNECTION, "sequence = false");
+    assert!(parse(&text).warnings().is_empty());
+    let text = with(CONNECTION, "policy = \"adaptive\"\nsequence = false");
+    assert_eq!(
+        parse(&text).warnings(),
+        [
+            "mpt.toml:8: connection.sequence = false: policy \"adaptive\" needs sequence numbers: packets are sent by weight"
+        ]
+    );
 }

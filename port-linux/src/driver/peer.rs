@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use mpt_proto::wire::extension;
 use mpt_proto::{
-    CONTROL_MAX, Connection, Departure, DownReason, Ecn, Event, Instant, Link, Liveness, PathState, Received,
+    CONTROL_MAX, Connection, Departure, DownReason, Ecn, Event, Instant, Link, Liveness, PathState, Policy,
+    Received,
 };
 
 use super::SharedSocket;
@@ -128,6 +130,12 @@ impl<'s> Peer<'s> {
     /// Whether one of its paths uses this socket.
     pub fn uses_socket(&self, socket: usize) -> bool {
         self.paths.iter().any(|path| path.socket == socket)
+    }
+
+    /// Bytes that an inner packet gets before it, if it leaves whole by the connection's policy.
+    pub fn overhead(&self) -> usize {
+        let adapts = self.config.policy == Policy::Adaptive && self.config.sequence;
+        self.connection.header_len() + if adapts { extension::LEN } else { 0 }
     }
 
     /// Takes a datagram in, and delivers what it brings; [`settle`](Self::settle) must follow.

@@ -13,7 +13,8 @@ impl Driver<'_> {
         let configured = self.peers[peer].config.paths[path].mtu;
         let mtu = configured.unwrap_or(u16::try_from(interface_mtu).unwrap_or(u16::MAX));
         let tunnel_mtu = self.tunnel.mtu;
-        let Peer { config, connection, paths, .. } = &mut self.peers[peer];
+        let overhead = self.peers[peer].overhead();
+        let Peer { config, paths, .. } = &mut self.peers[peer];
         let planned = &mut paths[path];
         let ceiling = max_datagram(mtu, planned.ends.local).min(planned.planned_datagram);
         if ceiling == planned.ceiling {
@@ -21,13 +22,13 @@ impl Driver<'_> {
         }
         planned.ceiling = ceiling;
         planned.told_datagram = ceiling;
-        if usize::from(ceiling) < usize::from(tunnel_mtu) + connection.header_len() {
+        if usize::from(ceiling) < usize::from(tunnel_mtu) + overhead {
             tracing::warn!(
                 "path {} of {}: its interface has MTU {mtu}, so full packets are split on it; [tunnel] mtu = {} would \
                  avoid that",
                 config.paths[path].name,
                 config.name,
-                usize::from(ceiling).saturating_sub(connection.header_len())
+                usize::from(ceiling).saturating_sub(overhead)
             );
         }
         if let Some(search) = &mut planned.search {
@@ -98,6 +99,7 @@ impl Peer<'_> {
 
     /// Lets the core send what passes.
     fn follow_size(&mut self, path: usize, now: Instant) {
+        let overhead = self.overhead();
         let planned = &mut self.paths[path];
         let size = planned.search.as_ref().map_or(planned.ceiling, PathMtu::max_datagram);
         if size != planned.max_datagram {
@@ -119,7 +121,7 @@ impl Peer<'_> {
                     "path {path} of {peer}: datagrams of more than {size} bytes do not arrive, though its interface \
                      takes {}: packets of more than {} bytes are split on it",
                     planned.ceiling,
-                    usize::from(size).saturating_sub(self.connection.header_len())
+                    usize::from(size).saturating_sub(overhead)
                 );
             }
         }

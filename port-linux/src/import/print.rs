@@ -48,6 +48,10 @@ fn write_connection(out: &mut String, connection: &Connection, names: &mut HashS
     writeln!(out, "peer = [{}]", list(connection.peers.iter().map(quoted)))?;
     writeln!(out, "port = {}", connection.port.unwrap_or(PORT))?;
     writeln!(out, "remote_port = {}", connection.remote_port)?;
+    writeln!(
+        out,
+        "policy = \"weighted\"  # as the original; \"adaptive\" measures the paths and needs no weights"
+    )?;
     if connection.window == 0 {
         writeln!(out, "sequence = false")?;
     }

@@ -46,6 +46,10 @@ fn each_real_interface_becomes_a_path_wired_ones_first() {
 
     assert_eq!(devices(&draft.text), ["eth0", "wlan0", "usb0"]);
     assert!(draft.text.contains("# device = \"wwan0\""), "proposed as a comment: {}", draft.text);
+    assert!(draft.text.contains("policy = \"adaptive\""), "{}", draft.text);
+    let paid = Config::parse(&draft.text, "draft").unwrap().connections[0].paths.clone();
+    let paid: Vec<_> = paid.iter().map(|path| (path.name.as_str(), path.tier)).collect();
+    assert_eq!(paid, [("eth0", 1), ("wlan0", 1), ("usb0", 2)]);
 }
 
 #[test]

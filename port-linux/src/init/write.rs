@@ -25,8 +25,9 @@ pub(super) fn configuration(proposals: &[Proposal], wanted: &Wanted, warnings: &
          name = \"peer\"\n\
          # The peer's addresses inside the tunnel.\n\
          peer = [{}]\n\
-         # \"weighted\" adds the paths up; \"backup\" uses the lowest rank that works; \"redundant\" sends on all.\n\
-         policy = \"weighted\"\n",
+         # \"adaptive\" measures the paths and adds them up; \"weighted\" adds them up by their weights; \"backup\" uses\n\
+         # the lowest rank that works; \"redundant\" sends on all.\n\
+         policy = \"adaptive\"\n",
         quoted(&wanted.addresses),
         quoted(&wanted.peers)
     );
@@ -47,9 +48,10 @@ fn path(proposal: &Proposal) -> String {
          device = \"{device}\" # waited for while it is not there\n\
          local = \"{any}\" # whatever address {device} has\n\
          remote = \"{remote}\" # the peer's address outside of the tunnel\n\
-         # weight = 1 # its share of the packets: in proportion to its rate\n"
+         # weight = 1 # with policy = \"weighted\", its share of the packets: in proportion to its rate\n"
     );
     if Medium::of(device) == Medium::Mobile {
+        text += "tier = 2 # paid by volume: packets take it only when those of tier 1 are full or down\n";
         text += "# rank = 1 # with policy = \"backup\": only when a path of rank 0 is down\n";
     }
     match missing {

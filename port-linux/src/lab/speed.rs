@@ -23,8 +23,8 @@ use system::System;
 pub use work::Measure;
 use work::{Sample, Work};
 
-/// Policies of a run that is not asked for more: packet by packet, and flow by flow.
-const USUAL_POLICIES: [&str; 2] = ["weighted", "flow"];
+/// Policies of a run that is not asked for more: packet by packet, as measured and by weight, and flow by flow.
+const USUAL_POLICIES: [&str; 3] = ["adaptive", "weighted", "flow"];
 
 /// What is to be measured.
 #[derive(Debug, Clone)]
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(plan(true, &[Measure::Udp]).works().len(), 3);
         let tunnels =
             |plan: &Plan| plan.systems().iter().filter(|system| matches!(system, System::Mpt { .. })).count();
-        assert_eq!(tunnels(&plan(false, &[])), 3);
+        assert_eq!(tunnels(&plan(false, &[])), 4);
         assert_eq!(tunnels(&plan(true, &[])), 1 + POLICIES.len());
         assert!(!Work::Udp { payload: 64 }.applies_to(&System::Mptcp { links: 4 }));
     }

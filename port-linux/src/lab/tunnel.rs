@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use mpt_proto::wire::extension;
 use serde::Deserialize;
 
 use super::host::Running;
@@ -144,7 +145,8 @@ impl Tunnel {
     /// # Errors
     /// When the interface is gone.
     pub fn limit(&self, net: &Topology) -> anyhow::Result<f64> {
-        Ok(limit::tunnel(self.options.stack, net.pc1.mtu(DEVICE)?))
+        let extension = if self.options.policy == "adaptive" { extension::LEN } else { 0 };
+        Ok(limit::tunnel(self.options.stack, net.pc1.mtu(DEVICE)?, u32::try_from(extension)?))
     }
 
     /// What `mpt status --json` says on PC1 and PC2 now; nothing where it cannot say.

@@ -5,6 +5,7 @@
 //! lacks a tool, or a kernel that allows namespaces, is skipped and says so; with `MPT_REQUIRE_TOOLS=1` a missing
 //! tool is a failure.
 
+mod adaptive;
 mod bad_input;
 mod bench;
 mod captured;

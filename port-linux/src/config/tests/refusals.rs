@@ -23,6 +23,20 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
     let cases: Vec<(String, String, &str, &str)> = vec![
         // Ranges.
         (with(PATH, "weight = 0"), lines(12), "connection.path.weight = 0: out of range", "from 1 to 10000"),
+        (with(PATH, "tier = 0"), lines(12), "connection.path.tier = 0: out of range", "from 1 to 8"),
+        (with(PATH, "tier = 9"), lines(12), "connection.path.tier = 9: out of range", "from 1 to 8"),
+        (
+            with(CONNECTION, "adaptive = { memory_mb = 0 }"),
+            lines(7),
+            "connection.adaptive.memory_mb = 0: out of range",
+            "from 1 to 1024",
+        ),
+        (
+            with(CONNECTION, "adaptive = { resend = 1 }"),
+            lines(7),
+            "connection.adaptive.resend = 1: wrong type",
+            "true or false",
+        ),
         (with(PATH, "weight = 10001"), lines(12), "connection.path.weight = 10001", "from 1 to 10000"),
         (with(PATH, "weight = -1"), lines(12), "connection.path.weight = -1", "from 1 to 10000"),
         (with(PATH, "weight = 1.5"), lines(12), "connection.path.weight = 1.5: wrong type", "a whole number"),
@@ -100,7 +114,7 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
             with(CONNECTION, "policy = 5"),
             lines(7),
             "connection.policy = 5: wrong type",
-            "a string: \"weighted\"",
+            "a string: \"adaptive\"",
         ),
         (
             with(PATH, "weight = 5_000_000_000_000_000_000_000"),
