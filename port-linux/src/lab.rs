@@ -86,9 +86,9 @@ pub struct Args {
     /// IP versions above and below the tunnel: 46 is IPv4 over IPv6
     #[arg(long, value_enum, default_value = "44", conflicts_with = "paper")]
     ip: Stack,
-    /// How the tunnel chooses a path for each packet
-    #[arg(long, default_value = policy_name(Policy::default()), conflicts_with = "paper", value_parser = POLICIES)]
-    policy: String,
+    /// How the tunnel chooses a path for each packet [default: as without `policy` in a configuration]
+    #[arg(long, conflicts_with = "paper", value_parser = POLICIES)]
+    policy: Option<String>,
     /// How the last path is cut; with --links each in turn
     #[arg(long, value_enum, default_value = "link", conflicts_with = "paper")]
     cut: Cut,
@@ -222,13 +222,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         };
         return paper::run(&plan, &mpt, &out.unwrap_or_default(), args.json);
     }
+    let policy = args.policy.unwrap_or_else(|| policy_name(Policy::default()).to_owned());
     if let Some(Links(links)) = args.links {
         let plan = links::Plan {
             links,
             stack: args.ip,
             time: Duration::from_secs_f64(args.seconds.unwrap_or(20.0)),
             repeats: args.repeats.unwrap_or(1),
-            policy: args.policy,
+            policy,
             cut: args.cut,
             seed: args.seed,
             parts: args.only,
@@ -241,7 +242,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         rate: args.rate,
         seconds: args.seconds.unwrap_or(8.0),
         stack: args.ip,
-        policy: args.policy,
+        policy,
         cut: args.cut,
         iperf3: args.iperf3,
     };

@@ -355,3 +355,6 @@ fn rows(samples: &[Sample]) -> Vec<Row> {
     }
     rows
 }
+
+#[cfg(test)]
+mod tests;
