@@ -69,6 +69,10 @@ pub extern "C" fn mpt_bare(micros: u64, seed: u64) -> usize {
         && connection.set_max_datagram(first, 1200, now).is_ok()
         && connection.path_state(first).is_ok()
         && connection.path_rtt(first).is_ok()
+        && connection.claim(&buffer).is_none()
+        && connection.peer_number(first).is_ok()
+        && connection.challenge(first, 1, &mut control, now).is_ok()
+        && connection.probe(first, now).is_ok()
         && connection.path_stats(first).is_ok()
         && connection.remove_path(first, now).is_ok();
     delivered

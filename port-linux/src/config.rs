@@ -8,6 +8,7 @@ mod check;
 mod error;
 mod file;
 mod pins;
+mod roaming;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -147,7 +148,8 @@ pub struct Path {
     /// `local`: our address on this path; unspecified (`0.0.0.0`, `::`) lets the kernel choose one of
     /// `device`, which must then be given.
     pub local: IpAddr,
-    /// `remote`: the peer's address on this path, same IP version.
+    /// `remote`: the peer's address on this path, same IP version; unspecified (`0.0.0.0`, `::`): learnt from what
+    /// the peer sends.
     pub remote: IpAddr,
     /// `device`: bind to this interface as well.
     pub device: Option<String>,
@@ -155,6 +157,9 @@ pub struct Path {
     pub port: u16,
     /// `remote_port`: the peer's UDP port on this path; the connection's unless given (filled in here).
     pub remote_port: u16,
+    /// `roaming`: whether the path follows the peer to another address or port; by default only where `remote` is
+    /// unspecified.
+    pub roaming: bool,
     /// `weight`: 1 to 10,000.
     pub weight: u16,
     /// `rank`: 0 to 255, for the backup policy.

@@ -8,11 +8,17 @@
 mod inside;
 mod links;
 mod mode;
+mod path_mtu;
 mod peer;
 mod report;
+mod roaming;
+mod sizes;
+mod strangers;
 
 use inside::{Inside, Outgoing};
+pub use path_mtu::PathMtu;
 pub use peer::{Peer, PeerPath};
+pub use roaming::{Counts, Roaming};
 
 use std::io;
 use std::os::fd::AsFd;
@@ -259,6 +265,7 @@ impl<'s> Driver<'s> {
                     peer.drops.wrong_source += count;
                 }
                 tracing::trace!("{count} datagrams from {}, which is no path's remote end", run.source);
+                self.handle_stranger(index, &mut run, now);
                 continue;
             };
             let ecn = run.ecn;
@@ -347,6 +354,7 @@ impl<'s> Driver<'s> {
                 self.mutate(index, now, |peer| peer.connection.handle_timeout(now));
             }
         }
+        self.probe_sizes(now);
         self.supervisor.handle_timeout(now);
         let all = self.peers.iter().map(|peer| u32::try_from(peer.paths.len()).unwrap_or(u32::MAX)).sum();
         self.supervisor.paths(self.peers.iter().map(Peer::paths_up).sum(), all);
@@ -364,6 +372,9 @@ impl<'s> Driver<'s> {
     /// How long to wait at most; `None`: until something happens.
     fn timeout(&self) -> Option<Timespec> {
         let deadlines = self.peers.iter().filter_map(|peer| peer.connection.poll_timeout());
+        let sizes = self.peers.iter().flat_map(|peer| &peer.paths);
+        let sizes = sizes.filter_map(|path| path.search.as_ref()?.poll_timeout());
+        let deadlines = deadlines.chain(sizes);
         let deadline = deadlines.chain(self.recheck_links).chain(self.supervisor.poll_timeout()).min()?;
         let wait = deadline.since(self.clock.now());
         Some(Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 }))

@@ -115,8 +115,8 @@ pub struct PathReport {
     pub name: String,
     /// Our end.
     pub local: SocketAddr,
-    /// The peer's end.
-    pub remote: SocketAddr,
+    /// The peer's end; `null` until it was heard, where the configuration leaves it open.
+    pub remote: Option<SocketAddr>,
     /// The device it is bound to, if any.
     pub device: Option<String>,
     /// `up` or `down`.
@@ -153,6 +153,29 @@ pub struct PathReport {
     pub downs: u64,
     /// Of the datagrams handed out, those that the kernel did not take.
     pub not_sent: NotSent,
+    /// How it followed its peer; absent where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roaming: Option<RoamingReport>,
+}
+
+/// How a path followed its peer to other addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RoamingReport {
+    /// Challenges sent to addresses that said to be the peer's.
+    pub challenges: u64,
+    /// Times the path moved to an address that had answered.
+    pub moves: u64,
+    /// Addresses that did not answer in time.
+    pub unproven: u64,
+    /// Addresses that answered, while the peer still did at the one before.
+    pub kept: u64,
+}
+
+impl From<crate::driver::Counts> for RoamingReport {
+    fn from(counts: crate::driver::Counts) -> Self {
+        let crate::driver::Counts { challenges, moves, unproven, kept } = counts;
+        Self { challenges, moves, unproven, kept }
+    }
 }
 
 /// What the adaptive policy knows of a path, for what it sends there.

@@ -126,7 +126,8 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
 fn misrouted(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     for path in config.connections.iter().flat_map(|connection| &connection.paths) {
-        let own = interfaces.with_address(path.local).filter(|_| path.device.is_none());
+        let known = path.device.is_none() && !path.remote.is_unspecified();
+        let own = interfaces.with_address(path.local).filter(|_| known);
         let Some((own, used)) = own.zip(link::egress(path.local, path.remote)?) else { continue };
         let used = interfaces.iter().find(|interface| interface.index == used && used != LOOPBACK);
         if let Some(used) = used.filter(|used| used.index != own.index) {

@@ -213,11 +213,12 @@ fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour
             (State::Down, None) => "down".to_owned(),
         };
         let device = path.device.as_ref().map_or(String::new(), |device| format!(" on {device}"));
+        let remote = path.remote.map_or("(not heard yet)".to_owned(), |remote| remote.to_string());
         let then = earlier(path);
         [
             path.name.clone(),
             state,
-            format!("{}{device} -> {}", path.local, path.remote),
+            format!("{}{device} -> {remote}", path.local),
             path.rtt_us.map_or("-".to_owned(), milliseconds),
             path.weight.to_string(),
             (sent(path) * 100).checked_div(all).map_or("-".to_owned(), |percent| format!("{percent} %")),
@@ -237,6 +238,17 @@ fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour
     for path in paths {
         if let Some(missing) = &path.waits_for {
             text += &format!("  {} waits: {missing}\n", path.name);
+        }
+        let roaming = path.roaming.unwrap_or_default();
+        let followed = [
+            ("times its peer was found at another address", roaming.moves),
+            ("addresses that did not prove to be its peer's", roaming.unproven),
+            ("addresses that did while its peer was still at the old one", roaming.kept),
+        ];
+        let followed: Vec<String> =
+            followed.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}")).collect();
+        if !followed.is_empty() {
+            text += &format!("  {}: {}\n", path.name, followed.join(", "));
         }
         let lost: Vec<String> =
             path.not_sent.named().iter().filter(|(_, n)| *n > 0).map(|(r, n)| format!("{r} {n}")).collect();

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use rustix::io::Errno;
+use tun::Layer;
 
 use crate::offload::{HEADER_LEN, Header, MAX_PACKET, Split};
 use crate::privilege;
@@ -37,28 +38,7 @@ impl Tun {
     /// # Errors
     /// Says what is missing when the kernel refuses.
     pub fn create(name: &str) -> Result<Self> {
-        let mut configuration = tun::Configuration::default();
-        configuration.tun_name(name);
-        configuration.platform_config(|platform| {
-            // Addresses, MTU and state are set through netlink: CAP_NET_ADMIN is enough.
-            platform.ensure_root_privileges(false);
-            platform.vnet_hdr(true);
-        });
-        let device = match tun::create(&configuration) {
-            Ok(device) => device,
-            Err(tun::Error::Io(error)) => match Errno::from_io_error(&error) {
-                Some(Errno::PERM | Errno::ACCESS) => {
-                    bail!("cannot make the interface {name}: {error}.\n{}", privilege::HOW_TO_GET_NET_ADMIN)
-                }
-                Some(Errno::BUSY) => bail!("the interface {name} is in use by another program"),
-                _ => return Err(error).with_context(|| format!("cannot make the interface {name}")),
-            },
-            Err(error) => return Err(error).with_context(|| format!("cannot make the interface {name}")),
-        };
-        // SAFETY: `into_raw_fd` hands over an open descriptor that nothing else owns.
-        #[allow(unsafe_code, reason = "the crate implements IntoRawFd only")]
-        let device = unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) };
-        rustix::io::ioctl_fionbio(&device, true).context("non-blocking tunnel device")?;
+        let device = open(name, Layer::L3, true)?;
         let basic = features::CHECKSUM | features::TCP_V4 | features::TCP_V6 | features::TCP_ECN;
         if set_offload(&device, basic | features::UDP).is_err() && set_offload(&device, basic).is_err() {
             tracing::info!("the kernel cuts all packets for {name} itself: no offload");
@@ -113,6 +93,42 @@ impl Tun {
         }
         Ok(())
     }
+}
+
+/// Makes the Ethernet interface `name`, down and without addresses; non-blocking, and a frame is what is on the wire:
+/// the kernel cuts large packets and computes checksums before it hands them over.
+///
+/// # Errors
+/// As [`Tun::create`].
+pub fn tap(name: &str) -> Result<OwnedFd> {
+    open(name, Layer::L2, false)
+}
+
+/// Makes an interface. It vanishes when the descriptor is closed.
+fn open(name: &str, layer: Layer, vnet_hdr: bool) -> Result<OwnedFd> {
+    let mut configuration = tun::Configuration::default();
+    configuration.tun_name(name).layer(layer);
+    configuration.platform_config(|platform| {
+        // Addresses, MTU and state are set through netlink: CAP_NET_ADMIN is enough.
+        platform.ensure_root_privileges(false);
+        platform.vnet_hdr(vnet_hdr);
+    });
+    let device = match tun::create(&configuration) {
+        Ok(device) => device,
+        Err(tun::Error::Io(error)) => match Errno::from_io_error(&error) {
+            Some(Errno::PERM | Errno::ACCESS) => {
+                bail!("cannot make the interface {name}: {error}.\n{}", privilege::HOW_TO_GET_NET_ADMIN)
+            }
+            Some(Errno::BUSY) => bail!("the interface {name} is in use by another program"),
+            _ => return Err(error).with_context(|| format!("cannot make the interface {name}")),
+        },
+        Err(error) => return Err(error).with_context(|| format!("cannot make the interface {name}")),
+    };
+    // SAFETY: `into_raw_fd` hands over an open descriptor that nothing else owns.
+    #[allow(unsafe_code, reason = "the crate implements IntoRawFd only")]
+    let device = unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) };
+    rustix::io::ioctl_fionbio(&device, true).context("non-blocking tunnel device")?;
+    Ok(device)
 }
 
 fn set_offload(device: &OwnedFd, features: usize) -> rustix::io::Result<()> {

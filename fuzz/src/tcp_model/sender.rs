@@ -119,8 +119,9 @@ pub struct Sender {
     recovery: Option<Recovery>,
     /// Retransmissions of the last recovery that no duplicate has been reported for.
     undo: Option<i64>,
-    /// No second reduction by a mark until this is acknowledged (RFC 3168 section 6.1.2).
-    marked_until: u64,
+    /// No second reduction by a mark, and no growth, until more than this is acknowledged: only then has the receiver
+    /// heard of the first one (RFC 3168 section 6.1.2).
+    marked_until: Option<u64>,
     has_reduced: bool,
     min_rtt: Duration,
     smoothed_rtt: f64,
@@ -158,7 +159,7 @@ impl Sender {
             rack: Rack { steps: 1, keep: REORDERING_RECOVERIES, ..Rack::default() },
             recovery: None,
             undo: None,
-            marked_until: 0,
+            marked_until: None,
             has_reduced: false,
             min_rtt: Duration::MAX,
             smoothed_rtt: 0.0,
@@ -291,6 +292,7 @@ impl Sender {
         if news.count == 0 {
             return;
         }
+        let may_grow = self.recovery.is_none() && !self.is_reducing();
         let (min_rtt, delivered, pipe) =
             (seconds(self.min_rtt.min(Duration::from_secs(1))), self.delivered, self.pipe);
         match &mut self.control {
@@ -300,7 +302,7 @@ impl Sender {
             Control::LossBased(control) => {
                 // A window that is not used must not grow (RFC 9438 section 5.8).
                 let used = pipe_before as f64 * if control.in_slow_start() { 2.0 } else { 1.0 };
-                if self.recovery.is_none() && used + DUPLICATES as f64 >= control.window() {
+                if may_grow && used + DUPLICATES as f64 >= control.window() {
                     control.handle_delivered(news.count, min_rtt, at(now));
                 }
             }
@@ -476,11 +478,16 @@ impl Sender {
         }
     }
 
+    /// Whether the reduction for a mark is under way.
+    fn is_reducing(&self) -> bool {
+        self.marked_until.is_some_and(|until| self.first <= until)
+    }
+
     fn handle_mark(&mut self) {
-        if self.first < self.marked_until || self.recovery.is_some() {
+        if self.is_reducing() || self.recovery.is_some() {
             return;
         }
-        self.marked_until = self.next();
+        self.marked_until = Some(self.next());
         self.has_reduced = true;
         self.stats.marks += 1;
         if let Control::LossBased(control) = &mut self.control {

@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use super::value::{
     Address, Host, InterfaceName, LivenessSetting, Local, Milliseconds, Name, PolicyName, Port, Prefix,
-    Table, Text, TunnelMtu, Whole,
+    Remote, Table, Text, TunnelMtu, Whole,
 };
 
 /// The file.
@@ -81,10 +81,11 @@ pub(super) struct Network {
 pub(super) struct Path {
     pub(super) name: Spanned<Text<Name>>,
     pub(super) local: Spanned<Text<Local>>,
-    pub(super) remote: Spanned<Text<Host>>,
+    pub(super) remote: Spanned<Text<Remote>>,
     pub(super) device: Option<Text<InterfaceName>>,
     pub(super) port: Option<Spanned<Port>>,
     pub(super) remote_port: Option<Spanned<Port>>,
+    pub(super) roaming: Option<Spanned<bool>>,
     pub(super) weight: Option<Spanned<Whole<u16, 1, 10_000>>>,
     pub(super) rank: Option<Spanned<Whole<u8, 0, 255>>>,
     pub(super) tier: Option<Spanned<Whole<u8, 1, 8>>>,

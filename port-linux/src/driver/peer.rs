@@ -9,6 +9,8 @@ use mpt_proto::{
 use super::SharedSocket;
 use super::inside::Inside;
 use super::mode::ModeNews;
+use super::path_mtu::PathMtu;
+use super::roaming::Roaming;
 use crate::config;
 use crate::link::{Ends, Missing};
 use crate::outbox::Outbox;
@@ -32,6 +34,8 @@ pub struct Peer<'s> {
     /// Paths that people were last told to be up.
     told_up: u16,
     mode: ModeNews,
+    /// Whether people were told that somebody speaks from an unexpected address.
+    pub(super) hinted: bool,
 }
 
 /// One path.
@@ -43,10 +47,18 @@ pub struct PeerPath {
     pub ends: Ends,
     /// Index of its socket.
     pub socket: usize,
-    /// The peer's end.
-    pub remote: SocketAddr,
-    /// Largest UDP payload.
+    /// The peer's end; `None` until the peer was heard, where the configuration leaves it open.
+    pub remote: Option<SocketAddr>,
+    /// Follows the peer to another address, if the path does.
+    pub roaming: Option<Roaming>,
+    /// Largest UDP payload that may be sent now.
     pub max_datagram: u16,
+    /// Largest UDP payload that the interface carries, or that the configuration allows.
+    pub ceiling: u16,
+    /// Finds out what other hops carry, where the configuration does not say it.
+    pub search: Option<PathMtu>,
+    /// Largest UDP payload that people were told of.
+    pub told_datagram: u16,
     /// Largest UDP payload that there is room for.
     pub planned_datagram: u16,
     /// What the kernel did not take.
@@ -65,7 +77,7 @@ impl PeerPath {
         id: mpt_proto::PathId,
         ends: Ends,
         socket: usize,
-        remote: SocketAddr,
+        remote: Option<SocketAddr>,
         max_datagram: u16,
     ) -> Self {
         Self {
@@ -73,7 +85,11 @@ impl PeerPath {
             ends,
             socket,
             remote,
+            roaming: None,
             max_datagram,
+            ceiling: max_datagram,
+            search: None,
+            told_datagram: max_datagram,
             planned_datagram: max_datagram,
             not_sent: NotSent::default(),
             outbox: Outbox::new(),
@@ -105,6 +121,7 @@ impl<'s> Peer<'s> {
             down_links: 0,
             told_up: 0,
             mode: ModeNews::default(),
+            hinted: false,
         }
     }
 
@@ -123,6 +140,9 @@ impl<'s> Peer<'s> {
         index: usize,
         inside: &mut Inside,
     ) {
+        if self.takes_echo(path, datagram, now) {
+            return;
+        }
         let Some(path) = self.paths.get(path) else { return };
         if let Ok(Received::Packet(packet)) = self.connection.decapsulate(path.id, datagram, ecn, now) {
             self.drops.wrong_inner_source += u64::from(!inside.deliver(index, packet));
@@ -159,7 +179,7 @@ impl<'s> Peer<'s> {
                 path.flush(number, &mut self.failed_links, sockets);
             }
             while let Some(event) = self.connection.poll_event() {
-                self.tell(event);
+                self.tell(event, now);
             }
             self.tell_mode(now);
             let news = self.failed_links & !self.down_links;
@@ -233,13 +253,19 @@ impl<'s> Peer<'s> {
 
     /// Tells people. That a path is down for another reason than before (silent, then without a link) is for
     /// who looks closely.
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, event: Event, now: Instant) {
         let peer = &self.config.name;
         match event {
             Event::Path { path, state } => {
                 let index = path.index();
                 let bit = 1 << index;
                 let was_up = self.told_up & bit != 0;
+                if let Some(search) = self.paths.get_mut(index).and_then(|path| path.search.as_mut()) {
+                    match state {
+                        PathState::Up => search.resume(now),
+                        PathState::Down(_) => search.pause(),
+                    }
+                }
                 let Some(path) = self.config.paths.get(index) else { return };
                 match state {
                     PathState::Up if was_up => {}
@@ -317,14 +343,14 @@ impl PeerPath {
 /// link works.
 fn hand_over(
     socket: Option<&Socket>,
-    remote: SocketAddr,
+    remote: Option<SocketAddr>,
     not_sent: &mut NotSent,
     bytes: &[u8],
     size: usize,
     ecn: Ecn,
 ) -> bool {
     let count = bytes.len().div_ceil(size.max(1)) as u64;
-    let Some(socket) = socket else {
+    let Some((socket, remote)) = socket.zip(remote) else {
         not_sent.link += count;
         return false;
     };

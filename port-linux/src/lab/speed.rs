@@ -124,7 +124,7 @@ fn measure(net: &Topology, system: System, seconds: f64, mpt: &Path) -> anyhow::
             transport = Transport::Mptcp;
         }
         System::Mpt { paths, policy } => {
-            let options = Options { stack: Stack::V4OverV4, paths, policy: policy.to_owned() };
+            let options = Options::lab(Stack::V4OverV4, paths, policy);
             let started = Tunnel::start(net, mpt, options)?;
             to = started.address();
             tunnel = Some(started);

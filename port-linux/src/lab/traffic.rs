@@ -5,6 +5,7 @@
 
 pub mod echo;
 pub mod meter;
+pub mod ping;
 pub mod stream;
 pub mod udp;
 

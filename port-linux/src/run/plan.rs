@@ -5,17 +5,17 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
-use mpt_proto::{Connection, Pin, PinError, Pins, PortMatch, Storage};
+use mpt_proto::{Connection, Liveness, Pin, PinError, Pins, PortMatch, Storage};
 use rustix::io::Errno;
 
 use super::add_paths;
 use super::memory::MemorySize;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::driver::{Peer, PeerPath, Sender, SharedSocket};
+use crate::driver::{PathMtu, Peer, PeerPath, Roaming, Sender, SharedSocket};
 use crate::failure::misconfigured;
 use crate::link::{Ends, Interfaces, scoped};
-use crate::mtu::max_datagram;
+use crate::mtu::{least_mtu, max_datagram};
 use crate::socket::{Socket, source_address};
 
 /// The MTU taken for an interface that is not there yet: Ethernet's. One that comes with a smaller MTU gets
@@ -32,7 +32,8 @@ pub(super) struct Plan {
 struct PlannedPath {
     ends: Ends,
     socket: usize,
-    remote: SocketAddr,
+    /// `None`: to be learnt.
+    remote: Option<SocketAddr>,
     max_datagram: u16,
 }
 
@@ -81,7 +82,7 @@ impl Plan {
         }
         let (index, mtu) = interface.map_or((0, ABSENT_MTU), |interface| (interface.index, interface.mtu));
         let local = scoped(path.local, path.port, index);
-        let remote = scoped(path.remote, path.remote_port, index);
+        let remote = (!path.remote.is_unspecified()).then(|| scoped(path.remote, path.remote_port, index));
         let path_mtu = path.mtu.unwrap_or(u16::try_from(mtu).unwrap_or(u16::MAX));
         let sender = Sender {
             address: path.remote,
@@ -104,6 +105,8 @@ impl Plan {
                 self.sockets.len() - 1
             }
         };
+        let planned = PlannedPath { ends, socket, remote, max_datagram: max_datagram(path_mtu, path.local) };
+        let Some(remote) = remote else { return Ok(planned) };
         let senders = &mut self.sockets[socket].senders;
         let alike = |s: &Sender| {
             s.address == sender.address
@@ -116,7 +119,7 @@ impl Plan {
             )));
         }
         senders.push(sender);
-        Ok(PlannedPath { ends, socket, remote, max_datagram: max_datagram(path_mtu, path.local) })
+        Ok(planned)
     }
 
     /// How much memory each connection needs, `kept` bytes for packets to be sent unless it says otherwise.
@@ -156,8 +159,15 @@ impl Plan {
         let mut connection = Connection::new(settings, storage, clock.now());
         let max_datagrams: Vec<u16> = planned.iter().map(|path| path.max_datagram).collect();
         let ids = add_paths(&mut connection, config, &max_datagrams, clock)?;
-        let paths = ids.into_iter().zip(planned).map(|(id, path)| {
-            PeerPath::new(id, path.ends.clone(), path.socket, path.remote, path.max_datagram)
+        let paths = ids.into_iter().zip(planned).zip(&config.paths).map(|((id, path), config)| {
+            let mut made = PeerPath::new(id, path.ends.clone(), path.socket, path.remote, path.max_datagram);
+            made.roaming = config.roaming.then(Roaming::default);
+            // A peer that is not probed would not answer; a configured size needs no search.
+            if config.mtu.is_none() && config.liveness != Liveness::Off {
+                let least = max_datagram(least_mtu(config.local), config.local);
+                made.search = Some(PathMtu::new(least, path.max_datagram));
+            }
+            made
         });
         Ok(Peer::new(config.clone(), connection, paths.collect()))
     }

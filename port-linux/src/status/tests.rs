@@ -7,7 +7,7 @@ fn path(name: &str, third: u8, tx_bytes: u64) -> PathReport {
     PathReport {
         name: name.into(),
         local: ([10, 1, third, 1], 4754).into(),
-        remote: ([10, 1, third, 2], 4754).into(),
+        remote: Some(([10, 1, third, 2], 4754).into()),
         device: None,
         state: State::Up,
         reason: None,
@@ -25,6 +25,7 @@ fn path(name: &str, third: u8, tx_bytes: u64) -> PathReport {
         echoes: 3,
         downs: 0,
         not_sent: NotSent::default(),
+        roaming: None,
     }
 }
 
