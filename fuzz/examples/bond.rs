@@ -14,14 +14,14 @@ use mpt_fuzz::bond::{AppId, Bond, Memory, Route, Setup, StreamSetup, TcpSetup};
 use mpt_fuzz::joined::{A, B};
 use mpt_fuzz::tcp_model::wire::Transport;
 use mpt_fuzz::tcp_model::{self, Congestion, LossDetection};
-use mpt_proto::Policy;
+use mpt_proto::{Ecn, Policy};
 
 const USAGE: &str = "\
 --links TEXT        links, separated by commas: a rate, and if wanted a delay, jitter, loss, burst length, buffer:
                     \"100mbit 5ms, 50mbit 30ms jitter3ms, 20mbit 80ms 1% burst8 buffer60ms\"; or het, hom (default het)
 --policy NAME       weighted, flow, backup, redundant
---cc NAME           cubic, reno, bbr, quic (a threshold of three), quic-udp (the same in UDP), none; or several,
-                    separated by commas
+--cc NAME           cubic, reno, bbr, quic (a threshold of three), quic-udp (the same in UDP), ecn (cubic that
+                    is marked), none; or several, separated by commas
 --ping              a ping each 10 ms beside it
 --stream MBIT       a stream of UDP at a constant rate
 --cross PATH:CC     another TCP flow on the link of a path, beside the tunnel
@@ -238,6 +238,7 @@ fn tcp(name: &str) -> TcpSetup {
         "bbr" => (tcp_model::Config { congestion: Congestion::Bbr, ..config }, Transport::Tcp),
         "quic" => (quic, Transport::Tcp),
         "quic-udp" => (quic, Transport::Udp),
+        "ecn" => return TcpSetup { ecn: Ecn::Ect0, ..TcpSetup::default() },
         other => refuse(&format!("no such congestion control: {other}")),
     };
     TcpSetup { config, transport, ..TcpSetup::default() }

@@ -2,7 +2,8 @@
 //!
 //! - [`link`]: an emulated link in virtual time, and [`pair`]: two connections joined by such links, with
 //!   [`log`] of what came out. The scenarios in `tests/` run on them.
-//! - [`tcp_model`]: a TCP to judge a tunnel by.
+//! - [`bond`]: the same two connections under load, with [`tcp_model`], a TCP to judge a tunnel by. The tables in
+//!   `tests/bond/` and the command `examples/bond.rs` run on it.
 //! - [`oracle`]: naive models of the core's data structures.
 //! - [`target`]: what fuzzing runs. Each target is a function of bytes, called by the fuzzer
 //!   (`fuzz_targets/`), by a seeded test and with every file of the committed corpus (`tests/corpus.rs`).

@@ -1,26 +1,22 @@
 //! The sender: what is on the way, what is lost, and what may be sent.
 
+mod losses;
+
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use mpt_proto::Instant;
 
 use super::bbr::{Bbr, RateSample};
 use super::loss_based::LossBased;
-use super::{Ack, Config, Congestion, LossDetection, Ranges, at, instant, seconds};
+use super::{Ack, Config, Congestion, Ranges, at, instant, seconds};
+use losses::{Rack, Recovery};
 
-/// RFC 8985 section 6.2: how long a wider reordering window is kept, in recoveries, and how wide it may become, in
-/// quarters of the shortest round trip.
-const REORDERING_RECOVERIES: u32 = 16;
-const REORDERING_MOST: u32 = 255;
-/// Segments that were found out of order before reordering is believed (RFC 5681).
-const DUPLICATES: u64 = 3;
-/// RFC 6298 with the least that Linux takes, and the most a timeout is multiplied by.
-const RTO_INITIAL: Duration = Duration::from_secs(1);
-const RTO_LEAST: f64 = 0.2;
-const RTO_BACKOFF_MOST: u32 = 16;
 /// A paced sender that was held up may catch up on this much.
 const PACING_SLACK: f64 = 0.001;
+/// A window with so few segments left is used: a receiver acknowledges two at once.
+const ACKED_AT_ONCE: u64 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -41,32 +37,6 @@ struct Outstanding {
     is_retransmission: bool,
     /// How much had been delivered then.
     rate: RateSample,
-}
-
-/// The newest transmission that is known to have arrived (RFC 8985).
-#[derive(Debug, Clone, Copy, Default)]
-struct Rack {
-    transmission: u64,
-    rtt: Duration,
-    reordering_seen: bool,
-    /// The reordering window, in quarters of the shortest round trip; it grows once in so many deliveries.
-    steps: u32,
-    keep: u32,
-    grow_after: u64,
-    /// When the oldest segment on the way counts as lost, if nothing is heard of it.
-    deadline: Option<Instant>,
-}
-
-/// Between a loss and the acknowledgement of everything sent before it was found (RFC 9937).
-#[derive(Debug, Clone, Copy)]
-struct Recovery {
-    until: u64,
-    /// Segments outstanding when it began; delivered and sent since.
-    outstanding: u64,
-    delivered: u64,
-    sent: u64,
-    /// Segments that may be sent before the next acknowledgement.
-    allowance: u64,
 }
 
 /// What happened so far.
@@ -119,8 +89,9 @@ pub struct Sender {
     recovery: Option<Recovery>,
     /// Retransmissions of the last recovery that no duplicate has been reported for.
     undo: Option<i64>,
-    /// No second reduction by a mark until this is acknowledged (RFC 3168 section 6.1.2).
-    marked_until: u64,
+    /// No second reduction by a mark, and no growth, until more than this is acknowledged: only then has the receiver
+    /// heard of the first one (RFC 3168 section 6.1.2).
+    marked_until: Option<u64>,
     has_reduced: bool,
     min_rtt: Duration,
     smoothed_rtt: f64,
@@ -155,10 +126,10 @@ impl Sender {
             transmissions: 0,
             delivered: 0,
             delivered_at: at(now),
-            rack: Rack { steps: 1, keep: REORDERING_RECOVERIES, ..Rack::default() },
+            rack: Rack::new(),
             recovery: None,
             undo: None,
-            marked_until: 0,
+            marked_until: None,
             has_reduced: false,
             min_rtt: Duration::MAX,
             smoothed_rtt: 0.0,
@@ -291,6 +262,7 @@ impl Sender {
         if news.count == 0 {
             return;
         }
+        let may_grow = self.recovery.is_none() && !self.is_reducing();
         let (min_rtt, delivered, pipe) =
             (seconds(self.min_rtt.min(Duration::from_secs(1))), self.delivered, self.pipe);
         match &mut self.control {
@@ -300,7 +272,7 @@ impl Sender {
             Control::LossBased(control) => {
                 // A window that is not used must not grow (RFC 9438 section 5.8).
                 let used = pipe_before as f64 * if control.in_slow_start() { 2.0 } else { 1.0 };
-                if self.recovery.is_none() && used + DUPLICATES as f64 >= control.window() {
+                if may_grow && used + ACKED_AT_ONCE as f64 >= control.window() {
                     control.handle_delivered(news.count, min_rtt, at(now));
                 }
             }
@@ -366,26 +338,8 @@ impl Sender {
         recovery.allowance > 0
     }
 
-    /// How much may be sent in recovery: in proportion to what arrives while more is on the way than should be, then as
-    /// much as arrives, and one more if all goes well.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float saturates")]
-    fn allow(&mut self, arrived: u64, goes_well: bool) {
-        let Control::LossBased(control) = &self.control else { return };
-        let Some(recovery) = &mut self.recovery else { return };
-        let (pipe, threshold) = (self.pipe as f64, control.threshold());
-        let allowance = if pipe > threshold {
-            let share = recovery.delivered as f64 * threshold / recovery.outstanding as f64;
-            (share.ceil() as u64).saturating_sub(recovery.sent)
-        } else {
-            let most = recovery.delivered.saturating_sub(recovery.sent).max(arrived) + u64::from(goes_well);
-            most.min((threshold - pipe) as u64)
-        };
-        // The first retransmission does not wait.
-        recovery.allowance = allowance.max(u64::from(recovery.sent == 0));
-    }
-
     /// Notes that segments arrived, if that is new.
-    fn arrive(&mut self, numbers: Range, news: &mut News, now: Instant) {
+    fn arrive(&mut self, numbers: Range<u64>, news: &mut News, now: Instant) {
         let mut absent = std::mem::take(&mut self.absent);
         self.arrived.absent(numbers, |number| absent.push(number));
         for number in absent.drain(..) {
@@ -455,145 +409,6 @@ impl Sender {
             Control::LossBased(control) => control.handle_rtt(rtt, min_rtt, self.first, next),
         }
     }
-
-    fn handle_duplicate(&mut self) {
-        self.stats.spurious += 1;
-        let rack = &mut self.rack;
-        rack.reordering_seen = true;
-        if self.delivered >= rack.grow_after {
-            rack.steps = (rack.steps + 1).min(REORDERING_MOST);
-            rack.keep = REORDERING_RECOVERIES;
-            rack.grow_after = self.delivered + self.outstanding.len() as u64;
-        }
-        self.undo = self.undo.map(|count| count - 1);
-        if self.undo.is_some_and(|count| count <= 0) {
-            self.undo = None;
-            self.recovery = None;
-            self.stats.undone += 1;
-            if let Control::LossBased(control) = &mut self.control {
-                control.undo();
-            }
-        }
-    }
-
-    fn handle_mark(&mut self) {
-        if self.first < self.marked_until || self.recovery.is_some() {
-            return;
-        }
-        self.marked_until = self.next();
-        self.has_reduced = true;
-        self.stats.marks += 1;
-        if let Control::LossBased(control) = &mut self.control {
-            control.reduce();
-        }
-    }
-
-    /// How much later than the newest arrival a segment may be (RFC 8985 section 6.2 step 4).
-    fn reordering_window(&self) -> Duration {
-        if !self.rack.reordering_seen && (self.recovery.is_some() || self.arrived_count >= DUPLICATES) {
-            return Duration::ZERO;
-        }
-        let quarter = if self.min_rtt == Duration::MAX { Duration::ZERO } else { self.min_rtt / 4 };
-        (quarter * self.rack.steps).min(Duration::from_secs_f64(self.smoothed_rtt))
-    }
-
-    /// Whether segments are found lost.
-    fn find_losses(&mut self, now: Instant) -> bool {
-        let window = self.reordering_window();
-        let mut found = false;
-        self.rack.deadline = None;
-        while let Some(&(number, transmission)) = self.order.front() {
-            let segment = (number >= self.first)
-                .then(|| self.outstanding[self.index(number)])
-                .filter(|it| it.state == State::OnTheWay && it.transmission == transmission);
-            let Some(segment) = segment else {
-                self.order.pop_front();
-                continue;
-            };
-            if self.config.detection == LossDetection::Threshold && !segment.is_retransmission {
-                if self.highest_arrived.is_none_or(|highest| number + DUPLICATES > highest) {
-                    break;
-                }
-            } else {
-                if transmission >= self.rack.transmission {
-                    break;
-                }
-                // RFC 9002 section 6.1.2 has 9/8 of the round trip.
-                let patience = match self.config.detection {
-                    LossDetection::Rack => self.rack.rtt + window,
-                    LossDetection::Threshold => {
-                        self.rack.rtt.max(Duration::from_secs_f64(self.smoothed_rtt)) * 9 / 8
-                    }
-                };
-                let deadline = segment.sent + patience;
-                if deadline > now {
-                    self.rack.deadline = Some(deadline);
-                    break;
-                }
-            }
-            self.order.pop_front();
-            let index = self.index(number);
-            self.outstanding[index].state = State::Lost;
-            self.pipe -= 1;
-            self.to_retransmit.push_back(number);
-            found = true;
-        }
-        found
-    }
-
-    fn enter_recovery(&mut self, delivered: u64) {
-        self.stats.recoveries += 1;
-        let outstanding = (self.outstanding.len() as u64).max(1);
-        self.recovery = Some(Recovery { until: self.next(), outstanding, delivered, sent: 0, allowance: 0 });
-        self.undo = Some(0);
-        if let Control::LossBased(control) = &mut self.control {
-            control.reduce();
-        }
-    }
-
-    fn leave_recovery(&mut self) {
-        self.recovery = None;
-        if let Control::LossBased(control) = &mut self.control {
-            control.settle();
-        }
-        self.rack.keep = self.rack.keep.saturating_sub(1);
-        if self.rack.keep == 0 {
-            self.rack.steps = 1;
-        }
-    }
-
-    fn retransmission_deadline(&self) -> Option<Instant> {
-        let oldest = self.outstanding.front()?;
-        let timeout = if self.smoothed_rtt > 0.0 {
-            Duration::from_secs_f64((self.smoothed_rtt + 4.0 * self.rtt_variance).max(RTO_LEAST))
-                * self.backoff
-        } else {
-            RTO_INITIAL * self.backoff
-        };
-        Some(self.progress.max(oldest.sent) + timeout)
-    }
-
-    /// Everything that did not arrive is taken for lost.
-    fn time_out(&mut self, now: Instant) {
-        self.stats.timeouts += 1;
-        self.backoff = (self.backoff * 2).min(RTO_BACKOFF_MOST);
-        self.to_retransmit.clear();
-        for (number, segment) in (self.first..).zip(&mut self.outstanding) {
-            if segment.state != State::Arrived {
-                segment.state = State::Lost;
-                self.to_retransmit.push_back(number);
-            }
-        }
-        self.pipe = 0;
-        self.order.clear();
-        self.rack.deadline = None;
-        self.recovery = None;
-        self.undo = None;
-        self.progress = now;
-        if let Control::LossBased(control) = &mut self.control {
-            control.handle_timeout();
-        }
-    }
 }
 
 /// What an acknowledgement brought.
@@ -606,5 +421,3 @@ struct News {
     rtt: Option<Duration>,
     sample: Option<RateSample>,
 }
-
-type Range = std::ops::Range<u64>;

@@ -237,3 +237,20 @@ fn a_receiver_reports_what_is_early_most_recent_first_and_duplicates_before_it()
     assert_eq!(take(2, 8 * MS), Some((3, None, vec![(8, 9), (4, 6)])));
     assert_eq!(take(3, 9 * MS), Some((6, None, vec![(8, 9)])));
 }
+
+#[test]
+fn one_mark_is_answered_once_however_long_the_receiver_echoes_it() {
+    let mut sender = Sender::new(Config::default(), 1, START);
+    let send_all = |sender: &mut Sender| while sender.poll_transmit(START).is_some() {};
+    let ack = |cumulative, congested| Ack { cumulative, congested, ..Ack::default() };
+    send_all(&mut sender);
+    sender.handle_ack(&ack(5, true), START + 20 * MS);
+    assert!((6.9..7.1).contains(&sender.window()), "ten, less three tenths: {}", sender.window());
+    assert!(sender.take_reduced());
+    // The receiver hears of it with the eleventh segment.
+    send_all(&mut sender);
+    sender.handle_ack(&ack(10, true), START + 21 * MS);
+    assert_eq!(sender.stats().marks, 1);
+    sender.handle_ack(&ack(11, true), START + 40 * MS);
+    assert_eq!(sender.stats().marks, 2);
+}

@@ -105,36 +105,41 @@ fn a_flow_follows_rates_that_change() {
 fn a_bond_shares_a_link_with_others() {
     let mut table = Table::new(
         "sharing.txt",
-        "One CUBIC flow over a bond while others use the link of its first path; from 15 s to 45 s",
-        &["", "Mbit/s", "beside", "beside, of the link", "both, of sum", "queue ms"],
+        "One CUBIC flow over a bond while others use the link of its first path; its fair share is half of that link and all \
+         of the others; from 15 s to 45 s",
+        &["", "Mbit/s", "of a fair share", "beside", "beside, of the link", "both, of sum", "queue ms"],
     );
     let stream = |bond: &mut Bond<'_>| {
         let setup = StreamSetup { bits_per_second: 50_000_000, packet_len: 1400 };
         bond.stream(A, Route::Link(0), setup)
     };
-    for (text, beside, least) in [
-        (UNEQUAL, "CUBIC", 0.2),
-        (UNEQUAL, "BBR", 0.2),
-        (UNEQUAL, "50 Mbit/s", 0.45),
-        (EQUAL, "CUBIC", 0.2),
-        ("50mbit 10ms", "CUBIC", 0.2),
+    // A bond that watches delays yields to what fills queues, but must not yield all, nor for it the other links.
+    for (text, beside, mine, other) in [
+        (UNEQUAL, "CUBIC", 0.55, 0.2),
+        (UNEQUAL, "BBR", 0.55, 0.2),
+        (UNEQUAL, "50 Mbit/s", 0.8, 0.45),
+        (EQUAL, "CUBIC", 0.8, 0.2),
+        ("50mbit 10ms", "CUBIC", 0.2, 0.2),
+        ("50mbit 10ms", "BBR", 0.2, 0.2),
     ] {
         let paths = links(text);
         bonded(paths.clone(), |bond| {
             let begun = bond.elapsed();
             let inside = flow(bond, "CUBIC");
             let is_stream = beside.ends_with("bit/s");
-            let other = if is_stream { stream(bond) } else { bond.tcp(A, Route::Link(0), tcp(beside)) };
+            let guest = if is_stream { stream(bond) } else { bond.tcp(A, Route::Link(0), tcp(beside)) };
             bond.run(45 * SECOND);
             let within = begun + 15 * SECOND..bond.elapsed();
-            let meter = if is_stream { bond.stream_of(other).meter() } else { bond.flow(other).meter() };
-            let (rate, other) = (bond.flow(inside).meter().rate(&within), meter.rate(&within));
+            let meter = if is_stream { bond.stream_of(guest).meter() } else { bond.flow(guest).meter() };
+            let (rate, beside_rate) = (bond.flow(inside).meter().rate(&within), meter.rate(&within));
+            let link = capacity(bond, &paths[..1]);
             table
                 .row(&format!("{beside} on path 0 of {text}"))
                 .value(rate, 1)
-                .value(other, 1)
-                .at_least(other / capacity(bond, &paths[..1]), least, 2)
-                .at_least((rate + other) / capacity(bond, &paths), 0.9, 3)
+                .at_least(rate / (capacity(bond, &paths) - link / 2.0), mine, 3)
+                .value(beside_rate, 1)
+                .at_least(beside_rate / link, other, 2)
+                .at_least((rate + beside_rate) / capacity(bond, &paths), 0.9, 3)
                 .value(ms(queue(bond, &within)), 1)
                 .end();
         });

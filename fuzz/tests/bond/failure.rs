@@ -128,9 +128,11 @@ fn line(table: &mut Table, text: &str, load: Load, blow: Blow, path: usize) {
             .text(&load_text)
             .value(before, 1)
             .at_most(gap, if only_fast_path { 150.0 } else { 100.0 }, 0);
-        let row = match lost {
-            Some(lost) => row.at_most(lost as f64, 10.0, 0),
-            None => row.text("-"),
+        let row = match (lost, load) {
+            // What the rest cannot carry is lost whoever sends it.
+            (Some(lost), Load::Stream { megabits }) if megabits as f64 > offered => row.value(lost as f64, 0),
+            (Some(lost), _) => row.at_most(lost as f64, 10.0, 0),
+            (None, _) => row.text("-"),
         };
         let row = row.at_most(running.copies(bond) as f64, 0.0, 0).at_least(
             meter.rate(&within) / offered,

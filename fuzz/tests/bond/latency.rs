@@ -16,7 +16,9 @@ fn a_ping_beside_bulk_takes_little_longer_than_the_fastest_link() {
     );
     let one = "20mbit 10ms";
     let jittering = "100mbit 5ms jitter2ms, 50mbit 30ms jitter5ms, 20mbit 80ms jitter3ms 1%";
-    let rows: [(&str, &[&str], Duration); 8] = [
+    let bloated = "100mbit 5ms buffer1000ms, 50mbit 30ms buffer1000ms, 20mbit 80ms 1% buffer1000ms";
+    let rows: [(&str, &[&str], Duration); 9] = [
+        (bloated, &["CUBIC"], UNEQUAL_BASE),
         (UNEQUAL, &[], UNEQUAL_BASE),
         (UNEQUAL, &["CUBIC"], UNEQUAL_BASE),
         (UNEQUAL, &["BBR"], UNEQUAL_BASE),

@@ -21,7 +21,7 @@ use mpt_fuzz::bond::{AppId, Bond, Memory, PathSetup, Route, Setup, TcpSetup};
 use mpt_fuzz::joined::A;
 use mpt_fuzz::tcp_model::wire::Transport;
 use mpt_fuzz::tcp_model::{self, Congestion, LossDetection};
-use mpt_proto::{Liveness, Policy, Probing};
+use mpt_proto::{Ecn, Liveness, Policy, Probing};
 
 /// What the tables are about. Only a subject that is judged fails a test when it misses a bar; tables show what any
 /// misses.
@@ -84,6 +84,7 @@ fn tcp(name: &str) -> TcpSetup {
         "BBR" => (tcp_model::Config { congestion: Congestion::Bbr, ..config }, Transport::Tcp),
         "QUIC" => (quic, Transport::Tcp),
         "QUIC in UDP" => (quic, Transport::Udp),
+        "CUBIC with ECN" => return TcpSetup { ecn: Ecn::Ect0, ..TcpSetup::default() },
         other => panic!("no TCP is called {other}"),
     };
     TcpSetup { config, transport, ..TcpSetup::default() }

@@ -68,10 +68,15 @@ fn one_flow_gets_the_sum_of_unequal_links() {
         line(&mut table, links, "BBR", 30 * SECOND, 60 * SECOND, bbr);
     }
     line(&mut table, UNEQUAL, "QUIC", 20 * SECOND, 45 * SECOND, 0.95);
+    line(&mut table, UNEQUAL, "CUBIC with ECN", 20 * SECOND, 45 * SECOND, 0.95);
+    for buffer in ["buffer20ms", "buffer1000ms"] {
+        let links = format!("100mbit 5ms {buffer}, 50mbit 30ms {buffer}, 20mbit 80ms 1% {buffer}");
+        line(&mut table, &links, "CUBIC", 20 * SECOND, 45 * SECOND, 0.93);
+    }
     // Grows too slowly to fill the bond within a minute; no bar but that of the best link alone.
-    line(&mut table, UNEQUAL, "Reno", 20 * SECOND, 45 * SECOND, 0.59);
-    // UDP is not put in order: such a flow must not fall behind its best link.
-    line(&mut table, UNEQUAL, "QUIC in UDP", 20 * SECOND, 45 * SECOND, 0.0);
+    line(&mut table, UNEQUAL, "Reno", 20 * SECOND, 45 * SECOND, 0.574);
+    // UDP is not put in order: such a flow must not fall behind its best link, which is 0.592 of the sum.
+    line(&mut table, UNEQUAL, "QUIC in UDP", 20 * SECOND, 45 * SECOND, 0.574);
     table.check();
 }
 
