@@ -65,7 +65,7 @@ fn broken_datagrams_are_counted_by_reason_and_the_tunnel_goes_on() {
             ("a wrong checksum", (peer, PORT), gre([0x80, 0], [8, 0], &[1; 40]), "bad_checksum"),
             ("an ARP request", (peer, PORT), gre([0, 0], [8, 6], &[0; 28]), "unknown_protocol"),
             ("garbage inside", (peer, PORT), gre([0, 0], [8, 0], &[0xff; 64]), "bad_inner"),
-            ("60,000 bytes of garbage", (peer, PORT), gre([0, 0], [8, 0], &[0xff; 60_000]), "bad_inner"),
+            ("65,507 bytes of garbage", (peer, PORT), gre([0, 0], [8, 0], &[0xff; 65_503]), "bad_inner"),
             ("a short inner packet", (peer, PORT), gre([0, 0], [8, 0], &ipv4[..19]), "bad_inner"),
             ("half a control message", (peer, PORT), gre([0, 0], [0x88, 0xb5], &[0x11; 12]), "bad_control"),
             ("half a fragment", (peer, PORT), gre([0, 0], [0x88, 0xb6], &[0xf0; 6]), "bad_fragment"),
