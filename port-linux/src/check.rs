@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
+use mpt_proto::Policy;
 
 use crate::config::Config;
 use crate::output;
@@ -44,10 +45,16 @@ fn summary(config: &Config) -> String {
                 (false, true) => format!("{} port {} at first", path.remote, path.remote_port),
                 (false, false) => format!("{} port {}", path.remote, path.remote_port),
             };
+            let share = match connection.policy {
+                Policy::Adaptive => format!("tier {}", path.tier),
+                Policy::Backup => format!("rank {}", path.rank),
+                Policy::Redundant => "a copy of each packet".to_owned(),
+                _ => format!("weight {}", path.weight),
+            };
             let _ = writeln!(
                 text,
-                "  path {}: {} port {} -> {remote}, weight {}{disabled}",
-                path.name, path.local, path.port, path.weight
+                "  path {}: {} port {} -> {remote}, {share}{disabled}",
+                path.name, path.local, path.port
             );
         }
         for network in &connection.networks {

@@ -186,6 +186,8 @@ pub(super) struct Model {
     braked: Option<Instant>,
     may_restart: bool,
     empty_at: Instant,
+    /// Since the last datagram left, it was the path that stood still, not the caller.
+    was_full: bool,
     /// When the next datagram may leave, in nanoseconds.
     pub(super) next: u64,
     /// Nanoseconds a byte at the current rate and gain, times 1,024.
@@ -240,6 +242,7 @@ impl Default for Model {
             braked: None,
             may_restart: false,
             empty_at: Instant::ZERO,
+            was_full: false,
             next: 0,
             cost: 0,
             last_ordered: Instant::ZERO,
@@ -341,10 +344,11 @@ impl Model {
     pub(super) fn handle_sent(&mut self, len: usize, now: Instant) -> u32 {
         let number = self.number;
         self.mean_len += (len as f32 - self.mean_len) / 16.0;
-        let was_idle = self.limit == number.wrapping_sub(1);
-        let credit = if was_idle { BURST_NANOS } else { LATE_NANOS };
+        let was_idle = extension::distance(self.limit, number) >= -1;
+        let is_late = !was_idle && !core::mem::take(&mut self.was_full);
+        let credit = if is_late { LATE_NANOS } else { BURST_NANOS };
         let earliest = nanos(now).saturating_sub(credit);
-        if self.next < earliest {
+        if is_late && self.next < earliest {
             // The caller came late, and the path stood still: what arrives tells how busy this machine is.
             self.handle_idle();
         }
@@ -355,6 +359,7 @@ impl Model {
             let _ = self.milestones.push_back((number, now.stamp()));
         }
         self.number = number.wrapping_add(1);
+        self.was_full = self.is_full();
         number
     }
 
@@ -435,6 +440,7 @@ impl Model {
             settled: acked,
         };
         self.estimate(anchor, backlog, now, random);
+        self.was_full |= self.is_full();
         self.reported_at = now;
         Some(true)
     }

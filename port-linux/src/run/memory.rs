@@ -92,3 +92,48 @@ impl Memory {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::run::Defaults;
+
+    /// For a connection with this line in it, whose widest path takes datagrams of so many bytes.
+    fn size(line: &str, widest: usize) -> MemorySize {
+        let text = format!(
+            "tunnel.address = [\"10.0.0.1/24\"]\n[[connection]]\nname = \"c\"\npeer = [\"10.0.0.2\"]\n{line}\n\
+             [[connection.path]]\nname = \"p\"\nlocal = \"172.16.1.10\"\nremote = \"172.16.1.20\"\n"
+        );
+        let config = Config::parse(&text, "test").unwrap();
+        MemorySize::new(&config.connections[0], widest, 0, Defaults::default().adaptive_memory)
+    }
+
+    #[test]
+    fn by_default_a_gigabit_over_a_round_trip_of_50_ms_fits_and_all_is_less_than_64_mib() {
+        let size = size("", 1472);
+        let bytes_in_130_ms = 1_000_000_000 / 8 * 130 / 1000;
+        assert!(size.kept * 1456 >= bytes_in_130_ms, "{size:?}");
+        let lent = size.kept * (size.kept_cell + size_of::<PacketSlot>())
+            + (size.window + 1) * (size.datagram + size_of::<ReorderSlot>())
+            + REASSEMBLY_SLOTS * (size.packet + size_of::<ReassemblySlot>())
+            + FLOWS * size_of::<FlowSlot>()
+            + size_of::<AdaptiveState>();
+        assert!(lent < 64 << 20, "{lent}");
+    }
+
+    #[test]
+    fn large_packets_take_no_more_memory_and_the_configuration_decides() {
+        let jumbo = size("", 65_507);
+        assert!(jumbo.kept > 0 && jumbo.kept * jumbo.kept_cell <= 24 << 20, "{jumbo:?}");
+        assert_eq!(size("adaptive.memory_mb = 1", 1472).kept, (1 << 20) / (HEADROOM + 1472));
+        assert_eq!(size("adaptive.memory_mb = 1024", 1472).kept, KEPT_MAX);
+    }
+
+    #[test]
+    fn what_does_not_send_by_the_adaptive_policy_needs_no_memory_for_it() {
+        for line in ["policy = \"weighted\"", "sequence = false"] {
+            assert_eq!(size(line, 1472).kept, 0, "{line}");
+        }
+    }
+}

@@ -61,7 +61,7 @@ fn the_size_that_a_hop_in_between_carries_is_found_from_both_ends() {
         }
         eprintln!("found within {} ms", since.elapsed().as_millis());
 
-        left.run("ping -c 5 -i 0.05 -W 2 -M do -s 1436 10.0.0.2")?;
+        left.run("ping -c 5 -i 0.05 -W 2 -M do -s 1428 10.0.0.2")?;
         ensure!(
             one.path("far")?["downs"] == 0 && other.path("far")?["downs"] == 0,
             "small ones always passed"

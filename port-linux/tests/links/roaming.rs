@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use mpt_proto::seq::Seq;
 use mpt_proto::wire::control::{self, Features, Kind, Message};
+use mpt_proto::wire::extension;
 use mpt_proto::wire::gre::{self, Layout, Protocol};
 use port_linux::lab::host::{Host, Running};
 use port_linux::lab::stopwatch::Stopwatch;
@@ -344,6 +345,10 @@ impl Speaker {
         let mut stamps = Vec::new();
         while let Ok(len) = self.socket.recv(&mut buffer) {
             let header = gre::parse(&buffer[..len]).expect("mpt's own header");
+            if extension::Header::is_there(&buffer[header.len..len]) {
+                // For the one who was here before.
+                continue;
+            }
             let message = Message::parse(&buffer[header.len..len]).expect("mpt's own message");
             stamps.extend((message.kind == Kind::Probe).then_some(message.stamp));
         }
