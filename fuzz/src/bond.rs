@@ -118,7 +118,7 @@ impl<'m> Bond<'m> {
 
     /// The link that leaves an end on a path.
     pub fn link(&self, from: End, path: usize) -> &Link {
-        &self.network.joined.links[from][path]
+        self.joined().wires[from].seen(path)
     }
 
     /// How many paths there are.
@@ -144,7 +144,8 @@ impl<'m> Bond<'m> {
     /// Bits per second of inner packets that links of this rate can carry: what is left when headers are taken off,
     /// those of packets of `packet_len` bytes with the longest header that was seen.
     pub fn capacity(&self, bits_per_second: u64, packet_len: usize) -> f64 {
-        let outer = self.network.joined.longest_datagram.max(packet_len) + OUTER;
+        let longest = [A, B].map(|end| self.joined().wires[end].longest).into_iter().max();
+        let outer = longest.unwrap_or_default().max(packet_len) + OUTER;
         bits_per_second as f64 * packet_len as f64 / outer as f64
     }
 
@@ -212,7 +213,7 @@ impl<'m> Bond<'m> {
     /// Changes the link that leaves an end from now on.
     pub fn change_link_from(&mut self, from: End, path: usize, change: impl Fn(&mut LinkConfig)) {
         let now = self.now();
-        let link = &mut self.network.joined.links[from][path];
+        let link = self.network.joined.wires[from].link(path);
         let mut config = *link.config();
         change(&mut config);
         link.set_config(config, now);
@@ -299,8 +300,9 @@ impl<'m> Bond<'m> {
         self.next_sample = self.now() + SAMPLE;
         let joined = &self.network.joined;
         for from in [A, B] {
+            let wires = &joined.wires[from];
             for (path, series) in self.series[from].iter_mut().enumerate() {
-                series.note(joined.links[from][path].backlog(joined.now()), joined.sent_bytes[from][path]);
+                series.note(wires.seen(path).backlog(joined.now()), wires.sent[path]);
             }
         }
     }

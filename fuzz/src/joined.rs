@@ -8,8 +8,8 @@ pub(crate) mod memory;
 use std::time::Duration;
 
 use mpt_proto::{
-    CONTROL_MAX, Config, Connection, Ecn, EncapsulateError, Event, Instant, PathConfig, PathId, PathState,
-    Received,
+    CONTROL_MAX, Config, Connection, Departure, Ecn, EncapsulateError, Event, Instant, PathConfig, PathId,
+    PathState, Received,
 };
 
 use crate::clock::Clock;
@@ -28,8 +28,8 @@ pub const B: End = 1;
 const MOST_EVENTS_AT_ONCE: u32 = 100_000;
 /// Runs start here, so that times before the start exist.
 pub(crate) const START: Instant = Instant::from_micros(1_000_000);
-/// Whose datagrams are the tunnel's, on a link.
-pub(crate) const TUNNEL: u8 = 0;
+/// Whose packets those are, on a link, that are not of a path of the tunnel.
+pub(crate) const OTHER: u8 = u8::MAX;
 
 /// A path as both ends configure it, with what lies between.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,12 +38,15 @@ pub struct PathSetup {
     pub config: [PathConfig; 2],
     /// From each end to the other.
     pub link: [LinkConfig; 2],
+    /// The path uses the links of the path with this number, and its own carry nothing: what the two have in front of
+    /// them is one bottleneck, which neither end knows.
+    pub shares: Option<usize>,
 }
 
 impl PathSetup {
     /// The same in both directions.
     pub const fn symmetric(config: PathConfig, link: LinkConfig) -> Self {
-        Self { config: [config; 2], link: [link; 2] }
+        Self { config: [config; 2], link: [link; 2], shares: None }
     }
 }
 
@@ -56,6 +59,47 @@ pub(crate) trait Inbox {
     fn take_other(&mut self, _end: End, _packet: &[u8], _now: Instant) {}
 }
 
+/// The links that leave an end.
+#[derive(Debug)]
+pub(crate) struct Wires {
+    /// One for each path; those of paths that share another's are not used.
+    links: Vec<Link>,
+    /// Which of them each path uses.
+    used: Vec<usize>,
+    /// Bytes of datagrams sent on each path, and the longest of them.
+    pub(crate) sent: Vec<u64>,
+    pub(crate) longest: usize,
+}
+
+impl Wires {
+    fn new(from: End, paths: &[PathSetup], rng: &mut Rng) -> Self {
+        Self {
+            links: paths.iter().map(|path| Link::new(path.link[from], rng.next())).collect(),
+            used: paths.iter().enumerate().map(|(index, path)| path.shares.unwrap_or(index)).collect(),
+            sent: vec![0; paths.len()],
+            longest: 0,
+        }
+    }
+
+    /// The link that a path uses.
+    pub(crate) fn link(&mut self, path: usize) -> &mut Link {
+        &mut self.links[self.used[path]]
+    }
+
+    /// The same, to look at.
+    pub(crate) fn seen(&self, path: usize) -> &Link {
+        &self.links[self.used[path]]
+    }
+
+    fn send(&mut self, departure: &Departure<'_>, now: Instant) {
+        let path = departure.path.index();
+        self.sent[path] += departure.datagram.len() as u64;
+        self.longest = self.longest.max(departure.datagram.len());
+        let owner = u8::try_from(path).unwrap_or(OTHER);
+        self.link(path).send_for(owner, departure.datagram, departure.ecn, now);
+    }
+}
+
 /// Two connections and the links between them.
 #[derive(Debug)]
 pub(crate) struct Joined<'m> {
@@ -65,17 +109,14 @@ pub(crate) struct Joined<'m> {
     setups: Vec<PathSetup>,
     /// The id that each end gives each path.
     pub(crate) ids: Vec<[PathId; 2]>,
-    /// From each end, on each path.
-    pub(crate) links: [Vec<Link>; 2],
+    /// From each end.
+    pub(crate) wires: [Wires; 2],
     /// What each end believes the time to be.
     clocks: [Clock; 2],
     now: Instant,
     pub(crate) rng: Rng,
     /// Datagrams that arrived at each end.
     pub(crate) arrived: [u64; 2],
-    /// Bytes of datagrams that each end sent on each path, and the longest of them.
-    pub(crate) sent_bytes: [Vec<u64>; 2],
-    pub(crate) longest_datagram: usize,
     pub(crate) events: [Vec<(Instant, Event)>; 2],
     events_now: u32,
 }
@@ -102,21 +143,18 @@ impl<'m> Joined<'m> {
             let storage = memory::take(&mut memory);
             Connection::new(configs[end].clone(), storage, clocks[end].local(START))
         });
-        let links =
-            [A, B].map(|from| paths.iter().map(|path| Link::new(path.link[from], rng.next())).collect());
+        let wires = [A, B].map(|from| Wires::new(from, paths, &mut rng));
         let mut joined = Self {
             ends,
             configs,
             memory,
             setups: paths.to_vec(),
             ids: Vec::new(),
-            links,
+            wires,
             clocks,
             now: START,
             rng,
             arrived: [0; 2],
-            sent_bytes: [A, B].map(|_| vec![0; paths.len()]),
-            longest_datagram: 0,
             events: Default::default(),
             events_now: 0,
         };
@@ -159,7 +197,7 @@ impl<'m> Joined<'m> {
     /// Cuts a path in both directions, silently, or mends it.
     pub(crate) fn set_cut(&mut self, path: usize, is_cut: bool) {
         for from in [A, B] {
-            self.links[from][path].set_cut(is_cut);
+            self.wires[from].link(path).set_cut(is_cut);
         }
     }
 
@@ -201,10 +239,7 @@ impl<'m> Joined<'m> {
         let taken = match self.ends[from].encapsulate(buffer, now) {
             Ok(mut departures) => {
                 while let Some(departure) = departures.next() {
-                    let path = departure.path.index();
-                    self.sent_bytes[from][path] += departure.datagram.len() as u64;
-                    self.longest_datagram = self.longest_datagram.max(departure.datagram.len());
-                    self.links[from][path].send(departure.datagram, departure.ecn, self.now);
+                    self.wires[from].send(&departure, self.now);
                 }
                 Ok(())
             }
@@ -244,7 +279,7 @@ impl<'m> Joined<'m> {
 
     /// When something happens next.
     pub(crate) fn next_event(&self) -> Option<Instant> {
-        let arrivals = self.links.iter().flatten().filter_map(Link::poll_timeout);
+        let arrivals = self.wires.iter().flat_map(|wires| &wires.links).filter_map(Link::poll_timeout);
         let deadlines = [A, B].into_iter().filter_map(|end| self.deadline(end));
         arrivals.chain(deadlines).min()
     }
@@ -252,13 +287,13 @@ impl<'m> Joined<'m> {
     /// Does all that is due now, once.
     pub(crate) fn step(&mut self, inbox: &mut impl Inbox) {
         for from in [A, B] {
-            for path in 0..self.links[from].len() {
-                while let Some(arrival) = self.links[from][path].receive(self.now) {
-                    if arrival.owner == TUNNEL {
-                        let ecn = arrival.ecn();
-                        self.inject(1 - from, path, arrival.datagram, ecn, inbox);
-                    } else {
+            for link in 0..self.wires[from].links.len() {
+                while let Some(arrival) = self.wires[from].links[link].receive(self.now) {
+                    if arrival.owner == OTHER {
                         inbox.take_other(1 - from, &arrival.datagram, self.now);
+                    } else {
+                        let (path, ecn) = (usize::from(arrival.owner), arrival.ecn());
+                        self.inject(1 - from, path, arrival.datagram, ecn, inbox);
                     }
                 }
             }
@@ -286,10 +321,7 @@ impl<'m> Joined<'m> {
         }
         let mut buffer = [0; CONTROL_MAX];
         while let Some(departure) = connection.poll_transmit(&mut buffer) {
-            let path = departure.path.index();
-            self.sent_bytes[end][path] += departure.datagram.len() as u64;
-            self.longest_datagram = self.longest_datagram.max(departure.datagram.len());
-            self.links[end][path].send(departure.datagram, departure.ecn, self.now);
+            self.wires[end].send(&departure, self.now);
         }
         while let Some(event) = connection.poll_event() {
             self.events[end].push((self.now, event));

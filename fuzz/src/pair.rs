@@ -96,7 +96,7 @@ impl<'m> Pair<'m> {
 
     /// The link that leaves an end on a path.
     pub fn link(&mut self, from: End, path: usize) -> &mut Link {
-        &mut self.joined.links[from][path]
+        self.joined.wires[from].link(path)
     }
 
     /// The id that an end gives a path.

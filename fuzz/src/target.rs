@@ -1,16 +1,22 @@
 //! What fuzzing runs: each target takes bytes and panics if something is wrong.
 
 mod adaptive;
+mod coalesce;
 mod connection;
 mod reassembly;
 mod reorder;
+mod slice;
+mod split;
 mod weighted;
 mod wire;
 
 pub use adaptive::adaptive;
+pub use coalesce::coalesce;
 pub use connection::connection;
 pub use reassembly::reassembly;
 pub use reorder::reorder;
+pub use slice::slice;
+pub use split::split;
 pub use weighted::weighted;
 pub use wire::{control, extension, fragment, gre, ip};
 
@@ -26,7 +32,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 10] = [
+pub const ALL: [Target; 13] = [
     Target { name: "gre", run: gre },
     Target { name: "control", run: control },
     Target { name: "fragment", run: fragment },
@@ -37,6 +43,9 @@ pub const ALL: [Target; 10] = [
     Target { name: "connection", run: connection },
     Target { name: "extension", run: extension },
     Target { name: "adaptive", run: adaptive },
+    Target { name: "split", run: split },
+    Target { name: "coalesce", run: coalesce },
+    Target { name: "slice", run: slice },
 ];
 
 /// The operations that `data` stands for, one behind the other until it is used up.

@@ -62,3 +62,18 @@ fn a_connection_bears_whatever_the_network_and_its_caller_do() {
 fn an_adaptive_connection_bears_whatever_the_network_its_peer_and_its_caller_do() {
     run_at_random("adaptive", 300, 2000);
 }
+
+#[test]
+fn a_large_packet_is_cut_as_by_definition_and_one_that_lies_does_no_harm() {
+    run_at_random("split", 500, 300);
+}
+
+#[test]
+fn what_is_joined_is_what_came_when_it_is_cut_again() {
+    run_at_random("coalesce", 250, 400);
+}
+
+#[test]
+fn what_is_sliced_comes_together_again_but_for_what_is_lost() {
+    run_at_random("slice", 150, 300);
+}

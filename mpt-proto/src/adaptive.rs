@@ -26,7 +26,7 @@ use crate::wire::extension::{self, Header, Kind};
 use crate::wire::ip;
 use crate::wire::report::{Gap, Report};
 
-use codel::Bounds;
+use codel::{Bounds, Codel};
 use delay::CommonDelay;
 use model::Model;
 pub use model::Phase;
@@ -44,6 +44,8 @@ const OLDEST: u32 = 600_000;
 const MOST_CREDIT: u32 = 256 << 10;
 /// Packets of sparse flows may leave ahead of a path's pace by the time of two full packets.
 const OVERDRAW_BYTES: usize = 3_000;
+/// Sparse packets that wait for longer are too many for all paths together.
+const EXPRESS_BOUNDS: Bounds = Bounds { target: 20_000, interval: 100_000 };
 /// A path of a higher tier takes packets that have waited for so long on the lower ones.
 const SPILL: u32 = 4_000;
 /// Signs of life on paths that carry nothing while others do: what is missing is then known soon.
@@ -56,7 +58,7 @@ const ACTIVE: Duration = Duration::from_secs(1);
 const GATHER: Duration = Duration::from_micros(500);
 /// Without a report for so long, with packets under way, nothing is known.
 const DEAF: Duration = Duration::from_secs(2);
-/// While the common delay rises, packets may wait this much longer.
+/// While the common delay may rise, packets may wait as long as with a round trip that is this much longer.
 const RISING: f32 = 60_000.0;
 
 /// How an adaptive connection sends at the moment.
@@ -102,6 +104,7 @@ pub struct AdaptiveState {
     models: [Model; MAX_PATHS],
     in_flight: [List; MAX_PATHS],
     express: List,
+    express_codel: Codel,
     resend: List,
     delay: CommonDelay,
     pub(crate) feedback: Feedback,
@@ -286,9 +289,10 @@ impl<'s> Adaptive<'s> {
     fn first_to_deliver(&self, paths: PathSet, now: Instant) -> Option<(usize, u64)> {
         let mut best: Option<(f32, usize, u64)> = None;
         for index in paths {
-            let Some(model) = self.state.models.get(index) else { continue };
+            let (Some(model), Some(delay)) = (self.state.models.get(index), self.delivery(index, now)) else {
+                continue;
+            };
             let wait = model.wait(now);
-            let delay = model.base().unwrap_or(1e6) + model.queue.max(0.0) + wait as f32;
             if best.is_none_or(|(least, ..)| delay < least) {
                 best = Some((delay, index, wait));
             }
@@ -296,14 +300,55 @@ impl<'s> Adaptive<'s> {
         best.map(|(_, index, wait)| (index, wait))
     }
 
-    /// Packets of sparse flows: on the fastest path, a little ahead of its pace.
+    /// Packets of sparse flows: on the fastest path, a little ahead of its pace; on a slower one once they have waited
+    /// for as long as that takes longer.
     fn poll_express(&mut self, alive: PathSet, now: Instant) -> Option<(usize, Index)> {
-        self.state.express.first()?;
-        let (path, wait) = self.first_to_deliver(self.lowest_tier(alive), now)?;
-        if wait > self.state.models.get(path)?.time_of(OVERDRAW_BYTES) {
-            return None;
+        loop {
+            let (path, at) = self.express_path(alive, now)?;
+            if at > now {
+                return None;
+            }
+            let index = self.pool.pop(&mut self.state.express)?;
+            let sojourn = now.stamp().wrapping_sub(self.pool.slot(index)?.since);
+            let last = self.state.express.is_empty();
+            if !self.state.express_codel.is_due(sojourn, last, EXPRESS_BOUNDS, now.stamp()) {
+                return Some((path, index));
+            }
+            self.pool.release(index);
+            self.refused += 1;
         }
-        Some((path, self.pool.pop(&mut self.state.express)?))
+    }
+
+    /// The path for the first sparse packet, and when it may leave on it.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    fn express_path(&self, alive: PathSet, now: Instant) -> Option<(usize, Instant)> {
+        let first = self.pool.slot(self.state.express.first()?)?;
+        let sojourn = now.stamp().wrapping_sub(first.since) as f32;
+        let paths = self.lowest_tier(alive);
+        let (fastest, wait) = self.first_to_deliver(paths, now)?;
+        let ahead =
+            |index: usize| self.state.models.get(index).map_or(0, |model| model.time_of(OVERDRAW_BYTES));
+        let wait = wait.saturating_sub(ahead(fastest));
+        if wait == 0 {
+            return Some((fastest, now));
+        }
+        let least = self.delivery(fastest, now)?;
+        let mut best = (fastest, wait);
+        for index in paths {
+            let Some(model) = self.state.models.get(index) else { continue };
+            let patience = self.delivery(index, now)? - least - sojourn;
+            let wait = model.wait(now).saturating_sub(ahead(index)).max(patience.max(0.0) as u64);
+            if wait < best.1 {
+                best = (index, wait);
+            }
+        }
+        Some((best.0, now + Duration::from_micros(best.1)))
+    }
+
+    /// The delay, against the reference, of what is sent on a path now.
+    fn delivery(&self, path: usize, now: Instant) -> Option<f32> {
+        let model = self.state.models.get(path)?;
+        Some(model.base().unwrap_or(1e6) + model.queue.max(0.0) + model.wait(now) as f32)
     }
 
     /// What was lost: on the path that delivers it first, which then waits for it.
@@ -390,7 +435,7 @@ impl<'s> Adaptive<'s> {
         if let Some(bounds) = self.state.bounds {
             return bounds;
         }
-        let round_trip = self.round_trip() + if self.state.delay.rising { RISING } else { 0.0 };
+        let round_trip = self.round_trip() + if self.state.delay.may_rise { RISING } else { 0.0 };
         let bounds = Bounds {
             target: (0.3 * round_trip).clamp(5_000.0, 40_000.0) as u32,
             interval: (3.0 * round_trip).clamp(100_000.0, 1e6) as u32,
@@ -626,11 +671,7 @@ impl<'s> Adaptive<'s> {
             models.filter(|model| !model.is_full()).map(|model| model.wait(now)).min()
         };
         let wait_of = |micros: u64| now + Duration::from_micros(micros);
-        let express = self.state.express.first().and_then(|_| {
-            let (path, wait) = self.first_to_deliver(self.lowest_tier(alive), now)?;
-            let ahead = self.state.models.get(path)?.time_of(OVERDRAW_BYTES);
-            Some(wait_of(wait.saturating_sub(ahead)))
-        });
+        let express = self.express_path(alive, now).map(|(_, at)| at);
         let resend = self
             .state
             .resend
@@ -714,7 +755,7 @@ impl<'s> Adaptive<'s> {
     pub(crate) fn repair_time(&self) -> Duration {
         let fastest = self.state.models.iter().filter(|model| model.is_alive() && model.base().is_some());
         let feedback = fastest.map(|model| model.feedback).fold(150_000.0, f32::min);
-        Duration::from_micros((2.0 * feedback + 20_000.0).clamp(50_000.0, 200_000.0) as u64)
+        Duration::from_micros((4.0 * feedback + 20_000.0).clamp(80_000.0, 250_000.0) as u64)
     }
 
     /// Whether reports have stopped although packets were sent.

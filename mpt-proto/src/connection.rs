@@ -3,6 +3,7 @@
 mod departures;
 mod extended;
 mod receive;
+mod stranger;
 
 use core::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::wire::gre::{self, Layout, Protocol};
 use crate::wire::{extension, fragment, ip, report};
 
 pub use departures::{Departure, Departures};
+pub use stranger::Claim;
 
 /// Bytes that must be free before the inner packet handed to [`Connection::encapsulate`]: the longest GRE
 /// header and a fragment header.
@@ -478,16 +480,26 @@ impl<'s> Connection<'s> {
         let now = self.now;
         let rng = &mut self.rng;
         let paths = self.paths.get_mut(..self.places).unwrap_or_default();
-        let (index, path, due) = paths.iter_mut().enumerate().find_map(|(index, path)| {
-            let path = path.as_mut()?;
-            let due = path.poll_due(now, rng)?;
-            Some((index, path, due))
-        })?;
-        let extension = self.adaptive.is_some() && self.layout.sequence;
+        let (index, due) = paths
+            .iter_mut()
+            .enumerate()
+            .find_map(|(index, path)| Some((index, path.as_mut()?.poll_due(now, rng)?)))?;
         let (kind, stamp) = match due {
             Due::Probe => (Kind::Probe, now.stamp()),
             Due::Echo(stamp) => (Kind::Echo, stamp),
         };
+        self.emit_control(index, kind, stamp, buffer)
+    }
+
+    /// A control message for a path, written to `buffer`. `None`: there is no such path.
+    fn emit_control<'b>(
+        &mut self,
+        index: usize,
+        kind: Kind,
+        stamp: u32,
+        buffer: &'b mut [u8; CONTROL_MAX],
+    ) -> Option<Departure<'b>> {
+        let extension = self.adaptive.is_some() && self.layout.sequence;
         let mtu = self.reassembly.max_packet();
         let message = Message {
             kind,
@@ -501,12 +513,13 @@ impl<'s> Connection<'s> {
             mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
             extension: extension.then(|| self.reorder.window()),
         };
-        self.count = self.count + 1;
         let layout = Layout { sequence: false, ..self.layout };
         let len = layout.header_len() + control::LEN;
+        let path = self.paths.get_mut(index)?.as_mut()?;
         let datagram = buffer.get_mut(..len)?;
         crate::wire::put(datagram, layout.header_len(), message.emit());
         layout.emit(datagram, Protocol::Control, Seq::ZERO);
+        self.count = self.count + 1;
         path.stats.tx_datagrams += 1;
         path.stats.tx_bytes += len as u64;
         Some(Departure { path: path.id, datagram, ecn: Ecn::NotEct })

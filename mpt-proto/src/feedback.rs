@@ -1,7 +1,7 @@
 //! What a receiver measures on each path, and the reports that tell the sender.
 //!
 //! Path numbers that are missing are named as soon as they have been missing for longer than packets of that path
-//! were seen to overtake each other, twice, as reports get lost as well. Numbers that come from far behind are of a
+//! were seen to overtake each other, three times, as reports get lost as well. Numbers that come from far behind are of a
 //! header that was made up or of a sender that started anew: a run of them makes the path start again there.
 
 use core::time::Duration;
@@ -30,7 +30,7 @@ const STRAYS: u8 = 32;
 /// Gaps that are remembered.
 const GAPS: usize = 64;
 /// Reports that name a gap.
-const TELLINGS: u8 = 2;
+const TELLINGS: u8 = 3;
 
 /// What arrived on one path.
 #[derive(Debug, Clone, Copy, Default)]

@@ -37,8 +37,8 @@ pub mod wire;
 pub use adaptive::{AdaptiveState, FlowSlot, Mode, PacketSlot, PathModel, Phase};
 pub use config::{Config, Liveness, PathConfig, Probing, ReorderConfig};
 pub use connection::{
-    AddPathError, CONTROL_MAX, Connection, Departure, Departures, EncapsulateError, HEADROOM, Link, Received,
-    Storage, UnknownPath,
+    AddPathError, CONTROL_MAX, Claim, Connection, Departure, Departures, EncapsulateError, HEADROOM, Link,
+    Received, Storage, UnknownPath,
 };
 pub use ecn::Ecn;
 pub use event::Event;

@@ -1,9 +1,11 @@
 //! Which path a packet takes.
 
 mod pins;
+mod runs;
 mod weighted;
 
 pub use pins::{MAX_PINS, Pin, PinError, Pins, PortMatch};
+pub use runs::Runs;
 pub use weighted::Weighted;
 
 use crate::path_set::{MAX_PATHS, PathSet};

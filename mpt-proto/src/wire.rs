@@ -37,20 +37,22 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
 /// The Internet checksum (RFC 1071): the one's complement of the one's complement sum of `bytes` as 16-bit
 /// words, an odd last byte padded with zero. Zero over bytes that contain their own checksum.
 pub fn checksum(bytes: &[u8]) -> u16 {
-    // Four bytes at a time into 64 bits: 2^32 words fit before the carry can overflow.
+    // The sum is the same whatever the order of bytes, but for the order of its own two (RFC 1071 section 2 (B)): so
+    // words are taken as the machine reads them. Four bytes at a time into 64 bits: 2^32 words fit before the carry
+    // can overflow.
     let (words, rest) = bytes.as_chunks::<4>();
-    let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+    let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
     let mut tail = [0; 4];
     for (to, from) in tail.iter_mut().zip(rest) {
         *to = *from;
     }
-    sum += u64::from(u32::from_be_bytes(tail));
+    sum += u64::from(u32::from_ne_bytes(tail));
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     #[allow(clippy::cast_possible_truncation, reason = "folded to 16 bits above")]
     let folded = sum as u16;
-    !folded
+    !u16::from_be(folded)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::report::policy_name;
 pub fn check(file: &Path) -> Result<()> {
     let config = Config::load(file)?;
     for warning in config.warnings() {
-        eprintln!("warning: {warning}");
+        output::complain(&format!("warning: {warning}\n"));
     }
     output::print(&format!("{}: ok\n{}", file.display(), summary(&config))).map(drop)
 }
@@ -39,10 +39,15 @@ fn summary(config: &Config) -> String {
         );
         for path in &connection.paths {
             let disabled = if path.enabled { "" } else { ", disabled" };
+            let remote = match (path.remote.is_unspecified(), path.roaming) {
+                (true, _) => "wherever the peer is".to_owned(),
+                (false, true) => format!("{} port {} at first", path.remote, path.remote_port),
+                (false, false) => format!("{} port {}", path.remote, path.remote_port),
+            };
             let _ = writeln!(
                 text,
-                "  path {}: {} port {} -> {} port {}, weight {}{disabled}",
-                path.name, path.local, path.port, path.remote, path.remote_port, path.weight
+                "  path {}: {} port {} -> {remote}, weight {}{disabled}",
+                path.name, path.local, path.port, path.weight
             );
         }
         for network in &connection.networks {

@@ -8,6 +8,7 @@ mod check;
 mod error;
 mod file;
 mod pins;
+mod roaming;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -103,7 +104,7 @@ pub struct Connection {
     /// `check_source_port`: whether the peer's datagrams must come from `remote_port`; `true` by default. A
     /// Linux kernel as peer varies its source port.
     pub check_source_port: bool,
-    /// `policy`: `"weighted"`, `"flow"`, `"backup"` or `"redundant"`.
+    /// `policy`: `"adaptive"`, `"weighted"`, `"flow"`, `"backup"` or `"redundant"`.
     pub policy: Policy,
     /// `key`: GRE key, off by default.
     pub key: Option<u32>,
@@ -111,10 +112,23 @@ pub struct Connection {
     pub checksum: bool,
     /// `sequence`: GRE sequence numbers, on by default.
     pub sequence: bool,
+    /// `[connection.adaptive]`: `resend`, `udp_in_order`, `memory_mb`.
+    pub adaptive: Adaptive,
     /// `[connection.reorder]`: `window`, `delay_ms`, `paths_in_order`.
     pub reorder: ReorderConfig,
     /// `[[connection.path]]`: 1 to 16.
     pub paths: Vec<Path>,
+}
+
+/// `[connection.adaptive]`: how the adaptive policy works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adaptive {
+    /// `resend`: whether packets that a path lost are sent again; `true` by default.
+    pub resend: bool,
+    /// `udp_in_order`: whether UDP packets are kept in order, too; `false` by default.
+    pub udp_in_order: bool,
+    /// `memory_mb`: memory for packets that are to be sent, here in bytes; the platform's by default.
+    pub memory: Option<usize>,
 }
 
 /// `[[connection.network]]`: a network reached through the peer (the original's `[net_n]`).
@@ -134,7 +148,8 @@ pub struct Path {
     /// `local`: our address on this path; unspecified (`0.0.0.0`, `::`) lets the kernel choose one of
     /// `device`, which must then be given.
     pub local: IpAddr,
-    /// `remote`: the peer's address on this path, same IP version.
+    /// `remote`: the peer's address on this path, same IP version; unspecified (`0.0.0.0`, `::`): learnt from what
+    /// the peer sends.
     pub remote: IpAddr,
     /// `device`: bind to this interface as well.
     pub device: Option<String>,
@@ -142,10 +157,15 @@ pub struct Path {
     pub port: u16,
     /// `remote_port`: the peer's UDP port on this path; the connection's unless given (filled in here).
     pub remote_port: u16,
+    /// `roaming`: whether the path follows the peer to another address or port; by default only where `remote` is
+    /// unspecified.
+    pub roaming: bool,
     /// `weight`: 1 to 10,000.
     pub weight: u16,
     /// `rank`: 0 to 255, for the backup policy.
     pub rank: u8,
+    /// `tier`: 1 to 8, for the adaptive policy.
+    pub tier: u8,
     /// `mtu`: the path's IP MTU; the interface's by default.
     pub mtu: Option<u16>,
     /// `liveness`: `"lab"`, `"internet"`, `"off"` or a table of `interval_ms`, `idle_ms`, `dead_ms`; the

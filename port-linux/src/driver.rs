@@ -7,11 +7,18 @@
 
 mod inside;
 mod links;
+mod mode;
+mod path_mtu;
 mod peer;
 mod report;
+mod roaming;
+mod sizes;
+mod strangers;
 
 use inside::{Inside, Outgoing};
+pub use path_mtu::PathMtu;
 pub use peer::{Peer, PeerPath};
+pub use roaming::{Counts, Roaming};
 
 use std::io;
 use std::os::fd::AsFd;
@@ -258,6 +265,7 @@ impl<'s> Driver<'s> {
                     peer.drops.wrong_source += count;
                 }
                 tracing::trace!("{count} datagrams from {}, which is no path's remote end", run.source);
+                self.handle_stranger(index, &mut run, now);
                 continue;
             };
             let ecn = run.ecn;
@@ -301,12 +309,14 @@ impl<'s> Driver<'s> {
                 Some(()) => peer.send(buffer, now, sockets),
                 None => inside.drops.tun_read += 1,
             }
-            return;
+            return peer.pull(sockets);
         }
-        let Some(mut split) = Split::new(header, packet) else { return inside.drops.tun_read += 1 };
+        let room = segment.len() - HEADROOM;
+        let Some(mut split) = Split::new(header, packet, room) else { return inside.drops.tun_read += 1 };
         while let Some(len) = split.next_into(&mut segment[HEADROOM..]) {
             peer.send(&mut segment[..HEADROOM + len], now, sockets);
         }
+        peer.pull(sockets);
     }
 
     /// After a wake-up: control datagrams and events of all connections, and what was held back to go together. Once,
@@ -345,6 +355,7 @@ impl<'s> Driver<'s> {
                 self.mutate(index, now, |peer| peer.connection.handle_timeout(now));
             }
         }
+        self.probe_sizes(now);
         self.supervisor.handle_timeout(now);
         let all = self.peers.iter().map(|peer| u32::try_from(peer.paths.len()).unwrap_or(u32::MAX)).sum();
         self.supervisor.paths(self.peers.iter().map(Peer::paths_up).sum(), all);
@@ -362,6 +373,9 @@ impl<'s> Driver<'s> {
     /// How long to wait at most; `None`: until something happens.
     fn timeout(&self) -> Option<Timespec> {
         let deadlines = self.peers.iter().filter_map(|peer| peer.connection.poll_timeout());
+        let sizes = self.peers.iter().flat_map(|peer| &peer.paths);
+        let sizes = sizes.filter_map(|path| path.search.as_ref()?.poll_timeout());
+        let deadlines = deadlines.chain(sizes);
         let deadline = deadlines.chain(self.recheck_links).chain(self.supervisor.poll_timeout()).min()?;
         let wait = deadline.since(self.clock.now());
         Some(Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 }))

@@ -7,13 +7,16 @@ pub mod cpu;
 pub mod figure;
 pub mod host;
 pub mod limit;
+pub mod links;
 pub mod machine;
+pub mod memory;
 pub mod mptcp;
 pub mod namespace;
 pub mod paper;
 pub mod progress;
 pub mod quick;
 pub mod rate;
+pub mod relay;
 pub mod report;
 pub mod sample;
 pub mod speed;
@@ -26,15 +29,23 @@ pub mod tunnel;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
+use mpt_proto::Policy;
 use serde::Serialize;
 
+use self::links::Part;
 use self::rate::Rate;
+use self::relay::link::Links;
 use self::stack::Stack;
 use self::topology::{Cut, MAX_LINKS};
 use crate::output;
+use crate::report::policy_name;
+
+/// The policies that tunnels can be measured with.
+const POLICIES: [&str; 5] = ["adaptive", "weighted", "flow", "backup", "redundant"];
 
 /// Arguments of `mpt lab`.
 #[derive(Debug, Parser)]
@@ -48,9 +59,19 @@ use crate::output;
                   Examples:\n  \
                   mpt lab                          the default: about a minute\n  \
                   mpt lab --cut silent --ip 66     IPv6 over IPv6; the cut path eats packets\n  \
-                  mpt lab --speed                  links without a rate limit, beside kernel MPTCP: two minutes\n  \
+                  mpt lab --speed                  links without a rate limit, beside kernel MPTCP: three minutes\n  \
+                  mpt lab --speed --measure udp --repeats 1    datagrams a second: one minute\n  \
+                  mpt lab --speed --full --out figures         everything: half an hour\n  \
                   mpt lab --paper --out figures    the paper's figures beside kernel MPTCP: half an hour\n  \
-                  mpt lab --paper --repeats 1 --seconds 4 --size 100000000    a taste of it: three minutes"
+                  mpt lab --paper --repeats 1 --seconds 4 --size 100000000    a taste of it: three minutes\n  \
+                  mpt lab --links \"100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%\" --out figures\n                                   \
+                  unequal links beside kernel MPTCP: six minutes\n\n\
+                  A link of --links is written RATE DELAY [JITTER] [LOSS%] [burst PACKETS] [queue TIME], in the \
+                  units and the order of tc-netem: 20mbit 80ms 2ms 1% burst 5 queue 300ms is a link of 20 Mbit/s on \
+                  the wire, 80 ms one way, plus or minus at most 2 ms, without reordering; it loses 1 % of the \
+                  packets, 5 in a row on average (each by itself if not told); its queue holds what passes in 300 ms \
+                  (150 ms if not told) and drops what does not fit. Both directions are alike. The links are \
+                  emulated in user space: no netem is needed."
 )]
 pub struct Args {
     /// Number of links between the two hosts, and of paths
@@ -59,17 +80,16 @@ pub struct Args {
     /// Rate of each link, in tc's units
     #[arg(long, default_value_t = Rate::FAST_ETHERNET)]
     rate: Rate,
-    /// Length of each transfer; the first second of it does not count [default: 8; with --paper 10]
+    /// Length of each transfer; the first second of it does not count [default: 8; with --paper 10; with --links 20]
     #[arg(long, value_parser = transfer_seconds)]
     seconds: Option<f64>,
     /// IP versions above and below the tunnel: 46 is IPv4 over IPv6
     #[arg(long, value_enum, default_value = "44", conflicts_with = "paper")]
     ip: Stack,
     /// How the tunnel chooses a path for each packet
-    #[arg(long, default_value = "weighted", conflicts_with = "paper",
-          value_parser = ["weighted", "flow", "backup", "redundant"])]
+    #[arg(long, default_value = policy_name(Policy::default()), conflicts_with = "paper", value_parser = POLICIES)]
     policy: String,
-    /// How the last path is cut
+    /// How the last path is cut; with --links each in turn
     #[arg(long, value_enum, default_value = "link", conflicts_with = "paper")]
     cut: Cut,
     /// Measure goodput by the real iperf3 (the hand-over gap is still measured by the built-in generator)
@@ -87,10 +107,39 @@ pub struct Args {
     /// Have the links take single packets: better for MPTCP's goodput, worse for its CPU time
     #[arg(long, requires = "paper")]
     no_gso: bool,
-    /// Measure how fast one TCP flow is over links without a rate limit, beside TCP and kernel MPTCP
-    #[arg(long, group = "long_run", conflicts_with_all = ["paper", "rate", "ip", "policy", "cut", "iperf3", "out"])]
+    /// Measure how fast the tunnel is over links without a rate limit, beside TCP, kernel MPTCP and wireguard-go
+    #[arg(long, group = "long_run", conflicts_with_all = ["paper", "rate", "ip", "policy", "cut", "iperf3"])]
     speed: bool,
-    /// Repeats of each measurement with --paper or --speed; medians are reported [default: 3; with --speed 5]
+    /// What --speed measures [default: flow,latency; with --full everything]
+    #[arg(
+        long,
+        requires = "speed",
+        conflicts_with = "paper",
+        value_enum,
+        value_delimiter = ',',
+        value_name = "WHAT,..."
+    )]
+    measure: Vec<speed::Measure>,
+    /// With --speed: everything, every policy, and once more with links for which large segments must be cut before
+    #[arg(long, requires = "speed", conflicts_with = "paper")]
+    full: bool,
+    /// Measure one flow over unequal links beside TCP and kernel MPTCP: "100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%"
+    #[arg(long, group = "long_run", value_name = "LINKS",
+          conflicts_with_all = ["paper", "speed", "paths", "rate", "iperf3"])]
+    links: Option<Links>,
+    /// What the links' losses and jitter follow from
+    #[arg(long, default_value_t = 1, requires = "links")]
+    seed: u64,
+    /// With --links, measure only that
+    #[arg(long, requires = "links", value_enum, value_delimiter = ',', default_values_t = Part::ALL,
+          hide_default_value = true)]
+    only: Vec<Part>,
+    /// With --links, only by these congestion controls
+    #[arg(long, requires = "links", value_delimiter = ',', default_values = links::CONGESTION,
+          value_parser = links::CONGESTION)]
+    congestion: Vec<String>,
+    /// Repeats of each measurement with --paper, --speed or --links; medians are reported [default: 3; with --speed 5;
+    /// with --links 1]
     #[arg(long, requires = "long_run", value_parser = clap::value_parser!(u32).range(1..=100))]
     repeats: Option<u32>,
     /// Size of the file that is downloaded, in bytes
@@ -148,13 +197,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             args.paths <= mptcp::MOST_LINKS,
             "--speed compares with kernel MPTCP, which uses at most 8 links"
         );
-        return speed::run(
-            args.paths,
-            args.seconds.unwrap_or(4.0),
-            args.repeats.unwrap_or(5),
-            &mpt,
-            args.json,
-        );
+        let plan = speed::Plan {
+            links: args.paths,
+            seconds: args.seconds.unwrap_or(4.0),
+            repeats: args.repeats.unwrap_or(5),
+            measures: args.measure,
+            full: args.full,
+        };
+        return speed::run(&plan, &mpt, out.as_deref(), args.json);
     }
     if args.paper {
         ensure!(
@@ -171,6 +221,20 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             gso: !args.no_gso,
         };
         return paper::run(&plan, &mpt, &out.unwrap_or_default(), args.json);
+    }
+    if let Some(Links(links)) = args.links {
+        let plan = links::Plan {
+            links,
+            stack: args.ip,
+            time: Duration::from_secs_f64(args.seconds.unwrap_or(20.0)),
+            repeats: args.repeats.unwrap_or(1),
+            policy: args.policy,
+            cut: args.cut,
+            seed: args.seed,
+            parts: args.only,
+            congestion: args.congestion,
+        };
+        return links::run(&plan, &mpt, out.as_deref(), args.json);
     }
     let settings = Settings {
         paths: args.paths,
@@ -219,7 +283,23 @@ mod tests {
         assert!(Args::try_parse_from(["lab", "--paper", "--ip", "66"]).is_err());
         assert!(Args::try_parse_from(["lab", "--paper", "--repeats", "2", "--size", "5000000"]).is_ok());
         assert!(Args::try_parse_from(["lab", "--speed", "--repeats", "2"]).is_ok());
+        assert!(Args::try_parse_from(["lab", "--speed", "--measure", "udp,flows", "--out", "x"]).is_ok());
+        assert!(Args::try_parse_from(["lab", "--measure", "udp"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--paper", "--full"]).is_err());
         assert!(Args::try_parse_from(["lab", "--speed", "--paper"]).is_err());
+        assert!(
+            Args::try_parse_from(["lab", "--links", "1mbit 5ms", "--repeats", "2", "--seed", "7"]).is_ok()
+        );
+        assert!(Args::try_parse_from(["lab", "--links", "1mbit 5ms", "--rate", "2mbit"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--links", "1mbit 5ms", "--speed"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--seed", "7"]).is_err());
+    }
+
+    #[test]
+    fn a_mistake_in_the_links_is_one_of_usage_and_says_which_link() {
+        let error = Args::try_parse_from(["lab", "--links", "1mbit 5ms, 2mbit"]).expect_err("no delay");
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("link 2, `2mbit`: the one-way delay is missing"), "{error}");
     }
 
     #[test]

@@ -17,6 +17,15 @@ const fn ip_header(local: IpAddr) -> u16 {
     }
 }
 
+/// An IP MTU that every hop of a path with this local address has: an IPv4 host takes packets of 576 bytes (RFC 791
+/// section 3.1), and links that carry less are not met any more.
+pub const fn least_mtu(local: IpAddr) -> u16 {
+    match local {
+        IpAddr::V4(_) => 576,
+        IpAddr::V6(_) => IPV6_MIN_MTU,
+    }
+}
+
 /// Largest UDP payload on a path with this IP MTU; zero when not even the headers fit.
 pub fn max_datagram(path_mtu: u16, local: IpAddr) -> u16 {
     path_mtu.saturating_sub(ip_header(local)).saturating_sub(UDP_HEADER)

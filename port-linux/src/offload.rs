@@ -5,9 +5,12 @@
 //! packet is to be cut. [`Split`] cuts what the kernel sends; [`Coalescer`] joins what the peer's packets bring.
 
 mod coalesce;
+mod shape;
+mod slice;
 mod split;
 
-pub use coalesce::{Coalescer, FLOWS};
+pub use coalesce::{Coalescer, FLOWS, Joins};
+pub use slice::{Rebuild, Refused, SLICE_HEADER, Slices};
 pub use split::{Split, finish_checksum};
 
 /// Bytes of a [`Header`].
@@ -110,9 +113,10 @@ fn sum(numbers: impl IntoIterator<Item = u16>) -> u16 {
     folded
 }
 
-/// Gives the IP header of a packet its length, and IPv4 its identification and checksum.
-fn set_ip_length(packet: &mut [u8], identification: u16) {
-    let len = u16::try_from(packet.len()).unwrap_or(u16::MAX);
+/// Gives the IP header that `packet` begins with the length `len` of the whole packet, and IPv4 its identification and
+/// checksum.
+fn set_ip_length(packet: &mut [u8], identification: u16, len: usize) {
+    let len = u16::try_from(len).unwrap_or(u16::MAX);
     if packet[0] >> 4 == 4 {
         let header = usize::from(packet[0] & 0x0f) * 4;
         put_u16(packet, 2, len);

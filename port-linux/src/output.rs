@@ -1,6 +1,6 @@
-//! Standard output: what a command answers.
+//! Standard output: what a command answers; standard error: what else there is to say.
 
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 
 use anyhow::{Context, Result};
 
@@ -15,4 +15,10 @@ pub fn print(text: &str) -> Result<bool> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         other => other.map(|()| true).context("cannot write to standard output"),
     }
+}
+
+/// Writes a complaint to standard error, if that takes anything: a full disk under it is no reason to end otherwise
+/// than planned.
+pub fn complain(text: &str) {
+    let _ = stderr().write_all(text.as_bytes());
 }

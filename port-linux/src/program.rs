@@ -18,7 +18,7 @@ pub fn main(defaults: &Defaults) -> ExitCode {
     match dispatch(cli.command, defaults) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("mpt: {error:#}");
+            output::complain(&format!("mpt: {error:#}\n"));
             failure::exit_code(&error)
         }
     }
@@ -61,5 +61,7 @@ fn log_to_stderr(verbose: u8) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // It would be told on standard error, too, and end the program where that takes nothing more.
+        .log_internal_errors(false)
         .init();
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use mpt_proto::{DownReason, Policy};
+use mpt_proto::{DownReason, Mode, PathModel, Phase, Policy};
 use serde::{Deserialize, Serialize};
 
 /// Version of the control protocol and of the JSON that `mpt status --json` prints.
@@ -48,6 +48,12 @@ pub struct ConnectionReport {
     pub peer: Vec<IpAddr>,
     /// Its policy.
     pub policy: String,
+    /// Under policy `adaptive`, how it sends now: `adaptive`, or `weighted`; absent under the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Why it sends by weight: `peer_cannot`, `no_memory` (or no sequence numbers), `no_reports`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode_reason: Option<String>,
     /// Whether the peer is known to be an mpt.
     pub peer_is_mpt: bool,
     /// What went through.
@@ -60,6 +66,7 @@ pub struct ConnectionReport {
 
 /// A connection's counters: inner packets, without our headers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[allow(missing_docs, reason = "mpt_proto::Stats documents them")]
 pub struct Counters {
     pub tx_packets: u64,
@@ -67,12 +74,16 @@ pub struct Counters {
     pub tx_no_path: u64,
     pub tx_too_large: u64,
     pub tx_fragments: u64,
+    pub tx_dropped: u64,
+    pub tx_marked: u64,
+    pub tx_resent: u64,
     pub rx_packets: u64,
     pub rx_bytes: u64,
     pub rx_held: u64,
     pub rx_lost: u64,
     pub rx_reassembled: u64,
     pub rx_restarts: u64,
+    pub rx_bad_reports: u64,
 }
 
 impl From<&mpt_proto::Stats> for Counters {
@@ -83,12 +94,16 @@ impl From<&mpt_proto::Stats> for Counters {
             tx_no_path: stats.tx_no_path,
             tx_too_large: stats.tx_too_large,
             tx_fragments: stats.tx_fragments,
+            tx_dropped: stats.tx_dropped,
+            tx_marked: stats.tx_marked,
+            tx_resent: stats.tx_resent,
             rx_packets: stats.rx_packets,
             rx_bytes: stats.rx_bytes,
             rx_held: stats.rx_held,
             rx_lost: stats.rx_lost,
             rx_reassembled: stats.rx_reassembled,
             rx_restarts: stats.rx_restarts,
+            rx_bad_reports: stats.rx_bad_reports,
         }
     }
 }
@@ -100,8 +115,8 @@ pub struct PathReport {
     pub name: String,
     /// Our end.
     pub local: SocketAddr,
-    /// The peer's end.
-    pub remote: SocketAddr,
+    /// The peer's end; `null` until it was heard, where the configuration leaves it open.
+    pub remote: Option<SocketAddr>,
     /// The device it is bound to, if any.
     pub device: Option<String>,
     /// `up` or `down`.
@@ -117,6 +132,9 @@ pub struct PathReport {
     pub weight: u16,
     /// Its rank.
     pub rank: u8,
+    /// What is known of it while the connection's mode is `adaptive`; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelReport>,
     /// Largest UDP payload in bytes.
     pub max_datagram: u16,
     /// Datagrams handed out for sending, control messages included.
@@ -135,6 +153,69 @@ pub struct PathReport {
     pub downs: u64,
     /// Of the datagrams handed out, those that the kernel did not take.
     pub not_sent: NotSent,
+    /// How it followed its peer; absent where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roaming: Option<RoamingReport>,
+}
+
+/// How a path followed its peer to other addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RoamingReport {
+    /// Challenges sent to addresses that said to be the peer's.
+    pub challenges: u64,
+    /// Times the path moved to an address that had answered.
+    pub moves: u64,
+    /// Addresses that did not answer in time.
+    pub unproven: u64,
+    /// Addresses that answered, while the peer still did at the one before.
+    pub kept: u64,
+}
+
+impl From<crate::driver::Counts> for RoamingReport {
+    fn from(counts: crate::driver::Counts) -> Self {
+        let crate::driver::Counts { challenges, moves, unproven, kept } = counts;
+        Self { challenges, moves, unproven, kept }
+    }
+}
+
+/// What the adaptive policy knows of a path, for what it sends there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelReport {
+    /// Its tier.
+    pub tier: u8,
+    /// Bits a second that it carries, headers included.
+    pub rate: u64,
+    /// What is done to find that out: `startup`, `drain`, `cruise`, `probe`.
+    pub phase: String,
+    /// Microseconds of delay beyond that of the fastest path, without queues.
+    pub extra_delay_us: u32,
+    /// Microseconds that the queue on it adds.
+    pub queue_us: u32,
+    /// Microseconds: mean difference of the delays of two packets in a row.
+    pub jitter_us: u32,
+    /// Datagrams that did not arrive.
+    pub lost: u64,
+    /// Whether it carries packets that are kept in order.
+    pub open: bool,
+    /// Whether it seems to have stopped to deliver.
+    pub suspect: bool,
+}
+
+impl ModelReport {
+    /// Of a path of this tier.
+    pub fn new(tier: u8, model: &PathModel) -> Self {
+        Self {
+            tier,
+            rate: u64::from(model.rate) * 8,
+            phase: phase_name(model.phase).to_owned(),
+            extra_delay_us: model.extra_delay,
+            queue_us: model.queue,
+            jitter_us: model.jitter,
+            lost: model.lost,
+            open: model.open,
+            suspect: model.suspect,
+        }
+    }
 }
 
 /// Whether packets may take a path.
@@ -169,6 +250,7 @@ impl NotSent {
 /// A policy's name, as the configuration spells it.
 pub fn policy_name(policy: Policy) -> &'static str {
     match policy {
+        Policy::Adaptive => "adaptive",
         Policy::Weighted => "weighted",
         Policy::Flow => "flow",
         Policy::Backup => "backup",
@@ -185,6 +267,27 @@ pub fn reason_name(reason: DownReason) -> &'static str {
         DownReason::Unheard => "unheard",
         DownReason::Silent => "silent",
         DownReason::Deaf => "deaf",
+        _ => "other",
+    }
+}
+
+/// The name of a way to send, and of the reason when it is not the adaptive one.
+pub fn mode_name(mode: Mode) -> (&'static str, Option<&'static str>) {
+    match mode {
+        Mode::Adaptive => ("adaptive", None),
+        Mode::PeerCannot => ("weighted", Some("peer_cannot")),
+        Mode::NoMemory => ("weighted", Some("no_memory")),
+        Mode::NoReports => ("weighted", Some("no_reports")),
+        _ => ("weighted", Some("other")),
+    }
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Startup => "startup",
+        Phase::Drain => "drain",
+        Phase::Cruise => "cruise",
+        Phase::Probe => "probe",
         _ => "other",
     }
 }

@@ -1,5 +1,6 @@
 //! Which connection carries an inner packet, and which inner packets a connection may bring.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,6 +26,8 @@ pub struct Routes {
     peers: HashMap<IpAddr, usize>,
     /// Longest destination prefix first, and among equals the longest source prefix.
     networks: Vec<(Network, usize)>,
+    /// The connection and source that were accepted last: packets come in trains.
+    accepted: Cell<Option<(usize, IpAddr)>>,
 }
 
 impl Routes {
@@ -63,8 +66,15 @@ impl Routes {
     /// Otherwise one peer could speak in the name of another, or of a host on our own network.
     pub fn accepts(&self, connection: usize, packet: &[u8]) -> bool {
         let Some((source, _)) = addresses(packet) else { return false };
-        self.peers.get(&source) == Some(&connection)
-            || self.networks.iter().any(|(n, index)| *index == connection && n.to.contains(&source))
+        if self.accepted.get() == Some((connection, source)) {
+            return true;
+        }
+        let accepts = self.peers.get(&source) == Some(&connection)
+            || self.networks.iter().any(|(n, index)| *index == connection && n.to.contains(&source));
+        if accepts {
+            self.accepted.set(Some((connection, source)));
+        }
+        accepts
     }
 }
 
@@ -111,6 +121,7 @@ fn link_scoped(destination: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Adaptive;
     use mpt_proto::{Policy, ReorderConfig};
 
     fn connection(peer: &[&str], networks: &[(&str, Option<&str>)]) -> Connection {
@@ -131,6 +142,7 @@ mod tests {
             key: None,
             checksum: false,
             sequence: true,
+            adaptive: Adaptive { resend: true, udp_in_order: false, memory: None },
             reorder: ReorderConfig::default(),
             paths: Vec::new(),
         }

@@ -1,13 +1,15 @@
 //! `mpt run`: everything is checked before anything is changed; then the tunnel is built and driven until the
 //! process is asked to end.
 
+mod memory;
 mod plan;
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use mpt_proto::{Connection, ReassemblySlot, ReorderSlot, Storage};
+use mpt_proto::wire::extension;
+use mpt_proto::{Connection, Policy};
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -19,14 +21,11 @@ use crate::routes::{Routes, kernel_routes};
 use crate::tun::Tun;
 use crate::wake::Waker;
 use crate::{mtu, privilege};
+use memory::Memory;
 use plan::Plan;
 
 /// Where the configuration is unless `-c` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/mpt/mpt.toml";
-
-/// Packets that may be put together from fragments at the same time, per connection: fragments of one packet
-/// leave together, so few are open unless some are lost.
-const REASSEMBLY_SLOTS: usize = 16;
 
 /// The number of the loopback interface, which leads to peers on the same machine.
 const LOOPBACK: u32 = 1;
@@ -36,12 +35,15 @@ const LOOPBACK: u32 = 1;
 pub struct Defaults {
     /// Bytes of socket buffer asked for, each way, per local address.
     pub socket_buffer: usize,
+    /// Bytes that a connection under the adaptive policy has for packets that it sends.
+    pub adaptive_memory: usize,
 }
 
 impl Default for Defaults {
-    /// A PC's: 40 ms of a path of 800 Mbit/s, so that a pause of our own loses nothing.
+    /// A PC's: 40 ms of a path of 800 Mbit/s, so that a pause of our own loses nothing; and 1 Gbit/s for the 130 ms of
+    /// a round trip of 50 ms, 20 ms until it is known what arrived, and 60 ms in the queue, half as much again.
     fn default() -> Self {
-        Self { socket_buffer: 4 << 20 }
+        Self { socket_buffer: 4 << 20, adaptive_memory: 24 << 20 }
     }
 }
 
@@ -65,7 +67,8 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     }
 
     let clock = Clock::start();
-    let mut memories: Vec<Memory> = plan.sizes(&config).into_iter().map(Memory::new).collect();
+    let mut memories: Vec<Memory> =
+        plan.sizes(&config, defaults.adaptive_memory).into_iter().map(Memory::new).collect();
     let mut peers = Vec::new();
     for ((index, connection), memory) in config.connections.iter().enumerate().zip(&mut memories) {
         peers.push(plan.peer(index, connection, memory.lend(), &clock)?);
@@ -123,7 +126,8 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
 fn misrouted(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     for path in config.connections.iter().flat_map(|connection| &connection.paths) {
-        let own = interfaces.with_address(path.local).filter(|_| path.device.is_none());
+        let known = path.device.is_none() && !path.remote.is_unspecified();
+        let own = interfaces.with_address(path.local).filter(|_| known);
         let Some((own, used)) = own.zip(link::egress(path.local, path.remote)?) else { continue };
         let used = interfaces.iter().find(|interface| interface.index == used && used != LOOPBACK);
         if let Some(used) = used.filter(|used| used.index != own.index) {
@@ -137,19 +141,28 @@ fn misrouted(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {
     Ok(warnings)
 }
 
-/// The tunnel's MTU: as configured, or the largest that no path has to split.
+/// The tunnel's MTU: as configured, or the largest that every path takes whole.
 fn tunnel_facts(config: &Config, peers: &[Peer<'_>]) -> Result<TunnelFacts> {
-    let fits = peers
-        .iter()
-        .map(|peer| {
+    let fits = |extended: bool| {
+        let fits = peers.iter().map(|peer| {
             let max_datagrams = peer.paths.iter().map(|path| path.max_datagram);
-            mtu::tunnel_mtu(max_datagrams, peer.connection.header_len())
-        })
-        .min()
-        .unwrap_or(0);
+            let extension = if extended && adapts(&peer.config) { extension::LEN } else { 0 };
+            mtu::tunnel_mtu(max_datagrams, peer.connection.header_len() + extension)
+        });
+        fits.min().unwrap_or(0)
+    };
+    let (fits, whole) = (fits(true), fits(false));
     let chosen = config.tunnel.mtu.unwrap_or(fits);
-    if chosen > fits {
-        tracing::warn!("tunnel MTU {chosen}: packets of more than {fits} bytes are split, which costs speed");
+    if chosen > whole {
+        tracing::warn!(
+            "tunnel MTU {chosen}: packets of more than {whole} bytes are split, which costs speed"
+        );
+    }
+    if chosen > fits && fits < whole {
+        tracing::warn!(
+            "tunnel MTU {chosen}: packets of more than {fits} bytes have no room for what policy \"adaptive\" adds, and \
+             are sent by weight"
+        );
     }
     let has_ipv6 = config.tunnel.addresses.iter().any(|address| address.addr().is_ipv6());
     let least = if has_ipv6 { mtu::IPV6_MIN_MTU } else { mtu::IPV4_MIN_MTU };
@@ -166,45 +179,9 @@ fn tunnel_facts(config: &Config, peers: &[Peer<'_>]) -> Result<TunnelFacts> {
     })
 }
 
-/// What a connection is lent, for its life.
-struct Memory {
-    reorder_slots: Vec<ReorderSlot>,
-    reorder_bytes: Vec<u8>,
-    reassembly_slots: Vec<ReassemblySlot>,
-    reassembly_bytes: Vec<u8>,
-}
-
-/// How much a connection is lent.
-#[derive(Clone, Copy)]
-struct MemorySize {
-    /// Packets that may wait for earlier ones.
-    window: usize,
-    /// Bytes of the largest datagram.
-    datagram: usize,
-    /// Bytes of the largest inner packet.
-    packet: usize,
-}
-
-impl Memory {
-    fn new(size: MemorySize) -> Self {
-        // One slot more than the window, and none when reordering is off.
-        let slots = if size.window == 0 { 0 } else { size.window + 1 };
-        Self {
-            reorder_slots: vec![ReorderSlot::default(); slots],
-            reorder_bytes: vec![0; slots * size.datagram],
-            reassembly_slots: vec![ReassemblySlot::default(); REASSEMBLY_SLOTS],
-            reassembly_bytes: vec![0; REASSEMBLY_SLOTS * size.packet],
-        }
-    }
-
-    fn lend(&mut self) -> Storage<'_> {
-        let storage = Storage::none().with_reassembly(&mut self.reassembly_slots, &mut self.reassembly_bytes);
-        if self.reorder_slots.is_empty() {
-            storage
-        } else {
-            storage.with_reorder(&mut self.reorder_slots, &mut self.reorder_bytes)
-        }
-    }
+/// Whether packets of the connection carry what the adaptive policy adds.
+fn adapts(connection: &config::Connection) -> bool {
+    connection.policy == Policy::Adaptive && connection.sequence
 }
 
 /// Adds a connection's paths to the core, in order.
@@ -223,6 +200,7 @@ fn add_paths(
             let settings = mpt_proto::PathConfig {
                 weight: path.weight,
                 rank: path.rank,
+                tier: path.tier,
                 max_datagram,
                 liveness: path.liveness,
             };

@@ -75,6 +75,14 @@ impl Socket {
         Ok(Self { socket, state })
     }
 
+    /// Where it is bound to.
+    ///
+    /// # Errors
+    /// As getsockname(2); in practice none.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
     /// Bytes granted for receiving and for sending. The kernel doubles what is asked, for its own
     /// bookkeeping; here is the half that was meant.
     pub fn buffer_sizes(&self) -> io::Result<(usize, usize)> {

@@ -115,7 +115,8 @@ fn connection_text(
     let c = &connection.counters;
     let peers: Vec<String> = connection.peer.iter().map(ToString::to_string).collect();
     let kind = if connection.peer_is_mpt { "peer is mpt" } else { "peer has not said that it is mpt" };
-    let mut text = format!("\n{}  {}  {}  {kind}\n", connection.name, peers.join(", "), connection.policy);
+    let policy = policy_text(connection);
+    let mut text = format!("\n{}  {}  {policy}  {kind}\n", connection.name, peers.join(", "));
     let rate = |now: u64, then: fn(&ConnectionReport) -> u64| {
         before.map_or(String::new(), |(b, seconds)| {
             format!(", {}", bit_rate(now.saturating_sub(then(b)), seconds))
@@ -135,9 +136,13 @@ fn connection_text(
         ("lost on the way", c.rx_lost),
         ("put together from fragments", c.rx_reassembled),
         ("fragments sent", c.tx_fragments),
+        ("dropped to keep the queue short", c.tx_dropped),
+        ("marked to keep the queue short", c.tx_marked),
+        ("sent again", c.tx_resent),
         ("not sent as no path was up", c.tx_no_path),
         ("not sent as too large", c.tx_too_large),
         ("restarts of the peer", c.rx_restarts),
+        ("reports that cannot be true", c.rx_bad_reports),
     ];
     let rare: Vec<String> =
         rare.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}")).collect();
@@ -146,6 +151,50 @@ fn connection_text(
     }
     text += &dropped(&connection.dropped);
     text + &paths_text(&connection.paths, before.map(|(b, seconds)| (&b.paths[..], seconds)), colour)
+        + &models_text(&connection.paths)
+}
+
+/// The policy, and how packets are sent if not by it.
+fn policy_text(connection: &ConnectionReport) -> String {
+    let why = match connection.mode_reason.as_deref() {
+        None => return connection.policy.clone(),
+        Some("peer_cannot") if !connection.peer_is_mpt => "the peer has not been heard",
+        Some("peer_cannot") => "the peer does not speak it",
+        Some("no_memory") => "it needs memory and sequence numbers",
+        Some("no_reports") => "the peer does not report",
+        Some(other) => other,
+    };
+    let mode = connection.mode.as_deref().unwrap_or_default();
+    format!("{} ({mode} now: {why})", connection.policy)
+}
+
+/// What the adaptive policy knows of the paths, if it is at work.
+fn models_text(paths: &[PathReport]) -> String {
+    let rows = paths.iter().filter_map(|path| Some((path, path.model.as_ref()?))).map(|(path, model)| {
+        let usage = match (path.state, model.suspect, model.open) {
+            (State::Down, ..) => "none: it is down",
+            (_, true, _) => "none: it stopped to deliver",
+            (.., true) => "all packets",
+            (.., false) => "unordered packets only",
+        };
+        [
+            path.name.clone(),
+            model.tier.to_string(),
+            scaled(model.rate, &BIT_RATES),
+            model.phase.clone(),
+            milliseconds(model.extra_delay_us.into()),
+            milliseconds(model.queue_us.into()),
+            milliseconds(model.jitter_us.into()),
+            model.lost.to_string(),
+            usage.to_owned(),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = ["SENDS ON", "TIER", "RATE", "PHASE", "EXTRA DELAY", "QUEUE", "JITTER", "LOST", "USED FOR"];
+    aligned(head, &rows, |_, padded| padded)
 }
 
 fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour: bool) -> String {
@@ -157,48 +206,49 @@ fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour
         (Some((_, seconds)), Some(then)) => bit_rate(total.saturating_sub(then), seconds),
         _ => format!("{datagrams} / {}", bytes(total)),
     };
-    let mut rows = vec![
-        ["PATH", "STATE", "LOCAL -> REMOTE", "RTT", "WEIGHT", "SHARE", "SENT", "RECEIVED"].map(str::to_owned),
-    ];
-    rows.extend(paths.iter().map(|path| {
+    let rows = paths.iter().map(|path| {
         let state = match (path.state, &path.reason) {
             (State::Up, _) => "up".to_owned(),
             (State::Down, Some(reason)) => format!("down ({reason})"),
             (State::Down, None) => "down".to_owned(),
         };
         let device = path.device.as_ref().map_or(String::new(), |device| format!(" on {device}"));
+        let remote = path.remote.map_or("(not heard yet)".to_owned(), |remote| remote.to_string());
         let then = earlier(path);
         [
             path.name.clone(),
             state,
-            format!("{}{device} -> {}", path.local, path.remote),
-            path.rtt_us.map_or("-".to_owned(), |us| format!("{}.{} ms", us / 1000, us % 1000 / 100)),
+            format!("{}{device} -> {remote}", path.local),
+            path.rtt_us.map_or("-".to_owned(), milliseconds),
             path.weight.to_string(),
             (sent(path) * 100).checked_div(all).map_or("-".to_owned(), |percent| format!("{percent} %")),
             traffic(path.tx_datagrams, path.tx_bytes, then.map(|t| t.tx_bytes)),
             traffic(path.rx_datagrams, path.rx_bytes, then.map(|t| t.rx_bytes)),
         ]
-    }));
-    let widths: [usize; 8] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
-    let mut text = String::new();
-    for (index, row) in rows.iter().enumerate() {
-        let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
-            let padded = format!("{cell:<width$}");
-            match (colour, index, column) {
-                (true, 1.., 1) => {
-                    let code = if cell == "up" { "32" } else { "31" };
-                    format!("\x1b[{code}m{padded}\x1b[0m")
-                }
-                _ => padded,
-            }
-        });
-        let line = cells.collect::<Vec<_>>().join("  ");
-        text += &format!("  {}\n", line.trim_end());
-    }
+    });
+    let rows: Vec<_> = rows.collect();
+    let head = ["PATH", "STATE", "LOCAL -> REMOTE", "RTT", "WEIGHT", "SHARE", "SENT", "RECEIVED"];
+    let mut text = aligned(head, &rows, |column, padded| match padded.trim_end() {
+        cell if colour && column == 1 => {
+            let code = if cell == "up" { "32" } else { "31" };
+            format!("\x1b[{code}m{padded}\x1b[0m")
+        }
+        _ => padded,
+    });
     for path in paths {
         if let Some(missing) = &path.waits_for {
             text += &format!("  {} waits: {missing}\n", path.name);
+        }
+        let roaming = path.roaming.unwrap_or_default();
+        let followed = [
+            ("times its peer was found at another address", roaming.moves),
+            ("addresses that did not prove to be its peer's", roaming.unproven),
+            ("addresses that did while its peer was still at the old one", roaming.kept),
+        ];
+        let followed: Vec<String> =
+            followed.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}")).collect();
+        if !followed.is_empty() {
+            text += &format!("  {}: {}\n", path.name, followed.join(", "));
         }
         let lost: Vec<String> =
             path.not_sent.named().iter().filter(|(_, n)| *n > 0).map(|(r, n)| format!("{r} {n}")).collect();
@@ -207,6 +257,28 @@ fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour
         }
     }
     text
+}
+
+/// Lines with cells below each other; `paint` gets each padded cell of `rows`, and its column.
+fn aligned<const N: usize>(
+    head: [&str; N],
+    rows: &[[String; N]],
+    paint: impl Fn(usize, String) -> String,
+) -> String {
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.fold(head[column].chars().count(), usize::max)
+    });
+    let pad = |column: usize, cell: &str| format!("{cell:<width$}", width = widths[column]);
+    let mut lines = vec![head.iter().enumerate().map(|(column, cell)| pad(column, cell)).collect::<Vec<_>>()];
+    lines.extend(rows.iter().map(|row| {
+        row.iter().enumerate().map(|(column, cell)| paint(column, pad(column, cell))).collect::<Vec<_>>()
+    }));
+    lines.iter().map(|cells| format!("  {}\n", cells.join("  ").trim_end())).collect()
+}
+
+fn milliseconds(us: u64) -> String {
+    format!("{}.{} ms", us / 1000, us % 1000 / 100)
 }
 
 fn dropped(reasons: &Dropped) -> String {
@@ -243,8 +315,10 @@ fn bit_rate(bytes: u64, seconds: f64) -> String {
         reason = "for display"
     )]
     let bits = (bytes as f64 * 8.0 / seconds).round() as u64;
-    scaled(bits, &["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s", "Ebit/s"])
+    scaled(bits, &BIT_RATES)
 }
+
+const BIT_RATES: [&str; 7] = ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s", "Ebit/s"];
 
 /// With one digit after the point from a thousand on.
 fn scaled(count: u64, units: &[&str]) -> String {

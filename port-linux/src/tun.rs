@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use rustix::io::Errno;
+use tun::Layer;
 
-use crate::offload::{HEADER_LEN, Header, MAX_PACKET, Split};
+use crate::offload::{HEADER_LEN, Header, Joins, MAX_PACKET, Segmentation, Split};
 use crate::privilege;
 
 /// An open tunnel device. The interface, its addresses and its routes vanish when it is closed, even when
@@ -15,8 +16,8 @@ use crate::privilege;
 #[derive(Debug)]
 pub struct Tun {
     device: OwnedFd,
-    /// Whether the kernel has taken joined packets so far.
-    joins: Cell<bool>,
+    /// What the kernel takes joined, as far as it has said.
+    joins: Cell<Joins>,
 }
 
 /// What [`crate::offload`] can do, as `TUNSETOFFLOAD` names it (linux/if_tun.h): checksums left to us, and large
@@ -37,33 +38,19 @@ impl Tun {
     /// # Errors
     /// Says what is missing when the kernel refuses.
     pub fn create(name: &str) -> Result<Self> {
-        let mut configuration = tun::Configuration::default();
-        configuration.tun_name(name);
-        configuration.platform_config(|platform| {
-            // Addresses, MTU and state are set through netlink: CAP_NET_ADMIN is enough.
-            platform.ensure_root_privileges(false);
-            platform.vnet_hdr(true);
-        });
-        let device = match tun::create(&configuration) {
-            Ok(device) => device,
-            Err(tun::Error::Io(error)) => match Errno::from_io_error(&error) {
-                Some(Errno::PERM | Errno::ACCESS) => {
-                    bail!("cannot make the interface {name}: {error}.\n{}", privilege::HOW_TO_GET_NET_ADMIN)
-                }
-                Some(Errno::BUSY) => bail!("the interface {name} is in use by another program"),
-                _ => return Err(error).with_context(|| format!("cannot make the interface {name}")),
-            },
-            Err(error) => return Err(error).with_context(|| format!("cannot make the interface {name}")),
-        };
-        // SAFETY: `into_raw_fd` hands over an open descriptor that nothing else owns.
-        #[allow(unsafe_code, reason = "the crate implements IntoRawFd only")]
-        let device = unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) };
-        rustix::io::ioctl_fionbio(&device, true).context("non-blocking tunnel device")?;
+        let device = open(name, Layer::L3, true)?;
         let basic = features::CHECKSUM | features::TCP_V4 | features::TCP_V6 | features::TCP_ECN;
-        if set_offload(&device, basic | features::UDP).is_err() && set_offload(&device, basic).is_err() {
-            tracing::info!("the kernel cuts all packets for {name} itself: no offload");
+        // Joined packets are written whatever the kernel says to its own being left whole; but one that knows nothing
+        // of joined UDP takes none.
+        let mut joins = Joins { tcp: true, udp: true };
+        if set_offload(&device, basic | features::UDP).is_err() {
+            joins.udp = false;
+            match set_offload(&device, basic) {
+                Ok(()) => tracing::info!("UDP goes through {name} one by one: the kernel joins TCP only"),
+                Err(_) => tracing::info!("the kernel cuts all packets for {name} itself: no offload"),
+            }
         }
-        Ok(Self { device, joins: Cell::new(true) })
+        Ok(Self { device, joins: Cell::new(joins) })
     }
 
     /// Reads one packet to the front of `buffer`, its [`Header`] before it; `None` when there is none now.
@@ -87,32 +74,77 @@ impl Tun {
         Ok(())
     }
 
-    /// Whether joined packets are worth trying.
-    pub fn joins(&self) -> bool {
+    /// What is worth joining.
+    pub fn joins(&self) -> Joins {
         self.joins.get()
     }
 
     /// Hands a joined packet, which begins with its [`Header`], to the kernel. If the kernel refuses it, it is
-    /// cut again, and [`joins`](Self::joins) is false from then on.
+    /// cut again, and its kind is not among [`joins`](Self::joins) from then on.
     ///
     /// # Errors
     /// As [`write`](Self::write).
     pub fn write_joined(&self, bytes: &[u8]) -> io::Result<()> {
         let Err(error) = self.write(&[], bytes) else { return Ok(()) };
-        let split =
-            bytes.split_first_chunk().and_then(|(header, packet)| Split::new(Header::parse(header)?, packet));
-        let (Some(mut split), Some(Errno::INVAL)) = (split, Errno::from_io_error(&error)) else {
+        let Some((header, packet)) = bytes.split_first_chunk() else { return Err(error) };
+        let Some(header) = Header::parse(header) else { return Err(error) };
+        let (Some(mut split), Some(Errno::INVAL)) =
+            (Split::new(header, packet, MAX_PACKET), Errno::from_io_error(&error))
+        else {
             return Err(error);
         };
-        if self.joins.replace(false) {
-            tracing::info!("the kernel refuses joined packets: they go to it one by one");
+        let (before, mut joins) = (self.joins.get(), self.joins.get());
+        let (kind, taken) = match header.segmentation {
+            Segmentation::Udp { .. } => ("UDP", &mut joins.udp),
+            _ => ("TCP", &mut joins.tcp),
+        };
+        *taken = false;
+        if joins != before {
+            tracing::info!("the kernel refuses joined {kind} packets: they go to it one by one");
         }
+        self.joins.set(joins);
         let mut segment = vec![0; MAX_PACKET];
         while let Some(len) = split.next_into(&mut segment) {
             self.write(&[0; HEADER_LEN], &segment[..len])?;
         }
         Ok(())
     }
+}
+
+/// Makes the Ethernet interface `name`, down and without addresses; non-blocking, and a frame is what is on the wire:
+/// the kernel cuts large packets and computes checksums before it hands them over.
+///
+/// # Errors
+/// As [`Tun::create`].
+pub fn tap(name: &str) -> Result<OwnedFd> {
+    open(name, Layer::L2, false)
+}
+
+/// Makes an interface. It vanishes when the descriptor is closed.
+fn open(name: &str, layer: Layer, vnet_hdr: bool) -> Result<OwnedFd> {
+    let mut configuration = tun::Configuration::default();
+    configuration.tun_name(name).layer(layer);
+    configuration.platform_config(|platform| {
+        // Addresses, MTU and state are set through netlink: CAP_NET_ADMIN is enough.
+        platform.ensure_root_privileges(false);
+        platform.vnet_hdr(vnet_hdr);
+    });
+    let device = match tun::create(&configuration) {
+        Ok(device) => device,
+        Err(tun::Error::Io(error)) => match Errno::from_io_error(&error) {
+            Some(Errno::PERM | Errno::ACCESS) => {
+                bail!("cannot make the interface {name}: {error}.\n{}", privilege::HOW_TO_GET_NET_ADMIN)
+            }
+            Some(Errno::BUSY) => bail!("the interface {name} is in use by another program"),
+            _ => return Err(error).with_context(|| format!("cannot make the interface {name}")),
+        },
+        Err(error) => return Err(error).with_context(|| format!("cannot make the interface {name}")),
+    };
+    // SAFETY: `into_raw_fd` hands over an open descriptor that nothing else owns.
+    #[allow(unsafe_code, reason = "the crate implements IntoRawFd only")]
+    let device = unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) };
+    rustix::io::ioctl_fionbio(&device, true).context("non-blocking tunnel device")?;
+    Ok(device)
 }
 
 fn set_offload(device: &OwnedFd, features: usize) -> rustix::io::Result<()> {

@@ -6,8 +6,9 @@ use port_linux::program;
 use port_linux::run::Defaults;
 
 /// A Pi's: 40 ms of a path of 200 Mbit/s. Datagrams that wait in a socket take about twice their bytes of kernel
-/// memory, so the 16 paths of a connection can bind 32 MB of a 1 GB machine and not 128 MB (docs/raspberry.md).
-const DEFAULTS: Defaults = Defaults { socket_buffer: 1 << 20 };
+/// memory, so the 16 paths of a connection can bind 32 MB of a 1 GB machine and not 128 MB (docs/raspberry.md). The
+/// adaptive policy has memory for 500 Mbit/s over round trips of 50 ms.
+const DEFAULTS: Defaults = Defaults { socket_buffer: 1 << 20, adaptive_memory: 8 << 20 };
 
 fn main() -> ExitCode {
     program::main(&DEFAULTS)

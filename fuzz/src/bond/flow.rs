@@ -140,6 +140,7 @@ impl Flow {
             self.overtaken += 1;
         }
         self.newest = self.newest.max(transmission);
+        self.meter.note_arrival(delivery.at.since(START));
         self.receiver.handle_segment(number, segment.ecn, reduced, delivery.at);
         let progress = self.receiver.next() - before;
         if progress > 0 {

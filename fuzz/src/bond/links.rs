@@ -14,12 +14,23 @@ const BUFFER: Duration = Duration::from_millis(150);
 const CELL: usize = 1600;
 
 /// Links from text: separated by commas, each a rate and in any order a delay, a jitter, a loss, a burst length and a
-/// buffer: `"100mbit 5ms, 50mbit 30ms jitter3ms, 20mbit 80ms 1% burst8 buffer60ms"`. The weight of each is its rate.
+/// buffer: `"100mbit 5ms, 50mbit 30ms jitter3ms, 20mbit 80ms 1% burst8 buffer60ms"`. Or `"shared0"`, a path over the
+/// link of the first. The weight of each is its rate.
 ///
 /// # Panics
 /// A word means nothing.
 pub fn links(text: &str) -> Vec<PathSetup> {
-    text.split(',').map(|link| setup(parse(link))).collect()
+    text.split(',').map(path).collect()
+}
+
+fn path(text: &str) -> PathSetup {
+    match text.trim().strip_prefix("shared") {
+        Some(number) => {
+            let number = number.parse().unwrap_or_else(|_| panic!("{text:?} names no path"));
+            PathSetup { shares: Some(number), ..setup(LinkConfig::default()) }
+        }
+        None => setup(parse(text)),
+    }
 }
 
 /// A path over a link, both ways.

@@ -6,12 +6,10 @@ use mpt_proto::wire::ip;
 use mpt_proto::{Config, HEADROOM, Instant, Link as Carrier};
 
 use crate::clock::Clock;
-use crate::joined::{A, B, End, Inbox, Joined, Memory, PathSetup};
+use crate::joined::{A, B, End, Inbox, Joined, Memory, OTHER, PathSetup};
 
 /// Applications are told apart by the port of the end that began: this plus their number.
 const FIRST_PORT: u16 = 40_000;
-/// Whose packets those are that use a link beside the tunnel.
-const OTHER: u8 = 1;
 /// Bytes of a packet that applications look at: IPv4, UDP, TCP with all options, and eight of data.
 const HEAD: usize = 96;
 
@@ -112,7 +110,7 @@ impl<'m> Network<'m> {
             }
             Route::Link(path) => {
                 let (packet, now) = (&self.buffer[HEADROOM..], self.joined.now());
-                self.joined.links[from][path].send_for(OTHER, packet, ip::ecn(packet), now);
+                self.joined.wires[from].link(path).send_for(OTHER, packet, ip::ecn(packet), now);
             }
         }
     }

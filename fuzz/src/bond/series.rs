@@ -30,6 +30,10 @@ impl Meter {
         }
         self.bins[bin] += bytes;
         self.bytes += bytes;
+    }
+
+    /// Something came, whether it could be used yet or not.
+    pub(super) fn note_arrival(&mut self, at: Duration) {
         self.gaps.note(at);
     }
 

@@ -147,5 +147,22 @@ fn a_rate_that_changes_changes_what_a_flow_gets() {
     let least = rate(&bond, 18 * SECOND..20 * SECOND);
     assert!((9.4..9.8).contains(&before), "{before}");
     assert!(after > 30.0, "{after}");
-    assert!((4.5..4.9).contains(&least), "{least}");
+    // What waited behind a loss comes at once.
+    assert!((4.5..5.2).contains(&least), "{least}");
+}
+
+#[test]
+fn paths_that_share_a_link_share_its_rate() {
+    let (setup, mut memory) = setup("50mbit 10ms, shared0", Policy::Weighted);
+    assert_eq!(sum(&setup.paths), 50_000_000);
+    let mut bond = Bond::new(&setup, &mut memory);
+    bond.bring_up();
+    let flow = bond.tcp(A, Route::Tunnel, TcpSetup::default());
+    bond.run(5 * SECOND);
+    let within = 2 * SECOND..5 * SECOND;
+    let rate = bond.flow(flow).meter().rate(&within);
+    assert!((47.0..48.8).contains(&rate), "{rate}");
+    let shares = bond.shares(A, &within);
+    assert!(shares[1] > 0.01, "{shares:?}");
+    assert_eq!(bond.link(A, 0).stats(), bond.link(A, 1).stats());
 }

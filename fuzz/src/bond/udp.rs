@@ -121,6 +121,7 @@ impl Stream {
         self.overtaken += u64::from(datagram.serial < self.newest);
         self.newest = self.newest.max(datagram.serial);
         self.meter.note(delivery.len as u64, delivery.at.since(START));
+        self.meter.note_arrival(delivery.at.since(START));
         self.latencies.note(delivery.at.since(START), delivery.at.since(datagram.sent));
     }
 

@@ -257,7 +257,8 @@ impl<'m> World<'m> {
             }
             Op::Inject { end, path, bytes } => {
                 self.is_honest = false;
-                let (to, path, ecn) = (end.into(), usize::from(path % 4), Ecn::NotEct);
+                let (to, path, ecn) = (usize::from(end), usize::from(path % 4), Ecn::NotEct);
+                let _ = self.ends[to].claim(&bytes);
                 self.arrive(Datagram { to, path, bytes, ecn });
             }
             Op::Wait(ms) => self.now = self.now + Duration::from_millis(u64::from(ms)),

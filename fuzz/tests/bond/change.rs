@@ -195,6 +195,9 @@ fn a_flow_does_not_mind_directions_that_differ_or_clocks_that_drift() {
         path.link[B] = link(megabits * 1_000_000, path.link[B].delay, Duration::from_millis(300));
     });
     odd(&mut table, "10, 5 and 1 Mbit/s back", "CUBIC", &narrow, 0, 0.95);
+    // Two paths that nobody knows to be one link.
+    let shared = links("100mbit 5ms, 50mbit 30ms, shared0");
+    odd(&mut table, "two paths over one link", "CUBIC", &shared, 0, 0.9);
     for drift in [200, -200] {
         let what = format!("clocks drift by {drift} ppm");
         odd(&mut table, &what, "CUBIC", &links(UNEQUAL), drift, 0.95);

@@ -26,7 +26,7 @@ use mpt_proto::{Liveness, Policy, Probing};
 /// What the tables are about. Only a subject that is judged fails a test when it misses a bar; tables show what any
 /// misses.
 const SUBJECT: Subject =
-    Subject { policy: Policy::Weighted, liveness: Liveness::Probe(Probing::LAB), is_judged: false };
+    Subject { policy: Policy::Adaptive, liveness: Liveness::Probe(Probing::INTERNET), is_judged: false };
 
 struct Subject {
     policy: Policy,

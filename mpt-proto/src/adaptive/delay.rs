@@ -46,8 +46,8 @@ pub(super) struct CommonDelay {
     window_since: Instant,
     standing: u32,
     busy_at: Instant,
-    /// It is rising: packets are not dropped for waiting meanwhile.
-    pub(super) rising: bool,
+    /// There are paths that it does not reach yet: packets may wait for longer, so that it rises.
+    pub(super) may_rise: bool,
     /// Paths that may carry ordered packets.
     pub(super) open: PathSet,
     /// Against the reference; `None`: nothing is held.
@@ -101,10 +101,10 @@ impl CommonDelay {
             self.busy_at = now;
         }
         let standing = self.standing > STANDING;
-        self.rising = standing && self.delay < high - 100.0;
+        self.may_rise = self.delay < high - 100.0;
         if self.delay < low {
             self.delay = low;
-        } else if self.rising {
+        } else if standing && self.may_rise {
             let next = needs().filter(|need| *need > self.delay + 100.0).reduce(f32::min);
             self.delay = (self.delay + RISE * micros).min(next.unwrap_or(self.delay).min(most));
         } else if self.delay > low && now.since(self.busy_at) > IDLE || high < self.delay - 3_000.0 {

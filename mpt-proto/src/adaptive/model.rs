@@ -13,6 +13,10 @@
 //!                                                                       +-------+
 //! ```
 //!
+//! A queue that stands for two seconds although the rate was cut is kept by others. Whoever gives way to it gets nothing,
+//! so from any phase the path then goes to Compete, where it grows by two packets a round trip and shrinks by loss, until
+//! the queue is gone, or until nothing was lost for so long that the queue must be a longer way.
+//!
 //! The rate is what the receiver says arrived, at its highest over some round trips, like BBR
 //! (draft-cardwell-iccrg-bbr-congestion-control). Unlike there a rising delay is believed at once: when a queue stands,
 //! what arrives *is* the capacity. Loss alone says nothing. A sample taken while there was too little to send can raise
@@ -40,6 +44,10 @@ const QUEUE_HIGH: f32 = 20_000.0;
 const BASE_WINDOW: Duration = Duration::from_secs(5);
 /// When no empty queue was seen for so long, one is made, or a standing queue would become the base.
 const STALE_BASE: Duration = Duration::from_secs(3);
+/// What a probe for more sends beyond the rate: enough to be seen in a sample, little enough that its queue is.
+const PROBE_GAIN: f32 = 1.125;
+/// A queue that stands for so long is kept by others.
+const SQUEEZED: Duration = Duration::from_secs(2);
 /// Bounds of the time between two probes for more.
 const PROBE_PERIOD: (f32, f32) = (500_000.0, 2_000_000.0);
 /// Numbers sent, and when: for the failure test.
@@ -69,6 +77,8 @@ pub enum Phase {
     Cruise,
     /// Sends more than the rate, to see whether there is more.
     Probe,
+    /// Shares the link with others that fill its queue, by loss alone as they do.
+    Compete,
 }
 
 /// Where a measurement began: what had arrived by then.
@@ -165,6 +175,10 @@ pub(super) struct Model {
     period: f32,
     rate_before: f32,
     stable: f32,
+    /// Rate when the queue was last empty; since when the path competes or last lost something then, and losses by then.
+    rate_empty: f32,
+    yielded: Instant,
+    lost_before: u32,
     /// Rate before the brake was pulled, and when.
     before_brake: f32,
     braked: Option<Instant>,
@@ -183,6 +197,7 @@ pub(super) struct Model {
     milestones: heapless::Deque<(u32, u32), MILESTONES>,
     lost: u32,
     reported: bool,
+    reported_at: Instant,
 }
 
 impl Default for Model {
@@ -215,6 +230,9 @@ impl Default for Model {
             period: PROBE_PERIOD.0,
             rate_before: MOST_RATE,
             stable: 0.0,
+            rate_empty: 0.0,
+            yielded: Instant::ZERO,
+            lost_before: 0,
             before_brake: 0.0,
             braked: None,
             may_restart: false,
@@ -228,6 +246,7 @@ impl Default for Model {
             milestones: heapless::Deque::new(),
             lost: 0,
             reported: false,
+            reported_at: Instant::ZERO,
         };
         model.set_gain(2.0);
         model
@@ -406,11 +425,12 @@ impl Model {
             settled: acked,
         };
         self.estimate(anchor, backlog, now, random);
+        self.reported_at = now;
         Some(true)
     }
 
     fn note_delay(&mut self, delay: f32, excess: f32, now: Instant) {
-        if elapsed(now, self.base_since) > BASE_WINDOW.as_micros() as f32 {
+        if self.phase != Phase::Compete && elapsed(now, self.base_since) > BASE_WINDOW.as_micros() as f32 {
             self.base = [self.base[1], None];
             self.base_since = now;
         }
@@ -422,6 +442,7 @@ impl Model {
         self.queue += 0.3 * (self.queue_now - self.queue);
         if self.queue_least < self.target() {
             self.empty_at = now;
+            self.rate_empty = self.rate;
         }
     }
 
@@ -439,6 +460,19 @@ impl Model {
     }
 
     fn estimate(&mut self, at: Anchor, backlog: bool, now: Instant, random: f32) {
+        if self.phase == Phase::Compete {
+            self.compete(now);
+            return;
+        }
+        let is_squeezed = elapsed(now, self.empty_at) > SQUEEZED.as_micros() as f32
+            && self.queue_least > QUEUE_HIGH
+            && self.rate < 0.5 * self.rate_empty;
+        if is_squeezed && backlog {
+            (self.yielded, self.lost_before) = (now, self.lost);
+            self.set_rate(0.5 * self.rate_empty);
+            self.enter(Phase::Compete, 1.0, now);
+            return;
+        }
         self.brake(at, now);
         let Some(from) = self.sample else {
             self.sample = Some(at);
@@ -474,6 +508,31 @@ impl Model {
             }
         }
         self.step(sampled && !limited, backlog, now, random);
+    }
+
+    /// Additive increase, multiplicative decrease, like the flows it shares the link with.
+    fn compete(&mut self, now: Instant) {
+        let micros = elapsed(now, self.reported_at).min(100_000.0);
+        let round = self.feedback.max(1_000.0);
+        if core::mem::replace(&mut self.lost_before, self.lost) != self.lost {
+            if elapsed(now, self.yielded) > round {
+                self.yielded = now;
+                self.set_rate(self.rate * 0.7);
+            }
+        } else {
+            self.set_rate(self.rate + 2.0 * self.mean_len * 1e6 / round * micros / round);
+        }
+        let is_alone = self.queue_least < self.target();
+        let is_longer_way = elapsed(now, self.yielded) > 6.0 * BASE_WINDOW.as_micros() as f32;
+        if is_alone || is_longer_way {
+            if is_longer_way {
+                self.base = [None; 2];
+            }
+            let rate = self.rate;
+            self.highest.reset(now, rate);
+            (self.sample, self.quick, self.empty_at) = (None, None, now);
+            self.enter(Phase::Cruise, 1.0, now);
+        }
     }
 
     /// The fast way down: a queue that grows while less arrives than was sent.
@@ -536,6 +595,12 @@ impl Model {
                     (self.period * 1.5).clamp(PROBE_PERIOD.0, PROBE_PERIOD.1) * (0.85 + 0.3 * random)
                 };
                 self.rate_before = self.rate;
+                if grew && self.queue_least < target {
+                    (self.full, self.flat_rounds, self.queued_reports) = (self.rate, 0, 0);
+                    self.queue = 0.0;
+                    self.enter(Phase::Startup, 2.0, now);
+                    return;
+                }
                 let recent = self.braked.is_some_and(|at| elapsed(now, at) < 3e6);
                 if core::mem::take(&mut self.may_restart) && recent && self.before_brake > 1.25 * self.rate {
                     // The capacity may be back: one quick try, which ends at the first sign of a queue.
@@ -556,9 +621,10 @@ impl Model {
                     self.empty_at = now;
                     self.enter(Phase::Drain, 0.5, now);
                 } else if in_phase > self.period && self.queue_least < target && backlog {
-                    self.enter(Phase::Probe, 1.25, now);
+                    self.enter(Phase::Probe, PROBE_GAIN, now);
                 }
             }
+            Phase::Compete => {}
             Phase::Probe => {
                 if in_phase > round + 40_000.0 || self.queue_least > 2.5 * target {
                     let gain = if self.queue_least > target { 0.9 } else { 1.0 };

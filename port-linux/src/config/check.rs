@@ -12,8 +12,11 @@ use toml::Spanned;
 use super::error::Source;
 use super::file::{self, LivenessTable};
 use super::pins::PinCheck;
+use super::roaming::{self, UnnamedPeers};
 use super::value::{Host, LivenessSetting, Port, Table, Text};
-use super::{Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, QUEUE, TUNNEL_NAME, Tunnel};
+use super::{
+    Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, QUEUE, TUNNEL_NAME, Tunnel,
+};
 
 /// The smallest MTU of an interface that carries IPv6 (RFC 8200 section 5).
 const IPV6_MIN_MTU: u16 = 1280;
@@ -76,6 +79,7 @@ struct Seen {
     peers: HashMap<IpAddr, usize>,
     networks: HashMap<Network, usize>,
     sockets: HashMap<(IpAddr, u16, Option<String>, IpAddr, u16), usize>,
+    unnamed: UnnamedPeers,
 }
 
 /// Notes that `key` stands in `line`; tells the line where it stood before.
@@ -112,10 +116,20 @@ impl Check<'_> {
 
         let policy = table.policy.map_or(default.policy, |policy| policy.0.0);
         let sequence = table.sequence.as_ref().map_or(default.sequence, |sequence| *sequence.get_ref());
+        if let Some(adaptive) = table.adaptive.as_ref().filter(|_| policy != Policy::Adaptive) {
+            self.warn(&adaptive.span(), "only policy \"adaptive\" uses this table");
+        }
+        let adaptive = adaptive(table.adaptive.map(|adaptive| adaptive.into_inner().0), &default);
         let window_at =
             table.reorder.as_ref().and_then(|reorder| reorder.0.window.as_ref()).map(Spanned::span);
         let reorder = reorder(table.reorder.as_ref().map(|reorder| &reorder.0));
         if let Some(sequence_at) = table.sequence.as_ref().map(Spanned::span).filter(|_| !sequence) {
+            if policy == Policy::Adaptive {
+                self.warn(
+                    &sequence_at,
+                    "policy \"adaptive\" needs sequence numbers: packets are sent by weight",
+                );
+            }
             if policy == Policy::Redundant {
                 self.warn(
                     &sequence_at,
@@ -137,6 +151,9 @@ impl Check<'_> {
 
         let defaults = PathDefaults {
             policy,
+            connection: name.clone(),
+            key: table.key.as_ref().map(|key| key.0).or(default.key),
+            check_source_port: table.check_source_port.unwrap_or(true),
             port: self.port(table.port, PORT),
             remote_port: self.port(table.remote_port, PORT),
             liveness: self.liveness(table.liveness)?.unwrap_or_default(),
@@ -183,11 +200,12 @@ impl Check<'_> {
             networks: networks.into_iter().map(|(_, network)| network).collect(),
             port: defaults.port,
             remote_port: defaults.remote_port,
-            check_source_port: table.check_source_port.unwrap_or(true),
+            check_source_port: defaults.check_source_port,
             policy,
-            key: table.key.map(|key| key.0).or(default.key),
+            key: defaults.key,
             checksum: table.checksum.unwrap_or(default.checksum),
             sequence,
+            adaptive,
             reorder,
             paths,
         })
@@ -276,7 +294,7 @@ impl Check<'_> {
             let problem = format_args!("not the IP version of `local`, which is {local}");
             return Err(source.error(&remote_at, problem, "two addresses of the same IP version"));
         }
-        if local == remote {
+        if local == remote && !remote.is_unspecified() {
             return Err(source.error(&remote_at, "the same as `local`", "the peer's address"));
         }
         for (at, address) in [(&local_at, local), (&remote_at, remote)] {
@@ -287,7 +305,7 @@ impl Check<'_> {
                 return Err(source.error(at, problem, "an address of the network below the tunnel"));
             }
             let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
-            if device.is_none() && (link_local || address.is_unspecified()) {
+            if device.is_none() && (link_local || (address.is_unspecified() && at == &local_at)) {
                 let kind = if link_local { "link-local" } else { "unspecified" };
                 let problem =
                     format_args!("the {kind} address does not tell the interface, and `device` is missing");
@@ -297,7 +315,13 @@ impl Check<'_> {
         let port = self.port(table.port, defaults.port);
         let remote_port = self.port(table.remote_port, defaults.remote_port);
         let socket = (local, port, device.clone(), remote, remote_port);
-        if let Some(line) = earlier(&mut self.seen.sockets, socket, source.line(&local_at)) {
+        let liveness = self.liveness(table.liveness)?.unwrap_or(defaults.liveness);
+        let line = source.line(&local_at);
+        let ends = roaming::Ends { local, remote, port, device: &device, remote_at: &remote_at, line };
+        let roaming = ends.check(table.roaming, liveness, defaults, &mut self.seen.unnamed, source)?;
+        // Paths whose peer is to be learnt may differ in nothing here: they are told apart by their numbers.
+        let before = earlier(&mut self.seen.sockets, socket, line);
+        if let Some(line) = before.filter(|_| !remote.is_unspecified()) {
             let problem = format_args!("the path in line {line} has the same addresses, ports and device");
             let allowed = "paths that differ in `local`, `remote`, `port`, `remote_port` or `device`";
             return Err(source.error(&local_at, problem, allowed));
@@ -312,6 +336,11 @@ impl Check<'_> {
             && matches!(defaults.policy, Policy::Backup | Policy::Redundant)
         {
             self.warn(&weight.span(), "the policy of this connection does not use weights");
+        }
+        if let Some(tier) = &table.tier
+            && defaults.policy != Policy::Adaptive
+        {
+            self.warn(&tier.span(), "only policy \"adaptive\" uses tiers");
         }
         if let Some(rank) = &table.rank
             && defaults.policy != Policy::Backup
@@ -334,10 +363,12 @@ impl Check<'_> {
             device,
             port,
             remote_port,
+            roaming,
             weight: table.weight.map_or(default.weight, |weight| weight.into_inner().0),
             rank: table.rank.map_or(default.rank, |rank| rank.into_inner().0),
+            tier: table.tier.map_or(default.tier, |tier| tier.into_inner().0),
             mtu: table.mtu.map(|mtu| mtu.into_inner().0),
-            liveness: self.liveness(table.liveness)?.unwrap_or(defaults.liveness),
+            liveness,
             enabled: table.enabled.unwrap_or(true),
             tcp_dst: ports(&table.tcp_dst),
             tcp_src: ports(&table.tcp_src),
@@ -379,11 +410,24 @@ impl Check<'_> {
 }
 
 /// What the paths of a connection inherit, and the policy that uses them.
-struct PathDefaults {
+pub(super) struct PathDefaults {
+    pub(super) connection: String,
+    pub(super) key: Option<u32>,
+    pub(super) check_source_port: bool,
     policy: Policy,
     port: u16,
     remote_port: u16,
     liveness: Liveness,
+}
+
+fn adaptive(table: Option<file::Adaptive>, default: &mpt_proto::Config) -> Adaptive {
+    let (resend, udp_in_order, memory_mb) =
+        table.map_or((None, None, None), |table| (table.resend, table.udp_in_order, table.memory_mb));
+    Adaptive {
+        resend: resend.unwrap_or(default.resend),
+        udp_in_order: udp_in_order.unwrap_or(default.order_udp),
+        memory: memory_mb.map(|mb| mb.0 << 20),
+    }
 }
 
 fn reorder(table: Option<&file::Reorder>) -> ReorderConfig {

@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use super::value::{
     Address, Host, InterfaceName, LivenessSetting, Local, Milliseconds, Name, PolicyName, Port, Prefix,
-    Table, Text, TunnelMtu, Whole,
+    Remote, Table, Text, TunnelMtu, Whole,
 };
 
 /// The file.
@@ -43,9 +43,19 @@ pub(super) struct Connection {
     pub(super) checksum: Option<bool>,
     pub(super) sequence: Option<Spanned<bool>>,
     pub(super) liveness: Option<LivenessSetting>,
+    pub(super) adaptive: Option<Spanned<Table<Adaptive>>>,
     pub(super) reorder: Option<Table<Reorder>>,
     #[serde(default)]
     pub(super) path: Vec<Spanned<Table<Path>>>,
+}
+
+/// `[connection.adaptive]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Adaptive {
+    pub(super) resend: Option<bool>,
+    pub(super) udp_in_order: Option<bool>,
+    pub(super) memory_mb: Option<Whole<usize, 1, 1024>>,
 }
 
 /// `[connection.reorder]`
@@ -71,12 +81,14 @@ pub(super) struct Network {
 pub(super) struct Path {
     pub(super) name: Spanned<Text<Name>>,
     pub(super) local: Spanned<Text<Local>>,
-    pub(super) remote: Spanned<Text<Host>>,
+    pub(super) remote: Spanned<Text<Remote>>,
     pub(super) device: Option<Text<InterfaceName>>,
     pub(super) port: Option<Spanned<Port>>,
     pub(super) remote_port: Option<Spanned<Port>>,
+    pub(super) roaming: Option<Spanned<bool>>,
     pub(super) weight: Option<Spanned<Whole<u16, 1, 10_000>>>,
     pub(super) rank: Option<Spanned<Whole<u8, 0, 255>>>,
+    pub(super) tier: Option<Spanned<Whole<u8, 1, 8>>>,
     pub(super) mtu: Option<Spanned<Whole<u16, 576, 65_535>>>,
     pub(super) liveness: Option<LivenessSetting>,
     pub(super) enabled: Option<bool>,

@@ -49,6 +49,31 @@ const CONNECTION: &str = "peer =";
 const TUNNEL: &str = "address =";
 
 #[test]
+fn a_path_follows_its_peer_where_the_address_is_open_or_when_told_to() {
+    let roaming = |text: &str| Config::parse(text, "mpt.toml").unwrap().connections[0].paths[0].roaming;
+    assert!(!roaming(MINIMAL));
+    assert!(roaming(&instead("172.16.1.20", "0.0.0.0")));
+    assert!(roaming(&format!("{MINIMAL}roaming = true\n")));
+}
+
+#[test]
+fn paths_whose_peer_is_open_may_be_alike_and_connections_with_different_keys_too() {
+    let open = |connection: &str, last: u8, key: u8| {
+        let path = |name| {
+            format!("[[connection.path]]\nname = \"{name}\"\nlocal = \"172.16.1.10\"\nremote = \"0.0.0.0\"\n")
+        };
+        format!(
+            "[[connection]]\nname = \"{connection}\"\npeer = [\"10.0.0.{last}\"]\nkey = {key}\n{}{}",
+            path("a"),
+            path("b")
+        )
+    };
+    let text = format!("[tunnel]\naddress = [\"10.0.0.1/24\"]\n{}{}", open("x", 2, 1), open("y", 3, 2));
+    let config = Config::parse(&text, "mpt.toml").unwrap();
+    assert!(config.connections.iter().flat_map(|connection| &connection.paths).all(|path| path.roaming));
+}
+
+#[test]
 fn a_minimal_file_gets_the_defaults_of_the_core() {
     let config = parse(MINIMAL);
     assert_eq!(config.tunnel.name, TUNNEL_NAME);

@@ -193,6 +193,18 @@ impl FromText for Local {
     }
 }
 
+/// The peer's address on a path, or the unspecified one.
+pub(super) struct Remote(pub(super) IpAddr);
+
+impl FromText for Remote {
+    const ALLOWED: &'static str = "the IP address of one host, such as 172.16.1.20 or 2001:db8::20, or 0.0.0.0 or :: for a peer that \
+                                   speaks first";
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        Local::from_text(text).map(|address| Self(address.0))
+    }
+}
+
 /// An address of the tunnel interface with its prefix length.
 pub(super) struct Address(pub(super) IpNet);
 
@@ -291,10 +303,11 @@ impl Visitor<'_> for TunnelMtuVisitor {
 pub(super) struct PolicyName(pub(super) Policy);
 
 impl FromText for PolicyName {
-    const ALLOWED: &'static str = "\"weighted\", \"flow\", \"backup\" or \"redundant\"";
+    const ALLOWED: &'static str = "\"adaptive\", \"weighted\", \"flow\", \"backup\" or \"redundant\"";
 
     fn from_text(text: &str) -> Result<Self, &'static str> {
         Ok(Self(match text {
+            "adaptive" => Policy::Adaptive,
             "weighted" => Policy::Weighted,
             "flow" => Policy::Flow,
             "backup" => Policy::Backup,

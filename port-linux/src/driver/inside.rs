@@ -40,13 +40,7 @@ impl Inside {
             return false;
         }
         let Self { tun, coalescer, drops, .. } = self;
-        let write = |header: &[u8], packet: &[u8]| write(tun, drops, header, packet);
-        if tun.joins() {
-            coalescer.push(packet, write);
-        } else {
-            coalescer.flush(write);
-            self::write(tun, drops, &[0; HEADER_LEN], packet);
-        }
+        coalescer.push(packet, tun.joins(), |header, packet| write(tun, drops, header, packet));
         true
     }
 

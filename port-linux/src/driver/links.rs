@@ -6,7 +6,6 @@ use mpt_proto::{Instant, Link};
 
 use super::{Driver, FIRST_SOCKET};
 use crate::link::{Missing, scoped};
-use crate::mtu::max_datagram;
 use crate::socket::{Socket, source_address};
 
 /// How often a link that is down is looked at, for what the watch does not tell: routes that come back. Well
@@ -33,19 +32,24 @@ impl Driver<'_> {
         self.recheck_links = None;
         for peer in 0..self.peers.len() {
             for path in 0..self.peers[peer].paths.len() {
-                let missing = self.check_link(peer, path, now).err();
-                let link = if missing.is_none() { Link::Up } else { Link::Down };
-                self.mutate(peer, now, |peer| {
-                    peer.set_missing(path, missing);
-                    peer.set_link(path, link, now)
-                });
+                self.check_path(peer, path, now);
             }
             self.note_links(peer, now);
         }
     }
 
-    /// Whether a path's link can be used: there is the interface with the address, a route, and a socket that
-    /// belongs to them.
+    /// Looks at one path's link.
+    pub(super) fn check_path(&mut self, peer: usize, path: usize, now: Instant) {
+        let missing = self.check_link(peer, path, now).err();
+        let link = if missing.is_none() { Link::Up } else { Link::Down };
+        self.mutate(peer, now, |peer| {
+            peer.set_missing(path, missing);
+            peer.set_link(path, link, now)
+        });
+    }
+
+    /// Whether a path's link can be used: there is the interface with the address, a route, a socket that
+    /// belongs to them, and a known peer.
     fn check_link(&mut self, peer: usize, path: usize, now: Instant) -> Result<(), Missing> {
         let ends = &self.peers[peer].paths[path].ends;
         let interface = ends.interface(&self.interfaces)?;
@@ -53,14 +57,15 @@ impl Driver<'_> {
         let chosen_by_kernel = ends.local.is_unspecified();
         let shared = &self.sockets[self.peers[peer].paths[path].socket];
         let other_device = shared.device.is_some() && shared.interface != found.index;
-        let was_down = self.peers[peer].link_is_down(path);
+        let planned = &self.peers[peer].paths[path];
+        let was_down = self.peers[peer].link_is_down(path) && planned.missing != Some(Missing::Peer);
         if was_down || shared.socket.is_none() || other_device {
             self.restore(peer, path, found)?;
         } else if chosen_by_kernel {
             self.follow_address(peer, path, found, now)?;
         }
         self.follow_mtu(peer, path, found.mtu, now);
-        Ok(())
+        self.peers[peer].paths[path].remote.map(drop).ok_or(Missing::Peer)
     }
 
     /// A path whose address the kernel chooses goes on from a new one at once: the link counts as new, so that
@@ -81,39 +86,13 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// The datagrams of a path whose interface came with another MTU than planned.
-    fn follow_mtu(&mut self, peer: usize, path: usize, interface_mtu: u32, now: Instant) {
-        let configured = self.peers[peer].config.paths[path].mtu;
-        let mtu = configured.unwrap_or(u16::try_from(interface_mtu).unwrap_or(u16::MAX));
-        let tunnel_mtu = self.tunnel.mtu;
-        let planned = &self.peers[peer].paths[path];
-        let datagram = max_datagram(mtu, planned.ends.local).min(planned.planned_datagram);
-        if datagram == planned.max_datagram {
-            return;
-        }
-        self.mutate(peer, now, |peer| {
-            let path_id = peer.paths[path].id;
-            peer.paths[path].max_datagram = datagram;
-            let name = &peer.config.paths[path].name;
-            if usize::from(datagram) < usize::from(tunnel_mtu) + peer.connection.header_len() {
-                tracing::warn!(
-                    "path {name} of {}: its interface has MTU {mtu}, so full packets are split on it; [tunnel] mtu = \
-                     {} would avoid that",
-                    peer.config.name,
-                    usize::from(datagram).saturating_sub(peer.connection.header_len())
-                );
-            }
-            peer.connection.set_max_datagram(path_id, datagram, now)
-        })
-        .unwrap_or_else(|error| tracing::debug!("MTU of a path: {error:?}"));
-    }
-
     /// The address that the path sends from, which needs a route.
     fn find_source(&mut self, peer: usize, path: usize) -> Result<std::net::IpAddr, Missing> {
         let peer = &mut self.peers[peer];
         let planned = &mut peer.paths[path];
         let shared = &self.sockets[planned.socket];
-        let source = source_address(shared.local, planned.remote, shared.device.as_deref())
+        let Some(remote) = planned.remote else { return Ok(shared.local.ip()) };
+        let source = source_address(shared.local, remote, shared.device.as_deref())
             .ok_or_else(|| Missing::Route(planned.ends.remote, planned.ends.device.clone()))?;
         if planned.source.replace(source).is_some_and(|before| before != source) {
             let name = &peer.config.paths[path].name;
@@ -128,7 +107,7 @@ impl Driver<'_> {
     fn restore(&mut self, peer: usize, path: usize, found: Found) -> Result<(), Missing> {
         let index = {
             let path = &mut self.peers[peer].paths[path];
-            path.remote = scoped(path.ends.remote, path.remote.port(), found.index);
+            path.remote = path.remote.map(|remote| scoped(path.ends.remote, remote.port(), found.index));
             path.socket
         };
         let in_use = self.peers.iter().any(|peer| {

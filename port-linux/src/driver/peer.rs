@@ -8,6 +8,9 @@ use mpt_proto::{
 
 use super::SharedSocket;
 use super::inside::Inside;
+use super::mode::ModeNews;
+use super::path_mtu::PathMtu;
+use super::roaming::Roaming;
 use crate::config;
 use crate::link::{Ends, Missing};
 use crate::outbox::Outbox;
@@ -30,6 +33,9 @@ pub struct Peer<'s> {
     down_links: u16,
     /// Paths that people were last told to be up.
     told_up: u16,
+    mode: ModeNews,
+    /// Whether people were told that somebody speaks from an unexpected address.
+    pub(super) hinted: bool,
 }
 
 /// One path.
@@ -41,10 +47,18 @@ pub struct PeerPath {
     pub ends: Ends,
     /// Index of its socket.
     pub socket: usize,
-    /// The peer's end.
-    pub remote: SocketAddr,
-    /// Largest UDP payload.
+    /// The peer's end; `None` until the peer was heard, where the configuration leaves it open.
+    pub remote: Option<SocketAddr>,
+    /// Follows the peer to another address, if the path does.
+    pub roaming: Option<Roaming>,
+    /// Largest UDP payload that may be sent now.
     pub max_datagram: u16,
+    /// Largest UDP payload that the interface carries, or that the configuration allows.
+    pub ceiling: u16,
+    /// Finds out what other hops carry, where the configuration does not say it.
+    pub search: Option<PathMtu>,
+    /// Largest UDP payload that people were told of.
+    pub told_datagram: u16,
     /// Largest UDP payload that there is room for.
     pub planned_datagram: u16,
     /// What the kernel did not take.
@@ -63,7 +77,7 @@ impl PeerPath {
         id: mpt_proto::PathId,
         ends: Ends,
         socket: usize,
-        remote: SocketAddr,
+        remote: Option<SocketAddr>,
         max_datagram: u16,
     ) -> Self {
         Self {
@@ -71,7 +85,11 @@ impl PeerPath {
             ends,
             socket,
             remote,
+            roaming: None,
             max_datagram,
+            ceiling: max_datagram,
+            search: None,
+            told_datagram: max_datagram,
             planned_datagram: max_datagram,
             not_sent: NotSent::default(),
             outbox: Outbox::new(),
@@ -102,6 +120,8 @@ impl<'s> Peer<'s> {
             failed_links: 0,
             down_links: 0,
             told_up: 0,
+            mode: ModeNews::default(),
+            hinted: false,
         }
     }
 
@@ -120,11 +140,23 @@ impl<'s> Peer<'s> {
         index: usize,
         inside: &mut Inside,
     ) {
+        if self.takes_echo(path, datagram, now) {
+            return;
+        }
         let Some(path) = self.paths.get(path) else { return };
         if let Ok(Received::Packet(packet)) = self.connection.decapsulate(path.id, datagram, ecn, now) {
             self.drops.wrong_inner_source += u64::from(!inside.deliver(index, packet));
         }
         self.deliver(index, inside);
+    }
+
+    /// Lets packets go that waited for a path whose turn it is; [`settle`](Self::settle) must follow. Often enough, so
+    /// that paths do not stand still, and the queue does not overflow, while a batch is read.
+    pub fn pull(&mut self, sockets: &[SharedSocket]) {
+        let mut control = [0; CONTROL_MAX];
+        while let Some(departure) = self.connection.poll_transmit(&mut control) {
+            transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
+        }
     }
 
     /// Sends the inner packet after the headroom of `buffer`; [`settle`](Self::settle) must follow.
@@ -140,18 +172,16 @@ impl<'s> Peer<'s> {
     /// What must follow mutations, in the order that the core asks for; then everything that waits leaves. A
     /// path whose link failed is told to the core, which is a mutation again; each path fails at most once.
     pub fn settle(&mut self, now: Instant, index: usize, inside: &mut Inside, sockets: &[SharedSocket]) {
-        let mut control = [0; CONTROL_MAX];
         loop {
             self.deliver(index, inside);
-            while let Some(departure) = self.connection.poll_transmit(&mut control) {
-                transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
-            }
+            self.pull(sockets);
             for (number, path) in self.paths.iter_mut().enumerate() {
                 path.flush(number, &mut self.failed_links, sockets);
             }
             while let Some(event) = self.connection.poll_event() {
-                self.tell(event);
+                self.tell(event, now);
             }
+            self.tell_mode(now);
             let news = self.failed_links & !self.down_links;
             self.failed_links = 0;
             if news == 0 {
@@ -212,15 +242,30 @@ impl<'s> Peer<'s> {
         path.missing = missing;
     }
 
+    /// Tells people how packets are sent, once it is known what the peer can.
+    fn tell_mode(&mut self, now: Instant) {
+        let is_known = self.told_up != 0 && self.connection.peer_is_mpt();
+        let mode = self.connection.mode().filter(|_| is_known);
+        if let Some(how) = self.mode.note(mode, now) {
+            tracing::info!("packets to {} are sent {how}", self.config.name);
+        }
+    }
+
     /// Tells people. That a path is down for another reason than before (silent, then without a link) is for
     /// who looks closely.
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, event: Event, now: Instant) {
         let peer = &self.config.name;
         match event {
             Event::Path { path, state } => {
                 let index = path.index();
                 let bit = 1 << index;
                 let was_up = self.told_up & bit != 0;
+                if let Some(search) = self.paths.get_mut(index).and_then(|path| path.search.as_mut()) {
+                    match state {
+                        PathState::Up => search.resume(now),
+                        PathState::Down(_) => search.pause(),
+                    }
+                }
                 let Some(path) = self.config.paths.get(index) else { return };
                 match state {
                     PathState::Up if was_up => {}
@@ -298,14 +343,14 @@ impl PeerPath {
 /// link works.
 fn hand_over(
     socket: Option<&Socket>,
-    remote: SocketAddr,
+    remote: Option<SocketAddr>,
     not_sent: &mut NotSent,
     bytes: &[u8],
     size: usize,
     ecn: Ecn,
 ) -> bool {
     let count = bytes.len().div_ceil(size.max(1)) as u64;
-    let Some(socket) = socket else {
+    let Some((socket, remote)) = socket.zip(remote) else {
         not_sent.link += count;
         return false;
     };

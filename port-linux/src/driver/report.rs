@@ -1,12 +1,12 @@
 //! Answers to commands from the control socket.
 
-use mpt_proto::{Drop, PathState};
+use mpt_proto::{Drop, Mode, PathState};
 
 use super::{Driver, Peer};
 use crate::control::{Answer, Command};
 use crate::report::{
-    ConnectionReport, Counters, Dropped, PathReport, Report, State, TunnelReport, VERSION, policy_name,
-    reason_name,
+    ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, RoamingReport, State, TunnelReport,
+    VERSION, mode_name, policy_name, reason_name,
 };
 
 impl Driver<'_> {
@@ -60,11 +60,14 @@ impl Driver<'_> {
             Drop::ALL.into_iter().map(|reason| (reason.name().to_owned(), stats.dropped(reason))).collect();
         dropped.insert("wrong_source".into(), peer.drops.wrong_source);
         dropped.insert("wrong_inner_source".into(), peer.drops.wrong_inner_source);
+        let (mode, mode_reason) = peer.connection.mode().map(mode_name).unzip();
         let paths = (0..peer.paths.len()).filter_map(|index| self.report_path(peer, index)).collect();
         ConnectionReport {
             name: peer.config.name.clone(),
             peer: peer.config.peer.clone(),
             policy: policy_name(peer.config.policy).into(),
+            mode: mode.map(str::to_owned),
+            mode_reason: mode_reason.flatten().map(str::to_owned),
             peer_is_mpt: peer.connection.peer_is_mpt(),
             counters: Counters::from(stats),
             dropped,
@@ -80,6 +83,8 @@ impl Driver<'_> {
             PathState::Down(reason) => (State::Down, Some(reason_name(reason).to_owned())),
         };
         let rtt = peer.connection.path_rtt(path.id).ok()?;
+        let model = peer.connection.path_model(path.id).ok()?;
+        let is_adaptive = peer.connection.mode() == Some(Mode::Adaptive);
         Some(PathReport {
             name: config.name.clone(),
             local: {
@@ -94,6 +99,7 @@ impl Driver<'_> {
             rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             weight: config.weight,
             rank: config.rank,
+            model: is_adaptive.then(|| ModelReport::new(config.tier, &model)),
             max_datagram: path.max_datagram,
             tx_datagrams: stats.tx_datagrams,
             tx_bytes: stats.tx_bytes,
@@ -103,6 +109,7 @@ impl Driver<'_> {
             echoes: stats.echoes,
             downs: stats.downs,
             not_sent: path.not_sent,
+            roaming: path.roaming.as_ref().map(|roaming| RoamingReport::from(roaming.counts)),
         })
     }
 }

@@ -26,9 +26,7 @@ pub(super) fn configuration(proposals: &[Proposal], wanted: &Wanted, warnings: &
          # The peer's addresses inside the tunnel.\n\
          peer = [{}]\n\
          # \"weighted\" adds the paths up; \"backup\" uses the lowest rank that works; \"redundant\" sends on all.\n\
-         policy = \"weighted\"\n\
-         # Datagrams of a peer behind a NAT may come from another port than 4754: then false.\n\
-         check_source_port = true\n",
+         policy = \"weighted\"\n",
         quoted(&wanted.addresses),
         quoted(&wanted.peers)
     );

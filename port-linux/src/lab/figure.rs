@@ -17,6 +17,12 @@ pub const VERMILION: RGBColor = RGBColor(213, 94, 0);
 pub const GREEN: RGBColor = RGBColor(0, 158, 115);
 /// See [`BLUE`].
 pub const SKY: RGBColor = RGBColor(86, 180, 233);
+/// See [`BLUE`].
+pub const ORANGE: RGBColor = RGBColor(230, 159, 0);
+/// See [`BLUE`].
+pub const PURPLE: RGBColor = RGBColor(204, 121, 167);
+/// See [`BLUE`].
+pub const YELLOW: RGBColor = RGBColor(240, 228, 66);
 
 /// The name of the limit's mark in every legend.
 pub const LIMIT: &str = "arithmetic limit";

@@ -111,7 +111,7 @@ impl Bench<'_> {
     fn measure(&self, job: Job, repeat: u32) -> anyhow::Result<Record> {
         match job.system {
             System::Tunnel(stack) => {
-                let options = Options { stack, paths: job.paths, policy: "weighted".to_owned() };
+                let options = Options::lab(stack, job.paths, "weighted");
                 let tunnel = Tunnel::start(&self.net, self.mpt, options)?;
                 let share = tunnel.limit(&self.net)?;
                 let record = self.through(job, repeat, share, &tunnel)?;

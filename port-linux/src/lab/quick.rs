@@ -135,13 +135,16 @@ impl Settings {
     }
 
     fn tunnel(&self, paths: u8) -> Options {
-        Options { stack: self.stack, paths, policy: self.policy.clone() }
+        Options::lab(self.stack, paths, &self.policy)
     }
 
     /// The most goodput, in Mbit/s, when each link leaves that share of its rate.
     fn limit(&self, share: f64, paths: u8) -> f64 {
-        // Any other policy keeps one flow on one path at a time, or sends the same on all.
-        let used = if self.policy == "weighted" { paths } else { 1 };
+        let used = match self.policy.as_str() {
+            // They keep one flow on one path at a time, or send the same on all.
+            "flow" | "backup" | "redundant" => 1,
+            _ => paths,
+        };
         share * f64::from(used) * mbit_per_second(self.rate.bytes_in_us(1_000_000), 1.0)
     }
 }

@@ -26,6 +26,17 @@ pub fn summary(values: impl IntoIterator<Item = f64>) -> Option<Summary> {
     Some(Summary { median, min, max })
 }
 
+/// The value below or at which a share of all lies, of a histogram whose index is the value; 0 for nothing.
+pub fn percentile(histogram: &[u64], share: f64) -> usize {
+    let wanted = (histogram.iter().sum::<u64>() as f64 * share).ceil();
+    let mut sum = 0;
+    let reached = |count: &u64| {
+        sum += count;
+        sum as f64 >= wanted
+    };
+    histogram.iter().position(reached).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +54,12 @@ mod tests {
     #[test]
     fn nothing_has_no_summary() {
         assert_eq!(summary([]), None);
+    }
+
+    #[test]
+    fn a_percentile_is_the_least_value_that_covers_the_share() {
+        let histogram = [0, 98, 1, 0, 1];
+        assert_eq!([0.5, 0.98, 0.99, 1.0].map(|share| percentile(&histogram, share)), [1, 1, 2, 4]);
+        assert_eq!(percentile(&[0, 0], 0.5), 0);
     }
 }

@@ -1,72 +1,59 @@
-//! `mpt lab --speed`: how fast one TCP flow is over links without a rate limit, and what it costs, beside plain TCP and
-//! kernel MPTCP on the same links in the same run.
+//! `mpt lab --speed`: how fast the tunnel is over links without a rate limit, and what it costs, beside no tunnel, kernel
+//! MPTCP and other tunnels that are installed, on the same links in the same run.
 
-use std::fmt::Write as _;
+mod figure;
+mod system;
+mod table;
+mod wireguard;
+mod work;
+
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::cpu;
 use super::machine::Machine;
-use super::mptcp;
 use super::progress::Progress;
-use super::quick::{START, WARM_UP};
+use super::quick::START;
 use super::sample::{Summary, summary};
-use super::stack::{Stack, Version};
-use super::topology::{Side, Topology};
-use super::traffic::echo;
-use super::traffic::stream::{Amount, Transport};
-use super::transfer;
-use super::tunnel::{Options, Tunnel};
+use super::topology::Topology;
+use super::{POLICIES, cpu, memory, namespace, write};
 use crate::output;
+use system::System;
+pub use work::Measure;
+use work::{Sample, Work};
 
-/// Questions and answers of one latency measurement: a second at a millisecond each.
-const ROUND_TRIPS: usize = 1000;
-/// Time allowed for them in the estimate.
-const ROUND_TRIP_TIME: Duration = Duration::from_millis(200);
+/// Policies of a run that is not asked for more: packet by packet, and flow by flow.
+const USUAL_POLICIES: [&str; 2] = ["weighted", "flow"];
 
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-enum System {
-    /// TCP over the first link.
-    Tcp,
-    /// Kernel MPTCP over all links.
-    Mptcp { links: u8 },
-    /// The tunnel.
-    Mpt { paths: u8, policy: &'static str },
+/// What is to be measured.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Links, and paths of the tunnel.
+    pub links: u8,
+    /// Length of a transfer.
+    pub seconds: f64,
+    /// How often each is measured.
+    pub repeats: u32,
+    /// What; nothing: one flow and latency, or with `full` everything.
+    pub measures: Vec<Measure>,
+    /// Every measure, every policy, and links that take no large segments, too.
+    pub full: bool,
 }
 
-impl System {
-    fn label(self) -> String {
-        match self {
-            Self::Tcp => "TCP, 1 link".to_owned(),
-            Self::Mptcp { links } => format!("kernel MPTCP, {links} links"),
-            Self::Mpt { paths: 1, .. } => "mpt, 1 path".to_owned(),
-            Self::Mpt { paths, policy } => format!("mpt, {paths} paths, {policy}"),
-        }
-    }
-}
-
-/// One measurement.
-#[derive(Debug, Clone, Serialize)]
-struct Sample {
-    goodput_gbit_s: f64,
-    cpu_s_per_gb: f64,
-    mpt_cpu_s_per_gb: Option<f64>,
-    round_trip_us: f64,
-}
-
-/// A system's measurements.
+/// The measurements of one thing of one system.
 #[derive(Debug, Clone, Serialize)]
 struct Row {
+    work: Work,
     system: System,
-    goodput_gbit_s: Summary,
-    cpu_s_per_gb: Summary,
-    mpt_cpu_s_per_gb: Option<Summary>,
-    round_trip_us: Summary,
+    /// Whether the links take large segments whole.
+    large_segments: bool,
+    value: Summary,
+    p99: Option<Summary>,
+    cpu: Option<Summary>,
+    tunnel_cpu: Option<Summary>,
+    /// The most memory that one end held until then, in MiB.
+    peak_mib: Option<Summary>,
     samples: Vec<Sample>,
 }
 
@@ -81,150 +68,201 @@ struct Outcome {
     rows: Vec<Row>,
 }
 
-/// Runs it. `mpt` is the program's path.
+/// One measurement and what it was of.
+#[derive(Debug, Clone)]
+struct Record {
+    work: Work,
+    system: System,
+    large_segments: bool,
+    sample: Sample,
+    peak_mib: Option<f64>,
+}
+
+impl Plan {
+    fn systems(&self) -> Vec<System> {
+        let links = self.links;
+        let policies = if self.full { &POLICIES[..] } else { &USUAL_POLICIES };
+        let mpt = |paths, policy: &str| System::Mpt { paths, policy: policy.to_owned() };
+        let mut systems = vec![System::Plain, System::Mptcp { links }, mpt(1, "weighted")];
+        if links > 1 {
+            systems.extend(policies.iter().map(|policy| mpt(links, policy)));
+        }
+        if wireguard::PROGRAMS.into_iter().all(namespace::is_installed) {
+            systems.push(System::WireGuard);
+        }
+        systems
+    }
+
+    fn works(&self) -> Vec<Work> {
+        let chosen = match (&self.measures[..], self.full) {
+            ([], false) => &[Measure::Flow, Measure::Latency][..],
+            ([], true) => &[Measure::Flow, Measure::Flows, Measure::Udp, Measure::Latency],
+            (chosen, _) => chosen,
+        };
+        chosen.iter().flat_map(|measure| measure.works()).collect()
+    }
+}
+
+/// Runs it. `mpt` is the program's path; what is written goes to `out`, too.
 ///
 /// # Errors
 /// When something cannot be set up or a transfer breaks.
-pub fn run(links: u8, seconds: f64, repeats: u32, mpt: &Path, json: bool) -> anyhow::Result<()> {
-    let systems = [
-        System::Tcp,
-        System::Mptcp { links },
-        System::Mpt { paths: 1, policy: "weighted" },
-        System::Mpt { paths: links, policy: "weighted" },
-        System::Mpt { paths: links, policy: "flow" },
-    ];
+pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
+    let (systems, works) = (plan.systems(), plan.works());
+    let kinds: &[bool] = if plan.full { &[true, false] } else { &[true] };
+    let time = Duration::from_secs_f64(plan.seconds);
+    let step = works.iter().map(|work| work.takes(time)).sum::<Duration>() + START;
+    let steps = plan.repeats * u32::try_from(systems.len() * kinds.len())?;
     let background_percent = cpu::background()?;
-    let step = Duration::from_secs_f64(seconds) + START + ROUND_TRIP_TIME;
-    let mut progress = Progress::new(step * repeats * u32::try_from(systems.len())?);
-    let net = Topology::build(links, None)?;
-    let mut samples = systems.map(|_| Vec::new());
+    let mut progress = Progress::new(step * steps);
+    let net = Topology::build(plan.links, None)?;
+    let mut records = Vec::new();
     // Interleaved, so that what else the machine does hits all alike.
-    for repeat in 1..=repeats {
-        for (system, samples) in systems.iter().zip(&mut samples) {
-            progress.begin(&format!("{repeat} of {repeats}: {}", system.label()), step);
-            samples.push(measure(&net, *system, seconds, mpt)?);
+    for repeat in 1..=plan.repeats {
+        for &large_segments in kinds {
+            if kinds.len() > 1 {
+                net.take_large_segments(large_segments)?;
+            }
+            for system in &systems {
+                progress.begin(&format!("{repeat} of {}: {}", plan.repeats, system.label()), step);
+                records.extend(measure(&net, system, large_segments, &works, time, mpt)?);
+            }
         }
     }
     progress.end();
-    let rows =
-        systems.into_iter().zip(samples).filter_map(|(system, samples)| row(system, samples)).collect();
     let machine = Machine::describe();
-    let outcome = Outcome { format: 1, machine, background_percent, seconds, repeats, rows };
-    let text = if json { serde_json::to_string_pretty(&outcome)? + "\n" } else { table(&outcome) };
-    output::print(&text)?;
+    let rows = summarize(&records);
+    let (seconds, repeats) = (plan.seconds, plan.repeats);
+    let outcome = Outcome { format: 2, machine, background_percent, seconds, repeats, rows };
+    let (text, document) = (table::text(&outcome), serde_json::to_string_pretty(&outcome)? + "\n");
+    if let Some(directory) = out {
+        write(directory, "speed.json", &document)?;
+        write(directory, "speed.md", &text)?;
+        write(directory, "speed.svg", &figure::svg(&outcome)?)?;
+    }
+    output::print(if json { &document } else { &text })?;
     Ok(())
 }
 
-fn measure(net: &Topology, system: System, seconds: f64, mpt: &Path) -> anyhow::Result<Sample> {
-    let (mut tunnel, mut transport, mut to) = (None, Transport::Tcp, Side::Pc2.address(1, Version::V4));
-    match system {
-        System::Tcp => {}
-        System::Mptcp { links } => {
-            mptcp::prepare(net, links, Version::V4)?;
-            transport = Transport::Mptcp;
+/// One system, from start to end.
+fn measure(
+    net: &Topology,
+    system: &System,
+    large_segments: bool,
+    works: &[Work],
+    time: Duration,
+    mpt: &Path,
+) -> anyhow::Result<Vec<Record>> {
+    let started = system.start(net, mpt)?;
+    let mut records = Vec::new();
+    for &work in works.iter().filter(|work| work.applies_to(system)) {
+        let sample = work.measure(net, &started, time)?;
+        let peak = started.processes().into_iter().filter_map(memory::peak_mib).reduce(f64::max);
+        records.push(Record { work, system: system.clone(), large_segments, sample, peak_mib: peak });
+    }
+    started.stop()?;
+    Ok(records)
+}
+
+/// The medians, those of one thing one behind the other.
+fn summarize(records: &[Record]) -> Vec<Row> {
+    let mut rows: Vec<(bool, Work, &System)> = Vec::new();
+    for record in records {
+        let row = (record.large_segments, record.work, &record.system);
+        if !rows.contains(&row) {
+            rows.push(row);
         }
-        System::Mpt { paths, policy } => {
-            let options = Options { stack: Stack::V4OverV4, paths, policy: policy.to_owned() };
-            let started = Tunnel::start(net, mpt, options)?;
-            to = started.address();
-            tunnel = Some(started);
-        }
     }
-    let pids = tunnel.as_ref().map(Tunnel::pids);
-    let pids = pids.as_ref().map_or(&[][..], |pids| &pids[..]);
-    let time = Duration::from_secs_f64(seconds);
-    let done = transfer::run(net, to, transport, Amount::Time(time), pids, |_| Ok(()))?;
-    let round_trip_us = round_trip(net, to, transport)?;
-    if let Some(tunnel) = tunnel {
-        tunnel.stop()?;
-    }
-    let gigabytes = done.received.bytes as f64 / 1e9;
-    Ok(Sample {
-        goodput_gbit_s: done.received.goodput(WARM_UP, time) / 1e3,
-        cpu_s_per_gb: done.cpu.machine_s / gigabytes,
-        mpt_cpu_s_per_gb: done.cpu.mpt_s.map(|seconds| seconds / gigabytes),
-        round_trip_us,
-    })
-}
-
-/// The median time of a question of one byte and its answer on an idle connection, in microseconds.
-fn round_trip(net: &Topology, to: std::net::IpAddr, transport: Transport) -> anyhow::Result<f64> {
-    let listener = net.pc2.inside(|| super::traffic::stream::listen((to, 0).into(), transport))??;
-    let address = listener.local_addr()?;
-    let (answered, times) = thread::scope(|scope| {
-        let answerer = scope.spawn(|| echo::answer(&listener));
-        let asker = scope.spawn(|| net.pc1.inside(|| echo::ask(address, transport, ROUND_TRIPS)));
-        (answerer.join(), asker.join())
-    });
-    let times = times.expect("the asker does not panic")??;
-    answered.expect("the answerer does not panic")?;
-    Ok(summary(times.iter().map(|time| time.as_secs_f64() * 1e6)).map_or(0.0, |times| times.median))
-}
-
-fn row(system: System, samples: Vec<Sample>) -> Option<Row> {
-    let of = |value: fn(&Sample) -> f64| summary(samples.iter().map(value));
-    Some(Row {
-        system,
-        goodput_gbit_s: of(|sample| sample.goodput_gbit_s)?,
-        cpu_s_per_gb: of(|sample| sample.cpu_s_per_gb)?,
-        mpt_cpu_s_per_gb: summary(samples.iter().filter_map(|sample| sample.mpt_cpu_s_per_gb)),
-        round_trip_us: of(|sample| sample.round_trip_us)?,
-        samples,
-    })
-}
-
-fn table(outcome: &Outcome) -> String {
-    let mut text = format!(
-        "One TCP flow over links without a rate limit, {} s each, medians of {} (least to most)\n{}\n\n",
-        outcome.seconds, outcome.repeats, outcome.machine
-    );
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "{:<24}  {:>26}  {:>8}  {:>8}  {:>10}",
-        "system", "goodput", "CPU s/GB", "of mpt", "round trip"
-    );
-    for row in &outcome.rows {
-        let goodput = row.goodput_gbit_s;
-        let of_mpt = row.mpt_cpu_s_per_gb.map_or(String::new(), |seconds| format!("{:.2}", seconds.median));
-        let _ = writeln!(
-            text,
-            "{:<24}  {:>5.2} Gbit/s {:>13}  {:>8.2}  {:>8}  {:>7.0} us",
-            row.system.label(),
-            goodput.median,
-            format!("({:.2} to {:.2})", goodput.min, goodput.max),
-            row.cpu_s_per_gb.median,
-            of_mpt,
-            row.round_trip_us.median
-        );
-    }
-    let _ = writeln!(text, "\n{}", cpu::note(outcome.background_percent));
-    text
+    // Stable: in the order of measuring, but all systems of one thing together.
+    let place = |kind: bool, work: Work| {
+        let of = |record: &Record| (record.large_segments, record.work) == (kind, work);
+        (!kind, records.iter().filter(|record| record.large_segments == kind).position(of))
+    };
+    rows.sort_by_key(|(kind, work, _)| place(*kind, *work));
+    let row = |(large_segments, work, system): (bool, Work, &System)| {
+        let mine = || {
+            let of = move |record: &&Record| {
+                (record.large_segments, record.work, &record.system) == (large_segments, work, system)
+            };
+            records.iter().filter(of)
+        };
+        Some(Row {
+            work,
+            system: system.clone(),
+            large_segments,
+            value: summary(mine().map(|record| record.sample.value))?,
+            p99: summary(mine().filter_map(|record| record.sample.p99)),
+            cpu: summary(mine().filter_map(|record| record.sample.cpu)),
+            tunnel_cpu: summary(mine().filter_map(|record| record.sample.tunnel_cpu)),
+            peak_mib: summary(mine().filter_map(|record| record.peak_mib)),
+            samples: mine().map(|record| record.sample).collect(),
+        })
+    };
+    rows.into_iter().filter_map(row).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_table_has_a_line_for_each_system_with_its_median() {
-        let sample = |goodput_gbit_s| Sample {
-            goodput_gbit_s,
-            cpu_s_per_gb: 1.5,
-            mpt_cpu_s_per_gb: Some(0.5),
-            round_trip_us: 50.0,
-        };
-        let system = System::Mpt { paths: 4, policy: "weighted" };
-        let outcome = Outcome {
-            format: 1,
+    fn record(work: Work, system: System, value: f64) -> Record {
+        let sample = Sample { value, p99: None, cpu: Some(1.5), tunnel_cpu: Some(0.5) };
+        Record { work, system, large_segments: true, sample, peak_mib: Some(20.0) }
+    }
+
+    fn outcome() -> Outcome {
+        let mpt = || System::Mpt { paths: 4, policy: "weighted".to_owned() };
+        let (flow, udp) = (Work::Tcp { flows: 1 }, Work::Udp { payload: 64 });
+        let mptcp = System::Mptcp { links: 4 };
+        let records = [
+            record(flow, mptcp, 10.0),
+            record(flow, mpt(), 1.0),
+            record(udp, mpt(), 300.0),
+            record(flow, mpt(), 9.0),
+            record(flow, mpt(), 5.0),
+        ];
+        let rows = summarize(&records);
+        Outcome {
+            format: 2,
             machine: Machine::describe(),
             background_percent: 0.0,
             seconds: 4.0,
             repeats: 3,
-            rows: row(system, vec![sample(1.0), sample(9.0), sample(5.0)]).into_iter().collect(),
+            rows,
+        }
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_system_with_its_median_beside_mptcp() {
+        let text = table::text(&outcome());
+        let line = text.lines().find(|line| line.contains("mpt, 4 paths")).expect("a line");
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        assert_eq!(
+            cells[1..],
+            ["mpt, 4 paths, weighted", "5.00 (1.00 to 9.00)", "0.50", "1.50", "0.50", "20", ""]
+        );
+        assert!(text.contains("UDP of 64 bytes"), "{text}");
+    }
+
+    #[test]
+    fn the_figure_has_a_panel_for_what_was_measured() {
+        let svg = figure::svg(&outcome()).expect("drawn");
+        assert!(svg.contains("Datagrams") && !svg.contains("Latency"));
+    }
+
+    #[test]
+    fn a_run_measures_what_was_asked_for_and_no_datagrams_over_mptcp() {
+        let plan = |full, measures: &[Measure]| {
+            let measures = measures.to_vec();
+            Plan { links: 4, seconds: 4.0, repeats: 5, measures, full }
         };
-        let text = table(&outcome);
-        assert!(text.contains("mpt, 4 paths, weighted"), "{text}");
-        assert!(text.contains(" 5.00 Gbit/s (1.00 to 9.00)      1.50      0.50       50 us"), "{text}");
+        assert_eq!(plan(false, &[]).works(), [Work::Tcp { flows: 1 }, Work::Latency]);
+        assert_eq!(plan(true, &[]).works().len(), 6);
+        assert_eq!(plan(true, &[Measure::Udp]).works().len(), 3);
+        let tunnels =
+            |plan: &Plan| plan.systems().iter().filter(|system| matches!(system, System::Mpt { .. })).count();
+        assert_eq!(tunnels(&plan(false, &[])), 3);
+        assert_eq!(tunnels(&plan(true, &[])), 1 + POLICIES.len());
+        assert!(!Work::Udp { payload: 64 }.applies_to(&System::Mptcp { links: 4 }));
     }
 }

@@ -10,15 +10,22 @@
 //! but adds them once to what may be a whole batch of packets (GSO); so the rate is lowered by as much instead, which
 //! is exact for full packets, and those are what fills a link. TCP over one link of 100 Mbit/s measures 94.1 Mbit/s,
 //! as on real wires.
+//!
+//! [`Topology::emulate`] builds the same hosts with links that have a delay, losses and a queue elsewhere than in the
+//! sending host: tap interfaces in place of veth pairs, and a [`Relay`] between them.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 
 use super::host::Host;
 use super::rate::Rate;
+use super::relay::Relay;
+use super::relay::link::Link;
 use super::stack::Version;
+use crate::tun::tap;
 
 /// The most links that can be built: a connection has at most 16 paths.
 pub const MAX_LINKS: u8 = 16;
@@ -45,6 +52,10 @@ const TCP_BUFFERS: &str = "4096 131072 33554432";
 
 /// Linux's default. A machine may be set to another; two of them cannot be compared then.
 const CONGESTION_CONTROL: &str = "cubic";
+
+/// Frames that a tap interface keeps until the relay takes them: more than a host sends while a thread of it has the
+/// processor to itself.
+const TAP_QUEUE: u32 = 4096;
 
 /// One of the two hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +116,7 @@ impl Side {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cut {
-    /// PC2's end is set down; PC1 sees the carrier go, as when a cable is pulled
+    /// PC2's end is set down and PC1 sees the carrier go, as when a cable is pulled; with --links both see it go
     Link,
     /// Both ends send on, and nothing arrives: as when a switch or a radio in between fails
     Silent,
@@ -131,6 +142,8 @@ pub struct Topology {
     /// PC2.
     pub pc2: Host,
     links: u8,
+    /// What the links go through; `None` for veth pairs.
+    relay: Option<Relay>,
 }
 
 impl Topology {
@@ -141,7 +154,36 @@ impl Topology {
     /// When `ip` or `tc` fail; and outside of [`super::namespace`], where only root could do it.
     pub fn build(links: u8, rate: Option<Rate>) -> anyhow::Result<Self> {
         ensure!((1..=MAX_LINKS).contains(&links), "{links} links: 1 to {MAX_LINKS} are possible");
-        let net = Self { pc1: Host::create("PC1")?, pc2: Host::create("PC2")?, links };
+        let net = Self::hosts(links)?;
+        for link in 1..=links {
+            net.add_link(link, rate)?;
+        }
+        Ok(net)
+    }
+
+    /// Builds the hosts and links that a relay emulates, at most 16; what is random about them follows from `seed`.
+    /// Addresses and neighbours are usable at once.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and when there can be no tap interface.
+    pub fn emulate(links: &[Link], seed: u64) -> anyhow::Result<Self> {
+        let mut net = Self::hosts(u8::try_from(links.len())?)?;
+        for side in Side::BOTH {
+            // A flow would begin with what the kernel learnt of the peer from the one before it.
+            net.host(side).sysctl("net.ipv4.tcp_no_metrics_save", "1")?;
+        }
+        let mut wires = Vec::new();
+        for (number, link) in (1..).zip(links) {
+            wires.push((*link, net.add_emulated_link(number)?));
+        }
+        net.relay = Some(Relay::start(wires, seed)?);
+        Ok(net)
+    }
+
+    /// The hosts, without links.
+    fn hosts(links: u8) -> anyhow::Result<Self> {
+        ensure!((1..=MAX_LINKS).contains(&links), "{links} links: 1 to {MAX_LINKS} are possible");
+        let net = Self { pc1: Host::create("PC1")?, pc2: Host::create("PC2")?, links, relay: None };
         for side in Side::BOTH {
             let host = net.host(side);
             host.sysctl("net.ipv4.tcp_rmem", TCP_BUFFERS)?;
@@ -149,10 +191,12 @@ impl Topology {
             // Kernels without cubic keep their own.
             let _ = host.sysctl("net.ipv4.tcp_congestion_control", CONGESTION_CONTROL);
         }
-        for link in 1..=links {
-            net.add_link(link, rate)?;
-        }
         Ok(net)
+    }
+
+    /// The relay that the links go through; `None` for veth pairs.
+    pub fn relay(&self) -> Option<&Relay> {
+        self.relay.as_ref()
     }
 
     /// The number of links.
@@ -178,6 +222,10 @@ impl Topology {
     /// # Errors
     /// When `ip` fails.
     pub fn cut(&self, link: u8, cut: Cut) -> anyhow::Result<()> {
+        if let Some(relay) = &self.relay {
+            relay.set_cut(usize::from(link - 1), true);
+            return if cut == Cut::Link { self.set_carrier(link, "off") } else { Ok(()) };
+        }
         match cut {
             Cut::Link => {
                 let device = Self::device(link);
@@ -197,6 +245,10 @@ impl Topology {
     /// # Errors
     /// When `ip` fails.
     pub fn restore(&self, link: u8, cut: Cut) -> anyhow::Result<()> {
+        if let Some(relay) = &self.relay {
+            relay.set_cut(usize::from(link - 1), false);
+            return if cut == Cut::Link { self.set_carrier(link, "on") } else { Ok(()) };
+        }
         if cut == Cut::Link {
             let device = Self::device(link);
             self.pc2.run(&format!("ip link set {device} up"))?;
@@ -221,6 +273,24 @@ impl Topology {
         Ok(())
     }
 
+    /// Whether the links take large segments of TCP and UDP whole, as a veth does by itself, or the kernel cuts them
+    /// first, as for a network card that cannot.
+    ///
+    /// # Errors
+    /// When `ethtool` is missing or fails.
+    pub fn take_large_segments(&self, whole: bool) -> anyhow::Result<()> {
+        let word = if whole { "on" } else { "off" };
+        for link in 1..=self.links() {
+            for side in Side::BOTH {
+                let device = Self::device(link);
+                self.host(side)
+                    .run(&format!("ethtool -K {device} tso {word} gso {word} tx-udp-segmentation {word}"))
+                    .context("links that take no large segments need `ethtool`: apt install ethtool")?;
+            }
+        }
+        Ok(())
+    }
+
     fn add_link(&self, link: u8, rate: Option<Rate>) -> anyhow::Result<()> {
         let device = Self::device(link);
         let (mac1, mac2) = (Side::Pc1.mac(link), Side::Pc2.mac(link));
@@ -229,20 +299,45 @@ impl Topology {
             self.pc2.name()
         ))?;
         for side in Side::BOTH {
-            let host = self.host(side);
-            let v4 = side.address(link, Version::V4);
-            let v6 = side.address(link, Version::V6);
-            // An interface that is set down would lose its IPv6 addresses, unlike its IPv4 ones.
-            host.sysctl(&format!("net.ipv6.conf.{device}.keep_addr_on_down"), "1")?;
-            host.run(&format!("ip address add {v4}/24 dev {device}"))?;
-            host.run(&format!("ip address add {v6}/64 dev {device} nodad"))?;
             if let Some(rate) = rate {
-                host.run(&format!("tc qdisc add dev {device} root {}", shape(rate)))?;
+                self.host(side).run(&format!("tc qdisc add dev {device} root {}", shape(rate)))?;
             }
-            host.run(&format!("ip link set {device} up"))?;
+            self.set_up(side, link)?;
         }
+        Ok(())
+    }
+
+    /// Makes both interfaces of a link that is emulated; their descriptors are its ends.
+    fn add_emulated_link(&self, link: u8) -> anyhow::Result<[OwnedFd; 2]> {
+        let device = Self::device(link);
+        let end = |side: Side| {
+            let host = self.host(side);
+            let end = host.inside(|| tap(&device))??;
+            let mac = side.mac(link);
+            host.run(&format!("ip link set {device} address {mac} txqueuelen {TAP_QUEUE}"))?;
+            self.set_up(side, link)?;
+            anyhow::Ok(end)
+        };
+        Ok([end(Side::Pc1)?, end(Side::Pc2)?])
+    }
+
+    /// Gives an interface its addresses and its neighbour, and sets it up.
+    fn set_up(&self, side: Side, link: u8) -> anyhow::Result<()> {
+        let (host, device) = (self.host(side), Self::device(link));
+        let v4 = side.address(link, Version::V4);
+        let v6 = side.address(link, Version::V6);
+        // An interface that is set down would lose its IPv6 addresses, unlike its IPv4 ones.
+        host.sysctl(&format!("net.ipv6.conf.{device}.keep_addr_on_down"), "1")?;
+        host.run(&format!("ip address add {v4}/24 dev {device}"))?;
+        host.run(&format!("ip address add {v6}/64 dev {device} nodad"))?;
+        host.run(&format!("ip link set {device} up"))?;
+        self.set_neighbour(side, link, &side.peer().mac(link))
+    }
+
+    /// Plugs the cable of an emulated link in or pulls it: both hosts see the carrier come or go.
+    fn set_carrier(&self, link: u8, carrier: &str) -> anyhow::Result<()> {
         for side in Side::BOTH {
-            self.set_neighbour(side, link, &side.peer().mac(link))?;
+            self.host(side).run(&format!("ip link set {} carrier {carrier}", Self::device(link)))?;
         }
         Ok(())
     }

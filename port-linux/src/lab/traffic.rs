@@ -5,6 +5,8 @@
 
 pub mod echo;
 pub mod meter;
+pub mod packets;
+pub mod ping;
 pub mod stream;
 pub mod udp;
 

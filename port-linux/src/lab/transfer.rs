@@ -11,7 +11,7 @@ use super::cpu::{self, Cpu};
 use super::stopwatch::Stopwatch;
 use super::topology::{Side, Topology};
 use super::traffic::meter::Received;
-use super::traffic::stream::{self, Amount, Transport};
+use super::traffic::stream::{self, Amount, Flow};
 
 /// How long the receiver waits for the sender to connect.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -48,21 +48,22 @@ impl Transfer {
 pub fn run(
     net: &Topology,
     to: IpAddr,
-    transport: Transport,
+    flow: impl Into<Flow>,
     amount: Amount,
     processes: &[u32],
     meanwhile: impl FnOnce(Stopwatch) -> anyhow::Result<()>,
 ) -> anyhow::Result<Transfer> {
+    let flow = flow.into();
     // On every address: MPTCP's other subflows come to other addresses of PC2.
     let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let listener = net.pc2.inside(|| stream::listen(SocketAddr::new(any, 0), transport))??;
+    let listener = net.pc2.inside(|| stream::listen(SocketAddr::new(any, 0), flow.transport))??;
     let address = SocketAddr::new(to, listener.local_addr()?.port());
     let before = link_bytes(net)?;
     let cpu = cpu::Meter::start(processes)?;
     let clock = Stopwatch::start();
     let (received, sent, done) = thread::scope(|scope| {
         let receiver = scope.spawn(|| stream::receive(&listener, CONNECT));
-        let sender = scope.spawn(|| net.pc1.inside(|| stream::send(address, transport, amount)));
+        let sender = scope.spawn(|| net.pc1.inside(|| stream::send(address, flow, amount)));
         let done = meanwhile(clock);
         (receiver.join(), sender.join(), done)
     });

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is asked whether it is up.
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// How long PC2 may take to answer PC1: more than the round trip of the slowest link that can be had.
+const ANSWER: Duration = Duration::from_millis(2500);
+
 /// Where configuration, sockets and logs are: in the namespaces' own /run, so that they vanish with it.
 const DIRECTORY: &str = "/run/mpt-lab";
 
@@ -32,10 +36,19 @@ const DIRECTORY: &str = "/run/mpt-lab";
 pub struct Options {
     /// IP versions above and below.
     pub stack: Stack,
-    /// Number of paths: the first links.
-    pub paths: u8,
+    /// The links that are paths.
+    pub links: RangeInclusive<u8>,
     /// `connection.policy`.
     pub policy: String,
+    /// `connection.liveness`; `None`: the program's default.
+    pub liveness: Option<&'static str>,
+}
+
+impl Options {
+    /// Over the first links, with the liveness for links of a few milliseconds.
+    pub fn lab(stack: Stack, paths: u8, policy: &str) -> Self {
+        Self { stack, links: 1..=paths, policy: policy.to_owned(), liveness: Some("lab") }
+    }
 }
 
 /// The configuration file of one side.
@@ -51,14 +64,16 @@ address = ["{v4}/24", "{v6}/112"]
 name = "{name}"
 peer = ["{peer4}", "{peer6}"]
 policy = "{policy}"
-liveness = "lab"
 "#,
         v4 = own[0],
         v6 = own[1],
         peer4 = peer[0],
         peer6 = peer[1],
     );
-    for link in 1..=options.paths {
+    if let Some(liveness) = options.liveness {
+        let _ = writeln!(text, "liveness = \"{liveness}\"");
+    }
+    for link in options.links.clone() {
         let version = options.stack.outer();
         let _ = write!(
             text,
@@ -132,6 +147,11 @@ impl Tunnel {
         Ok(limit::tunnel(self.options.stack, net.pc1.mtu(DEVICE)?))
     }
 
+    /// What `mpt status --json` says on PC1 and PC2 now; nothing where it cannot say.
+    pub fn status(&self, net: &Topology) -> [Option<serde_json::Value>; 2] {
+        self.ends.each_ref().map(|end| serde_json::from_slice(&end.status(net)?).ok())
+    }
+
     /// Ends both processes.
     ///
     /// # Errors
@@ -152,9 +172,9 @@ impl Tunnel {
                 bail!("mpt on {:?} ended at once ({status})\n{}", end.side, end.last_words());
             }
         }
-        let paths = usize::from(self.options.paths);
+        let paths = self.options.links.len();
         let up = self.ends.iter().all(|end| end.paths_up(net) == Some(paths));
-        Ok(up && net.pc1.reaches(self.address(), GLANCE)?)
+        Ok(up && net.pc1.reaches(self.address(), ANSWER)?)
     }
 
     fn last_words(&self) -> String {
@@ -180,10 +200,14 @@ impl End {
 
     /// How many paths `mpt status` calls up; `None` while it cannot say.
     fn paths_up(&self, net: &Topology) -> Option<usize> {
+        parse_paths_up(&self.status(net)?)
+    }
+
+    /// What `mpt status --json` says; `None` while it cannot.
+    fn status(&self, net: &Topology) -> Option<Vec<u8>> {
         let mut command = net.host(self.side).command(&self.mpt);
         command.args(["status", "--json", "--control"]).arg(&self.control);
-        let output = command.output().ok().filter(|output| output.status.success())?;
-        parse_paths_up(&output.stdout)
+        Some(command.output().ok().filter(|output| output.status.success())?.stdout)
     }
 
     fn last_words(&self) -> String {
@@ -224,7 +248,7 @@ mod tests {
 
     #[test]
     fn each_side_gets_its_own_addresses_and_its_peers() {
-        let options = Options { stack: Stack::V4OverV6, paths: 2, policy: "weighted".to_owned() };
+        let options = Options::lab(Stack::V4OverV6, 2, "weighted");
         let text = config(Side::Pc2, &options);
         let table: toml::Table = text.parse().expect("TOML");
         let connection = &table["connection"][0];

@@ -10,7 +10,7 @@ use super::{Interface, Interfaces};
 pub struct Ends {
     /// Our address; unspecified: one that the kernel chooses among those of `device`.
     pub local: IpAddr,
-    /// The peer's.
+    /// The peer's, where it was last; unspecified: not known yet.
     pub remote: IpAddr,
     /// The interface, by name: it may come, go, and come back as another one.
     pub device: Option<String>,
@@ -29,6 +29,8 @@ pub enum Missing {
     Owner(IpAddr),
     /// A route to the peer.
     Route(IpAddr, Option<String>),
+    /// The peer's address, which the configuration leaves open.
+    Peer,
     /// What the kernel said to the socket.
     Socket(SocketAddr, String),
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Missing {
             Self::Owner(local) => write!(f, "no interface has the address {local}"),
             Self::Route(remote, None) => write!(f, "there is no route to {remote}"),
             Self::Route(remote, Some(name)) => write!(f, "there is no route to {remote} through {name}"),
+            Self::Peer => write!(f, "the peer, whose address is open, has not been heard yet"),
             Self::Socket(local, error) => write!(f, "cannot bind UDP {local}: {error}"),
         }
     }

@@ -1,5 +1,9 @@
 //! One large packet into the packets it stands for.
 
+use mpt_proto::wire::checksum;
+use mpt_proto::wire::gre::Protocol;
+use mpt_proto::wire::ip;
+
 use super::{
     CWR, FIN, Header, PSH, Segmentation, TCP_CHECKSUM, TCP_DATA_OFFSET, TCP_FLAGS, TCP_MIN, TCP_SEQUENCE,
     UDP_CHECKSUM, UDP_LEN, UDP_LENGTH, put_u16, set_ip_length, sum, u16_at, u32_at,
@@ -33,9 +37,9 @@ enum Kind {
 }
 
 impl<'p> Split<'p> {
-    /// Prepares to cut `packet`, as it came from the kernel; `None` if it is not to be cut, or contradicts its
-    /// header.
-    pub fn new(header: Header, packet: &'p [u8]) -> Option<Self> {
+    /// Prepares to cut `packet`, as it came from the kernel, into packets of at most `room` bytes; `None` if it is not
+    /// to be cut, contradicts its header, or would be cut into larger ones.
+    pub fn new(header: Header, packet: &'p [u8], room: usize) -> Option<Self> {
         let (kind, size) = match header.segmentation {
             Segmentation::None => return None,
             Segmentation::Tcp { size } => (Kind::Tcp, size),
@@ -43,18 +47,19 @@ impl<'p> Split<'p> {
         };
         let (transport, offset) = header.checksum?;
         let transport = usize::from(transport);
-        let ip = mpt_proto::wire::ip::parse(packet).filter(|(_, len)| *len == packet.len())?.0;
-        let least = if ip == mpt_proto::wire::gre::Protocol::Ipv4 { 20 } else { 40 };
+        let version = ip::parse(packet).filter(|(_, len)| *len == packet.len())?.0;
+        let least = if version == Protocol::Ipv4 { usize::from(packet[0] & 0x0f) * 4 } else { 40 };
         let headers = match kind {
             Kind::Tcp => transport + usize::from(packet.get(transport + TCP_DATA_OFFSET)? >> 4) * 4,
-            _ => transport + UDP_LEN,
+            Kind::Udp => transport + UDP_LEN,
         };
         let expected = if kind == Kind::Tcp { TCP_CHECKSUM } else { UDP_CHECKSUM };
         let sound = transport >= least
             && (kind == Kind::Udp || headers >= transport + TCP_MIN)
             && headers < packet.len()
             && offset == expected
-            && size > 0;
+            && size > 0
+            && packet.len().min(headers + usize::from(size)) <= room;
         if !sound {
             return None;
         }
@@ -63,8 +68,8 @@ impl<'p> Split<'p> {
         Some(Self { packet, kind, headers, transport, pseudo, size: size.into(), done: 0, segments: 0 })
     }
 
-    /// Writes the next packet to the front of `out`, and returns its length; `None` after the last, or if it
-    /// does not fit.
+    /// Writes the next packet to the front of `out`, and returns its length; `None` after the last, or if `out` is
+    /// shorter than was said.
     pub fn next_into(&mut self, out: &mut [u8]) -> Option<usize> {
         let data = self.packet.get(self.headers + self.done..).filter(|data| !data.is_empty())?;
         let data = &data[..data.len().min(self.size)];
@@ -74,7 +79,7 @@ impl<'p> Split<'p> {
         out[self.headers..].copy_from_slice(data);
         let is_first = self.done == 0;
         let is_last = self.headers + self.done + data.len() == self.packet.len();
-        set_ip_length(out, u16_at(self.packet, 4).wrapping_add(self.segments));
+        set_ip_length(out, u16_at(self.packet, 4).wrapping_add(self.segments), len);
 
         let transport = &mut out[self.transport..];
         let length = u16::try_from(transport.len()).unwrap_or(u16::MAX);
@@ -94,7 +99,7 @@ impl<'p> Split<'p> {
             usize::from(UDP_CHECKSUM)
         };
         put_u16(transport, checksum_at, sum([self.pseudo, length]));
-        let checksum = mpt_proto::wire::checksum(transport);
+        let checksum = checksum(transport);
         put_u16(transport, checksum_at, if checksum == 0 { 0xffff } else { checksum });
 
         self.done += data.len();
@@ -112,7 +117,7 @@ pub fn finish_checksum(header: Header, packet: &mut [u8]) -> Option<()> {
     if at + 2 > covered.len() {
         return None;
     }
-    let checksum = mpt_proto::wire::checksum(covered);
+    let checksum = checksum(covered);
     // Zero is written as its other form, as UDP wants it (RFC 768) and TCP takes it.
     put_u16(covered, at, if checksum == 0 { 0xffff } else { checksum });
     Some(())

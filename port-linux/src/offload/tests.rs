@@ -1,16 +1,6 @@
 use super::*;
 use mpt_proto::wire::checksum;
 
-/// A small generator: the seed is the test's, and printed when it fails.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-}
-
 #[derive(Debug, Clone)]
 struct Tcp {
     is_ipv6: bool,
@@ -67,7 +57,8 @@ impl Tcp {
         packet.extend_from_slice(&[0; 4]);
         packet.extend_from_slice(&self.options);
         packet.extend_from_slice(&self.data);
-        set_ip_length(&mut packet, self.identification);
+        let len = packet.len();
+        set_ip_length(&mut packet, self.identification, len);
         let at = self.transport();
         let addresses = if self.is_ipv6 { &packet[8..40] } else { &packet[12..20] };
         let length = u16::try_from(packet.len() - at).unwrap();
@@ -86,12 +77,31 @@ impl Tcp {
     }
 }
 
+/// A datagram that may not be fragmented.
+fn udp(data: &[u8], complete: bool) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, UDP, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+    packet.extend_from_slice(&[0, 53, 0, 54]);
+    packet.extend_from_slice(&u16::try_from(8 + data.len()).unwrap().to_be_bytes());
+    packet.extend_from_slice(&[0; 2]);
+    packet.extend_from_slice(data);
+    let len = packet.len();
+    set_ip_length(&mut packet, 5, len);
+    let length = u16::try_from(packet.len() - 20).unwrap();
+    let pseudo = sum([!checksum(&packet[12..20]), u16::from(UDP), length]);
+    put_u16(&mut packet, 26, pseudo);
+    if complete {
+        let whole = checksum(&packet[20..]);
+        put_u16(&mut packet, 26, if whole == 0 { 0xffff } else { whole });
+    }
+    packet
+}
+
 fn split(header: Header, mut packet: Vec<u8>) -> Option<Vec<Vec<u8>>> {
     if header.segmentation == Segmentation::None {
         finish_checksum(header, &mut packet)?;
         return Some(vec![packet]);
     }
-    let mut split = Split::new(header, &packet)?;
+    let mut split = Split::new(header, &packet, MAX_PACKET)?;
     let mut out = vec![0; MAX_PACKET];
     let mut all = Vec::new();
     while let Some(len) = split.next_into(&mut out) {
@@ -102,6 +112,10 @@ fn split(header: Header, mut packet: Vec<u8>) -> Option<Vec<Vec<u8>>> {
 
 /// What is written, as header and packet.
 fn coalesce(packets: &[Vec<u8>]) -> Vec<(Header, Vec<u8>)> {
+    coalesce_as(Joins { tcp: true, udp: true }, packets)
+}
+
+fn coalesce_as(joins: Joins, packets: &[Vec<u8>]) -> Vec<(Header, Vec<u8>)> {
     let mut written = Vec::new();
     let mut write = |header: &[u8], packet: &[u8]| {
         let bytes = [header, packet].concat();
@@ -110,7 +124,7 @@ fn coalesce(packets: &[Vec<u8>]) -> Vec<(Header, Vec<u8>)> {
     };
     let mut coalescer = Coalescer::new();
     for packet in packets {
-        coalescer.push(packet, &mut write);
+        coalescer.push(packet, joins, &mut write);
     }
     coalescer.flush(&mut write);
     written
@@ -164,29 +178,14 @@ fn tcp_is_cut_into_segments_that_count_on_with_flags_where_they_belong() {
 
 #[test]
 fn udp_is_cut_into_datagrams_of_their_own_length() {
-    let udp = |data: &[u8], complete: bool| {
-        let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, UDP, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
-        packet.extend_from_slice(&[0, 53, 0, 54]);
-        packet.extend_from_slice(&u16::try_from(8 + data.len()).unwrap().to_be_bytes());
-        packet.extend_from_slice(&[0; 2]);
-        packet.extend_from_slice(data);
-        set_ip_length(&mut packet, 5);
-        let length = u16::try_from(packet.len() - 20).unwrap();
-        let pseudo = sum([!checksum(&packet[12..20]), u16::from(UDP), length]);
-        put_u16(&mut packet, 26, pseudo);
-        if complete {
-            let whole = checksum(&packet[20..]);
-            put_u16(&mut packet, 26, if whole == 0 { 0xffff } else { whole });
-        }
-        packet
-    };
     let data: Vec<u8> = (0..=255).cycle().take(2500).collect();
     let header = Header { segmentation: Segmentation::Udp { size: 1200 }, checksum: Some((20, 6)) };
     let segments = split(header, udp(&data, false)).unwrap();
     assert_eq!(segments.iter().map(Vec::len).collect::<Vec<_>>(), [1228, 1228, 128]);
     for (number, (segment, chunk)) in segments.iter().zip(data.chunks(1200)).enumerate() {
         let mut expected = udp(chunk, true);
-        set_ip_length(&mut expected, 5 + u16::try_from(number).unwrap());
+        let len = expected.len();
+        set_ip_length(&mut expected, 5 + u16::try_from(number).unwrap(), len);
         assert_eq!(*segment, expected);
         assert!(is_sound(segment));
     }
@@ -282,38 +281,117 @@ fn an_acknowledgement_does_not_overtake_the_data_of_its_own_flow_nor_end_other_f
 }
 
 #[test]
-fn random_flows_come_out_whole_and_in_order_whatever_is_joined() {
-    for seed in 0..300 {
-        let mut random = Random(seed);
-        let mut next = [0u32; 12];
-        let packets: Vec<Vec<u8>> = (0..200)
-            .map(|_| {
-                let port = random.below(11);
-                let len = [0, 1, 700, 1400, 1400, 1400, 1400][random.below(7)];
-                let mut tcp = Tcp::new(port.is_multiple_of(2), next[port], len);
-                tcp.port = u16::try_from(port).unwrap();
-                tcp.flags |= [0, 0, 0, 0, PSH, FIN, CWR][random.below(7)];
-                tcp.acknowledgement = u32::try_from(random.below(20) / 19).unwrap();
-                next[port] = next[port].wrapping_add(u32::try_from(len + random.below(20) / 19).unwrap());
-                tcp.bytes(true)
-            })
-            .collect();
-        let cut: Vec<Vec<u8>> = coalesce(&packets)
-            .into_iter()
-            .flat_map(|(header, packet)| split(header, packet).expect("what was joined can be cut"))
-            .collect();
-        for port in 0..12u16 {
-            let of = |all: &[Vec<u8>]| -> Vec<Vec<u8>> {
-                let at = |packet: &[u8]| if packet[0] >> 4 == 6 { 42 } else { 22 };
-                let mut mine: Vec<_> =
-                    all.iter().filter(|packet| u16_at(packet, at(packet)) == port).cloned().collect();
-                // Identifications with DF mean nothing.
-                for packet in mine.iter_mut().filter(|packet| packet[0] >> 4 == 4) {
-                    set_ip_length(packet, 0);
-                }
-                mine
-            };
-            assert!(of(&cut) == of(&packets), "seed {seed}, port {port}");
-        }
+fn datagrams_of_one_size_and_a_shorter_last_one_are_joined_and_cut_into_the_same_again() {
+    let data: Vec<u8> = (0..=255).cycle().take(1500).collect();
+    let packets: Vec<Vec<u8>> = [1200, 1200, 700, 1200, 1300].map(|len| udp(&data[..len], true)).into();
+    let joined = coalesce(&packets);
+    let lengths: Vec<_> = joined.iter().map(|(_, packet)| packet.len() - 28).collect();
+    assert_eq!(lengths, [3100, 1200, 1300], "a longer one begins anew");
+    assert_eq!(joined[0].0.segmentation, Segmentation::Udp { size: 1200 });
+    let cut: Vec<_> =
+        joined.into_iter().flat_map(|(header, packet)| split(header, packet).unwrap()).collect();
+    // Identifications count up, which means nothing with DF.
+    let lengths: Vec<_> = cut.iter().map(Vec::len).collect();
+    assert_eq!(lengths, packets.iter().map(Vec::len).collect::<Vec<_>>());
+    assert!(cut.iter().all(|packet| is_sound(packet)));
+}
+
+#[test]
+fn what_the_kernel_does_not_take_joined_is_written_as_it_came() {
+    let tcp = [Tcp::new(false, 0, 1000).bytes(true), Tcp::new(false, 1000, 1000).bytes(true)];
+    let udp = [udp(&[1; 100], true), udp(&[1; 100], true)];
+    let all = [&tcp[..], &udp[..]].concat();
+    for (joins, expected) in [
+        (Joins { tcp: true, udp: true }, 2),
+        (Joins { tcp: true, udp: false }, 3),
+        (Joins { tcp: false, udp: true }, 3),
+        (Joins { tcp: false, udp: false }, 4),
+    ] {
+        assert_eq!(coalesce_as(joins, &all).len(), expected, "{joins:?}");
     }
+}
+
+/// Slices of a packet with those numbers left out, put together.
+fn slice_and_rebuild(tcp: &Tcp, room: usize, lost: &[usize]) -> Vec<(Header, Vec<u8>)> {
+    let packet = tcp.bytes(false);
+    let mut slices = Slices::new(tcp.header(1412), &packet, room, 1).unwrap();
+    let (mut out, mut rebuild, mut written) = (vec![0; room], Rebuild::new(), Vec::new());
+    let mut write = |front: &[u8], data: &[u8]| {
+        let bytes = [front, data].concat();
+        let (header, packet) = bytes.split_first_chunk().unwrap();
+        written.push((Header::parse(header).unwrap(), packet.to_vec()));
+    };
+    let mut number = 0;
+    while let Some(len) = slices.next_into(&mut out) {
+        if !lost.contains(&number) {
+            rebuild.push(&out[..len], false, &mut write).unwrap();
+        }
+        number += 1;
+    }
+    rebuild.flush(&mut write);
+    written
+}
+
+#[test]
+fn slices_come_together_as_the_packet_that_they_were() {
+    for is_ipv6 in [false, true] {
+        let tcp = Tcp { flags: ACK | PSH | CWR, ..Tcp::new(is_ipv6, u32::MAX - 9, 60_000) };
+        let expected = (tcp.header(1412), tcp.bytes(false));
+        assert_eq!(slice_and_rebuild(&tcp, 1464, &[]), [expected]);
+    }
+}
+
+#[test]
+fn a_lost_slice_loses_its_own_data_only() {
+    let tcp = Tcp { flags: ACK | PSH | CWR, ..Tcp::new(false, 7, 60_000) };
+    // Data of the first slice: 1458 bytes less the headers; of each other one: 1458.
+    let part = |range: std::ops::Range<usize>, flags| {
+        let sequence = tcp.sequence + u32::try_from(range.start).unwrap();
+        let identification = tcp.identification + u16::try_from(range.start / 1412).unwrap();
+        Tcp { data: tcp.data[range].to_vec(), sequence, flags, identification, ..tcp.clone() }.bytes(false)
+    };
+    let packets = |lost: &[usize]| -> Vec<Vec<u8>> {
+        slice_and_rebuild(&tcp, 1464, lost).into_iter().map(|(_, packet)| packet).collect()
+    };
+    let headers = tcp.bytes(false).len() - 60_000;
+    let (second, third) = (1458 - headers, 2 * 1458 - headers);
+    assert_eq!(packets(&[1]), [part(0..second, ACK | CWR), part(third..60_000, ACK | PSH)]);
+    assert_eq!(packets(&[0]), [part(second..60_000, ACK | PSH)], "the last one has the headers, too");
+    assert_eq!(packets(&[0, 41]), [] as [Vec<u8>; 0], "no headers came");
+}
+
+#[test]
+fn slices_that_contradict_what_came_before_are_refused_and_change_nothing() {
+    let packet = Tcp::new(false, 7, 6000).bytes(false);
+    let mut slices = Slices::new(Tcp::new(false, 7, 6000).header(1412), &packet, 1464, 9).unwrap();
+    let mut all = Vec::new();
+    let mut out = [0; 1464];
+    while let Some(len) = slices.next_into(&mut out) {
+        all.push(out[..len].to_vec());
+    }
+    let with = |from: &[u8], at: usize, value: u8| {
+        let mut slice = from.to_vec();
+        slice[at] = value;
+        slice
+    };
+    let mut rebuild = Rebuild::new();
+    let mut push = |slice: &[u8]| rebuild.push(slice, false, |_, _| panic!("nothing is complete"));
+    assert_eq!(push(&all[0]), Ok(()));
+    assert_eq!(push(&all[0]), Err(Refused::Duplicate));
+    for (what, slice) in [
+        ("another number of slices", with(&all[1], 3, 9)),
+        ("another stride", with(&all[1], 5, 0)),
+        ("beyond the last", with(&all[1], 2, 5)),
+        ("short", all[1][..1000].to_vec()),
+        ("a last one that is too long", [&all[4][..], &[0; 9]].concat()),
+        ("headers that differ", with(&all[4], SLICE_HEADER + 21, 1)),
+        ("no header", vec![0; 5]),
+    ] {
+        assert_eq!(push(&slice), Err(Refused::Bad), "{what}");
+    }
+    let mut written = 0;
+    for slice in &all[1..] {
+        rebuild.push(slice, false, |_, data| written += data.len()).unwrap();
+    }
+    assert_eq!(written, 6000);
 }

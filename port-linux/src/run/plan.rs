@@ -5,22 +5,18 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
-use mpt_proto::{Connection, Pin, PinError, Pins, PortMatch, Storage};
+use mpt_proto::{Connection, Liveness, Pin, PinError, Pins, PortMatch, Storage};
 use rustix::io::Errno;
 
-use super::{MemorySize, add_paths};
+use super::add_paths;
+use super::memory::MemorySize;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::driver::{Peer, PeerPath, Sender, SharedSocket};
+use crate::driver::{PathMtu, Peer, PeerPath, Roaming, Sender, SharedSocket};
 use crate::failure::misconfigured;
 use crate::link::{Ends, Interfaces, scoped};
-use crate::mtu::max_datagram;
+use crate::mtu::{least_mtu, max_datagram};
 use crate::socket::{Socket, source_address};
-
-/// Room for a datagram when our own paths are narrower than the peer takes them to be: an Ethernet frame.
-const DATAGRAM_MIN: usize = 1500;
-/// Room for a packet that the peer splits, when its tunnel MTU is larger than ours: a jumbo frame.
-const PACKET_MIN: usize = 9216;
 
 /// The MTU taken for an interface that is not there yet: Ethernet's. One that comes with a smaller MTU gets
 /// smaller datagrams.
@@ -36,7 +32,8 @@ pub(super) struct Plan {
 struct PlannedPath {
     ends: Ends,
     socket: usize,
-    remote: SocketAddr,
+    /// `None`: to be learnt.
+    remote: Option<SocketAddr>,
     max_datagram: u16,
 }
 
@@ -85,7 +82,7 @@ impl Plan {
         }
         let (index, mtu) = interface.map_or((0, ABSENT_MTU), |interface| (interface.index, interface.mtu));
         let local = scoped(path.local, path.port, index);
-        let remote = scoped(path.remote, path.remote_port, index);
+        let remote = (!path.remote.is_unspecified()).then(|| scoped(path.remote, path.remote_port, index));
         let path_mtu = path.mtu.unwrap_or(u16::try_from(mtu).unwrap_or(u16::MAX));
         let sender = Sender {
             address: path.remote,
@@ -108,6 +105,8 @@ impl Plan {
                 self.sockets.len() - 1
             }
         };
+        let planned = PlannedPath { ends, socket, remote, max_datagram: max_datagram(path_mtu, path.local) };
+        let Some(remote) = remote else { return Ok(planned) };
         let senders = &mut self.sockets[socket].senders;
         let alike = |s: &Sender| {
             s.address == sender.address
@@ -120,19 +119,15 @@ impl Plan {
             )));
         }
         senders.push(sender);
-        Ok(PlannedPath { ends, socket, remote, max_datagram: max_datagram(path_mtu, path.local) })
+        Ok(planned)
     }
 
-    /// How much memory each connection needs.
-    pub(super) fn sizes(&self, config: &Config) -> Vec<MemorySize> {
+    /// How much memory each connection needs, `kept` bytes for packets to be sent unless it says otherwise.
+    pub(super) fn sizes(&self, config: &Config, kept: usize) -> Vec<MemorySize> {
         let mtu = usize::from(config.tunnel.mtu.unwrap_or(0));
         let of = |(connection, paths): (&config::Connection, &Vec<PlannedPath>)| {
             let widest = paths.iter().map(|path| usize::from(path.max_datagram)).max().unwrap_or(0);
-            MemorySize {
-                window: connection.reorder.window.into(),
-                datagram: widest.max(DATAGRAM_MIN),
-                packet: widest.max(mtu).max(PACKET_MIN),
-            }
+            MemorySize::new(connection, widest, mtu, kept)
         };
         config.connections.iter().zip(&self.paths).map(of).collect()
     }
@@ -157,13 +152,22 @@ impl Plan {
             policy: config.policy,
             pins: pins(config)?,
             reorder: config.reorder,
+            resend: config.adaptive.resend,
+            order_udp: config.adaptive.udp_in_order,
             ..mpt_proto::Config::default()
         };
         let mut connection = Connection::new(settings, storage, clock.now());
         let max_datagrams: Vec<u16> = planned.iter().map(|path| path.max_datagram).collect();
         let ids = add_paths(&mut connection, config, &max_datagrams, clock)?;
-        let paths = ids.into_iter().zip(planned).map(|(id, path)| {
-            PeerPath::new(id, path.ends.clone(), path.socket, path.remote, path.max_datagram)
+        let paths = ids.into_iter().zip(planned).zip(&config.paths).map(|((id, path), config)| {
+            let mut made = PeerPath::new(id, path.ends.clone(), path.socket, path.remote, path.max_datagram);
+            made.roaming = config.roaming.then(Roaming::default);
+            // A peer that is not probed would not answer; a configured size needs no search.
+            if config.mtu.is_none() && config.liveness != Liveness::Off {
+                let least = max_datagram(least_mtu(config.local), config.local);
+                made.search = Some(PathMtu::new(least, path.max_datagram));
+            }
+            made
         });
         Ok(Peer::new(config.clone(), connection, paths.collect()))
     }

@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::report::{Counters, NotSent, TunnelReport, VERSION};
+use crate::report::{Counters, ModelReport, NotSent, TunnelReport, VERSION};
 
 fn path(name: &str, third: u8, tx_bytes: u64) -> PathReport {
     PathReport {
         name: name.into(),
         local: ([10, 1, third, 1], 4754).into(),
-        remote: ([10, 1, third, 2], 4754).into(),
+        remote: Some(([10, 1, third, 2], 4754).into()),
         device: None,
         state: State::Up,
         reason: None,
@@ -15,6 +15,7 @@ fn path(name: &str, third: u8, tx_bytes: u64) -> PathReport {
         rtt_us: Some(1_250),
         weight: 1,
         rank: 0,
+        model: None,
         max_datagram: 1472,
         tx_datagrams: tx_bytes / 1000,
         tx_bytes,
@@ -24,6 +25,7 @@ fn path(name: &str, third: u8, tx_bytes: u64) -> PathReport {
         echoes: 3,
         downs: 0,
         not_sent: NotSent::default(),
+        roaming: None,
     }
 }
 
@@ -47,6 +49,8 @@ fn report() -> Report {
             name: "pc2".into(),
             peer: vec!["10.0.0.2".parse().unwrap()],
             policy: "weighted".into(),
+            mode: None,
+            mode_reason: None,
             peer_is_mpt: true,
             counters: Counters {
                 tx_packets: 4000,
@@ -82,6 +86,46 @@ pc2  10.0.0.2  weighted  peer is mpt
   lte: the kernel did not take: full 9
 ";
     assert_eq!(table(&report(), None, false), golden);
+}
+
+#[test]
+fn an_adaptive_connection_shows_what_it_knows_of_its_paths() {
+    let mut report = report();
+    let connection = &mut report.connections[0];
+    (connection.policy, connection.mode) = ("adaptive".into(), Some("adaptive".into()));
+    (connection.counters.tx_resent, connection.counters.tx_dropped) = (4, 5);
+    let model = ModelReport {
+        tier: 1,
+        rate: 48_300_000,
+        phase: "cruise".into(),
+        extra_delay_us: 0,
+        queue_us: 1_260,
+        jitter_us: 90,
+        lost: 12,
+        open: true,
+        suspect: false,
+    };
+    connection.paths[1].model = Some(ModelReport { tier: 2, extra_delay_us: 25_000, ..model.clone() });
+    connection.paths[0].model = Some(model);
+    let text = table(&report, None, false);
+    let golden = "  \
+  SENDS ON  TIER  RATE         PHASE   EXTRA DELAY  QUEUE   JITTER  LOST  USED FOR
+  dsl       1     48.3 Mbit/s  cruise  0.0 ms       1.2 ms  0.0 ms  12    all packets
+  lte       2     48.3 Mbit/s  cruise  25.0 ms      1.2 ms  0.0 ms  12    none: it is down
+";
+    assert!(text.ends_with(golden), "{text}");
+    assert!(text.contains("5 dropped to keep the queue short, 4 sent again\n"), "{text}");
+    assert!(text.contains("pc2  10.0.0.2  adaptive  peer is mpt\n"), "{text}");
+}
+
+#[test]
+fn an_adaptive_connection_that_sends_by_weight_says_why() {
+    let mut report = report();
+    let connection = &mut report.connections[0];
+    connection.policy = "adaptive".into();
+    (connection.mode, connection.mode_reason) = (Some("weighted".into()), Some("peer_cannot".into()));
+    let text = table(&report, None, false);
+    assert!(text.contains("adaptive (weighted now: the peer does not speak it)  peer is mpt\n"), "{text}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub(crate) struct Settings(Table);
 impl Settings {
     /// The laboratory's, for the first `paths` links, with calm probes.
     pub(crate) fn new(side: Side, stack: Stack, paths: u8) -> Self {
-        let options = tunnel::Options { stack, paths, policy: "weighted".to_owned() };
+        let options = tunnel::Options::lab(stack, paths, "weighted");
         let table = tunnel::config(side, &options).parse().expect("the laboratory writes TOML");
         let liveness: Table = LIVENESS.iter().map(|&(key, ms)| (key.to_owned(), ms.into())).collect();
         Self(table).connection("liveness", liveness)

@@ -10,6 +10,7 @@ mod bench;
 mod captured;
 mod crafted;
 mod handover;
+mod lab;
 mod policies;
 mod programs;
 mod refusals;

@@ -47,7 +47,7 @@ fn tunnel_with(name: &str, arm: &Arm) {
         let emulated = [arm.emulator, "-L", arm.libraries, &program];
         for stack in Stack::ALL {
             let net = Topology::build(2, None)?;
-            let options = Options { stack, paths: 2, policy: "weighted".into() };
+            let options = Options::lab(stack, 2, "weighted");
             let mut pc = End::start(&net.pc1, &[NATIVE], &config(Side::Pc1, &options))?;
             let mut pi = End::start(&net.pc2, &emulated, &config(Side::Pc2, &options))?;
             pc.wait_until_up(2)?;

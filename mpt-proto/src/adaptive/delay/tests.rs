@@ -112,7 +112,7 @@ fn a_standing_queue_raises_the_delay_slowly_until_the_slower_path_fits() {
     bench.run(10_000, 20_000);
     let hold = bench.delay.hold.unwrap();
     assert!((hold - 90_000.0).abs() < 1_000.0, "it stays at what the slower path needs: {hold}");
-    assert!(!bench.delay.rising);
+    assert!(!bench.delay.may_rise);
 }
 
 #[test]

@@ -178,7 +178,45 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
             "connection.path.remote = \"172.16.1.10\": the same as `local`",
             "the peer's address",
         ),
-        (instead("172.16.1.20", "0.0.0.0"), lines(11), "connection.path.remote = \"0.0.0.0\"", "of one host"),
+        (
+            instead("172.16.1.20", "224.0.0.1"),
+            lines(11),
+            "connection.path.remote = \"224.0.0.1\"",
+            "of one host, such as 172.16.1.20 or 2001:db8::20, or 0.0.0.0",
+        ),
+        // Peers whose address is open, or changes.
+        (
+            instead("172.16.1.20", "0.0.0.0") + "roaming = false\n",
+            lines(12),
+            "connection.path.roaming = false: `remote` leaves the peer's address open",
+            "true, or the peer's address",
+        ),
+        (
+            instead("172.16.1.20", "0.0.0.0").replace("172.16.1.10", "0.0.0.0") + "device = \"eth1\"\n",
+            lines(11),
+            "connection.path.remote = \"0.0.0.0\": neither end of the path is known",
+            "or ours in `local`",
+        ),
+        (
+            instead("172.16.1.20", "0.0.0.0") + "liveness = \"off\"\n",
+            lines(11),
+            "connection.path.remote = \"0.0.0.0\": only mpt can prove that it has moved",
+            "a peer that is probed",
+        ),
+        (
+            with(CONNECTION, "check_source_port = false") + "roaming = true\n",
+            lines(13),
+            "connection.path.roaming = true: only mpt can prove that it has moved",
+            "one fixed address",
+        ),
+        (
+            instead("172.16.1.20", "0.0.0.0")
+                + "[[connection]]\nname = \"c\"\npeer = [\"10.0.0.3\"]\n[[connection.path]]\nname = \"x\"\nlocal = \
+                   \"172.16.1.10\"\nremote = \"0.0.0.0\"\n",
+            lines(18),
+            "connection.path.remote = \"0.0.0.0\": the path in line 10 of another connection learns its peer",
+            "another `key` for each",
+        ),
         (
             instead("172.16.1.20", "10.0.0.2"),
             lines(11),

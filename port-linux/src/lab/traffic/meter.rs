@@ -25,9 +25,20 @@ pub struct Received {
     pub interval_ms: u64,
     /// Bytes that came in each interval.
     pub intervals: Vec<u64>,
+    /// The longest time between two reads that began in each interval, in milliseconds.
+    #[serde(default)]
+    pub gaps_ms: Vec<f64>,
 }
 
 impl Received {
+    /// The longest silence that began between two moments, in milliseconds.
+    pub fn longest_gap_ms(&self, from: Duration, until: Duration) -> f64 {
+        let interval = Duration::from_millis(self.interval_ms.max(1));
+        let index = |at: Duration| usize::try_from(at.as_nanos() / interval.as_nanos()).unwrap_or(usize::MAX);
+        let end = index(until).saturating_add(1).min(self.gaps_ms.len());
+        self.gaps_ms.get(index(from)..end).unwrap_or_default().iter().copied().fold(0.0, f64::max)
+    }
+
     /// Goodput in Mbit/s between two moments, over whole intervals; zero when there is none between them.
     pub fn goodput(&self, from: Duration, until: Duration) -> f64 {
         let interval = Duration::from_millis(self.interval_ms.max(1));
@@ -56,6 +67,7 @@ pub struct Meter {
     gap: Duration,
     gap_at: Duration,
     intervals: Vec<u64>,
+    gaps: Vec<Duration>,
 }
 
 impl Meter {
@@ -69,11 +81,15 @@ impl Meter {
         }
         self.last = Some(at);
         self.bytes += bytes;
-        let index = usize::try_from(at.as_nanos() / INTERVAL.as_nanos()).unwrap_or(usize::MAX - 1);
-        if index >= self.intervals.len() {
-            self.intervals.resize(index + 1, 0);
+        let index =
+            |at: Duration| usize::try_from(at.as_nanos() / INTERVAL.as_nanos()).unwrap_or(usize::MAX - 1);
+        if index(at) >= self.intervals.len() {
+            self.intervals.resize(index(at) + 1, 0);
+            self.gaps.resize(index(at) + 1, Duration::ZERO);
         }
-        self.intervals[index] += bytes;
+        self.intervals[index(at)] += bytes;
+        let gap = &mut self.gaps[index(last)];
+        *gap = at.saturating_sub(last).max(*gap);
     }
 
     /// The sum of it.
@@ -87,6 +103,7 @@ impl Meter {
             longest_gap_at_s: self.gap_at.as_secs_f64(),
             interval_ms: INTERVAL_MS,
             intervals: self.intervals,
+            gaps_ms: self.gaps.iter().map(|gap| gap.as_secs_f64() * 1e3).collect(),
         }
     }
 }
@@ -107,6 +124,19 @@ mod tests {
         }
         let received = meter.finish();
         assert_eq!((received.longest_gap_ms, received.longest_gap_at_s), (220.0, 0.91));
+    }
+
+    #[test]
+    fn each_silence_belongs_to_the_interval_in_which_it_began() {
+        let mut meter = Meter::default();
+        for at in [100, 130, 190, 450, 460] {
+            meter.record(ms(at), 1);
+        }
+        let received = meter.finish();
+        assert_eq!(received.gaps_ms, [0.0, 260.0, 0.0, 0.0, 10.0]);
+        assert_eq!(received.longest_gap_ms(ms(0), ms(99)), 0.0);
+        assert_eq!(received.longest_gap_ms(ms(150), ms(9999)), 260.0);
+        assert_eq!(received.longest_gap_ms(ms(200), ms(9999)), 10.0);
     }
 
     #[test]

@@ -47,6 +47,21 @@ impl Transport {
     }
 }
 
+/// A connection's protocol, and how its sender finds its rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// The protocol.
+    pub transport: Transport,
+    /// The congestion control, as the kernel calls it: `cubic`, `bbr`; `None`: the host's.
+    pub congestion: Option<&'static str>,
+}
+
+impl From<Transport> for Flow {
+    fn from(transport: Transport) -> Self {
+        Self { transport, congestion: None }
+    }
+}
+
 /// How much to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Amount {
@@ -107,9 +122,15 @@ pub fn receive(listener: &TcpListener, patience: Duration) -> anyhow::Result<Rec
 /// Connects.
 ///
 /// # Errors
-/// When nobody listens, or does not answer within 5 s.
-pub fn connect(address: SocketAddr, transport: Transport) -> anyhow::Result<TcpStream> {
+/// When nobody listens, or does not answer within 5 s, or the kernel does not have the congestion control.
+pub fn connect(address: SocketAddr, flow: impl Into<Flow>) -> anyhow::Result<TcpStream> {
+    let Flow { transport, congestion } = flow.into();
     let socket = transport.socket(address)?;
+    if let Some(name) = congestion {
+        socket
+            .set_tcp_congestion(name.as_bytes())
+            .with_context(|| format!("this kernel does not give us the congestion control {name}"))?;
+    }
     socket
         .connect_timeout(&SockAddr::from(address), CONNECT)
         .with_context(|| format!("cannot connect to {address}"))?;
@@ -120,8 +141,8 @@ pub fn connect(address: SocketAddr, transport: Transport) -> anyhow::Result<TcpS
 ///
 /// # Errors
 /// When the receiver cannot be reached, the connection breaks, or nothing goes for 20 s.
-pub fn send(address: SocketAddr, transport: Transport, amount: Amount) -> anyhow::Result<Sent> {
-    let mut stream = connect(address, transport)?;
+pub fn send(address: SocketAddr, flow: impl Into<Flow>, amount: Amount) -> anyhow::Result<Sent> {
+    let mut stream = connect(address, flow)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let clock = Stopwatch::start();

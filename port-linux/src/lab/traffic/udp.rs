@@ -197,7 +197,7 @@ pub fn send(address: SocketAddr, rate: Rate, size: u16, time: Duration) -> anyho
 }
 
 /// A full queue, or word of a port that is not open yet.
-fn is_passing(error: &io::Error) -> bool {
+pub(super) fn is_passing(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(
         Errno::from_io_error(error),

@@ -1,27 +1,22 @@
-//! Links that come, go and change under a running `mpt`: a wire that stays, and a modem that does not.
+//! A wire that stays, and a modem that does not.
 //!
 //! The modem's carrier gives the Pi a private address and the world a public one, as mobile networks do; it is a
 //! host of its own that rewrites addresses without keeping state.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::Shutdown;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use port_linux::lab::host::{Host, Running, run};
-use port_linux::lab::namespace;
+use anyhow::{Context, Result, ensure};
+use port_linux::lab::host::{Host, run};
 use port_linux::lab::topology::Topology;
 use serde_json::Value;
 
-const MPT: &str = env!("CARGO_BIN_EXE_mpt");
-/// Between two looks at what is waited for.
-const GLANCE: Duration = Duration::from_millis(50);
-/// Looks until waiting is given up: ten seconds, several times what the slowest change needs.
-const PATIENCE: u32 = 200;
+use crate::mpt::{MPT, Mpt};
+use crate::test;
 
 const PC1: &str = r#"
 [tunnel]
@@ -58,72 +53,6 @@ local = "198.51.100.20"
 remote = "198.51.100.1"
 mtu = 1400
 "#;
-
-/// A running mpt.
-struct Mpt {
-    running: Running,
-    control: PathBuf,
-    log: PathBuf,
-}
-
-impl Mpt {
-    fn start(host: &Host, config: &str) -> Result<Self> {
-        Self::start_with(host, config, |_| {})
-    }
-
-    fn start_with(host: &Host, config: &str, prepare: impl FnOnce(&mut Command)) -> Result<Self> {
-        let file = |suffix: &str| PathBuf::from(format!("/run/{}.{suffix}", host.name()));
-        let (toml, control, log) = (file("toml"), file("sock"), file("log"));
-        fs::write(&toml, config)?;
-        let output = File::create(&log)?;
-        let mut command = host.command(MPT);
-        command.arg("run").arg("-c").arg(&toml).arg("--control").arg(&control);
-        command.stdout(output.try_clone()?).stderr(output);
-        prepare(&mut command);
-        let mut mpt = Self { running: host.spawn(&mut command)?, control, log };
-        mpt.wait_for("its control socket", |mpt| mpt.status().is_ok())?;
-        Ok(mpt)
-    }
-
-    fn status(&self) -> Result<Value> {
-        let mut command = Command::new(MPT);
-        command.args(["status", "--json", "--control"]).arg(&self.control);
-        Ok(serde_json::from_str(&run(&mut command)?)?)
-    }
-
-    fn path(&self, name: &str) -> Result<Value> {
-        let status = self.status()?;
-        let paths = status["connections"][0]["paths"].as_array().context("paths")?;
-        paths.iter().find(|path| path["name"] == name).cloned().context("the path")
-    }
-
-    fn received(&self, name: &str) -> u64 {
-        self.path(name).ok().and_then(|path| path["rx_datagrams"].as_u64()).unwrap_or(0)
-    }
-
-    fn wait_for(&mut self, what: &str, reached: impl Fn(&Self) -> bool) -> Result<()> {
-        for _ in 0..PATIENCE {
-            if reached(self) {
-                return Ok(());
-            }
-            if let Some(status) = self.running.ended()? {
-                bail!("mpt ended ({status}) before {what}:\n{}", self.said());
-            }
-            sleep(GLANCE);
-        }
-        bail!("{what} did not come; mpt said:\n{}", self.said())
-    }
-
-    fn wait_until(&mut self, path: &str, state: &str) -> Result<()> {
-        self.wait_for(&format!("path {path} {state}"), |mpt| {
-            mpt.path(path).is_ok_and(|path| path["state"] == state)
-        })
-    }
-
-    fn said(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-}
 
 /// PC1 and PC2 with a wire between them, and a carrier that reaches PC2.
 struct World {
@@ -183,25 +112,9 @@ impl World {
     }
 }
 
-fn missing_tools(name: &str, tools: &[&str]) -> bool {
-    let missing: Vec<&&str> = tools.iter().filter(|tool| !namespace::is_installed(tool)).collect();
-    assert!(
-        missing.is_empty() || std::env::var_os("MPT_REQUIRE_TOOLS").is_none(),
-        "{name} needs {missing:?}"
-    );
-    if !missing.is_empty() {
-        eprintln!("SKIPPED {name}: {missing:?} not installed");
-    }
-    !missing.is_empty()
-}
-
 #[test]
 fn a_path_waits_for_its_modem_and_follows_it_through_its_life() {
-    let name = "a_path_waits_for_its_modem_and_follows_it_through_its_life";
-    if missing_tools(name, &["ping", "nft"]) {
-        return;
-    }
-    namespace::test(name, || {
+    test(&["ping", "nft"], || {
         let world = World::build()?;
         let mut pc1 = Mpt::start(&world.net.pc1, PC1)?;
         let mut pc2 = Mpt::start(&world.net.pc2, PC2)?;
@@ -264,11 +177,7 @@ fn a_path_waits_for_its_modem_and_follows_it_through_its_life() {
 
 #[test]
 fn a_modem_that_vanishes_in_mid_transfer_ends_nothing() {
-    let name = "a_modem_that_vanishes_in_mid_transfer_ends_nothing";
-    if missing_tools(name, &["iperf3", "nft"]) {
-        return;
-    }
-    namespace::test(name, || {
+    test(&["iperf3", "nft"], || {
         let world = World::build()?;
         world.plug(1500)?;
         world.give_address(0)?;
@@ -307,7 +216,7 @@ fn a_modem_that_vanishes_in_mid_transfer_ends_nothing() {
 
 #[test]
 fn an_address_that_is_nowhere_is_refused_unless_the_path_names_a_device() {
-    namespace::test("an_address_that_is_nowhere_is_refused_unless_the_path_names_a_device", || {
+    test(&[], || {
         let net = Topology::build(1, None)?;
         let config = |extra: &str| {
             format!(
@@ -332,7 +241,7 @@ fn an_address_that_is_nowhere_is_refused_unless_the_path_names_a_device() {
 
 #[test]
 fn two_addresses_whose_routes_share_a_link_are_called_out() {
-    namespace::test("two_addresses_whose_routes_share_a_link_are_called_out", || {
+    test(&[], || {
         let net = Topology::build(2, None)?;
         net.pc1.run("ip route add default via 172.16.1.20 dev eth1")?;
         let far = PC1.replace("name = \"wire\"", "name = \"near\"").replace("172.16.1.20", "198.51.100.9")
@@ -347,7 +256,7 @@ fn two_addresses_whose_routes_share_a_link_are_called_out() {
 
 #[test]
 fn systemd_is_told_that_the_tunnel_is_up_how_it_does_and_that_it_lives() {
-    namespace::test("systemd_is_told_that_the_tunnel_is_up_how_it_does_and_that_it_lives", || {
+    test(&[], || {
         let net = Topology::build(1, None)?;
         let socket = UnixDatagram::bind("/run/notify")?;
         socket.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -375,7 +284,7 @@ fn systemd_is_told_that_the_tunnel_is_up_how_it_does_and_that_it_lives() {
 
 #[test]
 fn what_init_drafts_is_accepted_and_runs() {
-    namespace::test("what_init_drafts_is_accepted_and_runs", || {
+    test(&[], || {
         let net = Topology::build(2, None)?;
         net.pc1.run("ip link add br0 type bridge")?;
         net.pc1.run("ip address add 10.77.0.1/24 dev br0")?;
@@ -393,6 +302,31 @@ fn what_init_drafts_is_accepted_and_runs() {
             ["eth1", "eth2"].iter().all(|name| mpt.path(name).is_ok_and(|path| path["reason"] == "unheard"))
         })?;
         ensure!(!text.contains("br0"), "{text}");
+        Ok(())
+    });
+}
+
+#[test]
+fn init_calls_out_two_default_routes_through_one_link_and_the_link_still_gets_its_path() {
+    test(&[], || {
+        let net = Topology::build(2, None)?;
+        net.pc1.run("ip route add default via 172.16.1.20 dev eth1 metric 1")?;
+        net.pc1.run("ip route add default via 172.16.2.20 dev eth2 metric 2")?;
+        let init = || net.pc1.command(MPT).args(["init", "--remote", "198.51.100.7"]).output();
+        let said = String::from_utf8_lossy(&init()?.stderr).into_owned();
+        ensure!(said.is_empty(), "one for each link is as it should be: {said}");
+
+        net.pc1.run("ip route add default via 172.16.1.21 dev eth1 metric 3")?;
+        let drafted = init()?;
+        let (text, said) =
+            (String::from_utf8(drafted.stdout)?, String::from_utf8_lossy(&drafted.stderr).into_owned());
+        ensure!(drafted.status.success(), "{said}");
+        ensure!(
+            said.contains("two default routes go through eth1 (via 172.16.1.20 and via 172.16.1.21)"),
+            "{said}"
+        );
+        ensure!(!said.contains("eth2"), "{said}");
+        ensure!(text.contains("device = \"eth1\"") && text.contains("device = \"eth2\""), "{text}");
         Ok(())
     });
 }

@@ -1,0 +1,159 @@
+//! Several packets in a row on one path, where that costs next to no time.
+
+use core::time::Duration;
+
+use crate::path_set::{MAX_PATHS, PathSet};
+use crate::schedule::Weighted;
+use crate::time::Instant;
+
+/// A run takes at most this much of a path's time. More would show: what is sent on another path meanwhile waits for it
+/// at the peer, and a queue for a few packets overflows.
+const LONGEST: Duration = Duration::from_millis(1);
+/// The rate is that of so much time at least: long enough to hold packets on slow paths, short against the time in
+/// which TCP changes its rate.
+const WINDOW: Duration = Duration::from_millis(16);
+/// Packets of a run at most: a call of UDP segmentation takes 44 of full size.
+const MOST: u16 = 44;
+
+/// Turns the sequence of paths that [`Weighted`] gives packet by packet into one of runs: each step of the sending vector
+/// is worth as many packets as any of the paths passes in [`LONGEST`], at least one. All steps are worth the same, so
+/// the shares stay those of the weights. How fast a path is, is taken from what it was given lately: a sender that
+/// fits its rate to the paths, as TCP does, gives them no more for long than they carry; one that does not overflows
+/// them with runs or without.
+///
+/// Long runs make long batches for the system below, on fast paths; on slow ones packets alternate.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    /// When the count began.
+    since: Instant,
+    /// Packets since then.
+    count: u32,
+    /// Packets in [`LONGEST`], over all paths, when the last window ended.
+    rate: u32,
+    among: PathSet,
+    path: Option<usize>,
+    /// Packets that the path may still have, the next one among them.
+    left: u16,
+}
+
+impl Runs {
+    /// Runs of one packet, until packets have been sent for a while.
+    pub const fn new() -> Self {
+        Self { since: Instant::ZERO, count: 0, rate: 0, among: PathSet(0), path: None, left: 0 }
+    }
+
+    /// The path of the next packet, among those given; a set that differs from the last ends the run.
+    pub fn next(&mut self, weighted: &mut Weighted, among: PathSet, now: Instant) -> Option<usize> {
+        let elapsed = now.since(self.since);
+        if elapsed >= WINDOW {
+            let in_longest = u128::from(self.count) * LONGEST.as_micros() / elapsed.as_micros().max(1);
+            self.rate = u32::try_from(in_longest).unwrap_or(u32::MAX);
+            (self.since, self.count) = (now, 0);
+        }
+        self.count = self.count.saturating_add(1);
+        if self.left == 0 || among != self.among {
+            self.among = among;
+            self.path = weighted.next(among);
+            self.left = self.length(weighted, among);
+        }
+        self.left -= 1;
+        self.path
+    }
+
+    /// What the path with the smallest share passes in [`LONGEST`].
+    fn length(&self, weighted: &Weighted, among: PathSet) -> u16 {
+        let (least, sum) = weighted.least_and_sum(among);
+        let packets = u64::from(self.rate) * u64::from(least) / u64::from(sum.max(1));
+        u16::try_from(packets).unwrap_or(MOST).clamp(1, MOST)
+    }
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// There are no more paths than the sum of weights has room for.
+const _: () = assert!(MAX_PATHS * 10_000 < u32::MAX as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn weighted(weights: &[u16]) -> (Weighted, PathSet) {
+        let mut weighted = Weighted::new();
+        let mut all = PathSet::default();
+        for (index, weight) in weights.iter().enumerate() {
+            weighted.set_weight(index, *weight);
+            all.insert(index);
+        }
+        (weighted, all)
+    }
+
+    /// The paths of packets that are sent so many microseconds apart, from the second on which they are.
+    fn sent(weights: &[u16], apart: u64, count: u64) -> Vec<usize> {
+        let (mut weighted, all) = weighted(weights);
+        let mut runs = Runs::new();
+        let at = |number: u64| Instant::from_micros(1_000_000 + number * apart);
+        (0..count).filter_map(|number| runs.next(&mut weighted, all, at(number))).collect()
+    }
+
+    /// Lengths of runs, without the last one.
+    fn lengths(paths: &[usize]) -> Vec<usize> {
+        let mut lengths: Vec<usize> = paths.chunk_by(|a, b| a == b).map(<[usize]>::len).collect();
+        lengths.pop();
+        lengths
+    }
+
+    #[test]
+    fn a_run_takes_no_more_than_a_millisecond_of_any_path() {
+        // Four paths of 100 Mbit/s pass 33 full packets in a millisecond, each of them 8.
+        let paths = sent(&[1; 4], 30, 10_000);
+        assert_eq!(lengths(&paths[..100]), [1; 99], "nothing is known yet");
+        assert!(lengths(&paths[1000..]).iter().all(|length| *length <= 8), "{:?}", lengths(&paths[1000..]));
+        assert_eq!(lengths(&paths[5000..])[1], 8);
+        // One of 1 Mbit/s and one of 99: the slow one passes a packet in 12 milliseconds.
+        let slow = sent(&[1, 99], 120, 20_000);
+        assert!(slow.chunk_by(|a, b| a == b).filter(|run| run[0] == 0).all(|run| run.len() == 1));
+    }
+
+    #[test]
+    fn slow_paths_get_packets_one_by_one() {
+        // Two paths of 8 Mbit/s.
+        assert_eq!(lengths(&sent(&[1, 1], 750, 1000)), [1; 999]);
+    }
+
+    #[test]
+    fn a_run_is_not_longer_than_one_call_takes() {
+        let paths = sent(&[1, 1], 1, 200_000);
+        assert_eq!(lengths(&paths[100_000..])[1..5], [usize::from(MOST); 4]);
+    }
+
+    #[test]
+    fn the_shares_are_those_of_the_weights_whatever_the_rate() {
+        for apart in [1, 30, 750] {
+            let paths = sent(&[5, 2, 3], apart, 200_000);
+            for (index, share) in [0.5, 0.2, 0.3].into_iter().enumerate() {
+                let mine =
+                    f64::from(u32::try_from(paths.iter().filter(|path| **path == index).count()).unwrap());
+                assert!((mine / 200_000.0 - share).abs() < 0.01, "path {index}, {apart} us apart: {mine}");
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_pause_and_when_paths_change_a_run_is_over() {
+        let (mut weighted, all) = weighted(&[1, 1]);
+        let mut runs = Runs::new();
+        for number in 0..100_000 {
+            runs.next(&mut weighted, all, Instant::from_micros(1_000_000 + number));
+        }
+        let one = PathSet::of(1);
+        assert_eq!(runs.next(&mut weighted, one, Instant::from_micros(1_100_001)), Some(1));
+        let later = |number: u64| Instant::from_micros(5_000_000 + number);
+        let paths: Vec<_> = (0..6).map(|number| runs.next(&mut weighted, all, later(number))).collect();
+        assert_eq!(paths, [Some(0), Some(1), Some(0), Some(1), Some(0), Some(1)]);
+    }
+}

@@ -1,0 +1,67 @@
+//! Whether a path may follow its peer to another address, and whether that can work.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::Range;
+
+use mpt_proto::Liveness;
+use toml::Spanned;
+
+use super::ConfigError;
+use super::check::PathDefaults;
+use super::error::Source;
+
+/// Paths whose peer speaks first, by what datagrams to them have in common: our end and the key. To which
+/// connection they belong, and the line of the first.
+pub(super) type UnnamedPeers = HashMap<(IpAddr, u16, Option<String>, Option<u32>), (String, usize)>;
+
+/// The ends of a path, and where they stand.
+pub(super) struct Ends<'a> {
+    pub(super) local: IpAddr,
+    pub(super) remote: IpAddr,
+    pub(super) port: u16,
+    pub(super) device: &'a Option<String>,
+    pub(super) remote_at: &'a Range<usize>,
+    pub(super) line: usize,
+}
+
+impl Ends<'_> {
+    /// Whether the path follows its peer: by default only where `remote` leaves the peer's address open.
+    pub(super) fn check(
+        &self,
+        wanted: Option<Spanned<bool>>,
+        liveness: Liveness,
+        defaults: &PathDefaults,
+        unnamed: &mut UnnamedPeers,
+        source: &Source<'_>,
+    ) -> Result<bool, ConfigError> {
+        let is_open = self.remote.is_unspecified();
+        let at = wanted.as_ref().map_or(self.remote_at.clone(), Spanned::span);
+        let roaming = wanted.map_or(is_open, Spanned::into_inner);
+        if is_open && !roaming {
+            let problem = "`remote` leaves the peer's address open, so it must be learnt";
+            return Err(source.error(&at, problem, "true, or the peer's address in `remote`"));
+        }
+        if is_open && self.local.is_unspecified() {
+            let problem = "neither end of the path is known";
+            return Err(source.error(self.remote_at, problem, "the peer's address, or ours in `local`"));
+        }
+        if roaming && (liveness == Liveness::Off || !defaults.check_source_port) {
+            let problem = "only mpt can prove that it has moved, and liveness = \"off\" or check_source_port = false say \
+                           that the peer is something else";
+            return Err(source.error(&at, problem, "a peer that is probed, or one fixed address"));
+        }
+        if is_open {
+            let datagrams = (self.local, self.port, self.device.clone(), defaults.key);
+            let first = unnamed.entry(datagrams).or_insert_with(|| (defaults.connection.clone(), self.line));
+            if first.0 != defaults.connection {
+                let problem = format_args!(
+                    "the path in line {} of another connection learns its peer at the same `local`, `port` and `key`",
+                    first.1
+                );
+                return Err(source.error(self.remote_at, problem, "another `key` for each connection"));
+            }
+        }
+        Ok(roaming)
+    }
+}

@@ -1,0 +1,128 @@
+//! Datagrams from addresses that belong to no path: the peer itself, perhaps, from somewhere else.
+
+use std::net::SocketAddr;
+
+use mpt_proto::{CONTROL_MAX, Claim, DownReason, Instant, PathState};
+
+use super::roaming::{Sighting, Step};
+use super::{Driver, Peer, Sender};
+use crate::socket::Run;
+
+impl Driver<'_> {
+    /// A run of datagrams from `run.source`, which is no path's remote end; to be settled.
+    pub(super) fn handle_stranger(&mut self, socket: usize, run: &mut Run<'_>, now: Instant) {
+        let source = run.source;
+        for datagram in run.datagrams() {
+            // Who is known goes first: without keys, other connections take it for a restarted peer of theirs.
+            let claims = self.peers.iter().enumerate().filter(|(_, peer)| peer.uses_socket(socket));
+            let claims = claims.filter_map(|(index, peer)| Some((index, peer.connection.claim(datagram)?)));
+            let Some((peer, claim)) = claims.max_by_key(|(_, claim)| claim.known) else { continue };
+            match self.peers[peer].claimed_path(socket, claim) {
+                Some(path) => self.handle_claim((peer, path), source, claim, now),
+                None => self.peers[peer].hint(socket, source),
+            }
+        }
+    }
+
+    fn handle_claim(&mut self, (peer, path): (usize, usize), source: SocketAddr, claim: Claim, now: Instant) {
+        let Self { peers, sockets, .. } = self;
+        let Peer { connection, paths, .. } = &mut peers[peer];
+        let planned = &mut paths[path];
+        let Ok(stats) = connection.path_stats(planned.id) else { return };
+        let sighting = Sighting { address: source, answers: claim.answers, echoes: stats.echoes };
+        let Some(roaming) = &mut planned.roaming else { return };
+        match roaming.handle_sighting(sighting, now, random) {
+            Step::Ignore => {}
+            Step::Challenge { stamp, first } => {
+                let mut buffer = [0; CONTROL_MAX];
+                let challenge = connection.challenge(planned.id, stamp, &mut buffer, now);
+                if let (Ok(challenge), Some(socket)) = (challenge, &sockets[planned.socket].socket) {
+                    // A challenge that does not leave is a lost one.
+                    let datagram = challenge.datagram;
+                    let _ = socket.send(source, datagram, datagram.len(), challenge.ecn);
+                }
+                if first {
+                    // The path is there: its counters were.
+                    let _ = connection.probe(planned.id, now);
+                }
+            }
+            Step::Move => self.move_path(peer, path, source, now),
+        }
+    }
+
+    /// The peer's end of a path is at `address` from now on.
+    fn move_path(&mut self, peer: usize, path: usize, address: SocketAddr, now: Instant) {
+        let Peer { config, connection, paths, .. } = &mut self.peers[peer];
+        let planned = &mut paths[path];
+        let name = &config.paths[path].name;
+        match planned.remote {
+            Some(before) => {
+                tracing::info!(
+                    "path {name} of {}: the peer is at {address} now, not at {before}",
+                    config.name
+                );
+            }
+            None => tracing::info!("path {name} of {}: the peer is at {address}", config.name),
+        }
+        planned.remote = Some(address);
+        planned.ends.remote = address.ip();
+        let senders = &mut self.sockets[planned.socket].senders;
+        senders.retain(|sender| (sender.peer, sender.path) != (peer, path));
+        senders.push(Sender { address: address.ip(), port: Some(address.port()), peer, path });
+        // The path is there: its counters were.
+        let _ = connection.probe(planned.id, now);
+        self.check_path(peer, path, now);
+    }
+}
+
+impl Peer<'_> {
+    /// The path that a claim is about. Several may share the socket (a peer with one address here and three links
+    /// there): the best is the one whose number with the peer is known to be the claim's; next, one that does not
+    /// work; next, the one that has that number here, which is how paths whose peer speaks first are told apart.
+    ///
+    /// Who is not known to be the peer may be the peer after a restart. It is listened to where the configuration
+    /// leaves the address open, and only while nothing is heard of the peer that was known.
+    fn claimed_path(&self, socket: usize, claim: Claim) -> Option<usize> {
+        let may_be_anybody =
+            |path: usize| self.config.paths[path].remote.is_unspecified() && self.paths_up() == 0;
+        let rank = |path: usize| {
+            let planned = &self.paths[path];
+            let state = self.connection.path_state(planned.id).ok()?;
+            let listens = planned.socket == socket
+                && planned.roaming.is_some()
+                && state != PathState::Down(DownReason::Disabled)
+                && (claim.known || may_be_anybody(path));
+            let is_other = self.connection.peer_number(planned.id).ok()? != Some(claim.path);
+            let is_up = state == PathState::Up;
+            (listens && !(is_other && is_up)).then_some((
+                is_other,
+                is_up,
+                path != usize::from(claim.path),
+                path,
+            ))
+        };
+        (0..self.paths.len()).filter_map(rank).min().map(|(.., path)| path)
+    }
+
+    /// Tells people, once, that somebody speaks this protocol from an unexpected address: a NAT in between is
+    /// the usual reason for a path that does not come up.
+    fn hint(&mut self, socket: usize, source: SocketAddr) {
+        let follows = self.paths.iter().any(|path| path.socket == socket && path.roaming.is_some());
+        if follows || std::mem::replace(&mut self.hinted, true) {
+            return;
+        }
+        tracing::warn!(
+            "an mpt sends from {source}, which is no path's remote end, with the key of {}: if that is the peer, perhaps \
+             behind a NAT, roaming = true lets its path follow it, and remote = \"{}\" learns where it is",
+            self.config.name,
+            if source.is_ipv4() { "0.0.0.0" } else { "::" }
+        );
+    }
+}
+
+/// A number that nobody can guess.
+pub(super) fn random() -> Option<u32> {
+    let mut bytes = [0; 4];
+    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    filled.is_ok_and(|filled| filled == bytes.len()).then(|| u32::from_ne_bytes(bytes))
+}

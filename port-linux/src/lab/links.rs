@@ -1,0 +1,357 @@
+//! `mpt lab --links`: unequal links, emulated by the relay. How much of their sum one TCP flow gets and what a call
+//! beside it feels, over the best link alone, over kernel MPTCP and over the tunnel, interleaved in one run; then each
+//! link is cut and restored in turn.
+
+mod bench;
+mod cuts;
+mod figures;
+mod table;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::{Serialize, Serializer};
+
+use self::bench::{Bench, Idle, Sample};
+use self::cuts::Series;
+use super::progress::Progress;
+use super::quick::START;
+use super::relay;
+use super::relay::link::Link;
+use super::sample::{Summary, summary};
+use super::stack::Stack;
+use super::topology::{Cut, Topology};
+use super::{cpu, limit, mptcp};
+use super::{machine::Machine, write};
+use crate::output;
+
+/// The congestion controls that are measured.
+pub(super) const CONGESTION: [&str; 2] = ["cubic", "bbr"];
+
+/// A part of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// TCP over each link
+    Tcp,
+    /// Kernel MPTCP over all links
+    Mptcp,
+    /// The tunnel over the best link alone
+    Alone,
+    /// The tunnel over all links
+    Mpt,
+    /// Each link cut in turn, under MPTCP and the tunnel
+    Cuts,
+    /// The same under the tunnel only
+    MptCuts,
+}
+
+impl Part {
+    /// All but what is in another one.
+    pub const ALL: [Self; 5] = [Self::Tcp, Self::Mptcp, Self::Alone, Self::Mpt, Self::Cuts];
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// The links.
+    pub links: Vec<Link>,
+    /// IP versions above and below the tunnel.
+    pub stack: Stack,
+    /// Length of each transfer.
+    #[serde(serialize_with = "in_seconds")]
+    pub time: Duration,
+    /// How often everything is measured.
+    pub repeats: u32,
+    /// The tunnel's policy.
+    pub policy: String,
+    /// How links are cut.
+    pub cut: Cut,
+    /// What losses and jitter follow from.
+    pub seed: u64,
+    /// What is measured; kernel MPTCP only over as many links as it can use, and cuts only of several links.
+    pub parts: Vec<Part>,
+    /// The congestion controls, as the kernel calls them.
+    pub congestion: Vec<String>,
+}
+
+fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
+/// Who carries the flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+enum System {
+    /// TCP over one link.
+    Tcp { link: u8 },
+    /// Kernel MPTCP over all links.
+    Mptcp,
+    /// The tunnel over one link.
+    MptAlone { link: u8 },
+    /// The tunnel over all links.
+    Mpt,
+}
+
+impl System {
+    fn label(self) -> String {
+        match self {
+            Self::Tcp { link } => format!("TCP, link {link}"),
+            Self::Mptcp => "kernel MPTCP, all links".to_owned(),
+            Self::MptAlone { link } => format!("mpt, link {link} alone"),
+            Self::Mpt => "mpt, all links".to_owned(),
+        }
+    }
+}
+
+impl Plan {
+    /// The most payload that the links leave to a system after headers and losses, in Mbit/s, without the links that
+    /// are `cut`. `tunnel` is the tunnel's payload per byte on the wire.
+    fn limit(&self, system: System, tunnel: f64, cut: Option<u8>) -> f64 {
+        let version = self.stack.inner();
+        let share = match system {
+            System::Tcp { .. } => limit::tcp(version),
+            System::Mptcp => limit::mptcp(version),
+            System::MptAlone { .. } | System::Mpt => tunnel,
+        };
+        let used = |number: u8| match system {
+            System::Tcp { link } | System::MptAlone { link } => number == link,
+            System::Mptcp | System::Mpt => Some(number) != cut,
+        };
+        let passes =
+            (1..).zip(&self.links).filter(|(number, _)| used(*number)).map(|(_, link)| link.passes());
+        share * passes.sum::<f64>() / 1e6
+    }
+
+    /// The number of links.
+    fn count(&self) -> u8 {
+        u8::try_from(self.links.len()).unwrap_or(u8::MAX)
+    }
+
+    /// How long all of it takes with so many congestion controls.
+    fn duration(&self, congestion: usize) -> Duration {
+        let links = u32::from(self.count());
+        let tcp = u32::from(self.has(Part::Tcp));
+        let systems = [Part::Mptcp, Part::Alone, Part::Mpt].map(|part| u32::from(self.has(part)));
+        let each = self.repeats * (systems.iter().sum::<u32>() + tcp) + tcp * (links - 1);
+        let flows = u32::try_from(congestion).unwrap_or(0) * each;
+        let series = self.repeats * u32::try_from(self.series().len()).unwrap_or(0);
+        bench::IDLE_TIME * links + (self.time + START) * flows + (cuts::duration(self) + START) * series
+    }
+
+    /// Whether that part is wanted, and makes sense with these links.
+    fn has(&self, part: Part) -> bool {
+        let sensible = match part {
+            Part::Tcp | Part::Mpt => true,
+            Part::Mptcp => self.count() <= mptcp::MOST_LINKS,
+            Part::Alone | Part::Cuts | Part::MptCuts => self.count() > 1,
+        };
+        sensible && self.parts.contains(&part)
+    }
+
+    /// Under which systems links are cut.
+    fn series(&self) -> Vec<System> {
+        let mptcp = self.has(Part::Cuts) && self.count() <= mptcp::MOST_LINKS;
+        let mpt = self.has(Part::Cuts) || self.has(Part::MptCuts);
+        [(mptcp, System::Mptcp), (mpt, System::Mpt)]
+            .into_iter()
+            .filter_map(|(wanted, system)| wanted.then_some(system))
+            .collect()
+    }
+
+    /// The link that should be the best, as long as none was measured.
+    fn widest(&self) -> u8 {
+        let numbered = (1..).zip(&self.links);
+        numbered.max_by(|one, other| one.1.passes().total_cmp(&other.1.passes())).map_or(1, |link| link.0)
+    }
+}
+
+/// A system's measurements with one congestion control.
+#[derive(Debug, Clone, Serialize)]
+struct Row {
+    system: System,
+    congestion: &'static str,
+    limit_mbit_s: f64,
+    goodput_mbit_s: Summary,
+    /// Goodput to that of TCP over the best link, if that was measured.
+    to_best: Option<f64>,
+    ping_p50_ms: Summary,
+    ping_p99_ms: Summary,
+    cpu_percent: Summary,
+    relay_cpu_percent: Option<Summary>,
+    samples: Vec<Sample>,
+}
+
+/// Everything.
+#[derive(Debug, Clone, Serialize)]
+struct Outcome {
+    format: u32,
+    machine: Machine,
+    background_percent: f64,
+    plan: Plan,
+    /// Congestion controls that this kernel does not have.
+    missing: Vec<&'static str>,
+    idle: Vec<Idle>,
+    rows: Vec<Row>,
+    series: Vec<Series>,
+    relay: relay::Report,
+}
+
+/// Runs it. `mpt` is the program's path; files are written into `out`, if there is one.
+///
+/// # Errors
+/// When something cannot be set up or a transfer breaks.
+pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
+    let known = "/proc/sys/net/ipv4/tcp_available_congestion_control";
+    let known = fs::read_to_string(known).with_context(|| format!("cannot read {known}"))?;
+    let is_known = |name: &&str| known.split_whitespace().any(|word| word == *name);
+    let wanted = CONGESTION.into_iter().filter(|name| plan.congestion.iter().any(|wanted| wanted == name));
+    let (congestion, missing): (Vec<_>, Vec<_>) = wanted.partition(is_known);
+    let background_percent = cpu::background()?;
+    let net = Topology::emulate(&plan.links, plan.seed)?;
+    let mut run = Run {
+        bench: Bench { plan, mpt, net: &net },
+        progress: Progress::new(plan.duration(congestion.len())),
+        samples: Vec::new(),
+        series: Vec::new(),
+    };
+    let idle = (1..=plan.count()).map(|link| run.idle(link)).collect::<Result<_, _>>()?;
+    for _ in 0..plan.repeats {
+        for name in &congestion {
+            run.flows(name)?;
+        }
+        run.cuts()?;
+    }
+    run.progress.end();
+    let outcome = Outcome {
+        format: 1,
+        machine: Machine::describe(),
+        background_percent,
+        plan: plan.clone(),
+        missing,
+        idle,
+        rows: rows(&run.samples),
+        series: run.series,
+        relay: net.relay().context("emulated links have a relay")?.report(),
+    };
+    let text = serde_json::to_string_pretty(&outcome)? + "\n";
+    if let Some(directory) = out {
+        write(directory, "links.json", &text)?;
+        if !outcome.rows.is_empty() {
+            write(directory, "links-goodput.svg", &figures::goodput(&outcome)?)?;
+        }
+        if let Some(figure) = figures::cuts(&outcome)? {
+            write(directory, "links-cuts.svg", &figure)?;
+        }
+    }
+    output::print(&if json { text } else { table::text(&outcome) })?;
+    Ok(())
+}
+
+/// One run while it goes.
+struct Run<'a> {
+    bench: Bench<'a>,
+    progress: Progress,
+    samples: Vec<Sample>,
+    series: Vec<Series>,
+}
+
+impl Run<'_> {
+    fn idle(&mut self, link: u8) -> anyhow::Result<Idle> {
+        self.progress.begin(&format!("link {link}, idle"), bench::IDLE_TIME);
+        self.bench.idle(link)
+    }
+
+    /// One flow over each system, one after the other.
+    fn flows(&mut self, congestion: &'static str) -> anyhow::Result<()> {
+        // Which link is the best is found out in the first repeat; after it, this one stands for its kind.
+        let plan = self.bench.plan;
+        if plan.has(Part::Tcp) {
+            let singles = best(&self.samples, congestion).map_or(1..=plan.count(), |best| best..=best);
+            for link in singles {
+                self.flow(System::Tcp { link }, congestion)?;
+            }
+        }
+        let link = best(&self.samples, congestion).unwrap_or_else(|| plan.widest());
+        let systems = [
+            (Part::Mptcp, System::Mptcp),
+            (Part::Alone, System::MptAlone { link }),
+            (Part::Mpt, System::Mpt),
+        ];
+        for (_, system) in systems.into_iter().filter(|(part, _)| plan.has(*part)) {
+            self.flow(system, congestion)?;
+        }
+        Ok(())
+    }
+
+    fn flow(&mut self, system: System, congestion: &'static str) -> anyhow::Result<()> {
+        let what = format!("{congestion}, {}", system.label());
+        self.progress.begin(&what, self.bench.plan.time + START);
+        let best = best(&self.samples, congestion).unwrap_or_else(|| self.bench.plan.widest());
+        self.samples.push(self.bench.measure(system, congestion, best).context(what)?);
+        Ok(())
+    }
+
+    /// A flow over each system that has several links, which are cut in turn.
+    fn cuts(&mut self) -> anyhow::Result<()> {
+        for system in self.bench.plan.series() {
+            let what = format!("each link is cut in turn, {}", system.label());
+            self.progress.begin(&what, cuts::duration(self.bench.plan) + START);
+            self.series.push(cuts::measure(&self.bench, system).context(what)?);
+        }
+        Ok(())
+    }
+}
+
+/// The link over which TCP is fastest; `None` before it was measured.
+fn best(samples: &[Sample], congestion: &str) -> Option<u8> {
+    let single = |sample: &Sample| match sample.system {
+        System::Tcp { link } if sample.congestion == congestion => Some((sample.goodput_mbit_s, link)),
+        _ => None,
+    };
+    samples.iter().filter_map(single).max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, link)| link)
+}
+
+/// The samples by system and congestion control, in the order in which they first came.
+fn rows(samples: &[Sample]) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for first in samples {
+        let Sample { system, congestion, limit_mbit_s, .. } = *first;
+        if rows.iter().any(|row| row.system == system && row.congestion == congestion) {
+            continue;
+        }
+        let of = |system| {
+            let same = move |sample: &&Sample| sample.system == system && sample.congestion == congestion;
+            samples.iter().filter(same)
+        };
+        let sum = |value: fn(&Sample) -> f64| summary(of(system).map(value));
+        let best = best(samples, congestion).and_then(|link| {
+            let goodputs = of(System::Tcp { link }).map(|sample| sample.goodput_mbit_s);
+            summary(goodputs)
+        });
+        // There is at least `first` to be summed up.
+        let (Some(goodput_mbit_s), Some(ping_p50_ms), Some(ping_p99_ms), Some(cpu_percent)) = (
+            sum(|sample| sample.goodput_mbit_s),
+            sum(|sample| sample.ping.p50_ms),
+            sum(|sample| sample.ping.p99_ms),
+            sum(|sample| sample.cpu.percent),
+        ) else {
+            continue;
+        };
+        rows.push(Row {
+            system,
+            congestion,
+            limit_mbit_s,
+            goodput_mbit_s,
+            to_best: best.map(|best| goodput_mbit_s.median / best.median),
+            ping_p50_ms,
+            ping_p99_ms,
+            cpu_percent,
+            relay_cpu_percent: summary(of(system).filter_map(|sample| sample.relay_cpu_percent)),
+            samples: of(system).cloned().collect(),
+        });
+    }
+    rows
+}

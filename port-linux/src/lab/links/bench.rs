@@ -1,0 +1,190 @@
+//! One measurement: a flow over one system, and pings beside it.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Plan, System};
+use crate::lab::cpu::{self, Cpu};
+use crate::lab::mptcp;
+use crate::lab::quick::WARM_UP;
+use crate::lab::relay::pipe::Counts;
+use crate::lab::stopwatch::Stopwatch;
+use crate::lab::topology::{Side, Topology};
+use crate::lab::traffic::ping::{self, Pings};
+use crate::lab::traffic::stream::{Amount, Flow, Transport};
+use crate::lab::transfer::{self, Transfer};
+use crate::lab::tunnel::{Options, Tunnel};
+
+/// How long an idle link is asked.
+pub(super) const IDLE_TIME: Duration = Duration::from_secs(2);
+
+/// What measurements stand on.
+pub(super) struct Bench<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) mpt: &'a Path,
+    pub(super) net: &'a Topology,
+}
+
+/// A link with nothing but a ping on it: shows its delay, and how well the relay and this machine keep it.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Idle {
+    pub(super) link: u8,
+    pub(super) ping: Pings,
+}
+
+/// One flow.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Sample {
+    pub(super) system: System,
+    pub(super) congestion: &'static str,
+    pub(super) limit_mbit_s: f64,
+    /// Without the first second.
+    pub(super) goodput_mbit_s: f64,
+    pub(super) ping: Pings,
+    pub(super) cpu: Cpu,
+    /// Share of all cores that the relay's thread took, the kernel's work for it included.
+    pub(super) relay_cpu_percent: Option<f64>,
+    pub(super) longest_gap_ms: f64,
+    /// Bytes that PC1 sent on each link.
+    pub(super) link_bytes: Vec<u64>,
+    /// What became of the packets on each link, there and back.
+    pub(super) link_packets: Vec<[Counts; 2]>,
+    /// What `mpt status --json` said on PC1 and PC2 after the flow.
+    pub(super) status: [Option<serde_json::Value>; 2],
+    pub(super) interval_ms: u64,
+    pub(super) intervals: Vec<u64>,
+}
+
+/// A system, ready to carry a flow. What there is of it ends with it.
+pub(super) struct Carrier {
+    tunnel: Option<Tunnel>,
+    pub(super) flow: Flow,
+    /// Where the flow goes.
+    pub(super) to: IpAddr,
+    /// Payload per byte on the wire through the tunnel; 0 without one.
+    pub(super) share: f64,
+}
+
+impl Carrier {
+    /// The tunnel's processes.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.tunnel.as_ref().map_or(Vec::new(), |tunnel| tunnel.pids().to_vec())
+    }
+
+    pub(super) fn stop(self) -> anyhow::Result<()> {
+        self.tunnel.map_or(Ok(()), Tunnel::stop)
+    }
+}
+
+impl Bench<'_> {
+    /// Pings a link on which nothing else is.
+    pub(super) fn idle(&self, link: u8) -> anyhow::Result<Idle> {
+        let to = Side::Pc2.address(link, self.plan.stack.inner());
+        let ping = self.ping(to, IDLE_TIME)?;
+        Ok(Idle { link, ping })
+    }
+
+    /// Measures a flow; `best` is the best single link, over which goes what MPTCP cannot carry.
+    pub(super) fn measure(
+        &self,
+        system: System,
+        congestion: &'static str,
+        best: u8,
+    ) -> anyhow::Result<Sample> {
+        let carrier = self.carrier(system, congestion)?;
+        let ping_to = match system {
+            System::Mptcp => Side::Pc2.address(best, self.plan.stack.inner()),
+            _ => carrier.to,
+        };
+        let time = self.plan.time;
+        let mut pings = None;
+        let (relay, packets) = (self.relay_time(), self.packets());
+        let clock = Stopwatch::start();
+        let done = self.carry(&carrier, time, |clock| {
+            std::thread::sleep(WARM_UP.saturating_sub(clock.elapsed()));
+            pings = Some(self.ping(ping_to, time.saturating_sub(clock.elapsed()))?);
+            Ok(())
+        })?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let percent = |time: Duration| 100.0 * time.as_secs_f64() / clock.elapsed().as_secs_f64() / cores;
+        let relay_cpu_percent =
+            self.relay_time().zip(relay).map(|(now, then)| percent(now.saturating_sub(then)));
+        let since = |(now, then): ([Counts; 2], [Counts; 2])| [now[0].since(then[0]), now[1].since(then[1])];
+        let link_packets = self.packets().into_iter().zip(packets).map(since).collect();
+        let status = carrier.tunnel.as_ref().map_or([None, None], |tunnel| tunnel.status(self.net));
+        let limit_mbit_s = self.plan.limit(system, carrier.share, None);
+        carrier.stop()?;
+        let Some(ping) = pings else { anyhow::bail!("the pings did not run") };
+        let Transfer { received, cpu, link_bytes, .. } = done;
+        Ok(Sample {
+            system,
+            congestion,
+            limit_mbit_s,
+            goodput_mbit_s: received.goodput(WARM_UP, time),
+            ping,
+            cpu,
+            relay_cpu_percent,
+            longest_gap_ms: received.longest_gap_ms,
+            link_bytes,
+            link_packets,
+            status,
+            interval_ms: received.interval_ms,
+            intervals: received.intervals,
+        })
+    }
+
+    /// Makes a system ready: for mpt, two fresh processes that know nothing of the links.
+    pub(super) fn carrier(&self, system: System, congestion: &'static str) -> anyhow::Result<Carrier> {
+        let Plan { stack, .. } = *self.plan;
+        let version = stack.inner();
+        let congestion = Some(congestion);
+        let mut flow = Flow { transport: Transport::Tcp, congestion };
+        let links = match system {
+            System::Tcp { link } => {
+                let to = Side::Pc2.address(link, version);
+                return Ok(Carrier { tunnel: None, flow, to, share: 0.0 });
+            }
+            System::Mptcp => {
+                mptcp::prepare(self.net, self.plan.count(), version)?;
+                flow.transport = Transport::Mptcp;
+                let to = Side::Pc2.address(1, version);
+                return Ok(Carrier { tunnel: None, flow, to, share: 0.0 });
+            }
+            System::MptAlone { link } => link..=link,
+            System::Mpt => 1..=self.plan.count(),
+        };
+        let options = Options { stack, links, policy: self.plan.policy.clone(), liveness: None };
+        let tunnel = Tunnel::start(self.net, self.mpt, options)?;
+        let (to, share) = (tunnel.address(), tunnel.limit(self.net)?);
+        Ok(Carrier { tunnel: Some(tunnel), flow, to, share })
+    }
+
+    /// Sends for so long, while `meanwhile` runs.
+    pub(super) fn carry(
+        &self,
+        carrier: &Carrier,
+        time: Duration,
+        meanwhile: impl FnOnce(Stopwatch) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Transfer> {
+        transfer::run(self.net, carrier.to, carrier.flow, Amount::Time(time), &carrier.pids(), meanwhile)
+    }
+
+    /// Pings PC2 from PC1.
+    pub(super) fn ping(&self, to: IpAddr, time: Duration) -> anyhow::Result<Pings> {
+        let answerer = self.net.pc2.inside(|| ping::answerer(to))??;
+        let address = answerer.local_addr()?;
+        let asker = self.net.pc1.inside(|| ping::asker(address))??;
+        ping::run(&asker, &answerer, time)
+    }
+
+    fn packets(&self) -> Vec<[Counts; 2]> {
+        self.net.relay().map_or(Vec::new(), |relay| relay.report().links)
+    }
+
+    fn relay_time(&self) -> Option<Duration> {
+        cpu::thread(self.net.relay()?.tid())
+    }
+}

@@ -1,0 +1,149 @@
+//! The result as tables for people.
+
+use std::fmt::Write as _;
+
+use super::cuts::Series;
+use super::{Outcome, Plan, System};
+use crate::lab::cpu;
+use crate::lab::report::percent;
+use crate::lab::sample::{Summary, summary};
+
+/// The links in one line, as they were described.
+pub(super) fn links(plan: &Plan) -> String {
+    plan.links.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// All of it.
+pub(super) fn text(outcome: &Outcome) -> String {
+    let plan = &outcome.plan;
+    let mut text = format!(
+        "{}: {}\npolicy {}, flows of {} s, medians of {} (least to most), seed {}\n{}\n",
+        plan.stack,
+        links(plan),
+        plan.policy,
+        plan.time.as_secs_f64(),
+        plan.repeats,
+        plan.seed,
+        outcome.machine
+    );
+    for congestion in super::CONGESTION {
+        flows(&mut text, outcome, congestion);
+    }
+    for system in [System::Mptcp, System::Mpt] {
+        cuts(&mut text, outcome, system);
+    }
+    notes(&mut text, outcome);
+    text
+}
+
+fn flows(text: &mut String, outcome: &Outcome, congestion: &str) {
+    let rows = || outcome.rows.iter().filter(|row| row.congestion == congestion);
+    // Writing to a string cannot fail.
+    if outcome.missing.contains(&congestion) {
+        let _ = writeln!(
+            text,
+            "\nOne {congestion} flow: not measured, this kernel has none (sudo modprobe tcp_{congestion})"
+        );
+        return;
+    }
+    if rows().next().is_none() {
+        return;
+    }
+    let _ = writeln!(text, "\nOne {congestion} flow, and a ping of 10 ms beside it");
+    let _ = writeln!(
+        text,
+        "{:<22}  {:>22}  {:>6}  {:>7}  {:>7}  {:>8}  {:>8}  {:>5}",
+        "system", "goodput, Mbit/s", "limit", "share", "to best", "ping p50", "p99", "CPU"
+    );
+    for row in rows() {
+        let _ = writeln!(
+            text,
+            "{:<22}  {:>22}  {:>6.1}  {:>7}  {:>7}  {:>5.1} ms  {:>5.1} ms  {:>3.0} %",
+            row.system.label(),
+            ranged(row.goodput_mbit_s),
+            row.limit_mbit_s,
+            percent(row.goodput_mbit_s.median, row.limit_mbit_s),
+            row.to_best.map_or(String::new(), |ratio| format!("{ratio:.2}x")),
+            row.ping_p50_ms.median,
+            row.ping_p99_ms.median,
+            row.cpu_percent.median
+        );
+    }
+}
+
+/// One system's series: the worst gap and the median goodputs of all repeats, cut by cut.
+fn cuts(text: &mut String, outcome: &Outcome, system: System) {
+    let all: Vec<&Series> = outcome.series.iter().filter(|series| series.system == system).collect();
+    if all.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "\nEach link cut in turn ({}) under one cubic flow: {}",
+        outcome.plan.cut,
+        system.label()
+    );
+    for broke in all.iter().filter_map(|series| series.broke.as_ref()) {
+        let _ = writeln!(text, "  broke off: {broke}");
+    }
+    for index in 0..outcome.plan.links.len() {
+        let cuts: Vec<_> = all.iter().filter_map(|series| series.cuts.get(index)).collect();
+        let Some(first) = cuts.first() else { return };
+        let median = |value: &dyn Fn(usize) -> f64| {
+            summary((0..cuts.len()).map(value)).map_or(0.0, |values| values.median)
+        };
+        let gap = cuts.iter().map(|cut| cut.gap_ms).fold(0.0, f64::max);
+        let [without, again] = [median(&|i| cuts[i].without_mbit_s[0]), median(&|i| cuts[i].again_mbit_s[0])];
+        let _ = writeln!(
+            text,
+            "  link {} cut at {:>4.1} s: gap {gap:>5.0} ms, without it {without:>6.1} of {:>6.1} Mbit/s ({}), \
+             back {again:>6.1} of {:>6.1} ({})",
+            first.link,
+            first.cut_at_s,
+            first.without_mbit_s[1],
+            percent(without, first.without_mbit_s[1]),
+            first.again_mbit_s[1],
+            percent(again, first.again_mbit_s[1]),
+        );
+    }
+    let before = all.iter().map(|series| series.gap_before_ms).fold(0.0, f64::max);
+    let _ = writeln!(text, "  longest silence before the first cut: {before:.0} ms");
+    for ping in all.iter().filter_map(|series| series.ping) {
+        let _ = writeln!(
+            text,
+            "  ping all the while: p50 {:.1} ms, p99 {:.1} ms, most {:.0} ms, {} of {} lost",
+            ping.p50_ms, ping.p99_ms, ping.max_ms, ping.lost, ping.sent
+        );
+    }
+}
+
+fn notes(text: &mut String, outcome: &Outcome) {
+    let _ = writeln!(text, "\nIdle links: ping p50 and p99");
+    for (idle, link) in outcome.idle.iter().zip(&outcome.plan.links) {
+        let _ = writeln!(
+            text,
+            "  link {} ({link}): {:.2} and {:.2} ms, {} of {} lost",
+            idle.link, idle.ping.p50_ms, idle.ping.p99_ms, idle.ping.lost, idle.ping.sent
+        );
+    }
+    let [half, most, worst] = outcome.relay.late_us;
+    let _ = writeln!(
+        text,
+        "Relay ({} priority): packets passed on late by {half:.0} us (median), {most:.0} us (99 %), {worst:.0} us (worst)",
+        if outcome.relay.real_time { "real-time" } else { "ordinary" },
+    );
+    let relay = outcome.rows.iter().filter_map(|row| row.relay_cpu_percent).map(|percent| percent.median);
+    if let Some(relay) = summary(relay) {
+        let _ = writeln!(text, "Relay's CPU, in that of each flow: {:.0} to {:.0} %", relay.min, relay.max);
+    }
+    let _ = writeln!(
+        text,
+        "Limit: what headers and losses leave of the links' rates. To best: to TCP over the best single link. Links\n\
+         other than the best are measured once. MPTCP carries no UDP: beside it the ping takes the best link."
+    );
+    let _ = writeln!(text, "{}", cpu::note(outcome.background_percent));
+}
+
+fn ranged(summary: Summary) -> String {
+    format!("{:.1} ({:.1} to {:.1})", summary.median, summary.min, summary.max)
+}

@@ -1,0 +1,118 @@
+//! What `mpt lab --speed` compares, and how each of it is started.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::wireguard::WireGuard;
+use crate::lab::mptcp;
+use crate::lab::stack::{Stack, Version};
+use crate::lab::topology::{Side, Topology};
+use crate::lab::traffic::stream::Transport;
+use crate::lab::tunnel::{Options, Tunnel};
+
+/// One of the systems.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub(super) enum System {
+    /// No tunnel: the first link.
+    Plain,
+    /// Kernel MPTCP over all links.
+    Mptcp {
+        /// How many.
+        links: u8,
+    },
+    /// The tunnel.
+    Mpt {
+        /// How many paths.
+        paths: u8,
+        /// `connection.policy`.
+        policy: String,
+    },
+    /// WireGuard in user space (`wireguard-go`) over the first link.
+    WireGuard,
+}
+
+impl System {
+    /// For people.
+    pub(super) fn label(&self) -> String {
+        match self {
+            Self::Plain => "no tunnel, 1 link".to_owned(),
+            Self::Mptcp { links } => format!("kernel MPTCP, {links} links"),
+            Self::Mpt { paths: 1, .. } => "mpt, 1 path".to_owned(),
+            Self::Mpt { paths, policy } => format!("mpt, {paths} paths, {policy}"),
+            Self::WireGuard => "wireguard-go, 1 link".to_owned(),
+        }
+    }
+
+    /// Starts it. `mpt` is the program's path.
+    ///
+    /// # Errors
+    /// When it is not up in time.
+    pub(super) fn start(&self, net: &Topology, mpt: &Path) -> anyhow::Result<Started> {
+        Ok(match self {
+            Self::Plain => Started::Kernel(Transport::Tcp),
+            Self::Mptcp { links } => {
+                mptcp::prepare(net, *links, Version::V4)?;
+                Started::Kernel(Transport::Mptcp)
+            }
+            Self::Mpt { paths, policy } => {
+                let options = Options::lab(Stack::V4OverV4, *paths, policy);
+                Started::Mpt(Tunnel::start(net, mpt, options)?)
+            }
+            Self::WireGuard => Started::WireGuard(WireGuard::start(net)?),
+        })
+    }
+}
+
+/// A system that carries traffic.
+#[derive(Debug)]
+pub(super) enum Started {
+    /// The kernel does it.
+    Kernel(Transport),
+    /// The tunnel.
+    Mpt(Tunnel),
+    /// The other tunnel.
+    WireGuard(WireGuard),
+}
+
+impl Started {
+    /// How applications connect.
+    pub(super) fn transport(&self) -> Transport {
+        match self {
+            Self::Kernel(transport) => *transport,
+            _ => Transport::Tcp,
+        }
+    }
+
+    /// PC2, as applications on PC1 know it.
+    pub(super) fn address(&self) -> IpAddr {
+        match self {
+            Self::Kernel(_) => Side::Pc2.address(1, Version::V4),
+            Self::Mpt(tunnel) => tunnel.address(),
+            Self::WireGuard(_) => WireGuard::ADDRESS,
+        }
+    }
+
+    /// The processes of both ends; none where the kernel does it.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        match self {
+            Self::Kernel(_) => Vec::new(),
+            Self::Mpt(tunnel) => tunnel.pids().to_vec(),
+            Self::WireGuard(tunnel) => tunnel.pids().to_vec(),
+        }
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When the tunnel does not end cleanly.
+    pub(super) fn stop(self) -> anyhow::Result<()> {
+        match self {
+            Self::Kernel(_) => Ok(()),
+            Self::Mpt(tunnel) => tunnel.stop(),
+            Self::WireGuard(tunnel) => tunnel.stop(),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! WireGuard in user space over the first link, for comparison: one path, encrypted.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use crate::lab::host::Running;
+use crate::lab::stack::Version;
+use crate::lab::stopwatch::Stopwatch;
+use crate::lab::topology::{Side, Topology};
+
+/// The programs that it takes: the tunnel, and the tool that sets it up.
+pub(super) const PROGRAMS: [&str; 2] = ["wireguard-go", "wg"];
+
+const PORT: u16 = 51_820;
+/// Time to start and to shake hands.
+const PATIENCE: Duration = Duration::from_secs(10);
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Both ends. They are ended when this is dropped.
+#[derive(Debug)]
+pub(super) struct WireGuard {
+    ends: [Running; 2],
+}
+
+impl WireGuard {
+    /// PC2's address in the tunnel.
+    pub(super) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
+
+    /// Starts both ends and waits until PC2 answers PC1.
+    ///
+    /// # Errors
+    /// When a program fails, or the tunnel is not up in time.
+    pub(super) fn start(net: &Topology) -> anyhow::Result<Self> {
+        let start = |side: Side| {
+            let host = net.host(side);
+            let mut command = host.command("wireguard-go");
+            command.args(["-f", device(side)]).env("LOG_LEVEL", "error");
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+            host.spawn(&mut command)
+        };
+        let mut tunnel = Self { ends: [start(Side::Pc1)?, start(Side::Pc2)?] };
+        let keys = [make_key(net, Side::Pc1)?, make_key(net, Side::Pc2)?];
+        let clock = Stopwatch::start();
+        for (side, theirs) in [(Side::Pc1, &keys[1]), (Side::Pc2, &keys[0])] {
+            // Its socket, through which `wg` speaks to it, is there once it runs.
+            while !fs::exists(format!("/run/wireguard/{}.sock", device(side)))? {
+                tunnel.wait(&clock)?;
+            }
+            set_up(net, side, theirs)?;
+        }
+        while !net.pc1.reaches(Self::ADDRESS, GLANCE)? {
+            tunnel.wait(&clock)?;
+        }
+        Ok(tunnel)
+    }
+
+    /// The process ids of both ends.
+    pub(super) fn pids(&self) -> [u32; 2] {
+        [self.ends[0].pid(), self.ends[1].pid()]
+    }
+
+    /// Ends both.
+    ///
+    /// # Errors
+    /// When somebody else reaped them.
+    pub(super) fn stop(mut self) -> anyhow::Result<()> {
+        for end in &mut self.ends {
+            end.stop()?;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, clock: &Stopwatch) -> anyhow::Result<()> {
+        for end in &mut self.ends {
+            if let Some(status) = end.ended()? {
+                bail!("wireguard-go ended at once ({status})");
+            }
+        }
+        if clock.elapsed() > PATIENCE {
+            bail!("wireguard-go is not up after {} s", PATIENCE.as_secs());
+        }
+        thread::sleep(GLANCE);
+        Ok(())
+    }
+}
+
+/// Both ends share a directory of sockets: their interfaces need different names.
+const fn device(side: Side) -> &'static str {
+    match side {
+        Side::Pc1 => "wg1",
+        Side::Pc2 => "wg2",
+    }
+}
+
+fn key_file(side: Side) -> String {
+    format!("/run/{}.key", device(side))
+}
+
+/// Makes a private key in the side's file, and returns the public one.
+fn make_key(net: &Topology, side: Side) -> anyhow::Result<String> {
+    let file = key_file(side);
+    fs::write(&file, net.host(side).run("wg genkey")?).with_context(|| format!("cannot write {file}"))?;
+    let mut command = net.host(side).command("wg");
+    command.arg("pubkey").stdin(fs::File::open(&file)?);
+    Ok(crate::lab::host::run(&mut command)?.trim().to_owned())
+}
+
+fn set_up(net: &Topology, side: Side, peer: &str) -> anyhow::Result<()> {
+    let (host, device, file) = (net.host(side), device(side), key_file(side));
+    let remote = side.peer().address(1, Version::V4);
+    host.run(&format!(
+        "wg set {device} private-key {file} listen-port {PORT} \
+         peer {peer} endpoint {remote}:{PORT} allowed-ips 10.9.0.0/24"
+    ))?;
+    let last = if side == Side::Pc1 { 1 } else { 2 };
+    host.run(&format!("ip address add 10.9.0.{last}/24 dev {device}"))?;
+    host.run(&format!("ip link set {device} up"))?;
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! A small datagram every 10 ms and its echo: what a call or a game feels beside other traffic.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use crate::lab::sample::percentile;
+use crate::lab::stopwatch::Stopwatch;
+
+/// From one to the next.
+pub const PERIOD: Duration = Duration::from_millis(10);
+
+/// Payload: a frame of a narrow-band voice codec.
+const SIZE: usize = 60;
+
+/// An echo that comes later than this after the last question counts as lost.
+const LAST_ORDERS: Duration = Duration::from_secs(1);
+
+/// How often the waiting threads look whether it is over.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Round trips are counted in steps of this many microseconds, up to [`MOST_STEPS`] of them.
+const STEP_US: u128 = 10;
+/// 10 s.
+const MOST_STEPS: usize = 1_000_000;
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Pings {
+    /// Questions.
+    pub sent: u64,
+    /// Of these, without an answer.
+    pub lost: u64,
+    /// Median of the round trips, in milliseconds.
+    pub p50_ms: f64,
+    /// Their 99th percentile.
+    pub p99_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
+}
+
+/// Asks for so long from `asker`, which is connected to `answerer`, and has `answerer` echo.
+///
+/// # Errors
+/// When a socket fails, or not one answer comes.
+pub fn run(asker: &UdpSocket, answerer: &UdpSocket, time: Duration) -> anyhow::Result<Pings> {
+    let over = AtomicBool::new(false);
+    asker.set_read_timeout(Some(GLANCE))?;
+    answerer.set_read_timeout(Some(GLANCE))?;
+    let clock = Stopwatch::start();
+    let (sent, trips) = thread::scope(|scope| {
+        scope.spawn(|| echo(answerer, &over));
+        let listener = scope.spawn(|| listen(asker, &clock, &over));
+        let sent = ask(asker, &clock, time);
+        thread::sleep(LAST_ORDERS);
+        over.store(true, Ordering::Relaxed);
+        (sent, listener.join().expect("the listener does not panic"))
+    });
+    let answered: u64 = trips.iter().sum();
+    anyhow::ensure!(answered > 0, "not one of {sent} datagrams was answered");
+    let ms = |share| percentile(&trips, share) as f64 * STEP_US as f64 / 1e3;
+    Ok(Pings { sent, lost: sent - answered.min(sent), p50_ms: ms(0.5), p99_ms: ms(0.99), max_ms: ms(1.0) })
+}
+
+/// A socket that echoes, on an address of this host.
+///
+/// # Errors
+/// When the address is not on this host.
+pub fn answerer(address: IpAddr) -> anyhow::Result<UdpSocket> {
+    UdpSocket::bind((address, 0)).with_context(|| format!("cannot listen on {address}"))
+}
+
+/// A socket that asks another.
+///
+/// # Errors
+/// When there is no way to the address.
+pub fn asker(address: SocketAddr) -> anyhow::Result<UdpSocket> {
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(address).with_context(|| format!("cannot send to {address}"))?;
+    Ok(socket)
+}
+
+fn ask(socket: &UdpSocket, clock: &Stopwatch, time: Duration) -> u64 {
+    let mut sent = 0;
+    loop {
+        let due = PERIOD * u32::try_from(sent).unwrap_or(u32::MAX);
+        if due >= time {
+            return sent;
+        }
+        thread::sleep(due.saturating_sub(clock.elapsed()));
+        let mut datagram = [0; SIZE];
+        let now = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        datagram[..8].copy_from_slice(&now.to_be_bytes());
+        // A full queue, or a path that is down: lost like any other.
+        let _ = socket.send(&datagram);
+        sent += 1;
+    }
+}
+
+fn echo(socket: &UdpSocket, over: &AtomicBool) {
+    let mut datagram = [0; SIZE];
+    while !over.load(Ordering::Relaxed) {
+        if let Ok((bytes, from)) = socket.recv_from(&mut datagram) {
+            let _ = socket.send_to(&datagram[..bytes], from);
+        }
+    }
+}
+
+/// Round trips by their length.
+fn listen(socket: &UdpSocket, clock: &Stopwatch, over: &AtomicBool) -> Vec<u64> {
+    let mut trips = vec![0; MOST_STEPS + 1];
+    let mut datagram = [0; SIZE];
+    while !over.load(Ordering::Relaxed) {
+        let Ok(bytes) = socket.recv(&mut datagram) else { continue };
+        if let Some((sent, _)) = datagram[..bytes].split_first_chunk() {
+            let trip = clock.elapsed().saturating_sub(Duration::from_nanos(u64::from_be_bytes(*sent)));
+            let step = usize::try_from(trip.as_micros() / STEP_US).unwrap_or(MOST_STEPS);
+            trips[step.min(MOST_STEPS)] += 1;
+        }
+    }
+    trips
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_question_over_loopback_is_answered() {
+        let answerer = answerer(Ipv4Addr::LOCALHOST.into()).expect("a socket");
+        let asker = asker(answerer.local_addr().expect("an address")).expect("a socket");
+        let pings = run(&asker, &answerer, Duration::from_millis(95)).expect("answers");
+        assert_eq!((pings.sent, pings.lost), (10, 0));
+        assert!(pings.p50_ms <= pings.p99_ms && pings.p99_ms <= pings.max_ms, "{pings:?}");
+    }
+}

@@ -1,0 +1,40 @@
+//! `mpt lab` itself, in a short run: that what it was asked for is measured and written down. What the figures are is a
+//! matter of the machine.
+
+use std::fs;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use crate::bench;
+
+#[test]
+fn an_emulated_link_is_measured_with_every_system_and_written_down() {
+    bench::test(&[], || {
+        let out = tempfile::tempdir()?;
+        let mut lab = bench::mpt();
+        lab.args(["lab", "--links", "20mbit 5ms 1ms 0.1% burst 2", "--seconds", "2", "--json", "--out"]);
+        let done = lab.arg(out.path()).output()?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+
+        let outcome: Value = serde_json::from_slice(&done.stdout)?;
+        let rows = outcome["rows"].as_array().context("rows")?;
+        for system in ["tcp", "mptcp", "mpt"] {
+            let row = rows.iter().find(|row| row["system"]["kind"] == system && row["congestion"] == "cubic");
+            let row = row.with_context(|| format!("no row for {system}: {outcome}"))?;
+            for measured in ["goodput_mbit_s", "ping_p50_ms", "cpu_percent"] {
+                ensure!(row[measured]["median"].as_f64() > Some(0.0), "{system}, {measured}: {row}");
+            }
+            // Twice the delay, less twice the jitter.
+            ensure!(row["ping_p50_ms"]["median"].as_f64() >= Some(8.0), "{system}: {row}");
+        }
+        let there = &outcome["relay"]["links"][0][0];
+        let count = |name: &str| there[name].as_u64().unwrap_or(0);
+        let gone = count("dropped") + count("lost") + count("cut") + count("passed");
+        ensure!(count("lost") > 0 && count("offered") >= gone, "{there}");
+        let written = fs::read_to_string(out.path().join("links.json"))?;
+        ensure!(written.as_bytes() == done.stdout, "the file says what was printed");
+        ensure!(fs::read_to_string(out.path().join("links-goodput.svg"))?.contains("kernel MPTCP"));
+        Ok(())
+    });
+}
