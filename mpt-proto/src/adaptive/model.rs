@@ -339,7 +339,7 @@ impl Model {
         self.number = number.wrapping_add(1);
         self.mean_len += (len as f32 - self.mean_len) / 16.0;
         let earliest = nanos(now).saturating_sub(BURST_NANOS);
-        self.next = self.next.max(earliest).saturating_add(len as u64 * self.cost >> 10);
+        self.next = self.next.max(earliest).saturating_add((len as u64 * self.cost) >> 10);
         let spaced =
             self.milestones.back().is_none_or(|(_, sent)| now.stamp().wrapping_sub(*sent) >= MILESTONE_STEP);
         if spaced && !self.milestones.is_full() {
@@ -674,7 +674,7 @@ impl Model {
 
     /// How long so many bytes take, in microseconds.
     pub(super) const fn time_of(&self, bytes: usize) -> u64 {
-        (bytes as u64 * self.cost >> 10) / 1000
+        ((bytes as u64 * self.cost) >> 10) / 1000
     }
 }
 
