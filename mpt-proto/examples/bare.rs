@@ -9,8 +9,8 @@
 #![cfg_attr(panic = "abort", no_std)]
 
 use mpt_proto::{
-    CONTROL_MAX, Config, Connection, Drop, Ecn, HEADROOM, Instant, Link, PathConfig, Pin, PortMatch,
-    ReassemblySlot, Received, ReorderSlot, Storage,
+    AdaptiveState, CONTROL_MAX, Config, Connection, Drop, Ecn, FlowSlot, HEADROOM, Instant, Link, PacketSlot,
+    PathConfig, Pin, PortMatch, ReassemblySlot, Received, ReorderSlot, Storage,
 };
 
 #[cfg(panic = "abort")]
@@ -22,6 +22,9 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 /// Packets that can wait for earlier ones.
 const WINDOW: usize = 64;
 const PACKET: usize = 1500;
+/// Packets that the sender keeps, and the flows it tells apart.
+const KEPT: usize = 16;
+const FLOWS: usize = 16;
 
 /// Sends a packet from one connection to another over two paths, and drives everything else once.
 /// Returns the bytes delivered.
@@ -32,8 +35,14 @@ pub extern "C" fn mpt_bare(micros: u64, seed: u64) -> usize {
     let mut bytes = [0; (WINDOW + 1) * PACKET];
     let mut pieces = [ReassemblySlot::default(); 2];
     let mut pieces_bytes = [0; 2 * 2000];
-    let storage =
-        Storage::none().with_reorder(&mut slots, &mut bytes).with_reassembly(&mut pieces, &mut pieces_bytes);
+    let mut state = AdaptiveState::default();
+    let mut kept = [PacketSlot::default(); KEPT];
+    let mut kept_bytes = [0; KEPT * (HEADROOM + PACKET)];
+    let mut flows = [FlowSlot::default(); FLOWS];
+    let storage = Storage::none()
+        .with_reorder(&mut slots, &mut bytes)
+        .with_reassembly(&mut pieces, &mut pieces_bytes)
+        .with_adaptive(&mut state, &mut kept, &mut kept_bytes, &mut flows);
     let mut config = Config { seed, key: Some(1), checksum: true, ..Config::default() };
     let pin = Pin { port_match: PortMatch::TcpSource, port: 22, path: 0 };
     if config.pins.insert(pin).is_err() {
@@ -64,6 +73,9 @@ pub extern "C" fn mpt_bare(micros: u64, seed: u64) -> usize {
         delivered += departure.datagram.len();
     }
     while connection.poll_event().is_some() {}
+    let claims = connection.claim(&buffer).is_some_and(|claim| claim.known);
+    let challenges =
+        connection.challenge(second, 7, &mut control, now).is_ok_and(|challenge| challenge.path == second);
     let known = connection.set_enabled(first, false, now).is_ok()
         && connection.handle_link(first, Link::Down, now).is_ok()
         && connection.set_max_datagram(first, 1200, now).is_ok()
@@ -74,8 +86,13 @@ pub extern "C" fn mpt_bare(micros: u64, seed: u64) -> usize {
         && connection.challenge(first, 1, &mut control, now).is_ok()
         && connection.probe(first, now).is_ok()
         && connection.path_stats(first).is_ok()
+        && connection.path_model(first).is_ok_and(|model| model.rate > 0)
+        && connection.mode().is_some()
+        && connection.probe(first, now).is_ok()
+        && connection.peer_number(first).is_ok()
         && connection.remove_path(first, now).is_ok();
     delivered
+        + usize::from(claims || challenges)
         + usize::from(known && connection.poll_timeout().is_some() && connection.peer_is_mpt())
         + connection.paths().count()
         + connection.held()

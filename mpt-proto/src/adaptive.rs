@@ -173,13 +173,14 @@ impl<'s> Adaptive<'s> {
     pub(crate) fn new(
         (resends, order_udp): (bool, bool),
         state: &'s mut AdaptiveState,
-        packets: (&'s mut [PacketSlot], &'s mut [u8]),
+        slots: &'s mut [PacketSlot],
+        bytes: &'s mut [u8],
         flows: &'s mut [FlowSlot],
     ) -> Self {
         *state = AdaptiveState::default();
         Self {
             state,
-            pool: Pool::new(packets.0, packets.1),
+            pool: Pool::new(slots, bytes),
             queue: Queue::new(flows),
             resends,
             order_udp,

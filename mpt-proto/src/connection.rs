@@ -262,7 +262,7 @@ impl<'s> Connection<'s> {
         #[allow(clippy::cast_possible_truncation, reason = "any 32 of 64 random bits do")]
         let instance = rng.next() as u32;
         let adaptive = storage.adaptive.map(|AdaptiveMemory { state, packets, flows }| {
-            Adaptive::new((config.resend, config.order_udp), state, packets, flows)
+            Adaptive::new((config.resend, config.order_udp), state, packets.0, packets.1, flows)
         });
         Self {
             layout: Layout { checksum: config.checksum, key: config.key, sequence: config.sequence },

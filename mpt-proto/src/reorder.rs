@@ -361,7 +361,7 @@ impl<'s> Reorder<'s> {
             self.occupancy.contains(self.slots, self.base).then(|| self.slots.get(self.base)).flatten();
         let head = head.map(|slot| self.time_of(slot.release));
         let passed = self.passed_all.map(|(_, since)| since + self.patience);
-        [head, passed].into_iter().flatten().fold(Some(expires), |least, at| least.map(|least| least.min(at)))
+        [head, passed].into_iter().flatten().chain([expires]).min()
     }
 
     /// The time of a stamp that is not far away.

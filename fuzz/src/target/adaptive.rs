@@ -215,12 +215,12 @@ fn report(count: u32, block: &Block) -> Report {
 /// A report as if the other end had made it: its instance is read off a control message under way.
 fn forge(world: &mut World<'_>, end: usize, path: u8, report: Report) {
     world.is_honest = false;
-    let messages = world.network.iter().filter(|datagram| datagram.to == end).filter_map(|datagram| {
+    let mut messages = world.network.iter().filter(|datagram| datagram.to == end).filter_map(|datagram| {
         let header =
             gre::parse(&datagram.bytes).ok().filter(|header| header.protocol == Protocol::Control)?;
         Message::parse(datagram.bytes.get(header.len..)?).ok()
     });
-    let Some(Message { instance, .. }) = messages.last() else { return };
+    let Some(Message { instance, .. }) = messages.next_back() else { return };
     let mut body = [0; mpt_proto::wire::report::MAX_LEN];
     let Some(len) = (Report { instance, ..report }).emit(&mut body) else { return };
     let header = Header { kind: Kind::Report, resent: false, number: 1, stamp: 1 };

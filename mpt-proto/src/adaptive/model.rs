@@ -352,7 +352,7 @@ impl Model {
             // The caller came late, and the path stood still: what arrives tells how busy this machine is.
             self.handle_idle();
         }
-        self.next = self.next.max(earliest).saturating_add(len as u64 * self.cost >> 10);
+        self.next = self.next.max(earliest).saturating_add((len as u64 * self.cost) >> 10);
         let spaced =
             self.milestones.back().is_none_or(|(_, sent)| now.stamp().wrapping_sub(*sent) >= MILESTONE_STEP);
         if spaced && !self.milestones.is_full() {
@@ -702,7 +702,7 @@ impl Model {
 
     /// How long so many bytes take, in microseconds.
     pub(super) const fn time_of(&self, bytes: usize) -> u64 {
-        (bytes as u64 * self.cost >> 10) / 1000
+        ((bytes as u64 * self.cost) >> 10) / 1000
     }
 }
 

@@ -151,7 +151,7 @@ impl<'s> Queue<'s> {
             let slot = *pool.slot(index)?;
             self.packets -= 1;
             flow.bytes = flow.bytes.saturating_sub(u32::from(slot.len));
-            flow.deficit -= i32::from(u16::try_from(slot.len).unwrap_or(0).min(i16::MAX as u16));
+            flow.deficit -= i32::from(slot.len);
             let sojourn = now.wrapping_sub(slot.since);
             let is_due = flow.codel.is_due(sojourn, flow.packets.is_empty(), bounds, now);
             let packet = pool.packet_mut(index);

@@ -68,7 +68,7 @@ impl Header {
             3 => Kind::Marker,
             _ => return None,
         };
-        let number = u32_at(payload, 0)? & (1 << NUMBER_BITS) - 1;
+        let number = u32_at(payload, 0)? & ((1 << NUMBER_BITS) - 1);
         Some(Self { kind, resent: first & RESENT != 0, number, stamp: u32_at(payload, 4)? })
     }
 
@@ -81,7 +81,11 @@ impl Header {
             Kind::Marker => 3,
         };
         let first = MARK | if self.resent { RESENT } else { 0 } | kind;
-        put(bytes, 0, (u32::from(first) << NUMBER_BITS | self.number & (1 << NUMBER_BITS) - 1).to_be_bytes());
+        put(
+            bytes,
+            0,
+            (u32::from(first) << NUMBER_BITS | self.number & ((1 << NUMBER_BITS) - 1)).to_be_bytes(),
+        );
         put(bytes, 4, self.stamp.to_be_bytes());
     }
 }

@@ -184,7 +184,7 @@ fn a_peer_that_restarts_is_followed_and_measured_anew() {
             pair.paths[path][1] = pair.ends[1].add_path(lab(), pair.now).unwrap();
         }
         pair.run(300);
-        let stats = pair.ends[0].stats().clone();
+        let stats = *pair.ends[0].stats();
         for from in [0, 1] {
             let came = traffic(&mut pair, from, 500, 1);
             assert!(came.into_iter().eq(0..500), "end {from}");
