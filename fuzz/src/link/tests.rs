@@ -194,3 +194,37 @@ fn the_same_seed_does_the_same_and_another_one_does_not() {
     assert_eq!(run(9), run(9));
     assert_ne!(run(9), run(10));
 }
+
+#[test]
+fn a_new_rate_moves_what_waits_and_what_comes() {
+    let rate = |bits_per_second| Some(Rate { bits_per_second, queue: 100_000, mark_above: None });
+    let config = LinkConfig { rate: rate(8_000_000), overhead: 28, delay: 10 * MS, ..LinkConfig::default() };
+    let mut link = Link::new(config, 0);
+    let send = |link: &mut Link, now| link.send(&[0; 972], Ecn::NotEct, now);
+    (0..10).for_each(|_| send(&mut link, START));
+    assert_eq!(link.backlog(START), 10 * MS, "a millisecond for each thousand bytes, headers included");
+    // Two and a half have left; the rest goes ten times as fast, then ten times as slow.
+    let change = START + MS * 5 / 2;
+    link.set_config(LinkConfig { rate: rate(80_000_000), ..config }, change);
+    assert_eq!(link.backlog(change), MS * 3 / 4);
+    send(&mut link, change);
+    assert_eq!(link.backlog(change), MS * 17 / 20);
+    link.set_config(LinkConfig { rate: rate(800_000), ..config }, change);
+    assert_eq!(link.backlog(change), 85 * MS);
+    let mut arrivals = Vec::new();
+    while let Some(at) = link.poll_timeout() {
+        link.receive(at).unwrap();
+        arrivals.push(at.since(START) - 10 * MS);
+    }
+    let expected = [MS, 2 * MS].into_iter().chain((0..9).map(|n| MS * 15 / 2 + 10 * MS * n));
+    assert!(arrivals.iter().copied().eq(expected), "{arrivals:?}");
+}
+
+#[test]
+fn a_datagram_arrives_as_its_senders() {
+    let mut link = Link::new(LinkConfig::default(), 0);
+    link.send_for(7, b"seven", Ecn::NotEct, START);
+    link.send(b"nobody", Ecn::NotEct, START);
+    let owners: Vec<u8> = std::iter::from_fn(|| link.receive(START)).map(|arrival| arrival.owner).collect();
+    assert_eq!(owners, [7, 0]);
+}
