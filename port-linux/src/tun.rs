@@ -2,12 +2,16 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+#[cfg(feature = "program")]
+use std::os::fd::{FromRawFd, IntoRawFd};
 
+#[cfg(feature = "program")]
 use anyhow::{Context, Result, bail};
 use rustix::io::Errno;
 
 use crate::offload::{HEADER_LEN, Header, MAX_PACKET, Split};
+#[cfg(feature = "program")]
 use crate::privilege;
 
 /// An open tunnel device. The interface, its addresses and its routes vanish when it is closed, even when
@@ -15,12 +19,15 @@ use crate::privilege;
 #[derive(Debug)]
 pub struct Tun {
     device: OwnedFd,
+    /// Whether the device puts a [`Header`] before each packet; else there is nothing to cut or join.
+    has_headers: bool,
     /// Whether the kernel has taken joined packets so far.
     joins: Cell<bool>,
 }
 
 /// What [`crate::offload`] can do, as `TUNSETOFFLOAD` names it (linux/if_tun.h): checksums left to us, and large
 /// packets to be cut.
+#[cfg(feature = "program")]
 mod features {
     pub(super) const CHECKSUM: usize = 0x01;
     pub(super) const TCP_V4: usize = 0x02;
@@ -31,11 +38,22 @@ mod features {
 }
 
 impl Tun {
+    /// Around a device that somebody else made, whose packets come without anything before them: that of an
+    /// Android `VpnService`.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be made non-blocking.
+    pub fn plain(device: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&device, true)?;
+        Ok(Self { device, has_headers: false, joins: Cell::new(false) })
+    }
+
     /// Makes the interface `name`, down and without addresses; non-blocking, without packet information, with a
     /// [`Header`] before each packet.
     ///
     /// # Errors
     /// Says what is missing when the kernel refuses.
+    #[cfg(feature = "program")]
     pub fn create(name: &str) -> Result<Self> {
         let mut configuration = tun::Configuration::default();
         configuration.tun_name(name);
@@ -63,7 +81,7 @@ impl Tun {
         if set_offload(&device, basic | features::UDP).is_err() && set_offload(&device, basic).is_err() {
             tracing::info!("the kernel cuts all packets for {name} itself: no offload");
         }
-        Ok(Self { device, joins: Cell::new(true) })
+        Ok(Self { device, has_headers: true, joins: Cell::new(true) })
     }
 
     /// Reads one packet to the front of `buffer`, its [`Header`] before it; `None` when there is none now.
@@ -71,8 +89,11 @@ impl Tun {
     /// # Errors
     /// `EBADFD` when somebody deleted the interface.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match rustix::io::read(&self.device, buffer) {
-            Ok(len) => Ok(Some(len)),
+        let missing = if self.has_headers { 0 } else { HEADER_LEN };
+        let Some((header, rest)) = buffer.split_at_mut_checked(missing) else { return Ok(None) };
+        header.fill(0);
+        match rustix::io::read(&self.device, rest) {
+            Ok(len) => Ok(Some(missing + len)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -83,6 +104,7 @@ impl Tun {
     /// # Errors
     /// What the kernel says, such as `EINVAL` for what is no IP packet and `EIO` while the interface is down.
     pub fn write(&self, header: &[u8], packet: &[u8]) -> io::Result<()> {
+        let header = if self.has_headers { header } else { &[] };
         rustix::io::writev(&self.device, &[IoSlice::new(header), IoSlice::new(packet)])?;
         Ok(())
     }
@@ -115,6 +137,7 @@ impl Tun {
     }
 }
 
+#[cfg(feature = "program")]
 fn set_offload(device: &OwnedFd, features: usize) -> rustix::io::Result<()> {
     const TUNSETOFFLOAD: rustix::ioctl::Opcode = rustix::ioctl::opcode::write::<u32>(b'T', 208);
     // SAFETY: TUNSETOFFLOAD takes its argument by value and touches no memory of ours.
@@ -127,5 +150,35 @@ fn set_offload(device: &OwnedFd, features: usize) -> rustix::io::Result<()> {
 impl AsFd for Tun {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.device.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_device_has_whole_packets_and_nothing_before_them() {
+        // A pair of sockets that keep packets apart stands in for the device.
+        let (device, kernel) = rustix::net::socketpair(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::SEQPACKET,
+            rustix::net::SocketFlags::empty(),
+            None,
+        )
+        .unwrap();
+        let tun = Tun::plain(device).unwrap();
+        let mut buffer = [0xFF; 100];
+        assert_eq!(tun.read(&mut buffer).unwrap(), None, "it does not block");
+
+        rustix::io::write(&kernel, b"packet").unwrap();
+        assert_eq!(tun.read(&mut buffer).unwrap(), Some(HEADER_LEN + 6));
+        let (header, packet) = buffer.split_first_chunk().unwrap();
+        assert_eq!((Header::parse(header), &packet[..6]), (Some(Header::PLAIN), &b"packet"[..]));
+
+        assert!(!tun.joins());
+        tun.write(&[0; HEADER_LEN], b"answer").unwrap();
+        let len = rustix::io::read(&kernel, &mut buffer).unwrap();
+        assert_eq!(&buffer[..len], b"answer");
     }
 }

@@ -15,7 +15,7 @@ use crate::driver::{Peer, PeerPath, Sender, SharedSocket};
 use crate::failure::misconfigured;
 use crate::link::{Ends, Interfaces, scoped};
 use crate::mtu::max_datagram;
-use crate::socket::{Socket, source_address};
+use crate::socket::{Maker, Socket, source_address};
 
 /// Room for a datagram when our own paths are narrower than the peer takes them to be: an Ethernet frame.
 const DATAGRAM_MIN: usize = 1500;
@@ -168,25 +168,26 @@ impl Plan {
         Ok(Peer::new(config.clone(), connection, paths.collect()))
     }
 
-    /// Binds the sockets, with buffers of `buffer` bytes: the last check, and it changes nothing that outlives them.
+    /// Binds the sockets: the last check, and it changes nothing that outlives them.
     ///
     /// # Errors
     /// Names the address and port that is taken.
-    pub(super) fn bind(self, buffer: usize) -> Result<Vec<SharedSocket>> {
+    pub(super) fn bind(self, maker: &Maker) -> Result<Vec<SharedSocket>> {
+        let buffer = maker.buffer;
         let mut sockets = self.sockets;
         let mut granted = (buffer, buffer);
         for shared in &mut sockets {
             let device = shared.device.as_deref();
             let local = if shared.local.ip().is_unspecified() {
                 let remote = shared.senders.first().map(|sender| scoped(sender.address, 1, shared.interface));
-                match remote.and_then(|remote| source_address(shared.local, remote, device)) {
+                match remote.and_then(|remote| source_address(shared.local, remote, device, &*maker.tie)) {
                     Some(source) => scoped(source, shared.local.port(), shared.interface),
                     None => continue,
                 }
             } else {
                 shared.local
             };
-            let socket = match Socket::bind(local, device, buffer) {
+            let socket = match Socket::bind(local, device, maker) {
                 Ok(socket) => socket,
                 Err(error) if waits(shared, &error) => continue,
                 Err(error) => {
