@@ -64,7 +64,8 @@ fn names(text: &str) -> Vec<Named> {
 
 /// Letters, digits, hyphens and dots, and not meant to be an IPv4 address.
 fn is_host_name(text: &str) -> bool {
-    let mut labels = text.trim_end_matches('.').split('.');
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let mut labels = text.split('.');
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

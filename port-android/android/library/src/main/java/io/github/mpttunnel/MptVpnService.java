@@ -20,14 +20,12 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Deque;
 import java.util.List;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 
 /**
  * The tunnel as an Android service. It takes the configuration that was saved ({@link MptConfig#save}), so that Android
@@ -69,6 +67,7 @@ public class MptVpnService extends VpnService {
     private long quietSince;
     private int looks;
     private ScheduledFuture<?> look;
+    private ScheduledFuture<?> again;
     private List<Network> underlying = Collections.emptyList();
     private final Deque<String> log = new ArrayDeque<String>();
 
@@ -151,24 +150,19 @@ public class MptVpnService extends VpnService {
         });
     }
 
+    /** What the worker is doing may take its time (a name server that is silent): it ends after that, by itself. */
     @Override
     public void onDestroy() {
-        try {
-            worker.submit(new Runnable() {
-                @Override
-                public void run() {
-                    halt();
+        work(new Runnable() {
+            @Override
+            public void run() {
+                halt();
+                if (status.state == MptStatus.State.CONNECTED || status.state == MptStatus.State.WAITING) {
+                    status = OFF;
                 }
-            }).get(2, TimeUnit.SECONDS);
-        } catch (InterruptedException error) {
-            Thread.currentThread().interrupt();
-        } catch (ExecutionException | TimeoutException | RejectedExecutionException error) {
-            Log.w(TAG, "ending", error);
-        }
-        worker.shutdown();
-        if (status.state == MptStatus.State.CONNECTED || status.state == MptStatus.State.WAITING) {
-            status = OFF;
-        }
+                worker.shutdownNow();
+            }
+        });
         super.onDestroy();
     }
 
@@ -284,12 +278,7 @@ public class MptVpnService extends VpnService {
                     } else {
                         say(MptStatus.State.WAITING,
                                 "The server name " + name + " does not resolve. Trying again while a network is there.");
-                        worker.schedule(new Runnable() {
-                            @Override
-                            public void run() {
-                                startTunnel();
-                            }
-                        }, RESOLVE_AGAIN_MS, TimeUnit.MILLISECONDS);
+                        lookUpAgain();
                     }
                     return null;
                 }
@@ -297,6 +286,23 @@ public class MptVpnService extends VpnService {
             }
         }
         return hosts.toString();
+    }
+
+    private void lookUpAgain() {
+        if (again != null) {
+            again.cancel(false);
+        }
+        again = worker.schedule(new Runnable() {
+            @Override
+            public void run() {
+                work(new Runnable() {
+                    @Override
+                    public void run() {
+                        startTunnel();
+                    }
+                });
+            }
+        }, RESOLVE_AGAIN_MS, TimeUnit.MILLISECONDS);
     }
 
     /** Asks the networks' own name servers, never through the tunnel. */
@@ -545,12 +551,11 @@ public class MptVpnService extends VpnService {
     }
 
     private void say(MptStatus.State state, String sentence) {
-        boolean isNews = !sentence.equals(status.sentence);
-        status = new MptStatus(state, sentence, stats, new ArrayList<String>(log));
-        if (isNews) {
+        if (!sentence.equals(status.sentence)) {
             Log.i(TAG, sentence);
             ((NotificationManager) getSystemService(NOTIFICATION_SERVICE)).notify(NOTIFICATION, notification(sentence));
         }
+        status = new MptStatus(state, sentence, stats, new ArrayList<String>(log));
     }
 
     private Notification notification(String sentence) {
@@ -580,9 +585,10 @@ public class MptVpnService extends VpnService {
 
     /** Lets go of everything: device, sockets, networks, threads but this one. */
     private void halt() {
-        if (look != null) {
-            look.cancel(false);
-            look = null;
+        for (ScheduledFuture<?> later : new ScheduledFuture<?>[] {look, again}) {
+            if (later != null) {
+                later.cancel(false);
+            }
         }
         if (networks != null) {
             networks.close();
