@@ -2,7 +2,7 @@
 //! the native library, a real tun device and two networks in a namespace, against the program in another.
 //!
 //! Needs a JDK (17 or later), Python 3 and nftables; without them the tests are skipped and say so, with
-//! `MPT_REQUIRE_ANDROID=1` they fail. `MPT_ANDROID_CLASSES` names a folder with the service compiled against a real
+//! `MPT_REQUIRE_ANDROID=1` they fail. `MPT_ANDROID_CLASSES`, if not empty, names a folder with the service compiled against a real
 //! android.jar; else it is compiled against the doubles.
 
 use std::env;
@@ -68,7 +68,7 @@ fn classes() -> Result<&'static Path> {
         let found = run(Command::new("find").args([folder, "-name", "*.java"]))?;
         Ok(found.lines().map(str::to_owned).collect())
     };
-    match env::var_os("MPT_ANDROID_CLASSES") {
+    match env::var_os("MPT_ANDROID_CLASSES").filter(|folder| !folder.is_empty()) {
         // The class files that are in the app; the doubles are compiled against them.
         Some(given) => {
             std::fs::create_dir_all(&out)?;
