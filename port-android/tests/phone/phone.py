@@ -8,6 +8,7 @@ What Java cannot do itself, the system does here with copies of its descriptors 
 protecting a socket (a mark) and binding it to a network (SO_BINDTODEVICE). A firewall counts and drops what leaves
 from a socket without the mark.
 """
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -282,11 +283,20 @@ class Phone:
 
     def descriptors(self):
         folder = f"/proc/{self.process.pid}/fd"
-        return sorted(os.readlink(f"{folder}/{number}") for number in os.listdir(folder))
+        targets = []
+        for number in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                targets.append(os.readlink(f"{folder}/{number}"))
+        return sorted(targets)
 
     def threads(self):
         folder = f"/proc/{self.process.pid}/task"
-        return [open(f"{folder}/{task}/comm").read().strip() for task in os.listdir(folder)]
+        names = []
+        for task in os.listdir(folder):
+            # One that ends meanwhile is none.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"{folder}/{task}/comm") as name:
+                names.append(name.read().strip())
+        return names
 
     def check_nothing_is_left(self):
         """After the service has ended: no device, no path's socket, no thread of ours."""
@@ -338,8 +348,9 @@ class Scene:
         check(self.world.counted("unprotected") == 0, "datagrams left from sockets that were not protected")
         check(self.world.counted("protected") > 0, "no datagram was counted at all")
         devices = []
-        for number in os.listdir(f"/proc/{self.phone.process.pid}/fd"):
-            if not os.readlink(f"/proc/{self.phone.process.pid}/fd/{number}").startswith("socket:"):
+        folder = f"/proc/{self.phone.process.pid}/fd"
+        for number in os.listdir(folder):
+            if not os.readlink(f"{folder}/{number}").startswith("socket:"):
                 continue
             with socket.socket(fileno=self.system.copy(number)) as sock:
                 if sock.type == socket.SOCK_DGRAM and sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -449,6 +460,9 @@ def cost(scene):
     phone.stop()
     phone.do("mark cellular 2", "mark wifi 2", "mark ethernet 2", "start")
     phone.wait_failed("No network may be used")
+    # Marks that change while it is off do not switch it on.
+    phone.do("mark wifi 0", "marks")
+    phone.wait("the service to end", lambda status: not status["alive"] and status["state"] == "FAILED")
 
 
 def revoked(scene):

@@ -53,8 +53,14 @@ public class ConnectivityManager {
     private void tell(NetworkCallback callback, Network network) {
         if (isRegistered(callback)) {
             callback.onAvailable(network);
-            callback.onLinkPropertiesChanged(network, new LinkProperties(network.interfaceName));
+            if (android.os.Build.VERSION.SDK_INT >= 26) {
+                callback.onLinkPropertiesChanged(network, getLinkProperties(network));
+            }
         }
+    }
+
+    public LinkProperties getLinkProperties(Network network) {
+        return new LinkProperties(network.interfaceName);
     }
 
     /** A network comes. */

@@ -127,8 +127,18 @@ public final class MptNetworks {
         }
 
         @Override
+        public void onAvailable(Network network) {
+            // From Android 8 on, onLinkPropertiesChanged follows at once, also when nothing has changed.
+            if (!Newer.TELLS_PROPERTIES) {
+                LinkProperties properties = manager.getLinkProperties(network);
+                if (properties != null) {
+                    onLinkPropertiesChanged(network, properties);
+                }
+            }
+        }
+
+        @Override
         public void onLinkPropertiesChanged(Network network, LinkProperties properties) {
-            // Follows onAvailable at once, also when nothing has changed.
             int mtu = mtu(interfaceNamed(properties.getInterfaceName()));
             Present now = new Present(network, mtu, addresses(properties));
             Present before = networks.put(name, now);

@@ -127,7 +127,7 @@ public class MptVpnService extends VpnService {
                     followMarks();
                 }
             });
-            return START_STICKY;
+            return isOn() ? START_STICKY : START_NOT_STICKY;
         }
         startForeground(NOTIFICATION, notification("Starting."));
         work(new Runnable() {
@@ -157,13 +157,17 @@ public class MptVpnService extends VpnService {
             @Override
             public void run() {
                 halt();
-                if (status.state == MptStatus.State.CONNECTED || status.state == MptStatus.State.WAITING) {
+                if (isOn()) {
                     status = OFF;
                 }
                 worker.shutdownNow();
             }
         });
         super.onDestroy();
+    }
+
+    private static boolean isOn() {
+        return status.state == MptStatus.State.CONNECTED || status.state == MptStatus.State.WAITING;
     }
 
     private void work(final Runnable task) {
@@ -372,6 +376,7 @@ public class MptVpnService extends VpnService {
     private void followMarks() {
         MptConfig saved = MptConfig.load(this);
         if (networks == null || saved == null) {
+            stopSelf();
             return;
         }
         try {

@@ -13,6 +13,9 @@ final class Newer {
     private static final int Q = 29;
     private static final int IMPORTANCE_LOW = 2;
 
+    /** Whether Android tells of a network's properties as soon as it is there. */
+    static final boolean TELLS_PROPERTIES = Build.VERSION.SDK_INT >= O;
+
     private Newer() {}
 
     /** A builder of notifications in a channel of its own, which Android wants since 8. */
