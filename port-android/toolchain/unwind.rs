@@ -29,3 +29,13 @@ pub extern "C" fn _Unwind_GetIP() -> isize {
 pub extern "C" fn _Unwind_VRS_Get() -> i32 {
     1
 }
+
+#[unsafe(no_mangle)]
+pub extern "C" fn _Unwind_GetCFA() -> isize {
+    0
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn _Unwind_FindEnclosingFunction() -> isize {
+    0
+}
