@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use port_linux::report::{PathReport, Report, State};
 
 /// The paths of a report. Columns: connection, path, network, `up` or `down`, why or an empty text, round-trip time in
-/// microseconds or -1, datagrams sent, their bytes, datagrams that arrived, their bytes, times it went down.
+/// microseconds or -1, datagrams sent, their bytes, datagrams that arrived, their bytes, times it went down, bits a second
+/// that it was measured to carry to the peer or -1.
 pub fn lines(report: &Report) -> String {
     let mut lines = String::new();
     for connection in &report.connections {
@@ -14,11 +15,12 @@ pub fn lines(report: &Report) -> String {
             let state = if path.state == State::Up { "up" } else { "down" };
             let why = why(path);
             let rtt = path.rtt_us.and_then(|us| i64::try_from(us).ok()).unwrap_or(-1);
+            let carries = path.model.as_ref().and_then(|model| i64::try_from(model.rate).ok()).unwrap_or(-1);
             let network = device.as_deref().unwrap_or_default();
             // Writing to a string does not fail.
             let _ = writeln!(
                 lines,
-                "{}\t{name}\t{network}\t{state}\t{why}\t{rtt}\t{tx_datagrams}\t{tx_bytes}\t{rx_datagrams}\t{rx_bytes}\t{downs}",
+                "{}\t{name}\t{network}\t{state}\t{why}\t{rtt}\t{tx_datagrams}\t{tx_bytes}\t{rx_datagrams}\t{rx_bytes}\t{downs}\t{carries}",
                 connection.name,
             );
         }

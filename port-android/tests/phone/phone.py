@@ -235,7 +235,7 @@ class Phone:
 
     def status(self):
         state, alive, notification, underlying, requests, sentence, *paths = self.tell("status").split("|")
-        keys = ["state", "rtt", "sent", "received", "downs", "rate", "share"]
+        keys = ["state", "rtt", "sent", "received", "downs", "rate", "share", "carries"]
         return {
             "state": state, "alive": alive == "true", "notification": notification, "underlying": underlying,
             "requests": int(requests), "sentence": sentence,
@@ -379,7 +379,7 @@ def traffic(scene):
     check(status["sentence"] == "Connected over Wi-Fi and cellular.", status["sentence"])
     check(status["notification"] == status["sentence"], status)
     check(status["underlying"] == "[wlan0, rmnet0]", status)
-    check(all(int(status["paths"][name]["rtt"]) > 0 for name in ("wifi", "cellular")), status)
+    check(all(int(status["paths"][name][figure]) > 0 for name in ("wifi", "cellular") for figure in ("rtt", "carries")), status)
     check(scene.check_protected() == [CELLULAR, WIFI])
     name, wanted = scene.system.devices[0]
     for fact in ["mtu", "1280"], ["address", "10.0.0.1/24"], ["route", "10.0.0.0/24"], ["dns", "10.0.0.2"], \

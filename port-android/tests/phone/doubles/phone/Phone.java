@@ -156,7 +156,8 @@ public final class Phone {
                 .append(underlying).append('|').append(connectivity.requests()).append('|').append(status.sentence);
         for (MptStats.Path path : status.stats.paths) {
             text.append('|').append(String.join(" ", path.name, path.up ? "up" : "down", "" + path.rttMicros,
-                    "" + path.sentBytes, "" + path.receivedBytes, "" + path.downs, "" + path.rate, "" + path.share));
+                    "" + path.sentBytes, "" + path.receivedBytes, "" + path.downs, "" + path.rate, "" + path.share,
+                    "" + path.carries));
         }
         return text.toString();
     }

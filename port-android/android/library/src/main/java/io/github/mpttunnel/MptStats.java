@@ -23,6 +23,8 @@ public final class MptStats {
         public final long receivedBytes;
         /** Times it went down after it had been up. */
         public final long downs;
+        /** Bits per second that it was measured to carry to the server; -1 while unknown or not measured. */
+        public final long carries;
         /** Bits per second since the moment before, both ways together. */
         public final double rate;
         /** Part of the bytes of all paths since the moment before, 0 to 1. */
@@ -40,6 +42,7 @@ public final class MptStats {
             receivedDatagrams = Long.parseLong(columns[8]);
             receivedBytes = Long.parseLong(columns[9]);
             downs = Long.parseLong(columns[10]);
+            carries = Long.parseLong(columns[11]);
             this.rate = rate;
             this.share = share;
         }
@@ -67,7 +70,7 @@ public final class MptStats {
         List<Path> raw = new ArrayList<Path>();
         for (String line : lines.split("\n")) {
             String[] columns = line.split("\t", -1);
-            if (columns.length == 11) {
+            if (columns.length == 12) {
                 raw.add(new Path(columns, 0, 0));
             }
         }
