@@ -213,7 +213,7 @@ class Phone:
     """The Java machine with the service."""
 
     def __init__(self, system, path, libraries, classes, sdk=33):
-        command = ["ip", "netns", "exec", "phone", "java", "-Xcheck:jni", "-XX:+UseSerialGC",
+        command = ["ip", "netns", "exec", "phone", "java", "-Xcheck:jni", "-XX:-UsePerfData", "-XX:+UseSerialGC",
                    "-XX:TieredStopAtLevel=1", "-XX:-UseDynamicNumberOfCompilerThreads", "--add-opens",
                    "java.base/java.io=ALL-UNNAMED", f"-Djava.library.path={libraries}", f"-Dphone.system={path}",
                    f"-Dphone.sdk={sdk}", "-cp", classes, "phone.Phone"]
