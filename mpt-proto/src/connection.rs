@@ -202,6 +202,8 @@ pub struct Connection<'s> {
     layout: Layout,
     rng: Rng,
     now: Instant,
+    /// When the datagram at hand arrived.
+    arrived: Instant,
     paths: [Option<Path>; MAX_PATHS],
     /// One more than the highest number ever given to a path: what lies behind need not be searched.
     places: usize,
@@ -265,6 +267,7 @@ impl<'s> Connection<'s> {
         Self {
             layout: Layout { checksum: config.checksum, key: config.key, sequence: config.sequence },
             now,
+            arrived: now,
             paths: [const { None }; MAX_PATHS],
             places: 0,
             generations: [0; MAX_PATHS],

@@ -113,8 +113,16 @@ pub(crate) struct Feedback {
 }
 
 impl Feedback {
-    /// A datagram of `len` bytes came on a path. `wanted`: the sender should hear of it soon.
-    pub(crate) fn handle(&mut self, path: usize, header: &Header, len: usize, wanted: bool, now: Instant) {
+    /// A datagram of `len` bytes came on a path, at `arrived`. `wanted`: the sender should hear of it soon.
+    pub(crate) fn handle(
+        &mut self,
+        path: usize,
+        header: &Header,
+        len: usize,
+        wanted: bool,
+        arrived: Instant,
+        now: Instant,
+    ) {
         let Some(meter) = self.meters.get_mut(path) else { return };
         let ahead = if meter.started { extension::distance(header.number, meter.highest) } else { 1 };
         if ahead <= 0 {
@@ -128,7 +136,7 @@ impl Feedback {
             }
             meter.strays = 0;
             meter.highest = header.number;
-            meter.measure(header.stamp, now);
+            meter.measure(header.stamp, arrived);
             if ahead > 1 {
                 let count = u16::try_from(ahead - 1).unwrap_or(u16::MAX);
                 let first = header.number.wrapping_sub(u32::from(count));

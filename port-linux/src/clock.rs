@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mpt_proto::Instant;
 use rustix::time::{
@@ -22,6 +22,15 @@ impl Clock {
     /// Starts counting at [`Instant::ZERO`].
     pub fn start() -> Self {
         Self { start: since_boot() }
+    }
+
+    /// The moment of a time stamp of the system's clock, given as the time since 1970. A stamp from the future, or of
+    /// more than a second ago, is of a clock that was set meanwhile: it counts as now.
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    pub fn at(&self, stamp: Duration) -> Instant {
+        let stamp = SystemTime::UNIX_EPOCH + stamp;
+        let age = SystemTime::now().duration_since(stamp).unwrap_or_default();
+        self.now() - if age <= Duration::from_secs(1) { age } else { Duration::ZERO }
     }
 
     /// The time since the start, in whole microseconds.

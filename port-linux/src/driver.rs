@@ -278,9 +278,10 @@ impl<'s> Driver<'s> {
                 continue;
             };
             let ecn = run.ecn;
+            let arrived = run.stamp.map_or(now, |stamp| self.clock.at(stamp));
             let Some(peer) = self.peers.get_mut(sender.peer) else { continue };
             for datagram in run.datagrams() {
-                peer.receive(sender.path, datagram, ecn, now, sender.peer, &mut self.inside);
+                peer.receive(sender.path, datagram, ecn, (arrived, now), sender.peer, &mut self.inside);
             }
         }
     }

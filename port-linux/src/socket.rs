@@ -4,6 +4,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mpt_proto::Ecn;
 use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
@@ -228,6 +229,8 @@ pub struct Run<'b> {
     pub source: SocketAddr,
     /// The congestion bits of their outer headers.
     pub ecn: Ecn,
+    /// When the kernel got them, since 1970, by the system's clock.
+    pub stamp: Option<Duration>,
     stride: usize,
     bytes: &'b mut [u8],
 }
@@ -261,6 +264,7 @@ impl Batch {
         self.meta.iter().zip(buffers).take(self.filled).map(|(meta, buffer)| Run {
             source: meta.addr,
             ecn: Ecn::from_bits(meta.ecn.map_or(0, |ecn| ecn as u8)),
+            stamp: meta.timestamp,
             stride: meta.stride.max(1),
             bytes: &mut buffer[..meta.len.min(RECEIVE_BUFFER)],
         })

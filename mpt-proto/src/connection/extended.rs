@@ -143,14 +143,14 @@ impl Connection<'_> {
         };
         let len = payload.len() + extension::OUTER;
         let body = payload.get_mut(extension::LEN..).unwrap_or_default();
-        let now = self.now;
+        let (arrived, now) = (self.arrived, self.now);
         match header.kind {
             Kind::Report => {
                 let known = self.peer.map(|peer| peer.instance);
                 let Some(report) = Report::parse(body).filter(|report| known == Some(report.instance)) else {
                     return Received::Dropped(Drop::BadControl);
                 };
-                adaptive.state.feedback.handle(index, &header, len, false, now);
+                adaptive.state.feedback.handle(index, &header, len, false, arrived, now);
                 let news = adaptive.handle_report(&report, header.stamp, self.up, now);
                 if news == News::Fresh {
                     self.follow(&report);
@@ -163,14 +163,14 @@ impl Connection<'_> {
                 }
             }
             Kind::Marker => {
-                adaptive.state.feedback.handle(index, &header, len, true, now);
+                adaptive.state.feedback.handle(index, &header, len, true, arrived, now);
                 self.reorder.handle_probe(index, sequence, now);
                 self.heard(index, false);
                 Received::Consumed
             }
             Kind::Ordered | Kind::Unordered => {
                 let Some((_, inner_len)) = ip::parse(body) else { return Received::Dropped(Drop::BadInner) };
-                adaptive.state.feedback.handle(index, &header, len, true, now);
+                adaptive.state.feedback.handle(index, &header, len, true, arrived, now);
                 let packet = body.get_mut(..inner_len).unwrap_or_default();
                 if !mark(packet, ecn) {
                     return Received::Dropped(Drop::CongestionMarked);

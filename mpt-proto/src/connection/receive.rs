@@ -28,7 +28,25 @@ impl Connection<'_> {
         ecn: Ecn,
         now: Instant,
     ) -> Result<Received<'d>, UnknownPath> {
+        self.decapsulate_arrived(path, datagram, ecn, now, now)
+    }
+
+    /// As [`decapsulate`](Self::decapsulate), for a caller that knows when the datagram arrived, such as by a time stamp
+    /// of the system: that it is taken in only later, as the processor was busy, does then not pass for a queue on the
+    /// path.
+    ///
+    /// # Errors
+    /// There is no such path.
+    pub fn decapsulate_arrived<'d>(
+        &mut self,
+        path: PathId,
+        datagram: &'d mut [u8],
+        ecn: Ecn,
+        arrived: Instant,
+        now: Instant,
+    ) -> Result<Received<'d>, UnknownPath> {
         self.tick(now);
+        self.arrived = arrived.min(self.now);
         let index = self.path(path)?.id.index();
         let len = datagram.len() as u64;
         let received = self.receive(index, datagram, ecn);

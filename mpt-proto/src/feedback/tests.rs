@@ -27,7 +27,7 @@ impl Bench {
         self.run(at);
         let stamp = self.now.stamp().wrapping_sub(delay);
         let header = Header { kind: Kind::Ordered, resent: false, number: number & 0x00ff_ffff, stamp };
-        self.feedback.handle(path, &header, LEN, true, self.now);
+        self.feedback.handle(path, &header, LEN, true, self.now, self.now);
     }
 
     /// Lets time pass; reports are written when they are due.
@@ -254,7 +254,7 @@ fn a_path_whose_number_is_not_known_does_not_ask_for_reports_for_ever() {
     let (mut feedback, mut now) = (Feedback::default(), Instant::from_micros(1_000_000));
     for number in [1, 4] {
         let header = Header { kind: Kind::Ordered, resent: false, number, stamp: 0 };
-        feedback.handle(0, &header, LEN, true, now);
+        feedback.handle(0, &header, LEN, true, now, now);
     }
     let mut written = 0;
     while let Some(due) = feedback.deadline() {

@@ -152,13 +152,13 @@ impl<'s> Peer<'s> {
         self.connection.header_len() + if adapts { extension::LEN } else { 0 }
     }
 
-    /// Takes a datagram in, and delivers what it brings; [`settle`](Self::settle) must follow.
+    /// Takes a datagram in that arrived some time ago, and delivers what it brings; [`settle`](Self::settle) must follow.
     pub fn receive(
         &mut self,
         path: usize,
         datagram: &mut [u8],
         ecn: Ecn,
-        now: Instant,
+        (arrived, now): (Instant, Instant),
         index: usize,
         inside: &mut Inside,
     ) {
@@ -166,7 +166,9 @@ impl<'s> Peer<'s> {
             return;
         }
         let Some(path) = self.paths.get(path) else { return };
-        if let Ok(Received::Packet(packet)) = self.connection.decapsulate(path.id, datagram, ecn, now) {
+        if let Ok(Received::Packet(packet)) =
+            self.connection.decapsulate_arrived(path.id, datagram, ecn, arrived, now)
+        {
             self.drops.wrong_inner_source += u64::from(!inside.deliver(index, packet));
         }
         self.deliver(index, inside);

@@ -11,7 +11,8 @@ use crate::test;
 
 fn config(here: (&str, &str), there: (&str, &str), extra: &str) -> String {
     format!(
-        "[tunnel]\naddress = [\"{}/24\"]\n[[connection]]\nname = \"other\"\npeer = [\"{}\"]\nliveness = \"lab\"\n\
+        "[tunnel]\naddress = [\"{}/24\"]\n[[connection]]\nname = \"other\"\npeer = [\"{}\"]\n\
+         liveness = {{ interval_ms = 50, idle_ms = 100, dead_ms = 1500 }}\n\
          [[connection.path]]\nname = \"far\"\nlocal = \"{}\"\nremote = \"{}\"\n{extra}",
         here.0, there.0, here.1, there.1
     )

@@ -89,7 +89,7 @@ impl Bench {
         while let Some((_, number, stamp)) = self.data.pop_front_if(|(at, ..)| *at <= now.as_micros()) {
             let number = number & 0x00ff_ffff;
             let header = Header { kind: Kind::Ordered, resent: false, number, stamp };
-            self.receiver.handle(0, &header, LEN, true, now);
+            self.receiver.handle(0, &header, LEN, true, now, now);
             self.delivered += LEN as u64;
         }
         let orders = (None, PathSet::default(), false);
