@@ -19,6 +19,7 @@ use ipnet::IpNet;
 use mpt_proto::{Liveness, Policy, ReorderConfig};
 
 pub use error::ConfigError;
+#[cfg(feature = "program")]
 pub(crate) use value::{FromText, InterfaceName, Name};
 
 /// The UDP port of GRE in UDP (RFC 8086 section 3.2.2): the default of `port` and `remote_port`.

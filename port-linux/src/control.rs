@@ -1,14 +1,14 @@
 //! The control socket: one JSON object a line, asked and answered.
 //!
 //! Requests: `{"version":1,"command":"status"}`, `{"version":1,"command":"path_up","path":"eth1"}`,
-//! `{"version":1,"command":"path_down","path":"pc2/eth1"}`. Answers carry `"version":1` and either what was
+//! `{"version":1,"command":"path_down","path":"pc2/eth1"}`, and `path_spare` likewise. Answers carry `"version":1` and either what was
 //! asked for or `"error"`, a sentence.
 
 mod client;
 mod server;
 
 pub use client::ask;
-pub use server::{Query, Server};
+pub use server::{Query, Server, relay};
 
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,11 @@ pub enum Command {
         /// The name.
         path: String,
     },
+    /// Makes a path a spare: used while no other path of its connection is up. Enabling or disabling it ends that.
+    PathSpare {
+        /// The name.
+        path: String,
+    },
 }
 
 /// A line to the daemon.
@@ -58,7 +63,7 @@ pub struct Request {
 pub enum Answer {
     /// To `status`.
     Report(Report),
-    /// To `path_up` and `path_down`.
+    /// To `path_up`, `path_down` and `path_spare`.
     Path {
         /// [`VERSION`].
         version: u32,
@@ -123,6 +128,10 @@ mod tests {
         assert_eq!(
             parse(br#"{"version":1,"command":"path_down","path":"pc2/eth1"}"#),
             Ok(Command::PathDown { path: "pc2/eth1".into() })
+        );
+        assert_eq!(
+            parse(br#"{"version":1,"command":"path_spare","path":"lte"}"#),
+            Ok(Command::PathSpare { path: "lte".into() })
         );
     }
 

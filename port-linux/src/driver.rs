@@ -17,24 +17,25 @@ mod strangers;
 
 use inside::{Inside, Outgoing};
 pub use path_mtu::PathMtu;
-pub use peer::{Peer, PeerPath};
+pub use peer::{Peer, PeerPath, Role};
 pub use roaming::{Counts, Roaming};
 
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mpt_proto::{HEADROOM, Instant};
 use rustix::event::{Timespec, epoll};
 
-use crate::clock::Clock;
+use crate::clock::{Alarm, Clock};
 use crate::control::Query;
 use crate::link::Interfaces;
 use crate::offload::{Header, Segmentation, Split, finish_checksum};
 use crate::routes::{Route, Routes};
-use crate::socket::{Batch, Socket};
+use crate::socket::{Batch, Maker, Socket};
 use crate::supervisor::Supervisor;
 use crate::tun::Tun;
 use crate::wake::Waker;
@@ -46,11 +47,15 @@ const TUN_BATCH: usize = 256 << 10;
 /// Events taken per wait; more than that stay for the next one.
 const EVENTS: usize = 64;
 
+/// Waits from here on could span a suspension worth the name: the alarm ends them in time.
+const LONG_WAIT: Duration = Duration::from_millis(250);
+
 /// What a wake-up was for: the number that epoll hands back. Sockets follow from [`FIRST_SOCKET`] on.
 const TUN: u64 = 0;
 const BELL: u64 = 1;
 const SIGNAL: u64 = 2;
-const FIRST_SOCKET: u64 = 3;
+const ALARM: u64 = 3;
+const FIRST_SOCKET: u64 = 4;
 
 /// A socket and the paths that share it.
 #[derive(Debug)]
@@ -113,6 +118,7 @@ struct TunnelDrops {
 /// Everything that the loop owns.
 pub struct Driver<'s> {
     clock: Clock,
+    alarm: Alarm,
     epoll: rustix::fd::OwnedFd,
     inside: Inside,
     tunnel: TunnelFacts,
@@ -126,7 +132,7 @@ pub struct Driver<'s> {
     interfaces: Interfaces,
     recheck_links: Option<Instant>,
     supervisor: Supervisor,
-    socket_buffer: usize,
+    maker: Maker,
 }
 
 /// What [`Driver::new`] takes.
@@ -153,8 +159,8 @@ pub struct Parts<'s> {
     pub link_changes: mpsc::Receiver<Interfaces>,
     /// The links as they were checked.
     pub interfaces: Interfaces,
-    /// Bytes of socket buffer asked for, each way.
-    pub socket_buffer: usize,
+    /// How sockets are made that replace these.
+    pub maker: Maker,
 }
 
 impl<'s> Driver<'s> {
@@ -176,10 +182,11 @@ impl<'s> Driver<'s> {
             queries,
             link_changes,
             interfaces,
-            socket_buffer,
+            maker,
         } = parts;
         let driver = Self {
             clock,
+            alarm: Alarm::new().context("timer")?,
             epoll,
             inside: Inside::new(tun, routes),
             tunnel,
@@ -193,11 +200,12 @@ impl<'s> Driver<'s> {
             interfaces,
             recheck_links: None,
             supervisor: Supervisor::from_environment(),
-            socket_buffer,
+            maker,
         };
         driver.listen(&driver.inside.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
         driver.listen(&driver.signal, SIGNAL)?;
+        driver.listen(&driver.alarm, ALARM)?;
         for (number, shared) in (FIRST_SOCKET..).zip(&driver.sockets) {
             if let Some(socket) = &shared.socket {
                 driver.listen(socket, number)?;
@@ -234,6 +242,7 @@ impl<'s> Driver<'s> {
                 match event.data.u64() {
                     TUN => tun_is_ready = true,
                     BELL => self.handle_bell(),
+                    ALARM => self.alarm.silence(),
                     SIGNAL => {
                         self.supervisor.stopping();
                         return Ok(());
@@ -379,6 +388,9 @@ impl<'s> Driver<'s> {
         let deadlines = deadlines.chain(sizes);
         let deadline = deadlines.chain(self.recheck_links).chain(self.supervisor.poll_timeout()).min()?;
         let wait = deadline.since(self.clock.now());
+        if wait >= LONG_WAIT {
+            self.alarm.set(deadline, &self.clock);
+        }
         Some(Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 }))
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
+#[cfg(feature = "program")]
 use crate::import::ImportError;
 
 /// Something that the user can put right by editing the configuration or the command line: exit code 2.
@@ -24,7 +25,11 @@ pub fn misconfigured(message: impl Into<String>) -> anyhow::Error {
 }
 
 fn is_what_the_user_wrote(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.is::<Misconfigured>() || cause.is::<ConfigError>() || cause.is::<ImportError>()
+    #[cfg(feature = "program")]
+    if cause.is::<ImportError>() {
+        return true;
+    }
+    cause.is::<Misconfigured>() || cause.is::<ConfigError>()
 }
 
 /// 2 for what the user wrote (configuration, usage), 1 for what happened at run time.

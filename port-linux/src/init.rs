@@ -10,7 +10,7 @@ use mpt_proto::MAX_PATHS;
 
 use crate::config::Name;
 use crate::link::{DefaultRoute, Ends, Interface, Interfaces, Missing, default_routes, scoped};
-use crate::socket::source_address;
+use crate::socket::{ToDevice, source_address};
 
 /// The interfaces that a Raspberry Pi or a laptop gets over time: socket, Wi-Fi, a phone or stick on USB. Those
 /// that are not there are proposed in comments.
@@ -89,7 +89,8 @@ pub fn init(wanted: &Wanted) -> Result<Draft> {
         let leads =
             |route: &DefaultRoute| route.interface == interface.index && route.ipv4 == remote.is_ipv4();
         let any: IpAddr = if remote.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-        let source = source_address(scoped(any, 0, 0), scoped(remote, DISCARD, interface.index), None);
+        let source =
+            source_address(scoped(any, 0, 0), scoped(remote, DISCARD, interface.index), None, &ToDevice);
         machine.default_routes.iter().any(leads)
             || source.is_some_and(|source| interface.addresses.contains(&source))
     };

@@ -4,27 +4,36 @@
 //! configuration, and the laboratory.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "program")]
 pub mod check;
+#[cfg(feature = "program")]
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
 pub mod driver;
 pub mod failure;
+#[cfg(feature = "program")]
 pub mod import;
+#[cfg(feature = "program")]
 pub mod init;
+#[cfg(feature = "program")]
 pub mod lab;
 pub mod link;
 pub mod mtu;
 pub mod offload;
 pub mod outbox;
+#[cfg(feature = "program")]
 pub mod output;
+#[cfg(feature = "program")]
 pub mod privilege;
+#[cfg(feature = "program")]
 pub mod program;
 pub mod report;
 pub mod routes;
 pub mod run;
 pub mod socket;
+#[cfg(feature = "program")]
 pub mod status;
 pub mod supervisor;
 pub mod tun;

@@ -1,31 +1,42 @@
 //! `mpt run`: everything is checked before anything is changed; then the tunnel is built and driven until the
 //! process is asked to end.
 
+pub mod hosted;
 mod memory;
 mod plan;
 
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+#[cfg(feature = "program")]
+use std::{os::unix::net::UnixStream, path::Path};
 
-use anyhow::{Context, Result};
+#[cfg(feature = "program")]
+use anyhow::Context;
+use anyhow::Result;
 use mpt_proto::Connection;
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::control::{Server, default_socket};
-use crate::driver::{Driver, Parts, Peer, TunnelFacts};
+use crate::driver::{Peer, TunnelFacts};
 use crate::failure::misconfigured;
-use crate::link::{self, Interfaces, Setup};
-use crate::routes::{Routes, kernel_routes};
-use crate::tun::Tun;
-use crate::wake::Waker;
-use crate::{mtu, privilege};
-use memory::Memory;
+use crate::mtu;
+#[cfg(feature = "program")]
+use crate::{
+    control::{Server, default_socket},
+    driver::{Driver, Parts},
+    link::{self, Interfaces, Setup},
+    privilege,
+    routes::{Routes, kernel_routes},
+    socket::Maker,
+    tun::Tun,
+    wake::Waker,
+};
+#[cfg(feature = "program")]
 use plan::Plan;
 
+#[cfg(feature = "program")]
 /// Where the configuration is unless `-c` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/mpt/mpt.toml";
 
+#[cfg(feature = "program")]
 /// The number of the loopback interface, which leads to peers on the same machine.
 const LOOPBACK: u32 = 1;
 
@@ -46,6 +57,7 @@ impl Default for Defaults {
     }
 }
 
+#[cfg(feature = "program")]
 /// Runs `mpt run`.
 ///
 /// # Errors
@@ -66,14 +78,11 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     }
 
     let clock = Clock::start();
-    let mut memories: Vec<Memory> =
-        plan.sizes(&config, defaults.adaptive_memory).into_iter().map(Memory::new).collect();
-    let mut peers = Vec::new();
-    for ((index, connection), memory) in config.connections.iter().enumerate().zip(&mut memories) {
-        peers.push(plan.peer(index, connection, memory.lend(), &clock)?);
-    }
+    let mut memories = plan.memories(&config, defaults.adaptive_memory);
+    let peers = plan.peers(&config, &mut memories, &clock)?;
     let tunnel = tunnel_facts(&config, &peers)?;
-    let sockets = plan.bind(defaults.socket_buffer)?;
+    let maker = Maker::new(defaults.socket_buffer);
+    let sockets = plan.bind(&maker)?;
 
     // From here on things are made; each goes away with the value that holds it.
     let server = Server::bind(&control)?;
@@ -105,7 +114,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
         bell,
         signal,
         interfaces,
-        socket_buffer: defaults.socket_buffer,
+        maker,
     })?;
     let count: usize = config.connections.iter().map(|connection| connection.paths.len()).sum();
     tracing::info!(
@@ -120,6 +129,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     Ok(())
 }
 
+#[cfg(feature = "program")]
 /// Paths that leave through another interface than the one with their address: by default, Linux sends by
 /// destination alone, so two addresses do not make two links.
 fn misrouted(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {

@@ -3,6 +3,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mpt_proto::Ecn;
@@ -50,6 +51,43 @@ impl From<io::Error> for SendError {
     }
 }
 
+/// Ties new sockets to devices.
+pub trait Tie: Send + Sync {
+    /// Ties a socket, before it has an address and before anything is sent from it, to the device that its path
+    /// names, if any.
+    ///
+    /// # Errors
+    /// When there is no such device now, or it may not be used.
+    fn tie(&self, socket: BorrowedFd<'_>, device: Option<&str>) -> io::Result<()>;
+}
+
+/// Linux's own way: SO_BINDTODEVICE, for paths that name a device.
+#[derive(Debug)]
+pub struct ToDevice;
+
+impl Tie for ToDevice {
+    fn tie(&self, socket: BorrowedFd<'_>, device: Option<&str>) -> io::Result<()> {
+        let socket = socket2::SockRef::from(&socket);
+        device.map_or(Ok(()), |device| socket.bind_device(Some(device.as_bytes())))
+    }
+}
+
+/// How sockets are made.
+#[derive(Clone)]
+pub struct Maker {
+    /// Bytes of buffer asked for, each way.
+    pub buffer: usize,
+    /// What ties them to devices.
+    pub tie: Arc<dyn Tie>,
+}
+
+impl Maker {
+    /// With buffers of `buffer` bytes, tied to devices in Linux's own way.
+    pub fn new(buffer: usize) -> Self {
+        Self { buffer, tie: Arc::new(ToDevice) }
+    }
+}
+
 /// A bound UDP socket.
 #[derive(Debug)]
 pub struct Socket {
@@ -58,13 +96,14 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds to `local` and, if named, to `device`, with buffers of `buffer` bytes each way. IPv4 datagrams carry DF and no IPv6 datagram is
-    /// fragmented; IPv6 checksums stay on, as the kernel has them.
+    /// Binds to `local` and, if named, to `device`. IPv4 datagrams carry DF and no IPv6 datagram is fragmented; IPv6
+    /// checksums stay on, as the kernel has them.
     ///
     /// # Errors
     /// What the kernel says: `EADDRINUSE`, `EADDRNOTAVAIL`, `ENODEV`.
-    pub fn bind(local: SocketAddr, device: Option<&str>, buffer: usize) -> io::Result<Self> {
-        let socket = unconnected(local, device)?;
+    pub fn bind(local: SocketAddr, device: Option<&str>, maker: &Maker) -> io::Result<Self> {
+        let socket = unconnected(local, device, &*maker.tie)?;
+        let buffer = maker.buffer;
         // With the capability the kernel's limits do not bind us; without it, take what it gives.
         if sockopt::set_socket_recv_buffer_size_force(&socket, buffer).is_err() {
             socket.set_recv_buffer_size(buffer)?;
@@ -152,22 +191,25 @@ impl AsFd for Socket {
 /// The address from which a datagram would leave for `remote` now: `local`, or if that is unspecified, the
 /// kernel's choice. `None` when it could not leave: the address is not ours, the device does not exist, or
 /// there is no route. Sends nothing: connecting a UDP socket only looks the route up.
-pub fn source_address(local: SocketAddr, remote: SocketAddr, device: Option<&str>) -> Option<IpAddr> {
+pub fn source_address(
+    local: SocketAddr,
+    remote: SocketAddr,
+    device: Option<&str>,
+    tie: &dyn Tie,
+) -> Option<IpAddr> {
     let mut any_port = local;
     any_port.set_port(0);
-    let socket = unconnected(any_port, device).ok()?;
+    let socket = unconnected(any_port, device, tie).ok()?;
     socket.connect(&remote.into()).ok()?;
     Some(socket.local_addr().ok()?.as_socket()?.ip())
 }
 
-fn unconnected(local: SocketAddr, device: Option<&str>) -> io::Result<Socket2> {
+fn unconnected(local: SocketAddr, device: Option<&str>, tie: &dyn Tie) -> io::Result<Socket2> {
     let socket = Socket2::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     if local.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    if let Some(device) = device {
-        socket.bind_device(Some(device.as_bytes()))?;
-    }
+    tie.tie(socket.as_fd(), device)?;
     socket.bind(&local.into())?;
     Ok(socket)
 }
@@ -243,8 +285,9 @@ mod tests {
 
     fn pair(address: &str) -> (Socket, Socket, SocketAddr) {
         let local: SocketAddr = address.parse().unwrap();
+        let maker = Maker::new(BUFFER);
         let (one, other) =
-            (Socket::bind(local, None, BUFFER).unwrap(), Socket::bind(local, None, BUFFER).unwrap());
+            (Socket::bind(local, None, &maker).unwrap(), Socket::bind(local, None, &maker).unwrap());
         let to = other.socket.local_addr().unwrap().as_socket().unwrap();
         (one, other, to)
     }
@@ -281,11 +324,32 @@ mod tests {
 
     #[test]
     fn the_kernel_chooses_the_source_and_an_address_that_is_not_ours_has_none() {
-        let source =
-            |local: &str| source_address(local.parse().unwrap(), "127.0.0.1:4754".parse().unwrap(), None);
+        let remote = "127.0.0.1:4754".parse().unwrap();
+        let source = |local: &str| source_address(local.parse().unwrap(), remote, None, &ToDevice);
         let loopback = IpAddr::from([127, 0, 0, 1]);
         assert_eq!(source("127.0.0.1:0"), Some(loopback));
         assert_eq!(source("0.0.0.0:0"), Some(loopback));
         assert_eq!(source("192.0.2.1:0"), None);
+    }
+
+    #[test]
+    fn a_socket_is_tied_to_its_device_before_it_has_an_address_and_refused_when_that_fails() {
+        struct Note(std::sync::Mutex<Vec<(Option<String>, u16)>>);
+        impl Tie for Note {
+            fn tie(&self, socket: BorrowedFd<'_>, device: Option<&str>) -> io::Result<()> {
+                let socket = socket2::SockRef::from(&socket);
+                let port = socket.local_addr()?.as_socket().unwrap().port();
+                self.0.lock().unwrap().push((device.map(Into::into), port));
+                if device == Some("gone") { Err(Errno::NODEV.into()) } else { Ok(()) }
+            }
+        }
+        let note = Arc::new(Note(std::sync::Mutex::default()));
+        let maker = Maker { buffer: BUFFER, tie: note.clone() };
+        let local = "127.0.0.1:0".parse().unwrap();
+        assert!(Socket::bind(local, Some("wifi"), &maker).is_ok());
+        assert!(Socket::bind(local, Some("gone"), &maker).is_err());
+        assert_eq!(source_address(local, local, Some("gone"), &*maker.tie), None);
+        let gone = || (Some("gone".into()), 0);
+        assert_eq!(*note.0.lock().unwrap(), [(Some("wifi".into()), 0), gone(), gone()]);
     }
 }

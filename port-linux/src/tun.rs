@@ -2,13 +2,18 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+#[cfg(feature = "program")]
+use std::os::fd::{FromRawFd, IntoRawFd};
 
+#[cfg(feature = "program")]
 use anyhow::{Context, Result, bail};
 use rustix::io::Errno;
+#[cfg(feature = "program")]
 use tun::Layer;
 
 use crate::offload::{HEADER_LEN, Header, Joins, MAX_PACKET, Segmentation, Split};
+#[cfg(feature = "program")]
 use crate::privilege;
 
 /// An open tunnel device. The interface, its addresses and its routes vanish when it is closed, even when
@@ -16,12 +21,15 @@ use crate::privilege;
 #[derive(Debug)]
 pub struct Tun {
     device: OwnedFd,
+    /// Whether the device puts a [`Header`] before each packet; else there is nothing to cut or join.
+    has_headers: bool,
     /// What the kernel takes joined, as far as it has said.
     joins: Cell<Joins>,
 }
 
 /// What [`crate::offload`] can do, as `TUNSETOFFLOAD` names it (linux/if_tun.h): checksums left to us, and large
 /// packets to be cut.
+#[cfg(feature = "program")]
 mod features {
     pub(super) const CHECKSUM: usize = 0x01;
     pub(super) const TCP_V4: usize = 0x02;
@@ -32,11 +40,22 @@ mod features {
 }
 
 impl Tun {
+    /// Around a device that somebody else made, whose packets come without anything before them: that of an
+    /// Android `VpnService`.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be made non-blocking.
+    pub fn plain(device: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&device, true)?;
+        Ok(Self { device, has_headers: false, joins: Cell::new(Joins { tcp: false, udp: false }) })
+    }
+
     /// Makes the interface `name`, down and without addresses; non-blocking, without packet information, with a
     /// [`Header`] before each packet.
     ///
     /// # Errors
     /// Says what is missing when the kernel refuses.
+    #[cfg(feature = "program")]
     pub fn create(name: &str) -> Result<Self> {
         let device = open(name, Layer::L3, true)?;
         let basic = features::CHECKSUM | features::TCP_V4 | features::TCP_V6 | features::TCP_ECN;
@@ -50,7 +69,7 @@ impl Tun {
                 Err(_) => tracing::info!("the kernel cuts all packets for {name} itself: no offload"),
             }
         }
-        Ok(Self { device, joins: Cell::new(joins) })
+        Ok(Self { device, has_headers: true, joins: Cell::new(joins) })
     }
 
     /// Reads one packet to the front of `buffer`, its [`Header`] before it; `None` when there is none now.
@@ -58,8 +77,11 @@ impl Tun {
     /// # Errors
     /// `EBADFD` when somebody deleted the interface.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match rustix::io::read(&self.device, buffer) {
-            Ok(len) => Ok(Some(len)),
+        let missing = if self.has_headers { 0 } else { HEADER_LEN };
+        let Some((header, rest)) = buffer.split_at_mut_checked(missing) else { return Ok(None) };
+        header.fill(0);
+        match rustix::io::read(&self.device, rest) {
+            Ok(len) => Ok(Some(missing + len)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -70,6 +92,7 @@ impl Tun {
     /// # Errors
     /// What the kernel says, such as `EINVAL` for what is no IP packet and `EIO` while the interface is down.
     pub fn write(&self, header: &[u8], packet: &[u8]) -> io::Result<()> {
+        let header = if self.has_headers { header } else { &[] };
         rustix::io::writev(&self.device, &[IoSlice::new(header), IoSlice::new(packet)])?;
         Ok(())
     }
@@ -116,11 +139,13 @@ impl Tun {
 ///
 /// # Errors
 /// As [`Tun::create`].
+#[cfg(feature = "program")]
 pub fn tap(name: &str) -> Result<OwnedFd> {
     open(name, Layer::L2, false)
 }
 
 /// Makes an interface. It vanishes when the descriptor is closed.
+#[cfg(feature = "program")]
 fn open(name: &str, layer: Layer, vnet_hdr: bool) -> Result<OwnedFd> {
     let mut configuration = tun::Configuration::default();
     configuration.tun_name(name).layer(layer);
@@ -147,6 +172,7 @@ fn open(name: &str, layer: Layer, vnet_hdr: bool) -> Result<OwnedFd> {
     Ok(device)
 }
 
+#[cfg(feature = "program")]
 fn set_offload(device: &OwnedFd, features: usize) -> rustix::io::Result<()> {
     const TUNSETOFFLOAD: rustix::ioctl::Opcode = rustix::ioctl::opcode::write::<u32>(b'T', 208);
     // SAFETY: TUNSETOFFLOAD takes its argument by value and touches no memory of ours.
@@ -159,5 +185,35 @@ fn set_offload(device: &OwnedFd, features: usize) -> rustix::io::Result<()> {
 impl AsFd for Tun {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.device.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_device_has_whole_packets_and_nothing_before_them() {
+        // A pair of sockets that keep packets apart stands in for the device.
+        let (device, kernel) = rustix::net::socketpair(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::SEQPACKET,
+            rustix::net::SocketFlags::empty(),
+            None,
+        )
+        .unwrap();
+        let tun = Tun::plain(device).unwrap();
+        let mut buffer = [0xFF; 100];
+        assert_eq!(tun.read(&mut buffer).unwrap(), None, "it does not block");
+
+        rustix::io::write(&kernel, b"packet").unwrap();
+        assert_eq!(tun.read(&mut buffer).unwrap(), Some(HEADER_LEN + 6));
+        let (header, packet) = buffer.split_first_chunk().unwrap();
+        assert_eq!((Header::parse(header), &packet[..6]), (Some(Header::PLAIN), &b"packet"[..]));
+
+        assert_eq!(tun.joins(), Joins { tcp: false, udp: false });
+        tun.write(&[0; HEADER_LEN], b"answer").unwrap();
+        let len = rustix::io::read(&kernel, &mut buffer).unwrap();
+        assert_eq!(&buffer[..len], b"answer");
     }
 }

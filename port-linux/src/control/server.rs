@@ -155,7 +155,8 @@ fn serve_client(client: &UnixStream, queries: &mpsc::Sender<Query>, waker: &Wake
     }
 }
 
-fn relay(command: Command, queries: &mpsc::Sender<Query>, waker: &Waker) -> Answer {
+/// Asks the event loop behind `queries`, which `waker` wakes, and waits for its answer.
+pub fn relay(command: Command, queries: &mpsc::Sender<Query>, waker: &Waker) -> Answer {
     let (sender, receiver) = mpsc::channel();
     if queries.send(Query { command, answer: sender }).is_err() {
         return Answer::error("mpt is ending");

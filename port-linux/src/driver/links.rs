@@ -92,7 +92,7 @@ impl Driver<'_> {
         let planned = &mut peer.paths[path];
         let shared = &self.sockets[planned.socket];
         let Some(remote) = planned.remote else { return Ok(shared.local.ip()) };
-        let source = source_address(shared.local, remote, shared.device.as_deref())
+        let source = source_address(shared.local, remote, shared.device.as_deref(), &*self.maker.tie)
             .ok_or_else(|| Missing::Route(planned.ends.remote, planned.ends.device.clone()))?;
         if planned.source.replace(source).is_some_and(|before| before != source) {
             let name = &peer.config.paths[path].name;
@@ -130,7 +130,7 @@ impl Driver<'_> {
         shared.socket = None;
         let local = scoped(source, shared.local.port(), found.index);
         let refused = |error: std::io::Error| Missing::Socket(local, error.to_string());
-        let socket = Socket::bind(local, shared.device.as_deref(), self.socket_buffer).map_err(refused)?;
+        let socket = Socket::bind(local, shared.device.as_deref(), &self.maker).map_err(refused)?;
         self.listen(&socket, FIRST_SOCKET + index as u64).map_err(refused)?;
         let shared = &mut self.sockets[index];
         shared.socket = Some(socket);

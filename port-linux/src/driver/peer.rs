@@ -38,6 +38,19 @@ pub struct Peer<'s> {
     mode: ModeNews,
     /// Whether people were told that somebody speaks from an unexpected address.
     pub(super) hinted: bool,
+    /// Paths that are used only while no other is up.
+    spares: u16,
+}
+
+/// When a path is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Together with the others.
+    Member,
+    /// While none that is no spare is up. Until then not even probes are sent on it: its radio sleeps.
+    Spare,
+    /// Not at all.
+    Unused,
 }
 
 /// One path.
@@ -124,6 +137,7 @@ impl<'s> Peer<'s> {
             told_up: 0,
             mode: ModeNews::default(),
             hinted: false,
+            spares: 0,
         }
     }
 
@@ -192,6 +206,9 @@ impl<'s> Peer<'s> {
                 self.tell(event, now);
             }
             self.tell_mode(now);
+            if self.rotate_spares(now) {
+                continue;
+            }
             let news = self.failed_links & !self.down_links;
             self.failed_links = 0;
             if news == 0 {
@@ -201,6 +218,40 @@ impl<'s> Peer<'s> {
             self.failed_links = news & (news - 1);
             self.set_link(failed, Link::Down, now);
         }
+    }
+
+    /// Gives a path another role; [`settle`](Self::settle) must follow.
+    ///
+    /// # Errors
+    /// There is no such path.
+    pub fn set_role(&mut self, index: usize, role: Role, now: Instant) -> Result<(), mpt_proto::UnknownPath> {
+        let Some(path) = self.paths.get(index) else { return Err(mpt_proto::UnknownPath) };
+        match role {
+            Role::Spare => self.spares |= 1 << index,
+            Role::Member | Role::Unused => {
+                self.spares &= !(1 << index);
+                self.connection.set_enabled(path.id, role == Role::Member, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the path may be used now.
+    pub fn is_enabled(&self, index: usize) -> bool {
+        let state = self.paths.get(index).and_then(|path| self.connection.path_state(path.id).ok());
+        state.is_some_and(|state| state != PathState::Down(DownReason::Disabled))
+    }
+
+    /// Lets spares stand in while no other path is up, and sends them back after that. Returns whether it did.
+    fn rotate_spares(&mut self, now: Instant) -> bool {
+        let needed = self.told_up & !self.spares == 0;
+        let mut changed = false;
+        for index in (0..self.paths.len()).filter(|index| self.spares & (1 << index) != 0) {
+            if self.is_enabled(index) != needed {
+                changed |= self.connection.set_enabled(self.paths[index].id, needed, now).is_ok();
+            }
+        }
+        changed
     }
 
     fn deliver(&mut self, index: usize, inside: &mut Inside) {

@@ -2,7 +2,7 @@
 
 use mpt_proto::{Drop, Mode, PathState};
 
-use super::{Driver, Peer};
+use super::{Driver, Peer, Role};
 use crate::control::{Answer, Command};
 use crate::report::{
     ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, RoamingReport, State, TunnelReport,
@@ -13,12 +13,13 @@ impl Driver<'_> {
     pub(super) fn answer(&mut self, command: &Command) -> Answer {
         match command {
             Command::Status => Answer::Report(self.report()),
-            Command::PathUp { path } => self.enable(path, true),
-            Command::PathDown { path } => self.enable(path, false),
+            Command::PathUp { path } => self.set_role(path, Role::Member),
+            Command::PathDown { path } => self.set_role(path, Role::Unused),
+            Command::PathSpare { path } => self.set_role(path, Role::Spare),
         }
     }
 
-    fn enable(&mut self, wanted: &str, enabled: bool) -> Answer {
+    fn set_role(&mut self, wanted: &str, role: Role) -> Answer {
         let names = self.peers.iter().map(|peer| &peer.config);
         let (peer, path) = match find_path(names, wanted) {
             Ok(found) => found,
@@ -26,9 +27,10 @@ impl Driver<'_> {
         };
         let now = self.clock.now();
         let name = format!("{}/{}", self.peers[peer].config.name, self.peers[peer].config.paths[path].name);
-        let id = self.peers[peer].paths[path].id;
-        match self.mutate(peer, now, |peer| peer.connection.set_enabled(id, enabled, now)) {
-            Ok(()) => Answer::Path { version: VERSION, path: name, enabled },
+        match self.mutate(peer, now, |peer| peer.set_role(path, role, now)) {
+            Ok(()) => {
+                Answer::Path { version: VERSION, path: name, enabled: self.peers[peer].is_enabled(path) }
+            }
             Err(_) => Answer::error(format!("{name} does not exist any more")),
         }
     }

@@ -9,14 +9,14 @@ use mpt_proto::{Connection, Liveness, Pin, PinError, Pins, PortMatch, Storage};
 use rustix::io::Errno;
 
 use super::add_paths;
-use super::memory::MemorySize;
+use super::memory::{Memory, MemorySize};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::driver::{PathMtu, Peer, PeerPath, Roaming, Sender, SharedSocket};
 use crate::failure::misconfigured;
 use crate::link::{Ends, Interfaces, scoped};
 use crate::mtu::{least_mtu, max_datagram};
-use crate::socket::{Socket, source_address};
+use crate::socket::{Maker, Socket, source_address};
 
 /// The MTU taken for an interface that is not there yet: Ethernet's. One that comes with a smaller MTU gets
 /// smaller datagrams.
@@ -122,21 +122,34 @@ impl Plan {
         Ok(planned)
     }
 
-    /// How much memory each connection needs, `kept` bytes for packets to be sent unless it says otherwise.
-    pub(super) fn sizes(&self, config: &Config, kept: usize) -> Vec<MemorySize> {
+    /// The memory that each connection needs, `kept` bytes for packets to be sent unless it says otherwise.
+    pub(super) fn memories(&self, config: &Config, kept: usize) -> Vec<Memory> {
         let mtu = usize::from(config.tunnel.mtu.unwrap_or(0));
         let of = |(connection, paths): (&config::Connection, &Vec<PlannedPath>)| {
             let widest = paths.iter().map(|path| usize::from(path.max_datagram)).max().unwrap_or(0);
-            MemorySize::new(connection, widest, mtu, kept)
+            Memory::new(MemorySize::new(connection, widest, mtu, kept))
         };
         config.connections.iter().zip(&self.paths).map(of).collect()
     }
 
-    /// The state machine of a connection, with its paths.
+    /// The connections, each with its paths and its memory, which [`Self::memories`] has made.
     ///
     /// # Errors
     /// Ports pinned to two paths, or more than the core takes.
-    pub(super) fn peer<'s>(
+    pub(super) fn peers<'s>(
+        &self,
+        config: &Config,
+        memories: &'s mut [Memory],
+        clock: &Clock,
+    ) -> Result<Vec<Peer<'s>>> {
+        let connections = config.connections.iter().zip(memories).enumerate();
+        connections
+            .map(|(index, (connection, memory))| self.peer(index, connection, memory.lend(), clock))
+            .collect()
+    }
+
+    /// The state machine of a connection, with its paths.
+    fn peer<'s>(
         &self,
         index: usize,
         config: &config::Connection,
@@ -172,25 +185,26 @@ impl Plan {
         Ok(Peer::new(config.clone(), connection, paths.collect()))
     }
 
-    /// Binds the sockets, with buffers of `buffer` bytes: the last check, and it changes nothing that outlives them.
+    /// Binds the sockets: the last check, and it changes nothing that outlives them.
     ///
     /// # Errors
     /// Names the address and port that is taken.
-    pub(super) fn bind(self, buffer: usize) -> Result<Vec<SharedSocket>> {
+    pub(super) fn bind(self, maker: &Maker) -> Result<Vec<SharedSocket>> {
+        let buffer = maker.buffer;
         let mut sockets = self.sockets;
         let mut granted = (buffer, buffer);
         for shared in &mut sockets {
             let device = shared.device.as_deref();
             let local = if shared.local.ip().is_unspecified() {
                 let remote = shared.senders.first().map(|sender| scoped(sender.address, 1, shared.interface));
-                match remote.and_then(|remote| source_address(shared.local, remote, device)) {
+                match remote.and_then(|remote| source_address(shared.local, remote, device, &*maker.tie)) {
                     Some(source) => scoped(source, shared.local.port(), shared.interface),
                     None => continue,
                 }
             } else {
                 shared.local
             };
-            let socket = match Socket::bind(local, device, buffer) {
+            let socket = match Socket::bind(local, device, maker) {
                 Ok(socket) => socket,
                 Err(error) if waits(shared, &error) => continue,
                 Err(error) => {

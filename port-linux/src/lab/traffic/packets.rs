@@ -15,7 +15,7 @@ use socket2::SockRef;
 
 use super::udp::is_passing;
 use crate::lab::stopwatch::Stopwatch;
-use crate::socket::{Batch, Socket};
+use crate::socket::{Batch, Maker, Socket};
 
 /// Datagrams under way: less than the queue of any network interface (1,000 by default), so that none overflows, and
 /// enough for a rate of 500,000 a second at a millisecond of delay.
@@ -39,7 +39,7 @@ const BUFFER: usize = 4 << 20;
 /// # Errors
 /// When the address is not on this host.
 pub fn bind(address: SocketAddr) -> anyhow::Result<Socket> {
-    Socket::bind(address, None, BUFFER).with_context(|| format!("cannot listen on {address}"))
+    Socket::bind(address, None, &Maker::new(BUFFER)).with_context(|| format!("cannot listen on {address}"))
 }
 
 /// Receives and answers until told to stop.

@@ -1,0 +1,69 @@
+//! A tunnel inside another program, such as an app: that one has made the device, knows the interfaces, and ties
+//! sockets to them; here is only what drives the packets.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+
+use anyhow::{Context, Result};
+
+use super::plan::Plan;
+use super::tunnel_facts;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::Query;
+use crate::driver::{Driver, Parts};
+use crate::link::Interfaces;
+use crate::routes::Routes;
+use crate::socket::Maker;
+use crate::tun::Tun;
+use crate::wake::Waker;
+
+/// What the host program gives.
+pub struct Host {
+    /// The tunnel device, with addresses and routes, switched on. Its packets come without anything before them; its
+    /// MTU is that of the configuration.
+    pub device: OwnedFd,
+    /// How sockets are made, and tied to what the configuration calls devices.
+    pub maker: Maker,
+    /// As [`super::Defaults::adaptive_memory`].
+    pub adaptive_memory: usize,
+    /// All interfaces, whenever one has come, gone or changed; at the start there is none.
+    pub interfaces: mpsc::Receiver<Interfaces>,
+    /// Commands.
+    pub queries: mpsc::Receiver<Query>,
+    /// Rung after something was put into `interfaces` or `queries`.
+    pub bell: Waker,
+    /// Ends the tunnel when its other end is closed.
+    pub stop: UnixStream,
+}
+
+/// Drives a tunnel on the thread that calls this, until it is stopped. `ready` is called when nothing can be wrong
+/// with the configuration any more.
+///
+/// # Errors
+/// What is wrong with the configuration; after `ready`, that the device is gone.
+pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
+    let Host { device, maker, adaptive_memory, interfaces, queries, bell, stop } = host;
+    let none = Interfaces::default();
+    let plan = Plan::new(config, &none)?;
+    let clock = Clock::start();
+    let mut memories = plan.memories(config, adaptive_memory);
+    let peers = plan.peers(config, &mut memories, &clock)?;
+    let driver = Driver::new(Parts {
+        clock,
+        tun: Tun::plain(device).context("tunnel device")?,
+        tunnel: tunnel_facts(config, &peers)?,
+        sockets: plan.bind(&maker)?,
+        peers,
+        routes: Routes::new(&config.connections),
+        bell,
+        signal: stop,
+        queries,
+        link_changes: interfaces,
+        interfaces: none,
+        maker,
+    })?;
+    ready();
+    driver.run()
+}
