@@ -42,6 +42,10 @@ struct Datagram {
 struct Wire {
     now: VecDeque<Box<Datagram>>,
     later: VecDeque<Box<Datagram>>,
+    #[allow(
+        clippy::vec_box,
+        reason = "moved to and fro by pointer: the network copies nothing but what is sent"
+    )]
     free: Vec<Box<Datagram>>,
 }
 
@@ -95,6 +99,7 @@ impl<'m> End<'m> {
     }
 
     /// Takes what the other end sent, keeps deadlines, and sends the packets.
+    #[allow(clippy::disallowed_methods, reason = "what is measured is the time that the machine takes")]
     fn turn(&mut self, wire: &mut Wire, packets: &mut [[u8; HEADROOM + LEN]], now: Instant) {
         let began = Wall::now();
         while let Some(mut datagram) = wire.now.pop_front() {

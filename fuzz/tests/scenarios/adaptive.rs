@@ -37,7 +37,7 @@ fn flows_are_in_order(pair: &Pair, end: usize) -> bool {
     let mut last = [None; 16];
     let start = pair.log(end).deliveries().first().map_or(pair.now(), |first| first.at);
     pair.log(end).since(start + SECOND / 2).serials().all(|serial| {
-        let flow = &mut last[usize::try_from(serial % 16).unwrap()];
+        let flow = &mut last[usize::try_from(serial % 16).unwrap_or(0)];
         let is_later = flow.is_none_or(|last| last < serial);
         *flow = Some(serial);
         is_later
