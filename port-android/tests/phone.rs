@@ -89,6 +89,11 @@ fn traffic_flows_both_ways_over_both_networks_from_protected_sockets() {
 }
 
 #[test]
+fn a_server_finds_a_phone_whose_networks_translate_addresses() {
+    play("a_server_finds_a_phone_whose_networks_translate_addresses", "translated");
+}
+
+#[test]
 fn a_lost_network_stops_nothing_and_is_in_use_again_within_a_second_of_its_return() {
     play("a_lost_network_stops_nothing_and_is_in_use_again_within_a_second_of_its_return", "lost");
 }

@@ -11,6 +11,7 @@ from a socket without the mark.
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import re
 import socket
@@ -99,6 +100,16 @@ class World:
         }}"""
         subprocess.run(["ip", "netns", "exec", "phone", "nft", "-f", "-"], input=rules, text=True, check=True)
 
+    def translate(self):
+        """Puts each network behind a NAT that changes ports."""
+        rules = """table ip nat {
+            chain out {
+                type nat hook postrouting priority srcnat
+                udp dport 4754 masquerade to :40000-40099
+            }
+        }"""
+        subprocess.run(["ip", "netns", "exec", "phone", "nft", "-f", "-"], input=rules, text=True, check=True)
+
     def counted(self, name):
         return int(re.search(r"packets (\d+)", run(f"ip netns exec phone nft list counter inet guard {name}")).group(1))
 
@@ -106,11 +117,12 @@ class World:
 class Server:
     """The program at the other end."""
 
-    def __init__(self, mpt, folder):
+    def __init__(self, mpt, folder, knows=True):
         self.mpt, self.control = mpt, f"{folder}/control"
         self.file = f"{folder}/server.toml"
         paths = "".join(
-            f'[[connection.path]]\nname = "{NAME[i]}"\nlocal = "{SERVER}"\nremote = "{ADDRESS[i]}"\nmtu = 1500\n'
+            f'[[connection.path]]\nname = "{NAME[i]}"\nlocal = "{SERVER}"\nmtu = 1500\n'
+            f'remote = "{ADDRESS[i] if knows else "0.0.0.0"}"\n'
             for i in (WIFI, CELLULAR)
         )
         with open(self.file, "w") as file:
@@ -130,6 +142,11 @@ class Server:
     def drain(self, pipe):
         for line in pipe:
             sys.stderr.write("server: " + line)
+
+    def remotes(self):
+        """Where it takes the phone to be, by path."""
+        report = json.loads(run(f"ip netns exec server {self.mpt} status --json --control {self.control}"))
+        return {path["name"]: path["remote"] for path in report["connections"][0]["paths"]}
 
     def stop(self):
         self.process.send_signal(2)
@@ -317,10 +334,10 @@ class Phone:
 class Scene:
     """All of them."""
 
-    def __init__(self, mpt, libraries, classes, sdk=33, serves=True):
+    def __init__(self, mpt, libraries, classes, sdk=33, serves=True, knows=True):
         self.folder = tempfile.mkdtemp(dir="/run")
         self.world = World()
-        self.server = Server(mpt, self.folder) if serves else None
+        self.server = Server(mpt, self.folder, knows) if serves else None
         self.make_server = lambda: Server(mpt, self.folder)
         self.system = System(f"{self.folder}/system")
         self.phone = Phone(self.system, f"{self.folder}/system", libraries, classes, sdk)
@@ -386,6 +403,26 @@ def traffic(scene):
             ["metered", "false"], ["family", "10"]:
         check(fact in wanted, fact, "is not in", wanted)
     phone.stop()
+
+
+def translated(scene):
+    """The server knows no address of the phone, whose networks translate addresses and ports."""
+    scene.world.translate()
+    scene.connect()
+    scene.ping()
+    scene.transfer("phone", "server", SERVER_INSIDE, 1_000_000)
+    scene.transfer("server", "phone", PHONE_INSIDE, 1_000_000)
+    remotes = scene.server.remotes()
+    for name in (WIFI, CELLULAR):
+        address, port = remotes[NAME[name]].split(":")
+        check(address == ADDRESS[name] and 40000 <= int(port) <= 40099, remotes)
+    # A network that went is found again when it comes back.
+    scene.phone.go(WIFI)
+    scene.phone.wait_up("cellular", patience=2)
+    scene.phone.come(WIFI)
+    scene.phone.wait_up("wifi", "cellular")
+    scene.ping()
+    scene.phone.stop()
 
 
 def lost(scene):
@@ -637,14 +674,14 @@ def old(scene):
     phone.stop()
 
 
-SCENARIOS = [traffic, lost, cost, revoked, restarted, misconfigured, silent, unresolved, hundred, old]
+SCENARIOS = [traffic, translated, lost, cost, revoked, restarted, misconfigured, silent, unresolved, hundred, old]
 
 
 def main():
     name, mpt, libraries, classes = sys.argv[1:]
     scenario = {scenario.__name__: scenario for scenario in SCENARIOS}[name]
     sdk = 24 if name == "old" else 33
-    scene = Scene(mpt, libraries, classes, sdk, serves=name != "silent")
+    scene = Scene(mpt, libraries, classes, sdk, serves=name != "silent", knows=name != "translated")
     scenario(scene)
     check(scene.world.counted("unprotected") == 0, "datagrams left from sockets that were not protected")
     scene.phone.end()
