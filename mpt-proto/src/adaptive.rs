@@ -157,6 +157,8 @@ pub(crate) struct Adaptive<'s> {
     pub(crate) state: &'s mut AdaptiveState,
     pool: Pool<'s>,
     queue: Queue<'s>,
+    /// The connection sends by this policy.
+    is_chosen: bool,
     resends: bool,
     order_udp: bool,
     /// Packets that the peer can hold.
@@ -171,7 +173,7 @@ pub(crate) struct Adaptive<'s> {
 
 impl<'s> Adaptive<'s> {
     pub(crate) fn new(
-        (resends, order_udp): (bool, bool),
+        (is_chosen, resends, order_udp): (bool, bool, bool),
         state: &'s mut AdaptiveState,
         slots: &'s mut [PacketSlot],
         bytes: &'s mut [u8],
@@ -182,6 +184,7 @@ impl<'s> Adaptive<'s> {
             state,
             pool: Pool::new(slots, bytes),
             queue: Queue::new(flows),
+            is_chosen,
             resends,
             order_udp,
             peer_window: 0,
@@ -546,6 +549,7 @@ impl<'s> Adaptive<'s> {
         let backlog = !self.queue.is_empty();
         let window = f32::from(self.peer_window);
         let Self { state, .. } = self;
+        state.delay.is_used = state.ordered_at.is_some_and(|at| now.since(at) < ACTIVE);
         state.delay.update(&state.models, up, backlog, window, now);
         state.bounds = None;
         for (index, model) in state.models.iter_mut().enumerate() {
@@ -626,7 +630,7 @@ impl<'s> Adaptive<'s> {
             (Some(_), true) => {
                 model.down = None;
                 model.suspect = None;
-                if !model.reported {
+                if self.is_chosen && !model.reported {
                     model.begin_train(TRAIN);
                 }
             }

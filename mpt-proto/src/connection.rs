@@ -18,7 +18,7 @@ use crate::path_set::{MAX_PATHS, PathSet};
 use crate::reassembly::{Cut, Reassembly, ReassemblySlot};
 use crate::reorder::{Reorder, ReorderSlot};
 use crate::rng::Rng;
-use crate::schedule::Scheduler;
+use crate::schedule::{Policy, Scheduler};
 use crate::seq::Seq;
 use crate::stats::{Drop, PathStats, Stats};
 use crate::time::Instant;
@@ -262,7 +262,8 @@ impl<'s> Connection<'s> {
         #[allow(clippy::cast_possible_truncation, reason = "any 32 of 64 random bits do")]
         let instance = rng.next() as u32;
         let adaptive = storage.adaptive.map(|AdaptiveMemory { state, packets, flows }| {
-            Adaptive::new((config.resend, config.order_udp), state, packets.0, packets.1, flows)
+            let is_chosen = config.policy == Policy::Adaptive;
+            Adaptive::new((is_chosen, config.resend, config.order_udp), state, packets.0, packets.1, flows)
         });
         Self {
             layout: Layout { checksum: config.checksum, key: config.key, sequence: config.sequence },

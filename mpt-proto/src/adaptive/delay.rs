@@ -51,6 +51,8 @@ pub(super) struct CommonDelay {
     busy_at: Instant,
     /// There are paths that it does not reach yet: packets may wait for longer, so that it rises.
     pub(super) may_rise: bool,
+    /// Ordered packets were sent lately.
+    pub(super) is_used: bool,
     /// Paths that may carry ordered packets.
     pub(super) open: PathSet,
     /// Against the reference; `None`: nothing is held.
@@ -94,7 +96,9 @@ impl CommonDelay {
         let rate: f32 = known().map(|(_, rate)| rate).sum();
         let up_to = |most: f32| known().filter(|(need, _)| *need <= most).map(|(_, rate)| rate).sum::<f32>();
         let main = known().map(|(need, _)| need).filter(|need| up_to(*need) >= MAIN_SHARE * rate);
-        let Some(low) = main.reduce(f32::min) else { return };
+        let (Some(fastest), Some(main)) = (needs().reduce(f32::min), main.reduce(f32::min)) else { return };
+        // A step up under a running flow would look like congestion to it.
+        let low = if self.is_used { fastest.max(self.delay.min(main)) } else { main };
         let most = low + (WINDOW_SHARE * window * 1_400.0 * 1e6 / rate.max(1.0)).min(MOST_SPREAD);
         let remembered = |model: &&Model| {
             let since = model.down.or(model.suspect);
@@ -116,7 +120,7 @@ impl CommonDelay {
         } else if self.delay > low && now.since(self.busy_at) > IDLE || high < self.delay - 3_000.0 {
             self.delay = (self.delay - FALL * micros).max(low);
         }
-        self.choose(models, up, low);
+        self.choose(models, up, fastest);
     }
 
     fn judge_queue(&mut self, low: f32, now: Instant) {
@@ -131,7 +135,7 @@ impl CommonDelay {
         }
     }
 
-    fn choose(&mut self, models: &[Model; MAX_PATHS], up: PathSet, low: f32) {
+    fn choose(&mut self, models: &[Model; MAX_PATHS], up: PathSet, fastest: f32) {
         let mut open = PathSet::default();
         let mut best: Option<(f32, usize)> = None;
         for index in up {
@@ -149,7 +153,7 @@ impl CommonDelay {
             open.insert(index);
         }
         self.open = open;
-        self.hold = (self.delay - low > NO_HOLD).then_some(self.delay - HOLD_LESS);
+        self.hold = (self.delay - fastest > NO_HOLD).then_some(self.delay - HOLD_LESS);
     }
 }
 

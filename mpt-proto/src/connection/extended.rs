@@ -74,6 +74,7 @@ impl Connection<'_> {
     }
 
     pub(super) fn handle_adaptive_timeout(&mut self) {
+        let by_measure = self.mode() == Some(Mode::Adaptive);
         let (now, up, instance) = (self.now, self.up, self.instance);
         let Some(adaptive) = self.adaptive.as_mut() else { return };
         if self.peer.is_none_or(|peer| peer.extension.is_none()) {
@@ -83,7 +84,8 @@ impl Connection<'_> {
         let best = adaptive.best(up, now);
         let paths = &self.paths;
         let number_of = |index: usize| paths.get(index)?.as_ref()?.peer_index;
-        let orders = adaptive.orders();
+        // What leaves by another policy is not repaired, and may come on any path at any time.
+        let orders = if by_measure { adaptive.orders() } else { (None, PathSet::default(), false) };
         adaptive.state.feedback.handle_timeout(now, instance, orders, best, number_of);
     }
 
