@@ -767,7 +767,8 @@ impl<'s> Adaptive<'s> {
     pub(crate) fn repair_time(&self) -> Duration {
         let fastest = self.state.models.iter().filter(|model| model.is_alive() && model.base().is_some());
         let feedback = fastest.map(|model| model.feedback).fold(150_000.0, f32::min);
-        Duration::from_micros((4.0 * feedback + 20_000.0).clamp(80_000.0, 250_000.0) as u64)
+        let most = (1.5 * feedback + 60_000.0).max(250_000.0);
+        Duration::from_micros((4.0 * feedback + 20_000.0).clamp(80_000.0, most) as u64)
     }
 
     /// Whether reports have stopped although packets were sent.

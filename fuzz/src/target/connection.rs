@@ -18,8 +18,9 @@ pub(super) const CELL: usize = 200;
 const START: Instant = Instant::from_micros(1_000_000);
 /// Datagrams that the network keeps at most; more are lost.
 const IN_FLIGHT: usize = 64;
-/// No drain hands out more than this: a packet for each slot, a probe and an echo for each path, and so on.
-const MOST_AT_ONCE: usize = 100;
+/// No drain hands out more than this: a packet for each slot, a probe and an echo for each path, the 32 signs of life
+/// that each new path is shown, and so on.
+const MOST_AT_ONCE: usize = 100 + 16 * 32;
 
 #[derive(Debug, Arbitrary)]
 struct Setup {

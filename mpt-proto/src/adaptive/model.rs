@@ -200,7 +200,9 @@ pub(super) struct Model {
     pub(super) down: Option<Instant>,
     milestones: heapless::Deque<(u32, u32), MILESTONES>,
     lost: u32,
-    train_end: u32,
+    /// Datagrams of the train that have not left, and its last number until that is settled.
+    train: u32,
+    train_end: Option<u32>,
     pub(super) reported: bool,
     reported_at: Instant,
 }
@@ -251,7 +253,8 @@ impl Default for Model {
             down: None,
             milestones: heapless::Deque::new(),
             lost: 0,
-            train_end: 0,
+            train: 0,
+            train_end: None,
             reported: false,
             reported_at: Instant::ZERO,
         };
@@ -359,6 +362,7 @@ impl Model {
             let _ = self.milestones.push_back((number, now.stamp()));
         }
         self.number = number.wrapping_add(1);
+        self.train = self.train.saturating_sub(1);
         self.was_full = self.is_full();
         number
     }
@@ -505,7 +509,8 @@ impl Model {
             // It does not tell anything any more, but would seem to lie ahead after half the number circle.
             self.limit = from.settled.wrapping_sub(1);
         }
-        let in_train = extension::distance(at.settled, self.train_end) <= 0;
+        self.train_end = self.train_end.filter(|end| extension::distance(at.settled, *end) <= 0);
+        let in_train = self.train_end.is_some();
         let limited = !in_train
             && (extension::distance(at.settled, self.limit) <= 0
                 || extension::distance(from.settled, self.limit) < 0);
@@ -668,12 +673,13 @@ impl Model {
 
     /// The next `count` numbers leave at once, so that a thin path shows.
     pub(super) const fn begin_train(&mut self, count: u32) {
-        self.train_end = self.number.wrapping_add(count).wrapping_sub(1);
+        self.train = count;
+        self.train_end = Some(self.number.wrapping_add(count).wrapping_sub(1));
     }
 
     /// Whether what leaves next belongs to the train.
     pub(super) const fn is_in_train(&self) -> bool {
-        extension::distance(self.number, self.train_end) <= 0
+        self.train > 0
     }
 
     /// Forgets what was under way: it is dead, or sent again elsewhere.

@@ -321,3 +321,13 @@ fn no_time_and_no_length_is_too_large() {
     let _ = model.handle_report(&report, u32::MAX, f32::MAX, true, late, 1.0);
     assert!(model.rate.is_finite() && model.rate <= MOST_RATE);
 }
+
+#[test]
+fn a_train_ends_and_does_not_begin_again_when_numbers_come_round() {
+    let mut model = Model::default();
+    model.begin_train(32);
+    for sent in 0..1 << 24 {
+        assert_eq!(model.is_in_train(), sent < 32, "{sent}");
+        model.handle_sent(100, Instant::from_micros(sent * 10));
+    }
+}
