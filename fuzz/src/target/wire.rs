@@ -112,7 +112,9 @@ pub fn extension(data: &[u8]) {
     };
     let count = Seq::from_u32(count);
     let mut made = Report { instance, count, hold, open, repairs, ..Report::default() };
-    while let Ok([settled, packets, bytes, stamp, delay]) = choice.arbitrary::<[u32; 5]>()
+    // An exhausted choice is no error: it goes on with zeros.
+    while !choice.is_empty()
+        && let Ok([settled, packets, bytes, stamp, delay]) = choice.arbitrary::<[u32; 5]>()
         && let Ok([path, age, jitter, excess]) = choice.arbitrary::<[u8; 4]>()
     {
         let (path, settled) = (path % 16, settled & 0x00ff_ffff);
