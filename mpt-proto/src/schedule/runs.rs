@@ -16,7 +16,7 @@ const WINDOW: Duration = Duration::from_millis(16);
 const MOST: u16 = 44;
 
 /// Turns the sequence of paths that [`Weighted`] gives packet by packet into one of runs: each step of the sending vector
-/// is worth as many packets as any of the paths passes in [`LONGEST`], at least one. All steps are worth the same, so
+/// is worth as many packets as any of the paths passes in `LONGEST`, at least one. All steps are worth the same, so
 /// the shares stay those of the weights. How fast a path is, is taken from what it was given lately: a sender that
 /// fits its rate to the paths, as TCP does, gives them no more for long than they carry; one that does not overflows
 /// them with runs or without.
@@ -28,7 +28,7 @@ pub struct Runs {
     since: Instant,
     /// Packets since then.
     count: u32,
-    /// Packets in [`LONGEST`], over all paths, when the last window ended.
+    /// Packets in `LONGEST`, over all paths, when the last window ended.
     rate: u32,
     among: PathSet,
     path: Option<usize>,
@@ -60,7 +60,7 @@ impl Runs {
         self.path
     }
 
-    /// What the path with the smallest share passes in [`LONGEST`].
+    /// What the path with the smallest share passes in `LONGEST`.
     fn length(&self, weighted: &Weighted, among: PathSet) -> u16 {
         let (least, sum) = weighted.least_and_sum(among);
         let packets = u64::from(self.rate) * u64::from(least) / u64::from(sum.max(1));

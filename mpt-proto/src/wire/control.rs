@@ -1,7 +1,7 @@
 //! Control messages between two mpts: probes, their echoes, and what each end hears.
 //!
 //! A message is 28 bytes behind a GRE header with EtherType 0x88B5: 24 that every version has, and four that announce
-//! the [extension](crate::wire::extension). Fewer or more bytes behind the 24 do no harm, so that later versions can add
+//! the [extension]. Fewer or more bytes behind the 24 do no harm, so that later versions can add
 //! to them. The layout is drawn in `docs/wire.md`.
 
 use crate::seq::Seq;
