@@ -768,7 +768,7 @@ impl<'s> Adaptive<'s> {
         let fastest = self.state.models.iter().filter(|model| model.is_alive() && model.base().is_some());
         let feedback = fastest.map(|model| model.feedback).fold(150_000.0, f32::min);
         let most = (1.5 * feedback + 60_000.0).max(250_000.0);
-        Duration::from_micros((4.0 * feedback + 20_000.0).clamp(80_000.0, most) as u64)
+        Duration::from_micros((4.0 * feedback + 20_000.0).max(80_000.0).min(most) as u64)
     }
 
     /// Whether reports have stopped although packets were sent.
