@@ -86,7 +86,7 @@ pub struct Args {
     /// IP versions above and below the tunnel: 46 is IPv4 over IPv6
     #[arg(long, value_enum, default_value = "44", conflicts_with = "paper")]
     ip: Stack,
-    /// How the tunnel chooses a path for each packet [default: as without `policy` in a configuration]
+    /// How the tunnel chooses a path for each packet [default: weighted; with --links adaptive]
     #[arg(long, conflicts_with = "paper", value_parser = POLICIES)]
     policy: Option<String>,
     /// How the last path is cut; with --links each in turn
@@ -222,7 +222,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         };
         return paper::run(&plan, &mpt, &out.unwrap_or_default(), args.json);
     }
-    let policy = args.policy.unwrap_or_else(|| policy_name(Policy::default()).to_owned());
+    // Equal links that nobody else uses are what weights are for, and what the paper measured.
+    let usual = if args.links.is_some() { Policy::default() } else { Policy::Weighted };
+    let policy = args.policy.unwrap_or_else(|| policy_name(usual).to_owned());
     if let Some(Links(links)) = args.links {
         let plan = links::Plan {
             links,
