@@ -17,7 +17,8 @@ use crate::time::Instant;
 const ALLOWANCE: f32 = 12_000.0;
 /// How much a path's delay may exceed the common one before it is closed.
 const TOLERANCE: f32 = 4_000.0;
-/// Most that the slowest path may lag behind the fastest: 20 Mbit/s more are not worth a delay three times as long.
+/// Most that the slowest path may lag behind the fastest. Beyond it, a flow would wait longer than for a path by way of a
+/// satellite's.
 const MOST_SPREAD: f32 = 300_000.0;
 /// The delay is never less than what paths with this share of the whole rate need: a fast start on a path that is near
 /// but thin would end in a crawl. Sparse flows take that path all the same.
@@ -153,12 +154,9 @@ impl CommonDelay {
             open.insert(index);
         }
         self.open = open;
-        self.hold = (self.delay - fastest > NO_HOLD).then_some(self.delay - HOLD_LESS);
+        self.hold = (self.delay - fastest > NO_HOLD).then_some(self.delay - ALLOWANCE);
     }
 }
-
-/// What packets are held for less than the common delay.
-const HOLD_LESS: f32 = ALLOWANCE;
 
 #[cfg(test)]
 mod tests;

@@ -1,33 +1,21 @@
 //! The model of a path: how fast it is, how long it takes, and how it is probed for more.
 //!
-//! ```text
-//!            +---------+  no growth for 3 rounds, or a queue   +-------+  the queue is gone   +--------+
-//!  start --> | Startup | -----------------------------------> | Drain | ------------------> | Cruise |
-//!            | gain 2  | <---- there was more a moment ago --- | < 1   | <--+                | 0.85-1 |
-//!            +---------+                                       +-------+    |                +--------+
-//!                                                                ^  ^       | a queue,            |
-//!                                   no empty queue seen for 3 s, |  |       | or long enough      | packets wait, and
-//!                                   or arrivals fall behind      |  |   +-------+                 | the period is over
-//!                                                                +--+---| Probe | <---------------+
-//!                                                                       | 1.25  |
-//!                                                                       +-------+
-//! ```
-//!
-//! A queue that stands for two seconds although the rate was cut is kept by others. Whoever gives way to it gets nothing,
-//! so from any phase the path then goes to Compete, where it grows by two packets a round trip and shrinks by loss, until
-//! the queue is gone, or until nothing was lost for so long that the queue must be a longer way.
-//!
 //! The rate is what the receiver says arrived, at its highest over some round trips, like BBR
 //! (draft-cardwell-iccrg-bbr-congestion-control). Unlike there a rising delay is believed at once: when a queue stands,
 //! what arrives *is* the capacity. Loss alone says nothing. A sample taken while there was too little to send can raise
-//! the rate but not lower it, so that an idle path is not misjudged.
+//! the rate but not lower it, so that an idle path is not misjudged. How that makes the path probe is in [`phases`].
+
+mod highest;
+mod phases;
 
 use core::time::Duration;
 
-use crate::feedback;
 use crate::time::Instant;
 use crate::wire::extension;
 use crate::wire::report::PathReport;
+
+use highest::Highest;
+pub use phases::Phase;
 
 /// Rate that a path starts with, in bytes a second: 10 Mbit/s. Less makes the slow start of TCP end early.
 const START_RATE: f32 = 1_250_000.0;
@@ -35,19 +23,9 @@ const START_RATE: f32 = 1_250_000.0;
 const LEAST_RATE: f32 = 20_000.0;
 /// Never more than this, whatever reports claim: 32 Gbit/s.
 const MOST_RATE: f32 = 4e9;
-/// A queue of this many microseconds on the path is all right.
-const QUEUE_TARGET: f32 = 4_000.0;
-/// Above this one the brake is pulled.
-const QUEUE_HIGH: f32 = 20_000.0;
 /// The base delay is the least of this long, and half as much again: long enough to meet an empty queue, short
 /// enough that two clocks that drift apart by 200 ppm differ by 2 ms.
 const BASE_WINDOW: Duration = Duration::from_secs(5);
-/// When no empty queue was seen for so long, one is made, or a standing queue would become the base.
-const STALE_BASE: Duration = Duration::from_secs(3);
-/// What a probe for more sends beyond the rate: enough to be seen in a sample, little enough that its queue is.
-const PROBE_GAIN: f32 = 1.125;
-/// A queue that stands for so long is kept by others.
-const SQUEEZED: Duration = Duration::from_secs(2);
 /// Bounds of the time between two probes for more.
 const PROBE_PERIOD: (f32, f32) = (500_000.0, 2_000_000.0);
 /// Numbers sent, and when: for the failure test.
@@ -55,33 +33,15 @@ const MILESTONES: usize = 16;
 const MILESTONE_STEP: u32 = 4_000;
 /// Tokens that may gather while there is something to send: a burst of a millisecond.
 const BURST_NANOS: u64 = 1_000_000;
-/// And when packets waited because the caller came late, as on a busy machine: what [`QUEUE_TARGET`] allows for.
+/// And when packets waited because the caller came late, as on a busy machine: what the target of the queue allows for.
 const LATE_NANOS: u64 = 4_000_000;
 /// Packets that may leave on a path beyond what it is known to hold.
 const SLACK_PACKETS: f32 = 8.0;
 /// No packet is on the way for longer, in microseconds, nor larger.
 const LONGEST_FEEDBACK: u32 = 60_000_000;
-const LARGEST: u64 = 65_535 + 36;
+const LARGEST: u64 = 65_535 + extension::OUTER as u64;
 /// Failure test: a packet is overdue this long after it should have arrived.
 const OVERDUE: f32 = 15_000.0;
-
-/// What the sender does on a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum Phase {
-    /// Doubles the rate until it does not help.
-    #[default]
-    Startup,
-    /// Sends less than the rate until the queue is gone.
-    Drain,
-    /// Sends at the rate.
-    Cruise,
-    /// Sends more than the rate, to see whether there is more.
-    Probe,
-    /// Shares the link with others that fill its queue, by loss alone as they do.
-    Compete,
-}
 
 /// Where a measurement began: what had arrived by then.
 #[derive(Debug, Clone, Copy)]
@@ -91,48 +51,6 @@ struct Anchor {
     bytes: u32,
     packets: u32,
     settled: u32,
-}
-
-/// Highest of the samples of a window: three candidates, as Kathleen Nichols' filter in Linux.
-#[derive(Debug, Clone, Copy, Default)]
-struct Highest {
-    samples: [(Instant, f32); 3],
-}
-
-impl Highest {
-    fn reset(&mut self, now: Instant, value: f32) {
-        self.samples = [(now, value); 3];
-    }
-
-    fn push(&mut self, window: Duration, now: Instant, value: f32) -> f32 {
-        let [first, second, third] = self.samples;
-        if value >= first.1 || now.since(third.0) > window {
-            self.reset(now, value);
-            return value;
-        }
-        if value >= second.1 {
-            self.samples = [first, (now, value), (now, value)];
-        } else if value >= third.1 {
-            self.samples = [first, second, (now, value)];
-        }
-        self.expire(window, now, value)
-    }
-
-    /// Drops the candidates that are too old; `value` stands in for those that are missing then.
-    fn expire(&mut self, window: Duration, now: Instant, value: f32) -> f32 {
-        let [first, second, third] = self.samples;
-        if now.since(first.0) > window {
-            self.samples = [second, third, (now, value)];
-            if now.since(second.0) > window {
-                self.samples = [third, (now, value), (now, value)];
-            }
-        } else if second.0 == first.0 && now.since(first.0) > window / 4 {
-            self.samples = [first, (now, value), (now, value)];
-        } else if third.0 == second.0 && now.since(second.0) > window / 2 {
-            self.samples = [first, second, (now, value)];
-        }
-        self.samples[0].1
-    }
 }
 
 /// See the module. Rates are bytes a second; times are microseconds unless they are an [`Instant`]; delays are
@@ -161,7 +79,7 @@ pub(super) struct Model {
     base_since: Instant,
     jitter: f32,
     /// Least and mean queueing delay.
-    pub(super) queue_least: f32,
+    queue_least: f32,
     pub(super) queue: f32,
     /// Mean queueing delay of the last report alone.
     queue_now: f32,
@@ -189,7 +107,7 @@ pub(super) struct Model {
     /// Since the last datagram left, it was the path that stood still, not the caller.
     was_full: bool,
     /// When the next datagram may leave, in nanoseconds.
-    pub(super) next: u64,
+    next: u64,
     /// Nanoseconds a byte at the current rate and gain, times 1,024.
     cost: u64,
     /// When something last left that tells the receiver how far the ordered sequence is.
@@ -286,10 +204,6 @@ impl Model {
         }
     }
 
-    pub(super) const fn phase(&self) -> Phase {
-        self.phase
-    }
-
     pub(super) const fn jitter(&self) -> f32 {
         self.jitter
     }
@@ -297,32 +211,6 @@ impl Model {
     /// Whether data may take it.
     pub(super) const fn is_alive(&self) -> bool {
         self.suspect.is_none() && self.down.is_none()
-    }
-
-    /// The queue that is all right here.
-    fn target(&self) -> f32 {
-        QUEUE_TARGET + 2.0 * self.jitter
-    }
-
-    fn enter(&mut self, phase: Phase, gain: f32, now: Instant) {
-        self.phase = phase;
-        self.phase_since = now;
-        self.set_gain(gain);
-    }
-
-    fn set_gain(&mut self, gain: f32) {
-        self.gain = gain;
-        self.set_cost();
-    }
-
-    fn set_rate(&mut self, rate: f32) {
-        self.rate = rate.clamp(LEAST_RATE, MOST_RATE);
-        self.set_cost();
-    }
-
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and far below 2^64")]
-    fn set_cost(&mut self) {
-        self.cost = (1e9 * 1024.0 / (self.rate * self.gain)) as u64;
     }
 
     /// Microseconds until a datagram may leave, by the pace alone.
@@ -463,197 +351,6 @@ impl Model {
         if self.queue_least < self.target() {
             self.empty_at = now;
             self.rate_empty = self.rate;
-        }
-    }
-
-    /// Signs of life on a path that was suspected: it goes on where it was, but empties first.
-    fn revive(&mut self, now: Instant) {
-        self.suspect = None;
-        self.before_brake = self.stable.max(self.rate);
-        self.braked = Some(now);
-        self.may_restart = true;
-        self.empty_at = now;
-        self.set_rate(self.rate * 0.5);
-        let rate = self.rate;
-        self.highest.reset(now, rate);
-        self.enter(Phase::Drain, 0.5, now);
-    }
-
-    fn estimate(&mut self, at: Anchor, backlog: bool, now: Instant, random: f32) {
-        if self.phase == Phase::Compete {
-            self.compete(now);
-            return;
-        }
-        let is_squeezed = elapsed(now, self.empty_at) > SQUEEZED.as_micros() as f32
-            && self.queue_least > QUEUE_HIGH
-            && self.rate < 0.5 * self.rate_empty;
-        if is_squeezed && backlog {
-            (self.yielded, self.lost_before) = (now, self.lost);
-            self.set_rate(0.5 * self.rate_empty);
-            self.enter(Phase::Compete, 1.0, now);
-            return;
-        }
-        self.brake(at, now);
-        let Some(from) = self.sample else {
-            self.sample = Some(at);
-            return;
-        };
-        let sent = span(at.stamp, from.stamp);
-        let arrived = span(at.arrived, from.arrived);
-        let packets = at.packets.wrapping_sub(from.packets);
-        let bytes = at.bytes.wrapping_sub(from.bytes) as f32;
-        let least = if self.phase == Phase::Startup { 12_000.0 } else { 40_000.0 };
-        let interval = sent.max(arrived);
-        let sampled = interval >= least && packets >= 8;
-        if extension::distance(from.settled, self.limit) > 0 {
-            // It does not tell anything any more, but would seem to lie ahead after half the number circle.
-            self.limit = from.settled.wrapping_sub(1);
-        }
-        self.train_end = self.train_end.filter(|end| extension::distance(at.settled, *end) <= 0);
-        let in_train = self.train_end.is_some();
-        let limited = !in_train
-            && (extension::distance(at.settled, self.limit) <= 0
-                || extension::distance(from.settled, self.limit) < 0);
-        if sampled {
-            self.sample = Some(at);
-            let rate = bytes * 1e6 / interval;
-            let arrival = bytes * 1e6 / arrived.max(100.0);
-            let window = Duration::from_micros(1_000_000).max(micros(6.0 * self.feedback));
-            if !limited || rate > self.rate {
-                let highest = self.highest.push(window, now, rate);
-                self.set_rate(highest);
-            }
-            let saturated = !limited && self.queue_least > 2.0 * self.target();
-            if saturated && arrival < self.rate && self.phase != Phase::Startup {
-                let rate = self.rate + 0.3 * (arrival - self.rate);
-                self.set_rate(rate);
-                self.highest.reset(now, rate);
-            }
-        }
-        self.step(sampled && !limited, backlog, now, random);
-    }
-
-    /// Additive increase, multiplicative decrease, like the flows it shares the link with.
-    fn compete(&mut self, now: Instant) {
-        let micros = elapsed(now, self.reported_at).min(100_000.0);
-        let round = self.feedback.max(1_000.0);
-        if core::mem::replace(&mut self.lost_before, self.lost) != self.lost {
-            if elapsed(now, self.yielded) > round {
-                self.yielded = now;
-                self.set_rate(self.rate * 0.7);
-            }
-        } else {
-            self.set_rate(self.rate + 2.0 * self.mean_len * 1e6 / round * micros / round);
-        }
-        let is_alone = self.queue_least < self.target();
-        let is_longer_way = elapsed(now, self.yielded) > 6.0 * BASE_WINDOW.as_micros() as f32;
-        if is_alone || is_longer_way {
-            if is_longer_way {
-                self.base = [None; 2];
-            }
-            let rate = self.rate;
-            self.highest.reset(now, rate);
-            (self.sample, self.quick, self.empty_at) = (None, None, now);
-            self.enter(Phase::Cruise, 1.0, now);
-        }
-    }
-
-    /// The fast way down: a queue that grows while less arrives than was sent.
-    fn brake(&mut self, at: Anchor, now: Instant) {
-        let Some(from) = self.quick.filter(|from| span(at.arrived, from.arrived) <= 200_000.0) else {
-            self.quick = Some(at);
-            return;
-        };
-        let arrived = span(at.arrived, from.arrived);
-        if arrived < 20_000.0 {
-            return;
-        }
-        self.quick = Some(at);
-        let arrival = at.bytes.wrapping_sub(from.bytes) as f32 * 1e6 / arrived;
-        let packets = at.packets.wrapping_sub(from.packets);
-        let falls_behind = arrived > 1.15 * span(at.stamp, from.stamp) && arrival < 0.9 * self.rate;
-        let queued = self.queue_now > QUEUE_HIGH + 4.0 * self.jitter;
-        if !falls_behind || !queued || packets < 8 || self.phase == Phase::Startup {
-            return;
-        }
-        if self.braked.is_none_or(|at| elapsed(now, at) > 2e6) {
-            self.before_brake = self.stable;
-            self.may_restart = true;
-        }
-        self.braked = Some(now);
-        self.set_rate(arrival);
-        self.highest.reset(now, arrival);
-        self.enter(Phase::Drain, 0.5, now);
-    }
-
-    fn step(&mut self, sampled: bool, backlog: bool, now: Instant, random: f32) {
-        let target = self.target();
-        let round = self.feedback + feedback::INTERVAL.as_micros() as f32;
-        let in_phase = elapsed(now, self.phase_since);
-        match self.phase {
-            Phase::Startup => {
-                if sampled && in_phase > round {
-                    self.phase_since = now;
-                    if self.rate > self.full * 1.2 {
-                        (self.full, self.flat_rounds) = (self.rate, 0);
-                    } else {
-                        self.flat_rounds += 1;
-                    }
-                }
-                let queued = self.queue > (2.0 * target).max(8_000.0);
-                self.queued_reports = if queued { self.queued_reports + 1 } else { 0 };
-                if self.flat_rounds >= 3 || self.queued_reports >= 2 {
-                    self.enter(Phase::Drain, 0.6, now);
-                }
-            }
-            Phase::Drain => {
-                if self.queue_least >= target && in_phase <= 4.0 * round + 300_000.0 {
-                    return;
-                }
-                self.enter(Phase::Cruise, 1.0, now);
-                let grew = self.rate > self.rate_before * 1.04;
-                self.period = if grew {
-                    round
-                } else {
-                    (self.period * 1.5).clamp(PROBE_PERIOD.0, PROBE_PERIOD.1) * (0.85 + 0.3 * random)
-                };
-                self.rate_before = self.rate;
-                if grew && self.queue_least < target {
-                    (self.full, self.flat_rounds, self.queued_reports) = (self.rate, 0, 0);
-                    self.queue = 0.0;
-                    self.enter(Phase::Startup, 2.0, now);
-                    return;
-                }
-                let recent = self.braked.is_some_and(|at| elapsed(now, at) < 3e6);
-                if core::mem::take(&mut self.may_restart) && recent && self.before_brake > 1.25 * self.rate {
-                    // The capacity may be back: one quick try, which ends at the first sign of a queue.
-                    (self.full, self.flat_rounds, self.queued_reports) = (self.rate, 0, 0);
-                    self.queue = 0.0;
-                    self.enter(Phase::Startup, 2.0, now);
-                }
-            }
-            Phase::Cruise => {
-                let gain = 1.0 - ((self.queue_least - target / 2.0) / 100_000.0).max(0.0);
-                self.set_gain(gain.max(0.85));
-                self.stable = if self.stable > 0.0 {
-                    self.stable + 0.02 * (self.rate - self.stable)
-                } else {
-                    self.rate
-                };
-                if elapsed(now, self.empty_at) > STALE_BASE.as_micros() as f32 {
-                    self.empty_at = now;
-                    self.enter(Phase::Drain, 0.5, now);
-                } else if in_phase > self.period && self.queue_least < target && backlog {
-                    self.enter(Phase::Probe, PROBE_GAIN, now);
-                }
-            }
-            Phase::Compete => {}
-            Phase::Probe => {
-                if in_phase > round + 40_000.0 || self.queue_least > 2.5 * target {
-                    let gain = if self.queue_least > target { 0.9 } else { 1.0 };
-                    self.enter(Phase::Drain, gain, now);
-                }
-            }
         }
     }
 

@@ -13,7 +13,7 @@ use crate::seq::Seq;
 use crate::stats::Drop;
 use crate::time::Instant;
 use crate::wire::extension::{self, Header, Kind};
-use crate::wire::gre::{Layout, Protocol};
+use crate::wire::gre::{self, Protocol};
 use crate::wire::ip;
 use crate::wire::report::Report;
 
@@ -106,16 +106,16 @@ impl Connection<'_> {
                 (path, Kind::Marker, padding)
             }),
         };
-        let (path, header, seq, protocol, datagram) = if let Some((path, kind, len)) = signal {
+        let (path, header, seq, datagram) = if let Some((path, kind, len)) = signal {
             let header = adaptive.stamp(path, kind, false, len, now)?;
-            (path, header, self.next_sequence, Protocol::Control, buffer.get_mut(..body + len)?)
+            (path, header, self.next_sequence, buffer.get_mut(..body + len)?)
         } else {
             let leaving = adaptive.poll(self.up, &mut self.next_sequence, now)?;
             let datagram = adaptive.datagram(&leaving, body);
-            (leaving.path, leaving.header, leaving.seq, Protocol::Control, datagram)
+            (leaving.path, leaving.header, leaving.seq, datagram)
         };
         header.emit(datagram.get_mut(header_len..)?);
-        self.layout.emit(datagram, protocol, seq);
+        self.layout.emit(datagram, Protocol::Control, seq);
         let ecn = match header.kind {
             Kind::Ordered | Kind::Unordered => datagram.get(body..).map_or(Ecn::NotEct, ip::ecn),
             Kind::Report | Kind::Marker => Ecn::NotEct,
@@ -174,7 +174,7 @@ impl Connection<'_> {
                 let Some((_, inner_len)) = ip::parse(body) else { return Received::Dropped(Drop::BadInner) };
                 adaptive.state.feedback.handle(index, &header, len, true, arrived, now);
                 let packet = body.get_mut(..inner_len).unwrap_or_default();
-                if !mark(packet, ecn) {
+                if !ip::decapsulate_ecn(packet, ecn) {
                     return Received::Dropped(Drop::CongestionMarked);
                 }
                 if header.kind == Kind::Unordered {
@@ -251,17 +251,6 @@ impl Connection<'_> {
     }
 }
 
-/// Carries the congestion mark of the outer header to the packet; `false`: the packet must be dropped.
-fn mark(packet: &mut [u8], outer: Ecn) -> bool {
-    let inner = ip::ecn(packet);
-    match Ecn::decapsulated(inner, outer) {
-        Some(new) if new != inner => ip::set_ecn(packet, new),
-        Some(_) => {}
-        None => return false,
-    }
-    true
-}
-
 impl Adaptive<'_> {
     /// Until when an ordered packet is to be held.
     #[allow(clippy::cast_possible_wrap, reason = "a difference of stamps")]
@@ -286,4 +275,4 @@ impl Adaptive<'_> {
 }
 
 /// What the extension headers of a connection have before them is a control header with a sequence number.
-const _: () = assert!(Layout::LONGEST + extension::LEN <= crate::connection::HEADROOM);
+const _: () = assert!(gre::MAX_LEN + extension::LEN <= crate::connection::HEADROOM);

@@ -100,11 +100,8 @@ impl Connection<'_> {
                     return Received::Dropped(Drop::BadInner);
                 };
                 let packet = payload.get_mut(..len).unwrap_or_default();
-                let inner = ip::ecn(packet);
-                match Ecn::decapsulated(inner, ecn) {
-                    Some(new) if new != inner => ip::set_ecn(packet, new),
-                    Some(_) => {}
-                    None => return Received::Dropped(Drop::CongestionMarked),
+                if !ip::decapsulate_ecn(packet, ecn) {
+                    return Received::Dropped(Drop::CongestionMarked);
                 }
                 packet
             }

@@ -118,9 +118,6 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Bytes of the longest header.
-    pub const LONGEST: usize = MAX_LEN;
-
     /// Bytes of the header: 4, 8, 12 or 16.
     pub const fn header_len(&self) -> usize {
         MIN_LEN + 4 * (self.checksum as usize + self.key.is_some() as usize + self.sequence as usize)

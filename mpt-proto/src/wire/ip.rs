@@ -167,6 +167,17 @@ pub fn set_ecn(packet: &mut [u8], ecn: Ecn) {
     }
 }
 
+/// Carries the congestion mark of the outer header to the packet (RFC 6040). `false`: the packet must be dropped.
+pub fn decapsulate_ecn(packet: &mut [u8], outer: Ecn) -> bool {
+    let inner = ecn(packet);
+    match Ecn::decapsulated(inner, outer) {
+        Some(new) if new != inner => set_ecn(packet, new),
+        Some(_) => {}
+        None => return false,
+    }
+    true
+}
+
 /// RFC 1624 equation 3: HC' = ~(~HC + ~m + m').
 fn updated_checksum(sum: u16, old: u16, new: u16) -> u16 {
     let mut total = u32::from(!sum) + u32::from(!old) + u32::from(new);

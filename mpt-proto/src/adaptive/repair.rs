@@ -1,0 +1,160 @@
+//! What reports change: packets that arrived are let go, those that were lost are sent again, and what is under way on a
+//! path that stopped to deliver leaves elsewhere.
+
+use core::time::Duration;
+
+use crate::adaptive::Adaptive;
+use crate::adaptive::model::Model;
+use crate::adaptive::pool::{Index, List, PacketSlot, Pool};
+use crate::adaptive::watch::ACTIVE;
+use crate::path_set::PathSet;
+use crate::time::Instant;
+use crate::wire::extension;
+use crate::wire::report::{Gap, Report};
+
+/// Times a packet is sent at most.
+const TRIES: u8 = 4;
+/// A packet older than this is not sent again: what is above has done so itself.
+pub(super) const OLDEST: u32 = 600_000;
+
+/// What a report was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    Fresh,
+    /// It, or a later one, came before on another path.
+    Old,
+    /// It claims what cannot be.
+    Impossible,
+}
+
+/// Puts a packet that did not arrive into the list of those to send again, if that is `wanted` and it is young enough.
+fn resend_or_release(
+    pool: &mut Pool<'_>,
+    resend: &mut List,
+    index: Index,
+    wanted: bool,
+    now: Instant,
+) -> bool {
+    let young = |slot: &PacketSlot| now.stamp().wrapping_sub(slot.since) <= OLDEST && slot.tries < TRIES;
+    let again = wanted && pool.slot(index).is_some_and(young);
+    if again {
+        pool.push(resend, index);
+    } else {
+        pool.release(index);
+    }
+    again
+}
+
+impl Adaptive<'_> {
+    /// Takes a report.
+    pub(crate) fn handle_report(&mut self, report: &Report, written: u32, up: PathSet, now: Instant) -> News {
+        if self.state.last_count.is_some_and(|last| report.count.distance_from(last) <= 0) {
+            return News::Old;
+        }
+        self.state.last_count = Some(report.count);
+        let mut sound = true;
+        let backlog = !self.queue.is_empty();
+        for block in &report.paths {
+            let path = usize::from(block.path);
+            let reference = *self.state.reference.get_or_insert(block.delay);
+            #[allow(clippy::cast_possible_wrap, reason = "a difference of delays")]
+            let delay = block.delay.wrapping_sub(reference) as i32 as f32;
+            let random = self.random();
+            let Some(model) = self.state.models.get_mut(path) else { continue };
+            match model.handle_report(block, written, delay, backlog, now, random) {
+                Some(true) => self.settle(path, &report.gaps, now),
+                Some(false) => {}
+                None => sound = false,
+            }
+        }
+        if !sound {
+            self.state.bad_reports += 1;
+            return News::Impossible;
+        }
+        self.state.waiting_since = None;
+        if let Some(reference) = self.state.reference {
+            for index in self.alive(up) {
+                let overdue =
+                    |model: &Model| model.is_alive() && model.is_overdue(written.wrapping_sub(reference));
+                if self.state.models.get(index).is_some_and(overdue) {
+                    self.suspect(index, now);
+                }
+            }
+        }
+        self.update(up, now);
+        News::Fresh
+    }
+
+    /// Decides anew which paths are open.
+    pub(super) fn update(&mut self, up: PathSet, now: Instant) {
+        let backlog = !self.queue.is_empty();
+        let window = f32::from(self.peer_window);
+        let Self { state, .. } = self;
+        state.delay.is_used = state.ordered_at.is_some_and(|at| now.since(at) < ACTIVE);
+        state.delay.update(&state.models, up, backlog, window, now);
+        state.bounds = None;
+        for (index, model) in state.models.iter_mut().enumerate() {
+            if !state.delay.open.contains(index) {
+                model.handle_closed();
+            }
+        }
+        if state.delay.open != state.told {
+            state.told = state.delay.open;
+            state.feedback.ask(now);
+        }
+    }
+
+    /// Lets go of what the receiver has settled on a path, but for what is in a gap.
+    fn settle(&mut self, path: usize, gaps: &[Gap], now: Instant) {
+        let Self { state, pool, .. } = self;
+        let (Some(list), Some(model)) = (state.in_flight.get_mut(path), state.models.get_mut(path)) else {
+            return;
+        };
+        while let Some(index) = list.first() {
+            let Some(&slot) = pool.slot(index) else { break };
+            if extension::distance(slot.number, model.acked) > 0 {
+                break;
+            }
+            pool.pop(list);
+            let lost = gaps.iter().any(|gap| {
+                let ahead = extension::distance(slot.number, gap.first);
+                usize::from(gap.path) == path && (0..i32::from(gap.count)).contains(&ahead)
+            });
+            if lost {
+                model.handle_lost();
+            }
+            let pays = lost && state.credit >= u32::from(slot.len);
+            if resend_or_release(pool, &mut state.resend, index, pays && self.resends, now) {
+                state.credit -= u32::from(slot.len);
+            }
+        }
+    }
+
+    /// A path stopped to deliver: what is under way on it leaves again elsewhere.
+    fn suspect(&mut self, path: usize, now: Instant) {
+        if let Some(model) = self.state.models.get_mut(path) {
+            model.suspect = Some(now);
+        }
+        self.hand_over(path, now);
+    }
+
+    pub(super) fn hand_over(&mut self, path: usize, now: Instant) {
+        let Self { state, pool, .. } = self;
+        if let Some(model) = state.models.get_mut(path) {
+            model.forget_milestones();
+        }
+        let Some(list) = state.in_flight.get_mut(path) else { return };
+        while let Some(index) = pool.pop(list) {
+            resend_or_release(pool, &mut state.resend, index, self.resends, now);
+        }
+    }
+
+    /// How long the receiver should wait for a repair once it knows that a packet is missing.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    pub(crate) fn repair_time(&self) -> Duration {
+        let fastest = self.state.models.iter().filter(|model| model.is_alive() && model.base().is_some());
+        let feedback = fastest.map(|model| model.feedback).fold(150_000.0, f32::min);
+        let most = (1.5 * feedback + 60_000.0).max(250_000.0);
+        Duration::from_micros((4.0 * feedback + 20_000.0).max(80_000.0).min(most) as u64)
+    }
+}

@@ -1,0 +1,334 @@
+//! What leaves, when and where: sparse packets first, then what was lost, then the bulk, each on the path that suits it.
+
+use core::time::Duration;
+
+use crate::adaptive::Adaptive;
+use crate::adaptive::codel::Bounds;
+use crate::adaptive::pool::{Index, List};
+use crate::adaptive::repair::OLDEST;
+use crate::path_set::PathSet;
+use crate::seq::Seq;
+use crate::time::Instant;
+use crate::wire::extension::{self, Header, Kind};
+use crate::wire::ip;
+
+/// Packets of sparse flows may leave ahead of a path's pace by the time of two full packets.
+const OVERDRAW_BYTES: usize = 3_000;
+/// Sparse packets that wait for longer are too many for all paths together.
+const EXPRESS_BOUNDS: Bounds = Bounds { target: 20_000, interval: 100_000 };
+/// A path of a higher tier takes packets that have waited for so long on the lower ones.
+const SPILL: u32 = 4_000;
+/// While the common delay may rise, packets may wait as long as with a round trip that is this much longer.
+const RISING: f32 = 60_000.0;
+/// A share of what is sent may be sent again: one in eight, and this much at once.
+const MOST_CREDIT: u32 = 256 << 10;
+
+/// A datagram that leaves: its packet lies in `slot`, with room for headers before it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leaving {
+    pub(crate) path: usize,
+    slot: Index,
+    pub(crate) header: Header,
+    pub(crate) seq: Seq,
+}
+
+impl Adaptive<'_> {
+    /// Takes a packet. If there is no room for it, others or it are dropped, and counted.
+    pub(crate) fn push(&mut self, packet: &[u8], seed: u64, now: Instant) {
+        let mut stored = self.pool.store(packet);
+        if stored.is_none() {
+            self.make_room(now);
+            stored = self.pool.store(packet);
+        }
+        let Some(index) = stored else {
+            self.refused += 1;
+            return;
+        };
+        let flow = ip::Flow::of(packet, seed);
+        let bucket = self.queue.bucket(flow.hash);
+        let bare = ip::is_bare_ack(packet, &flow);
+        let sparse = bare || self.queue.is_sparse(bucket, packet.len(), now.stamp());
+        let Some(slot) = self.pool.slot_mut(index) else { return };
+        slot.flow = bucket;
+        slot.since = now.stamp();
+        slot.unordered = sparse || !flow.wants_order(self.order_udp);
+        if sparse {
+            self.pool.push(&mut self.state.express, index);
+        } else {
+            self.queue.push(&mut self.pool, index, now.stamp());
+        }
+        self.state.active_at = Some(now);
+    }
+
+    /// All slots are taken: forgets the packet that has been under way for longest, or drops packets that wait.
+    fn make_room(&mut self, now: Instant) {
+        let Self { state, pool, queue, .. } = self;
+        let age = |list: &List| {
+            let slot = list.first().and_then(|index| pool.slot(index));
+            slot.map(|slot| now.stamp().wrapping_sub(slot.sent))
+        };
+        let oldest = state.in_flight.iter_mut().max_by_key(|list| age(list));
+        match oldest.filter(|list| !list.is_empty() && queue.len() < pool.len() / 2) {
+            Some(list) => {
+                if let Some(index) = pool.pop(list) {
+                    pool.release(index);
+                }
+            }
+            None => {
+                queue.overflow(pool);
+            }
+        }
+    }
+
+    /// The next datagram that may leave now. `next` is the next number of the ordered sequence.
+    pub(crate) fn poll(&mut self, up: PathSet, next: &mut Seq, now: Instant) -> Option<Leaving> {
+        let alive = self.alive(up);
+        if alive.is_empty() {
+            return None;
+        }
+        let (path, slot) = match self.poll_express(alive, now) {
+            Some(leaving) => leaving,
+            None => {
+                let mut free = alive;
+                match self.poll_resend(&mut free, now) {
+                    Some(leaving) => leaving,
+                    None => self.poll_queue(free, now)?,
+                }
+            }
+        };
+        self.depart(path, slot, next, now)
+    }
+
+    pub(super) fn alive(&self, up: PathSet) -> PathSet {
+        let mut alive = up;
+        for index in up {
+            if self.state.models.get(index).is_none_or(|model| !model.is_alive()) {
+                alive.set(index, false);
+            }
+        }
+        alive
+    }
+
+    /// The paths of the lowest tier among `paths`.
+    pub(super) fn lowest_tier(&self, paths: PathSet) -> PathSet {
+        let tier = |index: usize| self.state.models.get(index).map_or(u8::MAX, |model| model.tier);
+        let Some(lowest) = paths.into_iter().map(tier).min() else { return paths };
+        let mut set = PathSet::default();
+        for index in paths.into_iter().filter(|index| tier(*index) == lowest) {
+            set.insert(index);
+        }
+        set
+    }
+
+    /// The path among `paths` that delivers first what leaves now, and how long it waits before.
+    pub(super) fn first_to_deliver(&self, paths: PathSet, now: Instant) -> Option<(usize, u64)> {
+        let mut best: Option<(f32, usize, u64)> = None;
+        for index in paths {
+            let (Some(model), Some(delay)) = (self.state.models.get(index), self.delivery(index, now)) else {
+                continue;
+            };
+            let wait = model.wait(now);
+            if best.is_none_or(|(least, ..)| delay < least) {
+                best = Some((delay, index, wait));
+            }
+        }
+        best.map(|(_, index, wait)| (index, wait))
+    }
+
+    /// Packets of sparse flows: on the fastest path, a little ahead of its pace; on a slower one once they have waited
+    /// for as long as that takes longer.
+    fn poll_express(&mut self, alive: PathSet, now: Instant) -> Option<(usize, Index)> {
+        loop {
+            let (path, at) = self.express_path(alive, now)?;
+            if at > now {
+                return None;
+            }
+            let index = self.pool.pop(&mut self.state.express)?;
+            let sojourn = now.stamp().wrapping_sub(self.pool.slot(index)?.since);
+            let last = self.state.express.is_empty();
+            if !self.state.express_codel.is_due(sojourn, last, EXPRESS_BOUNDS, now.stamp()) {
+                return Some((path, index));
+            }
+            self.pool.release(index);
+            self.refused += 1;
+        }
+    }
+
+    /// The path for the first sparse packet, and when it may leave on it.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    pub(super) fn express_path(&self, alive: PathSet, now: Instant) -> Option<(usize, Instant)> {
+        let first = self.pool.slot(self.state.express.first()?)?;
+        let sojourn = now.stamp().wrapping_sub(first.since) as f32;
+        let paths = self.lowest_tier(alive);
+        let (fastest, wait) = self.first_to_deliver(paths, now)?;
+        let ahead =
+            |index: usize| self.state.models.get(index).map_or(0, |model| model.time_of(OVERDRAW_BYTES));
+        let wait = wait.saturating_sub(ahead(fastest));
+        if wait == 0 {
+            return Some((fastest, now));
+        }
+        let least = self.delivery(fastest, now)?;
+        let mut best = (fastest, wait);
+        for index in paths {
+            let Some(model) = self.state.models.get(index) else { continue };
+            let patience = self.delivery(index, now)? - least - sojourn;
+            let wait = model.wait(now).saturating_sub(ahead(index)).max(patience.max(0.0) as u64);
+            if wait < best.1 {
+                best = (index, wait);
+            }
+        }
+        Some((best.0, now + Duration::from_micros(best.1)))
+    }
+
+    /// The delay, against the reference, of what is sent on a path now.
+    fn delivery(&self, path: usize, now: Instant) -> Option<f32> {
+        let model = self.state.models.get(path)?;
+        Some(model.base().unwrap_or(1e6) + model.queue.max(0.0) + model.wait(now) as f32)
+    }
+
+    /// What was lost: on the path that delivers it first, which then waits for it.
+    fn poll_resend(&mut self, free: &mut PathSet, now: Instant) -> Option<(usize, Index)> {
+        while let Some(index) = self.state.resend.first() {
+            if self.pool.slot(index).is_some_and(|slot| now.stamp().wrapping_sub(slot.since) <= OLDEST) {
+                let (path, wait) = self.first_to_deliver(*free, now)?;
+                if wait > 0 {
+                    free.set(path, false);
+                    return None;
+                }
+                let index = self.pool.pop(&mut self.state.resend)?;
+                self.state.resent += 1;
+                return Some((path, index));
+            }
+            let index = self.pool.pop(&mut self.state.resend)?;
+            self.pool.release(index);
+        }
+        None
+    }
+
+    /// Bulk: the fastest open path that is ready takes the packet whose turn it is.
+    fn poll_queue(&mut self, free: PathSet, now: Instant) -> Option<(usize, Index)> {
+        if self.queue.is_empty() {
+            if self.state.express.is_empty() && self.state.resend.is_empty() {
+                self.note_idle(free, now);
+            }
+            return None;
+        }
+        let open = PathSet(free.0 & self.state.delay.open.0);
+        let cheap = self.lowest_tier(open);
+        let mut best: Option<(u8, f32, usize)> = None;
+        for index in open {
+            let Some(model) = self.state.models.get_mut(index).filter(|model| model.is_ready(now)) else {
+                continue;
+            };
+            if !cheap.contains(index) && self.state.last_sojourn < SPILL {
+                model.handle_idle();
+                continue;
+            }
+            let rank = (model.tier, model.base().unwrap_or(0.0));
+            if best.is_none_or(|(tier, base, _)| rank < (tier, base)) {
+                best = Some((rank.0, rank.1, index));
+            }
+        }
+        let (.., path) = best?;
+        let bounds = self.bounds();
+        let Some(index) = self.queue.pop(&mut self.pool, bounds, now.stamp()) else {
+            self.note_idle(free, now);
+            return None;
+        };
+        let sojourn = now.stamp().wrapping_sub(self.pool.slot(index)?.since);
+        self.state.last_sojourn = sojourn;
+        self.state.delay.note_sojourn(sojourn);
+        Some((path, index))
+    }
+
+    /// Nothing waits: what paths carry from now on does not tell what they could.
+    fn note_idle(&mut self, paths: PathSet, now: Instant) {
+        self.state.delay.note_empty();
+        self.state.last_sojourn = 0;
+        for index in paths {
+            if let Some(model) = self.state.models.get_mut(index).filter(|model| model.wait(now) == 0) {
+                model.handle_idle();
+            }
+        }
+    }
+
+    /// The round trip that a bulk flow sees, without the queue here.
+    fn round_trip(&self) -> f32 {
+        let mut fastest: Option<(f32, f32)> = None;
+        for model in &self.state.models {
+            let Some(base) = model.base().filter(|_| model.is_alive()) else { continue };
+            if fastest.is_none_or(|(least, _)| base < least) {
+                fastest = Some((base, model.feedback));
+            }
+        }
+        fastest.map_or(100_000.0, |(base, feedback)| feedback + self.state.delay.spread(base))
+    }
+
+    /// The queue here may stand for a part of the round trip: less would leave a lone flow below capacity.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    fn bounds(&mut self) -> Bounds {
+        if let Some(bounds) = self.state.bounds {
+            return bounds;
+        }
+        let round_trip = self.round_trip() + if self.state.delay.may_rise { RISING } else { 0.0 };
+        let bounds = Bounds {
+            target: (0.3 * round_trip).clamp(5_000.0, 40_000.0) as u32,
+            interval: (3.0 * round_trip).clamp(100_000.0, 1e6) as u32,
+        };
+        self.state.bounds = Some(bounds);
+        bounds
+    }
+
+    fn depart(&mut self, path: usize, index: Index, next: &mut Seq, now: Instant) -> Option<Leaving> {
+        let slot = self.pool.slot_mut(index)?;
+        let len = usize::from(slot.len);
+        let resent = slot.tries > 0;
+        slot.tries = slot.tries.saturating_add(1);
+        slot.sent = now.stamp();
+        if !resent {
+            slot.since = now.stamp();
+            let counter = if slot.unordered { &mut self.state.next_unordered } else { next };
+            slot.seq = *counter;
+            *counter = *counter + 1;
+            let credit = self.state.credit.saturating_add(u32::from(slot.len) / 8);
+            self.state.credit = credit.min(MOST_CREDIT);
+        }
+        let kind = if slot.unordered { Kind::Unordered } else { Kind::Ordered };
+        let (seq, unordered) = (slot.seq, slot.unordered);
+        let header = self.stamp(path, kind, resent, len, now)?;
+        if let Some(slot) = self.pool.slot_mut(index) {
+            slot.number = header.number;
+        }
+        self.pool.push(self.state.in_flight.get_mut(path)?, index);
+        if !unordered {
+            self.state.ordered_at = Some(now);
+            let model = self.state.models.get_mut(path)?;
+            (model.last_ordered, model.ordered_number) = (now, header.number);
+        }
+        self.state.active_at = Some(now);
+        self.state.waiting_since = self.state.waiting_since.or(Some(now));
+        Some(Leaving { path, slot: index, header, seq })
+    }
+
+    /// The extension header of a datagram that leaves now with `len` bytes behind it.
+    pub(crate) fn stamp(
+        &mut self,
+        path: usize,
+        kind: Kind,
+        resent: bool,
+        len: usize,
+        now: Instant,
+    ) -> Option<Header> {
+        let model = self.state.models.get_mut(path)?;
+        if matches!(kind, Kind::Marker | Kind::Report) {
+            model.last_ordered = now;
+        }
+        let number = model.handle_sent(len + extension::LEN + extension::OUTER, now) & 0x00ff_ffff;
+        Some(Header { kind, resent, number, stamp: now.stamp() })
+    }
+
+    /// The bytes of a datagram that leaves, with so many before the packet.
+    pub(crate) fn datagram(&mut self, leaving: &Leaving, headroom: usize) -> &mut [u8] {
+        self.pool.datagram_mut(leaving.slot, headroom)
+    }
+}

@@ -1,0 +1,114 @@
+//! When something is to be done although nothing comes: signs of life on paths that carry nothing, reports that stopped.
+
+use core::time::Duration;
+
+use crate::adaptive::Adaptive;
+use crate::adaptive::model::Model;
+use crate::path_set::PathSet;
+use crate::time::Instant;
+
+/// Signs of life on paths that carry nothing while others do: what is missing is then known soon.
+const MARKER: Duration = Duration::from_millis(10);
+/// And on paths that carry nothing for longer.
+const IDLE_MARKER: Duration = Duration::from_millis(100);
+/// After the last packet, paths are watched for so long.
+pub(super) const ACTIVE: Duration = Duration::from_secs(1);
+/// Packets are let gather for so long when all paths are busy: the caller's wake-ups then pay.
+const GATHER: Duration = Duration::from_micros(500);
+/// Without a report for so long, with packets under way, nothing is known.
+const DEAF: Duration = Duration::from_secs(2);
+
+impl Adaptive<'_> {
+    /// When something is to be done although nothing comes.
+    pub(crate) fn deadline(&self, up: PathSet, now: Instant) -> Option<Instant> {
+        let alive = self.alive(up);
+        let soonest = |paths: PathSet| {
+            let models = paths.into_iter().filter_map(|index| self.state.models.get(index));
+            models.filter(|model| !model.is_full()).map(|model| model.wait(now)).min()
+        };
+        let wait_of = |micros: u64| now + Duration::from_micros(micros);
+        let express = self.express_path(alive, now).map(|(_, at)| at);
+        let resend = self
+            .state
+            .resend
+            .first()
+            .and_then(|_| self.first_to_deliver(alive, now).map(|(_, wait)| wait_of(wait)));
+        let open = PathSet(alive.0 & self.state.delay.open.0);
+        let bulk = (!self.queue.is_empty()).then(|| soonest(open)).flatten();
+        let bulk = bulk.map(|wait| wait_of(wait) + GATHER);
+        let deaf = self.state.waiting_since.map(|since| since + DEAF).filter(|at| *at > now);
+        let markers = up.into_iter().filter_map(|index| self.marker_at(index, now)).min();
+        let report = self.state.feedback.deadline().filter(|_| !up.is_empty());
+        [express, resend, bulk, deaf, markers, report].into_iter().flatten().min()
+    }
+
+    /// When a path is to give a sign of life.
+    fn marker_at(&self, path: usize, now: Instant) -> Option<Instant> {
+        let active = self.state.active_at.filter(|at| now.since(*at) < ACTIVE)?;
+        let model = self.state.models.get(path)?;
+        let busy = self.state.ordered_at.is_some_and(|at| now.since(at) < IDLE_MARKER * 2);
+        let watched = self.state.delay.open.contains(path) && busy
+            || model.suspect.is_some_and(|since| now.since(since) < ACTIVE)
+            || model.base().is_none();
+        let wait = if watched { MARKER } else { IDLE_MARKER };
+        let at = model.last_ordered + wait;
+        (at < active + ACTIVE).then_some(at)
+    }
+
+    /// Finds out which paths are to give a sign of life.
+    pub(crate) fn handle_timeout(&mut self, up: PathSet, now: Instant) {
+        if self.is_deaf(now) {
+            self.state.models.iter_mut().for_each(Model::forgive);
+            // A report that was made up may have claimed a count that the true ones never come to.
+            self.state.last_count = None;
+        }
+        for index in up {
+            if self.marker_at(index, now).is_some_and(|at| at <= now) {
+                self.state.markers.insert(index);
+            }
+        }
+    }
+
+    /// The path that is to give a sign of life now, and whether it is to be a large one.
+    pub(crate) fn poll_marker(&mut self) -> Option<(usize, bool)> {
+        let train = self.state.models.iter().position(|model| model.is_alive() && model.is_in_train());
+        train.map(|path| (path, true)).or_else(|| self.state.markers.pop().map(|path| (path, false)))
+    }
+
+    /// Paths that a report should take: the two that deliver first.
+    pub(crate) fn best(&self, up: PathSet, now: Instant) -> PathSet {
+        let alive = self.alive(up);
+        let candidates = if alive.is_empty() { up } else { self.lowest_tier(alive) };
+        let mut best = PathSet::default();
+        for candidates in [candidates, alive] {
+            for _ in 0..2 {
+                let rest = PathSet(candidates.0 & !best.0);
+                if best.0.count_ones() < 2
+                    && let Some((index, _)) = self.first_to_deliver(rest, now)
+                {
+                    best.insert(index);
+                }
+            }
+        }
+        best
+    }
+
+    /// What goes into a report: how long the peer shall hold ordered packets, and where they may come.
+    #[allow(clippy::cast_possible_truncation, reason = "bounded by the spread of delays")]
+    pub(crate) fn orders(&self) -> (Option<u32>, PathSet, bool) {
+        let hold = self.state.delay.hold.zip(self.state.reference);
+        let hold = hold.map(|(hold, reference)| reference.wrapping_add_signed(hold as i32));
+        let mut open = self.state.delay.open;
+        for (index, model) in self.state.models.iter().enumerate() {
+            if model.is_alive() && model.carries_ordered() {
+                open.insert(index);
+            }
+        }
+        (hold, open, self.resends)
+    }
+
+    /// Whether reports have stopped although packets were sent.
+    pub(crate) fn is_deaf(&self, now: Instant) -> bool {
+        self.state.waiting_since.is_some_and(|since| now.since(since) >= DEAF)
+    }
+}
