@@ -209,7 +209,7 @@ impl<'s> Adaptive<'s> {
         self.state.waiting_since = None;
         self.state.delay = CommonDelay::default();
         self.state.bounds = None;
-        self.state.once = Once::default();
+        self.state.once.restart();
         (self.hold, self.open) = (None, None);
         self.state.feedback.restart(PathSet(u16::MAX));
     }
@@ -244,6 +244,7 @@ impl<'s> Adaptive<'s> {
             marked: queue.marked,
             resent: self.state.resent,
             bad_reports: self.state.bad_reports,
+            missing: self.state.once.missing(),
         }
     }
 
@@ -260,4 +261,6 @@ pub(crate) struct Counts {
     pub(crate) marked: u64,
     pub(crate) resent: u64,
     pub(crate) bad_reports: u64,
+    /// Packets out of order by right that did not come.
+    pub(crate) missing: u64,
 }

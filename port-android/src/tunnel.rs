@@ -72,7 +72,11 @@ impl Tunnel {
         let (queries, asked) = mpsc::channel();
         let host = hosted::Host {
             device,
-            maker: Maker { buffer: SOCKET_BUFFER, tie: Arc::new(Ties(Arc::clone(&app))) },
+            maker: Maker {
+                buffer: SOCKET_BUFFER,
+                tie: Arc::new(Ties(Arc::clone(&app))),
+                offload: config.tunnel.offload,
+            },
             adaptive_memory: ADAPTIVE_MEMORY,
             interfaces: interfaces_told,
             queries: asked,

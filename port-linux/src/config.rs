@@ -87,6 +87,8 @@ pub struct Tunnel {
     pub mtu: Option<u16>,
     /// `queue`: packets the kernel may queue before us (txqueuelen).
     pub queue: u32,
+    /// `offload`: whether the kernel may hand over and take many packets as one.
+    pub offload: bool,
 }
 
 /// `[[connection]]`: one peer.

@@ -19,6 +19,7 @@ pub mod rate;
 pub mod relay;
 pub mod report;
 pub mod sample;
+pub mod soak;
 pub mod speed;
 pub mod stack;
 pub mod stopwatch;
@@ -65,7 +66,8 @@ const POLICIES: [&str; 5] = ["adaptive", "weighted", "flow", "backup", "redundan
                   mpt lab --paper --out figures    the paper's figures beside kernel MPTCP: half an hour\n  \
                   mpt lab --paper --repeats 1 --seconds 4 --size 100000000    a taste of it: three minutes\n  \
                   mpt lab --links \"100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%\" --out figures\n                                   \
-                  unequal links beside kernel MPTCP: six minutes\n\n\
+                  unequal links beside kernel MPTCP: six minutes\n  \
+                  mpt lab --soak --seconds 60      a minute of full rate and cut links, each byte checked\n\n\
                   A link of --links is written RATE DELAY [JITTER] [LOSS%] [burst PACKETS] [queue TIME], in the \
                   units and the order of tc-netem: 20mbit 80ms 2ms 1% burst 5 queue 300ms is a link of 20 Mbit/s on \
                   the wire, 80 ms one way, plus or minus at most 2 ms, without reordering; it loses 1 % of the \
@@ -77,16 +79,17 @@ pub struct Args {
     /// Number of links between the two hosts, and of paths
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_LINKS)))]
     paths: u8,
-    /// Rate of each link, in tc's units
-    #[arg(long, default_value_t = Rate::FAST_ETHERNET)]
-    rate: Rate,
-    /// Length of each transfer; the first second of it does not count [default: 8; with --paper 10; with --links 20]
+    /// Rate of each link, in tc's units [default: 100mbit; with --soak no limit]
+    #[arg(long)]
+    rate: Option<Rate>,
+    /// Length of each transfer; the first second of it does not count [default: 8; with --paper 10; with --links 20; with
+    /// --soak 600]
     #[arg(long, value_parser = transfer_seconds)]
     seconds: Option<f64>,
     /// IP versions above and below the tunnel: 46 is IPv4 over IPv6
     #[arg(long, value_enum, default_value = "44", conflicts_with = "paper")]
     ip: Stack,
-    /// How the tunnel chooses a path for each packet [default: weighted; with --links adaptive]
+    /// How the tunnel chooses a path for each packet [default: weighted; with --links or --soak adaptive]
     #[arg(long, conflicts_with = "paper", value_parser = POLICIES)]
     policy: Option<String>,
     /// How the last path is cut; with --links each in turn
@@ -123,9 +126,12 @@ pub struct Args {
     /// With --speed: everything, every policy, and once more with links for which large segments must be cut before
     #[arg(long, requires = "speed", conflicts_with = "paper")]
     full: bool,
+    /// Send at full rate while a link is cut every 5 s; check every byte and that both ends' counters add up
+    #[arg(long, group = "long_run", conflicts_with_all = ["paper", "speed", "cut", "iperf3", "repeats"])]
+    soak: bool,
     /// Measure one flow over unequal links beside TCP and kernel MPTCP: "100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%"
     #[arg(long, group = "long_run", value_name = "LINKS",
-          conflicts_with_all = ["paper", "speed", "paths", "rate", "iperf3"])]
+          conflicts_with_all = ["paper", "speed", "soak", "paths", "rate", "iperf3"])]
     links: Option<Links>,
     /// What the links' losses and jitter follow from
     #[arg(long, default_value_t = 1, requires = "links")]
@@ -206,6 +212,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         };
         return speed::run(&plan, &mpt, out.as_deref(), args.json);
     }
+    let rate = args.rate.unwrap_or(Rate::FAST_ETHERNET);
     if args.paper {
         ensure!(
             args.paths <= mptcp::MOST_LINKS,
@@ -213,7 +220,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         );
         let plan = paper::Plan {
             links: args.paths,
-            rate: args.rate,
+            rate,
             seconds: args.seconds.unwrap_or(10.0),
             repeats: args.repeats.unwrap_or(3),
             size: args.size,
@@ -223,8 +230,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return paper::run(&plan, &mpt, &out.unwrap_or_default(), args.json);
     }
     // Equal links that nobody else uses are what weights are for, and what the paper measured.
-    let usual = if args.links.is_some() { Policy::default() } else { Policy::Weighted };
+    let usual = if args.links.is_some() || args.soak { Policy::default() } else { Policy::Weighted };
     let policy = args.policy.unwrap_or_else(|| policy_name(usual).to_owned());
+    if args.soak {
+        let time = Duration::from_secs_f64(args.seconds.unwrap_or(600.0));
+        let plan = soak::Plan { links: args.paths, rate: args.rate, time, stack: args.ip, policy };
+        return soak::run(&plan, &mpt, out.as_deref(), args.json);
+    }
     if let Some(Links(links)) = args.links {
         let plan = links::Plan {
             links,
@@ -241,7 +253,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let settings = Settings {
         paths: args.paths,
-        rate: args.rate,
+        rate,
         seconds: args.seconds.unwrap_or(8.0),
         stack: args.ip,
         policy,
@@ -277,7 +289,7 @@ mod tests {
         Args::command().debug_assert();
         traffic::Args::command().debug_assert();
         let args = Args::try_parse_from(["lab"]).expect("defaults");
-        assert_eq!((args.paths, args.rate, args.ip), (4, Rate::FAST_ETHERNET, Stack::V4OverV4));
+        assert_eq!((args.paths, args.rate, args.ip), (4, None, Stack::V4OverV4));
     }
 
     #[test]
@@ -296,6 +308,8 @@ mod tests {
         assert!(Args::try_parse_from(["lab", "--links", "1mbit 5ms", "--rate", "2mbit"]).is_err());
         assert!(Args::try_parse_from(["lab", "--links", "1mbit 5ms", "--speed"]).is_err());
         assert!(Args::try_parse_from(["lab", "--seed", "7"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--soak", "--policy", "weighted", "--rate", "1gbit"]).is_ok());
+        assert!(Args::try_parse_from(["lab", "--soak", "--speed"]).is_err());
     }
 
     #[test]

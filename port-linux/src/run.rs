@@ -81,12 +81,12 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     let mut memories = plan.memories(&config, defaults.adaptive_memory);
     let peers = plan.peers(&config, &mut memories, &clock)?;
     let tunnel = tunnel_facts(&config, &peers)?;
-    let maker = Maker::new(defaults.socket_buffer);
+    let maker = Maker { offload: config.tunnel.offload, ..Maker::new(defaults.socket_buffer) };
     let sockets = plan.bind(&maker)?;
 
     // From here on things are made; each goes away with the value that holds it.
     let server = Server::bind(&control)?;
-    let tun = Tun::create(&tunnel.name)?;
+    let tun = Tun::create(&tunnel.name, config.tunnel.offload)?;
     let routes = kernel_routes(&config.tunnel.addresses, &config.connections);
     let setup = Setup {
         name: &tunnel.name,

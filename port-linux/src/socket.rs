@@ -79,12 +79,14 @@ pub struct Maker {
     pub buffer: usize,
     /// What ties them to devices.
     pub tie: Arc<dyn Tie>,
+    /// Whether many datagrams may leave as one, for the kernel or the device to cut.
+    pub offload: bool,
 }
 
 impl Maker {
     /// With buffers of `buffer` bytes, tied to devices in Linux's own way.
     pub fn new(buffer: usize) -> Self {
-        Self { buffer, tie: Arc::new(ToDevice) }
+        Self { buffer, tie: Arc::new(ToDevice), offload: true }
     }
 }
 
@@ -93,6 +95,7 @@ impl Maker {
 pub struct Socket {
     socket: Socket2,
     state: UdpSocketState,
+    offload: bool,
 }
 
 impl Socket {
@@ -112,7 +115,7 @@ impl Socket {
             socket.set_send_buffer_size(buffer)?;
         }
         let state = UdpSocketState::new((&socket).into())?;
-        Ok(Self { socket, state })
+        Ok(Self { socket, state, offload: maker.offload })
     }
 
     /// Where it is bound to.
@@ -134,9 +137,9 @@ impl Socket {
         self.state.may_fragment()
     }
 
-    /// Most datagrams that may leave in one call: 1 where segmentation offload is missing or was refused.
+    /// Most datagrams that may leave in one call: 1 where segmentation offload is missing, was refused or is off.
     pub fn max_run(&self) -> usize {
-        self.state.max_gso_segments()
+        if self.offload { self.state.max_gso_segments() } else { 1 }
     }
 
     /// Sends datagrams of `size` bytes each, the last one of at most that. Never blocks.
@@ -333,6 +336,15 @@ mod tests {
     }
 
     #[test]
+    fn datagrams_leave_one_by_one_without_offload() {
+        let maker = Maker { offload: false, ..Maker::new(BUFFER) };
+        let [alone, joined] = [maker, Maker::new(BUFFER)]
+            .map(|maker| Socket::bind("127.0.0.1:0".parse().unwrap(), None, &maker).unwrap().max_run());
+        assert_eq!(alone, 1);
+        assert!(joined >= 1);
+    }
+
+    #[test]
     fn a_socket_is_tied_to_its_device_before_it_has_an_address_and_refused_when_that_fails() {
         struct Note(std::sync::Mutex<Vec<(Option<String>, u16)>>);
         impl Tie for Note {
@@ -344,7 +356,7 @@ mod tests {
             }
         }
         let note = Arc::new(Note(std::sync::Mutex::default()));
-        let maker = Maker { buffer: BUFFER, tie: note.clone() };
+        let maker = Maker { buffer: BUFFER, tie: note.clone(), offload: true };
         let local = "127.0.0.1:0".parse().unwrap();
         assert!(Socket::bind(local, Some("wifi"), &maker).is_ok());
         assert!(Socket::bind(local, Some("gone"), &maker).is_err());

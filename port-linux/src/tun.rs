@@ -51,13 +51,20 @@ impl Tun {
     }
 
     /// Makes the interface `name`, down and without addresses; non-blocking, without packet information, with a
-    /// [`Header`] before each packet.
+    /// [`Header`] before each packet. Without `offload` each packet comes and goes by itself.
     ///
     /// # Errors
     /// Says what is missing when the kernel refuses.
     #[cfg(feature = "program")]
-    pub fn create(name: &str) -> Result<Self> {
+    pub fn create(name: &str, offload: bool) -> Result<Self> {
         let device = open(name, Layer::L3, true)?;
+        if !offload {
+            return Ok(Self {
+                device,
+                has_headers: true,
+                joins: Cell::new(Joins { tcp: false, udp: false }),
+            });
+        }
         let basic = features::CHECKSUM | features::TCP_V4 | features::TCP_V6 | features::TCP_ECN;
         // Joined packets are written whatever the kernel says to its own being left whole; but one that knows nothing
         // of joined UDP takes none.

@@ -9,11 +9,13 @@ pub(crate) struct Once {
     next: Seq,
     started: bool,
     history: History,
+    /// Numbers below `next` that did not come.
+    missing: u64,
 }
 
 impl Default for Once {
     fn default() -> Self {
-        Self { next: Seq::ZERO, started: false, history: History::new() }
+        Self { next: Seq::ZERO, started: false, history: History::new(), missing: 0 }
     }
 }
 
@@ -25,20 +27,33 @@ impl Once {
             self.next = seq;
         }
         if let Some(ahead) = seq.ahead_of(self.next) {
+            self.missing += ahead as u64;
             self.history.skip(ahead);
             self.history.push();
             self.next = seq + 1;
             return true;
         }
         let back = self.next.ahead_of(seq).unwrap_or(usize::MAX);
-        match self.history.was_delivered(back) {
+        let is_new = match self.history.was_delivered(back) {
             Some(true) => false,
             Some(false) => {
                 self.history.mark(back);
                 true
             }
             None => !resent,
-        }
+        };
+        self.missing = self.missing.saturating_sub(u64::from(is_new));
+        is_new
+    }
+
+    /// Numbers that did not come until now.
+    pub(crate) const fn missing(&self) -> u64 {
+        self.missing
+    }
+
+    /// The peer starts anew; what did not come from the former one stays counted.
+    pub(crate) fn restart(&mut self) {
+        *self = Self { missing: self.missing, ..Self::default() };
     }
 }
 
@@ -52,6 +67,19 @@ mod tests {
         let numbers = [5u32, 7, 6, 5, 7, 8, 6, 4, 4];
         let taken = numbers.map(|number| once.take(Seq::from_u32(number), false));
         assert_eq!(taken, [true, true, true, false, false, true, false, true, false]);
+        assert_eq!(once.missing(), 0);
+    }
+
+    #[test]
+    fn what_does_not_come_is_missing_until_it_comes() {
+        let mut once = Once::default();
+        assert!(once.take(Seq::from_u32(5), false) && once.take(Seq::from_u32(9), false));
+        assert_eq!(once.missing(), 3);
+        assert!(once.take(Seq::from_u32(7), true));
+        assert_eq!(once.missing(), 2);
+        once.restart();
+        assert!(once.take(Seq::from_u32(1), false) && once.take(Seq::from_u32(3), false));
+        assert_eq!(once.missing(), 3, "of both peers");
     }
 
     #[test]

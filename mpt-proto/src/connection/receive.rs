@@ -274,14 +274,15 @@ impl Connection<'_> {
 
     /// Collects the counters that the parts keep.
     pub(super) fn gather(&mut self) {
+        self.stats.rx_lost = self.reorder.lost();
         if let Some(adaptive) = &self.adaptive {
             let counts = adaptive.counts();
             self.stats.tx_dropped = counts.dropped;
             self.stats.tx_marked = counts.marked;
             self.stats.tx_resent = counts.resent;
             self.stats.rx_bad_reports = counts.bad_reports;
+            self.stats.rx_lost += counts.missing;
         }
-        self.stats.rx_lost = self.reorder.lost();
         self.stats.rx_restarts = self.peer_restarts + self.reorder.restarts();
         if let Some(expired) = self.stats.dropped.get_mut(Drop::FragmentTimeout as usize) {
             *expired = self.reassembly.expired();

@@ -69,6 +69,7 @@ fn tunnel(table: file::Tunnel, source: &Source) -> Result<Tunnel, ConfigError> {
         addresses,
         mtu,
         queue: table.queue.map_or(QUEUE, |queue| queue.0),
+        offload: table.offload.unwrap_or(true),
     })
 }
 

@@ -25,6 +25,7 @@ pub(super) struct Tunnel {
     pub(super) address: Spanned<Vec<Spanned<Text<Address>>>>,
     pub(super) mtu: Option<Spanned<TunnelMtu>>,
     pub(super) queue: Option<Whole<u32, 1, 1_000_000>>,
+    pub(super) offload: Option<bool>,
 }
 
 /// `[[connection]]`

@@ -77,7 +77,7 @@ fn paths_whose_peer_is_open_may_be_alike_and_connections_with_different_keys_too
 fn a_minimal_file_gets_the_defaults_of_the_core() {
     let config = parse(MINIMAL);
     assert_eq!(config.tunnel.name, TUNNEL_NAME);
-    assert_eq!((config.tunnel.mtu, config.tunnel.queue), (None, QUEUE));
+    assert_eq!((config.tunnel.mtu, config.tunnel.queue, config.tunnel.offload), (None, QUEUE, true));
     let core = mpt_proto::Config::default();
     let connection = &config.connections[0];
     assert_eq!((connection.port, connection.remote_port), (PORT, PORT));
@@ -126,6 +126,7 @@ name = "tun7"
 address = ["10.0.0.1/24"]
 mtu = 1400
 queue = 500
+offload = false
 
 [[connection]]
 name = "c"
@@ -160,8 +161,8 @@ udp_src = [1, 65535]
 "#;
     let config = parse(text);
     assert_eq!(
-        (config.tunnel.name.as_str(), config.tunnel.mtu, config.tunnel.queue),
-        ("tun7", Some(1400), 500)
+        (config.tunnel.name.as_str(), config.tunnel.mtu, config.tunnel.queue, config.tunnel.offload),
+        ("tun7", Some(1400), 500, false)
     );
     let connection = &config.connections[0];
     assert_eq!((connection.port, connection.remote_port, connection.check_source_port), (1, 65535, false));

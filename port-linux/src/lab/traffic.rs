@@ -6,6 +6,7 @@
 pub mod echo;
 pub mod meter;
 pub mod packets;
+pub mod pattern;
 pub mod ping;
 pub mod stream;
 pub mod udp;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use self::stream::{Amount, Transport};
+use self::stream::{Amount, Payload, Transport};
 use super::rate::Rate;
 use crate::output;
 
@@ -101,7 +102,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 serde_json::to_string(&udp::receive(&socket, Duration::MAX)?)?
             } else {
                 let listener = stream::listen(address, common.transport())?;
-                serde_json::to_string(&stream::receive(&listener, Duration::MAX)?)?
+                serde_json::to_string(&stream::receive(&listener, Payload::Zeros, Duration::MAX)?)?
             }
         }
         Role::Send { host, seconds, bytes, rate, size, common } => {

@@ -62,7 +62,7 @@ pub fn run(
     let cpu = cpu::Meter::start(processes)?;
     let clock = Stopwatch::start();
     let (received, sent, done) = thread::scope(|scope| {
-        let receiver = scope.spawn(|| stream::receive(&listener, CONNECT));
+        let receiver = scope.spawn(|| stream::receive(&listener, flow.payload, CONNECT));
         let sender = scope.spawn(|| net.pc1.inside(|| stream::send(address, flow, amount)));
         let done = meanwhile(clock);
         (receiver.join(), sender.join(), done)

@@ -47,6 +47,12 @@ pub(crate) fn test<F: FnOnce() -> anyhow::Result<()>>(tools: &[Tool], body: F) {
     }
 }
 
+/// Whether packets pass between the program and the kernel many at once; `MPT_TEST_OFFLOAD=off` runs every test the
+/// other way.
+pub(crate) fn offload() -> bool {
+    std::env::var_os("MPT_TEST_OFFLOAD").is_none_or(|value| value != "off")
+}
+
 /// The program under test.
 pub(crate) fn mpt() -> Command {
     Command::new(env!("CARGO_BIN_EXE_mpt"))
@@ -62,7 +68,8 @@ impl Settings {
         let options = tunnel::Options::lab(stack, paths, "weighted");
         let table = tunnel::config(side, &options).parse().expect("the laboratory writes TOML");
         let liveness: Table = LIVENESS.iter().map(|&(key, ms)| (key.to_owned(), ms.into())).collect();
-        Self(table).connection("liveness", liveness)
+        let settings = Self(table).connection("liveness", liveness);
+        if offload() { settings } else { settings.tunnel("offload", false) }
     }
 
     /// Sets a key of `[tunnel]`.

@@ -38,3 +38,23 @@ fn an_emulated_link_is_measured_with_every_system_and_written_down() {
         Ok(())
     });
 }
+
+#[test]
+fn the_adaptive_policy_accounts_for_all_bytes_and_packets_while_links_are_cut() {
+    bench::test(&[], || soak("adaptive"));
+}
+
+#[test]
+fn the_weighted_policy_accounts_for_all_bytes_and_packets_while_links_are_cut() {
+    bench::test(&[], || soak("weighted"));
+}
+
+fn soak(policy: &str) -> anyhow::Result<()> {
+    let done =
+        bench::mpt().args(["lab", "--soak", "--seconds", "14", "--json", "--policy", policy]).output()?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let outcome: Value = serde_json::from_slice(&done.stdout)?;
+    ensure!(outcome["cuts"] == 2 && outcome["tcp_bytes"].as_u64() > Some(10_000_000), "{outcome}");
+    ensure!(outcome["packets"][0]["delivered"].as_u64() > Some(10_000), "{outcome}");
+    Ok(())
+}

@@ -141,7 +141,7 @@ impl Bench<'_> {
         let Plan { stack, .. } = *self.plan;
         let version = stack.inner();
         let congestion = Some(congestion);
-        let mut flow = Flow { transport: Transport::Tcp, congestion };
+        let mut flow = Flow { congestion, ..Transport::Tcp.into() };
         let links = match system {
             System::Tcp { link } => {
                 let to = Side::Pc2.address(link, version);

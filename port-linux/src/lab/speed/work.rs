@@ -14,7 +14,7 @@ use crate::lab::cpu::{self, Cpu};
 use crate::lab::quick::WARM_UP;
 use crate::lab::sample::summary;
 use crate::lab::topology::Topology;
-use crate::lab::traffic::stream::{self, Amount, Sent};
+use crate::lab::traffic::stream::{self, Amount, Payload, Sent};
 use crate::lab::traffic::{echo, packets};
 
 /// Flows of [`Measure::Flows`].
@@ -141,7 +141,7 @@ fn tcp(net: &Topology, system: &Started, flows: u8, time: Duration) -> anyhow::R
     };
     let ended: Vec<_> = thread::scope(|scope| {
         let start = |listener| {
-            let receiver = scope.spawn(move || stream::receive(listener, CONNECT));
+            let receiver = scope.spawn(move || stream::receive(listener, Payload::Zeros, CONNECT));
             (receiver, scope.spawn(move || net.pc1.inside(|| send(listener))))
         };
         let running: Vec<_> = listeners.iter().map(start).collect();

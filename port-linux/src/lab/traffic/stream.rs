@@ -4,7 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::PATIENCE;
 use super::meter::{Meter, Received, mbit_per_second};
+use super::pattern::Pattern;
 use crate::lab::stopwatch::Stopwatch;
 
 /// Bytes per call: a system call costs little against copying these.
@@ -54,11 +55,23 @@ pub struct Flow {
     pub transport: Transport,
     /// The congestion control, as the kernel calls it: `cubic`, `bbr`; `None`: the host's.
     pub congestion: Option<&'static str>,
+    /// What it carries.
+    pub payload: Payload,
+}
+
+/// What a stream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Payload {
+    /// Zeros, which cost nothing.
+    #[default]
+    Zeros,
+    /// A [`Pattern`], of which the receiver checks each byte.
+    Pattern,
 }
 
 impl From<Transport> for Flow {
     fn from(transport: Transport) -> Self {
-        Self { transport, congestion: None }
+        Self { transport, congestion: None, payload: Payload::Zeros }
     }
 }
 
@@ -97,8 +110,8 @@ pub fn listen(address: SocketAddr, transport: Transport) -> anyhow::Result<TcpLi
 /// Waits at most `patience` for one connection, and reads it to its end.
 ///
 /// # Errors
-/// When nobody connects in time, the connection breaks, or it is silent for 20 s.
-pub fn receive(listener: &TcpListener, patience: Duration) -> anyhow::Result<Received> {
+/// When nobody connects in time, the connection breaks, it is silent for 20 s, or a byte is not what was sent.
+pub fn receive(listener: &TcpListener, payload: Payload, patience: Duration) -> anyhow::Result<Received> {
     let timeout = Timespec::try_from(patience).ok();
     let mut ready = [PollFd::new(listener, PollFlags::IN)];
     if poll(&mut ready, timeout.as_ref())? == 0 {
@@ -109,10 +122,21 @@ pub fn receive(listener: &TcpListener, patience: Duration) -> anyhow::Result<Rec
     let clock = Stopwatch::start();
     let mut meter = Meter::default();
     let mut buffer = vec![0; CHUNK];
+    let pattern = (payload == Payload::Pattern).then(|| Pattern::new(CHUNK));
+    let mut position = 0;
     loop {
         match stream.read(&mut buffer) {
             Ok(0) => return Ok(meter.finish()),
-            Ok(bytes) => meter.record(clock.elapsed(), bytes),
+            Ok(bytes) => {
+                meter.record(clock.elapsed(), bytes);
+                let wanted = pattern.as_ref().map(|pattern| pattern.at(position, bytes));
+                ensure!(
+                    wanted.is_none_or(|wanted| wanted == &buffer[..bytes]),
+                    "the stream was damaged between byte {position} and byte {}",
+                    position + bytes as u64
+                );
+                position += bytes as u64;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error).context("receiving ended early"),
         }
@@ -124,7 +148,7 @@ pub fn receive(listener: &TcpListener, patience: Duration) -> anyhow::Result<Rec
 /// # Errors
 /// When nobody listens, or does not answer within 5 s, or the kernel does not have the congestion control.
 pub fn connect(address: SocketAddr, flow: impl Into<Flow>) -> anyhow::Result<TcpStream> {
-    let Flow { transport, congestion } = flow.into();
+    let Flow { transport, congestion, .. } = flow.into();
     let socket = transport.socket(address)?;
     if let Some(name) = congestion {
         socket
@@ -142,11 +166,13 @@ pub fn connect(address: SocketAddr, flow: impl Into<Flow>) -> anyhow::Result<Tcp
 /// # Errors
 /// When the receiver cannot be reached, the connection breaks, or nothing goes for 20 s.
 pub fn send(address: SocketAddr, flow: impl Into<Flow>, amount: Amount) -> anyhow::Result<Sent> {
+    let flow = flow.into();
     let mut stream = connect(address, flow)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let clock = Stopwatch::start();
-    let chunk = vec![0; CHUNK];
+    let zeros = vec![0; CHUNK];
+    let pattern = (flow.payload == Payload::Pattern).then(|| Pattern::new(CHUNK));
     let mut bytes = 0;
     loop {
         let left = match amount {
@@ -157,7 +183,8 @@ pub fn send(address: SocketAddr, flow: impl Into<Flow>, amount: Amount) -> anyho
         if left == 0 {
             break;
         }
-        match stream.write(&chunk[..left]) {
+        let chunk = pattern.as_ref().map_or(&zeros[..left], |pattern| pattern.at(bytes, left));
+        match stream.write(chunk) {
             Ok(written) => bytes += written as u64,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error).context("sending ended early"),
@@ -183,7 +210,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
 
         let sender = thread::spawn(move || send(address, Transport::Tcp, Amount::Bytes(1_000_001)));
-        let received = receive(&listener, PATIENCE).expect("receives");
+        let received = receive(&listener, Payload::Zeros, PATIENCE).expect("receives");
         let sent = sender.join().expect("no panic").expect("sends");
 
         assert_eq!((sent.bytes, received.bytes), (1_000_001, 1_000_001));
@@ -191,9 +218,34 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_byte_is_found() {
+        let flow = Flow { payload: Payload::Pattern, ..Transport::Tcp.into() };
+        let carry = |damage: bool| {
+            let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), Transport::Tcp).expect("listens");
+            let address = listener.local_addr().expect("an address");
+            let sender = thread::spawn(move || {
+                if !damage {
+                    return send(address, flow, Amount::Bytes(3_000_000)).map(|sent| sent.bytes);
+                }
+                let mut bytes = Pattern::new(CHUNK).at(0, CHUNK).to_vec();
+                bytes[70_000] ^= 1;
+                connect(address, flow)?.write_all(&bytes)?;
+                Ok(0)
+            });
+            let received = receive(&listener, Payload::Pattern, PATIENCE);
+            sender.join().expect("no panic").expect("sends");
+            received
+        };
+        assert_eq!(carry(false).expect("whole").bytes, 3_000_000);
+        let error = carry(true).expect_err("damaged").to_string();
+        assert!(error.contains("damaged"), "{error}");
+    }
+
+    #[test]
     fn a_receiver_that_nobody_calls_gives_up() {
         let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), Transport::Tcp).expect("listens");
-        let error = receive(&listener, Duration::from_millis(10)).expect_err("nobody is there");
+        let error =
+            receive(&listener, Payload::Zeros, Duration::from_millis(10)).expect_err("nobody is there");
         assert!(error.to_string().contains("nobody connected"), "{error}");
     }
 }

@@ -11,11 +11,15 @@ use socket2::SockRef;
 
 use super::PATIENCE;
 use super::meter::{Meter, Received, mbit_per_second};
+use super::pattern::Pattern;
 use crate::lab::rate::Rate;
 use crate::lab::stopwatch::Stopwatch;
 
 /// Default payload: fits the smallest MTU that IPv6 allows, 1,280 bytes, with any headers.
 pub const PAYLOAD: u16 = 1200;
+
+/// Bytes of the number and the count; a [`Pattern`] follows, so that damage is seen.
+const HEAD: usize = 16;
 
 /// How often the sender looks whether datagrams are due.
 const TICK: Duration = Duration::from_micros(500);
@@ -86,7 +90,7 @@ pub struct Delivery {
     pub duplicates: u64,
     /// Datagrams that came after one with a higher number.
     pub reordered: u64,
-    /// Datagrams that were not of this transfer.
+    /// Datagrams that were not of this transfer, or not as they were sent.
     pub garbage: u64,
     /// Bytes and times.
     #[serde(flatten)]
@@ -125,6 +129,7 @@ pub fn receive(socket: &UdpSocket, patience: Duration) -> anyhow::Result<Deliver
     let mut numbers = Numbers::default();
     let mut meter = Meter::default();
     let mut buffer = vec![0; usize::from(u16::MAX)];
+    let pattern = Pattern::new(buffer.len());
     let mut clock = None;
     socket.set_read_timeout(Some(patience).filter(|patience| *patience < Duration::MAX))?;
     let sent = loop {
@@ -138,13 +143,14 @@ pub fn receive(socket: &UdpSocket, patience: Duration) -> anyhow::Result<Deliver
             socket.set_read_timeout(Some(PATIENCE))?;
         }
         let at = clock.get_or_insert_with(Stopwatch::start).elapsed();
-        match parse(&buffer[..length]) {
+        let datagram = &buffer[..length];
+        match parse(datagram) {
             Some((END, count)) => break count,
-            Some((number, _)) => {
+            Some((number, _)) if datagram[HEAD..] == *pattern.at(number, length - HEAD) => {
                 numbers.record(number);
                 meter.record(at, length);
             }
-            None => numbers.garbage += 1,
+            _ => numbers.garbage += 1,
         }
     };
     let Numbers { next, distinct, duplicates, reordered, garbage, .. } = numbers;
@@ -164,7 +170,8 @@ pub fn send(address: SocketAddr, rate: Rate, size: u16, time: Duration) -> anyho
     };
     let socket = UdpSocket::bind(any)?;
     socket.connect(address).with_context(|| format!("cannot send to {address}"))?;
-    let mut datagram = vec![0; usize::from(size).max(16)];
+    let mut datagram = vec![0; usize::from(size).max(HEAD)];
+    let pattern = Pattern::new(datagram.len());
     let clock = Stopwatch::start();
     let (mut due, mut sent) = (0, 0);
     while clock.elapsed() < time && sent < MOST {
@@ -172,6 +179,8 @@ pub fn send(address: SocketAddr, rate: Rate, size: u16, time: Duration) -> anyho
         let target = rate.bytes_in_us(elapsed) / datagram.len() as u64;
         for _ in 0..target.saturating_sub(due).min(MOST_AT_ONCE) {
             put(&mut datagram, sent, 0);
+            let body = &mut datagram[HEAD..];
+            body.copy_from_slice(pattern.at(sent, body.len()));
             match socket.send(&datagram) {
                 Ok(_) => sent += 1,
                 // The queue is full: the number goes to the next one, so that only the network's losses count.
@@ -186,7 +195,7 @@ pub fn send(address: SocketAddr, rate: Rate, size: u16, time: Duration) -> anyho
     put(&mut datagram, END, sent);
     for _ in 0..FAREWELLS {
         // The receiver may have gone at the first one.
-        let _ = socket.send(&datagram[..16]);
+        let _ = socket.send(&datagram[..HEAD]);
         thread::sleep(FAREWELL_PAUSE);
     }
     if sent == 0 {
