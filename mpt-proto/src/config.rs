@@ -30,7 +30,7 @@ pub struct Config {
     /// Keeps UDP packets in order as well, which costs them the delay of the slowest path. Only under
     /// [`Policy::Adaptive`], which else delivers them as they come.
     pub order_udp: bool,
-    /// How long the fragments of a packet wait for the others.
+    /// How long the fragments of a packet wait for the others, at most 71 minutes.
     pub reassembly_timeout: Duration,
 }
 
@@ -60,7 +60,7 @@ pub struct ReorderConfig {
     /// as they come, and only duplicates are dropped. Capped by the lent slots.
     pub window: u16,
     /// Longest a packet waits for earlier ones: `OUTOFORDER_TIMER` of RFC 2890 section 2.2, the original's
-    /// `max_buffdelay_msec`. Must exceed the difference of the paths' delays.
+    /// `max_buffdelay_msec`. Must exceed the difference of the paths' delays. At most 71 minutes.
     pub delay: Duration,
     /// Whether each path by itself delivers in the order of sending. Then a gap is given up as soon as every
     /// live path has delivered something later. Turn it off where a single path reorders.

@@ -21,7 +21,7 @@ use crate::rng::Rng;
 use crate::schedule::{Policy, Scheduler};
 use crate::seq::Seq;
 use crate::stats::{Drop, PathStats, Stats};
-use crate::time::Instant;
+use crate::time::{Instant, earlier};
 use crate::wire::control::{self, Features, Kind, Message};
 use crate::wire::gre::{self, Layout, Protocol};
 use crate::wire::{extension, fragment, ip, report};
@@ -545,8 +545,8 @@ impl<'s> Connection<'s> {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let paths = self.paths.get(..self.places).unwrap_or_default();
         let paths = paths.iter().flatten().filter_map(Path::deadline).min();
-        let buffers = [self.reorder.deadline(), self.reassembly.deadline(), self.adaptive_deadline()];
-        buffers.into_iter().chain([paths]).flatten().min()
+        let buffers = earlier(self.reorder.deadline(), self.reassembly.deadline());
+        earlier(earlier(paths, buffers), self.adaptive_deadline())
     }
 
     /// Counters.

@@ -68,7 +68,7 @@ pub enum DownReason {
 
 /// How long after the last packet a path counts as in use: a few round trips of a slow path, so that the pauses
 /// of a busy TCP connection do not let its probes fall back to the idle interval.
-const IN_USE: Duration = Duration::from_secs(1);
+const IN_USE: Micros = Micros(1_000_000);
 
 /// What is to be sent on a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,8 +115,8 @@ pub(crate) struct Path {
     /// When it leaves if the last one was answered and no packets flow.
     next_idle_probe: Instant,
     /// Waits double from one unanswered probe of a dead path to the next, up to the idle interval.
-    backoff: u32,
-    last_used: Option<Instant>,
+    backoff: u8,
+    in_use_until: Instant,
     probe_due: bool,
     echo_due: Option<u32>,
 }
@@ -148,7 +148,7 @@ impl Path {
             next_probe: now,
             next_idle_probe: now,
             backoff: 0,
-            last_used: None,
+            in_use_until: Instant::ZERO,
             probe_due: false,
             echo_due: None,
         }
@@ -204,14 +204,14 @@ impl Path {
 
     /// A packet was sent or came on it: probes fall back to the short interval.
     pub(crate) fn handle_used(&mut self, now: Instant) {
-        self.last_used = Some(now);
+        self.in_use_until = now + IN_USE;
         if let Some(probing) = self.probing() {
             self.next_probe = self.next_probe.min(now + probing.interval);
         }
     }
 
     fn is_used(&self, now: Instant) -> bool {
-        self.last_used.is_some_and(|used| now.since(used) < IN_USE)
+        now < self.in_use_until
     }
 
     /// A probe of the peer came: an echo is due.
@@ -303,4 +303,4 @@ fn jittered(wait: Micros, rng: &mut Rng) -> Micros {
 }
 
 /// Doublings of the wait for a dead path; what bounds the wait is the idle interval.
-const MAX_BACKOFF: u32 = 16;
+const MAX_BACKOFF: u8 = 16;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::ecn::Ecn;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::fragment::{self, Header};
 use crate::wire::{copy, ip};
 
@@ -46,7 +46,7 @@ pub enum Piece {
 pub struct Reassembly<'s> {
     slots: &'s mut [ReassemblySlot],
     bytes: &'s mut [u8],
-    timeout: Duration,
+    timeout: Micros,
     /// The slot and length of the packet that was completed last.
     complete: (usize, usize),
     expired: u64,
@@ -56,7 +56,7 @@ impl<'s> Reassembly<'s> {
     /// Over lent storage: packets of up to `bytes.len() / slots.len()` bytes can be put together.
     pub fn new(timeout: Duration, slots: &'s mut [ReassemblySlot], bytes: &'s mut [u8]) -> Self {
         slots.fill(ReassemblySlot::default());
-        Self { slots, bytes, timeout, complete: (0, 0), expired: 0 }
+        Self { slots, bytes, timeout: timeout.into(), complete: (0, 0), expired: 0 }
     }
 
     /// Bytes of the largest packet that can be put together; zero without storage.

@@ -104,10 +104,10 @@ pub struct Reorder<'s> {
     bytes: &'s mut [u8],
     /// Bytes of `bytes` for each slot.
     cell: usize,
-    delay: Duration,
+    delay: Micros,
     paths_in_order: bool,
     /// See [`set_patience`](Self::set_patience).
-    patience: Duration,
+    patience: Micros,
     /// The latest time seen.
     now: Instant,
     /// Numbers before this one had been passed on every path at that time, some of them without having come.
@@ -153,9 +153,9 @@ impl<'s> Reorder<'s> {
             cell: bytes.len().checked_div(slots.len()).unwrap_or(0).min(usize::from(u16::MAX)),
             slots,
             bytes,
-            delay: config.delay,
+            delay: config.delay.into(),
             paths_in_order: config.paths_in_order,
-            patience: Duration::ZERO,
+            patience: Micros(0),
             now: Instant::ZERO,
             passed_all: None,
             rush: Seq::ZERO,
@@ -237,9 +237,9 @@ impl<'s> Reorder<'s> {
         self.started = true;
     }
 
-    /// How much longer to wait for what seems to be lost: a sender that repairs it needs that time.
-    pub const fn set_patience(&mut self, patience: Duration) {
-        self.patience = patience;
+    /// How much longer to wait for what seems to be lost, at most 71 minutes: a sender that repairs it needs that time.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience.into();
     }
 
     /// Takes a packet with a sequence number. On [`Insert::Next`] the caller delivers it, on
@@ -368,7 +368,7 @@ impl<'s> Reorder<'s> {
     fn time_of(&self, stamp: u32) -> Instant {
         let ahead = stamp.wrapping_sub(self.now.stamp());
         let back = self.now.stamp().wrapping_sub(stamp);
-        if ahead < back { self.now + Micros(ahead) } else { self.now - Duration::from(Micros(back)) }
+        if ahead < back { self.now + Micros(ahead) } else { self.now - Micros(back) }
     }
 
     /// When a packet has waited enough.
@@ -586,7 +586,7 @@ impl<'s> Reorder<'s> {
             }
         }
         let Some(passed) = all_passed else { return };
-        if self.patience.is_zero() {
+        if self.patience == Micros(0) {
             self.forced = self.forced.later(passed);
             self.passed_all = None;
             return;

@@ -34,13 +34,6 @@ pub enum Policy {
     Redundant,
 }
 
-/// What the scheduler knows of a path.
-#[derive(Debug, Clone, Copy, Default)]
-struct Share {
-    weight: u16,
-    rank: u8,
-}
-
 /// Chooses paths by a [`Policy`].
 #[derive(Debug)]
 pub(crate) struct Scheduler {
@@ -48,19 +41,29 @@ pub(crate) struct Scheduler {
     pins: Pins,
     /// So that peers, and runs, spread flows differently.
     seed: u64,
-    shares: [Share; MAX_PATHS],
+    ranks: [u8; MAX_PATHS],
+    /// The paths that there are, up or not.
+    known: PathSet,
     weighted: Weighted,
 }
 
 impl Scheduler {
     pub(crate) fn new(policy: Policy, pins: Pins, seed: u64) -> Self {
-        Self { policy, pins, seed, shares: Default::default(), weighted: Weighted::new() }
+        Self {
+            policy,
+            pins,
+            seed,
+            ranks: [0; MAX_PATHS],
+            known: PathSet::default(),
+            weighted: Weighted::new(),
+        }
     }
 
     pub(crate) fn set_path(&mut self, index: usize, weight: u16, rank: u8) {
-        if let Some(share) = self.shares.get_mut(index) {
-            *share = Share { weight, rank };
+        if let Some(place) = self.ranks.get_mut(index) {
+            *place = rank;
         }
+        self.known.set(index, weight > 0);
         self.weighted.set_weight(index, weight);
     }
 
@@ -101,9 +104,7 @@ impl Scheduler {
         let one = match self.policy {
             Policy::Redundant => return up,
             Policy::Adaptive | Policy::Weighted => self.weighted.next(up),
-            Policy::Backup => {
-                up.into_iter().min_by_key(|index| self.shares.get(*index).map(|share| share.rank))
-            }
+            Policy::Backup => up.into_iter().min_by_key(|index| self.ranks.get(*index)),
             Policy::Flow => self.by_hash(hash, up),
         };
         one.map(PathSet::of).unwrap_or_default()
@@ -112,16 +113,17 @@ impl Scheduler {
     /// First among all paths, so that a flow keeps its path while others come and go; only if that one is
     /// down, among those that are up, by other bits.
     fn by_hash(&self, hash: u64, up: PathSet) -> Option<usize> {
-        self.at_share(hash, PathSet(u16::MAX))
+        self.at_share(hash, self.known)
             .filter(|index| up.contains(*index))
             .or_else(|| self.at_share(mix(hash), up))
     }
 
-    /// The path whose stretch of the summed weights `hash` falls into.
+    /// The path whose stretch of the summed weights `hash` falls into, as a part of 2^64.
     fn at_share(&self, hash: u64, among: PathSet) -> Option<usize> {
-        let weight = |index: usize| self.shares.get(index).map_or(0, |share| u64::from(share.weight));
+        let weight = |index: usize| u64::from(self.weighted.weight(index));
         let total: u64 = among.into_iter().map(weight).sum();
-        let mut point = hash.checked_rem(total)?;
+        // The upper half is enough, and the sum of 16 weights has room above it: no division.
+        let mut point = ((hash >> 32) * total) >> 32;
         among.into_iter().find(|index| {
             let mine = weight(*index);
             let here = point < mine;

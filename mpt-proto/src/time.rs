@@ -50,6 +50,14 @@ impl Sub<Duration> for Instant {
     }
 }
 
+/// The earlier of two deadlines.
+pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        _ => one.or(other),
+    }
+}
+
 /// A span of up to 71 minutes, in a quarter of a [`Duration`]'s bytes and without its divisions: what every path
 /// keeps. Longer ones are taken as that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +79,13 @@ impl Add<Micros> for Instant {
     type Output = Self;
     fn add(self, span: Micros) -> Self {
         Self(self.0.saturating_add(u64::from(span.0)))
+    }
+}
+
+impl Sub<Micros> for Instant {
+    type Output = Self;
+    fn sub(self, span: Micros) -> Self {
+        Self(self.0.saturating_sub(u64::from(span.0)))
     }
 }
 

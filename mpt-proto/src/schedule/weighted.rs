@@ -31,6 +31,11 @@ impl Weighted {
         self.sent = [0; MAX_PATHS];
     }
 
+    /// A path's weight; zero: it has none.
+    pub(super) fn weight(&self, index: usize) -> u16 {
+        self.weight.get(index).copied().unwrap_or(0)
+    }
+
     /// The next path among those given; a set that differs from the last starts a new cycle.
     pub fn next(&mut self, among: PathSet) -> Option<usize> {
         if among != self.among {
