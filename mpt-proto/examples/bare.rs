@@ -26,23 +26,31 @@ const PACKET: usize = 1500;
 const KEPT: usize = 16;
 const FLOWS: usize = 16;
 
-/// Sends a packet from one connection to another over two paths, and drives everything else once.
-/// Returns the bytes delivered.
+/// All of the interface but what the adaptive policy needs: what a firmware links that lends it no memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn mpt_bare(micros: u64, seed: u64) -> usize {
+    drive(Storage::none(), micros, seed)
+}
+
+/// All of the interface.
+#[unsafe(no_mangle)]
+pub extern "C" fn mpt_bare_adaptive(micros: u64, seed: u64) -> usize {
+    let mut state = AdaptiveState::default();
+    let mut kept = [PacketSlot::default(); KEPT];
+    let mut bytes = [0; KEPT * (HEADROOM + PACKET)];
+    let mut flows = [FlowSlot::default(); FLOWS];
+    drive(Storage::none().with_adaptive(&mut state, &mut kept, &mut bytes, &mut flows), micros, seed)
+}
+
+/// Sends a packet and takes one in over two paths, and drives everything else once. Returns the bytes delivered.
+fn drive(storage: Storage<'_>, micros: u64, seed: u64) -> usize {
     let now = Instant::from_micros(micros);
     let mut slots = [ReorderSlot::default(); WINDOW + 1];
     let mut bytes = [0; (WINDOW + 1) * PACKET];
     let mut pieces = [ReassemblySlot::default(); 2];
     let mut pieces_bytes = [0; 2 * 2000];
-    let mut state = AdaptiveState::default();
-    let mut kept = [PacketSlot::default(); KEPT];
-    let mut kept_bytes = [0; KEPT * (HEADROOM + PACKET)];
-    let mut flows = [FlowSlot::default(); FLOWS];
-    let storage = Storage::none()
-        .with_reorder(&mut slots, &mut bytes)
-        .with_reassembly(&mut pieces, &mut pieces_bytes)
-        .with_adaptive(&mut state, &mut kept, &mut kept_bytes, &mut flows);
+    let storage =
+        storage.with_reorder(&mut slots, &mut bytes).with_reassembly(&mut pieces, &mut pieces_bytes);
     let mut config = Config { seed, key: Some(1), checksum: true, ..Config::default() };
     let pin = Pin { port_match: PortMatch::TcpSource, port: 22, path: 0 };
     if config.pins.insert(pin).is_err() {

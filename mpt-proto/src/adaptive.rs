@@ -113,9 +113,10 @@ pub(crate) struct Adaptive<'s> {
     pool: Pool<'s>,
     queue: Queue<'s>,
     /// The connection sends by this policy.
-    is_chosen: bool,
-    resends: bool,
-    order_udp: bool,
+    pub(crate) is_chosen: bool,
+    /// As in [`Config`](crate::Config).
+    pub(crate) resends: bool,
+    pub(crate) order_udp: bool,
     /// Packets that the peer can hold.
     pub(crate) peer_window: u16,
     /// How the peer wants ordered packets held, and the paths where they may come, by its numbers.
@@ -128,7 +129,6 @@ pub(crate) struct Adaptive<'s> {
 
 impl<'s> Adaptive<'s> {
     pub(crate) fn new(
-        (is_chosen, resends, order_udp): (bool, bool, bool),
         state: &'s mut AdaptiveState,
         slots: &'s mut [PacketSlot],
         bytes: &'s mut [u8],
@@ -139,9 +139,9 @@ impl<'s> Adaptive<'s> {
             state,
             pool: Pool::new(slots, bytes),
             queue: Queue::new(flows),
-            is_chosen,
-            resends,
-            order_udp,
+            is_chosen: false,
+            resends: false,
+            order_udp: false,
             peer_window: 0,
             hold: None,
             open: None,

@@ -26,6 +26,8 @@ use crate::wire::control::{self, Features, Kind, Message};
 use crate::wire::gre::{self, Layout, Protocol};
 use crate::wire::{extension, fragment, ip, report};
 
+use extended::Extension;
+
 pub use departures::{Departure, Departures};
 pub use stranger::Claim;
 
@@ -40,14 +42,7 @@ pub const CONTROL_MAX: usize = gre::MAX_LEN + extension::LEN + report::MAX_LEN;
 pub struct Storage<'s> {
     reorder: (&'s mut [ReorderSlot], &'s mut [u8]),
     reassembly: (&'s mut [ReassemblySlot], &'s mut [u8]),
-    adaptive: Option<AdaptiveMemory<'s>>,
-}
-
-#[derive(Debug)]
-struct AdaptiveMemory<'s> {
-    state: &'s mut AdaptiveState,
-    packets: (&'s mut [PacketSlot], &'s mut [u8]),
-    flows: &'s mut [FlowSlot],
+    adaptive: Option<(Adaptive<'s>, &'static Extension)>,
 }
 
 impl<'s> Storage<'s> {
@@ -75,6 +70,8 @@ impl<'s> Storage<'s> {
     /// [`Policy::Adaptive`](crate::Policy::Adaptive), and with slots, bytes and flows it sends by it. A packet of up to
     /// `bytes.len() / slots.len()` less [`HEADROOM`] bytes fits a slot; there should be slots for what is under way in
     /// a round trip and 50 ms more, at most 65,534. Flows are told apart by a hash: 16 to 1,024 are sensible.
+    ///
+    /// A program that never calls this does not link the extension.
     #[must_use]
     pub fn with_adaptive(
         self,
@@ -83,8 +80,9 @@ impl<'s> Storage<'s> {
         bytes: &'s mut [u8],
         flows: &'s mut [FlowSlot],
     ) -> Self {
-        let packets = if flows.is_empty() { Default::default() } else { (slots, bytes) };
-        Self { adaptive: Some(AdaptiveMemory { state, packets, flows }), ..self }
+        let (slots, bytes) = if flows.is_empty() { Default::default() } else { (slots, bytes) };
+        let adaptive = Adaptive::new(state, slots, bytes, flows);
+        Self { adaptive: Some((adaptive, &extended::EXTENSION)), ..self }
     }
 }
 
@@ -210,12 +208,16 @@ pub struct Connection<'s> {
     /// How often each number was given to a new path.
     generations: [u8; MAX_PATHS],
     up: PathSet,
+    /// The paths whose state may be another than was last told by an event.
+    changed: PathSet,
     /// The paths that our control messages say we hear.
     hears: PathSet,
     scheduler: Scheduler,
     reorder: Reorder<'s>,
     reassembly: Reassembly<'s>,
     adaptive: Option<Adaptive<'s>>,
+    /// There if `adaptive` is.
+    extension: Option<&'static Extension>,
     /// Largest datagram that every path that is up carries.
     smallest_datagram: u16,
     /// A packet put together waits to be polled.
@@ -261,10 +263,11 @@ impl<'s> Connection<'s> {
         let (reassembly_slots, reassembly_bytes) = storage.reassembly;
         #[allow(clippy::cast_possible_truncation, reason = "any 32 of 64 random bits do")]
         let instance = rng.next() as u32;
-        let adaptive = storage.adaptive.map(|AdaptiveMemory { state, packets, flows }| {
-            let is_chosen = config.policy == Policy::Adaptive;
-            Adaptive::new((is_chosen, config.resend, config.order_udp), state, packets.0, packets.1, flows)
-        });
+        let (mut adaptive, extension) = storage.adaptive.unzip();
+        if let Some(adaptive) = &mut adaptive {
+            adaptive.is_chosen = config.policy == Policy::Adaptive;
+            (adaptive.resends, adaptive.order_udp) = (config.resend, config.order_udp);
+        }
         Self {
             layout: Layout { checksum: config.checksum, key: config.key, sequence: config.sequence },
             now,
@@ -273,11 +276,13 @@ impl<'s> Connection<'s> {
             places: 0,
             generations: [0; MAX_PATHS],
             up: PathSet::default(),
+            changed: PathSet::default(),
             hears: PathSet::default(),
             scheduler: Scheduler::new(config.policy, config.pins, rng.next()),
             reorder: Reorder::new(config.reorder, reorder_slots, reorder_bytes),
             reassembly: Reassembly::new(config.reassembly_timeout, reassembly_slots, reassembly_bytes),
             adaptive,
+            extension,
             smallest_datagram: 0,
             assembled: false,
             next_sequence: Seq::ZERO,
@@ -310,8 +315,8 @@ impl<'s> Connection<'s> {
         *place = Some(Path::new(id, config, self.now));
         self.places = self.places.max(index + 1);
         self.scheduler.set_path(index, config.weight, config.rank);
-        if let Some(adaptive) = &mut self.adaptive {
-            adaptive.set_path(index, config.tier, self.now);
+        if let Some(extension) = self.extension {
+            (extension.set_path)(self, index, config.tier);
         }
         self.refresh(index);
         Ok(id)
@@ -331,8 +336,8 @@ impl<'s> Connection<'s> {
         }
         self.scheduler.set_path(index, 0, 0);
         self.refresh(index);
-        if let Some(adaptive) = &mut self.adaptive {
-            adaptive.set_path(index, 0, self.now);
+        if let Some(extension) = self.extension {
+            (extension.set_path)(self, index, 0);
         }
         Ok(())
     }
@@ -404,7 +409,7 @@ impl<'s> Connection<'s> {
         let Some((protocol, len)) = ip::parse(packet).filter(|(_, len)| *len == packet.len()) else {
             return Err(EncapsulateError::NotIp);
         };
-        if self.enqueue(packet).is_some() {
+        if self.extension.is_some_and(|extension| (extension.enqueue)(self, packet)) {
             let (ecn, sequence) = (Ecn::NotEct, self.next_sequence);
             return Ok(Departures::new(buffer, self.layout, protocol, sequence, None, Vec::new(), ecn));
         }
@@ -466,17 +471,19 @@ impl<'s> Connection<'s> {
         }
         self.reorder.handle_timeout(now);
         self.reassembly.handle_timeout(now);
-        self.handle_adaptive_timeout();
+        if let Some(extension) = self.extension {
+            (extension.handle_timeout)(self);
+        }
         self.gather();
     }
 
     /// The next datagram that is to leave by itself: a control message, a report, or a packet that waited for a path.
     /// The first two are written to `buffer`.
     pub fn poll_transmit<'b>(&'b mut self, buffer: &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>> {
-        if self.paths.iter().take(self.places).flatten().any(Path::is_due) {
+        if self.known_paths().any(Path::is_due) {
             self.poll_control(buffer)
         } else {
-            self.poll_extended(buffer)
+            (self.extension?.poll)(self, buffer)
         }
     }
 
@@ -534,19 +541,22 @@ impl<'s> Connection<'s> {
         if core::mem::take(&mut self.peer_started) {
             return Some(Event::PeerStarted);
         }
-        self.each_path().find_map(|path| {
+        while let Some(index) = self.changed.pop() {
+            let Some(path) = self.at_mut(index) else { continue };
             let state = path.state();
-            let changed = core::mem::replace(&mut path.told, state) != state;
-            changed.then_some(Event::Path { path: path.id, state })
-        })
+            if core::mem::replace(&mut path.told, state) != state {
+                return Some(Event::Path { path: path.id, state });
+            }
+        }
+        None
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let paths = self.paths.get(..self.places).unwrap_or_default();
-        let paths = paths.iter().flatten().filter_map(Path::deadline).min();
         let buffers = earlier(self.reorder.deadline(), self.reassembly.deadline());
-        earlier(earlier(paths, buffers), self.adaptive_deadline())
+        let extension = self.extension.and_then(|extension| (extension.deadline)(self));
+        self.known_paths()
+            .fold(earlier(buffers, extension), |soonest, path| earlier(soonest, path.deadline()))
     }
 
     /// Counters.
@@ -556,7 +566,7 @@ impl<'s> Connection<'s> {
 
     /// The connection's paths, by number.
     pub fn paths(&self) -> impl Iterator<Item = PathId> + '_ {
-        self.paths.iter().flatten().map(|path| path.id)
+        self.known_paths().map(|path| path.id)
     }
 
     /// A path's state.
@@ -603,8 +613,12 @@ impl<'s> Connection<'s> {
         self.now = self.now.max(now);
     }
 
+    fn known_paths(&self) -> impl Iterator<Item = &Path> {
+        self.paths.get(..self.places).unwrap_or_default().iter().filter_map(Option::as_ref)
+    }
+
     fn each_path(&mut self) -> impl Iterator<Item = &mut Path> {
-        self.paths.get_mut(..self.places).unwrap_or_default().iter_mut().flatten()
+        self.paths.get_mut(..self.places).unwrap_or_default().iter_mut().filter_map(Option::as_mut)
     }
 
     fn at(&self, index: usize) -> Option<&Path> {
@@ -631,7 +645,10 @@ impl<'s> Connection<'s> {
             path.stats.downs += 1;
         }
         self.up.set(index, up);
-        self.refresh_adaptive(index, up);
+        self.changed.insert(index);
+        if let Some(extension) = self.extension {
+            (extension.refresh)(self, index, up);
+        }
         if self.hears.contains(index) != hears {
             self.hears.set(index, hears);
             self.refresh_live();

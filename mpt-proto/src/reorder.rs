@@ -29,7 +29,7 @@ use core::time::Duration;
 use crate::config::ReorderConfig;
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::seq::Seq;
-use crate::time::{Instant, Micros};
+use crate::time::{Instant, Micros, earlier};
 use crate::wire::copy;
 
 pub(crate) use history::History;
@@ -361,7 +361,7 @@ impl<'s> Reorder<'s> {
             self.occupancy.contains(self.slots, self.base).then(|| self.slots.get(self.base)).flatten();
         let head = head.map(|slot| self.time_of(slot.release));
         let passed = self.passed_all.map(|(_, since)| since + self.patience);
-        [head, passed].into_iter().flatten().chain([expires]).min()
+        earlier(earlier(head, passed), Some(expires))
     }
 
     /// The time of a stamp that is not far away.

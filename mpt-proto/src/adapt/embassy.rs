@@ -48,18 +48,8 @@ pub struct Runner<'r, 's, S, const N: usize> {
     to_device: Sender<'r, CriticalSectionRawMutex, Packet<N>>,
     from_device: Receiver<'r, CriticalSectionRawMutex, Packet<N>>,
     intake: Intake,
+    control: [u8; CONTROL_MAX],
     refused: u64,
-}
-
-impl<'r, 's, S, const N: usize> Runner<'r, 's, S, N> {
-    const fn new(
-        connection: &'r mut Connection<'s>,
-        sockets: &'r [(PathId, S)],
-        to_device: Sender<'r, CriticalSectionRawMutex, Packet<N>>,
-        from_device: Receiver<'r, CriticalSectionRawMutex, Packet<N>>,
-    ) -> Self {
-        Self { connection, sockets, to_device, from_device, intake: Intake { oversized: 0 }, refused: 0 }
-    }
 }
 
 impl<'s, S: DatagramSocket, const N: usize> Runner<'_, 's, S, N> {
@@ -172,8 +162,7 @@ impl<'s, S: DatagramSocket, const N: usize> Runner<'_, 's, S, N> {
     }
 
     fn send_control(&mut self, cx: &mut Context<'_>) {
-        let mut buffer = [0; CONTROL_MAX];
-        while let Some(departure) = self.connection.poll_transmit(&mut buffer) {
+        while let Some(departure) = self.connection.poll_transmit(&mut self.control) {
             send_on(self.sockets, departure.path, departure.datagram, cx);
         }
     }

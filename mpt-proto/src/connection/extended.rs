@@ -7,7 +7,6 @@ use crate::connection::{CONTROL_MAX, Connection, Departure, Received, UnknownPat
 use crate::ecn::Ecn;
 use crate::path::PathId;
 use crate::path_set::PathSet;
-use crate::reorder::Insert;
 use crate::schedule::Policy;
 use crate::seq::Seq;
 use crate::stats::Drop;
@@ -19,6 +18,51 @@ use crate::wire::report::Report;
 
 /// A sender may want packets held for so long at most: a longer time is of a clock that jumped, or made up.
 const LONGEST_HOLD: i32 = 500_000;
+
+/// What the rest of the connection asks of the extension, as pointers: only [`with_adaptive`] names them, so a program
+/// that never calls it does not link what lies behind.
+///
+/// [`with_adaptive`]: crate::Storage::with_adaptive
+#[derive(Debug)]
+pub(super) struct Extension {
+    /// The path of this number is a new one, of this tier.
+    pub(super) set_path: fn(&mut Connection<'_>, usize, u8),
+    /// A path may have gone down or come up, or carry other datagrams.
+    pub(super) refresh: fn(&mut Connection<'_>, usize, bool),
+    /// The peer is another one than before.
+    pub(super) restart: fn(&mut Connection<'_>),
+    /// Takes a packet into the ingress queue; `false`: it is to be sent by another policy.
+    pub(super) enqueue: fn(&mut Connection<'_>, &[u8]) -> bool,
+    /// Takes what follows a GRE header with an extension header.
+    pub(super) receive:
+        for<'d> fn(&mut Connection<'_>, usize, Option<Seq>, &'d mut [u8], Ecn) -> Received<'d>,
+    /// The next datagram with an extension header, written to the buffer or where the packet was kept.
+    pub(super) poll: for<'b> fn(&'b mut Connection<'_>, &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>>,
+    pub(super) handle_timeout: fn(&mut Connection<'_>),
+    pub(super) deadline: fn(&Connection<'_>) -> Option<Instant>,
+    path_model: fn(&Connection<'_>, usize) -> PathModel,
+}
+
+pub(super) static EXTENSION: Extension = Extension {
+    set_path: |connection, path, tier| {
+        let now = connection.now;
+        if let Some(adaptive) = connection.adaptive.as_mut() {
+            adaptive.set_path(path, tier, now);
+        }
+    },
+    refresh: |connection, path, up| connection.refresh_adaptive(path, up),
+    restart: |connection| connection.adaptive.iter_mut().for_each(Adaptive::restart),
+    enqueue: |connection, packet| connection.enqueue(packet).is_some(),
+    receive: |connection, path, sequence, payload, ecn| {
+        connection.receive_extended(path, sequence, payload, ecn)
+    },
+    poll: |connection, buffer| connection.poll_extended(buffer),
+    handle_timeout: |connection| connection.handle_adaptive_timeout(),
+    deadline: |connection| connection.adaptive_deadline(),
+    path_model: |connection, path| {
+        connection.adaptive.as_ref().map(|adaptive| adaptive.path_model(path)).unwrap_or_default()
+    },
+};
 
 impl Connection<'_> {
     /// How packets are sent under [`Policy::Adaptive`]; `None` under another policy.
@@ -32,7 +76,7 @@ impl Connection<'_> {
     /// There is no such path.
     pub fn path_model(&self, path: PathId) -> Result<PathModel, UnknownPath> {
         let index = self.path(path)?.id.index();
-        Ok(self.adaptive.as_ref().map(|adaptive| adaptive.path_model(index)).unwrap_or_default())
+        Ok(self.extension.map(|extension| (extension.path_model)(self, index)).unwrap_or_default())
     }
 
     fn adaptive_mode(&self) -> Mode {
@@ -51,7 +95,7 @@ impl Connection<'_> {
     }
 
     /// Takes a packet into the ingress queue. `None`: it is to be sent by another policy.
-    pub(super) fn enqueue(&mut self, packet: &[u8]) -> Option<()> {
+    fn enqueue(&mut self, packet: &[u8]) -> Option<()> {
         if self.scheduler.policy() != Policy::Adaptive || self.up.is_empty() {
             return None;
         }
@@ -73,7 +117,7 @@ impl Connection<'_> {
         Some(())
     }
 
-    pub(super) fn handle_adaptive_timeout(&mut self) {
+    fn handle_adaptive_timeout(&mut self) {
         let by_measure = self.mode() == Some(Mode::Adaptive);
         let (now, up, instance) = (self.now, self.up, self.instance);
         let Some(adaptive) = self.adaptive.as_mut() else { return };
@@ -90,7 +134,7 @@ impl Connection<'_> {
     }
 
     /// The next datagram with an extension header: a report or a sign of life, written to `buffer`, or a packet.
-    pub(super) fn poll_extended<'b>(&'b mut self, buffer: &'b mut [u8]) -> Option<Departure<'b>> {
+    fn poll_extended<'b>(&'b mut self, buffer: &'b mut [u8]) -> Option<Departure<'b>> {
         let now = self.now;
         let adaptive = self.adaptive.as_mut()?;
         let header_len = self.layout.header_len();
@@ -130,7 +174,7 @@ impl Connection<'_> {
     }
 
     /// Takes what follows a GRE header with an extension header.
-    pub(super) fn receive_extended<'d>(
+    fn receive_extended<'d>(
         &mut self,
         index: usize,
         sequence: Option<Seq>,
@@ -194,21 +238,6 @@ impl Connection<'_> {
         }
     }
 
-    /// What became of a packet that went into the reorder buffer.
-    pub(super) fn settle_insert<'d>(&mut self, outcome: Insert, packet: &'d [u8]) -> Received<'d> {
-        match outcome {
-            Insert::Next => Received::Packet(packet),
-            Insert::Held => {
-                self.stats.rx_held += 1;
-                Received::Consumed
-            }
-            Insert::Duplicate => Received::Dropped(Drop::Duplicate),
-            Insert::Late => Received::Dropped(Drop::Late),
-            Insert::TooLarge => Received::Dropped(Drop::TooLarge),
-            Insert::Full => Received::Dropped(Drop::Overflow),
-        }
-    }
-
     /// Does as the peer's report wants: how long to hold, and which paths to wait for.
     fn follow(&mut self, report: &Report) {
         let Some(adaptive) = self.adaptive.as_mut() else { return };
@@ -218,20 +247,8 @@ impl Connection<'_> {
         self.refresh_live();
     }
 
-    /// Which paths must have passed a number for it to be lost: those that the peer uses, if it says so.
-    pub(super) fn refresh_live(&mut self) {
-        let mut live = self.hears;
-        if let Some(open) = self.adaptive.as_ref().and_then(Adaptive::peer_open) {
-            for index in self.hears {
-                let number = self.at(index).and_then(|path| path.peer_index);
-                live.set(index, number.is_some_and(|number| open.contains(usize::from(number))));
-            }
-        }
-        self.reorder.set_live(if live.is_empty() { self.hears } else { live }, self.now);
-    }
-
     /// A path went down or came up.
-    pub(super) fn refresh_adaptive(&mut self, index: usize, up: bool) {
+    fn refresh_adaptive(&mut self, index: usize, up: bool) {
         self.smallest_datagram = self
             .up
             .into_iter()
@@ -245,7 +262,7 @@ impl Connection<'_> {
         }
     }
 
-    pub(super) fn adaptive_deadline(&self) -> Option<Instant> {
+    fn adaptive_deadline(&self) -> Option<Instant> {
         let extends = self.peer.is_some_and(|peer| peer.extension.is_some());
         self.adaptive.as_ref().filter(|_| extends)?.deadline(self.up, self.now)
     }
@@ -267,10 +284,6 @@ impl Adaptive<'_> {
     fn obey(&mut self, report: &Report) {
         self.hold = report.hold;
         self.open = Some(PathSet(report.open)).filter(|open| !open.is_empty());
-    }
-
-    const fn peer_open(&self) -> Option<PathSet> {
-        self.open
     }
 }
 

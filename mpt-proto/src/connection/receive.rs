@@ -81,7 +81,10 @@ impl Connection<'_> {
         let payload = datagram.get_mut(header.len..).unwrap_or_default();
         let payload = match header.protocol {
             Protocol::Control if extension::Header::is_there(payload) => {
-                return self.receive_extended(index, header.sequence, payload, ecn);
+                return match self.extension {
+                    Some(extension) => (extension.receive)(self, index, header.sequence, payload, ecn),
+                    None => Received::Dropped(Drop::UnknownProtocol),
+                };
             }
             Protocol::Control => return self.receive_control(index, payload),
             Protocol::Fragment => {
@@ -114,6 +117,21 @@ impl Connection<'_> {
             return self.reassemble(payload).map_or(Received::Consumed, Received::Dropped);
         }
         self.settle_insert(outcome, payload)
+    }
+
+    /// What became of a packet that went into the reorder buffer.
+    pub(super) fn settle_insert<'d>(&mut self, outcome: Insert, packet: &'d [u8]) -> Received<'d> {
+        match outcome {
+            Insert::Next => Received::Packet(packet),
+            Insert::Held => {
+                self.stats.rx_held += 1;
+                Received::Consumed
+            }
+            Insert::Duplicate => Received::Dropped(Drop::Duplicate),
+            Insert::Late => Received::Dropped(Drop::Late),
+            Insert::TooLarge => Received::Dropped(Drop::TooLarge),
+            Insert::Full => Received::Dropped(Drop::Overflow),
+        }
     }
 
     fn reassemble(&mut self, payload: &[u8]) -> Option<Drop> {
@@ -205,8 +223,8 @@ impl Connection<'_> {
             mtu: message.mtu,
             extension: message.extension,
         });
-        if let Some(adaptive) = &mut self.adaptive {
-            adaptive.restart();
+        if let Some(extension) = self.extension {
+            (extension.restart)(self);
         }
         self.reorder.set_patience(Duration::ZERO);
         self.peer_started = true;
@@ -270,6 +288,18 @@ impl Connection<'_> {
         self.stats.rx_packets += 1;
         self.stats.rx_bytes += packet.len() as u64;
         Some(packet)
+    }
+
+    /// Which paths must have passed a number for it to be lost: those that the peer uses, if it says so.
+    pub(super) fn refresh_live(&mut self) {
+        let mut live = self.hears;
+        if let Some(open) = self.adaptive.as_ref().and_then(|adaptive| adaptive.open) {
+            for index in self.hears {
+                let number = self.at(index).and_then(|path| path.peer_index);
+                live.set(index, number.is_some_and(|number| open.contains(usize::from(number))));
+            }
+        }
+        self.reorder.set_live(if live.is_empty() { self.hears } else { live }, self.now);
     }
 
     /// Collects the counters that the parts keep.

@@ -6,8 +6,9 @@ use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::zerocopy_channel::{Channel, Receiver, Sender};
 
+use crate::adapt::Intake;
 use crate::adapt::embassy::Runner;
-use crate::{Connection, HEADROOM, PathId};
+use crate::{CONTROL_MAX, Connection, HEADROOM, PathId};
 
 /// One inner packet on its way between the device and the runner, in `N` bytes: [`HEADROOM`] and the MTU.
 #[derive(Debug, Clone)]
@@ -47,7 +48,9 @@ impl<'q, const N: usize> Queues<'q, N> {
     ) -> (Device<'r, N>, Runner<'r, 's, S, N>) {
         let (to_device, incoming) = self.incoming.split();
         let (outgoing, from_device) = self.outgoing.split();
-        (Device { incoming, outgoing }, Runner::new(connection, sockets, to_device, from_device))
+        let (intake, control) = (Intake::default(), [0; CONTROL_MAX]);
+        let runner = Runner { connection, sockets, to_device, from_device, intake, control, refused: 0 };
+        (Device { incoming, outgoing }, runner)
     }
 }
 
