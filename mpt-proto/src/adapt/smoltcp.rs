@@ -38,6 +38,7 @@ pub struct Tunnel<'b, 's, D> {
     datagrams: D,
     incoming: &'b mut [u8],
     outgoing: &'b mut [u8],
+    control: [u8; CONTROL_MAX],
     intake: Intake,
 }
 
@@ -50,7 +51,8 @@ impl<'b, 's, D: Datagrams> Tunnel<'b, 's, D> {
         incoming: &'b mut [u8],
         outgoing: &'b mut [u8],
     ) -> Self {
-        Self { connection, datagrams, incoming, outgoing, intake: Intake::default() }
+        let (control, intake) = ([0; CONTROL_MAX], Intake::default());
+        Self { connection, datagrams, incoming, outgoing, control, intake }
     }
 
     /// The connection, for its state and counters.
@@ -92,8 +94,7 @@ impl<'b, 's, D: Datagrams> Tunnel<'b, 's, D> {
             if let Some(packet) = self.intake.poll_packet(&mut self.connection, self.incoming) {
                 return Some(packet);
             }
-            let mut control = [0; CONTROL_MAX];
-            while let Some(departure) = self.connection.poll_transmit(&mut control) {
+            while let Some(departure) = self.connection.poll_transmit(&mut self.control) {
                 self.datagrams.send(departure.path, departure.datagram, departure.ecn, now);
             }
             let arrival = self.datagrams.receive(self.incoming, now)?;
