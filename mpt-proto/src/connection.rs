@@ -413,7 +413,7 @@ impl<'s> Connection<'s> {
             let (ecn, sequence) = (Ecn::NotEct, self.next_sequence);
             return Ok(Departures::new(buffer, self.layout, protocol, sequence, None, Vec::new(), ecn));
         }
-        let paths = self.scheduler.choose(packet, self.up);
+        let paths = self.scheduler.choose(packet, self.up, self.now);
         if paths.is_empty() {
             self.stats.tx_no_path += 1;
             return Err(EncapsulateError::NoPath);

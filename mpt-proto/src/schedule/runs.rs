@@ -13,7 +13,7 @@ const LONGEST: Duration = Duration::from_millis(1);
 /// which TCP changes its rate.
 const WINDOW: Duration = Duration::from_millis(16);
 /// Packets of a run at most: a call of UDP segmentation takes 44 of full size.
-const MOST: u16 = 44;
+const MOST: u8 = 44;
 
 /// Turns the sequence of paths that [`Weighted`] gives packet by packet into one of runs: each step of the sending vector
 /// is worth as many packets as any of the paths passes in `LONGEST`, at least one. All steps are worth the same, so
@@ -31,9 +31,9 @@ pub struct Runs {
     /// Packets in `LONGEST`, over all paths, when the last window ended.
     rate: u32,
     among: PathSet,
-    path: Option<usize>,
+    path: Option<u8>,
     /// Packets that the path may still have, the next one among them.
-    left: u16,
+    left: u8,
 }
 
 impl Runs {
@@ -53,18 +53,18 @@ impl Runs {
         self.count = self.count.saturating_add(1);
         if self.left == 0 || among != self.among {
             self.among = among;
-            self.path = weighted.next(among);
+            self.path = weighted.next(among).and_then(|path| u8::try_from(path).ok());
             self.left = self.length(weighted, among);
         }
         self.left -= 1;
-        self.path
+        self.path.map(usize::from)
     }
 
     /// What the path with the smallest share passes in `LONGEST`.
-    fn length(&self, weighted: &Weighted, among: PathSet) -> u16 {
+    fn length(&self, weighted: &Weighted, among: PathSet) -> u8 {
         let (least, sum) = weighted.least_and_sum(among);
         let packets = u64::from(self.rate) * u64::from(least) / u64::from(sum.max(1));
-        u16::try_from(packets).unwrap_or(MOST).clamp(1, MOST)
+        u8::try_from(packets).unwrap_or(MOST).clamp(1, MOST)
     }
 }
 
