@@ -12,6 +12,7 @@ use crate::path_set::{MAX_PATHS, PathSet};
 use crate::rng::mix;
 use crate::time::Instant;
 use crate::wire::ip::Flow;
+use crate::wire::slice;
 
 /// How a path is chosen for each packet. Only paths that are up are ever chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,34 +81,45 @@ impl Scheduler {
         self.seed
     }
 
-    /// The path that `packet` is pinned to, if that is up.
-    pub(crate) fn pin(&self, packet: &[u8], up: PathSet) -> Option<usize> {
+    /// The path that `packet` (or a slice of this flow) is pinned to, if that is up.
+    pub(crate) fn pin(&self, packet: &[u8], flow: Option<&Flow>, up: PathSet) -> Option<usize> {
         if self.pins.is_empty() {
             return None;
         }
-        self.pins.path_of(&Flow::of(packet, self.seed)).filter(|path| up.contains(*path))
+        self.pins.path_of(&self.flow(packet, flow)).filter(|path| up.contains(*path))
     }
 
-    /// The paths, among those that are up, that `packet` takes: none if none is up, several only under
+    /// The flow that a packet belongs to; that of a slice must be given.
+    fn flow(&self, packet: &[u8], given: Option<&Flow>) -> Flow {
+        given.copied().unwrap_or_else(|| Flow::of(packet, self.seed))
+    }
+
+    /// The paths, among those that are up, that `packet` (or a slice of this flow) takes: none if none is up, several only under
     /// [`Policy::Redundant`].
-    pub(crate) fn choose(&mut self, packet: &[u8], up: PathSet, now: Instant) -> PathSet {
+    pub(crate) fn choose(
+        &mut self,
+        packet: &[u8],
+        flow: Option<&Flow>,
+        up: PathSet,
+        now: Instant,
+    ) -> PathSet {
         if up.is_empty() {
             return up;
         }
         if self.pins.is_empty() && self.policy != Policy::Flow {
-            return self.choose_by_policy(0, up, now);
+            return self.choose_by_policy(0, slice::follows(packet), up, now);
         }
-        let flow = Flow::of(packet, self.seed);
+        let flow = self.flow(packet, flow);
         match self.pins.path_of(&flow) {
             Some(path) if up.contains(path) => PathSet::of(path),
-            _ => self.choose_by_policy(flow.hash, up, now),
+            _ => self.choose_by_policy(flow.hash, slice::follows(packet), up, now),
         }
     }
 
-    fn choose_by_policy(&mut self, hash: u64, up: PathSet, now: Instant) -> PathSet {
+    fn choose_by_policy(&mut self, hash: u64, follows: bool, up: PathSet, now: Instant) -> PathSet {
         let one = match self.policy {
             Policy::Redundant => return up,
-            Policy::Adaptive | Policy::Weighted => self.runs.next(&mut self.weighted, up, now),
+            Policy::Adaptive | Policy::Weighted => self.runs.next(&mut self.weighted, up, follows, now),
             Policy::Backup => up.into_iter().min_by_key(|index| self.ranks.get(*index)),
             Policy::Flow => self.by_hash(hash, up),
         };
