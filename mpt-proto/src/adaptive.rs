@@ -100,6 +100,10 @@ pub struct AdaptiveState {
     ordered_at: Option<Instant>,
     waiting_since: Option<Instant>,
     markers: PathSet,
+    /// Paths whose train may have more to leave.
+    trains: PathSet,
+    /// The path that the bulk took last, and when.
+    run: Option<(usize, Instant)>,
     /// The open paths as last told.
     told: PathSet,
     resent: u64,
@@ -173,6 +177,7 @@ impl<'s> Adaptive<'s> {
                 model.suspect = None;
                 if self.is_chosen && !model.reported {
                     model.begin_train(TRAIN);
+                    self.state.trains.insert(path);
                 }
             }
             _ => return,
@@ -183,6 +188,7 @@ impl<'s> Adaptive<'s> {
     /// The path of this number is a new one, of this tier.
     pub(crate) fn set_path(&mut self, path: usize, tier: u8, now: Instant) {
         self.hand_over(path, now);
+        self.state.run = None;
         if let Some(model) = self.state.models.get_mut(path) {
             (model.tier, model.down) = (tier, Some(now));
             model.reset();

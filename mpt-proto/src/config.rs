@@ -30,6 +30,9 @@ pub struct Config {
     /// Keeps UDP packets in order as well, which costs them the delay of the slowest path. Only under
     /// [`Policy::Adaptive`], which else delivers them as they come.
     pub order_udp: bool,
+    /// Takes slices of large packets ([`wire::slice`](crate::wire::slice)), which are then delivered as they are for the
+    /// caller to join, and tells the peer so.
+    pub slices: bool,
     /// How long the fragments of a packet wait for the others, at most 71 minutes.
     pub reassembly_timeout: Duration,
 }
@@ -46,6 +49,7 @@ impl Default for Config {
             reorder: ReorderConfig::default(),
             resend: true,
             order_udp: false,
+            slices: false,
             // Fragments of one packet leave together on one path; a second is many times any path's jitter.
             reassembly_timeout: Duration::from_secs(1),
         }

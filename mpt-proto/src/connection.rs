@@ -24,7 +24,8 @@ use crate::stats::{Drop, PathStats, Stats};
 use crate::time::{Instant, earlier};
 use crate::wire::control::{self, Features, Kind, Message};
 use crate::wire::gre::{self, Layout, Protocol};
-use crate::wire::{extension, fragment, ip, report};
+use crate::wire::ip::{self, Flow};
+use crate::wire::{extension, fragment, report, slice};
 
 use extended::Extension;
 
@@ -130,7 +131,7 @@ pub enum Link {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use]
 pub enum Received<'d> {
-    /// An inner packet, next in order: deliver it now, then drain [`Connection::poll_packet`].
+    /// An inner packet (or, with [`Config::slices`], a slice of one), next in order: deliver it now, then drain [`Connection::poll_packet`].
     Packet(&'d [u8]),
     /// Taken in: a control message, an early packet, or a fragment.
     Consumed,
@@ -220,6 +221,8 @@ pub struct Connection<'s> {
     extension: Option<&'static Extension>,
     /// Largest datagram that every path that is up carries.
     smallest_datagram: u16,
+    /// The caller joins slices.
+    slices: bool,
     /// A packet put together waits to be polled.
     assembled: bool,
     next_sequence: Seq,
@@ -284,6 +287,7 @@ impl<'s> Connection<'s> {
             adaptive,
             extension,
             smallest_datagram: 0,
+            slices: config.slices,
             assembled: false,
             next_sequence: Seq::ZERO,
             next_fragment: 0,
@@ -406,14 +410,64 @@ impl<'s> Connection<'s> {
     ) -> Result<Departures<'b>, EncapsulateError> {
         self.tick(now);
         let Some(packet) = buffer.get(HEADROOM..) else { return Err(EncapsulateError::NotIp) };
-        let Some((protocol, len)) = ip::parse(packet).filter(|(_, len)| *len == packet.len()) else {
+        let Some((protocol, _)) = ip::parse(packet).filter(|(_, len)| *len == packet.len()) else {
             return Err(EncapsulateError::NotIp);
         };
-        if self.extension.is_some_and(|extension| (extension.enqueue)(self, packet)) {
+        self.dispatch(buffer, protocol, None)
+    }
+
+    /// Most bytes that a slice of a large packet may have now, its [header](crate::wire::slice::Header) included. `None`:
+    /// this end or the peer does not join slices, or no path is up.
+    pub fn slice_room(&self) -> Option<usize> {
+        let peer = self.peer.filter(|peer| peer.features.contains(Features::SLICES))?;
+        let extension = if peer.extension.is_some() && self.mode().is_some() { extension::LEN } else { 0 };
+        let header_len = self.layout.header_len();
+        usize::from(self.smallest_datagram)
+            .checked_sub(header_len + extension)
+            .filter(|room| self.slices && self.layout.sequence && *room > slice::LEN)
+    }
+
+    /// The flow of a packet of which slices are to be sent, given its headers.
+    pub fn flow(&self, headers: &[u8]) -> Flow {
+        Flow::of(headers, self.scheduler.seed())
+    }
+
+    /// As [`encapsulate`](Self::encapsulate), for a slice of a large packet of `flow`, of at most
+    /// [`slice_room`](Self::slice_room) bytes. All slices of a packet are to be sent one behind the other.
+    ///
+    /// # Errors
+    /// The slice was not taken; it is counted.
+    pub fn encapsulate_slice<'b>(
+        &mut self,
+        buffer: &'b mut [u8],
+        flow: &Flow,
+        now: Instant,
+    ) -> Result<Departures<'b>, EncapsulateError> {
+        self.tick(now);
+        if !buffer.get(HEADROOM..).is_some_and(slice::is_there) {
+            return Err(EncapsulateError::NotIp);
+        }
+        if self.slice_room().is_none_or(|room| buffer.len() > HEADROOM + room) {
+            self.stats.tx_too_large += 1;
+            return Err(EncapsulateError::TooLarge);
+        }
+        self.dispatch(buffer, Protocol::Fragment, Some(flow))
+    }
+
+    /// Sends a packet, or a slice of one of this flow.
+    fn dispatch<'b>(
+        &mut self,
+        buffer: &'b mut [u8],
+        protocol: Protocol,
+        flow: Option<&Flow>,
+    ) -> Result<Departures<'b>, EncapsulateError> {
+        let packet = buffer.get(HEADROOM..).unwrap_or_default();
+        let len = packet.len();
+        if self.extension.is_some_and(|extension| (extension.enqueue)(self, packet, flow)) {
             let (ecn, sequence) = (Ecn::NotEct, self.next_sequence);
             return Ok(Departures::new(buffer, self.layout, protocol, sequence, None, Vec::new(), ecn));
         }
-        let paths = self.scheduler.choose(packet, self.up);
+        let paths = self.scheduler.choose(packet, flow, self.up, self.now);
         if paths.is_empty() {
             self.stats.tx_no_path += 1;
             return Err(EncapsulateError::NoPath);
@@ -520,7 +574,9 @@ impl<'s> Connection<'s> {
             count: self.count,
             next: self.next_sequence,
             stamp,
-            features: if mtu > 0 { Features::REASSEMBLY } else { Features::default() },
+            features: Features::default()
+                .and(Features::REASSEMBLY, mtu > 0)
+                .and(Features::SLICES, self.slices),
             mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
             extension: extension.then(|| self.reorder.window()),
         };

@@ -10,7 +10,9 @@ pub use weighted::Weighted;
 
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::rng::mix;
+use crate::time::Instant;
 use crate::wire::ip::Flow;
+use crate::wire::slice;
 
 /// How a path is chosen for each packet. Only paths that are up are ever chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,7 +25,8 @@ pub enum Policy {
     #[default]
     Adaptive,
     /// Packet by packet, in proportion to the paths' weights: the original's sending vector
-    /// (draft-lencse-tsvwg-mpt section 5.1). Needs a peer that restores order.
+    /// (draft-lencse-tsvwg-mpt section 5.1), and on fast paths each step of it a run of packets ([`Runs`]). Needs a peer
+    /// that restores order.
     Weighted,
     /// All packets of a flow on one path, chosen by a hash of its addresses, protocol and ports; flows share
     /// the paths in proportion to the weights. When a path goes down, only its flows move.
@@ -45,6 +48,7 @@ pub(crate) struct Scheduler {
     /// The paths that there are, up or not.
     known: PathSet,
     weighted: Weighted,
+    runs: Runs,
 }
 
 impl Scheduler {
@@ -56,6 +60,7 @@ impl Scheduler {
             ranks: [0; MAX_PATHS],
             known: PathSet::default(),
             weighted: Weighted::new(),
+            runs: Runs::new(),
         }
     }
 
@@ -76,34 +81,45 @@ impl Scheduler {
         self.seed
     }
 
-    /// The path that `packet` is pinned to, if that is up.
-    pub(crate) fn pin(&self, packet: &[u8], up: PathSet) -> Option<usize> {
+    /// The path that `packet` (or a slice of this flow) is pinned to, if that is up.
+    pub(crate) fn pin(&self, packet: &[u8], flow: Option<&Flow>, up: PathSet) -> Option<usize> {
         if self.pins.is_empty() {
             return None;
         }
-        self.pins.path_of(&Flow::of(packet, self.seed)).filter(|path| up.contains(*path))
+        self.pins.path_of(&self.flow(packet, flow)).filter(|path| up.contains(*path))
     }
 
-    /// The paths, among those that are up, that `packet` takes: none if none is up, several only under
+    /// The flow that a packet belongs to; that of a slice must be given.
+    fn flow(&self, packet: &[u8], given: Option<&Flow>) -> Flow {
+        given.copied().unwrap_or_else(|| Flow::of(packet, self.seed))
+    }
+
+    /// The paths, among those that are up, that `packet` (or a slice of this flow) takes: none if none is up, several only under
     /// [`Policy::Redundant`].
-    pub(crate) fn choose(&mut self, packet: &[u8], up: PathSet) -> PathSet {
+    pub(crate) fn choose(
+        &mut self,
+        packet: &[u8],
+        flow: Option<&Flow>,
+        up: PathSet,
+        now: Instant,
+    ) -> PathSet {
         if up.is_empty() {
             return up;
         }
         if self.pins.is_empty() && self.policy != Policy::Flow {
-            return self.choose_by_policy(0, up);
+            return self.choose_by_policy(0, slice::follows(packet), up, now);
         }
-        let flow = Flow::of(packet, self.seed);
+        let flow = self.flow(packet, flow);
         match self.pins.path_of(&flow) {
             Some(path) if up.contains(path) => PathSet::of(path),
-            _ => self.choose_by_policy(flow.hash, up),
+            _ => self.choose_by_policy(flow.hash, slice::follows(packet), up, now),
         }
     }
 
-    fn choose_by_policy(&mut self, hash: u64, up: PathSet) -> PathSet {
+    fn choose_by_policy(&mut self, hash: u64, follows: bool, up: PathSet, now: Instant) -> PathSet {
         let one = match self.policy {
             Policy::Redundant => return up,
-            Policy::Adaptive | Policy::Weighted => self.weighted.next(up),
+            Policy::Adaptive | Policy::Weighted => self.runs.next(&mut self.weighted, up, follows, now),
             Policy::Backup => up.into_iter().min_by_key(|index| self.ranks.get(*index)),
             Policy::Flow => self.by_hash(hash, up),
         };

@@ -1,4 +1,4 @@
-//! What travels: GRE headers, control messages, extension headers, reports, fragments, and what must be known of an inner packet.
+//! What travels: GRE headers, control messages, extension headers, reports, fragments, slices, and what must be known of an inner packet.
 //!
 //! Each module parses bytes into meaning and emits bytes from meaning; parsing never panics. The layouts
 //! are drawn in `docs/wire.md`.
@@ -9,6 +9,7 @@ pub mod fragment;
 pub mod gre;
 pub mod ip;
 pub mod report;
+pub mod slice;
 
 /// The big-endian number at `at`.
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

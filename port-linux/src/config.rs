@@ -115,6 +115,9 @@ pub struct Connection {
     pub checksum: bool,
     /// `sequence`: GRE sequence numbers, on by default.
     pub sequence: bool,
+    /// `slices`: whether large packets may cross as slices, with headers for the whole instead of each segment; on by
+    /// default, and used if the peer does so, too.
+    pub slices: bool,
     /// `[connection.adaptive]`: `resend`, `udp_in_order`, `memory_mb`.
     pub adaptive: Adaptive,
     /// `[connection.reorder]`: `window`, `delay_ms`, `paths_in_order`.

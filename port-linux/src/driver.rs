@@ -33,7 +33,7 @@ use rustix::event::{Timespec, epoll};
 use crate::clock::{Alarm, Clock};
 use crate::control::Query;
 use crate::link::Interfaces;
-use crate::offload::{Header, Segmentation, Split, finish_checksum};
+use crate::offload::{Header, MAX_PACKET, Segmentation, Split, finish_checksum};
 use crate::routes::{Route, Routes};
 use crate::socket::{Batch, Maker, Socket};
 use crate::supervisor::Supervisor;
@@ -226,7 +226,7 @@ impl<'s> Driver<'s> {
         let mut events = Vec::with_capacity(EVENTS);
         let mut arrived = Batch::new();
         let mut outgoing = Outgoing::new();
-        let mut segment = vec![0; HEADROOM + usize::from(self.tunnel.mtu)];
+        let mut segment = vec![0; HEADROOM + MAX_PACKET];
         self.check_links(self.clock.now());
         self.handle_timeouts();
         self.supervisor.ready(self.clock.now());
@@ -321,7 +321,10 @@ impl<'s> Driver<'s> {
             }
             return peer.pull(sockets);
         }
-        let room = segment.len() - HEADROOM;
+        if peer.send_sliced(header, packet, segment, now, sockets).is_some() {
+            return peer.pull(sockets);
+        }
+        let room = usize::from(self.tunnel.mtu);
         let Some(mut split) = Split::new(header, packet, room) else { return inside.drops.tun_read += 1 };
         while let Some(len) = split.next_into(&mut segment[HEADROOM..]) {
             peer.send(&mut segment[..HEADROOM + len], now, sockets);

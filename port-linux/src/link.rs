@@ -233,6 +233,8 @@ pub struct Setup<'a> {
     pub mtu: u16,
     /// Packets the kernel queues for us (txqueuelen).
     pub queue: u32,
+    /// Bytes of the largest packet that the kernel leaves to us to cut.
+    pub largest: u32,
     /// Prefixes that are reached through it.
     pub routes: &'a [IpNet],
 }
@@ -255,6 +257,12 @@ impl Setup<'_> {
             handle.link().set(link).execute().await.map_err(plain).with_context(|| {
                 format!("cannot switch {name} on with MTU {} and queue {}", self.mtu, self.queue)
             })?;
+            // Without it some packets take two calls.
+            let mut link = LinkUnspec::new_with_index(index).build();
+            link.attributes.push(LinkAttribute::GsoMaxSize(self.largest));
+            if let Err(error) = handle.link().set(link).execute().await {
+                tracing::debug!("largest packet of {name}: {}", plain(error));
+            }
             for address in self.addresses {
                 let mut add = handle.address().add(index, address.addr(), address.prefix_len());
                 if address.addr().is_ipv6() {

@@ -10,7 +10,7 @@ mod slice;
 mod split;
 
 pub use coalesce::{Coalescer, FLOWS, Joins};
-pub use slice::{Rebuild, Refused, SLICE_HEADER, Slices};
+pub use slice::{Joiner, Refused, Slices};
 pub use split::{Split, finish_checksum};
 
 /// Bytes of a [`Header`].

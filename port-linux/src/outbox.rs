@@ -1,11 +1,19 @@
 //! Datagrams on their way out on one path: runs of equal size leave in one call.
 
-use mpt_proto::Ecn;
+use mpt_proto::wire::slice;
+use mpt_proto::{Ecn, HEADROOM};
 
 /// Bytes of a run: what one UDP segmentation call takes, headers of IPv6 and UDP aside.
 const CAPACITY: usize = 65_535 - 48;
 /// Datagrams of a run: what the kernel takes in one call (`UDP_MAX_SEGMENTS` was 64 until Linux 6.9).
 const MAX_RUN: usize = 64;
+
+/// Bytes of the largest packet that leaves in one call, in slices or in segments that fill a tunnel of this MTU.
+pub fn largest_packet(mtu: u16) -> u32 {
+    let datagrams = (CAPACITY / (usize::from(mtu) + HEADROOM)).clamp(1, MAX_RUN);
+    let bytes = datagrams * usize::from(mtu).saturating_sub(slice::LEN);
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
 
 /// A run of datagrams for one path, in the order they are to leave: all of one size but the last, which may be
 /// shorter, and of one congestion mark.

@@ -142,6 +142,7 @@ mod tests {
             key: None,
             checksum: false,
             sequence: true,
+            slices: true,
             adaptive: Adaptive { resend: true, udp_in_order: false, memory: None },
             reorder: ReorderConfig::default(),
             paths: Vec::new(),

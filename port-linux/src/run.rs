@@ -23,7 +23,7 @@ use crate::{
     control::{Server, default_socket},
     driver::{Driver, Parts},
     link::{self, Interfaces, Setup},
-    privilege,
+    outbox, privilege,
     routes::{Routes, kernel_routes},
     socket::Maker,
     tun::Tun,
@@ -79,7 +79,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
 
     let clock = Clock::start();
     let mut memories = plan.memories(&config, defaults.adaptive_memory);
-    let peers = plan.peers(&config, &mut memories, &clock)?;
+    let peers = plan.peers(&config, &mut memories, &clock, true)?;
     let tunnel = tunnel_facts(&config, &peers)?;
     let maker = Maker { offload: config.tunnel.offload, ..Maker::new(defaults.socket_buffer) };
     let sockets = plan.bind(&maker)?;
@@ -93,6 +93,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
         addresses: &tunnel.addresses,
         mtu: tunnel.mtu,
         queue: config.tunnel.queue,
+        largest: outbox::largest_packet(tunnel.mtu),
         routes: &routes,
     };
     setup.apply()?;

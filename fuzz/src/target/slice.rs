@@ -1,9 +1,10 @@
 //! A large packet as slices, some of which are lost, marked or come twice; and slices that somebody made up.
 
 use arbitrary::Arbitrary;
+use mpt_proto::Ecn;
+use mpt_proto::wire::{ip, slice};
 use port_linux::offload::{
-    HEADER_LEN, Header, MAX_PACKET, Rebuild, Refused, SLICE_HEADER, Segmentation, Slices, Split,
-    finish_checksum,
+    HEADER_LEN, Header, Joiner, MAX_PACKET, Refused, Segmentation, Slices, Split, finish_checksum,
 };
 
 use crate::oracle::offload::{Packet, canonical, flag};
@@ -28,45 +29,54 @@ enum Op {
     Forged {
         id: u8,
         index: u8,
-        last: u8,
+        total: u16,
         stride: u16,
+        has_copy: bool,
         content: Vec<u8>,
         fill: u16,
     },
+    /// The end of a batch.
+    Flush,
     Raw(Vec<u8>),
 }
 
 /// Slices, loses, and puts together.
 ///
 /// # Panics
-/// What comes of a packet is not what came of it, cut by definition; or somebody's slices make the rebuilding panic,
-/// or write what no kernel takes.
+/// What comes of a packet is not what came of it, cut by definition; or somebody's slices make the joining panic, or write
+/// what no kernel takes.
 pub fn slice(data: &[u8]) {
-    let mut rebuild = Rebuild::new();
-    for (number, op) in (0u16..).zip(operations::<Op>(data).take(12)) {
+    let mut joiner = Joiner::new();
+    for (number, op) in (0u16..).zip(operations::<Op>(data).take(24)) {
         let forged = match op {
             Op::Packet { shape, size, room, lost, marked, twice } => {
-                // What strangers left behind is complete before, so that it is not mixed up with this.
-                rebuild.flush(|front, data| drop(segments(front, data)));
-                whole(&mut rebuild, &shape.packet(), number, [size, room], [lost, marked, twice]);
+                // Numbers of their own, far from those of strangers.
+                whole(&mut joiner, &shape.packet(), 1000 + number, [size, room], [lost, marked, twice]);
                 continue;
             }
-            Op::Forged { id, index, last, stride, content, fill } => {
-                let mut forged = vec![0, id % 2, index, last];
-                forged.extend(stride.to_be_bytes());
+            Op::Forged { id, index, total, stride, has_copy, content, fill } => {
+                let header =
+                    slice::Header { ecn: Ecn::Ect0, has_copy, index, id: u16::from(id % 16), total, stride };
+                let mut forged = vec![0; slice::LEN];
+                header.emit(&mut forged);
                 forged.extend(content);
                 forged.resize(forged.len() + usize::from(fill % 3000), 0);
                 forged
             }
+            Op::Flush => {
+                joiner.flush(|front, data| drop(segments(front, data)));
+                joiner.flush(|_, _| panic!("nothing is left"));
+                continue;
+            }
             Op::Raw(bytes) => bytes,
         };
-        let _ = rebuild.push(&forged, false, |front, data| drop(segments(front, data)));
+        let _ = joiner.push(1, &forged, |_| true, |front, data| drop(segments(front, data)));
     }
-    rebuild.flush(|front, data| drop(segments(front, data)));
-    rebuild.flush(|_, _| panic!("nothing is left"));
+    joiner.flush(|front, data| drop(segments(front, data)));
+    joiner.forget(1, |_, _| panic!("nothing is left"));
 }
 
-fn whole(rebuild: &mut Rebuild, packet: &Packet, id: u16, sizes: [u16; 2], fates: [u128; 3]) {
+fn whole(joiner: &mut Joiner, packet: &Packet, id: u16, sizes: [u16; 2], fates: [u128; 3]) {
     let ([size, room], [lost, marked, twice]) = (sizes, fates);
     let bytes = packet.bytes(false);
     let headers = bytes.len() - packet.data.len();
@@ -77,15 +87,18 @@ fn whole(rebuild: &mut Rebuild, packet: &Packet, id: u16, sizes: [u16; 2], fates
     };
     let header = Header { segmentation, checksum: Some((start, offset)) };
     let room = usize::from(room);
-    let stride = room.saturating_sub(SLICE_HEADER);
+    let longest = room.saturating_sub(slice::LEN);
+    let row = bytes.len() + headers;
+    let slices = row.checked_div(longest).map_or(usize::MAX, |slices| slices + 1);
+    let stride = row.div_ceil(slices).max(headers + 1);
     let can_be_sliced = packet.tcp.is_some()
         && size > 0
         && packet.extra == 0
         && (packet.is_ipv6 || packet.dont_fragment)
         && !packet.data.is_empty()
-        && stride > headers
+        && stride <= longest
         && bytes.len() > stride
-        && bytes.len().div_ceil(stride) <= MOST;
+        && slices <= MOST;
     let Some(mut slices) = Slices::new(header, &bytes, room, id) else {
         assert!(!can_be_sliced, "a sound packet is refused");
         return;
@@ -98,33 +111,38 @@ fn whole(rebuild: &mut Rebuild, packet: &Packet, id: u16, sizes: [u16; 2], fates
     let mut copied = false;
     for (index, came) in came.iter_mut().enumerate() {
         let len = slices.next_into(&mut out).expect("as many as there should be");
-        assert!(len == room || index + 1 == count && len <= room, "all of one size but the last");
-        copied = index + 1 == count && out[3] & 0x80 != 0;
+        let most = slice::LEN + stride;
+        assert!(len == most || index + 1 == count && len <= most, "all of one size but the last");
+        let header = slice::Header::parse(&out[..len]).expect("a slice").0;
+        copied = header.has_copy;
         let has = |fate: u128| fate & (1 << index) != 0;
         if has(lost) {
             continue;
         }
         let mut write = |front: &[u8], data: &[u8]| written.extend(segments(front, data));
-        assert_eq!(rebuild.push(&out[..len], has(marked), &mut write), Ok(()));
+        if has(marked) && !ip::decapsulate_ecn(&mut out[..len], Ecn::Ce) {
+            // What says that it cannot be marked is dropped by the core.
+            continue;
+        }
+        assert_eq!(joiner.push(0, &out[..len], |_| true, &mut write), Ok(()));
         (*came, is_marked) = (true, is_marked || has(marked));
-        if has(twice) && lost != 0 {
+        if has(twice) && index + 1 < count {
             // A packet that is complete is forgotten, so that a copy of its last slice would begin another.
-            let again = rebuild.push(&out[..len], false, &mut write);
+            let again = joiner.push(0, &out[..len], |_| true, &mut write);
             assert_eq!(again, Err(Refused::Duplicate));
         }
     }
     assert_eq!(slices.next_into(&mut out), None, "no more than there should be");
-    rebuild.flush(|front, data| written.extend(segments(front, data)));
+    joiner.forget(0, |front, data| written.extend(segments(front, data)));
 
     let headers_came = came[0] || copied && came[count - 1];
     let mut packet = packet.clone();
-    let is_dropped = is_marked && packet.class & 3 == 0;
     if is_marked {
         packet.class |= 3;
     }
     let mut expected: Vec<Vec<u8>> = Vec::new();
     let mut index = 0;
-    while index < count && headers_came && !is_dropped {
+    while index < count && headers_came {
         let from = index;
         while index < count && came[index] {
             index += 1;

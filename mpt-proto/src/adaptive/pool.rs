@@ -26,6 +26,8 @@ pub struct PacketSlot {
     pub(super) sent: u32,
     /// Whether the receiver may deliver it out of order.
     pub(super) unordered: bool,
+    /// It is a slice, and more of its packet follow.
+    pub(super) continues: bool,
     /// Times it was sent.
     pub(super) tries: u8,
 }

@@ -33,6 +33,9 @@ pub struct FlowSlot {
     recent: u32,
     /// When a packet last joined the ordered sequence.
     ordered_at: Option<u32>,
+    /// The packet that left last is a slice, and more of its packet follow: the turn does not end here, so that the
+    /// receiver need not join the slices of many packets at once.
+    continues: bool,
 }
 
 /// The list of flows that a flow is in.
@@ -126,7 +129,7 @@ impl<'s> Queue<'s> {
             let turn = if self.fresh.head.is_some() { Turn::Fresh } else { Turn::Old };
             let number = self.list(turn).head?;
             let flow = self.flows.get_mut(usize::from(number))?;
-            if flow.deficit <= 0 {
+            if flow.deficit <= 0 && !flow.continues {
                 flow.deficit += QUANTUM;
                 self.rotate(turn);
                 continue;
@@ -152,6 +155,7 @@ impl<'s> Queue<'s> {
             self.packets -= 1;
             flow.bytes = flow.bytes.saturating_sub(u32::from(slot.len));
             flow.deficit -= i32::from(slot.len);
+            flow.continues = slot.continues;
             let sojourn = now.wrapping_sub(slot.since);
             let is_due = flow.codel.is_due(sojourn, flow.packets.is_empty(), bounds, now);
             let packet = pool.packet_mut(index);

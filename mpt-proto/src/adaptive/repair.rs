@@ -87,6 +87,7 @@ impl Adaptive<'_> {
 
     /// Decides anew which paths are open.
     pub(super) fn update(&mut self, up: PathSet, now: Instant) {
+        self.state.run = None;
         let backlog = !self.queue.is_empty();
         let window = f32::from(self.peer_window);
         let Self { state, .. } = self;

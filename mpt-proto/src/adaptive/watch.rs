@@ -59,6 +59,7 @@ impl Adaptive<'_> {
     pub(crate) fn handle_timeout(&mut self, up: PathSet, now: Instant) {
         if self.is_deaf(now) {
             self.state.models.iter_mut().for_each(Model::forgive);
+            self.state.run = None;
             // A report that was made up may have claimed a count that the true ones never come to.
             self.state.last_count = None;
         }
@@ -71,8 +72,15 @@ impl Adaptive<'_> {
 
     /// The path that is to give a sign of life now, and whether it is to be a large one.
     pub(crate) fn poll_marker(&mut self) -> Option<(usize, bool)> {
-        let train = self.state.models.iter().position(|model| model.is_alive() && model.is_in_train());
-        train.map(|path| (path, true)).or_else(|| self.state.markers.pop().map(|path| (path, false)))
+        let Self { state, .. } = self;
+        for path in state.trains {
+            match state.models.get(path).filter(|model| model.is_in_train()) {
+                Some(model) if model.is_alive() => return Some((path, true)),
+                Some(_) => {}
+                None => state.trains.set(path, false),
+            }
+        }
+        state.markers.pop().map(|path| (path, false))
     }
 
     /// Paths that a report should take: the two that deliver first.

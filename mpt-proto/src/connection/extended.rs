@@ -13,8 +13,9 @@ use crate::stats::Drop;
 use crate::time::Instant;
 use crate::wire::extension::{self, Header, Kind};
 use crate::wire::gre::{self, Protocol};
-use crate::wire::ip;
+use crate::wire::ip::{self, Flow};
 use crate::wire::report::Report;
+use crate::wire::slice;
 
 /// A sender may want packets held for so long at most: a longer time is of a clock that jumped, or made up.
 const LONGEST_HOLD: i32 = 500_000;
@@ -31,8 +32,9 @@ pub(super) struct Extension {
     pub(super) refresh: fn(&mut Connection<'_>, usize, bool),
     /// The peer is another one than before.
     pub(super) restart: fn(&mut Connection<'_>),
-    /// Takes a packet into the ingress queue; `false`: it is to be sent by another policy.
-    pub(super) enqueue: fn(&mut Connection<'_>, &[u8]) -> bool,
+    /// Takes a packet, or a slice of one of this flow, into the ingress queue; `false`: it is to be sent by another
+    /// policy.
+    pub(super) enqueue: fn(&mut Connection<'_>, &[u8], Option<&Flow>) -> bool,
     /// Takes what follows a GRE header with an extension header.
     pub(super) receive:
         for<'d> fn(&mut Connection<'_>, usize, Option<Seq>, &'d mut [u8], Ecn) -> Received<'d>,
@@ -52,7 +54,7 @@ pub(super) static EXTENSION: Extension = Extension {
     },
     refresh: |connection, path, up| connection.refresh_adaptive(path, up),
     restart: |connection| connection.adaptive.iter_mut().for_each(Adaptive::restart),
-    enqueue: |connection, packet| connection.enqueue(packet).is_some(),
+    enqueue: |connection, packet, flow| connection.enqueue(packet, flow).is_some(),
     receive: |connection, path, sequence, payload, ecn| {
         connection.receive_extended(path, sequence, payload, ecn)
     },
@@ -94,8 +96,8 @@ impl Connection<'_> {
         }
     }
 
-    /// Takes a packet into the ingress queue. `None`: it is to be sent by another policy.
-    fn enqueue(&mut self, packet: &[u8]) -> Option<()> {
+    /// Takes a packet, or a slice of one of this flow, into the ingress queue. `None`: it is to be sent by another policy.
+    fn enqueue(&mut self, packet: &[u8], flow: Option<&Flow>) -> Option<()> {
         if self.scheduler.policy() != Policy::Adaptive || self.up.is_empty() {
             return None;
         }
@@ -107,12 +109,13 @@ impl Connection<'_> {
             adaptive.note_active(now);
         }
         let fits = adaptive.fits(packet.len()) && datagram <= usize::from(self.smallest_datagram);
-        if mode != Mode::Adaptive || !fits || self.scheduler.pin(packet, self.up).is_some() {
+        if mode != Mode::Adaptive || !fits || self.scheduler.pin(packet, flow, self.up).is_some() {
             return None;
         }
         self.stats.tx_packets += 1;
         self.stats.tx_bytes += packet.len() as u64;
-        adaptive.push(packet, self.scheduler.seed(), now);
+        let flow = flow.copied().unwrap_or_else(|| Flow::of(packet, self.scheduler.seed()));
+        adaptive.push(packet, &flow, now);
         self.gather();
         Some(())
     }
@@ -215,7 +218,11 @@ impl Connection<'_> {
                 Received::Consumed
             }
             Kind::Ordered | Kind::Unordered => {
-                let Some((_, inner_len)) = ip::parse(body) else { return Received::Dropped(Drop::BadInner) };
+                let inner_len = match ip::parse(body) {
+                    Some((_, len)) => len,
+                    None if self.slices && slice::is_there(body) => body.len(),
+                    None => return Received::Dropped(Drop::BadInner),
+                };
                 adaptive.state.feedback.handle(index, &header, len, true, arrived, now);
                 let packet = body.get_mut(..inner_len).unwrap_or_default();
                 if !ip::decapsulate_ecn(packet, ecn) {

@@ -13,7 +13,7 @@ use crate::stats::Drop;
 use crate::time::Instant;
 use crate::wire::control::{Kind, Message};
 use crate::wire::gre::{self, Protocol};
-use crate::wire::{extension, fragment, ip};
+use crate::wire::{extension, fragment, ip, slice};
 
 impl Connection<'_> {
     /// Takes a datagram that arrived on `path`, with the ECN bits of its outer header. Its bytes may be
@@ -87,6 +87,15 @@ impl Connection<'_> {
                 };
             }
             Protocol::Control => return self.receive_control(index, payload),
+            Protocol::Fragment if slice::is_there(payload) => {
+                if !self.slices {
+                    return Received::Dropped(Drop::UnknownProtocol);
+                }
+                if !ip::decapsulate_ecn(payload, ecn) {
+                    return Received::Dropped(Drop::CongestionMarked);
+                }
+                payload
+            }
             Protocol::Fragment => {
                 match ecn {
                     Ecn::Ce => fragment::mark_congestion(payload),
@@ -110,7 +119,7 @@ impl Connection<'_> {
             }
         };
         self.heard(index, true);
-        let fragmented = header.protocol == Protocol::Fragment;
+        let fragmented = header.protocol == Protocol::Fragment && !slice::is_there(payload);
         let outcome =
             header.sequence.map_or(Insert::Next, |seq| self.reorder.insert(index, seq, payload, self.now));
         if fragmented && outcome == Insert::Next {
@@ -270,7 +279,7 @@ impl Connection<'_> {
         while !core::mem::take(&mut self.assembled) {
             let place = self.reorder.pop()?;
             let packet = self.reorder.packet(place);
-            if ip::parse(packet).is_some() {
+            if ip::parse(packet).is_some() || slice::is_there(packet) {
                 self.stats.rx_packets += 1;
                 self.stats.rx_bytes += packet.len() as u64;
                 return Some(self.reorder.packet(place));

@@ -75,7 +75,11 @@ fn weighted_starts_a_new_cycle_when_a_path_goes_or_comes() {
 #[test]
 fn nothing_is_chosen_when_no_path_is_up() {
     for policy in [Policy::Weighted, Policy::Flow, Policy::Backup, Policy::Redundant] {
-        assert!(scheduler(policy, &[1, 1]).choose(&packet(TCP, 1, 2), PathSet::default()).is_empty());
+        assert!(
+            scheduler(policy, &[1, 1])
+                .choose(&packet(TCP, 1, 2), None, PathSet::default(), Instant::ZERO)
+                .is_empty()
+        );
     }
 }
 
@@ -85,8 +89,8 @@ fn flow_keeps_a_flow_on_its_path_and_shares_flows_by_weight() {
     let mut flows = [0; 2];
     for port in 0..4000 {
         let packet = packet(UDP, port, 53);
-        let path = scheduler.choose(&packet, first(2));
-        assert_eq!(path, scheduler.choose(&packet, first(2)));
+        let path = scheduler.choose(&packet, None, first(2), Instant::ZERO);
+        assert_eq!(path, scheduler.choose(&packet, None, first(2), Instant::ZERO));
         flows[path.into_iter().next().unwrap()] += 1;
     }
     assert!((2850..3150).contains(&flows[0]), "{flows:?}");
@@ -100,8 +104,8 @@ fn flow_moves_only_the_flows_of_a_path_that_is_down_and_never_uses_it() {
     let mut taken = [0; 4];
     for port in 0..1000 {
         let packet = packet(TCP, port, 80);
-        let before = scheduler.choose(&packet, first(4));
-        let after = scheduler.choose(&packet, without_2);
+        let before = scheduler.choose(&packet, None, first(4), Instant::ZERO);
+        let after = scheduler.choose(&packet, None, without_2, Instant::ZERO);
         if before == PathSet::of(2) {
             taken[after.into_iter().next().unwrap()] += 1;
         } else {
@@ -121,7 +125,7 @@ fn backup_takes_the_lowest_rank_that_is_up_and_the_first_of_equals() {
     let packet = packet(TCP, 1, 2);
     let mut up = first(4);
     for expected in [1, 2, 0, 3] {
-        assert_eq!(scheduler.choose(&packet, up), PathSet::of(expected));
+        assert_eq!(scheduler.choose(&packet, None, up, Instant::ZERO), PathSet::of(expected));
         up.set(expected, false);
     }
 }
@@ -130,7 +134,7 @@ fn backup_takes_the_lowest_rank_that_is_up_and_the_first_of_equals() {
 fn redundant_takes_every_path_that_is_up() {
     let mut up = first(4);
     up.set(1, false);
-    assert_eq!(scheduler(Policy::Redundant, &[1; 4]).choose(&packet(TCP, 1, 2), up), up);
+    assert_eq!(scheduler(Policy::Redundant, &[1; 4]).choose(&packet(TCP, 1, 2), None, up, Instant::ZERO), up);
 }
 
 #[test]
@@ -139,10 +143,16 @@ fn a_pinned_port_takes_its_path_while_that_is_up_whatever_the_policy() {
         let mut scheduler = scheduler(policy, &[1; 3]);
         scheduler.pins.insert(Pin { port_match: PortMatch::TcpDestination, port: 22, path: 2 }).unwrap();
         let ssh = packet(TCP, 40_000, 22);
-        assert_eq!(scheduler.choose(&ssh, first(3)), PathSet::of(2));
-        assert_eq!(scheduler.choose(&ssh, first(3)), PathSet::of(2));
-        assert!(!scheduler.choose(&ssh, first(2)).is_empty(), "its path is down: another one");
-        assert_ne!(scheduler.choose(&packet(UDP, 40_000, 22), PathSet::of(0)), PathSet::of(2));
+        assert_eq!(scheduler.choose(&ssh, None, first(3), Instant::ZERO), PathSet::of(2));
+        assert_eq!(scheduler.choose(&ssh, None, first(3), Instant::ZERO), PathSet::of(2));
+        assert!(
+            !scheduler.choose(&ssh, None, first(2), Instant::ZERO).is_empty(),
+            "its path is down: another one"
+        );
+        assert_ne!(
+            scheduler.choose(&packet(UDP, 40_000, 22), None, PathSet::of(0), Instant::ZERO),
+            PathSet::of(2)
+        );
     }
 }
 
@@ -151,5 +161,5 @@ fn a_source_pin_wins_over_a_destination_pin() {
     let mut scheduler = scheduler(Policy::Weighted, &[1; 2]);
     scheduler.pins.insert(Pin { port_match: PortMatch::UdpDestination, port: 53, path: 0 }).unwrap();
     scheduler.pins.insert(Pin { port_match: PortMatch::UdpSource, port: 5000, path: 1 }).unwrap();
-    assert_eq!(scheduler.choose(&packet(UDP, 5000, 53), first(2)), PathSet::of(1));
+    assert_eq!(scheduler.choose(&packet(UDP, 5000, 53), None, first(2), Instant::ZERO), PathSet::of(1));
 }

@@ -69,7 +69,7 @@ impl Weighted {
 
     /// The smallest of the weights of the paths given, and their sum.
     pub(super) fn least_and_sum(&self, among: PathSet) -> (u16, u32) {
-        let weights = || among.into_iter().filter_map(|index| self.weight.get(index).copied());
+        let weights = || among.into_iter().map(|index| self.weight(index));
         (weights().filter(|weight| *weight > 0).min().unwrap_or(0), weights().map(u32::from).sum())
     }
 }

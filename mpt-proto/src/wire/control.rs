@@ -34,10 +34,18 @@ pub struct Features(pub u8);
 impl Features {
     /// Puts fragments together.
     pub const REASSEMBLY: Self = Self(1);
+    /// Joins slices of large packets.
+    pub const SLICES: Self = Self(2);
 
     /// Whether all of `other` is among them.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// These, and `other` if `condition` holds.
+    #[must_use]
+    pub(crate) const fn and(self, other: Self, condition: bool) -> Self {
+        if condition { Self(self.0 | other.0) } else { self }
     }
 }
 

@@ -5,7 +5,7 @@ use core::ops::Range;
 use crate::ecn::Ecn;
 use crate::rng::mix;
 use crate::wire::gre::Protocol;
-use crate::wire::{put, u16_at};
+use crate::wire::{put, slice, u16_at};
 
 const IPV4_MIN: usize = 20;
 const IPV6_HEADER: usize = 40;
@@ -143,17 +143,21 @@ pub fn is_bare_ack(packet: &[u8], flow: &Flow) -> bool {
     flags & SYN != 0 || is_bare && flags & (FIN | RST) == 0
 }
 
-/// The packet's ECN bits.
+/// The ECN bits of a packet, or of a slice of one.
 pub fn ecn(packet: &[u8]) -> Ecn {
     match packet {
+        [first, ..] if slice::is_there(packet) => slice::ecn(*first),
         [first, class, ..] if first >> 4 == 4 => Ecn::from_bits(*class),
         [_, second, ..] => Ecn::from_bits(second >> 4),
         _ => Ecn::NotEct,
     }
 }
 
-/// Changes the packet's ECN bits, and the IPv4 header checksum with them (RFC 1624).
+/// Changes the ECN bits of a packet, and the IPv4 header checksum with them (RFC 1624), or of a slice.
 pub fn set_ecn(packet: &mut [u8], ecn: Ecn) {
+    if slice::is_there(packet) {
+        return slice::set_ecn(packet, ecn);
+    }
     let Some(old) = u16_at(packet, 0) else { return };
     if old >> 12 == 4 {
         let new = old & !0b11 | u16::from(ecn.bits());

@@ -207,6 +207,7 @@ impl Check<'_> {
             key: defaults.key,
             checksum: table.checksum.unwrap_or(default.checksum),
             sequence,
+            slices: table.slices.unwrap_or(true),
             adaptive,
             reorder,
             paths,

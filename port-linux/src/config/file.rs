@@ -43,6 +43,7 @@ pub(super) struct Connection {
     pub(super) key: Option<Whole<u32, 0, { u32::MAX }>>,
     pub(super) checksum: Option<bool>,
     pub(super) sequence: Option<Spanned<bool>>,
+    pub(super) slices: Option<bool>,
     pub(super) liveness: Option<LivenessSetting>,
     pub(super) adaptive: Option<Spanned<Table<Adaptive>>>,
     pub(super) reorder: Option<Table<Reorder>>,

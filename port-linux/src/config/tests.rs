@@ -87,6 +87,7 @@ fn a_minimal_file_gets_the_defaults_of_the_core() {
         (connection.key, connection.checksum, connection.sequence),
         (core.key, core.checksum, core.sequence)
     );
+    assert!(connection.slices);
     let adaptive = connection.adaptive;
     assert_eq!(
         (adaptive.resend, adaptive.udp_in_order, adaptive.memory),

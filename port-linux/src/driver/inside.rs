@@ -2,7 +2,9 @@
 
 use mpt_proto::HEADROOM;
 
-use crate::offload::{Coalescer, HEADER_LEN, Header, MAX_PACKET};
+use mpt_proto::wire::slice;
+
+use crate::offload::{Coalescer, HEADER_LEN, Header, Joiner, MAX_PACKET, Refused};
 use crate::routes::Routes;
 use crate::tun::Tun;
 
@@ -25,29 +27,72 @@ pub struct Inside {
     /// Counted.
     pub drops: InsideDrops,
     coalescer: Coalescer,
+    joiner: Joiner,
+}
+
+/// Why a packet, or a slice of one, that a connection brought is not delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The connection may not bring packets from this source.
+    Source,
+    /// A slice that makes no sense, or came already.
+    Slice,
 }
 
 impl Inside {
     /// Around an open device.
     pub fn new(tun: Tun, routes: Routes) -> Self {
-        Self { tun, routes, drops: InsideDrops::default(), coalescer: Coalescer::new() }
+        Self {
+            tun,
+            routes,
+            drops: InsideDrops::default(),
+            coalescer: Coalescer::new(),
+            joiner: Joiner::new(),
+        }
     }
 
-    /// Hands a packet that a connection brought to the kernel, perhaps later together with those that follow
-    /// it: [`flush`](Self::flush) must come. Returns whether its source is one that the connection may bring.
-    pub fn deliver(&mut self, connection: usize, packet: &[u8]) -> bool {
-        if !self.routes.accepts(connection, packet) {
-            return false;
+    /// Hands a packet, or a slice of one, that a connection brought to the kernel, perhaps later together with those that
+    /// follow it: [`flush`](Self::flush) must come.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn deliver(&mut self, connection: usize, packet: &[u8]) -> Result<(), Refusal> {
+        let Self { tun, routes, drops, coalescer, joiner } = self;
+        if slice::is_there(packet) {
+            // Packets of a flow stay in order.
+            coalescer.flush(|header, packet| write(tun, drops, header, packet));
+            let accepts = |headers: &[u8]| routes.accepts(connection, headers);
+            let outcome =
+                joiner.push(connection, packet, accepts, |front, data| write(tun, drops, front, data));
+            return outcome.map_err(|refused| match refused {
+                Refused::Headers => Refusal::Source,
+                Refused::Bad | Refused::Duplicate => Refusal::Slice,
+            });
         }
-        let Self { tun, coalescer, drops, .. } = self;
+        if !routes.accepts(connection, packet) {
+            return Err(Refusal::Source);
+        }
+        joiner.flush_before(packet, |front, data| write(tun, drops, front, data));
         coalescer.push(packet, tun.joins(), |header, packet| write(tun, drops, header, packet));
-        true
+        Ok(())
     }
 
     /// Hands over what was held back to be joined.
     pub fn flush(&mut self) {
-        let Self { tun, coalescer, drops, .. } = self;
+        let Self { tun, coalescer, joiner, drops, .. } = self;
+        joiner.flush(|front, data| write(tun, drops, front, data));
         coalescer.flush(|header, packet| write(tun, drops, header, packet));
+    }
+
+    /// The peer of a connection started anew: its slices no longer belong together.
+    pub fn forget(&mut self, connection: usize) {
+        let Self { tun, joiner, drops, .. } = self;
+        joiner.forget(connection, |front, data| write(tun, drops, front, data));
+    }
+
+    /// Slices that were given up, as the headers of their packet never came.
+    pub fn orphans(&self) -> u64 {
+        self.joiner.orphans()
     }
 }
 

@@ -4,17 +4,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use mpt_proto::wire::extension;
 use mpt_proto::{
-    CONTROL_MAX, Connection, Departure, DownReason, Ecn, Event, Instant, Link, Liveness, PathState, Policy,
-    Received,
+    CONTROL_MAX, Connection, Departure, DownReason, Ecn, Event, HEADROOM, Instant, Link, Liveness, PathState,
+    Policy, Received,
 };
 
 use super::SharedSocket;
-use super::inside::Inside;
+use super::inside::{Inside, Refusal};
 use super::mode::ModeNews;
 use super::path_mtu::PathMtu;
 use super::roaming::Roaming;
 use crate::config;
 use crate::link::{Ends, Missing};
+use crate::offload::{Header, Slices};
 use crate::outbox::Outbox;
 use crate::report::NotSent;
 use crate::socket::{SendError, Socket};
@@ -40,6 +41,8 @@ pub struct Peer<'s> {
     pub(super) hinted: bool,
     /// Paths that are used only while no other is up.
     spares: u16,
+    /// Names the next packet that is sent in slices.
+    next_sliced: u16,
 }
 
 /// When a path is used.
@@ -122,6 +125,18 @@ pub struct PeerDrops {
     pub wrong_source: u64,
     /// Inner packets whose source is neither the peer nor behind it.
     pub wrong_inner_source: u64,
+    /// Slices that make no sense, or came already.
+    pub bad_slice: u64,
+}
+
+impl PeerDrops {
+    fn note(&mut self, delivered: Result<(), Refusal>) {
+        match delivered {
+            Ok(()) => {}
+            Err(Refusal::Source) => self.wrong_inner_source += 1,
+            Err(Refusal::Slice) => self.bad_slice += 1,
+        }
+    }
 }
 
 impl<'s> Peer<'s> {
@@ -138,6 +153,7 @@ impl<'s> Peer<'s> {
             mode: ModeNews::default(),
             hinted: false,
             spares: 0,
+            next_sliced: 0,
         }
     }
 
@@ -169,7 +185,7 @@ impl<'s> Peer<'s> {
         if let Ok(Received::Packet(packet)) =
             self.connection.decapsulate_arrived(path.id, datagram, ecn, arrived, now)
         {
-            self.drops.wrong_inner_source += u64::from(!inside.deliver(index, packet));
+            self.drops.note(inside.deliver(index, packet));
         }
         self.deliver(index, inside);
     }
@@ -193,6 +209,31 @@ impl<'s> Peer<'s> {
         }
     }
 
+    /// Sends a large packet of TCP, as it came from the kernel, in slices; [`settle`](Self::settle) must follow. `buffer`
+    /// has room for a datagram. `None`: nothing was sent, as the peer does not join slices or the packet is not fit for it.
+    pub fn send_sliced(
+        &mut self,
+        header: Header,
+        packet: &[u8],
+        buffer: &mut [u8],
+        now: Instant,
+        sockets: &[SharedSocket],
+    ) -> Option<()> {
+        let room = self.connection.slice_room()?.min(buffer.len() - HEADROOM);
+        let mut slices = Slices::new(header, packet, room, self.next_sliced)?;
+        self.next_sliced = self.next_sliced.wrapping_add(1);
+        let flow = self.connection.flow(packet);
+        while let Some(len) = slices.next_into(&mut buffer[HEADROOM..]) {
+            let slice = &mut buffer[..HEADROOM + len];
+            if let Ok(mut departures) = self.connection.encapsulate_slice(slice, &flow, now) {
+                while let Some(departure) = departures.next() {
+                    transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
+                }
+            }
+        }
+        Some(())
+    }
+
     /// What must follow mutations, in the order that the core asks for; then everything that waits leaves. A
     /// path whose link failed is told to the core, which is a mutation again; each path fails at most once.
     pub fn settle(&mut self, now: Instant, index: usize, inside: &mut Inside, sockets: &[SharedSocket]) {
@@ -203,6 +244,9 @@ impl<'s> Peer<'s> {
                 path.flush(number, &mut self.failed_links, sockets);
             }
             while let Some(event) = self.connection.poll_event() {
+                if event == Event::PeerStarted {
+                    inside.forget(index);
+                }
                 self.tell(event, now);
             }
             self.tell_mode(now);
@@ -256,7 +300,7 @@ impl<'s> Peer<'s> {
 
     fn deliver(&mut self, index: usize, inside: &mut Inside) {
         while let Some(packet) = self.connection.poll_packet() {
-            self.drops.wrong_inner_source += u64::from(!inside.deliver(index, packet));
+            self.drops.note(inside.deliver(index, packet));
         }
     }
 

@@ -41,6 +41,7 @@ impl Driver<'_> {
             ("link_scoped", self.drops.link_scoped),
             ("tun_read", self.inside.drops.tun_read),
             ("tun_write", self.inside.drops.tun_write),
+            ("slices", self.inside.orphans()),
         ];
         let uptime = self.clock.now().as_micros() / 1000;
         Report {
@@ -62,6 +63,7 @@ impl Driver<'_> {
             Drop::ALL.into_iter().map(|reason| (reason.name().to_owned(), stats.dropped(reason))).collect();
         dropped.insert("wrong_source".into(), peer.drops.wrong_source);
         dropped.insert("wrong_inner_source".into(), peer.drops.wrong_inner_source);
+        dropped.insert("bad_slice".into(), peer.drops.bad_slice);
         let (mode, mode_reason) = peer.connection.mode().map(mode_name).unzip();
         let paths = (0..peer.paths.len()).filter_map(|index| self.report_path(peer, index)).collect();
         ConnectionReport {

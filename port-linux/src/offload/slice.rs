@@ -1,21 +1,14 @@
-//! A large TCP packet across the tunnel as slices, and together again: its headers cross once or twice instead of with
-//! every segment, and nobody computes the checksum of data that both kernels leave to their network card.
+//! A large TCP packet across the tunnel as [slices](mpt_proto::wire::slice), and together again: its headers cross once
+//! or twice instead of with every segment, and nobody computes the checksum of data that both kernels leave to their
+//! network card.
 //!
-//! The headers and the data behind them are one row of bytes, cut at a constant stride, so that all slices but the last
-//! are of one size:
-//!
-//! ```text
-//! 0        2       3           4        6
-//! | id     | index | last      | stride | bytes index * stride to (index + 1) * stride of the row
-//! ```
-//!
-//! `last` is the index of the last slice, below 128; its top bit, in the last slice only, says that a copy of the headers
-//! stands before its bytes, for the case that the first slice is lost. Numbers are big-endian. In the headers the TCP
-//! checksum holds the size of a segment instead: the sum of the pseudo header, which the kernel left there, can be
-//! computed. Slices of one packet are sent one behind the other, and come so, but for those that are lost.
+//! The row of bytes is the packet as the kernel handed it over, but that the TCP checksum in its headers holds the size of
+//! a segment: the sum of the pseudo header, which the kernel left there, can be computed.
+
+use std::ops::Range;
 
 use mpt_proto::Ecn;
-use mpt_proto::wire::ip;
+use mpt_proto::wire::{ip, slice};
 
 use super::shape::{Protocol, Shape};
 use super::{
@@ -23,15 +16,16 @@ use super::{
     TCP_FLAGS, TCP_MIN, TCP_SEQUENCE, put_u16, set_ip_length, u16_at, u32_at,
 };
 
-/// Bytes before those of the row.
-pub const SLICE_HEADER: usize = 6;
 /// Slices of one packet at most: a bit of a word each.
 const MOST: usize = 128;
-/// In the byte of the last index: a copy of the headers follows.
-const HAS_COPY: u8 = 0x80;
 const DONT_FRAGMENT: u16 = 0x4000;
 /// The longest headers: IPv6, and TCP with all options.
 const MAX_HEADERS: usize = 100;
+/// Packets that are put together at the same time. Slices of one packet come one behind the other, but where flows take
+/// turns.
+const PACKETS: usize = 8;
+/// A packet whose slices have not all come when one comes that was sent so many packets later is given up.
+const FAR: u16 = 64;
 
 /// Where things are in a packet that can be sliced: IPv4 without options and not to be fragmented, or IPv6 without
 /// extension headers. Returns the packet's length, too. `headers` is its beginning.
@@ -58,62 +52,57 @@ fn shape(headers: &[u8]) -> Option<(Shape, usize)> {
 #[derive(Debug)]
 pub struct Slices<'p> {
     packet: &'p [u8],
+    /// Bytes of the headers.
     headers: usize,
     /// Where the checksum is in the packet, which the size of a segment takes the place of.
     checksum: usize,
     size: u16,
-    id: u16,
-    stride: usize,
-    last: usize,
-    next: usize,
+    next: slice::Header,
 }
 
 impl<'p> Slices<'p> {
-    /// Prepares to slice `packet`, as it came from the kernel, into slices of at most `room` bytes; `None` if it is not
-    /// TCP to be cut, has headers that are not expected, or would make too many slices. Consecutive packets have
-    /// different `id`s.
+    /// Prepares to slice `packet`, as it came from the kernel, into slices of at most `room` bytes, all about as large;
+    /// `None` if it is not TCP to be cut, has headers that are not expected, or would make too many slices. Consecutive
+    /// packets have different `id`s.
     pub fn new(header: Header, packet: &'p [u8], room: usize, id: u16) -> Option<Self> {
         let Segmentation::Tcp { size } = header.segmentation else { return None };
         let (shape, total) = shape(packet)?;
-        let stride = room.checked_sub(SLICE_HEADER)?.min(usize::from(u16::MAX));
         let start = u16::try_from(shape.transport).ok()?;
+        let longest = room.checked_sub(slice::LEN)?;
+        // As many as it takes with a copy of the headers in the last one, and all of a size: so they fit one call of
+        // segmentation offload.
+        let row = total + shape.headers;
+        let slices = row.checked_div(longest)? + 1;
+        let stride = row.div_ceil(slices).max(shape.headers + 1);
         let is_sound = size > 0
             && total == packet.len()
             && header.checksum == Some((start, TCP_CHECKSUM))
-            && stride > shape.headers
-            && total > stride
-            && total.div_ceil(stride) <= MOST;
-        is_sound.then(|| Self {
-            packet,
-            headers: shape.headers,
-            checksum: shape.transport + usize::from(TCP_CHECKSUM),
-            size,
-            id,
-            stride,
-            last: total.div_ceil(stride) - 1,
-            next: 0,
-        })
+            && stride <= longest
+            && stride < total
+            && slices <= MOST;
+        let total = u16::try_from(total).ok()?;
+        let stride = u16::try_from(stride).ok()?;
+        let next = slice::Header { ecn: ip::ecn(packet), has_copy: false, index: 0, id, total, stride };
+        let checksum = shape.transport + usize::from(TCP_CHECKSUM);
+        is_sound.then_some(Self { packet, headers: shape.headers, checksum, size, next })
     }
 
     /// Writes the next slice to the front of `out`, and returns its length; `None` after the last, or if `out` is
     /// shorter than was said.
     pub fn next_into(&mut self, out: &mut [u8]) -> Option<usize> {
-        let index = Some(self.next).filter(|next| *next <= self.last)?;
-        let bytes = &self.packet[index * self.stride..self.packet.len().min((index + 1) * self.stride)];
-        let copies = index == self.last && self.headers + bytes.len() <= self.stride;
-        let copy = if copies { self.headers } else { 0 };
-        let len = SLICE_HEADER + copy + bytes.len();
+        let mut header = self.next;
+        let bytes = self.packet.get(header.range()).filter(|bytes| !bytes.is_empty())?;
+        header.has_copy = header.index == header.last() && self.headers + bytes.len() <= header.stride.into();
+        let copy = if header.has_copy { self.headers } else { 0 };
+        let len = slice::LEN + copy + bytes.len();
         let out = out.get_mut(..len)?;
-        put_u16(out, 0, self.id);
-        out[2] = u8::try_from(index).ok()?;
-        out[3] = u8::try_from(self.last).ok()? | if copies { HAS_COPY } else { 0 };
-        put_u16(out, 4, u16::try_from(self.stride).ok()?);
-        out[SLICE_HEADER..SLICE_HEADER + copy].copy_from_slice(&self.packet[..copy]);
-        out[SLICE_HEADER + copy..].copy_from_slice(bytes);
-        if index == 0 || copies {
-            put_u16(out, SLICE_HEADER + self.checksum, self.size);
+        header.emit(out);
+        out[slice::LEN..slice::LEN + copy].copy_from_slice(&self.packet[..copy]);
+        out[slice::LEN + copy..].copy_from_slice(bytes);
+        if header.index == 0 || header.has_copy {
+            put_u16(out, slice::LEN + self.checksum, self.size);
         }
-        self.next += 1;
+        self.next.index += 1;
         Some(len)
     }
 }
@@ -125,193 +114,270 @@ pub enum Refused {
     Bad,
     /// It has come already.
     Duplicate,
+    /// The caller does not take packets with these headers.
+    Headers,
 }
 
-/// Puts slices together, one packet at a time: a slice of another packet completes the one before.
+/// A large packet of which slices have come.
 #[derive(Debug)]
-pub struct Rebuild {
+struct Partial {
+    /// Who sent it; nobody: free.
+    sender: Option<usize>,
+    id: u16,
+    total: u16,
+    stride: u16,
     /// The row of bytes.
     row: Vec<u8>,
-    /// Which slices are there.
+    /// Which slices are there, and which of them were handed on.
     seen: u128,
-    id: u16,
-    last: usize,
-    stride: usize,
-    /// Bytes of the last slice without a copy of the headers, once it is there.
-    rest: Option<usize>,
+    written: u128,
     /// The headers, once they are there.
     headers: [u8; MAX_HEADERS],
-    headers_len: usize,
+    shape: Option<Shape>,
     /// Some slice was marked on its way.
     congestion: bool,
+    /// Since how many packets.
+    age: u64,
 }
 
-/// A slice as it came.
-struct Parsed<'s> {
-    id: u16,
-    index: usize,
-    last: usize,
-    stride: usize,
-    has_copy: bool,
-    bytes: &'s [u8],
-}
-
-fn parse(slice: &[u8]) -> Option<Parsed<'_>> {
-    let (header, bytes) = slice.split_first_chunk::<SLICE_HEADER>()?;
-    let &[id_0, id_1, index, last, stride_0, stride_1] = header;
-    let (index, has_copy) = (usize::from(index), last & HAS_COPY != 0);
-    let (last, stride) =
-        (usize::from(last & !HAS_COPY), usize::from(u16::from_be_bytes([stride_0, stride_1])));
-    let is_sound = last > 0
-        && index <= last
-        && !bytes.is_empty()
-        && (if index == last { bytes.len() <= stride } else { bytes.len() == stride && !has_copy })
-        && last * stride < MAX_PACKET;
-    let id = u16::from_be_bytes([id_0, id_1]);
-    is_sound.then_some(Parsed { id, index, last, stride, has_copy, bytes })
-}
-
-impl Rebuild {
-    /// Nothing is there. Memory is taken once, here.
-    pub fn new() -> Self {
+impl Partial {
+    fn new() -> Self {
         Self {
-            row: vec![0; MAX_PACKET],
-            seen: 0,
+            sender: None,
             id: 0,
-            last: 0,
+            total: 0,
             stride: 0,
-            rest: None,
+            row: Vec::new(),
+            seen: 0,
+            written: 0,
             headers: [0; MAX_HEADERS],
-            headers_len: 0,
+            shape: None,
             congestion: false,
+            age: 0,
         }
     }
 
-    /// Takes a slice, and whether it was marked by congestion on its way (CE in the outer header). `write` gets what is
-    /// complete with it, or ended by it: each time a [`Header`] and headers, and the data behind them.
+    /// Becomes the packet of which this is the first slice to come.
+    fn start(&mut self, sender: usize, header: &slice::Header, age: u64) {
+        let mut row = std::mem::take(&mut self.row);
+        // Memory is taken when it is first needed, and kept.
+        row.resize(MAX_PACKET, 0);
+        let slice::Header { id, total, stride, .. } = *header;
+        *self = Self { sender: Some(sender), id, total, stride, row, age, ..Self::new() };
+    }
+
+    fn is_of(&self, sender: usize, id: u16) -> bool {
+        self.sender == Some(sender) && self.id == id
+    }
+
+    fn is_complete(&self) -> bool {
+        self.seen.count_ones() == u32::from(self.total.div_ceil(self.stride.max(1)))
+    }
+
+    /// Takes a slice that is sound by itself.
+    fn push(
+        &mut self,
+        header: &slice::Header,
+        mut bytes: &[u8],
+        accepts: impl FnOnce(&[u8]) -> bool,
+    ) -> Result<(), Refused> {
+        if (self.total, self.stride) != (header.total, header.stride) || usize::from(header.index) >= MOST {
+            return Err(Refused::Bad);
+        }
+        let bit = 1 << header.index;
+        if self.seen & bit != 0 {
+            return Err(Refused::Duplicate);
+        }
+        if header.index == 0 || header.has_copy {
+            let (shape, total) = shape(bytes).ok_or(Refused::Bad)?;
+            let rest = bytes.len() - if header.has_copy { shape.headers } else { 0 };
+            let size = u16_at(bytes, shape.transport + usize::from(TCP_CHECKSUM));
+            let headers = &bytes[..shape.headers];
+            let agrees = self.shape.is_none_or(|known| self.headers[..known.headers] == *headers);
+            if total != usize::from(self.total) || rest != header.range().len() || size == 0 || !agrees {
+                return Err(Refused::Bad);
+            }
+            if self.shape.is_none() {
+                if !accepts(headers) {
+                    return Err(Refused::Headers);
+                }
+                self.shape = Some(shape);
+                self.headers[..shape.headers].copy_from_slice(headers);
+            }
+            bytes = &bytes[bytes.len() - rest..];
+        }
+        self.row[header.range()].copy_from_slice(bytes);
+        self.seen |= bit;
+        self.congestion |= header.ecn == Ecn::Ce;
+        Ok(())
+    }
+
+    /// Hands on what is there and was not yet: one large packet for each stretch without a gap. Nothing without the
+    /// headers.
+    fn flush(&mut self, write: &mut impl FnMut(&[u8], &[u8])) {
+        let Some(shape) = self.shape else { return };
+        let fresh = self.seen & !self.written;
+        self.written = self.seen;
+        let mut headers = self.headers;
+        if std::mem::take(&mut self.congestion) {
+            // Such a mark comes only on a packet that may have it: the core sees to that.
+            ip::set_ecn(&mut headers, Ecn::Ce);
+        }
+        let (stride, total) = (usize::from(self.stride), usize::from(self.total));
+        let mut rest = fresh;
+        while rest != 0 {
+            let from = rest.trailing_zeros() as usize;
+            let len = (!(rest >> from)).trailing_zeros() as usize;
+            // Of the row; the headers themselves are no data.
+            let data = (from * stride).max(shape.headers)..((from + len) * stride).min(total);
+            if !data.is_empty() {
+                let front = front(&headers, shape, total, data.clone());
+                write(&front[..HEADER_LEN + shape.headers], &self.row[data]);
+            }
+            rest = if from + len < MOST { rest >> (from + len) << (from + len) } else { 0 };
+        }
+    }
+
+    /// Whether a packet may belong to the same flow.
+    fn shares_flow(&self, packet: &[u8]) -> bool {
+        let Some(shape) = self.shape else { return true };
+        let is_ipv6 = packet.first().is_some_and(|first| first >> 4 == 6);
+        let (addresses, ports) = if is_ipv6 { (8..40, 40..44) } else { (12..20, 20..24) };
+        let same = |range: Range<usize>| self.headers.get(range.clone()) == packet.get(range);
+        // An IPv4 packet with options may hide its ports, and so may an IPv6 one; there is no harm in a mistake.
+        is_ipv6 == shape.is_ipv6 && same(addresses) && (same(ports) || packet.first() != Some(&0x45))
+    }
+}
+
+/// Puts slices together.
+///
+/// Invariant: a packet all of whose slices came is handed on and forgotten; of others what came is handed on at
+/// [`flush`](Self::flush), and they are remembered for those that follow.
+#[derive(Debug)]
+pub struct Joiner {
+    packets: [Partial; PACKETS],
+    /// Packets begun so far.
+    begun: u64,
+    /// Something waits to be handed on.
+    waits: bool,
+    orphans: u64,
+}
+
+impl Joiner {
+    /// Nothing is there.
+    pub fn new() -> Self {
+        Self { packets: std::array::from_fn(|_| Partial::new()), begun: 0, waits: false, orphans: 0 }
+    }
+
+    /// Takes a slice that a sender sent. `accepts` is asked once for each packet, with its headers. `write` gets what is
+    /// complete with it, or given up: each time a [`Header`] and headers, and the data behind them.
     ///
     /// # Errors
     /// [`Refused`].
     pub fn push(
         &mut self,
-        slice: &[u8],
-        congestion: bool,
+        sender: usize,
+        payload: &[u8],
+        accepts: impl FnOnce(&[u8]) -> bool,
         mut write: impl FnMut(&[u8], &[u8]),
     ) -> Result<(), Refused> {
-        let parsed = parse(slice).ok_or(Refused::Bad)?;
-        let is_of_this = self.seen != 0 && self.id == parsed.id;
-        if is_of_this && (self.last, self.stride) != (parsed.last, parsed.stride) {
-            return Err(Refused::Bad);
-        }
-        let bit = 1u128 << parsed.index;
-        if is_of_this && self.seen & bit != 0 {
-            return Err(Refused::Duplicate);
-        }
-        // The headers of this slice, and its part of the row.
-        let mut bytes = parsed.bytes;
-        let (mut headers, mut headers_len) = ([0; MAX_HEADERS], 0);
-        if parsed.index == 0 || parsed.has_copy {
-            let (shape, total) = shape(bytes).ok_or(Refused::Bad)?;
-            let fits = total.div_ceil(parsed.stride) == parsed.last + 1
-                && u16_at(bytes, shape.transport + usize::from(TCP_CHECKSUM)) > 0;
-            if !fits {
-                return Err(Refused::Bad);
-            }
-            headers_len = shape.headers;
-            headers[..headers_len].copy_from_slice(&bytes[..headers_len]);
-            if parsed.has_copy {
-                bytes = &bytes[headers_len..];
-            }
-        }
-        let rest = (parsed.index == parsed.last).then_some(bytes.len());
-        let known = if is_of_this { self.headers() } else { &[] };
-        let headers_seen = if headers_len > 0 { &headers[..headers_len] } else { known };
-        let rest_seen = rest.or(self.rest.filter(|_| is_of_this));
-        let agrees = headers_len == 0 || known.is_empty() || headers[..headers_len] == *known;
-        let length_agrees = match (shape(headers_seen), rest_seen) {
-            (Some((_, total)), Some(rest)) => total == parsed.last * parsed.stride + rest,
-            _ => true,
+        let (header, bytes) = slice::Header::parse(payload).ok_or(Refused::Bad)?;
+        let known = self.packets.iter().position(|packet| packet.is_of(sender, header.id));
+        let place = match known {
+            Some(place) => place,
+            None => self.begin(sender, &header, &mut write),
         };
-        if !agrees
-            || !length_agrees
-            || bytes.is_empty()
-            || parsed.index * parsed.stride + bytes.len() > MAX_PACKET
-        {
-            return Err(Refused::Bad);
+        let packet = &mut self.packets[place];
+        let outcome = packet.push(&header, bytes, accepts);
+        self.waits |= outcome.is_ok();
+        if outcome.is_err() && packet.seen == 0 {
+            packet.sender = None;
+        } else if packet.is_complete() {
+            packet.flush(&mut write);
+            packet.sender = None;
         }
-        if !is_of_this {
-            self.flush(&mut write);
-            (self.id, self.last, self.stride) = (parsed.id, parsed.last, parsed.stride);
-        }
-        self.seen |= bit;
-        self.rest = rest_seen;
-        self.congestion |= congestion;
-        if headers_len > 0 {
-            (self.headers, self.headers_len) = (headers, headers_len);
-        }
-        let at = parsed.index * parsed.stride;
-        self.row[at..at + bytes.len()].copy_from_slice(bytes);
-        if self.seen.count_ones() as usize == self.last + 1 {
-            self.flush(write);
-        }
-        Ok(())
+        outcome
     }
 
-    fn headers(&self) -> &[u8] {
-        &self.headers[..self.headers_len]
+    /// A place for another packet: a free one, or that of the oldest.
+    fn begin(
+        &mut self,
+        sender: usize,
+        header: &slice::Header,
+        write: &mut impl FnMut(&[u8], &[u8]),
+    ) -> usize {
+        for place in 0..PACKETS {
+            let packet = &self.packets[place];
+            let distance = header.id.wrapping_sub(packet.id);
+            if packet.sender == Some(sender) && distance.min(distance.wrapping_neg()) > FAR {
+                self.give_up(place, write);
+            }
+        }
+        let age = |place: &usize| self.packets[*place].sender.map(|_| self.packets[*place].age);
+        let place = (0..PACKETS).min_by_key(age).unwrap_or(0);
+        self.give_up(place, write);
+        self.begun += 1;
+        self.packets[place].start(sender, header, self.begun);
+        place
     }
 
-    /// Completes what is there: one large packet for each stretch without a gap; nothing if the headers are lost, or if
-    /// it was marked by congestion and says that it cannot be (RFC 6040 section 4.2).
+    fn give_up(&mut self, place: usize, write: &mut impl FnMut(&[u8], &[u8])) {
+        let packet = &mut self.packets[place];
+        if packet.sender.take().is_some() {
+            packet.flush(write);
+            self.orphans += u64::from((packet.seen & !packet.written).count_ones());
+        }
+    }
+
+    /// Hands on what is there.
     pub fn flush(&mut self, mut write: impl FnMut(&[u8], &[u8])) {
-        let seen = std::mem::take(&mut self.seen);
-        let found = shape(self.headers());
-        let congestion = std::mem::take(&mut self.congestion);
-        self.rest = None;
-        let headers = self.headers;
-        self.headers_len = 0;
-        let Some((shape, total)) = found else { return };
-        let mut headers = headers;
-        if congestion {
-            match Ecn::decapsulated(ip::ecn(&headers), Ecn::Ce) {
-                Some(marked) => ip::set_ecn(&mut headers, marked),
-                None => return,
+        if std::mem::take(&mut self.waits) {
+            for packet in self.packets.iter_mut().filter(|packet| packet.sender.is_some()) {
+                packet.flush(&mut write);
             }
         }
-        let mut index = 0;
-        while index <= self.last {
-            let from = index;
-            while index <= self.last && seen & (1 << index) != 0 {
-                index += 1;
-            }
-            if index == from {
-                index += 1;
-                continue;
-            }
-            // Of the row; the headers themselves are no data.
-            let (start, end) = ((from * self.stride).max(shape.headers), total.min(index * self.stride));
-            if start < end {
-                let front = front(&headers, shape, start - shape.headers, end - start, end == total);
-                write(&front[..HEADER_LEN + shape.headers], &self.row[start..end]);
+    }
+
+    /// Hands on what is there of the flow of `packet`, before that itself is.
+    pub fn flush_before(&mut self, packet: &[u8], mut write: impl FnMut(&[u8], &[u8])) {
+        if self.waits {
+            for partial in self.packets.iter_mut().filter(|partial| partial.sender.is_some()) {
+                if partial.shares_flow(packet) {
+                    partial.flush(&mut write);
+                }
             }
         }
+    }
+
+    /// The sender started anew: what is there of its packets is given up.
+    pub fn forget(&mut self, sender: usize, mut write: impl FnMut(&[u8], &[u8])) {
+        for place in 0..PACKETS {
+            if self.packets[place].sender == Some(sender) {
+                self.give_up(place, &mut write);
+            }
+        }
+    }
+
+    /// Slices that were given up because the headers of their packet never came.
+    pub fn orphans(&self) -> u64 {
+        self.orphans
     }
 }
 
-impl Default for Rebuild {
+impl Default for Joiner {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// What stands before `len` bytes of data that begin `skipped` bytes behind the first.
+/// What stands before a part of the row of `total` bytes.
 fn front(
     headers: &[u8; MAX_HEADERS],
     shape: Shape,
-    skipped: usize,
-    len: usize,
-    is_end: bool,
+    total: usize,
+    data: Range<usize>,
 ) -> [u8; HEADER_LEN + MAX_HEADERS] {
+    let (skipped, len) = (data.start - shape.headers, data.len());
     let mut front = [0; HEADER_LEN + MAX_HEADERS];
     front[HEADER_LEN..].copy_from_slice(headers);
     let at = shape.transport;
@@ -328,7 +394,7 @@ fn front(
     if skipped > 0 {
         packet[at + TCP_FLAGS] &= !CWR;
     }
-    if !is_end {
+    if data.end < total {
         packet[at + TCP_FLAGS] &= !(FIN | PSH);
     }
     let pseudo = shape.pseudo(packet, shape.headers - at + len);

@@ -1,5 +1,5 @@
 use super::*;
-use mpt_proto::wire::checksum;
+use mpt_proto::wire::{checksum, slice};
 
 #[derive(Debug, Clone)]
 struct Tcp {
@@ -311,25 +311,51 @@ fn what_the_kernel_does_not_take_joined_is_written_as_it_came() {
     }
 }
 
-/// Slices of a packet with those numbers left out, put together.
-fn slice_and_rebuild(tcp: &Tcp, room: usize, lost: &[usize]) -> Vec<(Header, Vec<u8>)> {
+/// The slices of a packet, as datagrams of at most `room` bytes bring them.
+fn slices_of(tcp: &Tcp, room: usize, id: u16) -> Vec<Vec<u8>> {
     let packet = tcp.bytes(false);
-    let mut slices = Slices::new(tcp.header(1412), &packet, room, 1).unwrap();
-    let (mut out, mut rebuild, mut written) = (vec![0; room], Rebuild::new(), Vec::new());
-    let mut write = |front: &[u8], data: &[u8]| {
+    let mut slices = Slices::new(tcp.header(1412), &packet, room, id).unwrap();
+    let mut out = vec![0; room];
+    std::iter::from_fn(|| slices.next_into(&mut out).map(|len| out[..len].to_vec())).collect()
+}
+
+/// What is written, as the kernel sees it.
+#[derive(Default)]
+struct Kernel(Vec<(Header, Vec<u8>)>);
+
+impl Kernel {
+    fn write(&mut self, front: &[u8], data: &[u8]) {
         let bytes = [front, data].concat();
         let (header, packet) = bytes.split_first_chunk().unwrap();
-        written.push((Header::parse(header).unwrap(), packet.to_vec()));
-    };
-    let mut number = 0;
-    while let Some(len) = slices.next_into(&mut out) {
-        if !lost.contains(&number) {
-            rebuild.push(&out[..len], false, &mut write).unwrap();
-        }
-        number += 1;
+        self.0.push((Header::parse(header).unwrap(), packet.to_vec()));
     }
-    rebuild.flush(&mut write);
-    written
+
+    fn packets(self) -> Vec<Vec<u8>> {
+        self.0.into_iter().map(|(_, packet)| packet).collect()
+    }
+}
+
+fn push(joiner: &mut Joiner, slice: &[u8], kernel: &mut Kernel) -> Result<(), Refused> {
+    joiner.push(0, slice, |_| true, |front, data| kernel.write(front, data))
+}
+
+/// Slices of a packet with those numbers left out, put together.
+fn slice_and_join(tcp: &Tcp, room: usize, lost: &[usize]) -> Kernel {
+    let (mut joiner, mut kernel) = (Joiner::new(), Kernel::default());
+    for (number, slice) in slices_of(tcp, room, 1).iter().enumerate() {
+        if !lost.contains(&number) {
+            push(&mut joiner, slice, &mut kernel).unwrap();
+        }
+    }
+    joiner.flush(|front, data| kernel.write(front, data));
+    kernel
+}
+
+/// A part of the packet's data, as the kernel gets it.
+fn part(tcp: &Tcp, range: std::ops::Range<usize>, flags: u8) -> Vec<u8> {
+    let sequence = tcp.sequence.wrapping_add(u32::try_from(range.start).unwrap());
+    let identification = tcp.identification + u16::try_from(range.start / 1412).unwrap();
+    Tcp { data: tcp.data[range].to_vec(), sequence, flags, identification, ..tcp.clone() }.bytes(false)
 }
 
 #[test]
@@ -337,61 +363,139 @@ fn slices_come_together_as_the_packet_that_they_were() {
     for is_ipv6 in [false, true] {
         let tcp = Tcp { flags: ACK | PSH | CWR, ..Tcp::new(is_ipv6, u32::MAX - 9, 60_000) };
         let expected = (tcp.header(1412), tcp.bytes(false));
-        assert_eq!(slice_and_rebuild(&tcp, 1464, &[]), [expected]);
+        assert_eq!(slice_and_join(&tcp, 1464, &[]).0, [expected]);
     }
+}
+
+#[test]
+fn slices_are_of_one_size_but_the_last_and_that_has_the_headers_again() {
+    let tcp = Tcp::new(false, 7, 44 * 1412);
+    let slices = slices_of(&tcp, 1464, 1);
+    assert_eq!(slices.len(), 43);
+    let (last, others) = slices.split_last().unwrap();
+    assert!(others.iter().all(|slice| slice.len() == others[0].len() && slice.len() <= 1464));
+    assert!(last.len() <= others[0].len());
+    let header = slice::Header::parse(last).unwrap().0;
+    assert!(header.has_copy && header.last() == 42);
 }
 
 #[test]
 fn a_lost_slice_loses_its_own_data_only() {
     let tcp = Tcp { flags: ACK | PSH | CWR, ..Tcp::new(false, 7, 60_000) };
-    // Data of the first slice: 1458 bytes less the headers; of each other one: 1458.
-    let part = |range: std::ops::Range<usize>, flags| {
-        let sequence = tcp.sequence + u32::try_from(range.start).unwrap();
-        let identification = tcp.identification + u16::try_from(range.start / 1412).unwrap();
-        Tcp { data: tcp.data[range].to_vec(), sequence, flags, identification, ..tcp.clone() }.bytes(false)
-    };
-    let packets = |lost: &[usize]| -> Vec<Vec<u8>> {
-        slice_and_rebuild(&tcp, 1464, lost).into_iter().map(|(_, packet)| packet).collect()
-    };
+    let packets = |lost: &[usize]| slice_and_join(&tcp, 1464, lost).packets();
     let headers = tcp.bytes(false).len() - 60_000;
-    let (second, third) = (1458 - headers, 2 * 1458 - headers);
-    assert_eq!(packets(&[1]), [part(0..second, ACK | CWR), part(third..60_000, ACK | PSH)]);
-    assert_eq!(packets(&[0]), [part(second..60_000, ACK | PSH)], "the last one has the headers, too");
+    let stride = usize::from(slice::Header::parse(&slices_of(&tcp, 1464, 1)[0]).unwrap().0.stride);
+    let (second, third) = (stride - headers, 2 * stride - headers);
+    assert_eq!(packets(&[1]), [part(&tcp, 0..second, ACK | CWR), part(&tcp, third..60_000, ACK | PSH)]);
+    assert_eq!(packets(&[0]), [part(&tcp, second..60_000, ACK | PSH)], "the last one has the headers, too");
     assert_eq!(packets(&[0, 41]), [] as [Vec<u8>; 0], "no headers came");
 }
 
 #[test]
-fn slices_that_contradict_what_came_before_are_refused_and_change_nothing() {
-    let packet = Tcp::new(false, 7, 6000).bytes(false);
-    let mut slices = Slices::new(Tcp::new(false, 7, 6000).header(1412), &packet, 1464, 9).unwrap();
-    let mut all = Vec::new();
-    let mut out = [0; 1464];
-    while let Some(len) = slices.next_into(&mut out) {
-        all.push(out[..len].to_vec());
+fn what_came_is_handed_on_without_waiting_and_what_follows_when_it_comes() {
+    let tcp = Tcp { flags: ACK | PSH, ..Tcp::new(false, 7, 6000) };
+    let (mut joiner, mut kernel) = (Joiner::new(), Kernel::default());
+    let slices = slices_of(&tcp, 1464, 1);
+    let stride = usize::from(slice::Header::parse(&slices[0]).unwrap().0.stride);
+    let headers = tcp.bytes(false).len() - 6000;
+    for batch in [&slices[..2], &slices[2..3], &slices[3..]] {
+        for slice in batch {
+            push(&mut joiner, slice, &mut kernel).unwrap();
+        }
+        joiner.flush(|front, data| kernel.write(front, data));
+        joiner.flush(|_, _| panic!("nothing is left"));
     }
+    let (two, three) = (2 * stride - headers, 3 * stride - headers);
+    let expected = [part(&tcp, 0..two, ACK), part(&tcp, two..three, ACK), part(&tcp, three..6000, ACK | PSH)];
+    assert_eq!(kernel.packets(), expected);
+}
+
+#[test]
+fn slices_of_packets_that_take_turns_are_told_apart_and_what_never_ends_is_given_up() {
+    let (one, other) = (Tcp::new(false, 7, 6000), Tcp::new(true, 9, 6000));
+    let (mut joiner, mut kernel) = (Joiner::new(), Kernel::default());
+    for (first, second) in slices_of(&one, 1464, 1).iter().zip(slices_of(&other, 1464, 2)) {
+        push(&mut joiner, first, &mut kernel).unwrap();
+        push(&mut joiner, &second, &mut kernel).unwrap();
+    }
+    assert_eq!(kernel.packets(), [one.bytes(false), other.bytes(false)]);
+    // A hundred packets of which the second slice comes alone.
+    let mut kernel = Kernel::default();
+    for id in 0..100 {
+        push(&mut joiner, &slices_of(&one, 1464, id)[1], &mut kernel).unwrap();
+    }
+    assert_eq!((kernel.packets(), joiner.orphans()), (vec![], 92));
+    // One with a number that was used long ago is another one.
+    let mut kernel = Kernel::default();
+    for slice in slices_of(&other, 1464, 1000).iter().chain(&slices_of(&one, 1464, 99)) {
+        push(&mut joiner, slice, &mut kernel).unwrap();
+    }
+    assert_eq!((kernel.packets(), joiner.orphans()), (vec![other.bytes(false), one.bytes(false)], 100));
+}
+
+#[test]
+fn slices_of_another_sender_or_from_a_source_that_is_not_accepted_do_not_mix_in() {
+    let tcp = Tcp::new(false, 7, 6000);
+    let slices = slices_of(&tcp, 1464, 1);
+    let (mut joiner, mut kernel) = (Joiner::new(), Kernel::default());
+    let mut from = |sender: usize, slice: &[u8], accepts: bool| {
+        joiner.push(sender, slice, |_| accepts, |front, data| kernel.write(front, data))
+    };
+    assert_eq!(from(1, &slices[0], false), Err(Refused::Headers));
+    assert_eq!(from(1, &slices[0], true), Ok(()));
+    for slice in &slices {
+        assert_eq!(from(2, slice, true), Ok(()));
+    }
+    assert_eq!(kernel.packets(), [tcp.bytes(false)]);
+}
+
+#[test]
+fn a_packet_of_the_same_flow_does_not_overtake_slices() {
+    let tcp = Tcp::new(false, 7, 6000);
+    let (mut joiner, mut kernel) = (Joiner::new(), Kernel::default());
+    push(&mut joiner, &slices_of(&tcp, 1464, 1)[0], &mut kernel).unwrap();
+    let other = Tcp { port: 81, ..tcp.clone() };
+    joiner.flush_before(&other.bytes(true), |_, _| panic!("another flow"));
+    joiner.flush_before(&tcp.bytes(true), |front, data| kernel.write(front, data));
+    assert_eq!(kernel.packets().len(), 1);
+}
+
+#[test]
+fn a_mark_on_one_slice_marks_what_is_handed_on_with_it() {
+    let tcp = Tcp { class: 2, ..Tcp::new(false, 7, 6000) };
+    let mut slices = slices_of(&tcp, 1464, 1);
+    mpt_proto::wire::ip::set_ecn(&mut slices[1], mpt_proto::Ecn::Ce);
+    let (mut joiner, mut kernel) = (Joiner::new(), Kernel::default());
+    for slice in &slices {
+        push(&mut joiner, slice, &mut kernel).unwrap();
+    }
+    assert_eq!(kernel.packets(), [Tcp { class: 3, ..tcp }.bytes(false)]);
+}
+
+#[test]
+fn slices_that_contradict_what_came_before_are_refused_and_change_nothing() {
+    let all = slices_of(&Tcp::new(false, 7, 6000), 1464, 9);
     let with = |from: &[u8], at: usize, value: u8| {
         let mut slice = from.to_vec();
         slice[at] = value;
         slice
     };
-    let mut rebuild = Rebuild::new();
-    let mut push = |slice: &[u8]| rebuild.push(slice, false, |_, _| panic!("nothing is complete"));
-    assert_eq!(push(&all[0]), Ok(()));
-    assert_eq!(push(&all[0]), Err(Refused::Duplicate));
+    let (mut joiner, mut kernel) = (Joiner::new(), Kernel::default());
+    assert_eq!(push(&mut joiner, &all[0], &mut kernel), Ok(()));
+    assert_eq!(push(&mut joiner, &all[0], &mut kernel), Err(Refused::Duplicate));
     for (what, slice) in [
-        ("another number of slices", with(&all[1], 3, 9)),
-        ("another stride", with(&all[1], 5, 0)),
-        ("beyond the last", with(&all[1], 2, 5)),
+        ("another length of the whole", with(&all[1], 5, all[1][5] ^ 1)),
+        ("another stride", with(&all[1], 7, all[1][7] ^ 1)),
+        ("beyond the last", with(&all[1], 1, 5)),
         ("short", all[1][..1000].to_vec()),
         ("a last one that is too long", [&all[4][..], &[0; 9]].concat()),
-        ("headers that differ", with(&all[4], SLICE_HEADER + 21, 1)),
+        ("headers that differ", with(&all[4], slice::LEN + 21, 1)),
         ("no header", vec![0; 5]),
     ] {
-        assert_eq!(push(&slice), Err(Refused::Bad), "{what}");
+        assert_eq!(push(&mut joiner, &slice, &mut kernel), Err(Refused::Bad), "{what}");
     }
-    let mut written = 0;
     for slice in &all[1..] {
-        rebuild.push(slice, false, |_, data| written += data.len()).unwrap();
+        push(&mut joiner, slice, &mut kernel).unwrap();
     }
-    assert_eq!(written, 6000);
+    assert_eq!(kernel.packets(), [Tcp::new(false, 7, 6000).bytes(false)]);
 }

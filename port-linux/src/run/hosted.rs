@@ -49,7 +49,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
     let plan = Plan::new(config, &none)?;
     let clock = Clock::start();
     let mut memories = plan.memories(config, adaptive_memory);
-    let peers = plan.peers(config, &mut memories, &clock)?;
+    let peers = plan.peers(config, &mut memories, &clock, false)?;
     let driver = Driver::new(Parts {
         clock,
         tun: Tun::plain(device).context("tunnel device")?,

@@ -141,20 +141,22 @@ impl Plan {
         config: &Config,
         memories: &'s mut [Memory],
         clock: &Clock,
+        joins: bool,
     ) -> Result<Vec<Peer<'s>>> {
         let connections = config.connections.iter().zip(memories).enumerate();
         connections
-            .map(|(index, (connection, memory))| self.peer(index, connection, memory.lend(), clock))
+            .map(|(index, (connection, memory))| self.peer(index, connection, memory.lend(), clock, joins))
             .collect()
     }
 
-    /// The state machine of a connection, with its paths.
+    /// The state machine of a connection, with its paths; `joins`: the tunnel device takes and gives large packets.
     fn peer<'s>(
         &self,
         index: usize,
         config: &config::Connection,
         storage: Storage<'s>,
         clock: &Clock,
+        joins: bool,
     ) -> Result<Peer<'s>> {
         let planned = self.paths.get(index).map(Vec::as_slice).unwrap_or_default();
         let settings = mpt_proto::Config {
@@ -167,6 +169,7 @@ impl Plan {
             reorder: config.reorder,
             resend: config.adaptive.resend,
             order_udp: config.adaptive.udp_in_order,
+            slices: config.slices && config.sequence && joins,
             ..mpt_proto::Config::default()
         };
         let mut connection = Connection::new(settings, storage, clock.now());
