@@ -33,6 +33,7 @@ pub use pool::PacketSlot;
 use pool::{List, Pool};
 pub use queue::FlowSlot;
 use queue::Queue;
+use repair::Lost;
 pub(crate) use repair::News;
 
 /// A path that is new is shown this many padded signs of life at once, 8 kB in all: below 4 Mbit/s they arrive over more
@@ -83,7 +84,7 @@ pub struct AdaptiveState {
     in_flight: [List; MAX_PATHS],
     express: List,
     express_codel: Codel,
-    resend: List,
+    lost: Lost,
     delay: CommonDelay,
     pub(crate) feedback: Feedback,
     pub(crate) once: Once,
@@ -201,7 +202,7 @@ impl<'s> Adaptive<'s> {
                 model.reset();
             }
         }
-        while let Some(index) = self.pool.pop(&mut self.state.resend) {
+        while let Some(index) = self.state.lost.pop(&mut self.pool) {
             self.pool.release(index);
         }
         self.state.reference = None;
