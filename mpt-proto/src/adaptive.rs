@@ -103,6 +103,8 @@ pub struct AdaptiveState {
     markers: PathSet,
     /// The open paths as last told.
     told: PathSet,
+    /// Packets for which there was no room.
+    refused: u64,
     resent: u64,
     bad_reports: u64,
 }
@@ -122,8 +124,6 @@ pub(crate) struct Adaptive<'s> {
     /// How the peer wants ordered packets held, and the paths where they may come, by its numbers.
     pub(crate) hold: Option<u32>,
     pub(crate) open: Option<PathSet>,
-    /// Packets for which there was no room.
-    refused: u64,
     random: u32,
 }
 
@@ -146,7 +146,6 @@ impl<'s> Adaptive<'s> {
             peer_window: 0,
             hold: None,
             open: None,
-            refused: 0,
             random: 1,
         }
     }
@@ -241,7 +240,7 @@ impl<'s> Adaptive<'s> {
     pub(crate) const fn counts(&self) -> Counts {
         let queue = self.queue.counts;
         Counts {
-            dropped: queue.dropped + self.refused,
+            dropped: queue.dropped + self.state.refused,
             marked: queue.marked,
             resent: self.state.resent,
             bad_reports: self.state.bad_reports,

@@ -41,7 +41,7 @@ impl Adaptive<'_> {
             stored = self.pool.store(packet);
         }
         let Some(index) = stored else {
-            self.refused += 1;
+            self.state.refused += 1;
             return;
         };
         let flow = ip::Flow::of(packet, seed);
@@ -147,7 +147,7 @@ impl Adaptive<'_> {
                 return Some((path, index));
             }
             self.pool.release(index);
-            self.refused += 1;
+            self.state.refused += 1;
         }
     }
 
