@@ -33,6 +33,7 @@ pub use pool::PacketSlot;
 use pool::{List, Pool};
 pub use queue::FlowSlot;
 use queue::Queue;
+use repair::Lost;
 pub(crate) use repair::News;
 
 /// A path that is new is shown this many padded signs of life at once, 8 kB in all: below 4 Mbit/s they arrive over more
@@ -83,7 +84,7 @@ pub struct AdaptiveState {
     in_flight: [List; MAX_PATHS],
     express: List,
     express_codel: Codel,
-    resend: List,
+    lost: Lost,
     delay: CommonDelay,
     pub(crate) feedback: Feedback,
     pub(crate) once: Once,
@@ -106,6 +107,8 @@ pub struct AdaptiveState {
     run: Option<(usize, Instant)>,
     /// The open paths as last told.
     told: PathSet,
+    /// Packets for which there was no room.
+    refused: u64,
     resent: u64,
     bad_reports: u64,
 }
@@ -126,8 +129,6 @@ pub(crate) struct Adaptive<'s> {
     /// How the peer wants ordered packets held, and the paths where they may come, by its numbers.
     pub(crate) hold: Option<u32>,
     pub(crate) open: Option<PathSet>,
-    /// Packets for which there was no room.
-    refused: u64,
     random: u32,
 }
 
@@ -149,7 +150,6 @@ impl<'s> Adaptive<'s> {
             peer_window: 0,
             hold: None,
             open: None,
-            refused: 0,
             random: 1,
         }
     }
@@ -207,7 +207,7 @@ impl<'s> Adaptive<'s> {
                 model.reset();
             }
         }
-        while let Some(index) = self.pool.pop(&mut self.state.resend) {
+        while let Some(index) = self.state.lost.pop(&mut self.pool) {
             self.pool.release(index);
         }
         self.state.reference = None;
@@ -246,7 +246,7 @@ impl<'s> Adaptive<'s> {
     pub(crate) const fn counts(&self) -> Counts {
         let queue = self.queue.counts;
         Counts {
-            dropped: queue.dropped + self.refused,
+            dropped: queue.dropped + self.state.refused,
             marked: queue.marked,
             resent: self.state.resent,
             bad_reports: self.state.bad_reports,

@@ -31,8 +31,10 @@ const MOST_TOLERANCE: u32 = 20_000;
 const STRAYS: u8 = 32;
 /// Gaps that are remembered.
 const GAPS: usize = 64;
-/// Reports that name a gap.
+/// Reports that name a gap, at least.
 const TELLINGS: u8 = 3;
+/// And for how long they go on to: reports that leave at once are lost together.
+const TOLD_FOR: u32 = 15_000;
 
 /// What arrived on one path.
 #[derive(Debug, Clone, Copy, Default)]
@@ -169,8 +171,9 @@ impl Feedback {
 
     fn miss(&mut self, missing: Missing) {
         if self.missing.is_full() {
-            // The oldest has been told, or never will be in time.
-            self.missing.remove(0);
+            // Or else the oldest, which never will be told in time.
+            let often = self.missing.iter().position(|missing| missing.told >= TELLINGS);
+            self.missing.remove(often.unwrap_or(0));
         }
         let _ = self.missing.push(missing);
     }
@@ -305,19 +308,28 @@ impl Feedback {
         number_of: impl Fn(usize) -> Option<u8>,
     ) {
         let Self { meters, missing, .. } = self;
-        let wait = |missing: &Missing| {
-            let tolerance = meters.get(missing.path).map_or(0, |meter| meter.tolerance);
-            tolerance.saturating_sub(now.stamp().wrapping_sub(missing.since))
-        };
-        for missing in missing.iter_mut().filter(|missing| told.contains(missing.path)) {
-            let Some(path) = number_of(missing.path).filter(|_| wait(missing) == 0) else { continue };
-            let gap = Gap { path, first: missing.first & 0x00ff_ffff, count: missing.count };
-            if report.gaps.push(gap).is_err() {
-                break;
+        let age = |missing: &Missing| now.stamp().wrapping_sub(missing.since);
+        let tolerance = |missing: &Missing| meters.get(missing.path).map_or(0, |meter| meter.tolerance);
+        let wait = |missing: &Missing| tolerance(missing).saturating_sub(age(missing));
+        // What was named often enough takes the room that is left.
+        for often in [false, true] {
+            let is_turn = |missing: &&mut Missing| {
+                told.contains(missing.path) && (missing.told >= TELLINGS) == often && wait(missing) == 0
+            };
+            for missing in missing.iter_mut().filter(is_turn) {
+                let Some(path) = number_of(missing.path) else { continue };
+                let gap = Gap { path, first: missing.first & 0x00ff_ffff, count: missing.count };
+                if report.gaps.contains(&gap) {
+                    continue;
+                }
+                if report.gaps.push(gap).is_err() {
+                    break;
+                }
+                missing.told = missing.told.saturating_add(1);
             }
-            missing.told += 1;
         }
-        missing.retain(|missing| missing.told < TELLINGS);
+        let is_recent = |missing: &Missing| age(missing) < tolerance(missing).saturating_add(TOLD_FOR);
+        missing.retain(|missing| missing.told < TELLINGS || is_recent(missing));
         let untold = |missing: &&Missing| missing.told == 0 && number_of(missing.path).is_some();
         let next = missing.iter().find(untold).map(wait);
         if let Some(wait) = next {

@@ -354,6 +354,11 @@ impl<'s> Reorder<'s> {
         self.give_up_passed();
     }
 
+    /// Which paths must have passed a number for it to be lost.
+    pub(crate) const fn live(&self) -> PathSet {
+        self.live
+    }
+
     /// When something may be delivered or given up although nothing comes.
     pub fn deadline(&self) -> Option<Instant> {
         let expires = self.expiry(self.slots.get(self.oldest?.index())?);

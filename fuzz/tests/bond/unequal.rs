@@ -89,6 +89,13 @@ fn one_flow_keeps_up_with_its_links_when_all_of_them_lose() {
         let links = format!("100mbit 5ms {loss}, 50mbit 30ms {loss}, 20mbit 80ms {loss}");
         line(&mut table, &links, "CUBIC", 10 * SECOND, time, bar);
     }
+    // What a wide link loses must not wait for the near but thin one that would deliver each packet of it first, nor
+    // be given up while it is repaired over the only wide one.
+    for links in
+        ["3mbit 3ms 3% burst5, 80mbit 30ms 3% burst7, 12mbit 12ms", "1mbit 5ms, 100mbit 90ms 1.5% burst3"]
+    {
+        line(&mut table, links, "CUBIC", 20 * SECOND, time, 0.70);
+    }
     // A single lossy link is repaired as well.
     line(&mut table, "50mbit 10ms 1%", "CUBIC", 10 * SECOND, time, 0.95);
     line(&mut table, "50mbit 10ms 1%, 50mbit 10ms", "CUBIC", 10 * SECOND, time, 0.95);

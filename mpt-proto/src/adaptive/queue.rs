@@ -14,7 +14,7 @@ const SPARSE_BYTES: u32 = 8_000;
 const SPARSE_WINDOW: u32 = 100_000;
 /// An ordered flow is sparse again only after it has been silent for longer than any packet of it may be held.
 const REST: u32 = 400_000;
-/// Most packets dropped at once from the longest queue: looking for it is then cheap for each of them.
+/// Most packets dropped at once from a long queue, so that a flood does not drop one for each that comes.
 const DROP_BATCH: usize = 64;
 /// Low-latency traffic (ECT(1), RFC 9331) is marked from this sojourn on.
 const L4S_MARK: u32 = 1_500;
@@ -70,6 +70,8 @@ pub(super) struct Queue<'s> {
     fresh: Flows,
     old: Flows,
     packets: usize,
+    /// The longest flow, of those that packets came for since another one was.
+    longest: u16,
     pub(super) counts: Counts,
 }
 
@@ -116,10 +118,14 @@ impl<'s> Queue<'s> {
         if !slot.unordered {
             flow.ordered_at = Some(now);
         }
+        let bytes = flow.bytes;
         self.packets += 1;
         if flow.turn == Turn::None {
             flow.deficit = QUANTUM;
             self.append(number, Turn::Fresh);
+        }
+        if self.flows.get(usize::from(self.longest)).is_none_or(|longest| bytes > longest.bytes) {
+            self.longest = number;
         }
     }
 
@@ -177,9 +183,14 @@ impl<'s> Queue<'s> {
         }
     }
 
-    /// Makes room: drops from the head of the longest queue. Returns whether there was something to drop.
+    /// Makes room: drops from the head of the longest flow, or if that has been served meanwhile, of one whose turn it
+    /// is. Returns whether there was something to drop.
     pub(super) fn overflow(&mut self, pool: &mut Pool<'_>) -> bool {
-        let Some(flow) = self.flows.iter_mut().max_by_key(|flow| flow.bytes) else { return false };
+        let candidates = [Some(self.longest), self.fresh.head, self.old.head].into_iter().flatten();
+        let waits =
+            |number: &u16| self.flows.get(usize::from(*number)).is_some_and(|flow| !flow.packets.is_empty());
+        let Some(number) = candidates.into_iter().find(waits) else { return false };
+        let Some(flow) = self.flows.get_mut(usize::from(number)) else { return false };
         let half = flow.bytes / 2;
         let mut dropped = 0;
         while dropped < DROP_BATCH && (dropped == 0 || flow.bytes > half) {

@@ -27,22 +27,46 @@ pub(crate) enum News {
     Impossible,
 }
 
-/// Puts a packet that did not arrive into the list of those to send again, if that is `wanted` and it is young enough.
-fn resend_or_release(
-    pool: &mut Pool<'_>,
-    resend: &mut List,
-    index: Index,
-    wanted: bool,
-    now: Instant,
-) -> bool {
-    let young = |slot: &PacketSlot| now.stamp().wrapping_sub(slot.since) <= OLDEST && slot.tries < TRIES;
-    let again = wanted && pool.slot(index).is_some_and(young);
-    if again {
-        pool.push(resend, index);
-    } else {
-        pool.release(index);
+/// The packets that are to be sent again, in the order in which that was found out.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    list: List,
+    bytes: usize,
+}
+
+impl Lost {
+    pub(super) const fn first(&self) -> Option<Index> {
+        self.list.first()
     }
-    again
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Of all of them.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn pop(&mut self, pool: &mut Pool<'_>) -> Option<Index> {
+        let index = pool.pop(&mut self.list)?;
+        self.bytes = self.bytes.saturating_sub(pool.slot(index).map_or(0, |slot| usize::from(slot.len)));
+        Some(index)
+    }
+
+    /// Takes a packet that did not arrive if that is `wanted` and it is young enough, or lets go of it.
+    fn push_or_release(&mut self, pool: &mut Pool<'_>, index: Index, wanted: bool, now: Instant) -> bool {
+        let young = |slot: &&PacketSlot| now.stamp().wrapping_sub(slot.since) <= OLDEST && slot.tries < TRIES;
+        let len = pool.slot(index).filter(young).filter(|_| wanted).map(|slot| usize::from(slot.len));
+        match len {
+            Some(len) => {
+                self.bytes += len;
+                pool.push(&mut self.list, index);
+            }
+            None => pool.release(index),
+        }
+        len.is_some()
+    }
 }
 
 impl Adaptive<'_> {
@@ -125,7 +149,7 @@ impl Adaptive<'_> {
                 model.handle_lost();
             }
             let pays = lost && state.credit >= u32::from(slot.len);
-            if resend_or_release(pool, &mut state.resend, index, pays && self.resends, now) {
+            if state.lost.push_or_release(pool, index, pays && self.resends, now) {
                 state.credit -= u32::from(slot.len);
             }
         }
@@ -146,16 +170,20 @@ impl Adaptive<'_> {
         }
         let Some(list) = state.in_flight.get_mut(path) else { return };
         while let Some(index) = pool.pop(list) {
-            resend_or_release(pool, &mut state.resend, index, self.resends, now);
+            state.lost.push_or_release(pool, index, self.resends, now);
         }
     }
 
-    /// How long the receiver should wait for a repair once it knows that a packet is missing.
+    /// How long the receiver should wait for a repair once it knows that a packet is missing, if packets come on `paths`:
+    /// for the third try on the fastest of them, or the first on the slowest.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    pub(crate) fn repair_time(&self) -> Duration {
-        let fastest = self.state.models.iter().filter(|model| model.is_alive() && model.base().is_some());
-        let feedback = fastest.map(|model| model.feedback).fold(150_000.0, f32::min);
-        let most = (1.5 * feedback + 60_000.0).max(250_000.0);
-        Duration::from_micros((4.0 * feedback + 20_000.0).max(80_000.0).min(most) as u64)
+    pub(crate) fn repair_time(&self, paths: PathSet) -> Duration {
+        let is_known = |model: &&Model| model.is_alive() && model.base().is_some();
+        let fastest = self.state.models.iter().filter(is_known).map(|model| model.feedback);
+        let fastest = fastest.fold(150_000.0, f32::min);
+        let used = paths.into_iter().filter_map(|index| self.state.models.get(index)).filter(is_known);
+        let slowest = used.map(|model| model.feedback).fold(fastest, f32::max);
+        let time = (4.0 * fastest + 20_000.0).max(1.5 * slowest + 60_000.0).max(80_000.0);
+        Duration::from_micros(time.min((1.5 * fastest + 60_000.0).max(250_000.0)) as u64)
     }
 }

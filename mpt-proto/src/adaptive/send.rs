@@ -41,7 +41,7 @@ impl Adaptive<'_> {
             stored = self.pool.store(packet);
         }
         let Some(index) = stored else {
-            self.refused += 1;
+            self.state.refused += 1;
             return;
         };
         let bucket = self.queue.bucket(flow.hash);
@@ -94,13 +94,10 @@ impl Adaptive<'_> {
         }
         let (path, slot) = match self.poll_express(alive, now) {
             Some(leaving) => leaving,
-            None => {
-                let mut free = alive;
-                match self.poll_resend(&mut free, now) {
-                    Some(leaving) => leaving,
-                    None => self.poll_queue(free, now)?,
-                }
-            }
+            None => match self.poll_resend(alive, now) {
+                Some(leaving) => leaving,
+                None => self.poll_queue(alive, now)?,
+            },
         };
         self.depart(path, slot, next, now)
     }
@@ -109,7 +106,7 @@ impl Adaptive<'_> {
     /// other path gets ready. So packets leave in runs, and cost less than the first of them.
     fn run(&self, up: PathSet, now: Instant) -> Option<usize> {
         let (path, _) = self.state.run.filter(|(_, at)| *at == now)?;
-        let waits = !self.state.express.is_empty() || !self.state.resend.is_empty();
+        let waits = !self.state.express.is_empty() || !self.state.lost.is_empty();
         let model = self.state.models.get(path).filter(|model| model.is_alive() && model.is_ready(now));
         (!waits && up.contains(path) && self.state.delay.open.contains(path) && model.is_some())
             .then_some(path)
@@ -166,7 +163,7 @@ impl Adaptive<'_> {
                 return Some((path, index));
             }
             self.pool.release(index);
-            self.refused += 1;
+            self.state.refused += 1;
         }
     }
 
@@ -202,34 +199,47 @@ impl Adaptive<'_> {
         Some(model.base().unwrap_or(1e6) + model.queue.max(0.0) + model.wait(now) as f32)
     }
 
-    /// What was lost: on the path that delivers it first, which then waits for it.
-    fn poll_resend(&mut self, free: &mut PathSet, now: Instant) -> Option<(usize, Index)> {
-        while let Some(index) = self.state.resend.first() {
-            if self.pool.slot(index).is_some_and(|slot| now.stamp().wrapping_sub(slot.since) <= OLDEST) {
-                let (path, wait) = self.first_to_deliver(*free, now)?;
-                if wait > 0 {
-                    free.set(path, false);
-                    return None;
-                }
-                let index = self.pool.pop(&mut self.state.resend)?;
+    /// What was lost.
+    fn poll_resend(&mut self, alive: PathSet, now: Instant) -> Option<(usize, Index)> {
+        loop {
+            let first = self.pool.slot(self.state.lost.first()?)?;
+            if now.stamp().wrapping_sub(first.since) <= OLDEST {
+                let path = self.repair_path(alive, now).filter(|(_, wait)| *wait == 0)?.0;
                 self.state.resent += 1;
-                return Some((path, index));
+                return Some((path, self.state.lost.pop(&mut self.pool)?));
             }
-            let index = self.pool.pop(&mut self.state.resend)?;
+            let index = self.state.lost.pop(&mut self.pool)?;
             self.pool.release(index);
         }
-        None
+    }
+
+    /// The path for the first packet that was lost, and how long it waits for it: the one that delivers it first; or, if
+    /// that is busy, one that delivers it before that would have delivered all that was lost. A near but thin path does not
+    /// hold up the repairs of a wide one.
+    pub(super) fn repair_path(&self, paths: PathSet, now: Instant) -> Option<(usize, u64)> {
+        let (fastest, wait) = self.first_to_deliver(paths, now)?;
+        let all = self.state.models.get(fastest)?.time_of(self.state.lost.bytes());
+        let latest = self.delivery(fastest, now)? + all as f32;
+        let mut best = (fastest, wait);
+        for index in paths {
+            let Some(model) = self.state.models.get(index) else { continue };
+            let in_time = self.delivery(index, now).is_some_and(|delay| delay <= latest);
+            if in_time && model.wait(now) < best.1 {
+                best = (index, model.wait(now));
+            }
+        }
+        Some(best)
     }
 
     /// Bulk: the fastest open path that is ready takes the packet whose turn it is.
-    fn poll_queue(&mut self, free: PathSet, now: Instant) -> Option<(usize, Index)> {
+    fn poll_queue(&mut self, alive: PathSet, now: Instant) -> Option<(usize, Index)> {
         if self.queue.is_empty() {
-            if self.state.express.is_empty() && self.state.resend.is_empty() {
-                self.note_idle(free, now);
+            if self.state.express.is_empty() && self.state.lost.is_empty() {
+                self.note_idle(alive, now);
             }
             return None;
         }
-        let open = PathSet(free.0 & self.state.delay.open.0);
+        let open = PathSet(alive.0 & self.state.delay.open.0);
         let cheap = self.lowest_tier(open);
         let mut best: Option<(u8, f32, usize)> = None;
         for index in open {
@@ -247,7 +257,7 @@ impl Adaptive<'_> {
         }
         let (.., path) = best?;
         let Some(index) = self.pop_bulk(now) else {
-            self.note_idle(free, now);
+            self.note_idle(alive, now);
             return None;
         };
         self.state.run = cheap.contains(path).then_some((path, now));

@@ -28,18 +28,15 @@ impl Adaptive<'_> {
         };
         let wait_of = |micros: u64| now + Duration::from_micros(micros);
         let express = self.express_path(alive, now).map(|(_, at)| at);
-        let resend = self
-            .state
-            .resend
-            .first()
-            .and_then(|_| self.first_to_deliver(alive, now).map(|(_, wait)| wait_of(wait)));
+        let lost = self.state.lost.first().and_then(|_| self.repair_path(alive, now));
+        let lost = lost.map(|(_, wait)| wait_of(wait));
         let open = PathSet(alive.0 & self.state.delay.open.0);
         let bulk = (!self.queue.is_empty()).then(|| soonest(open)).flatten();
         let bulk = bulk.map(|wait| wait_of(wait) + GATHER);
         let deaf = self.state.waiting_since.map(|since| since + DEAF).filter(|at| *at > now);
         let markers = up.into_iter().filter_map(|index| self.marker_at(index, now)).min();
         let report = self.state.feedback.deadline().filter(|_| !up.is_empty());
-        [express, resend, bulk, deaf, markers, report].into_iter().flatten().min()
+        [express, lost, bulk, deaf, markers, report].into_iter().flatten().min()
     }
 
     /// When a path is to give a sign of life.

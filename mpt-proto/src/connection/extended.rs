@@ -249,9 +249,12 @@ impl Connection<'_> {
     fn follow(&mut self, report: &Report) {
         let Some(adaptive) = self.adaptive.as_mut() else { return };
         adaptive.obey(report);
-        let patience = if report.repairs { adaptive.repair_time() } else { Duration::ZERO };
-        self.reorder.set_patience(patience);
         self.refresh_live();
+        let Some(adaptive) = self.adaptive.as_ref().filter(|_| report.repairs) else {
+            return self.reorder.set_patience(Duration::ZERO);
+        };
+        let patience = adaptive.repair_time(self.reorder.live());
+        self.reorder.set_patience(patience);
     }
 
     /// A path went down or came up.

@@ -112,6 +112,21 @@ fn a_gap_is_named_a_few_times_but_not_before_packets_may_have_overtaken_it() {
 }
 
 #[test]
+fn a_gap_is_named_again_a_while_later_when_others_make_reports_leave_in_a_row() {
+    let mut bench = Bench::default();
+    for number in 0..40 {
+        bench.packet(0, 1 + 2 * number, 1_000_000 + 1_000 * u64::from(number));
+    }
+    bench.run(2_000_000);
+    let told = bench.reports.iter().filter(|(_, report)| gaps(report).contains(&(2, 1)));
+    let told: Vec<u64> = told.map(|(at, _)| *at).collect();
+    let (first, last) = (told[0], told[told.len() - 1]);
+    assert!(told.len() > 2 * usize::from(TELLINGS), "{told:?}");
+    assert!((10_000..=u64::from(TOLD_FOR)).contains(&(last - first)), "{told:?}");
+    assert!(bench.feedback.missing.is_empty());
+}
+
+#[test]
 fn a_packet_that_is_late_leaves_its_gap_and_the_rest_is_named() {
     let mut bench = Bench::default();
     bench.packet(0, 1, 1_000_000);

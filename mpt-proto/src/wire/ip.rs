@@ -267,6 +267,69 @@ mod tests {
         assert_eq!(Flow::of(&fragment, 0).protocol, UDP);
     }
 
+    /// A TCP header of 20 bytes with these flags, so many words longer, and what follows.
+    fn tcp(flags: u8, options: u8, payload: &[u8]) -> Vec<u8> {
+        let mut segment = vec![0; 20 + usize::from(options) * 4];
+        segment[12..14].copy_from_slice(&[(5 + options) << 4, flags]);
+        segment.extend_from_slice(payload);
+        segment
+    }
+
+    #[test]
+    fn acknowledgements_without_data_and_openings_are_told_from_other_segments() {
+        const ACK: u8 = 0x10;
+        let cases = [
+            (ACK, 0, &[][..], true),
+            (ACK, 3, &[], true),
+            (ACK, 0, &[1], false),
+            (ACK, 3, &[1], false),
+            (0x02, 5, &[], true),
+            (0x12, 0, &[1, 2], true),
+            (ACK | 0x01, 0, &[], false),
+            (ACK | 0x04, 0, &[], false),
+        ];
+        for (flags, options, payload, expected) in cases {
+            let segment = tcp(flags, options, payload);
+            for packet in [ipv4(TCP, &segment), ipv6(TCP, &segment)] {
+                let is_bare = is_bare_ack(&packet, &Flow::of(&packet, 0));
+                assert_eq!(is_bare, expected, "{flags:#x}, {options} words, {payload:?}");
+            }
+        }
+        let mut options = ipv4(TCP, &[&[1, 1, 1, 0], &tcp(ACK, 0, &[])[..]].concat());
+        options[0] = 0x46;
+        assert!(is_bare_ack(&options, &Flow::of(&options, 0)));
+    }
+
+    #[test]
+    fn what_is_no_whole_tcp_header_is_no_acknowledgement() {
+        let segment = tcp(0x10, 0, &[]);
+        let whole = ipv4(TCP, &segment);
+        for len in 0..20 + 14 {
+            assert!(!is_bare_ack(&whole[..len], &Flow::of(&whole, 0)), "{len} bytes");
+        }
+        let udp = ipv4(UDP, &segment);
+        assert!(!is_bare_ack(&udp, &Flow::of(&udp, 0)));
+        let mut fragment = whole;
+        fragment[6] = 0x20;
+        assert!(!is_bare_ack(&fragment, &Flow::of(&fragment, 0)));
+        let hidden = ipv6(HOP_BY_HOP, &[&[TCP, 0, 0, 0, 0, 0, 0, 0], &segment[..]].concat());
+        assert!(!is_bare_ack(&hidden, &Flow::of(&hidden, 0)), "behind an extension header");
+    }
+
+    #[test]
+    fn order_is_wanted_by_all_but_udp_and_icmp() {
+        for (protocol, always, with_udp) in
+            [(TCP, true, true), (SCTP, true, true), (47, true, true), (UDP, false, true)].into_iter().chain([
+                (UDP_LITE, false, true),
+                (ICMP, false, false),
+                (ICMPV6, false, false),
+            ])
+        {
+            let flow = Flow { protocol, ports: None, hash: 0 };
+            assert_eq!([false, true].map(|udp| flow.wants_order(udp)), [always, with_udp], "{protocol}");
+        }
+    }
+
     #[test]
     fn a_chain_of_extension_headers_without_end_ends() {
         let chain = [HOP_BY_HOP, 0, 0, 0, 0, 0, 0, 0].repeat(40);

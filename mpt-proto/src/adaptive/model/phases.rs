@@ -187,15 +187,15 @@ impl Model {
             return;
         };
         let arrived = span(at.arrived, from.arrived);
-        if arrived < 20_000.0 {
+        let packets = at.packets.wrapping_sub(from.packets);
+        if arrived < 20_000.0 || packets < 8 {
             return;
         }
         self.quick = Some(at);
         let arrival = at.bytes.wrapping_sub(from.bytes) as f32 * 1e6 / arrived;
-        let packets = at.packets.wrapping_sub(from.packets);
         let falls_behind = arrived > 1.15 * span(at.stamp, from.stamp) && arrival < 0.9 * self.rate;
         let queued = self.queue_now > QUEUE_HIGH + 4.0 * self.jitter;
-        if !falls_behind || !queued || packets < 8 || self.phase == Phase::Startup {
+        if !falls_behind || !queued || self.phase == Phase::Startup {
             return;
         }
         if self.braked.is_none_or(|at| elapsed(now, at) > 2e6) {
