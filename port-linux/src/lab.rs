@@ -140,8 +140,8 @@ pub struct Args {
     #[arg(long, requires = "links", value_enum, value_delimiter = ',', default_values_t = Part::ALL,
           hide_default_value = true)]
     only: Vec<Part>,
-    /// With --links, only by these congestion controls
-    #[arg(long, requires = "links", value_delimiter = ',', default_values = links::CONGESTION,
+    /// Congestion control of the flow [default: cubic; with --links one flow by each of cubic,bbr]
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["paper", "speed", "iperf3"],
           value_parser = links::CONGESTION)]
     congestion: Vec<String>,
     /// Repeats of each measurement with --paper, --speed or --links; medians are reported [default: 3; with --speed 5;
@@ -177,6 +177,8 @@ pub struct Settings {
     pub cut: Cut,
     /// Whether goodput is measured by iperf3.
     pub iperf3: bool,
+    /// The flow's congestion control; `None`: the usual one.
+    pub congestion: Option<&'static str>,
 }
 
 /// Runs `mpt lab`.
@@ -247,7 +249,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             cut: args.cut,
             seed: args.seed,
             parts: args.only,
-            congestion: args.congestion,
+            congestion: if args.congestion.is_empty() {
+                links::CONGESTION.map(str::to_owned).to_vec()
+            } else {
+                args.congestion
+            },
         };
         return links::run(&plan, &mpt, out.as_deref(), args.json);
     }
@@ -259,6 +265,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         policy,
         cut: args.cut,
         iperf3: args.iperf3,
+        congestion: links::CONGESTION
+            .into_iter()
+            .find(|name| args.congestion.iter().any(|wanted| wanted == name)),
     };
     let outcome = quick::run(&settings, &mpt)?;
     let json = serde_json::to_string_pretty(&outcome)?;

@@ -250,7 +250,9 @@ impl Adaptive<'_> {
                 model.handle_idle();
                 continue;
             }
-            let rank = (model.tier, model.base().unwrap_or(0.0));
+            // By the delay as it is: a path that is fast but for its queue would get all that a flow sends, and delay it,
+            // while others stand idle.
+            let rank = (model.tier, model.base().unwrap_or(0.0) + model.queue.max(0.0));
             if best.is_none_or(|(tier, base, _)| rank < (tier, base)) {
                 best = Some((rank.0, rank.1, index));
             }

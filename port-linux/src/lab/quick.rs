@@ -12,7 +12,7 @@ use super::machine::Machine;
 use super::progress::Progress;
 use super::topology::{Cut, Topology};
 use super::traffic::meter::mbit_per_second;
-use super::traffic::stream::{Amount, Transport};
+use super::traffic::stream::{Amount, Flow, Transport};
 use super::traffic::udp::{self, Delivery};
 use super::transfer;
 use super::tunnel::{Options, Tunnel};
@@ -138,6 +138,10 @@ impl Settings {
         Options::lab(self.stack, paths, &self.policy)
     }
 
+    fn flow(&self) -> Flow {
+        Flow { congestion: self.congestion, ..Transport::Tcp.into() }
+    }
+
     /// The most goodput, in Mbit/s, when each link leaves that share of its rate.
     fn limit(&self, share: f64, paths: u8) -> f64 {
         let used = match self.policy.as_str() {
@@ -157,7 +161,7 @@ fn row(net: &Topology, mpt: &Path, settings: &Settings, paths: u8) -> anyhow::Re
         (done.goodput_mbit_s, done.bytes, done.cpu)
     } else {
         let amount = Amount::Time(settings.time());
-        let done = transfer::run(net, tunnel.address(), Transport::Tcp, amount, &tunnel.pids(), |_| Ok(()))?;
+        let done = transfer::run(net, tunnel.address(), settings.flow(), amount, &tunnel.pids(), |_| Ok(()))?;
         (done.received.goodput(WARM_UP, settings.time()), done.received.bytes as f64, done.cpu)
     };
     tunnel.stop()?;
@@ -181,7 +185,7 @@ fn hand_over(net: &Topology, tunnel: &Tunnel, settings: &Settings) -> anyhow::Re
     let (time, paths) = (settings.hand_over_time(), settings.paths);
     let mut moments = [Duration::ZERO; 2];
     let amount = Amount::Time(time);
-    let done = transfer::run(net, tunnel.address(), Transport::Tcp, amount, &tunnel.pids(), |_| {
+    let done = transfer::run(net, tunnel.address(), settings.flow(), amount, &tunnel.pids(), |_| {
         moments = cut_and_restore(net, settings.cut, time)?;
         Ok(())
     })?;

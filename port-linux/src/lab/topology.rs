@@ -25,6 +25,7 @@ use super::rate::Rate;
 use super::relay::Relay;
 use super::relay::link::Link;
 use super::stack::Version;
+use super::traffic::stream::USUAL_CONGESTION;
 use crate::tun::tap;
 
 /// The most links that can be built: a connection has at most 16 paths.
@@ -49,9 +50,6 @@ const LEAST_QUEUE: u64 = 32 * 1_538;
 /// TCP buffer limits (least, initial, most) in the namespaces: one flow can fill the links at 16 times the largest
 /// delay here (4 links of 100 Mbit/s, 20 ms: 1 MB), and Gigabit links too.
 const TCP_BUFFERS: &str = "4096 131072 33554432";
-
-/// Linux's default. A machine may be set to another; two of them cannot be compared then.
-const CONGESTION_CONTROL: &str = "cubic";
 
 /// Frames that a tap interface keeps until the relay takes them: more than a host sends while a thread of it has the
 /// processor to itself.
@@ -189,8 +187,9 @@ impl Topology {
             let host = net.host(side);
             host.sysctl("net.ipv4.tcp_rmem", TCP_BUFFERS)?;
             host.sysctl("net.ipv4.tcp_wmem", TCP_BUFFERS)?;
-            // Kernels without cubic keep their own.
-            let _ = host.sysctl("net.ipv4.tcp_congestion_control", CONGESTION_CONTROL);
+            // For programs that do not choose themselves. Kernels without it, or whose administrator allows namespaces
+            // only others, keep their own.
+            let _ = host.sysctl("net.ipv4.tcp_congestion_control", USUAL_CONGESTION);
         }
         Ok(net)
     }

@@ -141,7 +141,9 @@ impl Model {
             let rate = bytes * 1e6 / interval;
             let arrival = bytes * 1e6 / arrived.max(100.0);
             let window = Duration::from_micros(1_000_000).max(micros(6.0 * self.feedback));
-            if !limited || rate > self.rate {
+            // What left while the queue was let drain is less than the path can carry, and no sign of how much that is.
+            let spared = self.phase == Phase::Drain;
+            if !limited && !spared || rate > self.rate {
                 let highest = self.highest.push(window, now, rate);
                 self.set_rate(highest);
             }
@@ -222,7 +224,9 @@ impl Model {
                         self.flat_rounds += 1;
                     }
                 }
-                let queued = self.queue > (2.0 * target).max(8_000.0);
+                // Of a flow that is slow to grow no round would tell; that even the luckiest packet waits does.
+                let stands = !sampled && self.queue_least > target;
+                let queued = stands || self.queue > (2.0 * target).max(8_000.0);
                 self.queued_reports = if queued { self.queued_reports + 1 } else { 0 };
                 if self.flat_rounds >= 3 || self.queued_reports >= 2 {
                     self.enter(Phase::Drain, 0.6, now);
@@ -232,6 +236,7 @@ impl Model {
                 if self.queue_least >= target && in_phase <= 4.0 * round + 300_000.0 {
                     return;
                 }
+                self.handle_idle();
                 self.enter(Phase::Cruise, 1.0, now);
                 let grew = self.rate > self.rate_before * 1.04;
                 self.period = if grew {
@@ -239,7 +244,7 @@ impl Model {
                 } else {
                     (self.period * 1.5).clamp(PROBE_PERIOD.0, PROBE_PERIOD.1) * (0.85 + 0.3 * random)
                 };
-                self.rate_before = self.rate;
+                self.rate_before = MOST_RATE;
                 if grew && self.queue_least < target {
                     (self.full, self.flat_rounds, self.queued_reports) = (self.rate, 0, 0);
                     self.queue = 0.0;
@@ -266,6 +271,7 @@ impl Model {
                     self.empty_at = now;
                     self.enter(Phase::Drain, 0.5, now);
                 } else if in_phase > self.period && self.queue_least < target && backlog {
+                    self.rate_before = self.rate;
                     self.enter(Phase::Probe, PROBE_GAIN, now);
                 }
             }

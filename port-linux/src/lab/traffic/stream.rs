@@ -48,12 +48,17 @@ impl Transport {
     }
 }
 
+/// Linux's default. A machine may be set to another one, and may refuse to have a namespace set back: a socket can
+/// always choose.
+pub const USUAL_CONGESTION: &str = "cubic";
+
 /// A connection's protocol, and how its sender finds its rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flow {
     /// The protocol.
     pub transport: Transport,
-    /// The congestion control, as the kernel calls it: `cubic`, `bbr`; `None`: the host's.
+    /// The congestion control, as the kernel calls it: `cubic`, `bbr`; `None`: Linux's default, [`USUAL_CONGESTION`],
+    /// or the host's where the kernel has none.
     pub congestion: Option<&'static str>,
     /// What it carries.
     pub payload: Payload,
@@ -150,10 +155,9 @@ pub fn receive(listener: &TcpListener, payload: Payload, patience: Duration) -> 
 pub fn connect(address: SocketAddr, flow: impl Into<Flow>) -> anyhow::Result<TcpStream> {
     let Flow { transport, congestion, .. } = flow.into();
     let socket = transport.socket(address)?;
+    let chosen = socket.set_tcp_congestion(congestion.unwrap_or(USUAL_CONGESTION).as_bytes());
     if let Some(name) = congestion {
-        socket
-            .set_tcp_congestion(name.as_bytes())
-            .with_context(|| format!("this kernel does not give us the congestion control {name}"))?;
+        chosen.with_context(|| format!("this kernel does not give us the congestion control {name}"))?;
     }
     socket
         .connect_timeout(&SockAddr::from(address), CONNECT)
