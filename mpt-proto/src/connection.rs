@@ -211,6 +211,8 @@ pub struct Connection<'s> {
     up: PathSet,
     /// The paths whose state may be another than was last told by an event.
     changed: PathSet,
+    /// The paths that may have a control message to send.
+    due: PathSet,
     /// The paths that our control messages say we hear.
     hears: PathSet,
     scheduler: Scheduler,
@@ -280,6 +282,7 @@ impl<'s> Connection<'s> {
             generations: [0; MAX_PATHS],
             up: PathSet::default(),
             changed: PathSet::default(),
+            due: PathSet::default(),
             hears: PathSet::default(),
             scheduler: Scheduler::new(config.policy, config.pins, rng.next()),
             reorder: Reorder::new(config.reorder, reorder_slots, reorder_bytes),
@@ -534,26 +537,23 @@ impl<'s> Connection<'s> {
     /// The next datagram that is to leave by itself: a control message, a report, or a packet that waited for a path.
     /// The first two are written to `buffer`.
     pub fn poll_transmit<'b>(&'b mut self, buffer: &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>> {
-        if self.known_paths().any(Path::is_due) {
-            self.poll_control(buffer)
-        } else {
-            (self.extension?.poll)(self, buffer)
+        match self.poll_due() {
+            Some((index, Due::Probe)) => self.emit_control(index, Kind::Probe, self.now.stamp(), buffer),
+            Some((index, Due::Echo(stamp))) => self.emit_control(index, Kind::Echo, stamp, buffer),
+            None => (self.extension?.poll)(self, buffer),
         }
     }
 
-    fn poll_control<'b>(&mut self, buffer: &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>> {
-        let now = self.now;
-        let rng = &mut self.rng;
-        let paths = self.paths.get_mut(..self.places).unwrap_or_default();
-        let (index, due) = paths
-            .iter_mut()
-            .enumerate()
-            .find_map(|(index, path)| Some((index, path.as_mut()?.poll_due(now, rng)?)))?;
-        let (kind, stamp) = match due {
-            Due::Probe => (Kind::Probe, now.stamp()),
-            Due::Echo(stamp) => (Kind::Echo, stamp),
-        };
-        self.emit_control(index, kind, stamp, buffer)
+    /// The control message that is to be sent now, and on which path.
+    fn poll_due(&mut self) -> Option<(usize, Due)> {
+        loop {
+            let index = self.due.into_iter().next()?;
+            let path = self.paths.get_mut(index).and_then(Option::as_mut);
+            if let Some(due) = path.and_then(|path| path.poll_due(self.now, &mut self.rng)) {
+                return Some((index, due));
+            }
+            self.due.set(index, false);
+        }
     }
 
     /// A control message for a path, written to `buffer`. `None`: there is no such path.
@@ -702,6 +702,9 @@ impl<'s> Connection<'s> {
         }
         self.up.set(index, up);
         self.changed.insert(index);
+        self.due.insert(index);
+        let sizes = self.up.into_iter().filter_map(|index| self.at(index)).map(|path| path.max_datagram);
+        self.smallest_datagram = sizes.min().unwrap_or(0);
         if let Some(extension) = self.extension {
             (extension.refresh)(self, index, up);
         }
@@ -709,6 +712,7 @@ impl<'s> Connection<'s> {
             self.hears.set(index, hears);
             self.refresh_live();
             // The peer learns at once, on every path that may reach it.
+            self.due = PathSet(u16::MAX);
             for path in self.each_path() {
                 path.probe_now();
             }

@@ -262,11 +262,6 @@ impl Path {
         }
     }
 
-    /// Whether [`poll_due`](Self::poll_due) may have something.
-    pub(crate) const fn is_due(&self) -> bool {
-        self.probe_due || self.echo_due.is_some()
-    }
-
     /// What is to be sent now; sending it is assumed.
     pub(crate) fn poll_due(&mut self, now: Instant, rng: &mut Rng) -> Option<Due> {
         let probing = self.probing();

@@ -23,6 +23,8 @@ const LONGEST_HOLD: i32 = 500_000;
 /// What the rest of the connection asks of the extension, as pointers: only [`with_adaptive`] names them, so a program
 /// that never calls it does not link what lies behind.
 ///
+/// What is called for every packet is inlined, so that the pointers lead there without another jump.
+///
 /// [`with_adaptive`]: crate::Storage::with_adaptive
 #[derive(Debug)]
 pub(super) struct Extension {
@@ -97,6 +99,7 @@ impl Connection<'_> {
     }
 
     /// Takes a packet, or a slice of one of this flow, into the ingress queue. `None`: it is to be sent by another policy.
+    #[inline]
     fn enqueue(&mut self, packet: &[u8], flow: Option<&Flow>) -> Option<()> {
         if self.scheduler.policy() != Policy::Adaptive || self.up.is_empty() {
             return None;
@@ -116,7 +119,7 @@ impl Connection<'_> {
         self.stats.tx_bytes += packet.len() as u64;
         let flow = flow.copied().unwrap_or_else(|| Flow::of(packet, self.scheduler.seed()));
         adaptive.push(packet, &flow, now);
-        self.gather();
+        self.stats.tx_dropped = adaptive.counts().dropped;
         Some(())
     }
 
@@ -137,6 +140,7 @@ impl Connection<'_> {
     }
 
     /// The next datagram with an extension header: a report or a sign of life, written to `buffer`, or a packet.
+    #[inline]
     fn poll_extended<'b>(&'b mut self, buffer: &'b mut [u8]) -> Option<Departure<'b>> {
         let now = self.now;
         let adaptive = self.adaptive.as_mut()?;
@@ -177,6 +181,7 @@ impl Connection<'_> {
     }
 
     /// Takes what follows a GRE header with an extension header.
+    #[inline]
     fn receive_extended<'d>(
         &mut self,
         index: usize,
@@ -259,13 +264,6 @@ impl Connection<'_> {
 
     /// A path went down or came up.
     fn refresh_adaptive(&mut self, index: usize, up: bool) {
-        self.smallest_datagram = self
-            .up
-            .into_iter()
-            .filter_map(|index| self.at(index))
-            .map(|path| path.max_datagram)
-            .min()
-            .unwrap_or(0);
         let (paths, now) = (self.up, self.now);
         if let Some(adaptive) = self.adaptive.as_mut() {
             adaptive.set_up(index, up, paths, now);

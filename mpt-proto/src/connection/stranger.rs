@@ -79,6 +79,7 @@ impl Connection<'_> {
     pub fn probe(&mut self, path: PathId, now: Instant) -> Result<(), UnknownPath> {
         self.tick(now);
         self.path_mut(path)?.probe_now();
+        self.due.insert(path.index());
         Ok(())
     }
 
