@@ -13,6 +13,14 @@ const REMEMBERED: i64 = 1024;
 const RESTART_RUN: u32 = 64;
 const RESTART_STRIDE: i64 = 64;
 
+/// A packet that waits.
+#[derive(Debug)]
+struct Held {
+    packet: Vec<u8>,
+    release: Instant,
+    arrival: u64,
+}
+
 /// Delivers packets in order, as [`mpt_proto::reorder::Reorder`] must when it is drained after every call.
 ///
 /// Numbers are unwrapped: a position counts on where the 32 bits of a number wrap.
@@ -24,7 +32,18 @@ pub struct Reorder {
     paths_in_order: bool,
     /// The position that is next.
     head: i64,
-    held: BTreeMap<i64, (Vec<u8>, Instant)>,
+    /// Positions before this one need not be waited for.
+    forced: i64,
+    /// Packets before this one are not held.
+    rush: i64,
+    held: BTreeMap<i64, Held>,
+    /// Packets that were held so far.
+    arrivals: u64,
+    /// The latest time that it was told, but for packets that were not taken.
+    now: Instant,
+    patience: Duration,
+    /// Positions before this one had been passed at that time.
+    passed_all: Option<(i64, Instant)>,
     delivered: BTreeSet<i64>,
     live: BTreeSet<usize>,
     passed: BTreeMap<usize, i64>,
@@ -50,7 +69,13 @@ impl Reorder {
             delay: config.delay,
             paths_in_order: config.paths_in_order,
             head: 0,
+            forced: 0,
+            rush: 0,
             held: BTreeMap::new(),
+            arrivals: 0,
+            now: Instant::ZERO,
+            patience: Duration::ZERO,
+            passed_all: None,
             delivered: BTreeSet::new(),
             live: BTreeSet::new(),
             passed: BTreeMap::new(),
@@ -74,9 +99,22 @@ impl Reorder {
         self.held.len()
     }
 
-    /// When the packet that has waited longest has waited enough.
+    /// When something may be delivered or given up although nothing comes: the packet that came first has waited enough,
+    /// the next one has been held for long enough, or the time for repairs is over.
     pub fn deadline(&self) -> Option<Instant> {
-        self.held.values().map(|(_, arrived)| *arrived + self.delay).min()
+        let first = self.held.values().min_by_key(|held| held.arrival)?;
+        let next = self.held.get(&self.head).map(|held| held.release);
+        let passed = self.passed_all.map(|(_, since)| since + self.patience);
+        [next, passed, Some(self.expiry(first))].into_iter().flatten().min()
+    }
+
+    fn expiry(&self, held: &Held) -> Instant {
+        held.release + self.delay + self.patience
+    }
+
+    /// How much longer to wait for what seems to be lost.
+    pub const fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     fn position(&self, seq: Seq) -> i64 {
@@ -85,6 +123,9 @@ impl Reorder {
 
     fn begin_at(&mut self, position: i64) {
         self.head = position;
+        self.forced = position;
+        self.rush = position;
+        self.passed_all = None;
         self.held.clear();
         self.delivered.clear();
         self.passed.clear();
@@ -98,8 +139,8 @@ impl Reorder {
         self.begin_at(self.position(next));
     }
 
-    /// Takes a packet.
-    pub fn insert(&mut self, path: usize, seq: Seq, packet: &[u8], now: Instant) -> Insert {
+    /// Takes a packet that is to be held until `release`.
+    pub fn insert(&mut self, path: usize, seq: Seq, packet: &[u8], release: Instant, now: Instant) -> Insert {
         let position = self.position(seq);
         if !self.started && !(0..self.window.max(1)).contains(&(position - self.head)) {
             self.begin_at(position);
@@ -121,51 +162,71 @@ impl Reorder {
         }
         self.started = true;
         self.strays.clear();
-        if position > self.head && self.window > 0 && packet.len() > self.cell {
+        let is_due = release <= now || self.window == 0;
+        if (position > self.head || !is_due) && self.window > 0 && packet.len() > self.cell {
             return Insert::TooLarge;
         }
+        self.now = self.now.max(now);
         self.pass(path, position + 1);
         if self.window == 0 {
             self.deliver(position, packet);
             self.head = position + 1;
             return Insert::Next;
         }
-        if self.held.contains_key(&position) {
-            self.give_up_passed();
-            return Insert::Duplicate;
-        }
-        // Rule 3.
+        // Rule 3. With packets that wait, it also ends their holding.
         let first = position - self.window + 1;
         if self.held.is_empty() {
-            self.give_up_before(first);
+            self.forced = self.forced.max(first);
+            self.drain();
+        } else if first > self.head {
+            self.forced = self.forced.max(first);
+            self.rush = self.rush.max(self.forced);
         }
-        let outcome = if position == self.head { Insert::Next } else { Insert::Held };
-        self.held.insert(position, (packet.to_vec(), now));
-        self.give_up_before(first);
+        let outcome = if self.held.contains_key(&position) {
+            Insert::Duplicate
+        } else if position == self.head && is_due {
+            self.deliver(position, packet);
+            self.head += 1;
+            Insert::Next
+        } else {
+            self.arrivals += 1;
+            let held = Held { packet: packet.to_vec(), release, arrival: self.arrivals };
+            self.held.insert(position, held);
+            Insert::Held
+        };
         self.give_up_passed();
         outcome
     }
 
     /// The path delivers nothing before `next` any more.
-    pub fn handle_probe(&mut self, path: usize, next: Seq) {
+    pub fn handle_probe(&mut self, path: usize, next: Seq, now: Instant) {
+        self.now = self.now.max(now);
         let position = self.position(next);
         self.pass(path, position);
         self.give_up_passed();
     }
 
     /// Which paths must have passed a number for it to be lost.
-    pub fn set_live(&mut self, live: BTreeSet<usize>) {
+    pub fn set_live(&mut self, live: BTreeSet<usize>, now: Instant) {
+        self.now = self.now.max(now);
         self.live = live;
         self.give_up_passed();
     }
 
-    /// Rule 2.
+    /// Rule 2, in the order of arrival, and rule 1 once there was time for a repair.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let expired = |arrived: Instant| arrived + self.delay <= now;
-        let last = self.held.iter().filter(|(_, (_, arrived))| expired(*arrived)).map(|(at, _)| *at).max();
-        if let Some(last) = last {
-            self.give_up_before(last);
+        self.now = self.now.max(now);
+        if self.passed_all.is_some_and(|(_, since)| since + self.patience <= self.now) {
+            self.note_passed();
         }
+        let mut held: Vec<(&i64, &Held)> = self.held.iter().collect();
+        held.sort_by_key(|(_, held)| held.arrival);
+        let expired = held.into_iter().take_while(|(_, held)| self.expiry(held) <= self.now);
+        if let Some(last) = expired.map(|(position, _)| *position).max() {
+            self.forced = self.forced.max(last);
+            self.rush = self.rush.max(self.forced);
+        }
+        self.drain();
     }
 
     fn is_restart(&mut self, position: i64, now: Instant) -> bool {
@@ -188,34 +249,57 @@ impl Reorder {
         *passed = next.max(*passed);
     }
 
-    /// Rule 1.
     fn give_up_passed(&mut self) {
+        self.note_passed();
         self.drain();
-        if self.held.is_empty() || !self.paths_in_order || self.live.is_empty() {
+    }
+
+    /// Rule 1: what every live path has passed is given up, at once or when there was time for a repair.
+    fn note_passed(&mut self) {
+        let passed: Option<Vec<i64>> = self.live.iter().map(|path| self.passed.get(path).copied()).collect();
+        let passed = passed.and_then(|passed| passed.into_iter().min());
+        let waits = !self.held.is_empty() && self.paths_in_order;
+        let Some(passed) = passed.filter(|_| waits) else {
+            self.passed_all = None;
+            return;
+        };
+        if self.patience.is_zero() {
+            self.forced = self.forced.max(passed);
+            self.passed_all = None;
             return;
         }
-        let passed: Option<Vec<i64>> = self.live.iter().map(|path| self.passed.get(path).copied()).collect();
-        if let Some(all) = passed.and_then(|passed| passed.into_iter().min()) {
-            self.give_up_before(all);
+        if let Some((position, since)) = self.passed_all
+            && since + self.patience <= self.now
+        {
+            self.forced = self.forced.max(position);
+            self.passed_all = None;
+        }
+        if self.passed_all.is_none_or(|(position, _)| !(self.head + 1..=passed).contains(&position)) {
+            self.passed_all = (passed > self.head).then_some((passed, self.now));
         }
     }
 
-    /// Everything before `position` is delivered if it is here, or lost.
-    fn give_up_before(&mut self, position: i64) {
-        while self.head < position {
-            let next = self.held.keys().next().map_or(position, |first| position.min(*first));
-            if next > self.head {
-                self.lost += u64::try_from(next - self.head).unwrap_or(0);
-                self.head = next;
-            }
-            self.drain();
-        }
-    }
-
+    /// Delivers what is next and need not be held, and gives up what need not be waited for.
     fn drain(&mut self) {
-        while let Some((packet, _)) = self.held.remove(&self.head) {
-            self.deliver(self.head, &packet);
-            self.head += 1;
+        loop {
+            let next = self.held.first_key_value().map(|(position, held)| (*position, held.release));
+            match next {
+                Some((position, release)) if position == self.head => {
+                    if self.rush <= self.head && release > self.now {
+                        return;
+                    }
+                    if let Some(held) = self.held.remove(&position) {
+                        self.deliver(position, &held.packet);
+                    }
+                    self.head += 1;
+                }
+                _ if self.forced <= self.head => return,
+                next => {
+                    let until = next.map_or(self.forced, |(position, _)| position.min(self.forced));
+                    self.lost += u64::try_from(until - self.head).unwrap_or(0);
+                    self.head = until;
+                }
+            }
         }
     }
 

@@ -24,6 +24,10 @@ struct Setup {
     paths_in_order: bool,
     /// `Some`: the peer says where its numbers begin.
     restart: Option<u32>,
+    /// Time that a sender which repairs is given.
+    patience_ms: u8,
+    /// How long packets are to be held at most.
+    hold_ms: u8,
 }
 
 /// A number, relative to the one that is next.
@@ -66,6 +70,7 @@ enum Op {
         path: u8,
         number: Number,
     },
+    /// The live paths, in the low bits; with the highest one the sender does not repair from now on.
     Live(u16),
     Wait(u8),
     Timeout,
@@ -76,21 +81,26 @@ struct Bench<'s> {
     reorder: Reorder<'s>,
     oracle: oracle::reorder::Reorder,
     now: Instant,
+    patience: Duration,
+    hold_ms: u8,
     serial: u32,
     output: Vec<Vec<u8>>,
 }
 
 impl Bench<'_> {
-    fn insert(&mut self, path: u8, seq: Seq, len: usize) {
+    /// `hold`: which share of the longest one, in parts of 25.
+    fn insert(&mut self, path: u8, seq: Seq, len: usize, hold: u8) {
         self.serial += 1;
         let mut packet = self.serial.to_be_bytes().to_vec();
         packet.resize(len.max(4), 0);
         let path = usize::from(path % 4);
-        let outcome = self.reorder.insert(path, seq, &packet, self.now);
+        let hold = Duration::from_millis(u64::from(self.hold_ms) * u64::from(hold) / 25);
+        let release = self.now + hold;
+        let outcome = self.reorder.insert_until(path, seq, &packet, release, self.now);
         if outcome == Insert::Next {
             self.output.push(packet.clone());
         }
-        assert_eq!(outcome, self.oracle.insert(path, seq, &packet, self.now), "{seq:?}");
+        assert_eq!(outcome, self.oracle.insert(path, seq, &packet, release, self.now), "{seq:?}");
         self.check();
     }
 
@@ -112,16 +122,18 @@ impl Bench<'_> {
         let head = self.oracle.head();
         match op {
             Op::Insert { path, number, len } => {
-                self.insert(*path, number.from(head), usize::from(*len) % (CELL + 2));
+                let longest = CELL + 2;
+                let hold = len / u8::try_from(longest).unwrap_or(u8::MAX);
+                self.insert(*path, number.from(head), usize::from(*len) % longest, hold);
             }
             Op::Run { path, number, count } => {
                 let first = number.from(head);
-                (0..u32::from(*count)).for_each(|step| self.insert(*path, first + step, CELL));
+                (0..u32::from(*count)).for_each(|step| self.insert(*path, first + step, CELL, 25));
             }
             Op::Probe { path, number } => {
                 let path = usize::from(path % 4);
                 self.reorder.handle_probe(path, number.from(head), self.now);
-                self.oracle.handle_probe(path, number.from(head));
+                self.oracle.handle_probe(path, number.from(head), self.now);
             }
             Op::Live(bits) => {
                 let live: BTreeSet<usize> = (0..4).filter(|path| bits & 1 << path != 0).collect();
@@ -129,8 +141,11 @@ impl Bench<'_> {
                     set.insert(*path);
                     set
                 });
+                let patience = if bits & 0x8000 == 0 { self.patience } else { Duration::ZERO };
                 self.reorder.set_live(set, self.now);
-                self.oracle.set_live(live);
+                self.oracle.set_live(live, self.now);
+                self.reorder.set_patience(patience);
+                self.oracle.set_patience(patience);
             }
             Op::Wait(ms) => self.now = self.now + Duration::from_millis(u64::from(*ms)),
             Op::Timeout => {
@@ -164,9 +179,13 @@ pub fn reorder(data: &[u8]) {
         reorder: Reorder::new(config, &mut lent, &mut bytes),
         oracle: oracle::reorder::Reorder::new(config, slots, CELL),
         now: Instant::from_micros(1),
+        patience: Duration::from_millis(u64::from(setup.patience_ms)),
+        hold_ms: setup.hold_ms,
         serial: 0,
         output: Vec::new(),
     };
+    bench.reorder.set_patience(bench.patience);
+    bench.oracle.set_patience(bench.patience);
     if let Some(first) = setup.restart {
         bench.reorder.restart(Seq::from_u32(first));
         bench.oracle.restart(Seq::from_u32(first));
