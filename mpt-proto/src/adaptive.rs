@@ -19,6 +19,8 @@ mod repair;
 mod send;
 mod watch;
 
+use core::time::Duration;
+
 use crate::feedback::Feedback;
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::seq::Seq;
@@ -100,6 +102,8 @@ pub struct AdaptiveState {
     active_at: Option<Instant>,
     ordered_at: Option<Instant>,
     waiting_since: Option<Instant>,
+    /// For how long may none come.
+    deafness: Option<Duration>,
     markers: PathSet,
     /// Paths whose train may have more to leave.
     trains: PathSet,
@@ -212,7 +216,7 @@ impl<'s> Adaptive<'s> {
         }
         self.state.reference = None;
         self.state.last_count = None;
-        self.state.waiting_since = None;
+        (self.state.waiting_since, self.state.deafness) = (None, None);
         self.state.delay = CommonDelay::default();
         self.state.bounds = None;
         self.state.once.restart();

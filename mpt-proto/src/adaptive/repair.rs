@@ -95,7 +95,7 @@ impl Adaptive<'_> {
             self.state.bad_reports += 1;
             return News::Impossible;
         }
-        self.state.waiting_since = None;
+        self.note_heard();
         if let Some(reference) = self.state.reference {
             for index in self.alive(up) {
                 let overdue =

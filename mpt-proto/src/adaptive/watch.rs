@@ -15,8 +15,11 @@ const IDLE_MARKER: Duration = Duration::from_millis(100);
 pub(super) const ACTIVE: Duration = Duration::from_secs(1);
 /// Packets are let gather for so long when all paths are busy: the caller's wake-ups then pay.
 const GATHER: Duration = Duration::from_micros(500);
-/// Without a report for so long, with packets under way, nothing is known.
+/// Without a report for so long, with packets under way, nothing is known: this long where none came yet,
 const DEAF: Duration = Duration::from_secs(2);
+/// and this long and four round trips otherwise: fifty reports that are missing, while nothing leaves but what is known to
+/// fit.
+const LEAST_DEAF: Duration = Duration::from_millis(500);
 
 impl Adaptive<'_> {
     /// When something is to be done although nothing comes.
@@ -33,7 +36,7 @@ impl Adaptive<'_> {
         let open = PathSet(alive.0 & self.state.delay.open.0);
         let bulk = (!self.queue.is_empty()).then(|| soonest(open)).flatten();
         let bulk = bulk.map(|wait| wait_of(wait) + GATHER);
-        let deaf = self.state.waiting_since.map(|since| since + DEAF).filter(|at| *at > now);
+        let deaf = self.deaf_at().filter(|at| *at > now);
         let markers = up.into_iter().filter_map(|index| self.marker_at(index, now)).min();
         let report = self.state.feedback.deadline().filter(|_| !up.is_empty());
         [express, lost, bulk, deaf, markers, report].into_iter().flatten().min()
@@ -114,6 +117,19 @@ impl Adaptive<'_> {
 
     /// Whether reports have stopped although packets were sent.
     pub(crate) fn is_deaf(&self, now: Instant) -> bool {
-        self.state.waiting_since.is_some_and(|since| now.since(since) >= DEAF)
+        self.deaf_at().is_some_and(|at| at <= now)
+    }
+
+    fn deaf_at(&self) -> Option<Instant> {
+        Some(self.state.waiting_since? + self.state.deafness.unwrap_or(DEAF))
+    }
+
+    /// A report came: how long the next may take.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    pub(super) fn note_heard(&mut self) {
+        let slowest = self.state.models.iter().map(|model| model.feedback).fold(0.0, f32::max);
+        let rounds = Duration::from_micros((4.0 * slowest) as u64);
+        self.state.deafness = Some(LEAST_DEAF.saturating_add(rounds).min(DEAF));
+        self.state.waiting_since = None;
     }
 }

@@ -174,6 +174,44 @@ fn a_peer_that_never_reports_gets_packets_by_weight_until_it_does() {
 }
 
 #[test]
+fn when_reports_stop_bulk_goes_on_within_a_second() {
+    let mut pair = up(&Config::default(), &[lab(); 2]);
+    traffic(&mut pair, 0, 1_000, 4);
+    pair.mute = Some(1);
+    let (mut longest, mut since) = (0, 0);
+    for step in 0..4_000 {
+        pair.delivered[1].clear();
+        for packet in 0..4 {
+            pair.send(0, &numbered(TCP, 0, 4 * step + packet, 1_000));
+        }
+        pair.run(1);
+        since = if pair.delivered[1].is_empty() { since + 1 } else { 0 };
+        longest = longest.max(since);
+    }
+    assert_eq!(pair.ends[0].mode(), Some(Mode::NoReports));
+    assert!(longest < 600, "{longest} ms");
+}
+
+#[test]
+fn a_path_that_one_end_or_both_do_not_probe_carries_bulk() {
+    let config = Config::default();
+    for off in [[true, false], [false, true], [true, true]] {
+        let mut pair = Pair::with([&config, &config], [lent(1024), lent(1024)], &[lab()]);
+        for (end, off) in off.into_iter().enumerate() {
+            if off {
+                pair.ends[end].remove_path(pair.paths[0][end], pair.now).unwrap();
+                let path = PathConfig { liveness: Liveness::Off, ..lab() };
+                pair.paths[0][end] = pair.ends[end].add_path(path, pair.now).unwrap();
+            }
+        }
+        pair.run(20);
+        assert!(traffic(&mut pair, 0, 1_000, 2).into_iter().eq(0..2_000), "{off:?}");
+        let expected = if off == [true; 2] { Mode::PeerCannot } else { Mode::Adaptive };
+        assert_eq!(pair.ends[0].mode(), Some(expected), "{off:?}");
+    }
+}
+
+#[test]
 fn a_peer_that_restarts_is_followed_and_measured_anew() {
     let config = Config::default();
     let mut pair = up(&config, &[lab(); 2]);
