@@ -1,17 +1,15 @@
 //! Several packets in a row on one path, where that costs next to no time.
 
-use core::time::Duration;
-
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::schedule::Weighted;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 
 /// A run takes at most this much of a path's time. More would show: what is sent on another path meanwhile waits for it
 /// at the peer, and a queue for a few packets overflows.
-const LONGEST: Duration = Duration::from_millis(1);
+const LONGEST: Micros = Micros(1_000);
 /// The rate is that of so much time at least: long enough to hold packets on slow paths, short against the time in
 /// which TCP changes its rate.
-const WINDOW: Duration = Duration::from_millis(16);
+const WINDOW: Micros = Micros(16_000);
 /// Packets of a run at most: a call of UDP segmentation takes 44 of full size.
 const MOST: u8 = 44;
 
@@ -62,9 +60,9 @@ impl Runs {
         follows: bool,
         now: Instant,
     ) -> Option<usize> {
-        let elapsed = now.since(self.since);
-        if elapsed >= WINDOW {
-            let in_longest = u128::from(self.count) * LONGEST.as_micros() / elapsed.as_micros().max(1);
+        if self.since + WINDOW <= now {
+            let elapsed = now.as_micros() - self.since.as_micros();
+            let in_longest = u64::from(self.count) * u64::from(LONGEST.0) / elapsed.max(1);
             self.rate = u32::try_from(in_longest).unwrap_or(u32::MAX);
             (self.since, self.count) = (now, 0);
         }
@@ -100,6 +98,9 @@ impl Runs {
 
     /// What the path with the smallest share passes in `LONGEST`.
     fn length(rate: u32, weighted: &Weighted, among: PathSet) -> u8 {
+        if rate < 2 {
+            return 1;
+        }
         let (least, sum) = weighted.least_and_sum(among);
         let packets = u64::from(rate) * u64::from(least) / u64::from(sum.max(1));
         u8::try_from(packets).unwrap_or(MOST).clamp(1, MOST)
