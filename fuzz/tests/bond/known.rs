@@ -54,8 +54,6 @@ pub(crate) const KNOWN: &[Known] = &[
     known("many.txt", "4 QUIC", "of sum"),
     known("odd.txt", "clocks drift by -200 ppm, BBR", "of sum"),
     known("sharing.txt", "CUBIC on path 0 of 100mbit 5ms, 50mbit 30ms", "of a fair share"),
-    // The common delay covers paths with half of the rate from the first packet on.
-    known("short.txt", "", "ratio"),
     known("unequal.txt", "BBR: 100mbit 5ms jitter2ms 0.2%", "of sum"),
     // UDP is not put in order, and a threshold of three takes what overtakes for lost.
     known("unequal.txt", "QUIC in UDP", "of sum"),

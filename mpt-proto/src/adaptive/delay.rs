@@ -9,7 +9,7 @@
 
 use core::time::Duration;
 
-use crate::adaptive::model::Model;
+use crate::adaptive::model::{Model, START_RATE};
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::time::Instant;
 
@@ -20,8 +20,9 @@ const TOLERANCE: f32 = 4_000.0;
 /// Most that the slowest path may lag behind the fastest. Beyond it, a flow would wait longer than for a path by way of a
 /// satellite's.
 const MOST_SPREAD: f32 = 300_000.0;
-/// The delay is never less than what paths with this share of the whole rate need: a fast start on a path that is near
-/// but thin would end in a crawl. Sparse flows take that path all the same.
+/// The delay is never less than what paths with this share of the whole rate need, or with [`START_RATE`]: a fast start on
+/// a path that is near but thin would end in a crawl, and a short transfer should not wait for a path that is far. Sparse
+/// flows take the near path all the same.
 const MAIN_SHARE: f32 = 0.5;
 /// Microseconds a microsecond: CUBIC at 1,300 packets grows by at most 16 ms of its round trip in a second, and BBR
 /// remembers its shortest round trip for ten seconds.
@@ -96,10 +97,15 @@ impl CommonDelay {
         let known = || up.into_iter().filter_map(usable).filter_map(|model| Some((need(model)?, model.rate)));
         let rate: f32 = known().map(|(_, rate)| rate).sum();
         let up_to = |most: f32| known().filter(|(need, _)| *need <= most).map(|(_, rate)| rate).sum::<f32>();
-        let main = known().map(|(need, _)| need).filter(|need| up_to(*need) >= MAIN_SHARE * rate);
+        let main =
+            known().map(|(need, _)| need).filter(|need| up_to(*need) >= (MAIN_SHARE * rate).min(START_RATE));
         let (Some(fastest), Some(main)) = (needs().reduce(f32::min), main.reduce(f32::min)) else { return };
         // A step up under a running flow would look like congestion to it.
         let low = if self.is_used { fastest.max(self.delay.min(main)) } else { main };
+        if !self.is_used {
+            // No flow is under way that would feel the step.
+            self.delay = low;
+        }
         let most = low + (WINDOW_SHARE * window * 1_400.0 * 1e6 / rate.max(1.0)).min(MOST_SPREAD);
         let remembered = |model: &&Model| {
             let since = model.down.or(model.suspect);

@@ -18,7 +18,7 @@ use highest::Highest;
 pub use phases::Phase;
 
 /// Rate that a path starts with, in bytes a second: 10 Mbit/s. Less makes the slow start of TCP end early.
-const START_RATE: f32 = 1_250_000.0;
+pub(super) const START_RATE: f32 = 1_250_000.0;
 /// Never less than this: 160 kbit/s, so that a path that was misjudged can show what it does.
 const LEAST_RATE: f32 = 20_000.0;
 /// Never more than this, whatever reports claim: 32 Gbit/s.

@@ -24,7 +24,8 @@ fn bench(bases: &[f32]) -> Bench {
         up.insert(index);
         set_base(&mut models[index], *base, now);
     }
-    Bench { models, delay: CommonDelay::default(), up, now, window: WIDE }
+    let delay = CommonDelay { is_used: true, ..CommonDelay::default() };
+    Bench { models, delay, up, now, window: WIDE }
 }
 
 /// A path is known by its first report.
@@ -130,6 +131,27 @@ fn it_sinks_again_when_nothing_has_waited_for_a_while() {
     assert!(before - bench.delay.delay <= FALL * STEP.as_micros() as f32 + 1.0);
     bench.run(20_000, 0);
     assert_eq!((bench.open(), bench.delay.hold), ([true, false], None));
+}
+
+#[test]
+fn between_transfers_it_is_at_once_what_the_near_paths_need() {
+    let mut bench = bench(&[10_000.0, 90_000.0]);
+    bench.run(10_000, 20_000);
+    bench.delay.is_used = false;
+    bench.step(0);
+    assert_eq!((bench.open(), bench.delay.hold), ([true, false], None));
+}
+
+#[test]
+fn before_a_transfer_it_covers_far_paths_only_if_the_near_ones_are_thin() {
+    for (rate, far) in [(START_RATE, false), (START_RATE / 4.0, true)] {
+        let mut bench = bench(&[10_000.0, 90_000.0]);
+        bench.delay.is_used = false;
+        bench.models[0].rate = rate;
+        bench.models[1].rate = 10.0 * START_RATE;
+        bench.step(0);
+        assert_eq!(bench.open(), [true, far], "{rate} bytes a second");
+    }
 }
 
 #[test]
