@@ -224,7 +224,7 @@ impl<'s> Driver<'s> {
     /// When waiting itself fails, or somebody deleted the interface; nothing that a peer sends ends it.
     pub fn run(mut self) -> Result<()> {
         let mut events = Vec::with_capacity(EVENTS);
-        let mut arrived = Batch::new();
+        let (mut ready, mut arrived) = (Vec::with_capacity(EVENTS), Vec::new());
         let mut outgoing = Outgoing::new();
         let mut segment = vec![0; HEADROOM + MAX_PACKET];
         self.check_links(self.clock.now());
@@ -238,6 +238,7 @@ impl<'s> Driver<'s> {
                 Err(error) => return Err(error).context("waiting for events"),
             }
             let mut tun_is_ready = false;
+            ready.clear();
             for event in &events {
                 match event.data.u64() {
                     TUN => tun_is_ready = true,
@@ -247,9 +248,10 @@ impl<'s> Driver<'s> {
                         self.supervisor.stopping();
                         return Ok(());
                     }
-                    number => self.handle_socket(usize::try_from(number - FIRST_SOCKET)?, &mut arrived),
+                    number => ready.push(usize::try_from(number - FIRST_SOCKET)?),
                 }
             }
+            self.handle_sockets(&ready, &mut arrived);
             if tun_is_ready {
                 self.handle_tun(&mut outgoing, &mut segment)
                     .with_context(|| format!("the interface {} is gone", self.tunnel.name))?;
@@ -259,15 +261,28 @@ impl<'s> Driver<'s> {
         }
     }
 
-    /// One receive call's worth of datagrams from a socket, through the core, to the tunnel device; to be settled.
-    fn handle_socket(&mut self, index: usize, arrived: &mut Batch) {
-        let Some(SharedSocket { socket: Some(socket), .. }) = self.sockets.get(index) else { return };
-        if let Err(error) = socket.receive(arrived) {
-            tracing::trace!("receive: {error}");
+    /// One receive call's worth of datagrams from each of these sockets, through the core, to the tunnel device; to be
+    /// settled. In the order in which they arrived, whatever the socket: so most need not wait for others in the core.
+    fn handle_sockets(&mut self, ready: &[usize], arrived: &mut Vec<Batch>) {
+        if ready.is_empty() {
             return;
         }
+        arrived.resize_with(arrived.len().max(ready.len()), Batch::new);
+        for (index, batch) in ready.iter().zip(arrived.iter_mut()) {
+            let Some(SharedSocket { socket: Some(socket), .. }) = self.sockets.get(*index) else {
+                batch.clear();
+                continue;
+            };
+            if let Err(error) = socket.receive(batch) {
+                tracing::trace!("receive: {error}");
+            }
+        }
         let now = self.clock.now();
-        for mut run in arrived.runs() {
+        let batches = ready.iter().zip(arrived.iter_mut());
+        let mut runs: Vec<_> =
+            batches.flat_map(|(index, batch)| batch.runs().map(|run| (*index, run))).collect();
+        runs.sort_by_key(|(_, run)| run.stamp);
+        for (index, mut run) in runs {
             let Some(sender) = self.sockets[index].sender(run.source) else {
                 let count = run.count() as u64;
                 for peer in self.peers.iter_mut().filter(|peer| peer.uses_socket(index)) {

@@ -79,7 +79,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
 
     let clock = Clock::start();
     let mut memories = plan.memories(&config, defaults.adaptive_memory);
-    let peers = plan.peers(&config, &mut memories, &clock, true)?;
+    let peers = plan.peers(&config, &mut memories, &clock, config.tunnel.offload)?;
     let tunnel = tunnel_facts(&config, &peers)?;
     let maker = Maker { offload: config.tunnel.offload, ..Maker::new(defaults.socket_buffer) };
     let sockets = plan.bind(&maker)?;

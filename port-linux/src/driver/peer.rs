@@ -202,7 +202,7 @@ impl<'s> Peer<'s> {
     /// Sends the inner packet after the headroom of `buffer`; [`settle`](Self::settle) must follow.
     pub fn send(&mut self, buffer: &mut [u8], now: Instant, sockets: &[SharedSocket]) {
         // A refusal is counted by the core.
-        if let Ok(mut departures) = self.connection.encapsulate(buffer, now) {
+        if let Ok(departures) = &mut self.connection.encapsulate(buffer, now) {
             while let Some(departure) = departures.next() {
                 transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
             }
@@ -225,7 +225,8 @@ impl<'s> Peer<'s> {
         let flow = self.connection.flow(packet);
         while let Some(len) = slices.next_into(&mut buffer[HEADROOM..]) {
             let slice = &mut buffer[..HEADROOM + len];
-            if let Ok(mut departures) = self.connection.encapsulate_slice(slice, &flow, now) {
+            // Not moved: reading it in other pieces than it was written in would wait for the packet to reach the memory.
+            if let Ok(departures) = &mut self.connection.encapsulate_slice(slice, &flow, now) {
                 while let Some(departure) = departures.next() {
                     transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
                 }

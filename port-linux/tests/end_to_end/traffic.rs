@@ -86,6 +86,25 @@ fn carries_everything(stack: Stack, mtu: u16) -> anyhow::Result<()> {
 }
 
 #[test]
+fn an_end_that_does_not_join_slices_is_sent_segments() {
+    bench::test(&[Tool::Iperf3], || {
+        let tunnel = Tunnel::start(2, Stack::V4OverV4, |side, settings| {
+            if side == Side::Pc2 { settings.connection("slices", false) } else { settings }
+        })?;
+        let to = Side::Pc2.tunnel_address(Version::V4);
+        for direction in ["", "--reverse"] {
+            let report = iperf3(&tunnel.net.pc2, &tunnel.net.pc1, to, &format!("--time 1 {direction}"))?;
+            let received = report["end"]["sum_received"]["bytes"].as_u64();
+            ensure!(received.is_some_and(|bytes| bytes >= TCP_BYTES), "{direction}: {received:?} bytes came");
+        }
+        for end in [&tunnel.pc1, &tunnel.pc2] {
+            assert_eq!(dropped(&end.connection()?), []);
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn packets_larger_than_the_paths_are_split_and_put_together_again_over_ipv4() {
     bench::test(&[Tool::Ping], || splits(Stack::V4OverV4));
 }
