@@ -89,7 +89,7 @@ pub struct Args {
     /// IP versions above and below the tunnel: 46 is IPv4 over IPv6
     #[arg(long, value_enum, default_value = "44", conflicts_with = "paper")]
     ip: Stack,
-    /// How the tunnel chooses a path for each packet [default: weighted; with --links or --soak adaptive]
+    /// How the tunnel chooses a path for each packet [default: adaptive]
     #[arg(long, conflicts_with = "paper", value_parser = POLICIES)]
     policy: Option<String>,
     /// How the last path is cut; with --links each in turn
@@ -231,9 +231,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         };
         return paper::run(&plan, &mpt, &out.unwrap_or_default(), args.json);
     }
-    // Equal links that nobody else uses are what weights are for, and what the paper measured.
-    let usual = if args.links.is_some() || args.soak { Policy::default() } else { Policy::Weighted };
-    let policy = args.policy.unwrap_or_else(|| policy_name(usual).to_owned());
+    let policy = args.policy.unwrap_or_else(|| policy_name(Policy::default()).to_owned());
     if args.soak {
         let time = Duration::from_secs_f64(args.seconds.unwrap_or(600.0));
         let plan = soak::Plan { links: args.paths, rate: args.rate, time, stack: args.ip, policy };

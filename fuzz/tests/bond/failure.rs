@@ -190,6 +190,49 @@ fn a_flow_hardly_feels_a_path_go() {
 }
 
 #[test]
+fn a_path_that_went_while_nothing_was_sent_is_left_by_what_is_sent_then() {
+    let mut table = Table::new(
+        "failure-silent.txt",
+        "A path of an idle bond with the Internet's probes freezes; 100 ms later a ping is sent each 100 ms: time in \
+         ms until no packet takes the path, and pings lost in ten seconds",
+        &["", "left after", "lost"],
+    );
+    for (path, idle) in [(0, 40), (0, 45), (0, 50), (1, 40), (1, 45), (2, 40), (2, 45)] {
+        let mut paths = links(UNEQUAL);
+        for path in &mut paths {
+            path.config.iter_mut().for_each(|config| config.liveness = Liveness::Probe(Probing::INTERNET));
+        }
+        bonded(paths, |bond| {
+            bond.run(idle * SECOND);
+            bond.freeze(path);
+            bond.run(100 * MS);
+            let begun = bond.elapsed();
+            let ping = bond.ping(A, 100 * MS);
+            let mut left = None;
+            while bond.elapsed() < begun + 10 * SECOND {
+                bond.run(10 * MS);
+                let is_down = |(_, event): &(Duration, &Event)| matches!(event, Event::Path { path: id, state: PathState::Down(_) } if id.index() == path);
+                if bond.path_model(A, path).suspect
+                    || bond.events(A).any(|event| event.0 >= begun && is_down(&event))
+                {
+                    left = left.or(Some(bond.elapsed() - begun));
+                }
+            }
+            bond.stop(ping);
+            bond.run(SECOND);
+            let ping = bond.ping_of(ping);
+            let came = ping.one_way().count(&(begun..bond.elapsed()));
+            table
+                .row(&format!("path {path} of {UNEQUAL}, after {idle} s"))
+                .within(left.map(ms), 1000.0, 0)
+                .at_most(ping.sent() as f64 - came as f64, 0.0, 0)
+                .end();
+        });
+    }
+    table.check();
+}
+
+#[test]
 fn a_path_that_goes_while_nothing_is_sent_is_missed_within_a_second() {
     let mut table = Table::new(
         "failure-idle.txt",
