@@ -28,6 +28,9 @@ const MAIN_SHARE: f32 = 0.5;
 /// remembers its shortest round trip for ten seconds.
 const RISE: f32 = 0.06;
 const FALL: f32 = 0.02;
+/// As fast as time itself where packets wait here for longer than the next path takes longer: what comes out halves for a
+/// moment instead of stopping, and the flow has no more to wait for than before.
+const RUSH: f32 = 1.0;
 /// Sojourn of the packet that waited least within a round trip: more than this is a standing queue.
 const STANDING: u32 = 3_000;
 /// The queue must have been empty for so long for the delay to sink.
@@ -123,7 +126,9 @@ impl CommonDelay {
             self.delay = low;
         } else if standing && self.may_rise {
             let next = needs().filter(|need| *need > self.delay + 100.0).reduce(f32::min);
-            self.delay = (self.delay + RISE * micros).min(next.unwrap_or(self.delay).min(most));
+            let pays = next.is_some_and(|next| next - self.delay < self.standing as f32);
+            let rise = if pays { RUSH } else { RISE };
+            self.delay = (self.delay + rise * micros).min(next.unwrap_or(self.delay).min(most));
         } else if self.delay > low && now.since(self.busy_at) > IDLE || high < self.delay - 3_000.0 {
             self.delay = (self.delay - FALL * micros).max(low);
         }

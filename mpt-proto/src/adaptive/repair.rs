@@ -13,7 +13,7 @@ use crate::wire::extension;
 use crate::wire::report::{Gap, Report};
 
 /// Times a packet is sent at most.
-const TRIES: u8 = 4;
+const TRIES: u8 = 8;
 /// A packet older than this is not sent again: what is above has done so itself.
 pub(super) const OLDEST: u32 = 600_000;
 

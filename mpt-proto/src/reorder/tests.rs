@@ -31,6 +31,18 @@ impl Bench<'_> {
         outcome
     }
 
+    /// As `insert`, of a packet that is to be held until `release_ms`.
+    fn insert_until(&mut self, path: usize, number: u32, release_ms: u64, ms: u64) -> Insert {
+        let [release, now] = [release_ms, ms].map(|ms| Instant::from_micros(ms * 1000));
+        let seq = Seq::from_u32(number);
+        let outcome = self.reorder.insert_until(path, seq, &number.to_be_bytes(), release, now);
+        if outcome == Insert::Next {
+            self.delivered.push(number);
+        }
+        self.drain();
+        outcome
+    }
+
     fn drain(&mut self) {
         while let Some(place) = self.reorder.pop() {
             let number = self.reorder.packet(place).try_into().unwrap();
@@ -126,6 +138,52 @@ fn a_copy_of_a_packet_that_waits_is_a_duplicate() {
     assert_eq!(bench.insert(1, 3, 0), Insert::Duplicate);
     bench.timeout(100);
     assert_eq!(bench.take(), [3]);
+}
+
+#[test]
+fn a_packet_is_held_until_its_release_and_those_behind_it_with_it() {
+    let mut bench = bench(8);
+    assert_eq!(bench.insert_until(0, 0, 40, 0), Insert::Held);
+    assert_eq!(bench.insert_until(0, 1, 30, 0), Insert::Held);
+    assert_eq!(bench.reorder.deadline(), Some(Instant::from_micros(40_000)));
+    bench.timeout(39);
+    assert_eq!(bench.take(), []);
+    bench.timeout(40);
+    assert_eq!(bench.take(), [0, 1]);
+    assert_eq!(bench.insert_until(0, 2, 40, 41), Insert::Next, "its time is over");
+}
+
+#[test]
+fn packets_whose_places_the_window_needs_are_not_held() {
+    let mut bench = bench(4);
+    for number in 0..4 {
+        assert_eq!(bench.insert_until(0, number, 100, 0), Insert::Held);
+    }
+    assert_eq!(bench.insert_until(0, 5, 100, 1), Insert::Held);
+    assert_eq!(bench.take(), [0, 1]);
+    bench.timeout(100);
+    assert_eq!(bench.take(), [2, 3], "4 is missing");
+}
+
+#[test]
+fn a_sender_that_repairs_is_given_its_time_by_the_paths_and_by_the_delay() {
+    let mut bench = bench(16);
+    bench.reorder.set_patience(Duration::from_millis(50));
+    bench.reorder.set_live(live(2), Instant::ZERO);
+    bench.insert(0, 1, 10);
+    bench.insert(1, 2, 20);
+    assert_eq!(bench.reorder.deadline(), Some(Instant::from_micros(70_000)), "both passed 0 at 20 ms");
+    bench.timeout(69);
+    assert_eq!(bench.take(), []);
+    bench.timeout(70);
+    assert_eq!(bench.take(), [1, 2]);
+    bench.insert(0, 4, 80);
+    assert_eq!(
+        bench.reorder.deadline(),
+        Some(Instant::from_micros(80_000) + DELAY + Duration::from_millis(50))
+    );
+    assert_eq!(bench.insert(1, 3, 229), Insert::Next, "the repair");
+    assert_eq!((bench.take(), bench.reorder.lost()), (vec![3, 4], 1));
 }
 
 #[test]
