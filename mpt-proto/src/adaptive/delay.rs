@@ -28,9 +28,9 @@ const MAIN_SHARE: f32 = 0.5;
 /// remembers its shortest round trip for ten seconds.
 const RISE: f32 = 0.06;
 const FALL: f32 = 0.02;
-/// As fast as time itself where packets wait here for longer than the next path takes longer: what comes out halves for a
-/// moment instead of stopping, and the flow has no more to wait for than before.
-const RUSH: f32 = 1.0;
+/// Faster where packets wait here for longer than the next path takes longer: the flow then has no more to wait for than
+/// before, and what comes out is less by a quarter for a moment. As fast as time itself (1.0), BBR would see it halve.
+const RUSH: f32 = 0.3;
 /// Sojourn of the packet that waited least within a round trip: more than this is a standing queue.
 const STANDING: u32 = 3_000;
 /// The queue must have been empty for so long for the delay to sink.
@@ -105,10 +105,6 @@ impl CommonDelay {
         let (Some(fastest), Some(main)) = (needs().reduce(f32::min), main.reduce(f32::min)) else { return };
         // A step up under a running flow would look like congestion to it.
         let low = if self.is_used { fastest.max(self.delay.min(main)) } else { main };
-        if !self.is_used {
-            // No flow is under way that would feel the step.
-            self.delay = low;
-        }
         let most = low + (WINDOW_SHARE * window * 1_400.0 * 1e6 / rate.max(1.0)).min(MOST_SPREAD);
         let remembered = |model: &&Model| {
             let since = model.down.or(model.suspect);
@@ -120,16 +116,18 @@ impl CommonDelay {
         if backlog {
             self.busy_at = now;
         }
+        let rests = now.since(self.busy_at) > IDLE;
         let standing = self.standing > STANDING;
         self.may_rise = self.delay < high - 100.0;
-        if self.delay < low {
+        if self.delay < low || rests && !self.is_used {
+            // No flow is under way that would feel the step.
             self.delay = low;
         } else if standing && self.may_rise {
             let next = needs().filter(|need| *need > self.delay + 100.0).reduce(f32::min);
             let pays = next.is_some_and(|next| next - self.delay < self.standing as f32);
             let rise = if pays { RUSH } else { RISE };
             self.delay = (self.delay + rise * micros).min(next.unwrap_or(self.delay).min(most));
-        } else if self.delay > low && now.since(self.busy_at) > IDLE || high < self.delay - 3_000.0 {
+        } else if self.delay > low && rests || high < self.delay - 3_000.0 {
             self.delay = (self.delay - FALL * micros).max(low);
         }
         self.choose(models, up, fastest);
