@@ -170,7 +170,7 @@ impl Reorder {
         self.pass(path, position + 1);
         if self.window == 0 {
             self.deliver(position, packet);
-            self.head = position + 1;
+            self.advance(position + 1);
             return Insert::Next;
         }
         // Rule 3. With packets that wait, it also ends their holding.
@@ -186,7 +186,7 @@ impl Reorder {
             Insert::Duplicate
         } else if position == self.head && is_due {
             self.deliver(position, packet);
-            self.head += 1;
+            self.advance(self.head + 1);
             Insert::Next
         } else {
             self.arrivals += 1;
@@ -291,16 +291,25 @@ impl Reorder {
                     if let Some(held) = self.held.remove(&position) {
                         self.deliver(position, &held.packet);
                     }
-                    self.head += 1;
+                    self.advance(self.head + 1);
                 }
                 _ if self.forced <= self.head => return,
                 next => {
                     let until = next.map_or(self.forced, |(position, _)| position.min(self.forced));
                     self.lost += u64::try_from(until - self.head).unwrap_or(0);
-                    self.head = until;
+                    self.advance(until);
                 }
             }
         }
+    }
+
+    /// What paths have passed is forgotten once in a quarter of the number circle, where it lies behind.
+    fn advance(&mut self, head: i64) {
+        const QUARTER: i64 = 1 << 30;
+        if head.div_euclid(QUARTER) != self.head.div_euclid(QUARTER) {
+            self.passed.retain(|_, next| *next >= head);
+        }
+        self.head = head;
     }
 
     fn deliver(&mut self, position: i64, packet: &[u8]) {
