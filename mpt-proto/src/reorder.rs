@@ -125,7 +125,8 @@ pub struct Reorder<'s> {
     oldest: Option<Place>,
     newest: Option<Place>,
     spare: Option<Seq>,
-    history: History,
+    /// Of 1,024 numbers: more than the packets in flight that a copy on another path may lag behind on links of 100 Mbit/s.
+    history: History<32>,
     /// Paths that must have passed a number for it to be lost.
     live: PathSet,
     /// The lowest number each path may still deliver.

@@ -3,24 +3,31 @@
 use crate::reorder::History;
 use crate::seq::Seq;
 
+/// A quarter of the number circle.
+const FORGOTTEN: i32 = 1 << 30;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Once {
     next: Seq,
     started: bool,
-    history: History,
+    /// Of 8,192 numbers.
+    history: History<256>,
+    /// The last number that came by being sent again.
+    repaired: Option<Seq>,
     /// Numbers below `next` that did not come.
     missing: u64,
 }
 
 impl Default for Once {
     fn default() -> Self {
-        Self { next: Seq::ZERO, started: false, history: History::new(), missing: 0 }
+        Self { next: Seq::ZERO, started: false, history: History::new(), repaired: None, missing: 0 }
     }
 }
 
 impl Once {
-    /// Whether this number comes for the first time. Of a number too far back to tell only the first sending counts.
+    /// Whether this number comes for the first time. Of a number too far back to tell only the first sending counts, and
+    /// that only if no number from there on was repaired.
     pub(crate) fn take(&mut self, seq: Seq, resent: bool) -> bool {
         if !self.started {
             self.started = true;
@@ -31,6 +38,7 @@ impl Once {
             self.history.skip(ahead);
             self.history.push();
             self.next = seq + 1;
+            self.note_repair(seq, resent);
             return true;
         }
         let back = self.next.ahead_of(seq).unwrap_or(usize::MAX);
@@ -40,10 +48,19 @@ impl Once {
                 self.history.mark(back);
                 true
             }
-            None => !resent,
+            None => !resent && self.repaired.is_none_or(|last| seq.distance_from(last) > 0),
         };
+        self.note_repair(seq, resent && is_new);
         self.missing = self.missing.saturating_sub(u64::from(is_new));
         is_new
+    }
+
+    fn note_repair(&mut self, seq: Seq, repaired: bool) {
+        // Left behind, it would seem to lie ahead after half the number circle.
+        self.repaired = self.repaired.filter(|last| self.next.distance_from(*last) < FORGOTTEN);
+        if repaired && self.repaired.is_none_or(|last| seq.distance_from(last) > 0) {
+            self.repaired = Some(seq);
+        }
     }
 
     /// Numbers that did not come until now.
@@ -89,5 +106,15 @@ mod tests {
         assert!(once.take(Seq::from_u32(100_000), false));
         assert!(once.take(Seq::from_u32(2), false));
         assert!(!once.take(Seq::from_u32(3), true));
+    }
+
+    #[test]
+    fn the_first_sending_of_what_was_repaired_is_not_taken_however_late_it_comes() {
+        let mut once = Once::default();
+        assert!(once.take(Seq::from_u32(1), false) && once.take(Seq::from_u32(3), false));
+        assert!(once.take(Seq::from_u32(2), true));
+        assert!(once.take(Seq::from_u32(100_000), false));
+        assert!(!once.take(Seq::from_u32(2), false));
+        assert!(once.take(Seq::from_u32(4), false), "nothing after the repair was sent again");
     }
 }

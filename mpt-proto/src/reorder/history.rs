@@ -1,20 +1,18 @@
 //! Which of the last numbers were delivered, so that a duplicate is told from a straggler.
 
-const WORDS: usize = 32;
-/// How far back it remembers: more than the packets in flight that a copy on another path may lag behind on
-/// links of 100 Mbit/s, in 128 bytes.
-const LEN: usize = WORDS * 32;
-
-/// A bit for each of the last 1,024 numbers before the head, like the anti-replay window of RFC 6479.
+/// A bit for each of the last `32 * WORDS` numbers before the head, like the anti-replay window of RFC 6479.
 #[derive(Debug)]
-pub(crate) struct History {
+pub(crate) struct History<const WORDS: usize> {
     /// Bit `n % LEN` stands for the number settled n-th.
     bits: [u32; WORDS],
     /// Numbers settled so far, modulo `LEN`.
     end: usize,
 }
 
-impl History {
+impl<const WORDS: usize> History<WORDS> {
+    /// How far back it remembers.
+    const LEN: usize = WORDS * 32;
+
     pub(crate) const fn new() -> Self {
         Self { bits: [0; WORDS], end: 0 }
     }
@@ -22,18 +20,32 @@ impl History {
     /// The next number was delivered.
     pub(crate) fn push(&mut self) {
         self.set(self.end, true);
-        self.end = (self.end + 1) % LEN;
+        self.advance(1);
     }
 
     /// The next `numbers` were not.
-    pub(crate) fn skip(&mut self, numbers: usize) {
-        if numbers >= LEN {
+    pub(crate) fn skip(&mut self, mut numbers: usize) {
+        if numbers >= Self::LEN {
             self.bits = [0; WORDS];
             return;
         }
-        for _ in 0..numbers {
-            self.set(self.end, false);
-            self.end = (self.end + 1) % LEN;
+        while numbers > 0 {
+            if let (0, 32.., Some(word)) = (self.end % 32, numbers, self.bits.get_mut(self.end / 32)) {
+                *word = 0;
+                self.advance(32);
+                numbers -= 32;
+            } else {
+                self.set(self.end, false);
+                self.advance(1);
+                numbers -= 1;
+            }
+        }
+    }
+
+    const fn advance(&mut self, numbers: usize) {
+        self.end += numbers;
+        if self.end >= Self::LEN {
+            self.end -= Self::LEN;
         }
     }
 
@@ -51,7 +63,8 @@ impl History {
     }
 
     fn position(&self, back: usize) -> Option<usize> {
-        (1..=LEN).contains(&back).then(|| (self.end + LEN - back) % LEN)
+        let at = (1..=Self::LEN).contains(&back).then(|| self.end + Self::LEN - back)?;
+        Some(if at < Self::LEN { at } else { at - Self::LEN })
     }
 
     fn set(&mut self, at: usize, delivered: bool) {
@@ -72,8 +85,8 @@ mod tests {
     #[test]
     fn it_answers_like_a_list_of_everything() {
         let mut rng = Rng::new(1);
-        let mut history = History::new();
-        let mut oracle: Vec<bool> = std::vec![false; LEN];
+        let mut history = History::<32>::new();
+        let mut oracle: Vec<bool> = std::vec![false; 1024];
         for _ in 0..5000 {
             match rng.below(10) {
                 0 => {
