@@ -42,6 +42,7 @@ use self::rate::Rate;
 use self::relay::link::Links;
 use self::stack::Stack;
 use self::topology::{Cut, MAX_LINKS};
+use self::traffic::stream::USUAL_CONGESTION;
 use crate::output;
 use crate::report::policy_name;
 
@@ -79,7 +80,7 @@ pub struct Args {
     /// Number of links between the two hosts, and of paths
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_LINKS)))]
     paths: u8,
-    /// Rate of each link, in tc's units [default: 100mbit; with --soak no limit]
+    /// Rate of each link, in tc's units [default: 100mbit; with --speed and --soak no limit]
     #[arg(long)]
     rate: Option<Rate>,
     /// Length of each transfer; the first second of it does not count [default: 8; with --paper 10; with --links 20; with
@@ -110,8 +111,8 @@ pub struct Args {
     /// Have the links take single packets: better for MPTCP's goodput, worse for its CPU time
     #[arg(long, requires = "paper")]
     no_gso: bool,
-    /// Measure how fast the tunnel is over links without a rate limit, beside TCP, kernel MPTCP and wireguard-go
-    #[arg(long, group = "long_run", conflicts_with_all = ["paper", "rate", "ip", "policy", "cut", "iperf3"])]
+    /// Measure how fast the tunnel is, beside TCP, kernel MPTCP and wireguard-go
+    #[arg(long, group = "long_run", conflicts_with_all = ["paper", "ip", "policy", "cut", "iperf3"])]
     speed: bool,
     /// What --speed measures [default: flow,latency; with --full everything]
     #[arg(
@@ -141,7 +142,7 @@ pub struct Args {
           hide_default_value = true)]
     only: Vec<Part>,
     /// Congestion control of the flow [default: cubic; with --links one flow by each of cubic,bbr]
-    #[arg(long, value_delimiter = ',', conflicts_with_all = ["paper", "speed", "iperf3"],
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["paper", "soak", "iperf3"],
           value_parser = links::CONGESTION)]
     congestion: Vec<String>,
     /// Repeats of each measurement with --paper, --speed or --links; medians are reported [default: 3; with --speed 5;
@@ -200,6 +201,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     namespace::enter()?;
     let mpt = std::env::current_exe().context("cannot find this program's file")?;
+    let congestion: Vec<&'static str> = links::CONGESTION
+        .into_iter()
+        .filter(|name| args.congestion.iter().any(|wanted| wanted == name))
+        .collect();
     if args.speed {
         ensure!(
             args.paths <= mptcp::MOST_LINKS,
@@ -209,7 +214,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             links: args.paths,
             seconds: args.seconds.unwrap_or(4.0),
             repeats: args.repeats.unwrap_or(5),
+            rate: args.rate,
             measures: args.measure,
+            congestion: if congestion.is_empty() { vec![USUAL_CONGESTION] } else { congestion },
             full: args.full,
         };
         return speed::run(&plan, &mpt, out.as_deref(), args.json);
@@ -247,11 +254,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             cut: args.cut,
             seed: args.seed,
             parts: args.only,
-            congestion: if args.congestion.is_empty() {
-                links::CONGESTION.map(str::to_owned).to_vec()
-            } else {
-                args.congestion
-            },
+            congestion: if congestion.is_empty() { links::CONGESTION.to_vec() } else { congestion },
         };
         return links::run(&plan, &mpt, out.as_deref(), args.json);
     }
@@ -263,9 +266,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         policy,
         cut: args.cut,
         iperf3: args.iperf3,
-        congestion: links::CONGESTION
-            .into_iter()
-            .find(|name| args.congestion.iter().any(|wanted| wanted == name)),
+        congestion: congestion.first().copied(),
     };
     let outcome = quick::run(&settings, &mpt)?;
     let json = serde_json::to_string_pretty(&outcome)?;

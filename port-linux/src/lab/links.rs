@@ -74,7 +74,7 @@ pub struct Plan {
     /// What is measured; kernel MPTCP only over as many links as it can use, and cuts only of several links.
     pub parts: Vec<Part>,
     /// The congestion controls, as the kernel calls them.
-    pub congestion: Vec<String>,
+    pub congestion: Vec<&'static str>,
 }
 
 fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -207,8 +207,7 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
     let known = "/proc/sys/net/ipv4/tcp_available_congestion_control";
     let known = fs::read_to_string(known).with_context(|| format!("cannot read {known}"))?;
     let is_known = |name: &&str| known.split_whitespace().any(|word| word == *name);
-    let wanted = CONGESTION.into_iter().filter(|name| plan.congestion.iter().any(|wanted| wanted == name));
-    let (congestion, missing): (Vec<_>, Vec<_>) = wanted.partition(is_known);
+    let (congestion, missing): (Vec<_>, Vec<_>) = plan.congestion.iter().copied().partition(is_known);
     let background_percent = cpu::background()?;
     let net = Topology::emulate(&plan.links, plan.seed)?;
     let mut run = Run {

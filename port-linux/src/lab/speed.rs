@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::machine::Machine;
 use super::progress::Progress;
 use super::quick::START;
+use super::rate::Rate;
 use super::sample::{Summary, summary};
 use super::topology::Topology;
 use super::{POLICIES, cpu, memory, namespace, write};
@@ -31,12 +32,16 @@ const USUAL_POLICIES: [&str; 3] = ["adaptive", "weighted", "flow"];
 pub struct Plan {
     /// Links, and paths of the tunnel.
     pub links: u8,
+    /// What the links are shaped to, if they are.
+    pub rate: Option<Rate>,
     /// Length of a transfer.
     pub seconds: f64,
     /// How often each is measured.
     pub repeats: u32,
     /// What; nothing: one flow and latency, or with `full` everything.
     pub measures: Vec<Measure>,
+    /// The congestion controls of the flows.
+    pub congestion: Vec<&'static str>,
     /// Every measure, every policy, and links that take no large segments, too.
     pub full: bool,
 }
@@ -65,6 +70,7 @@ struct Outcome {
     background_percent: f64,
     seconds: f64,
     repeats: u32,
+    rate: Option<Rate>,
     rows: Vec<Row>,
 }
 
@@ -99,7 +105,7 @@ impl Plan {
             ([], true) => &[Measure::Flow, Measure::Flows, Measure::Udp, Measure::Latency],
             (chosen, _) => chosen,
         };
-        chosen.iter().flat_map(|measure| measure.works()).collect()
+        chosen.iter().flat_map(|measure| measure.works(&self.congestion)).collect()
     }
 }
 
@@ -115,7 +121,7 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
     let steps = plan.repeats * u32::try_from(systems.len() * kinds.len())?;
     let background_percent = cpu::background()?;
     let mut progress = Progress::new(step * steps);
-    let net = Topology::build(plan.links, None)?;
+    let net = Topology::build(plan.links, plan.rate)?;
     let mut records = Vec::new();
     // Interleaved, so that what else the machine does hits all alike.
     for repeat in 1..=plan.repeats {
@@ -132,8 +138,8 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
     progress.end();
     let machine = Machine::describe();
     let rows = summarize(&records);
-    let (seconds, repeats) = (plan.seconds, plan.repeats);
-    let outcome = Outcome { format: 2, machine, background_percent, seconds, repeats, rows };
+    let &Plan { seconds, repeats, rate, .. } = plan;
+    let outcome = Outcome { format: 3, machine, background_percent, seconds, repeats, rate, rows };
     let (text, document) = (table::text(&outcome), serde_json::to_string_pretty(&outcome)? + "\n");
     if let Some(directory) = out {
         write(directory, "speed.json", &document)?;
@@ -212,7 +218,7 @@ mod tests {
 
     fn outcome() -> Outcome {
         let mpt = || System::Mpt { paths: 4, policy: "weighted".to_owned() };
-        let (flow, udp) = (Work::Tcp { flows: 1 }, Work::Udp { payload: 64 });
+        let (flow, udp) = (Work::Tcp { flows: 1, congestion: "bbr" }, Work::Udp { payload: 64 });
         let mptcp = System::Mptcp { links: 4 };
         let records = [
             record(flow, mptcp, 10.0),
@@ -223,11 +229,12 @@ mod tests {
         ];
         let rows = summarize(&records);
         Outcome {
-            format: 2,
+            format: 3,
             machine: Machine::describe(),
             background_percent: 0.0,
             seconds: 4.0,
             repeats: 3,
+            rate: None,
             rows,
         }
     }
@@ -254,10 +261,12 @@ mod tests {
     fn a_run_measures_what_was_asked_for_and_no_datagrams_over_mptcp() {
         let plan = |full, measures: &[Measure]| {
             let measures = measures.to_vec();
-            Plan { links: 4, seconds: 4.0, repeats: 5, measures, full }
+            let congestion = vec!["cubic", "bbr"];
+            Plan { links: 4, rate: None, seconds: 4.0, repeats: 5, measures, congestion, full }
         };
-        assert_eq!(plan(false, &[]).works(), [Work::Tcp { flows: 1 }, Work::Latency]);
-        assert_eq!(plan(true, &[]).works().len(), 6);
+        let flow = |congestion| Work::Tcp { flows: 1, congestion };
+        assert_eq!(plan(false, &[]).works(), [flow("cubic"), flow("bbr"), Work::Latency]);
+        assert_eq!(plan(true, &[]).works().len(), 8);
         assert_eq!(plan(true, &[Measure::Udp]).works().len(), 3);
         let tunnels =
             |plan: &Plan| plan.systems().iter().filter(|system| matches!(system, System::Mpt { .. })).count();

@@ -59,8 +59,8 @@ fn chart(
     });
     let name = |(work, large_segments): &(Work, bool)| {
         let name = match work {
-            Work::Tcp { flows: 1 } => "one flow".to_owned(),
-            Work::Tcp { flows } => format!("{flows} flows"),
+            Work::Tcp { flows: 1, congestion } => format!("one flow, {congestion}"),
+            Work::Tcp { flows, congestion } => format!("{flows} flows, {congestion}"),
             Work::Udp { payload } => format!("{payload} bytes"),
             Work::Latency => "questions and answers".to_owned(),
         };

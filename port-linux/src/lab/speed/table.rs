@@ -8,8 +8,9 @@ use crate::lab::sample::Summary;
 
 /// A table for each thing that was measured, over each kind of links.
 pub(super) fn text(outcome: &Outcome) -> String {
+    let rate = outcome.rate.map_or("without a rate limit".to_owned(), |rate| format!("of {}", rate.spoken()));
     let mut text = format!(
-        "Links without a rate limit, {} s each, medians of {} (least to most)\n{}\n",
+        "Links {rate}, {} s each, medians of {} (least to most)\n{}\n",
         outcome.seconds, outcome.repeats, outcome.machine
     );
     let mut rest = &outcome.rows[..];
@@ -60,6 +61,7 @@ fn plain(value: f64) -> String {
     match value {
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
+        1.0.. => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
     }
 }

@@ -14,7 +14,7 @@ use crate::lab::cpu::{self, Cpu};
 use crate::lab::quick::WARM_UP;
 use crate::lab::sample::summary;
 use crate::lab::topology::Topology;
-use crate::lab::traffic::stream::{self, Amount, Payload, Sent};
+use crate::lab::traffic::stream::{self, Amount, Flow, Payload, Sent};
 use crate::lab::traffic::{echo, packets};
 
 /// Flows of [`Measure::Flows`].
@@ -47,6 +47,8 @@ pub(super) enum Work {
     Tcp {
         /// How many.
         flows: u8,
+        /// Their congestion control, as the kernel calls it.
+        congestion: &'static str,
     },
     /// Datagrams.
     Udp {
@@ -58,11 +60,12 @@ pub(super) enum Work {
 }
 
 impl Measure {
-    /// What it stands for.
-    pub(super) fn works(self) -> Vec<Work> {
+    /// What it stands for, where flows go by each of these congestion controls.
+    pub(super) fn works(self, congestion: &[&'static str]) -> Vec<Work> {
+        let tcp = |flows| congestion.iter().map(|&congestion| Work::Tcp { flows, congestion }).collect();
         match self {
-            Self::Flow => vec![Work::Tcp { flows: 1 }],
-            Self::Flows => vec![Work::Tcp { flows: FLOWS }],
+            Self::Flow => tcp(1),
+            Self::Flows => tcp(FLOWS),
             Self::Udp => PAYLOADS.map(|payload| Work::Udp { payload }).to_vec(),
             Self::Latency => vec![Work::Latency],
         }
@@ -87,8 +90,8 @@ impl Work {
     /// For people, with the unit.
     pub(super) fn label(self) -> String {
         match self {
-            Self::Tcp { flows: 1 } => "one TCP flow, Gbit/s".to_owned(),
-            Self::Tcp { flows } => format!("{flows} TCP flows, Gbit/s"),
+            Self::Tcp { flows: 1, congestion } => format!("one TCP flow by {congestion}, Gbit/s"),
+            Self::Tcp { flows, congestion } => format!("{flows} TCP flows by {congestion}, Gbit/s"),
             Self::Udp { payload } => format!("UDP of {payload} bytes, thousand datagrams a second"),
             Self::Latency => "latency one way, us".to_owned(),
         }
@@ -122,14 +125,20 @@ impl Work {
     /// When a connection breaks or nothing arrives.
     pub(super) fn measure(self, net: &Topology, system: &Started, time: Duration) -> anyhow::Result<Sample> {
         match self {
-            Self::Tcp { flows } => tcp(net, system, flows, self.takes(time)),
+            Self::Tcp { flows, congestion } => tcp(net, system, flows, congestion, self.takes(time)),
             Self::Udp { payload } => udp(net, system, payload, self.takes(time)),
             Self::Latency => latency(net, system),
         }
     }
 }
 
-fn tcp(net: &Topology, system: &Started, flows: u8, time: Duration) -> anyhow::Result<Sample> {
+fn tcp(
+    net: &Topology,
+    system: &Started,
+    flows: u8,
+    congestion: &'static str,
+    time: Duration,
+) -> anyhow::Result<Sample> {
     // On every address: MPTCP's other subflows come to other addresses of PC2.
     let any = IpAddr::from(Ipv4Addr::UNSPECIFIED);
     let listen = |_| net.pc2.inside(|| stream::listen((any, 0).into(), system.transport()))?;
@@ -137,7 +146,8 @@ fn tcp(net: &Topology, system: &Started, flows: u8, time: Duration) -> anyhow::R
     let cpu = cpu::Meter::start(&system.processes())?;
     let send = |listener: &TcpListener| -> anyhow::Result<Sent> {
         let port = listener.local_addr()?.port();
-        stream::send((system.address(), port).into(), system.transport(), Amount::Time(time))
+        let flow = Flow { congestion: Some(congestion), ..system.transport().into() };
+        stream::send((system.address(), port).into(), flow, Amount::Time(time))
     };
     let ended: Vec<_> = thread::scope(|scope| {
         let start = |listener| {
