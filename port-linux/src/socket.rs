@@ -244,6 +244,16 @@ impl Run<'_> {
         self.bytes.len().div_ceil(self.stride).max(1)
     }
 
+    /// Bytes of each datagram but the last, which may be shorter.
+    pub const fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The datagrams, one behind the other.
+    pub const fn bytes(&self) -> &[u8] {
+        self.bytes
+    }
+
     /// The datagrams. An empty one comes alone and is one, too: it is to be counted like any other.
     pub fn datagrams(&mut self) -> impl Iterator<Item = &mut [u8]> {
         let empty = self.bytes.is_empty().then(<&mut [u8]>::default);

@@ -2,6 +2,7 @@
 //! MPTCP and other tunnels that are installed, on the same links in the same run.
 
 mod figure;
+mod pipe;
 mod system;
 mod table;
 mod wireguard;
@@ -88,10 +89,11 @@ impl Plan {
     fn systems(&self) -> Vec<System> {
         let links = self.links;
         let policies = if self.full { &POLICIES[..] } else { &USUAL_POLICIES };
-        let mpt = |paths, policy: &str| System::Mpt { paths, policy: policy.to_owned() };
-        let mut systems = vec![System::Plain, System::Mptcp { links }, mpt(1, "weighted")];
+        let mpt = |paths, policy: &str| System::Mpt { paths, policy: policy.to_owned(), slices: true };
+        let mut systems = vec![System::Plain, System::Mptcp { links }, System::Pipe, mpt(1, "weighted")];
         if links > 1 {
             systems.extend(policies.iter().map(|policy| mpt(links, policy)));
+            systems.push(System::Mpt { paths: links, policy: "weighted".to_owned(), slices: false });
         }
         if wireguard::PROGRAMS.into_iter().all(namespace::is_installed) {
             systems.push(System::WireGuard);
@@ -217,7 +219,7 @@ mod tests {
     }
 
     fn outcome() -> Outcome {
-        let mpt = || System::Mpt { paths: 4, policy: "weighted".to_owned() };
+        let mpt = || System::Mpt { paths: 4, policy: "weighted".to_owned(), slices: true };
         let (flow, udp) = (Work::Tcp { flows: 1, congestion: "bbr" }, Work::Udp { payload: 64 });
         let mptcp = System::Mptcp { links: 4 };
         let records = [
@@ -270,8 +272,8 @@ mod tests {
         assert_eq!(plan(true, &[Measure::Udp]).works().len(), 3);
         let tunnels =
             |plan: &Plan| plan.systems().iter().filter(|system| matches!(system, System::Mpt { .. })).count();
-        assert_eq!(tunnels(&plan(false, &[])), 4);
-        assert_eq!(tunnels(&plan(true, &[])), 1 + POLICIES.len());
+        assert_eq!(tunnels(&plan(false, &[])), 5);
+        assert_eq!(tunnels(&plan(true, &[])), 2 + POLICIES.len());
         assert!(!Work::Udp { payload: 64 }.applies_to(&System::Mptcp { links: 4 }));
     }
 }

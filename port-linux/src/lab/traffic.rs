@@ -8,6 +8,7 @@ pub mod meter;
 pub mod packets;
 pub mod pattern;
 pub mod ping;
+pub mod pipe;
 pub mod stream;
 pub mod udp;
 
@@ -60,6 +61,15 @@ enum Role {
         #[command(flatten)]
         common: Common,
     },
+    /// A tunnel that does nothing, to compare with: packets cross as they are, over one path
+    Pipe {
+        /// Name of the tunnel device that is made
+        device: String,
+        /// This end
+        local: SocketAddr,
+        /// The other end
+        remote: SocketAddr,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -95,6 +105,7 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
 /// When the socket cannot be had, or the peer is silent for 20 s.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let json = match args.role {
+        Role::Pipe { device, local, remote } => return pipe::run(&device, local, remote),
         Role::Serve { listen, common } => {
             let address = SocketAddr::new(listen, common.port);
             if common.udp {

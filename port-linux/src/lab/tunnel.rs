@@ -43,19 +43,22 @@ pub struct Options {
     pub policy: String,
     /// `connection.liveness`; `None`: the program's default.
     pub liveness: Option<&'static str>,
+    /// `connection.slices`.
+    pub slices: bool,
 }
 
 impl Options {
     /// Over the first links, with the liveness for links of a few milliseconds.
     pub fn lab(stack: Stack, paths: u8, policy: &str) -> Self {
-        Self { stack, links: 1..=paths, policy: policy.to_owned(), liveness: Some("lab") }
+        Self { stack, links: 1..=paths, policy: policy.to_owned(), liveness: Some("lab"), slices: true }
     }
 }
 
 /// The configuration file of one side.
 pub fn config(side: Side, options: &Options) -> String {
     let (own, peer) = (tunnel_addresses(side), tunnel_addresses(side.peer()));
-    let (name, policy) = (if side == Side::Pc1 { "pc2" } else { "pc1" }, &options.policy);
+    let (name, policy, slices) =
+        (if side == Side::Pc1 { "pc2" } else { "pc1" }, &options.policy, options.slices);
     let mut text = format!(
         r#"[tunnel]
 name = "{DEVICE}"
@@ -65,6 +68,7 @@ address = ["{v4}/24", "{v6}/112"]
 name = "{name}"
 peer = ["{peer4}", "{peer6}"]
 policy = "{policy}"
+slices = {slices}
 "#,
         v4 = own[0],
         v6 = own[1],

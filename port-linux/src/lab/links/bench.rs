@@ -156,7 +156,8 @@ impl Bench<'_> {
             System::MptAlone { link } => link..=link,
             System::Mpt => 1..=self.plan.count(),
         };
-        let options = Options { stack, links, policy: self.plan.policy.clone(), liveness: None };
+        let options =
+            Options { stack, links, policy: self.plan.policy.clone(), liveness: None, slices: true };
         let tunnel = Tunnel::start(self.net, self.mpt, options)?;
         let (to, share) = (tunnel.address(), tunnel.limit(self.net)?);
         Ok(Carrier { tunnel: Some(tunnel), flow, to, share })

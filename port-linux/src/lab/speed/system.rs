@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::pipe::Pipe;
 use super::wireguard::WireGuard;
 use crate::lab::mptcp;
 use crate::lab::stack::{Stack, Version};
@@ -29,7 +30,11 @@ pub(super) enum System {
         paths: u8,
         /// `connection.policy`.
         policy: String,
+        /// Whether large packets cross as slices, or as plain RFC 8086 has it.
+        slices: bool,
     },
+    /// The least that a tunnel in user space does, over the first link.
+    Pipe,
     /// WireGuard in user space (`wireguard-go`) over the first link.
     WireGuard,
 }
@@ -41,7 +46,9 @@ impl System {
             Self::Plain => "no tunnel, 1 link".to_owned(),
             Self::Mptcp { links } => format!("kernel MPTCP, {links} links"),
             Self::Mpt { paths: 1, .. } => "mpt, 1 path".to_owned(),
-            Self::Mpt { paths, policy } => format!("mpt, {paths} paths, {policy}"),
+            Self::Mpt { paths, policy, slices: true } => format!("mpt, {paths} paths, {policy}"),
+            Self::Mpt { paths, .. } => format!("mpt, {paths} paths, no slices"),
+            Self::Pipe => "tun and UDP alone, 1 link".to_owned(),
             Self::WireGuard => "wireguard-go, 1 link".to_owned(),
         }
     }
@@ -57,10 +64,11 @@ impl System {
                 mptcp::prepare(net, *links, Version::V4)?;
                 Started::Kernel(Transport::Mptcp)
             }
-            Self::Mpt { paths, policy } => {
-                let options = Options::lab(Stack::V4OverV4, *paths, policy);
+            Self::Mpt { paths, policy, slices } => {
+                let options = Options { slices: *slices, ..Options::lab(Stack::V4OverV4, *paths, policy) };
                 Started::Mpt(Tunnel::start(net, mpt, options)?)
             }
+            Self::Pipe => Started::Pipe(Pipe::start(net, mpt)?),
             Self::WireGuard => Started::WireGuard(WireGuard::start(net)?),
         })
     }
@@ -73,6 +81,8 @@ pub(super) enum Started {
     Kernel(Transport),
     /// The tunnel.
     Mpt(Tunnel),
+    /// What tun and UDP take.
+    Pipe(Pipe),
     /// The other tunnel.
     WireGuard(WireGuard),
 }
@@ -91,6 +101,7 @@ impl Started {
         match self {
             Self::Kernel(_) => Side::Pc2.address(1, Version::V4),
             Self::Mpt(tunnel) => tunnel.address(),
+            Self::Pipe(_) => Pipe::ADDRESS,
             Self::WireGuard(_) => WireGuard::ADDRESS,
         }
     }
@@ -100,6 +111,7 @@ impl Started {
         match self {
             Self::Kernel(_) => Vec::new(),
             Self::Mpt(tunnel) => tunnel.pids().to_vec(),
+            Self::Pipe(tunnel) => tunnel.pids().to_vec(),
             Self::WireGuard(tunnel) => tunnel.pids().to_vec(),
         }
     }
@@ -112,6 +124,7 @@ impl Started {
         match self {
             Self::Kernel(_) => Ok(()),
             Self::Mpt(tunnel) => tunnel.stop(),
+            Self::Pipe(tunnel) => tunnel.stop(),
             Self::WireGuard(tunnel) => tunnel.stop(),
         }
     }
