@@ -108,6 +108,14 @@ pub struct TunnelFacts {
     pub mtu: u16,
 }
 
+/// What one receive call on each socket brought. Kept from one wake-up to the next for its memory.
+#[derive(Debug, Default)]
+struct Arrived {
+    batches: Vec<Batch>,
+    /// Stamp, batch and number within that of each run, to be sorted.
+    order: Vec<(Option<Duration>, usize, usize)>,
+}
+
 /// Packets that no connection took.
 #[derive(Debug, Clone, Copy, Default)]
 struct TunnelDrops {
@@ -224,7 +232,7 @@ impl<'s> Driver<'s> {
     /// When waiting itself fails, or somebody deleted the interface; nothing that a peer sends ends it.
     pub fn run(mut self) -> Result<()> {
         let mut events = Vec::with_capacity(EVENTS);
-        let (mut ready, mut arrived) = (Vec::with_capacity(EVENTS), Vec::new());
+        let (mut ready, mut arrived) = (Vec::with_capacity(EVENTS), Arrived::default());
         let mut outgoing = Outgoing::new();
         let mut segment = vec![0; HEADROOM + MAX_PACKET];
         self.check_links(self.clock.now());
@@ -263,26 +271,21 @@ impl<'s> Driver<'s> {
 
     /// One receive call's worth of datagrams from each of these sockets, through the core, to the tunnel device; to be
     /// settled. In the order in which they arrived, whatever the socket: so most need not wait for others in the core.
-    fn handle_sockets(&mut self, ready: &[usize], arrived: &mut Vec<Batch>) {
-        if ready.is_empty() {
-            return;
-        }
-        arrived.resize_with(arrived.len().max(ready.len()), Batch::new);
-        for (index, batch) in ready.iter().zip(arrived.iter_mut()) {
-            let Some(SharedSocket { socket: Some(socket), .. }) = self.sockets.get(*index) else {
-                batch.clear();
-                continue;
-            };
+    fn handle_sockets(&mut self, ready: &[usize], arrived: &mut Arrived) {
+        let Arrived { batches, order } = arrived;
+        batches.resize_with(batches.len().max(ready.len()), Batch::new);
+        order.clear();
+        for (place, (index, batch)) in ready.iter().zip(batches.iter_mut()).enumerate() {
+            let Some(SharedSocket { socket: Some(socket), .. }) = self.sockets.get(*index) else { continue };
             if let Err(error) = socket.receive(batch) {
                 tracing::trace!("receive: {error}");
             }
+            order.extend(batch.stamps().enumerate().map(|(run, stamp)| (stamp, place, run)));
         }
+        order.sort_unstable();
         let now = self.clock.now();
-        let batches = ready.iter().zip(arrived.iter_mut());
-        let mut runs: Vec<_> =
-            batches.flat_map(|(index, batch)| batch.runs().map(|run| (*index, run))).collect();
-        runs.sort_by_key(|(_, run)| run.stamp);
-        for (index, mut run) in runs {
+        for &(_, place, run) in order.iter() {
+            let (index, mut run) = (ready[place], batches[place].run(run));
             let Some(sender) = self.sockets[index].sender(run.source) else {
                 let count = run.count() as u64;
                 for peer in self.peers.iter_mut().filter(|peer| peer.uses_socket(index)) {

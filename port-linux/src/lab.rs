@@ -112,7 +112,7 @@ pub struct Args {
     #[arg(long, requires = "paper")]
     no_gso: bool,
     /// Measure how fast the tunnel is, beside TCP, kernel MPTCP and wireguard-go
-    #[arg(long, group = "long_run", conflicts_with_all = ["paper", "ip", "policy", "cut", "iperf3"])]
+    #[arg(long, group = "long_run", conflicts_with_all = ["paper", "ip", "cut", "iperf3"])]
     speed: bool,
     /// What --speed measures [default: flow,latency; with --full everything]
     #[arg(
@@ -217,6 +217,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             rate: args.rate,
             measures: args.measure,
             congestion: if congestion.is_empty() { vec![USUAL_CONGESTION] } else { congestion },
+            policy: args.policy,
             full: args.full,
         };
         return speed::run(&plan, &mpt, out.as_deref(), args.json);
@@ -307,6 +308,8 @@ mod tests {
         assert!(Args::try_parse_from(["lab", "--paper", "--repeats", "2", "--size", "5000000"]).is_ok());
         assert!(Args::try_parse_from(["lab", "--speed", "--repeats", "2"]).is_ok());
         assert!(Args::try_parse_from(["lab", "--speed", "--measure", "udp,flows", "--out", "x"]).is_ok());
+        let shaped = ["lab", "--speed", "--rate", "100mbit", "--congestion", "cubic,bbr", "--policy", "flow"];
+        assert!(Args::try_parse_from(shaped).is_ok());
         assert!(Args::try_parse_from(["lab", "--measure", "udp"]).is_err());
         assert!(Args::try_parse_from(["lab", "--paper", "--full"]).is_err());
         assert!(Args::try_parse_from(["lab", "--speed", "--paper"]).is_err());

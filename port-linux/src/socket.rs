@@ -238,7 +238,17 @@ pub struct Run<'b> {
     bytes: &'b mut [u8],
 }
 
-impl Run<'_> {
+impl<'b> Run<'b> {
+    fn new(meta: &RecvMeta, buffer: &'b mut [u8]) -> Self {
+        Self {
+            source: meta.addr,
+            ecn: Ecn::from_bits(meta.ecn.map_or(0, |ecn| ecn as u8)),
+            stamp: meta.timestamp,
+            stride: meta.stride.max(1),
+            bytes: &mut buffer[..meta.len.min(RECEIVE_BUFFER)],
+        }
+    }
+
     /// How many datagrams.
     pub fn count(&self) -> usize {
         self.bytes.len().div_ceil(self.stride).max(1)
@@ -271,21 +281,24 @@ impl Batch {
         }
     }
 
-    /// Forgets what the last call brought.
-    pub fn clear(&mut self) {
-        self.filled = 0;
-    }
-
     /// What the last call brought.
     pub fn runs(&mut self) -> impl Iterator<Item = Run<'_>> {
         let buffers = self.bytes.chunks_exact_mut(RECEIVE_BUFFER);
-        self.meta.iter().zip(buffers).take(self.filled).map(|(meta, buffer)| Run {
-            source: meta.addr,
-            ecn: Ecn::from_bits(meta.ecn.map_or(0, |ecn| ecn as u8)),
-            stamp: meta.timestamp,
-            stride: meta.stride.max(1),
-            bytes: &mut buffer[..meta.len.min(RECEIVE_BUFFER)],
-        })
+        self.meta.iter().zip(buffers).take(self.filled).map(|(meta, buffer)| Run::new(meta, buffer))
+    }
+
+    /// The [stamps](Run::stamp) of what it brought.
+    pub fn stamps(&self) -> impl Iterator<Item = Option<Duration>> {
+        self.meta[..self.filled].iter().map(|meta| meta.timestamp)
+    }
+
+    /// One of them.
+    ///
+    /// # Panics
+    /// When there are not so many.
+    pub fn run(&mut self, index: usize) -> Run<'_> {
+        let start = index * RECEIVE_BUFFER;
+        Run::new(&self.meta[..self.filled][index], &mut self.bytes[start..start + RECEIVE_BUFFER])
     }
 }
 

@@ -47,7 +47,7 @@ impl Tun {
     /// When the descriptor cannot be made non-blocking.
     pub fn plain(device: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&device, true)?;
-        Ok(Self { device, has_headers: false, joins: Cell::new(Joins { tcp: false, udp: false }) })
+        Ok(Self { device, has_headers: false, joins: Cell::default() })
     }
 
     /// Makes the interface `name`, down and without addresses; non-blocking, without packet information, with a
@@ -59,11 +59,7 @@ impl Tun {
     pub fn create(name: &str, offload: bool) -> Result<Self> {
         let device = open(name, Layer::L3, true)?;
         if !offload {
-            return Ok(Self {
-                device,
-                has_headers: true,
-                joins: Cell::new(Joins { tcp: false, udp: false }),
-            });
+            return Ok(Self { device, has_headers: true, joins: Cell::default() });
         }
         let basic = features::CHECKSUM | features::TCP_V4 | features::TCP_V6 | features::TCP_ECN;
         // Joined packets are written whatever the kernel says to its own being left whole; but one that knows nothing
@@ -218,7 +214,7 @@ mod tests {
         let (header, packet) = buffer.split_first_chunk().unwrap();
         assert_eq!((Header::parse(header), &packet[..6]), (Some(Header::PLAIN), &b"packet"[..]));
 
-        assert_eq!(tun.joins(), Joins { tcp: false, udp: false });
+        assert_eq!(tun.joins(), Joins::default());
         tun.write(&[0; HEADER_LEN], b"answer").unwrap();
         let len = rustix::io::read(&kernel, &mut buffer).unwrap();
         assert_eq!(&buffer[..len], b"answer");

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use mpt_proto::wire::extension;
 use mpt_proto::{
-    CONTROL_MAX, Connection, Departure, DownReason, Ecn, Event, HEADROOM, Instant, Link, Liveness, PathState,
-    Policy, Received,
+    CONTROL_MAX, Connection, Departure, Departures, DownReason, Ecn, EncapsulateError, Event, HEADROOM,
+    Instant, Link, Liveness, PathState, Policy, Received,
 };
 
 use super::SharedSocket;
@@ -201,11 +201,15 @@ impl<'s> Peer<'s> {
 
     /// Sends the inner packet after the headroom of `buffer`; [`settle`](Self::settle) must follow.
     pub fn send(&mut self, buffer: &mut [u8], now: Instant, sockets: &[SharedSocket]) {
-        // A refusal is counted by the core.
-        if let Ok(departures) = &mut self.connection.encapsulate(buffer, now) {
-            while let Some(departure) = departures.next() {
-                transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
-            }
+        let departures = self.connection.encapsulate(buffer, now);
+        self.transmit(departures, sockets);
+    }
+
+    /// What carries a packet. A refusal is counted by the core.
+    fn transmit(&mut self, departures: Result<Departures<'_>, EncapsulateError>, sockets: &[SharedSocket]) {
+        let Ok(mut departures) = departures else { return };
+        while let Some(departure) = departures.next() {
+            transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
         }
     }
 
@@ -226,11 +230,8 @@ impl<'s> Peer<'s> {
         while let Some(len) = slices.next_into(&mut buffer[HEADROOM..]) {
             let slice = &mut buffer[..HEADROOM + len];
             // Not moved: reading it in other pieces than it was written in would wait for the packet to reach the memory.
-            if let Ok(departures) = &mut self.connection.encapsulate_slice(slice, &flow, now) {
-                while let Some(departure) = departures.next() {
-                    transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
-                }
-            }
+            let departures = self.connection.encapsulate_slice(slice, &flow, now);
+            self.transmit(departures, sockets);
         }
         Some(())
     }

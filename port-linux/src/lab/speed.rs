@@ -43,6 +43,8 @@ pub struct Plan {
     pub measures: Vec<Measure>,
     /// The congestion controls of the flows.
     pub congestion: Vec<&'static str>,
+    /// The tunnel's only policy; `None`: the usual ones, or with `full` every one.
+    pub policy: Option<String>,
     /// Every measure, every policy, and links that take no large segments, too.
     pub full: bool,
 }
@@ -88,11 +90,15 @@ struct Record {
 impl Plan {
     fn systems(&self) -> Vec<System> {
         let links = self.links;
-        let policies = if self.full { &POLICIES[..] } else { &USUAL_POLICIES };
+        let policies: Vec<&str> = match &self.policy {
+            Some(policy) => vec![policy],
+            None if self.full => POLICIES.to_vec(),
+            None => USUAL_POLICIES.to_vec(),
+        };
         let mpt = |paths, policy: &str| System::Mpt { paths, policy: policy.to_owned(), slices: true };
         let mut systems = vec![System::Plain, System::Mptcp { links }, System::Pipe, mpt(1, "weighted")];
         if links > 1 {
-            systems.extend(policies.iter().map(|policy| mpt(links, policy)));
+            systems.extend(policies.into_iter().map(|policy| mpt(links, policy)));
             systems.push(System::Mpt { paths: links, policy: "weighted".to_owned(), slices: false });
         }
         if wireguard::PROGRAMS.into_iter().all(namespace::is_installed) {
@@ -248,7 +254,7 @@ mod tests {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         assert_eq!(
             cells[1..],
-            ["mpt, 4 paths, weighted", "5.00 (1.00 to 9.00)", "0.50", "1.50", "0.50", "20", ""]
+            ["mpt, 4 paths, weighted", "5.00 (1.00 to 9.00)", "0.50", "1.50", "0.500", "20", ""]
         );
         assert!(text.contains("UDP of 64 bytes"), "{text}");
     }
@@ -264,7 +270,7 @@ mod tests {
         let plan = |full, measures: &[Measure]| {
             let measures = measures.to_vec();
             let congestion = vec!["cubic", "bbr"];
-            Plan { links: 4, rate: None, seconds: 4.0, repeats: 5, measures, congestion, full }
+            Plan { links: 4, rate: None, seconds: 4.0, repeats: 5, measures, congestion, policy: None, full }
         };
         let flow = |congestion| Work::Tcp { flows: 1, congestion };
         assert_eq!(plan(false, &[]).works(), [flow("cubic"), flow("bbr"), Work::Latency]);

@@ -18,8 +18,8 @@ const TCP_URGENT: usize = 18;
 /// What each packet of its own is written behind.
 const PLAIN: [u8; HEADER_LEN] = [0; HEADER_LEN];
 
-/// What the kernel takes joined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the kernel takes joined: to begin with, nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Joins {
     /// TCP segments.
     pub tcp: bool,

@@ -40,6 +40,29 @@ fn an_emulated_link_is_measured_with_every_system_and_written_down() {
 }
 
 #[test]
+fn each_system_carries_a_flow_and_questions_when_speed_is_measured() {
+    bench::test(&[], || {
+        let arguments = "lab --speed --rate 100mbit --paths 2 --policy adaptive --congestion bbr --repeats 1 --seconds 2 --json";
+        let done = bench::mpt().args(arguments.split(' ')).output()?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let outcome: Value = serde_json::from_slice(&done.stdout)?;
+        let rows = outcome["rows"].as_array().context("rows")?;
+        let of = |row: &Value| (row["work"]["kind"].clone(), row["system"]["kind"].clone());
+        for (system, tunnels) in [("plain", 1), ("mptcp", 1), ("pipe", 1), ("mpt", 3)] {
+            for work in ["tcp", "latency"] {
+                let measured = rows.iter().filter(|row| of(row) == (work.into(), system.into()));
+                let values: Vec<_> = measured.map(|row| row["value"]["median"].as_f64()).collect();
+                ensure!(
+                    values.len() == tunnels && values.iter().all(|value| *value > Some(0.01)),
+                    "{outcome}"
+                );
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn the_adaptive_policy_accounts_for_all_bytes_and_packets_while_links_are_cut() {
     bench::test(&[], || soak("adaptive"));
 }

@@ -13,7 +13,7 @@ fn plan(links: &str) -> Plan {
         cut: Cut::Silent,
         seed: 1,
         parts: Part::ALL.to_vec(),
-        congestion: CONGESTION.map(str::to_owned).to_vec(),
+        congestion: CONGESTION.to_vec(),
     }
 }
 
