@@ -18,7 +18,7 @@ mod strangers;
 use inside::{Inside, Outgoing};
 pub use path_mtu::PathMtu;
 pub use peer::{Peer, PeerPath, Role};
-pub use roaming::{Counts, Roaming};
+pub use roaming::Roaming;
 
 use std::io;
 use std::os::fd::AsFd;

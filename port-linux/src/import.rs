@@ -1,8 +1,9 @@
 //! Reads the configuration of the original MPT and writes the same as our TOML.
 //!
-//! `ini` reads the file format, `original` and `path` give it meaning with the original's own defaults,
+//! `ini` reads the file format, `original`, `path` and `address` give it meaning with the original's own defaults,
 //! `remarks` explains what has no equivalent, `print` writes the result.
 
+mod address;
 mod ini;
 mod original;
 mod path;

@@ -171,13 +171,6 @@ pub struct RoamingReport {
     pub kept: u64,
 }
 
-impl From<crate::driver::Counts> for RoamingReport {
-    fn from(counts: crate::driver::Counts) -> Self {
-        let crate::driver::Counts { challenges, moves, unproven, kept } = counts;
-        Self { challenges, moves, unproven, kept }
-    }
-}
-
 /// What the adaptive policy knows of a path, for what it sends there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelReport {

@@ -10,10 +10,10 @@ use mpt_proto::{Liveness, MAX_PATHS, PathConfig, Policy, Probing, ReorderConfig}
 use toml::Spanned;
 
 use super::error::Source;
-use super::file::{self, LivenessTable};
+use super::file;
 use super::pins::PinCheck;
 use super::roaming::{self, UnnamedPeers};
-use super::value::{Host, LivenessSetting, Port, Table, Text};
+use super::value::{Host, LivenessSetting, LivenessTable, Port, Table, Text};
 use super::{
     Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, QUEUE, TUNNEL_NAME, Tunnel,
 };
@@ -320,8 +320,18 @@ impl Check<'_> {
         let socket = (local, port, device.clone(), remote, remote_port);
         let liveness = self.liveness(table.liveness)?.unwrap_or(defaults.liveness);
         let line = source.line(&local_at);
-        let ends = roaming::Ends { local, remote, port, device: &device, remote_at: &remote_at, line };
-        let roaming = ends.check(table.roaming, liveness, defaults, &mut self.seen.unnamed, source)?;
+        let ends = roaming::Ends {
+            connection: &defaults.connection,
+            key: defaults.key,
+            check_source_port: defaults.check_source_port,
+            local,
+            remote,
+            port,
+            device: &device,
+            remote_at: &remote_at,
+            line,
+        };
+        let roaming = ends.check(table.roaming, liveness, &mut self.seen.unnamed, source)?;
         // Paths whose peer is to be learnt may differ in nothing here: they are told apart by their numbers.
         let before = earlier(&mut self.seen.sockets, socket, line);
         if let Some(line) = before.filter(|_| !remote.is_unspecified()) {
@@ -413,10 +423,10 @@ impl Check<'_> {
 }
 
 /// What the paths of a connection inherit, and the policy that uses them.
-pub(super) struct PathDefaults {
-    pub(super) connection: String,
-    pub(super) key: Option<u32>,
-    pub(super) check_source_port: bool,
+struct PathDefaults {
+    connection: String,
+    key: Option<u32>,
+    check_source_port: bool,
     policy: Policy,
     port: u16,
     remote_port: u16,

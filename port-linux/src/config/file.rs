@@ -4,8 +4,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::value::{
-    Address, Host, InterfaceName, LivenessSetting, Local, Milliseconds, Name, PolicyName, Port, Prefix,
-    Remote, Table, Text, TunnelMtu, Whole,
+    Address, Host, InterfaceName, LivenessSetting, Local, Name, PolicyName, Port, Prefix, Remote, Table,
+    Text, TunnelMtu, Whole,
 };
 
 /// The file.
@@ -102,13 +102,4 @@ pub(super) struct Path {
     pub(super) udp_dst: Vec<Spanned<Port>>,
     #[serde(default)]
     pub(super) udp_src: Vec<Spanned<Port>>,
-}
-
-/// `liveness = { interval_ms = ..., idle_ms = ..., dead_ms = ... }`
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LivenessTable {
-    pub(super) interval_ms: Milliseconds,
-    pub(super) idle_ms: Spanned<Milliseconds>,
-    pub(super) dead_ms: Spanned<Milliseconds>,
 }

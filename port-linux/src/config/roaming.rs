@@ -8,7 +8,6 @@ use mpt_proto::Liveness;
 use toml::Spanned;
 
 use super::ConfigError;
-use super::check::PathDefaults;
 use super::error::Source;
 
 /// Paths whose peer speaks first, by what datagrams to them have in common: our end and the key. To which
@@ -17,6 +16,10 @@ pub(super) type UnnamedPeers = HashMap<(IpAddr, u16, Option<String>, Option<u32>
 
 /// The ends of a path, and where they stand.
 pub(super) struct Ends<'a> {
+    /// The name of its connection, whose key it has.
+    pub(super) connection: &'a str,
+    pub(super) key: Option<u32>,
+    pub(super) check_source_port: bool,
     pub(super) local: IpAddr,
     pub(super) remote: IpAddr,
     pub(super) port: u16,
@@ -31,7 +34,6 @@ impl Ends<'_> {
         &self,
         wanted: Option<Spanned<bool>>,
         liveness: Liveness,
-        defaults: &PathDefaults,
         unnamed: &mut UnnamedPeers,
         source: &Source<'_>,
     ) -> Result<bool, ConfigError> {
@@ -46,15 +48,15 @@ impl Ends<'_> {
             let problem = "neither end of the path is known";
             return Err(source.error(self.remote_at, problem, "the peer's address, or ours in `local`"));
         }
-        if roaming && (liveness == Liveness::Off || !defaults.check_source_port) {
+        if roaming && (liveness == Liveness::Off || !self.check_source_port) {
             let problem = "only mpt can prove that it has moved, and liveness = \"off\" or check_source_port = false say \
                            that the peer is something else";
             return Err(source.error(&at, problem, "a peer that is probed, or one fixed address"));
         }
         if is_open {
-            let datagrams = (self.local, self.port, self.device.clone(), defaults.key);
-            let first = unnamed.entry(datagrams).or_insert_with(|| (defaults.connection.clone(), self.line));
-            if first.0 != defaults.connection {
+            let datagrams = (self.local, self.port, self.device.clone(), self.key);
+            let first = unnamed.entry(datagrams).or_insert_with(|| (self.connection.to_owned(), self.line));
+            if first.0 != self.connection {
                 let problem = format_args!(
                     "the path in line {} of another connection learns its peer at the same `local`, `port` and `key`",
                     first.1

@@ -11,8 +11,7 @@ use ipnet::IpNet;
 use mpt_proto::{Liveness, Policy, Probing};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor, value::MapAccessDeserializer};
-
-use super::file::LivenessTable;
+use toml::Spanned;
 
 /// Between what is wrong with a value and what is allowed: serde's own wording, which ours follows.
 pub(super) const EXPECTED: &str = ", expected ";
@@ -325,6 +324,15 @@ pub(super) enum LivenessSetting {
 
 /// From 5 ms, below which probes would be a traffic of their own, to one hour.
 pub(super) type Milliseconds = Whole<u32, 5, 3_600_000>;
+
+/// `liveness = { interval_ms = ..., idle_ms = ..., dead_ms = ... }`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LivenessTable {
+    pub(super) interval_ms: Milliseconds,
+    pub(super) idle_ms: Spanned<Milliseconds>,
+    pub(super) dead_ms: Spanned<Milliseconds>,
+}
 
 impl<'de> Deserialize<'de> for LivenessSetting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

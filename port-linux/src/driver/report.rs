@@ -5,8 +5,8 @@ use mpt_proto::{Drop, Mode, PathState};
 use super::{Driver, Peer, Role};
 use crate::control::{Answer, Command};
 use crate::report::{
-    ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, RoamingReport, State, TunnelReport,
-    VERSION, mode_name, policy_name, reason_name,
+    ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, State, TunnelReport, VERSION,
+    mode_name, policy_name, reason_name,
 };
 
 impl Driver<'_> {
@@ -113,7 +113,7 @@ impl Driver<'_> {
             echoes: stats.echoes,
             downs: stats.downs,
             not_sent: path.not_sent,
-            roaming: path.roaming.as_ref().map(|roaming| RoamingReport::from(roaming.counts)),
+            roaming: path.roaming.as_ref().map(|roaming| roaming.counts),
         })
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use mpt_proto::Instant;
 
+use crate::report::RoamingReport;
+
 /// How long a candidate may take to prove itself, and keeps others out: longer than a round trip over a satellite.
 const CANDIDATE_LIFE: Duration = Duration::from_secs(1);
 /// Shortest time between two challenges to a candidate, in case one is lost.
@@ -23,20 +25,7 @@ const WRONG_ANSWERS: u8 = 8;
 pub struct Roaming {
     candidate: Option<Candidate>,
     /// Told in the report.
-    pub counts: Counts,
-}
-
-/// What became of candidates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Challenges sent.
-    pub challenges: u64,
-    /// Times the path moved to another address.
-    pub moves: u64,
-    /// Candidates that did not answer in time.
-    pub unproven: u64,
-    /// Candidates that did, while the peer still answered at the old address.
-    pub kept: u64,
+    pub counts: RoamingReport,
 }
 
 #[derive(Debug, Clone)]
@@ -149,7 +138,7 @@ mod tests {
     fn an_address_that_answers_its_challenge_is_moved_to() {
         let mut roaming = challenged();
         assert_eq!(at(&mut roaming, 40, seen(1, Some(STAMP))), Step::Move);
-        assert_eq!(roaming.counts, Counts { challenges: 1, moves: 1, ..Counts::default() });
+        assert_eq!(roaming.counts, RoamingReport { challenges: 1, moves: 1, ..RoamingReport::default() });
         // The answer is good once.
         assert_eq!(at(&mut roaming, 41, seen(1, Some(STAMP))), Step::Challenge { stamp: STAMP, first: true });
     }
@@ -172,7 +161,7 @@ mod tests {
         let mut roaming = challenged();
         let sighting = Sighting { echoes: 6, ..seen(1, Some(STAMP)) };
         assert_eq!(at(&mut roaming, 40, sighting), Step::Ignore);
-        assert_eq!(roaming.counts, Counts { challenges: 1, kept: 1, ..Counts::default() });
+        assert_eq!(roaming.counts, RoamingReport { challenges: 1, kept: 1, ..RoamingReport::default() });
     }
 
     #[test]
@@ -201,6 +190,6 @@ mod tests {
     fn without_randomness_nobody_is_challenged() {
         let mut roaming = Roaming::default();
         assert_eq!(roaming.handle_sighting(seen(1, None), START, || None), Step::Ignore);
-        assert_eq!(roaming.counts, Counts::default());
+        assert_eq!(roaming.counts, RoamingReport::default());
     }
 }

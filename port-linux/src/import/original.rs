@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use mpt_proto::MAX_PATHS;
 
 use super::ImportError;
-use super::ini::{Entry, Ini, Section};
+use super::address::{ADDRESS, address_of_version, ip_version};
+use super::ini::{Ini, Section};
 use super::path::{self, Path, interface_name};
 use super::remarks;
 
@@ -49,7 +50,6 @@ mod default {
     pub(super) const DELAY_MS: u32 = 100;
 }
 
-pub(super) const ADDRESS: &str = "an IP address";
 const CIDR: &str = "ADDRESS/LENGTH, such as 10.0.0.2/24";
 
 /// Reads `interface.conf`.
@@ -225,26 +225,6 @@ fn network(mut section: Section) -> Result<Network, ImportError> {
     let (from, to) = (side("src_addr")?, side("dst_addr")?);
     remarks::leftovers(section, &mut remarks);
     Ok(Network { to, from, remarks })
-}
-
-/// Takes `ip_ver` out; true for IPv4.
-pub(super) fn ip_version(section: &mut Section, default: u32) -> Result<bool, ImportError> {
-    match section.number("ip_ver", default, 0..=6)? {
-        (4, _) => Ok(true),
-        (6, _) => Ok(false),
-        // The original takes 0 for 4 in paths, where 4 is the default.
-        (0, _) if default == 4 => Ok(true),
-        (_, Some(entry)) => Err(entry.refused("no such IP version", "4 or 6")),
-        (_, None) => Ok(default == 4),
-    }
-}
-
-pub(super) fn address_of_version(entry: &Entry, ipv4: bool, allowed: &str) -> Result<IpAddr, ImportError> {
-    let address: IpAddr = entry.parse(allowed)?;
-    if address.is_ipv4() != ipv4 {
-        return Err(entry.refused("the other IP version", allowed));
-    }
-    Ok(address)
 }
 
 fn narrow(number: u32) -> Option<u16> {

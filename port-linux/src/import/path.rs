@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::ImportError;
+use super::address::{ADDRESS, address_of_version, ip_version};
 use super::ini::{Entry, Section};
-use super::original::{ADDRESS, address_of_version, ip_version};
 use super::remarks;
 use crate::config::{FromText, InterfaceName};
 
