@@ -32,11 +32,12 @@ fn summary(config: &Config) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "connection {} to {}: {}, {} paths",
+            "connection {} to {}: {}, {} path{}",
             connection.name,
             peers.join(", "),
             policy_name(connection.policy),
-            connection.paths.len()
+            connection.paths.len(),
+            if connection.paths.len() == 1 { "" } else { "s" }
         );
         for path in &connection.paths {
             let disabled = if path.enabled { "" } else { ", disabled" };

@@ -14,13 +14,13 @@ use crate::run::DEFAULT_CONFIG;
 ///
 /// Each end runs `mpt run` with a configuration file that names the tunnel interface, the peer, and the paths
 /// to it. Every IP packet that enters the interface leaves on one of the paths as GRE in UDP (RFC 8086), and
-/// comes out of the peer's interface in order. A path that dies is left within its dead time; one that comes
-/// back is used again.
+/// comes out of the peer's interface: TCP in order, UDP as it arrives, unless told otherwise. A path that dies is
+/// left within its dead time; one that comes back is used again.
 #[derive(Debug, Parser)]
 #[command(name = "mpt", version, propagate_version = true, after_help = EXAMPLES)]
 pub struct Cli {
     /// Say more: -v for debugging, -vv for everything (RUST_LOG is obeyed as well)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 100, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// What to do
     #[command(subcommand)]

@@ -83,8 +83,8 @@ pub struct Args {
     /// Rate of each link, in tc's units [default: 100mbit; with --speed and --soak no limit]
     #[arg(long)]
     rate: Option<Rate>,
-    /// Length of each transfer; the first second of it does not count [default: 8; with --paper 10; with --links 20; with
-    /// --soak 600]
+    /// Length of each transfer; the first second of it does not count [default: 8; with --speed 4; with --paper 10;
+    /// with --links 20; with --soak 600]
     #[arg(long, value_parser = transfer_seconds)]
     seconds: Option<f64>,
     /// IP versions above and below the tunnel: 46 is IPv4 over IPv6
@@ -108,7 +108,7 @@ pub struct Args {
     /// Measure what the paper's figures 5 to 8 and 10 show, beside kernel MPTCP
     #[arg(long, group = "long_run")]
     paper: bool,
-    /// Have the links take single packets: better for MPTCP's goodput, worse for its CPU time
+    /// With --paper, have the links take single packets: better for MPTCP's goodput, worse for its CPU time
     #[arg(long, requires = "paper")]
     no_gso: bool,
     /// Measure how fast the tunnel is, beside TCP, kernel MPTCP and wireguard-go
@@ -134,22 +134,22 @@ pub struct Args {
     #[arg(long, group = "long_run", value_name = "LINKS",
           conflicts_with_all = ["paper", "speed", "soak", "paths", "rate", "iperf3"])]
     links: Option<Links>,
-    /// What the links' losses and jitter follow from
+    /// With --links, what losses and jitter follow from
     #[arg(long, default_value_t = 1, requires = "links")]
     seed: u64,
     /// With --links, measure only that
-    #[arg(long, requires = "links", value_enum, value_delimiter = ',', default_values_t = Part::ALL,
-          hide_default_value = true)]
+    #[arg(long, requires = "links", value_enum, value_delimiter = ',', value_name = "WHAT,...",
+          default_values_t = Part::ALL, hide_default_value = true)]
     only: Vec<Part>,
-    /// Congestion control of the flow [default: cubic; with --links one flow by each of cubic,bbr]
-    #[arg(long, value_delimiter = ',', conflicts_with_all = ["paper", "soak", "iperf3"],
+    /// Congestion control of the flow; several with --links and --speed [default: cubic; with --links cubic,bbr]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', conflicts_with_all = ["paper", "iperf3"],
           value_parser = links::CONGESTION)]
     congestion: Vec<String>,
     /// Repeats of each measurement with --paper, --speed or --links; medians are reported [default: 3; with --speed 5;
     /// with --links 1]
     #[arg(long, requires = "long_run", value_parser = clap::value_parser!(u32).range(1..=100))]
     repeats: Option<u32>,
-    /// Size of the file that is downloaded, in bytes
+    /// With --paper, size of the file that is downloaded
     #[arg(long, default_value_t = 1_000_000_000, requires = "paper", value_name = "BYTES",
           value_parser = clap::value_parser!(u64).range(1_000_000..))]
     size: u64,
@@ -242,7 +242,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let policy = args.policy.unwrap_or_else(|| policy_name(Policy::default()).to_owned());
     if args.soak {
         let time = Duration::from_secs_f64(args.seconds.unwrap_or(600.0));
-        let plan = soak::Plan { links: args.paths, rate: args.rate, time, stack: args.ip, policy };
+        let congestion = only(&congestion)?;
+        let plan =
+            soak::Plan { links: args.paths, rate: args.rate, time, stack: args.ip, policy, congestion };
         return soak::run(&plan, &mpt, out.as_deref(), args.json);
     }
     if let Some(Links(links)) = args.links {
@@ -267,7 +269,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         policy,
         cut: args.cut,
         iperf3: args.iperf3,
-        congestion: congestion.first().copied(),
+        congestion: only(&congestion)?,
     };
     let outcome = quick::run(&settings, &mpt)?;
     let json = serde_json::to_string_pretty(&outcome)?;
@@ -279,6 +281,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     output::print(&if args.json { json + "\n" } else { report::text(&outcome) })?;
     Ok(())
+}
+
+/// The congestion control of a run that has one flow.
+fn only(congestion: &[&'static str]) -> anyhow::Result<Option<&'static str>> {
+    ensure!(congestion.len() < 2, "--congestion: only --links and --speed measure several");
+    Ok(congestion.first().copied())
 }
 
 /// Writes one file of the result.
@@ -321,6 +329,14 @@ mod tests {
         assert!(Args::try_parse_from(["lab", "--seed", "7"]).is_err());
         assert!(Args::try_parse_from(["lab", "--soak", "--policy", "weighted", "--rate", "1gbit"]).is_ok());
         assert!(Args::try_parse_from(["lab", "--soak", "--speed"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--soak", "--congestion", "bbr"]).is_ok());
+    }
+
+    #[test]
+    fn a_run_with_one_flow_takes_one_congestion_control() {
+        assert_eq!(only(&[]).expect("the usual one"), None);
+        assert_eq!(only(&["bbr"]).expect("that one"), Some("bbr"));
+        assert!(only(&["cubic", "bbr"]).is_err());
     }
 
     #[test]

@@ -238,8 +238,14 @@ impl Connection<'_> {
         self.reorder.set_patience(Duration::ZERO);
         self.peer_started = true;
         self.witness = None;
+        let now = self.now;
         for path in self.each_path() {
             path.handle_peer_started();
+            if previous.is_some() {
+                // Until it answers, this may as well be a straggler of a process that is gone. Not at once: were two
+                // alive, each answer would call for the next probe.
+                path.probe_soon(now);
+            }
         }
     }
 

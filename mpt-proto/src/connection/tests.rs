@@ -339,14 +339,13 @@ fn a_number_that_is_not_the_peers_is_found_out_by_the_next_echo() {
     assert_eq!(pair.ends[1].stats().rx_restarts, 1);
 }
 
-#[test]
-fn a_peer_that_answers_lives_whatever_a_forged_message_said() {
-    let mut pair = Pair::up(&Config::default(), 2);
-    let forged = Message {
+/// A probe of a process that is not the peer's.
+fn stranger(instance: u32) -> Vec<u8> {
+    let message = Message {
         kind: Kind::Probe,
         path: 0,
         hears: 0,
-        instance: 0xffff,
+        instance,
         count: Seq::ZERO,
         next: Seq::ZERO,
         stamp: 0,
@@ -354,12 +353,35 @@ fn a_peer_that_answers_lives_whatever_a_forged_message_said() {
         mtu: 0,
         extension: None,
     };
-    let mut forged = [&[0, 0, 0x88, 0xb5][..], &forged.emit()].concat();
+    [&[0, 0, 0x88, 0xb5][..], &message.emit()].concat()
+}
+
+#[test]
+fn a_peer_that_answers_lives_whatever_a_forged_message_said() {
+    let mut pair = Pair::up(&Config::default(), 2);
+    let mut forged = stranger(0xffff);
     let _ = pair.ends[1].decapsulate(pair.paths[0][1], &mut forged, Ecn::NotEct, pair.now).unwrap();
     assert_eq!(pair.states(0)[1], PathState::Down(DownReason::Deaf));
     pair.run(2 * 125);
     assert_eq!(pair.states(0), [PathState::Up; 2]);
     assert_eq!(exchange(&mut pair), [10; 2]);
+}
+
+#[test]
+fn a_straggler_of_a_process_that_was_never_heard_silences_an_idle_peer_for_one_short_interval() {
+    let mut pair = Pair::new(&Config::default(), &[PathConfig::default(); 2]);
+    pair.run(5_000);
+    assert_eq!(pair.states(0), [PathState::Up; 2]);
+    let mut straggler = stranger(0xffff);
+    let _ = pair.ends[1].decapsulate(pair.paths[0][1], &mut straggler, Ecn::NotEct, pair.now).unwrap();
+    assert_eq!(pair.states(0)[1], PathState::Down(DownReason::Deaf));
+
+    pair.run(501);
+
+    assert_eq!([pair.states(0), pair.states(1)], [[PathState::Up; 2]; 2]);
+    assert_eq!(exchange(&mut pair), [10; 2]);
+    let _ = pair.ends[1].decapsulate(pair.paths[0][1], &mut straggler, Ecn::NotEct, pair.now).unwrap();
+    assert_eq!(pair.states(0), [PathState::Up; 2], "the next one is known as such");
 }
 
 #[test]

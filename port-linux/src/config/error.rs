@@ -127,7 +127,13 @@ impl<'a> Source<'a> {
             problem
         };
         let allowed = match expected {
-            "" if problem == "duplicate key" => "each key once in its table".to_owned(),
+            "" if problem == "duplicate key" => {
+                "each key once in its table; several tables of one name as [[..]]".to_owned()
+            }
+            // An address or a word without quotes.
+            "nothing" | "literal string" if problem != "extra `=`" => {
+                "text in quotes, a number, true or false".to_owned()
+            }
             "" => "TOML (https://toml.io) as docs/configuration.md describes it".to_owned(),
             "a boolean" => "true or false".to_owned(),
             "a sequence" => "a list: [..] of values, [[..]] of tables".to_owned(),

@@ -39,8 +39,11 @@ pub struct PathMtu {
     /// The size that is being tried.
     candidate: u16,
     tries: u8,
-    /// The stamp of the probe under way.
-    awaited: Option<u32>,
+    /// The stamp of the probes of the candidate. All tries have the same, so that an echo that comes after the next one
+    /// has left shows as well that the size passes: where a queue holds more than the longest wait, each comes so late.
+    stamp: Option<u32>,
+    /// That of the candidate before: its echoes still come.
+    former: Option<u32>,
     /// When the probe under way counts as lost, or the next look is due; `None`: the path is down.
     deadline: Option<Instant>,
     /// When a larger size may be searched.
@@ -60,7 +63,8 @@ impl PathMtu {
             disproved: false,
             candidate: 0,
             tries: 0,
-            awaited: None,
+            stamp: None,
+            former: None,
             deadline: None,
             raise: Instant::ZERO,
             sent_before: 0,
@@ -79,7 +83,7 @@ impl PathMtu {
     fn look_at(&mut self, candidate: u16) {
         self.candidate = candidate;
         self.tries = 0;
-        self.awaited = None;
+        self.former = self.stamp.take().or(self.former);
     }
 
     /// The path came up, perhaps over other hops. What was found too large before is tried again later.
@@ -103,7 +107,7 @@ impl PathMtu {
 
     /// The path is down: nothing can be learnt.
     pub fn pause(&mut self) {
-        self.awaited = None;
+        self.former = self.stamp.take().or(self.former);
         self.deadline = None;
     }
 
@@ -112,16 +116,16 @@ impl PathMtu {
         self.deadline
     }
 
-    /// Whether an echo is awaited.
-    pub fn awaits_echo(&self) -> bool {
-        self.awaited.is_some()
+    /// The stamp whose echo is awaited, and that further probes of the same size are to have.
+    pub fn stamp(&self) -> Option<u32> {
+        self.stamp
     }
 
     /// Time has passed; `sent` bytes have been sent on the path so far. Returns the size of the probe that is to
     /// be sent now, and to be told to [`handle_sent`](Self::handle_sent).
     pub fn handle_timeout(&mut self, sent: u64, now: Instant) -> Option<u16> {
         self.deadline.filter(|deadline| *deadline <= now)?;
-        if self.awaited.take().is_none() && self.is_settled() && self.tries == 0 {
+        if self.is_settled() && self.tries == 0 {
             let is_used = sent.saturating_sub(std::mem::replace(&mut self.sent_before, sent)) >= IN_USE;
             if !is_used {
                 self.deadline = Some(now + CONFIRM);
@@ -142,7 +146,7 @@ impl PathMtu {
 
     /// A probe with this stamp has left; `rtt` is the path's round-trip time.
     pub fn handle_sent(&mut self, stamp: u32, rtt: Option<Duration>, now: Instant) {
-        self.awaited = Some(stamp);
+        self.stamp = Some(stamp);
         let wait = rtt.map_or(WAIT.1, |rtt| (rtt * 3).clamp(WAIT.0, WAIT.1));
         self.deadline = Some(now + wait);
     }
@@ -153,10 +157,10 @@ impl PathMtu {
         self.deadline = Some(now);
     }
 
-    /// An echo came; whether it was that of the probe under way.
+    /// An echo came; whether it was one of ours.
     pub fn handle_echo(&mut self, stamp: u32, now: Instant) -> bool {
-        if self.awaited != Some(stamp) {
-            return false;
+        if self.stamp != Some(stamp) {
+            return self.former == Some(stamp);
         }
         if self.is_settled() {
             self.look_at(self.passes);
@@ -316,6 +320,24 @@ mod tests {
         }
         assert!(search.handle_echo(u32::from(TRIES), now));
         assert_eq!(search.max_datagram(), CEILING);
+    }
+
+    #[test]
+    fn echoes_that_come_later_than_the_longest_wait_count_and_later_ones_do_no_harm() {
+        let mut search = PathMtu::new(LEAST, CEILING);
+        let mut now = Instant::from_micros(1_000_000);
+        search.restart(CEILING, now);
+        for _ in 0..3 {
+            assert_eq!(search.handle_timeout(0, now), Some(CEILING));
+            search.handle_sent(search.stamp().unwrap_or(7), Some(Duration::from_secs(2)), now);
+            now = search.poll_timeout().unwrap();
+        }
+        for _ in 0..3 {
+            assert!(search.handle_echo(7, now));
+            assert!(search.is_settled() && search.max_datagram() == CEILING);
+            assert_eq!(search.poll_timeout(), Some(now + CONFIRM));
+        }
+        assert!(!search.handle_echo(8, now), "not ours");
     }
 
     #[test]

@@ -58,7 +58,8 @@ impl Driver<'_> {
                 let rtt = connection.path_rtt(planned.id).ok().flatten();
                 let mut buffer = [0; CONTROL_MAX];
                 let socket = sockets[planned.socket].socket.as_ref();
-                if let (Some((socket, remote)), Some(stamp)) = (socket.zip(planned.remote), random())
+                let stamp = search.stamp().or_else(random);
+                if let (Some((socket, remote)), Some(stamp)) = (socket.zip(planned.remote), stamp)
                     && let Ok(probe) = connection.challenge(planned.id, stamp, &mut buffer, now)
                 {
                     // A peer ignores what follows a message, and zeros do not change a checksum.
@@ -84,17 +85,17 @@ impl Peer<'_> {
         let Some(search) = self.paths.get_mut(path).and_then(|path| path.search.as_mut()) else {
             return false;
         };
-        if !search.awaits_echo() || datagram.len() > CONTROL_MAX {
+        if datagram.len() > CONTROL_MAX {
             return false;
         }
         let Some(Claim { answers: Some(stamp), known: true, .. }) = self.connection.claim(datagram) else {
             return false;
         };
-        let is_awaited = search.handle_echo(stamp, now);
-        if is_awaited {
+        let is_ours = search.handle_echo(stamp, now);
+        if is_ours {
             self.follow_size(path, now);
         }
-        is_awaited
+        is_ours
     }
 
     /// Lets the core send what passes.

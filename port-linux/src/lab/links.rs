@@ -175,6 +175,8 @@ struct Row {
     congestion: &'static str,
     limit_mbit_s: f64,
     goodput_mbit_s: Summary,
+    /// Of the last half of the transfer: a flow may need half a minute to spread over unequal links.
+    settled_mbit_s: Summary,
     /// Goodput to that of TCP over the best link, if that was measured.
     to_best: Option<f64>,
     ping_p50_ms: Summary,
@@ -331,12 +333,20 @@ fn rows(samples: &[Sample]) -> Vec<Row> {
             summary(goodputs)
         });
         // There is at least `first` to be summed up.
-        let (Some(goodput_mbit_s), Some(ping_p50_ms), Some(ping_p99_ms), Some(cpu_percent)) = (
+        let (
+            Some(goodput_mbit_s),
+            Some(settled_mbit_s),
+            Some(ping_p50_ms),
+            Some(ping_p99_ms),
+            Some(cpu_percent),
+        ) = (
             sum(|sample| sample.goodput_mbit_s),
+            sum(|sample| sample.settled_mbit_s),
             sum(|sample| sample.ping.p50_ms),
             sum(|sample| sample.ping.p99_ms),
             sum(|sample| sample.cpu.percent),
-        ) else {
+        )
+        else {
             continue;
         };
         rows.push(Row {
@@ -344,6 +354,7 @@ fn rows(samples: &[Sample]) -> Vec<Row> {
             congestion,
             limit_mbit_s,
             goodput_mbit_s,
+            settled_mbit_s,
             to_best: best.map(|best| goodput_mbit_s.median / best.median),
             ping_p50_ms,
             ping_p99_ms,

@@ -10,10 +10,10 @@ use super::Settings;
 use super::cpu::{self, Cpu};
 use super::machine::Machine;
 use super::progress::Progress;
-use super::topology::{Cut, Topology};
+use super::topology::{Cut, Side, Topology};
 use super::traffic::meter::mbit_per_second;
 use super::traffic::stream::{Amount, Flow, Transport};
-use super::traffic::udp::{self, Delivery};
+use super::traffic::udp::Delivery;
 use super::transfer;
 use super::tunnel::{Options, Tunnel};
 
@@ -213,16 +213,7 @@ fn hand_over(net: &Topology, tunnel: &Tunnel, settings: &Settings) -> anyhow::Re
 fn watch_order(net: &Topology, tunnel: &Tunnel, settings: &Settings) -> anyhow::Result<Delivery> {
     let bits = settings.limit(tunnel.limit(net)?, settings.paths - 1) * WATCHED_SHARE * 1e6;
     let rate = format!("{bits:.0}bit").parse().map_err(anyhow::Error::msg)?;
-    let socket = net.pc2.inside(|| udp::bind((tunnel.address(), 0).into()))??;
-    let address = socket.local_addr()?;
-    let send = || udp::send(address, rate, udp::PAYLOAD, WATCHED_TIME);
-    let (received, sent, cut) = thread::scope(|scope| {
-        let receiver = scope.spawn(|| udp::receive(&socket, WATCHED_TIME));
-        let sender = scope.spawn(|| net.pc1.inside(send));
-        let cut = cut_and_restore(net, settings.cut, WATCHED_TIME);
-        (receiver.join(), sender.join(), cut)
-    });
-    sent.expect("the sender does not panic")??;
-    cut?;
-    received.expect("the receiver does not panic")
+    transfer::datagrams(net, Side::Pc1, tunnel.address(), rate, WATCHED_TIME, || {
+        cut_and_restore(net, settings.cut, WATCHED_TIME).map(drop)
+    })
 }

@@ -16,8 +16,8 @@ use super::rate::Rate;
 use super::stack::Stack;
 use super::stopwatch::Stopwatch;
 use super::topology::{Cut, Side, Topology};
-use super::traffic::stream::{Amount, Flow, Payload, Transport};
-use super::traffic::udp::{self, Delivery};
+use super::traffic::stream::{Amount, Flow, Payload, Transport, USUAL_CONGESTION};
+use super::traffic::udp::Delivery;
 use super::transfer;
 use super::tunnel::{Options, Tunnel};
 use super::{memory, write};
@@ -49,6 +49,8 @@ pub struct Plan {
     pub stack: Stack,
     /// `connection.policy`.
     pub policy: String,
+    /// The flow's congestion control; `None`: the usual one.
+    pub congestion: Option<&'static str>,
 }
 
 /// The packets of one direction, by what became of them.
@@ -94,6 +96,7 @@ struct Outcome {
     format: u32,
     machine: Machine,
     policy: String,
+    congestion: &'static str,
     stack: Stack,
     links: u8,
     seconds: f64,
@@ -161,11 +164,16 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
 
 fn soak(plan: &Plan, net: &Topology, tunnel: &Tunnel, progress: &mut Progress) -> anyhow::Result<Outcome> {
     let time = plan.time.max(LEAST);
-    let flow = Flow { payload: Payload::Pattern, ..Transport::Tcp.into() };
+    let flow = Flow { payload: Payload::Pattern, congestion: plan.congestion, ..Transport::Tcp.into() };
+    let rate = DATAGRAMS.parse().map_err(anyhow::Error::msg)?;
+    let datagrams = |from: Side| {
+        let to = from.peer().tunnel_address(plan.stack.inner());
+        transfer::datagrams(net, from, to, rate, time, || Ok(()))
+    };
     let mut cuts = 0;
     let (done, there, back) = thread::scope(|scope| {
-        let there = scope.spawn(|| datagrams(plan, net, Side::Pc1, time));
-        let back = scope.spawn(|| datagrams(plan, net, Side::Pc2, time));
+        let there = scope.spawn(|| datagrams(Side::Pc1));
+        let back = scope.spawn(|| datagrams(Side::Pc2));
         let pids = tunnel.pids();
         let done = transfer::run(net, tunnel.address(), flow, Amount::Time(time), &pids, |clock| {
             cuts = cut_in_turn(net, clock, time, progress)?;
@@ -181,6 +189,7 @@ fn soak(plan: &Plan, net: &Topology, tunnel: &Tunnel, progress: &mut Progress) -
         format: 1,
         machine: Machine::describe(),
         policy: plan.policy.clone(),
+        congestion: plan.congestion.unwrap_or(USUAL_CONGESTION),
         stack: plan.stack,
         links: plan.links,
         seconds: time.as_secs_f64(),
@@ -219,19 +228,6 @@ fn cut_in_turn(
     Ok(0)
 }
 
-/// Numbered datagrams from one side to the other.
-fn datagrams(plan: &Plan, net: &Topology, from: Side, time: Duration) -> anyhow::Result<Delivery> {
-    let rate = DATAGRAMS.parse().map_err(anyhow::Error::msg)?;
-    let to = from.peer().tunnel_address(plan.stack.inner());
-    let socket = net.host(from.peer()).inside(|| udp::bind((to, 0).into()))??;
-    let address = socket.local_addr()?;
-    thread::scope(|scope| {
-        let receiver = scope.spawn(|| udp::receive(&socket, UNDER_WAY));
-        net.host(from).inside(|| udp::send(address, rate, udp::PAYLOAD, time))??;
-        receiver.join().expect("the receiver does not panic")
-    })
-}
-
 /// Both directions, once nothing is under way any more.
 fn accounts(net: &Topology, tunnel: &Tunnel) -> anyhow::Result<[Account; 2]> {
     let clock = Stopwatch::start();
@@ -260,7 +256,8 @@ fn text(outcome: &Outcome) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "TCP: {:.2} GB, every byte as it was sent; {:.0} Mbit/s, longest pause {:.0} ms",
+        "TCP ({}): {:.2} GB, every byte as it was sent; {:.0} Mbit/s, longest pause {:.0} ms",
+        outcome.congestion,
         outcome.tcp_bytes as f64 / 1e9,
         outcome.tcp_mbit_s,
         outcome.longest_gap_ms
@@ -318,6 +315,7 @@ mod tests {
             format: 1,
             machine: Machine::describe(),
             policy: "adaptive".to_owned(),
+            congestion: "cubic",
             stack: Stack::V4OverV4,
             links: 4,
             seconds: 600.0,

@@ -1,4 +1,4 @@
-//! One measured transfer from PC1 to PC2.
+//! One measured transfer between the hosts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::thread;
@@ -8,12 +8,14 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use super::cpu::{self, Cpu};
+use super::rate::Rate;
 use super::stopwatch::Stopwatch;
 use super::topology::{Side, Topology};
 use super::traffic::meter::Received;
 use super::traffic::stream::{self, Amount, Flow};
+use super::traffic::udp::{self, Delivery};
 
-/// How long the receiver waits for the sender to connect.
+/// How long the receiver waits for the sender.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A link counts as used when it carried at least this part of the mean of all: less is only control traffic.
@@ -74,6 +76,34 @@ pub fn run(
     done?;
     let link_bytes = link_bytes(net)?.iter().zip(before).map(|(after, before)| after - before).collect();
     Ok(Transfer { received, seconds: sent.seconds, cpu, link_bytes })
+}
+
+/// Sends numbered datagrams from one host to an address of the other for so long, while `meanwhile` runs in this
+/// thread.
+///
+/// # Errors
+/// When a socket cannot be had, nothing arrives, or `meanwhile` fails; then after the transfer's end.
+pub fn datagrams(
+    net: &Topology,
+    from: Side,
+    to: IpAddr,
+    rate: Rate,
+    time: Duration,
+    meanwhile: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Delivery> {
+    let socket = net.host(from.peer()).inside(|| udp::bind((to, 0).into()))??;
+    let address = socket.local_addr()?;
+    let send = || udp::send(address, rate, udp::PAYLOAD, time);
+    let (received, sent, done) = thread::scope(|scope| {
+        let receiver = scope.spawn(|| udp::receive(&socket, CONNECT));
+        let sender = scope.spawn(|| net.host(from).inside(send));
+        let done = meanwhile();
+        (receiver.join(), sender.join(), done)
+    });
+    // The sender's error says more when both fail.
+    sent.expect("the sender does not panic")??;
+    done?;
+    received.expect("the receiver does not panic")
 }
 
 /// What iperf3 said of a transfer.

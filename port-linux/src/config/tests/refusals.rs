@@ -356,6 +356,18 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
         ),
         (String::new(), lines(1), "tunnel: missing", "[tunnel] with address"),
         (with(PATH, "weight = 1\nweight = 2"), lines(13), "weight = 2: duplicate key", "each key once"),
+        (
+            with(PATH, "device = eth0"),
+            lines(12),
+            "device = eth0: string values must be quoted",
+            "text in quotes",
+        ),
+        (
+            instead("\"172.16.1.20\"", "172.16.1.20"),
+            lines(11),
+            "remote = 172.16.1.20: invalid float",
+            "text in quotes",
+        ),
         (with(PATH, "weight = = 2"), lines(12), "weight = = 2: extra `=`", "nothing"),
         (with(PATH, "device = \"eth1"), lines(12), "device = \"eth1: invalid basic string", "`\"`"),
         // Too few, too many, twice.

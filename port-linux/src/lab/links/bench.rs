@@ -43,6 +43,8 @@ pub(super) struct Sample {
     pub(super) limit_mbit_s: f64,
     /// Without the first second.
     pub(super) goodput_mbit_s: f64,
+    /// Of the last half.
+    pub(super) settled_mbit_s: f64,
     pub(super) ping: Pings,
     pub(super) cpu: Cpu,
     /// Share of all cores that the relay's thread took, the kernel's work for it included.
@@ -124,6 +126,7 @@ impl Bench<'_> {
             congestion,
             limit_mbit_s,
             goodput_mbit_s: received.goodput(WARM_UP, time),
+            settled_mbit_s: received.goodput(time / 2, time),
             ping,
             cpu,
             relay_cpu_percent,

@@ -52,17 +52,18 @@ fn flows(text: &mut String, outcome: &Outcome, congestion: &str) {
     let _ = writeln!(text, "\nOne {congestion} flow, and a ping of 10 ms beside it");
     let _ = writeln!(
         text,
-        "{:<22}  {:>22}  {:>6}  {:>7}  {:>7}  {:>8}  {:>8}  {:>5}",
-        "system", "goodput, Mbit/s", "limit", "share", "to best", "ping p50", "p99", "CPU"
+        "{:<22}  {:>22}  {:>6}  {:>7}  {:>7}  {:>7}  {:>8}  {:>8}  {:>5}",
+        "system", "goodput, Mbit/s", "limit", "share", "settled", "to best", "ping p50", "p99", "CPU"
     );
     for row in rows() {
         let _ = writeln!(
             text,
-            "{:<22}  {:>22}  {:>6.1}  {:>7}  {:>7}  {:>5.1} ms  {:>5.1} ms  {:>3.0} %",
+            "{:<22}  {:>22}  {:>6.1}  {:>7}  {:>7}  {:>7}  {:>5.1} ms  {:>5.1} ms  {:>3.0} %",
             row.system.label(),
             ranged(row.goodput_mbit_s),
             row.limit_mbit_s,
             percent(row.goodput_mbit_s.median, row.limit_mbit_s),
+            percent(row.settled_mbit_s.median, row.limit_mbit_s),
             row.to_best.map_or(String::new(), |ratio| format!("{ratio:.2}x")),
             row.ping_p50_ms.median,
             row.ping_p99_ms.median,
@@ -138,8 +139,9 @@ fn notes(text: &mut String, outcome: &Outcome) {
     }
     let _ = writeln!(
         text,
-        "Limit: what headers and losses leave of the links' rates. To best: to TCP over the best single link. Links\n\
-         other than the best are measured once. MPTCP carries no UDP: beside it the ping takes the best link."
+        "Limit: what headers and losses leave of the links' rates. Share: of it, without the first second. Settled:\n\
+         of it, in the last half. To best: to TCP over the best single link. Links other than the best are measured\n\
+         once. MPTCP carries no UDP: beside it the ping takes the best link."
     );
     let _ = writeln!(text, "{}", cpu::note(outcome.background_percent));
 }

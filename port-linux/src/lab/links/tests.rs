@@ -27,6 +27,7 @@ fn sample(system: System, goodput_mbit_s: f64) -> Sample {
         congestion: "cubic",
         limit_mbit_s: 100.0,
         goodput_mbit_s,
+        settled_mbit_s: goodput_mbit_s + 2.5,
         ping: Pings { sent: 100, lost: 0, p50_ms: 10.0, p99_ms: 25.0, max_ms: 30.0 },
         cpu: cpu::Cpu { machine_s: 1.0, mpt_s: None, percent: 50.0 },
         relay_cpu_percent: Some(7.0),
@@ -98,7 +99,7 @@ fn the_table_has_a_line_for_each_system_and_says_what_is_missing() {
 
     for wanted in [
         "100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%",
-        "mpt, all links             94.0 (94.0 to 94.0)   100.0   94.0 %    2.00x   10.0 ms   25.0 ms   50 %",
+        "mpt, all links             94.0 (94.0 to 94.0)   100.0   94.0 %   96.5 %    2.00x   10.0 ms   25.0 ms   50 %",
         "One bbr flow: not measured, this kernel has none (sudo modprobe tcp_bbr)",
         "late by 18 us (median), 76 us (99 %), 900 us (worst)",
     ] {

@@ -13,13 +13,9 @@ pub struct Pattern {
 impl Pattern {
     /// For pieces of at most so many bytes.
     pub fn new(longest: usize) -> Self {
-        let mut state = 1_u64;
-        let mut next = || {
-            // Of a linear congruential generator (Knuth, MMIX) the upper bits are the random ones.
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            state.to_be_bytes()[0]
-        };
-        let mut bytes: Vec<u8> = (0..PERIOD).map(|_| next()).collect();
+        // The seed is a part of the format: both ends have the same.
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut bytes: Vec<u8> = (0..PERIOD).map(|_| random.u8(..)).collect();
         let again: Vec<u8> = bytes.iter().copied().cycle().take(longest).collect();
         bytes.extend(again);
         Self { bytes }
