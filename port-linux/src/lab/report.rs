@@ -47,8 +47,8 @@ pub fn text(outcome: &Outcome) -> String {
     }
     let _ = writeln!(
         text,
-        "\nLimit: what is left of the links' rates if each packet has all its headers; slices save some, so that shares\n\
-         may be above 100 %."
+        "\nLimit: what is left of the links' rates if each packet has all its headers; slices save some, so that\n\
+         shares may be above 100 %."
     );
     let _ = writeln!(text, "{}", cpu::note(outcome.background_percent));
     text
