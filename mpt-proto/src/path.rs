@@ -231,14 +231,6 @@ impl Path {
         self.peer_hears = false;
     }
 
-    /// Whether the peer lives is to be found out: the next probe leaves after the short interval at the latest.
-    pub(crate) fn probe_soon(&mut self, now: Instant) {
-        let Some(probing) = self.probing() else { return };
-        let soon = now + probing.interval;
-        self.next_probe = self.next_probe.min(soon);
-        self.next_idle_probe = self.next_idle_probe.min(soon);
-    }
-
     /// The path may work again, or the peer should hear news: probe at once.
     pub(crate) fn probe_now(&mut self) {
         self.probe_due = self.probing().is_some();

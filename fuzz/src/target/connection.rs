@@ -295,12 +295,16 @@ impl<'m> World<'m> {
     }
 
     pub(super) fn time_out(&mut self, end: usize, now: Instant) {
-        self.ends[end].handle_timeout(now);
-        self.drain(end);
-        if self.drains[end] && now == self.now {
-            let next = self.ends[end].poll_timeout();
-            assert!(next.is_none_or(|next| next > now), "a deadline that stays makes a caller spin");
+        // A packet that leaves at the first may end a long silence: then the other paths give signs of life at the second.
+        for _ in 0..2 {
+            self.ends[end].handle_timeout(now);
+            self.drain(end);
+            let is_due = self.ends[end].poll_timeout().is_some_and(|next| next <= now);
+            if !(is_due && self.drains[end] && now == self.now) {
+                return;
+            }
         }
+        panic!("a deadline that stays makes a caller spin");
     }
 
     /// A stale id is an error, and that is all it is.

@@ -242,9 +242,9 @@ impl Connection<'_> {
         for path in self.each_path() {
             path.handle_peer_started();
             if previous.is_some() {
-                // Until it answers, this may as well be a straggler of a process that is gone. Not at once: were two
-                // alive, each answer would call for the next probe.
-                path.probe_soon(now);
+                // Until it answers, this may as well be a straggler of a process that is gone: it is asked as soon as
+                // on a path in use. Not at once: were two alive, each answer would call for the next probe.
+                path.handle_used(now);
             }
         }
     }

@@ -385,6 +385,26 @@ fn a_straggler_of_a_process_that_was_never_heard_silences_an_idle_peer_for_one_s
 }
 
 #[test]
+fn stragglers_that_come_at_the_start_on_a_path_not_heard_before_silence_the_peer_as_shortly() {
+    let mut pair = Pair::new(&Config::default(), &[PathConfig::default(); 2]);
+    pair.cut = PathSet(0b10);
+    pair.run(1_000);
+    // That a path is heard is told by probes at once, in the instant of the straggler: their echoes prove nothing yet.
+    let mut straggler = stranger(0xffff);
+    for path in [1, 0, 1] {
+        let id = pair.paths[path][1];
+        let _ = pair.ends[1].decapsulate(id, &mut straggler, Ecn::NotEct, pair.now).unwrap();
+        pair.drain(1);
+    }
+    pair.cut = PathSet::default();
+
+    pair.run(626);
+
+    assert_eq!(pair.ends[1].stats().rx_restarts, 2);
+    assert_eq!(exchange(&mut pair), [10; 2]);
+}
+
+#[test]
 fn a_first_message_that_packets_overtook_lets_no_copy_of_them_pass() {
     let off = PathConfig { liveness: Liveness::Off, ..PathConfig::default() };
     let mut pair = Pair::new(&Config::default(), &[off, lab()]);

@@ -45,7 +45,12 @@ pub fn text(outcome: &Outcome) -> String {
     if let Some(delivery) = &outcome.delivery {
         order(&mut text, delivery);
     }
-    let _ = writeln!(text, "\n{}", cpu::note(outcome.background_percent));
+    let _ = writeln!(
+        text,
+        "\nLimit: what is left of the links' rates if each packet has all its headers; slices save some, so that\n\
+         shares may be above 100 %."
+    );
+    let _ = writeln!(text, "{}", cpu::note(outcome.background_percent));
     text
 }
 

@@ -139,9 +139,9 @@ fn notes(text: &mut String, outcome: &Outcome) {
     }
     let _ = writeln!(
         text,
-        "Limit: what headers and losses leave of the links' rates. Share: of it, without the first second. Settled:\n\
-         of it, in the last half. To best: to TCP over the best single link. Links other than the best are measured\n\
-         once. MPTCP carries no UDP: beside it the ping takes the best link."
+        "Limit: what headers and losses leave of the links' rates; slices save some headers. Share: of the limit,\n\
+         without the first second. Settled: of it, in the last half. To best: to TCP over the best single link. Links\n\
+         other than the best are measured once. MPTCP carries no UDP: beside it the ping takes the best link."
     );
     let _ = writeln!(text, "{}", cpu::note(outcome.background_percent));
 }
