@@ -159,8 +159,8 @@ impl Feedback {
         if wanted {
             self.packets += 1;
             let is_urgent = self.packets >= MANY;
-            let (last, now) = (self.last, now);
-            self.ask(if is_urgent { last + SHORTEST } else { (last + INTERVAL).max(now + SOON) });
+            let in_turn = (self.last + INTERVAL).max(now + SOON);
+            self.ask(if is_urgent { self.last + SHORTEST } else { in_turn });
         }
     }
 

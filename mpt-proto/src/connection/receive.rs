@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::connection::{Connection, Peer, Received, UnknownPath};
+use crate::connection::{Connection, Peer, UnknownPath};
 use crate::ecn::Ecn;
 use crate::path::PathId;
 use crate::path_set::PathSet;
@@ -14,6 +14,20 @@ use crate::time::Instant;
 use crate::wire::control::{Kind, Message};
 use crate::wire::gre::{self, Protocol};
 use crate::wire::{extension, fragment, ip, slice};
+
+/// What became of a datagram.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[must_use]
+pub enum Received<'d> {
+    /// An inner packet (or, with [`Config::slices`](crate::Config::slices), a slice of one), next in order: deliver it
+    /// now, then drain [`Connection::poll_packet`].
+    Packet(&'d [u8]),
+    /// Taken in: a control message, an early packet, or a fragment.
+    Consumed,
+    /// Dropped and counted.
+    Dropped(Drop),
+}
 
 impl Connection<'_> {
     /// Takes a datagram that arrived on `path`, with the ECN bits of its outer header. Its bytes may be
