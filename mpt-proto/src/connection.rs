@@ -8,7 +8,6 @@ mod send;
 mod storage;
 mod stranger;
 
-use crate::adaptive::Adaptive;
 use crate::config::Config;
 use crate::ecn::Ecn;
 use crate::event::Event;
@@ -116,9 +115,7 @@ pub struct Connection<'s> {
     scheduler: Scheduler,
     reorder: Reorder<'s>,
     reassembly: Reassembly<'s>,
-    adaptive: Option<Adaptive<'s>>,
-    /// There if `adaptive` is.
-    extension: Option<&'static Extension>,
+    extension: Option<Extension<'s>>,
     /// Largest datagram that every path that is up carries.
     smallest_datagram: u16,
     /// The caller joins slices.
@@ -166,8 +163,8 @@ impl<'s> Connection<'s> {
         let (reassembly_slots, reassembly_bytes) = storage.reassembly;
         #[allow(clippy::cast_possible_truncation, reason = "any 32 of 64 random bits do")]
         let instance = rng.next() as u32;
-        let (mut adaptive, extension) = storage.adaptive.unzip();
-        if let Some(adaptive) = &mut adaptive {
+        let mut extension = storage.extension;
+        if let Some(Extension { adaptive, .. }) = &mut extension {
             adaptive.is_chosen = config.policy == Policy::Adaptive;
             (adaptive.resends, adaptive.order_udp) = (config.resend, config.order_udp);
         }
@@ -185,7 +182,6 @@ impl<'s> Connection<'s> {
             scheduler: Scheduler::new(config.policy, config.pins, rng.next()),
             reorder: Reorder::new(config.reorder, reorder_slots, reorder_bytes),
             reassembly: Reassembly::new(config.reassembly_timeout, reassembly_slots, reassembly_bytes),
-            adaptive,
             extension,
             smallest_datagram: 0,
             slices: config.slices,
@@ -215,8 +211,8 @@ impl<'s> Connection<'s> {
         }
         self.reorder.handle_timeout(now);
         self.reassembly.handle_timeout(now);
-        if let Some(extension) = self.extension {
-            (extension.handle_timeout)(self);
+        if let Some(calls) = self.extension_calls() {
+            (calls.handle_timeout)(self);
         }
         self.gather();
     }
@@ -227,7 +223,7 @@ impl<'s> Connection<'s> {
         match self.poll_due() {
             Some((index, Due::Probe)) => self.emit_control(index, Kind::Probe, self.now.stamp(), buffer),
             Some((index, Due::Echo(stamp))) => self.emit_control(index, Kind::Echo, stamp, buffer),
-            None => (self.extension?.poll)(self, buffer),
+            None => (self.extension_calls()?.poll)(self, buffer),
         }
     }
 
@@ -251,7 +247,7 @@ impl<'s> Connection<'s> {
         stamp: u32,
         buffer: &'b mut [u8; CONTROL_MAX],
     ) -> Option<Departure<'b>> {
-        let extension = self.adaptive.is_some() && self.layout.sequence;
+        let extension = self.extension.is_some() && self.layout.sequence;
         let mtu = self.reassembly.max_packet();
         let message = Message {
             kind,
@@ -297,7 +293,7 @@ impl<'s> Connection<'s> {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let buffers = earlier(self.reorder.deadline(), self.reassembly.deadline());
-        let extension = self.extension.and_then(|extension| (extension.deadline)(self));
+        let extension = self.extension_calls().and_then(|calls| (calls.deadline)(self));
         self.known_paths()
             .fold(earlier(buffers, extension), |soonest, path| earlier(soonest, path.deadline()))
     }

@@ -56,8 +56,8 @@ impl Connection<'_> {
         *place = Some(Path::new(id, config, self.now));
         self.places = self.places.max(index + 1);
         self.scheduler.set_path(index, config.weight, config.rank);
-        if let Some(extension) = self.extension {
-            (extension.set_path)(self, index, config.tier);
+        if let Some(calls) = self.extension_calls() {
+            (calls.set_path)(self, index, config.tier);
         }
         self.refresh(index);
         Ok(id)
@@ -77,8 +77,8 @@ impl Connection<'_> {
         }
         self.scheduler.set_path(index, 0, 0);
         self.refresh(index);
-        if let Some(extension) = self.extension {
-            (extension.set_path)(self, index, 0);
+        if let Some(calls) = self.extension_calls() {
+            (calls.set_path)(self, index, 0);
         }
         Ok(())
     }
@@ -199,8 +199,8 @@ impl Connection<'_> {
         self.due.insert(index);
         let sizes = self.up.into_iter().filter_map(|index| self.at(index)).map(|path| path.max_datagram);
         self.smallest_datagram = sizes.min().unwrap_or(0);
-        if let Some(extension) = self.extension {
-            (extension.refresh)(self, index, up);
+        if let Some(calls) = self.extension_calls() {
+            (calls.refresh)(self, index, up);
         }
         if self.hears.contains(index) != hears {
             self.hears.set(index, hears);

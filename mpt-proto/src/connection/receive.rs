@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::connection::extended::Extension;
 use crate::connection::{Connection, Peer, UnknownPath};
 use crate::ecn::Ecn;
 use crate::path::PathId;
@@ -95,8 +96,8 @@ impl Connection<'_> {
         let payload = datagram.get_mut(header.len..).unwrap_or_default();
         let payload = match header.protocol {
             Protocol::Control if extension::Header::is_there(payload) => {
-                return match self.extension {
-                    Some(extension) => (extension.receive)(self, index, header.sequence, payload, ecn),
+                return match self.extension_calls() {
+                    Some(calls) => (calls.receive)(self, index, header.sequence, payload, ecn),
                     None => Received::Dropped(Drop::UnknownProtocol),
                 };
             }
@@ -213,7 +214,7 @@ impl Connection<'_> {
                 peer.mtu = message.mtu;
                 peer.extension = message.extension;
             }
-            if let Some(adaptive) = &mut self.adaptive {
+            if let Some(Extension { adaptive, .. }) = &mut self.extension {
                 adaptive.peer_window = message.extension.unwrap_or(0);
             }
             let hears = PathSet(message.hears);
@@ -246,8 +247,8 @@ impl Connection<'_> {
             mtu: message.mtu,
             extension: message.extension,
         });
-        if let Some(extension) = self.extension {
-            (extension.restart)(self);
+        if let Some(calls) = self.extension_calls() {
+            (calls.restart)(self);
         }
         self.reorder.set_patience(Duration::ZERO);
         self.peer_started = true;
@@ -316,7 +317,7 @@ impl Connection<'_> {
     /// Which paths must have passed a number for it to be lost: those that the peer uses, if it says so.
     pub(super) fn refresh_live(&mut self) {
         let mut live = self.hears;
-        if let Some(open) = self.adaptive.as_ref().and_then(|adaptive| adaptive.open) {
+        if let Some(open) = self.extension.as_ref().and_then(|extension| extension.adaptive.open) {
             for index in self.hears {
                 let number = self.at(index).and_then(|path| path.peer_index);
                 live.set(index, number.is_some_and(|number| open.contains(usize::from(number))));
@@ -328,7 +329,7 @@ impl Connection<'_> {
     /// Collects the counters that the parts keep.
     pub(super) fn gather(&mut self) {
         self.stats.rx_lost = self.reorder.lost();
-        if let Some(adaptive) = &self.adaptive {
+        if let Some(Extension { adaptive, .. }) = &self.extension {
             let counts = adaptive.counts();
             self.stats.tx_dropped = counts.dropped;
             self.stats.tx_marked = counts.marked;

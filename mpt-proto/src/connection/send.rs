@@ -92,7 +92,7 @@ impl Connection<'_> {
     ) -> Result<Departures<'b>, EncapsulateError> {
         let packet = buffer.get(HEADROOM..).unwrap_or_default();
         let len = packet.len();
-        if self.extension.is_some_and(|extension| (extension.enqueue)(self, packet, flow)) {
+        if self.extension_calls().is_some_and(|calls| (calls.enqueue)(self, packet, flow)) {
             let (ecn, sequence) = (Ecn::NotEct, self.next_sequence);
             return Ok(Departures::new(buffer, self.layout, protocol, sequence, None, Vec::new(), ecn));
         }

@@ -1,7 +1,7 @@
 //! The memory that a connection works in.
 
 use crate::adaptive::{Adaptive, AdaptiveState, FlowSlot, PacketSlot};
-use crate::connection::extended::{self, Extension};
+use crate::connection::extended::Extension;
 use crate::reassembly::ReassemblySlot;
 use crate::reorder::ReorderSlot;
 
@@ -10,7 +10,7 @@ use crate::reorder::ReorderSlot;
 pub struct Storage<'s> {
     pub(super) reorder: (&'s mut [ReorderSlot], &'s mut [u8]),
     pub(super) reassembly: (&'s mut [ReassemblySlot], &'s mut [u8]),
-    pub(super) adaptive: Option<(Adaptive<'s>, &'static Extension)>,
+    pub(super) extension: Option<Extension<'s>>,
 }
 
 impl<'s> Storage<'s> {
@@ -50,6 +50,6 @@ impl<'s> Storage<'s> {
     ) -> Self {
         let (slots, bytes) = if flows.is_empty() { Default::default() } else { (slots, bytes) };
         let adaptive = Adaptive::new(state, slots, bytes, flows);
-        Self { adaptive: Some((adaptive, &extended::EXTENSION)), ..self }
+        Self { extension: Some(Extension::new(adaptive)), ..self }
     }
 }
