@@ -22,7 +22,7 @@ mod watch;
 use core::time::Duration;
 
 use crate::feedback::Feedback;
-use crate::path_set::{MAX_PATHS, PathSet};
+use crate::path_set::{MAX_PATHS, PathSet, PerPath};
 use crate::seq::Seq;
 use crate::time::Instant;
 
@@ -82,8 +82,8 @@ pub struct PathModel {
 /// Memory of the adaptive policy that does not depend on the number of packets. `Default` is fresh.
 #[derive(Debug, Default)]
 pub struct AdaptiveState {
-    models: [Model; MAX_PATHS],
-    in_flight: [List; MAX_PATHS],
+    models: PerPath<Model>,
+    in_flight: PerPath<List>,
     express: List,
     express_codel: Codel,
     lost: Lost,

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use heapless::Vec;
 
-use crate::path_set::{MAX_PATHS, PathSet};
+use crate::path_set::{MAX_PATHS, PathSet, PerPath};
 use crate::seq::Seq;
 use crate::time::Instant;
 use crate::wire::extension::{self, Header};
@@ -105,7 +105,7 @@ impl Missing {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Feedback {
-    meters: [Meter; MAX_PATHS],
+    meters: PerPath<Meter>,
     missing: Vec<Missing, GAPS>,
     /// The path after the last one reported on.
     turn: usize,

@@ -290,7 +290,7 @@ impl Adaptive<'_> {
     /// The round trip that a bulk flow sees, without the queue here.
     fn round_trip(&self) -> f32 {
         let mut fastest: Option<(f32, f32)> = None;
-        for model in &self.state.models {
+        for model in self.state.models.iter() {
             let Some(base) = model.base().filter(|_| model.is_alive()) else { continue };
             if fastest.is_none_or(|(least, _)| base < least) {
                 fastest = Some((base, model.feedback));
