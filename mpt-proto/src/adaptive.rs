@@ -19,12 +19,10 @@ mod repair;
 mod send;
 mod watch;
 
-use core::time::Duration;
-
 use crate::feedback::Feedback;
 use crate::path_set::{MAX_PATHS, PathSet, PerPath};
 use crate::seq::Seq;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 
 use codel::{Bounds, Codel};
 use delay::CommonDelay;
@@ -103,7 +101,7 @@ pub struct AdaptiveState {
     ordered_at: Option<Instant>,
     waiting_since: Option<Instant>,
     /// For how long may none come.
-    deafness: Option<Duration>,
+    deafness: Option<Micros>,
     markers: PathSet,
     /// Paths whose train may have more to leave.
     trains: PathSet,

@@ -10,7 +10,7 @@ use heapless::Vec;
 
 use crate::path_set::{MAX_PATHS, PathSet, PerPath};
 use crate::seq::Seq;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::extension::{self, Header};
 use crate::wire::report::{self, Gap, PathReport, Report};
 
@@ -146,7 +146,7 @@ impl Feedback {
             if ahead > 1 {
                 let count = u16::try_from(ahead - 1).unwrap_or(u16::MAX);
                 let first = header.number.wrapping_sub(u32::from(count));
-                let tolerance = Duration::from_micros(u64::from(meter.tolerance));
+                let tolerance = Micros(meter.tolerance);
                 self.miss(Missing { path, first, count, since: now.stamp(), told: 0 });
                 self.ask((now + tolerance).max(self.last + SHORTEST));
             }
@@ -333,7 +333,7 @@ impl Feedback {
         let untold = |missing: &&Missing| missing.told == 0 && number_of(missing.path).is_some();
         let next = missing.iter().find(untold).map(wait);
         if let Some(wait) = next {
-            self.ask((now + Duration::from_micros(u64::from(wait))).max(now + SHORTEST));
+            self.ask((now + Micros(wait)).max(now + SHORTEST));
         }
     }
 

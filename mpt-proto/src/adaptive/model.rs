@@ -10,7 +10,7 @@ mod phases;
 
 use core::time::Duration;
 
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::extension;
 use crate::wire::report::PathReport;
 
@@ -109,7 +109,7 @@ pub(super) struct Model {
     /// When the next datagram may leave, in nanoseconds.
     next: u64,
     /// Nanoseconds a byte at the current rate and gain, times 1,024.
-    cost: u64,
+    cost: u32,
     /// When something last left that tells the receiver how far the ordered sequence is.
     pub(super) last_ordered: Instant,
     /// The last ordered packet's number.
@@ -192,7 +192,7 @@ const fn nanos(now: Instant) -> u64 {
 }
 
 fn elapsed(now: Instant, since: Instant) -> f32 {
-    now.as_micros().saturating_sub(since.as_micros()) as f32
+    now.micros_since(since) as f32
 }
 
 impl Model {
@@ -243,7 +243,7 @@ impl Model {
             // The caller came late, and the path stood still: what arrives tells how busy this machine is.
             self.handle_idle();
         }
-        self.next = self.next.max(earliest).saturating_add((len as u64 * self.cost) >> 10);
+        self.next = self.next.max(earliest).saturating_add((len as u64 * u64::from(self.cost)) >> 10);
         let spaced =
             self.milestones.back().is_none_or(|(_, sent)| now.stamp().wrapping_sub(*sent) >= MILESTONE_STEP);
         if spaced && !self.milestones.is_full() {
@@ -405,13 +405,13 @@ impl Model {
 
     /// How long so many bytes take, in microseconds.
     pub(super) const fn time_of(&self, bytes: usize) -> u64 {
-        ((bytes as u64 * self.cost) >> 10) / 1000
+        ((bytes as u64 * self.cost as u64) >> 10) / 1000
     }
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-fn micros(value: f32) -> Duration {
-    Duration::from_micros(value as u64)
+fn micros(value: f32) -> Micros {
+    Micros(value as u32)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::path_set::PathSet;
 use crate::schedule::Policy;
 use crate::seq::Seq;
 use crate::stats::Drop;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::extension::{self, Header, Kind};
 use crate::wire::gre::{self, Protocol};
 use crate::wire::ip::{self, Flow};
@@ -301,11 +301,7 @@ impl Adaptive<'_> {
     fn release(&self, header: &Header, now: Instant) -> Instant {
         let Some(hold) = self.hold.filter(|_| !header.resent) else { return now };
         let wait = header.stamp.wrapping_add(hold).wrapping_sub(now.stamp()) as i32;
-        if (1..=LONGEST_HOLD).contains(&wait) {
-            now + Duration::from_micros(u64::from(wait.unsigned_abs()))
-        } else {
-            now
-        }
+        if (1..=LONGEST_HOLD).contains(&wait) { now + Micros(wait.unsigned_abs()) } else { now }
     }
 
     fn obey(&mut self, report: &Report) {

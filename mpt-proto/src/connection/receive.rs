@@ -11,7 +11,7 @@ use crate::reassembly::Piece;
 use crate::reorder::Insert;
 use crate::seq::Seq;
 use crate::stats::Drop;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::control::{Kind, Message};
 use crate::wire::gre::{self, Protocol};
 use crate::wire::{extension, fragment, ip, slice};
@@ -181,9 +181,8 @@ impl Connection<'_> {
             return Received::Dropped(Drop::BadControl);
         }
         // When the probe left that this answers: whoever answers it was alive after that.
-        let asked = (message.kind == Kind::Echo).then(|| {
-            self.now - Duration::from_micros(u64::from(self.now.stamp().wrapping_sub(message.stamp)))
-        });
+        let asked = (message.kind == Kind::Echo)
+            .then(|| self.now - Micros(self.now.stamp().wrapping_sub(message.stamp)));
         let known = self.peer.is_some_and(|peer| peer.instance == message.instance);
         if !known {
             // A former process answers nothing that was asked after its successor was heard; if it does, then
