@@ -74,8 +74,9 @@ pub(super) struct Model {
     phase: Phase,
     phase_since: Instant,
     highest: Highest,
-    /// Least delay of the last window and of this one, and when this one began.
-    base: [Option<f32>; 2],
+    base: Option<f32>,
+    /// Least delay of the last window and of this one, and when this one began: the base delay is the least of both.
+    bases: [Option<f32>; 2],
     base_since: Instant,
     jitter: f32,
     /// Least and mean queueing delay.
@@ -140,7 +141,8 @@ impl Default for Model {
             phase: Phase::Startup,
             phase_since: Instant::ZERO,
             highest: Highest::default(),
-            base: [None; 2],
+            base: None,
+            bases: [None; 2],
             base_since: Instant::ZERO,
             jitter: 0.0,
             queue_least: 0.0,
@@ -197,11 +199,8 @@ fn elapsed(now: Instant, since: Instant) -> f32 {
 
 impl Model {
     /// The base delay, once known.
-    pub(super) fn base(&self) -> Option<f32> {
-        match self.base {
-            [Some(before), Some(current)] => Some(before.min(current)),
-            [before, current] => before.or(current),
-        }
+    pub(super) const fn base(&self) -> Option<f32> {
+        self.base
     }
 
     pub(super) const fn jitter(&self) -> f32 {
@@ -339,12 +338,14 @@ impl Model {
 
     fn note_delay(&mut self, delay: f32, excess: f32, now: Instant) {
         if self.phase != Phase::Compete && elapsed(now, self.base_since) > BASE_WINDOW.as_micros() as f32 {
-            self.base = [self.base[1], None];
+            self.bases = [self.bases[1], None];
             self.base_since = now;
         }
-        let [_, current] = &mut self.base;
-        *current = Some(current.map_or(delay, |least| least.min(delay)));
-        let base = self.base().unwrap_or(delay);
+        let [before, current] = &mut self.bases;
+        let least = current.map_or(delay, |least| least.min(delay));
+        *current = Some(least);
+        let base = before.map_or(least, |before| before.min(least));
+        self.base = Some(base);
         self.queue_least = delay - base;
         self.queue_now = delay + excess - base;
         self.queue += 0.3 * (self.queue_now - self.queue);

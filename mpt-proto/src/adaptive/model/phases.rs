@@ -173,7 +173,7 @@ impl Model {
         let is_longer_way = elapsed(now, self.yielded) > 6.0 * BASE_WINDOW.as_micros() as f32;
         if is_alone || is_longer_way {
             if is_longer_way {
-                self.base = [None; 2];
+                (self.base, self.bases) = (None, [None; 2]);
             }
             let rate = self.rate;
             self.highest.reset(now, rate);
