@@ -213,6 +213,8 @@ impl Model {
     }
 
     /// Microseconds until a datagram may leave, by the pace alone.
+    // On small machines, where code is dear, it is there once.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn wait(&self, now: Instant) -> u64 {
         self.next.saturating_sub(nanos(now)) / 1000
     }
@@ -223,6 +225,8 @@ impl Model {
     }
 
     /// Whether as much is on the way as can be unless it is dead.
+    // As above.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn is_full(&self) -> bool {
         let round = self.feedback + 25_000.0;
         let most = self.rate * self.gain.max(1.0) * round * 1.25e-6 / self.mean_len + SLACK_PACKETS;

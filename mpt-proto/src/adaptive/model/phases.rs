@@ -67,6 +67,7 @@ impl Model {
         QUEUE_TARGET + 2.0 * self.jitter
     }
 
+    #[inline(never)]
     pub(super) fn enter(&mut self, phase: Phase, gain: f32, now: Instant) {
         self.phase = phase;
         self.phase_since = now;
