@@ -109,6 +109,9 @@ pub struct AdaptiveState {
     run: Option<(usize, Instant)>,
     /// The open paths as last told.
     told: PathSet,
+    /// How the peer wants ordered packets held, and the paths where they may come, by its numbers.
+    pub(crate) hold: Option<u32>,
+    pub(crate) open: Option<PathSet>,
     /// Packets for which there was no room.
     refused: u64,
     resent: u64,
@@ -128,9 +131,6 @@ pub(crate) struct Adaptive<'s> {
     pub(crate) order_udp: bool,
     /// Packets that the peer can hold.
     pub(crate) peer_window: u16,
-    /// How the peer wants ordered packets held, and the paths where they may come, by its numbers.
-    pub(crate) hold: Option<u32>,
-    pub(crate) open: Option<PathSet>,
     random: u32,
 }
 
@@ -150,8 +150,6 @@ impl<'s> Adaptive<'s> {
             resends: false,
             order_udp: false,
             peer_window: 0,
-            hold: None,
-            open: None,
             random: 1,
         }
     }
@@ -218,7 +216,7 @@ impl<'s> Adaptive<'s> {
         self.state.delay = CommonDelay::default();
         self.state.bounds = None;
         self.state.once.restart();
-        (self.hold, self.open) = (None, None);
+        (self.state.hold, self.state.open) = (None, None);
         self.state.feedback.restart(PathSet(u16::MAX));
     }
 

@@ -299,14 +299,14 @@ impl Adaptive<'_> {
     /// Until when an ordered packet is to be held.
     #[allow(clippy::cast_possible_wrap, reason = "a difference of stamps")]
     fn release(&self, header: &Header, now: Instant) -> Instant {
-        let Some(hold) = self.hold.filter(|_| !header.resent) else { return now };
+        let Some(hold) = self.state.hold.filter(|_| !header.resent) else { return now };
         let wait = header.stamp.wrapping_add(hold).wrapping_sub(now.stamp()) as i32;
         if (1..=LONGEST_HOLD).contains(&wait) { now + Micros(wait.unsigned_abs()) } else { now }
     }
 
     fn obey(&mut self, report: &Report) {
-        self.hold = report.hold;
-        self.open = Some(PathSet(report.open)).filter(|open| !open.is_empty());
+        self.state.hold = report.hold;
+        self.state.open = Some(PathSet(report.open)).filter(|open| !open.is_empty());
     }
 }
 

@@ -316,7 +316,7 @@ impl Connection<'_> {
     /// Which paths must have passed a number for it to be lost: those that the peer uses, if it says so.
     pub(super) fn refresh_live(&mut self) {
         let mut live = self.hears;
-        if let Some(open) = self.extension.as_ref().and_then(|extension| extension.adaptive.open) {
+        if let Some(open) = self.extension.as_ref().and_then(|extension| extension.adaptive.state.open) {
             for index in self.hears {
                 let number = self.at(index).and_then(|path| path.peer_index);
                 live.set(index, number.is_some_and(|number| open.contains(usize::from(number))));
