@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use embassy_net_driver::{Driver, RxToken, TxToken};
-use mpt_proto::adapt::embassy::{DatagramSocket, Device, Packet, Queues, Runner};
+use mpt_proto::adapt::embassy::{self, DatagramSocket, Device, Runner, State};
 use mpt_proto::{
     Config, Connection, Ecn, HEADROOM, Instant, Liveness, PathConfig, PathId, Received, ReorderConfig,
     ReorderSlot, Storage,
@@ -47,8 +47,8 @@ impl DatagramSocket for Socket {
 
 /// A firmware with one path that is always up, and its peer.
 struct Bench {
-    device: Device<'static, PACKET>,
-    runner: Runner<'static, 'static, Socket, PACKET>,
+    device: Device<'static, MTU>,
+    runner: Runner<'static, 'static, Socket, MTU>,
     wire: Rc<Wire>,
     peer: Connection<'static>,
     path: PathId,
@@ -70,10 +70,10 @@ impl Bench {
         let now = Instant::ZERO;
         let ((ours, id), (peer, path)) = (connection(now), connection(now));
         let wire = Rc::new(Wire { room: Cell::new(usize::MAX), ..Wire::default() });
-        let queue = || vec![Packet::<PACKET>::EMPTY; QUEUE].leak();
-        let queues = Box::leak(Box::new(Queues::new(queue(), queue())));
+        let state = Box::leak(Box::new(State::<MTU, QUEUE, QUEUE>::new()));
         let sockets = vec![(id, Socket(Rc::clone(&wire)))].leak();
-        let (device, runner) = queues.split(Box::leak(Box::new(ours)), sockets);
+        let (device, runner) =
+            embassy::new(state, vec![0; PACKET].leak(), Box::leak(Box::new(ours)), sockets);
         let mut bench = Self { device, runner, wire, peer, path };
         bench.run();
         bench

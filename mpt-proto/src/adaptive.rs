@@ -19,12 +19,10 @@ mod repair;
 mod send;
 mod watch;
 
-use core::time::Duration;
-
 use crate::feedback::Feedback;
-use crate::path_set::{MAX_PATHS, PathSet};
+use crate::path_set::{MAX_PATHS, PathSet, PerPath};
 use crate::seq::Seq;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 
 use codel::{Bounds, Codel};
 use delay::CommonDelay;
@@ -82,8 +80,8 @@ pub struct PathModel {
 /// Memory of the adaptive policy that does not depend on the number of packets. `Default` is fresh.
 #[derive(Debug, Default)]
 pub struct AdaptiveState {
-    models: [Model; MAX_PATHS],
-    in_flight: [List; MAX_PATHS],
+    models: PerPath<Model>,
+    in_flight: PerPath<List>,
     express: List,
     express_codel: Codel,
     lost: Lost,
@@ -103,7 +101,7 @@ pub struct AdaptiveState {
     ordered_at: Option<Instant>,
     waiting_since: Option<Instant>,
     /// For how long may none come.
-    deafness: Option<Duration>,
+    deafness: Option<Micros>,
     markers: PathSet,
     /// Paths whose train may have more to leave.
     trains: PathSet,
@@ -111,6 +109,9 @@ pub struct AdaptiveState {
     run: Option<(usize, Instant)>,
     /// The open paths as last told.
     told: PathSet,
+    /// How the peer wants ordered packets held, and the paths where they may come, by its numbers.
+    pub(crate) hold: Option<u32>,
+    pub(crate) open: Option<PathSet>,
     /// Packets for which there was no room.
     refused: u64,
     resent: u64,
@@ -130,9 +131,6 @@ pub(crate) struct Adaptive<'s> {
     pub(crate) order_udp: bool,
     /// Packets that the peer can hold.
     pub(crate) peer_window: u16,
-    /// How the peer wants ordered packets held, and the paths where they may come, by its numbers.
-    pub(crate) hold: Option<u32>,
-    pub(crate) open: Option<PathSet>,
     random: u32,
 }
 
@@ -152,8 +150,6 @@ impl<'s> Adaptive<'s> {
             resends: false,
             order_udp: false,
             peer_window: 0,
-            hold: None,
-            open: None,
             random: 1,
         }
     }
@@ -220,7 +216,7 @@ impl<'s> Adaptive<'s> {
         self.state.delay = CommonDelay::default();
         self.state.bounds = None;
         self.state.once.restart();
-        (self.hold, self.open) = (None, None);
+        (self.state.hold, self.state.open) = (None, None);
         self.state.feedback.restart(PathSet(u16::MAX));
     }
 

@@ -8,9 +8,9 @@ use core::time::Duration;
 
 use heapless::Vec;
 
-use crate::path_set::{MAX_PATHS, PathSet};
+use crate::path_set::{MAX_PATHS, PathSet, PerPath};
 use crate::seq::Seq;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::extension::{self, Header};
 use crate::wire::report::{self, Gap, PathReport, Report};
 
@@ -105,7 +105,7 @@ impl Missing {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Feedback {
-    meters: [Meter; MAX_PATHS],
+    meters: PerPath<Meter>,
     missing: Vec<Missing, GAPS>,
     /// The path after the last one reported on.
     turn: usize,
@@ -146,7 +146,7 @@ impl Feedback {
             if ahead > 1 {
                 let count = u16::try_from(ahead - 1).unwrap_or(u16::MAX);
                 let first = header.number.wrapping_sub(u32::from(count));
-                let tolerance = Duration::from_micros(u64::from(meter.tolerance));
+                let tolerance = Micros(meter.tolerance);
                 self.miss(Missing { path, first, count, since: now.stamp(), told: 0 });
                 self.ask((now + tolerance).max(self.last + SHORTEST));
             }
@@ -159,8 +159,8 @@ impl Feedback {
         if wanted {
             self.packets += 1;
             let is_urgent = self.packets >= MANY;
-            let (last, now) = (self.last, now);
-            self.ask(if is_urgent { last + SHORTEST } else { (last + INTERVAL).max(now + SOON) });
+            let in_turn = (self.last + INTERVAL).max(now + SOON);
+            self.ask(if is_urgent { self.last + SHORTEST } else { in_turn });
         }
     }
 
@@ -333,7 +333,7 @@ impl Feedback {
         let untold = |missing: &&Missing| missing.told == 0 && number_of(missing.path).is_some();
         let next = missing.iter().find(untold).map(wait);
         if let Some(wait) = next {
-            self.ask((now + Duration::from_micros(u64::from(wait))).max(now + SHORTEST));
+            self.ask((now + Micros(wait)).max(now + SHORTEST));
         }
     }
 

@@ -1,4 +1,6 @@
-//! Path numbers, and sets of them.
+//! Path numbers, sets of them, and what there is one of for each.
+
+use core::ops::{Deref, DerefMut};
 
 /// Most paths of one connection: path numbers fit a 16-bit mask on the wire.
 pub const MAX_PATHS: usize = 16;
@@ -68,5 +70,29 @@ impl Iterator for PathSetIter {
         let lowest = self.0.trailing_zeros() as usize;
         self.0 &= self.0.wrapping_sub(1);
         (lowest < MAX_PATHS).then_some(lowest)
+    }
+}
+
+/// One of each path, by number. `Default` makes them in a loop: that of an array is written out sixteen times, which takes
+/// kilobytes of a firmware.
+#[derive(Debug)]
+pub(crate) struct PerPath<T>([T; MAX_PATHS]);
+
+impl<T: Default> Default for PerPath<T> {
+    fn default() -> Self {
+        Self(core::array::from_fn(|_| T::default()))
+    }
+}
+
+impl<T> Deref for PerPath<T> {
+    type Target = [T; MAX_PATHS];
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for PerPath<T> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }

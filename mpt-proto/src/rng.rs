@@ -21,6 +21,8 @@ impl Rng {
 }
 
 /// Spreads every input bit over the output: the finaliser of splitmix64.
+// Products of 64 bits are long where words are of 32: there once.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 pub(crate) const fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

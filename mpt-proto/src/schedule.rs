@@ -94,8 +94,8 @@ impl Scheduler {
         given.copied().unwrap_or_else(|| Flow::of(packet, self.seed))
     }
 
-    /// The paths, among those that are up, that `packet` (or a slice of this flow) takes: none if none is up, several only under
-    /// [`Policy::Redundant`].
+    /// The paths, among those that are up, that `packet` (or a slice of this flow) takes: none if none is up, several only
+    /// under [`Policy::Redundant`].
     pub(crate) fn choose(
         &mut self,
         packet: &[u8],

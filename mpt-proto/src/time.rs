@@ -29,6 +29,16 @@ impl Instant {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
+    /// As [`since`](Self::since), in microseconds: a [`Duration`] is made with divisions.
+    pub(crate) const fn micros_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// So many microseconds later.
+    pub(crate) const fn later(self, micros: u64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+
     /// The low 32 bits of the microseconds: what fits into a datagram. Wraps every 71.6 minutes.
     #[allow(clippy::cast_possible_truncation, reason = "the low half is what is meant")]
     pub(crate) const fn stamp(self) -> u32 {

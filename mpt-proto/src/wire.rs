@@ -1,4 +1,5 @@
-//! What travels: GRE headers, control messages, extension headers, reports, fragments, slices, and what must be known of an inner packet.
+//! What travels: GRE headers, control messages, extension headers, reports, fragments, slices, and what must be known of
+//! an inner packet.
 //!
 //! Each module parses bytes into meaning and emits bytes from meaning; parsing never panics. The layouts
 //! are drawn in `docs/wire.md`.

@@ -1,30 +1,28 @@
 //! The tunnel as a network interface of embassy-net, over UDP sockets of whatever network stack lies below.
 //!
 //! ```text
-//!   embassy-net stack on the tunnel address -> Device -> Queues -> Runner (Connection) -> DatagramSocket, one a path
+//!   embassy-net stack on the tunnel address -> Device -> State -> Runner (Connection) -> DatagramSocket, one a path
 //! ```
 //!
 //! The firmware lends static memory, gives the [`Device`] to a second `embassy_net::new`, and lets a task loop
 //! over [`Runner::next_event`]. A socket is a dozen lines over embassy-net's `UdpSocket`: see `examples/firmware`.
 //!
-//! Every queue is bounded. While a path's socket is full, or [`Queues`] is, the stack above gets no token to send
-//! and keeps its packets; while the stack above does not take what arrived, datagrams stay in the sockets, whose
-//! stack drops what does not fit. A peer that floods costs no more than that.
-
-mod device;
+//! Device and queues are those of embassy-net-driver-channel, as under most drivers for embassy-net. Every queue is
+//! bounded. While a path's socket is full, or the queue of the [`State`] is, the stack above gets no token to send and
+//! keeps its packets; while the stack above does not take what arrived, datagrams stay in the sockets, whose stack drops
+//! what does not fit. A peer that floods costs no more than that.
 
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
-use embassy_sync::zerocopy_channel::{Receiver, Sender};
+use embassy_net_driver_channel as channel;
+use embassy_net_driver_channel::driver::{HardwareAddress, LinkState};
 use embassy_time::Timer;
 
-use crate::adapt::Intake;
-use crate::{CONTROL_MAX, Connection, Ecn, Event, Instant, PathId, PathState};
+use crate::{CONTROL_MAX, Connection, Ecn, Event, HEADROOM, Instant, PathId, PathState, Received};
 
-pub use device::{Device, Packet, Queues, RxToken, TxToken};
+pub use channel::{Device, State};
 
 /// The UDP socket of one path, to one peer. It need not carry ECN bits: without them the tunnel works in the
 /// compatibility mode of RFC 6040 section 4.1.
@@ -41,18 +39,36 @@ pub trait DatagramSocket {
 }
 
 /// Drives the connection.
-#[derive(Debug)]
-pub struct Runner<'r, 's, S, const N: usize> {
+pub struct Runner<'r, 's, S, const MTU: usize> {
     connection: &'r mut Connection<'s>,
     sockets: &'r [(PathId, S)],
-    to_device: Sender<'r, CriticalSectionRawMutex, Packet<N>>,
-    from_device: Receiver<'r, CriticalSectionRawMutex, Packet<N>>,
-    intake: Intake,
+    stack: channel::Runner<'r, MTU>,
+    /// The datagram at hand.
+    datagram: &'r mut [u8],
     control: [u8; CONTROL_MAX],
+    oversized: u64,
     refused: u64,
 }
 
-impl<'s, S: DatagramSocket, const N: usize> Runner<'_, 's, S, N> {
+/// The device for embassy-net, and the runner over a connection and the socket of each of its paths. `state` has the
+/// places for packets to the stack and from it; `datagram` has room for one, [`HEADROOM`] and the MTU bytes. A packet is
+/// copied once between the two.
+///
+/// # Panics
+/// `state` has no place for packets in one of the directions.
+pub fn new<'r, 's, S, const MTU: usize, const INCOMING: usize, const OUTGOING: usize>(
+    state: &'r mut State<MTU, INCOMING, OUTGOING>,
+    datagram: &'r mut [u8],
+    connection: &'r mut Connection<'s>,
+    sockets: &'r [(PathId, S)],
+) -> (Device<'r, MTU>, Runner<'r, 's, S, MTU>) {
+    let (mut stack, device) = channel::new(state, HardwareAddress::Ip);
+    stack.set_link_state(LinkState::Up);
+    let control = [0; CONTROL_MAX];
+    (device, Runner { connection, sockets, stack, datagram, control, oversized: 0, refused: 0 })
+}
+
+impl<'s, S: DatagramSocket, const MTU: usize> Runner<'_, 's, S, MTU> {
     /// Carries packets until something happens that the firmware may want to tell. Nothing is lost when the
     /// future is dropped.
     pub async fn next_event(&mut self) -> Event {
@@ -96,68 +112,75 @@ impl<'s, S: DatagramSocket, const N: usize> Runner<'_, 's, S, N> {
         self.connection
     }
 
-    /// Inner packets dropped because they were larger than the device's MTU.
+    /// Inner packets dropped because they were larger than the device's MTU, or than the room for a datagram.
     pub const fn oversized(&self) -> u64 {
-        self.intake.oversized
+        self.oversized
     }
 
-    /// Datagrams that the sockets lost on arrival: too large for a [`Packet`], or not the peer's.
+    /// Datagrams that the sockets lost on arrival: too large for the room there is, or not the peer's.
     pub const fn refused(&self) -> u64 {
         self.refused
     }
 
-    /// Takes in one datagram of each path, as far as the device has room. Returns whether there was any.
+    /// Takes in one datagram of each path, as far as the stack has room. Returns whether there was any.
     fn receive(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let mut any = self.deliver_held(cx);
         for (path, socket) in self.sockets {
-            let Poll::Ready(packet) = self.to_device.poll_send(cx) else { return any };
-            let Poll::Ready(len) = socket.poll_receive(&mut packet.bytes, cx) else { continue };
+            if self.stack.poll_rx_buf(cx).is_pending() {
+                return any;
+            }
+            let Poll::Ready(len) = socket.poll_receive(self.datagram, cx) else { continue };
             any = true;
-            let Some(len) = len else {
+            let Some(datagram) = len.and_then(|len| self.datagram.get_mut(..len)) else {
                 self.refused += 1;
                 continue;
             };
-            let arrival = (*path, len, Ecn::NotEct);
-            if let Some(range) = self.intake.decapsulate(self.connection, &mut packet.bytes, arrival, now) {
-                (packet.start, packet.end) = (range.start, range.end);
-                self.to_device.send_done();
+            // A path that was removed has nothing to say.
+            if let Ok(Received::Packet(packet)) =
+                self.connection.decapsulate(*path, datagram, Ecn::NotEct, now)
+            {
+                self.oversized += u64::from(!deliver(&mut self.stack, packet));
             }
             self.deliver_held(cx);
         }
         any
     }
 
-    /// Delivers the packets whose waiting is over, as far as the device has room.
+    /// Delivers the packets whose waiting is over, as far as the stack has room.
     fn deliver_held(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
-        while let Poll::Ready(packet) = self.to_device.poll_send(cx) {
-            let Some(range) = self.intake.poll_packet(self.connection, &mut packet.bytes) else { break };
-            (packet.start, packet.end) = (range.start, range.end);
-            self.to_device.send_done();
+        while self.stack.poll_rx_buf(cx).is_ready()
+            && let Some(packet) = self.connection.poll_packet()
+        {
+            self.oversized += u64::from(!deliver(&mut self.stack, packet));
             any = true;
         }
         any
     }
 
-    /// Sends one packet of the device's, if every path that may carry it has room. Returns whether there was one.
+    /// Sends one packet of the stack's, if every path that may carry it has room. Returns whether there was one.
     fn send(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        let Self { connection, sockets, from_device, .. } = self;
+        let Self { connection, sockets, stack, datagram, .. } = self;
         let full = |(path, socket): &(PathId, S)| {
             connection.path_state(*path) == Ok(PathState::Up) && socket.poll_ready(cx).is_pending()
         };
         if sockets.iter().any(full) {
             return false;
         }
-        let Poll::Ready(packet) = from_device.poll_receive(cx) else { return false };
+        let Poll::Ready(packet) = stack.poll_tx_buf(cx) else { return false };
+        let end = HEADROOM + packet.len();
+        let fits = datagram.get_mut(HEADROOM..end).map(|room| room.copy_from_slice(packet)).is_some();
+        stack.tx_done();
+        let Some(buffer) = datagram.get_mut(..end).filter(|_| fits) else {
+            self.oversized += 1;
+            return true;
+        };
         // A packet that is refused is counted by the connection.
-        if let Some(buffer) = packet.bytes.get_mut(..packet.end)
-            && let Ok(mut departures) = connection.encapsulate(buffer, now)
-        {
+        if let Ok(mut departures) = connection.encapsulate(buffer, now) {
             while let Some(departure) = departures.next() {
                 send_on(sockets, departure.path, departure.datagram, cx);
             }
         }
-        from_device.receive_done();
         true
     }
 
@@ -166,6 +189,16 @@ impl<'s, S: DatagramSocket, const N: usize> Runner<'_, 's, S, N> {
             send_on(self.sockets, departure.path, departure.datagram, cx);
         }
     }
+}
+
+/// Gives a packet to the stack, which has a place for it; `false`: it is too large.
+fn deliver<const MTU: usize>(stack: &mut channel::Runner<'_, MTU>, packet: &[u8]) -> bool {
+    let room = stack.try_rx_buf().and_then(|room| room.get_mut(..packet.len()));
+    let fits = room.map(|room| room.copy_from_slice(packet)).is_some();
+    if fits {
+        stack.rx_done(packet.len());
+    }
+    fits
 }
 
 /// Rounds of one packet a path and direction before other tasks get their turn: a full burst of a small device.

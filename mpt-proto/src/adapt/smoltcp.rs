@@ -8,11 +8,12 @@
 //! `Interface::poll` drives the connection too: every call takes in what arrived, sends what is due and serves the
 //! deadlines. Before waiting, ask both [`Tunnel::poll_timeout`] and `Interface::poll_at`.
 
+use core::ops::Range;
+
 use ::smoltcp::phy::{self, DeviceCapabilities, Medium};
 use ::smoltcp::time;
 
-use crate::adapt::{Intake, mtu};
-use crate::{CONTROL_MAX, Connection, Ecn, Event, HEADROOM, Instant, PathId};
+use crate::{CONTROL_MAX, Connection, Ecn, Event, HEADROOM, Instant, PathId, Received};
 
 /// The sockets under the tunnel, as the caller has them: one for each path.
 pub trait Datagrams {
@@ -39,7 +40,7 @@ pub struct Tunnel<'b, 's, D> {
     incoming: &'b mut [u8],
     outgoing: &'b mut [u8],
     control: [u8; CONTROL_MAX],
-    intake: Intake,
+    oversized: u64,
 }
 
 impl<'b, 's, D: Datagrams> Tunnel<'b, 's, D> {
@@ -51,8 +52,7 @@ impl<'b, 's, D: Datagrams> Tunnel<'b, 's, D> {
         incoming: &'b mut [u8],
         outgoing: &'b mut [u8],
     ) -> Self {
-        let (control, intake) = ([0; CONTROL_MAX], Intake::default());
-        Self { connection, datagrams, incoming, outgoing, control, intake }
+        Self { connection, datagrams, incoming, outgoing, control: [0; CONTROL_MAX], oversized: 0 }
     }
 
     /// The connection, for its state and counters.
@@ -82,26 +82,43 @@ impl<'b, 's, D: Datagrams> Tunnel<'b, 's, D> {
 
     /// Inner packets dropped because they were larger than the interface's MTU.
     pub const fn oversized(&self) -> u64 {
-        self.intake.oversized
+        self.oversized
     }
 
-    /// Brings the next inner packet to `incoming`.
-    fn next_packet(&mut self, now: Instant) -> Option<core::ops::Range<usize>> {
+    /// Bytes of the largest inner packet.
+    fn mtu(&self) -> usize {
+        self.incoming.len().min(self.outgoing.len()).saturating_sub(HEADROOM)
+    }
+
+    /// Brings the next inner packet to `incoming`, and says where in it.
+    fn next_packet(&mut self, now: Instant) -> Option<Range<usize>> {
         if self.connection.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.connection.handle_timeout(now);
         }
+        let mtu = self.mtu();
         loop {
-            if let Some(packet) = self.intake.poll_packet(&mut self.connection, self.incoming) {
-                return Some(packet);
+            while let Some(packet) = self.connection.poll_packet() {
+                let len = packet.len();
+                if let Some(place) = self.incoming.get_mut(..len).filter(|_| len <= mtu) {
+                    place.copy_from_slice(packet);
+                    return Some(0..len);
+                }
+                self.oversized += 1;
             }
             while let Some(departure) = self.connection.poll_transmit(&mut self.control) {
                 self.datagrams.send(departure.path, departure.datagram, departure.ecn, now);
             }
-            let arrival = self.datagrams.receive(self.incoming, now)?;
-            let packet = self.intake.decapsulate(&mut self.connection, self.incoming, arrival, now);
-            if packet.is_some() {
-                return packet;
+            let (path, len, ecn) = self.datagrams.receive(self.incoming, now)?;
+            let start = self.incoming.as_ptr().addr();
+            let datagram = self.incoming.get_mut(..len)?;
+            // A path that was removed has nothing to say.
+            let received = self.connection.decapsulate(path, datagram, ecn, now);
+            let Ok(Received::Packet(packet)) = received else { continue };
+            if packet.len() <= mtu {
+                let start = packet.as_ptr().addr().checked_sub(start)?;
+                return Some(start..start + packet.len());
             }
+            self.oversized += 1;
         }
     }
 }
@@ -137,7 +154,7 @@ impl<'s, D: Datagrams> phy::Device for Tunnel<'_, 's, D> {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
-        capabilities.max_transmission_unit = mtu(self.incoming).min(mtu(self.outgoing));
+        capabilities.max_transmission_unit = self.mtu();
         capabilities
     }
 }

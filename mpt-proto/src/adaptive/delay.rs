@@ -93,7 +93,7 @@ impl CommonDelay {
         window: f32,
         now: Instant,
     ) {
-        let micros = now.since(self.updated).as_micros().min(50_000) as f32;
+        let micros = now.micros_since(self.updated).min(50_000) as f32;
         self.updated = now;
         let usable = |index: usize| models.get(index).filter(|model| model.is_alive());
         let needs = || up.into_iter().filter_map(|index| need(usable(index)?));
@@ -108,7 +108,7 @@ impl CommonDelay {
         let most = low + (WINDOW_SHARE * window * 1_400.0 * 1e6 / rate.max(1.0)).min(MOST_SPREAD);
         let remembered = |model: &&Model| {
             let since = model.down.or(model.suspect);
-            since.is_none_or(|since| (now.since(since).as_micros() as f32) < REMEMBERED)
+            since.is_none_or(|since| (now.micros_since(since) as f32) < REMEMBERED)
         };
         let high = models.iter().filter(remembered).filter_map(need).filter(|need| *need <= most + TOLERANCE);
         let high = high.fold(low, f32::max);
@@ -116,7 +116,7 @@ impl CommonDelay {
         if backlog {
             self.busy_at = now;
         }
-        let rests = now.since(self.busy_at) > IDLE;
+        let rests = now > self.busy_at + IDLE;
         let standing = self.standing > STANDING;
         self.may_rise = self.delay < high - 100.0;
         if self.delay < low || rests && !self.is_used {
@@ -139,7 +139,7 @@ impl CommonDelay {
             self.window_since = now;
         }
         let round = 1.2 * (self.delay - low) + 50_000.0;
-        if now.since(self.window_since).as_micros() as f32 > round {
+        if now.micros_since(self.window_since) as f32 > round {
             self.standing = self.least.take().unwrap_or(0);
             self.window_since = now;
         }

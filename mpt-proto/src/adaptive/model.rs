@@ -10,7 +10,7 @@ mod phases;
 
 use core::time::Duration;
 
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::extension;
 use crate::wire::report::PathReport;
 
@@ -74,8 +74,9 @@ pub(super) struct Model {
     phase: Phase,
     phase_since: Instant,
     highest: Highest,
-    /// Least delay of the last window and of this one, and when this one began.
-    base: [Option<f32>; 2],
+    base: Option<f32>,
+    /// Least delay of the last window and of this one, and when this one began: the base delay is the least of both.
+    bases: [Option<f32>; 2],
     base_since: Instant,
     jitter: f32,
     /// Least and mean queueing delay.
@@ -109,7 +110,7 @@ pub(super) struct Model {
     /// When the next datagram may leave, in nanoseconds.
     next: u64,
     /// Nanoseconds a byte at the current rate and gain, times 1,024.
-    cost: u64,
+    cost: u32,
     /// When something last left that tells the receiver how far the ordered sequence is.
     pub(super) last_ordered: Instant,
     /// The last ordered packet's number.
@@ -140,7 +141,8 @@ impl Default for Model {
             phase: Phase::Startup,
             phase_since: Instant::ZERO,
             highest: Highest::default(),
-            base: [None; 2],
+            base: None,
+            bases: [None; 2],
             base_since: Instant::ZERO,
             jitter: 0.0,
             queue_least: 0.0,
@@ -192,16 +194,13 @@ const fn nanos(now: Instant) -> u64 {
 }
 
 fn elapsed(now: Instant, since: Instant) -> f32 {
-    now.as_micros().saturating_sub(since.as_micros()) as f32
+    now.micros_since(since) as f32
 }
 
 impl Model {
     /// The base delay, once known.
-    pub(super) fn base(&self) -> Option<f32> {
-        match self.base {
-            [Some(before), Some(current)] => Some(before.min(current)),
-            [before, current] => before.or(current),
-        }
+    pub(super) const fn base(&self) -> Option<f32> {
+        self.base
     }
 
     pub(super) const fn jitter(&self) -> f32 {
@@ -214,6 +213,8 @@ impl Model {
     }
 
     /// Microseconds until a datagram may leave, by the pace alone.
+    // On small machines, where code is dear, it is there once.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn wait(&self, now: Instant) -> u64 {
         self.next.saturating_sub(nanos(now)) / 1000
     }
@@ -224,6 +225,8 @@ impl Model {
     }
 
     /// Whether as much is on the way as can be unless it is dead.
+    // As above.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn is_full(&self) -> bool {
         let round = self.feedback + 25_000.0;
         let most = self.rate * self.gain.max(1.0) * round * 1.25e-6 / self.mean_len + SLACK_PACKETS;
@@ -243,7 +246,7 @@ impl Model {
             // The caller came late, and the path stood still: what arrives tells how busy this machine is.
             self.handle_idle();
         }
-        self.next = self.next.max(earliest).saturating_add((len as u64 * self.cost) >> 10);
+        self.next = self.next.max(earliest).saturating_add((len as u64 * u64::from(self.cost)) >> 10);
         let spaced =
             self.milestones.back().is_none_or(|(_, sent)| now.stamp().wrapping_sub(*sent) >= MILESTONE_STEP);
         if spaced && !self.milestones.is_full() {
@@ -339,12 +342,14 @@ impl Model {
 
     fn note_delay(&mut self, delay: f32, excess: f32, now: Instant) {
         if self.phase != Phase::Compete && elapsed(now, self.base_since) > BASE_WINDOW.as_micros() as f32 {
-            self.base = [self.base[1], None];
+            self.bases = [self.bases[1], None];
             self.base_since = now;
         }
-        let [_, current] = &mut self.base;
-        *current = Some(current.map_or(delay, |least| least.min(delay)));
-        let base = self.base().unwrap_or(delay);
+        let [before, current] = &mut self.bases;
+        let least = current.map_or(delay, |least| least.min(delay));
+        *current = Some(least);
+        let base = before.map_or(least, |before| before.min(least));
+        self.base = Some(base);
         self.queue_least = delay - base;
         self.queue_now = delay + excess - base;
         self.queue += 0.3 * (self.queue_now - self.queue);
@@ -405,13 +410,13 @@ impl Model {
 
     /// How long so many bytes take, in microseconds.
     pub(super) const fn time_of(&self, bytes: usize) -> u64 {
-        ((bytes as u64 * self.cost) >> 10) / 1000
+        ((bytes as u64 * self.cost as u64) >> 10) / 1000
     }
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-fn micros(value: f32) -> Duration {
-    Duration::from_micros(value as u64)
+fn micros(value: f32) -> Micros {
+    Micros(value as u32)
 }
 
 #[cfg(test)]

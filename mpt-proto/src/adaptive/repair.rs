@@ -8,7 +8,7 @@ use crate::adaptive::model::Model;
 use crate::adaptive::pool::{Index, List, PacketSlot, Pool};
 use crate::adaptive::watch::ACTIVE;
 use crate::path_set::PathSet;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::extension;
 use crate::wire::report::{Gap, Report};
 
@@ -115,7 +115,7 @@ impl Adaptive<'_> {
         let backlog = !self.queue.is_empty();
         let window = f32::from(self.peer_window);
         let Self { state, .. } = self;
-        state.delay.is_used = state.ordered_at.is_some_and(|at| now.since(at) < ACTIVE);
+        state.delay.is_used = state.ordered_at.is_some_and(|at| now < at + ACTIVE);
         state.delay.update(&state.models, up, backlog, window, now);
         state.bounds = None;
         for (index, model) in state.models.iter_mut().enumerate() {
@@ -184,6 +184,6 @@ impl Adaptive<'_> {
         let used = paths.into_iter().filter_map(|index| self.state.models.get(index)).filter(is_known);
         let slowest = used.map(|model| model.feedback).fold(fastest, f32::max);
         let time = (4.0 * fastest + 20_000.0).max(1.5 * slowest + 60_000.0).max(80_000.0);
-        Duration::from_micros(time.min((1.5 * fastest + 60_000.0).max(250_000.0)) as u64)
+        Micros(time.min((1.5 * fastest + 60_000.0).max(250_000.0)) as u32).into()
     }
 }

@@ -1,7 +1,5 @@
 //! What leaves, when and where: sparse packets first, then what was lost, then the bulk, each on the path that suits it.
 
-use core::time::Duration;
-
 use crate::adaptive::Adaptive;
 use crate::adaptive::codel::Bounds;
 use crate::adaptive::pool::{Index, List};
@@ -185,12 +183,12 @@ impl Adaptive<'_> {
         for index in paths {
             let Some(model) = self.state.models.get(index) else { continue };
             let patience = self.delivery(index, now)? - least - sojourn;
-            let wait = model.wait(now).saturating_sub(ahead(index)).max(patience.max(0.0) as u64);
+            let wait = model.wait(now).saturating_sub(ahead(index)).max(u64::from(patience.max(0.0) as u32));
             if wait < best.1 {
                 best = (index, wait);
             }
         }
-        Some((best.0, now + Duration::from_micros(best.1)))
+        Some((best.0, now.later(best.1)))
     }
 
     /// The delay, against the reference, of what is sent on a path now.
@@ -290,7 +288,7 @@ impl Adaptive<'_> {
     /// The round trip that a bulk flow sees, without the queue here.
     fn round_trip(&self) -> f32 {
         let mut fastest: Option<(f32, f32)> = None;
-        for model in &self.state.models {
+        for model in self.state.models.iter() {
             let Some(base) = model.base().filter(|_| model.is_alive()) else { continue };
             if fastest.is_none_or(|(least, _)| base < least) {
                 fastest = Some((base, model.feedback));

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::adaptive::Adaptive;
 use crate::adaptive::model::Model;
 use crate::path_set::PathSet;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 
 /// Signs of life on paths that carry nothing while others do: what is missing is then known soon.
 const MARKER: Duration = Duration::from_millis(10);
@@ -16,10 +16,10 @@ pub(super) const ACTIVE: Duration = Duration::from_secs(1);
 /// Packets are let gather for so long when all paths are busy: the caller's wake-ups then pay.
 const GATHER: Duration = Duration::from_micros(500);
 /// Without a report for so long, with packets under way, nothing is known: this long where none came yet,
-const DEAF: Duration = Duration::from_secs(2);
+const DEAF: Micros = Micros(2_000_000);
 /// and this long and four round trips otherwise: fifty reports that are missing, while nothing leaves but what is known to
 /// fit.
-const LEAST_DEAF: Duration = Duration::from_millis(500);
+const LEAST_DEAF: Micros = Micros(500_000);
 
 impl Adaptive<'_> {
     /// When something is to be done although nothing comes.
@@ -29,13 +29,12 @@ impl Adaptive<'_> {
             let models = paths.into_iter().filter_map(|index| self.state.models.get(index));
             models.filter(|model| !model.is_full()).map(|model| model.wait(now)).min()
         };
-        let wait_of = |micros: u64| now + Duration::from_micros(micros);
         let express = self.express_path(alive, now).map(|(_, at)| at);
         let lost = self.state.lost.first().and_then(|_| self.repair_path(alive, now));
-        let lost = lost.map(|(_, wait)| wait_of(wait));
+        let lost = lost.map(|(_, wait)| now.later(wait));
         let open = PathSet(alive.0 & self.state.delay.open.0);
         let bulk = (!self.queue.is_empty()).then(|| soonest(open)).flatten();
-        let bulk = bulk.map(|wait| wait_of(wait) + GATHER);
+        let bulk = bulk.map(|wait| now.later(wait) + GATHER);
         let deaf = self.deaf_at().filter(|at| *at > now);
         let markers = up.into_iter().filter_map(|index| self.marker_at(index, now)).min();
         let report = self.state.feedback.deadline().filter(|_| !up.is_empty());
@@ -44,11 +43,11 @@ impl Adaptive<'_> {
 
     /// When a path is to give a sign of life.
     fn marker_at(&self, path: usize, now: Instant) -> Option<Instant> {
-        let active = self.state.active_at.filter(|at| now.since(*at) < ACTIVE)?;
+        let active = self.state.active_at.filter(|at| now < *at + ACTIVE)?;
         let model = self.state.models.get(path)?;
-        let busy = self.state.ordered_at.is_some_and(|at| now.since(at) < IDLE_MARKER * 2);
+        let busy = self.state.ordered_at.is_some_and(|at| now < at + IDLE_MARKER * 2);
         let watched = self.state.delay.open.contains(path) && busy
-            || model.suspect.is_some_and(|since| now.since(since) < ACTIVE)
+            || model.suspect.is_some_and(|since| now < since + ACTIVE)
             || model.base().is_none();
         let wait = if watched { MARKER } else { IDLE_MARKER };
         let at = model.last_ordered + wait;
@@ -128,8 +127,8 @@ impl Adaptive<'_> {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     pub(super) fn note_heard(&mut self) {
         let slowest = self.state.models.iter().map(|model| model.feedback).fold(0.0, f32::max);
-        let rounds = Duration::from_micros((4.0 * slowest) as u64);
-        self.state.deafness = Some(LEAST_DEAF.saturating_add(rounds).min(DEAF));
+        let rounds = (4.0 * slowest) as u32;
+        self.state.deafness = Some(Micros(LEAST_DEAF.0.saturating_add(rounds)).min(DEAF));
         self.state.waiting_since = None;
     }
 }

@@ -10,7 +10,7 @@ use crate::path_set::PathSet;
 use crate::schedule::Policy;
 use crate::seq::Seq;
 use crate::stats::Drop;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::extension::{self, Header, Kind};
 use crate::wire::gre::{self, Protocol};
 use crate::wire::ip::{self, Flow};
@@ -20,6 +20,19 @@ use crate::wire::slice;
 /// A sender may want packets held for so long at most: a longer time is of a clock that jumped, or made up.
 const LONGEST_HOLD: i32 = 500_000;
 
+/// The extension, if memory was lent for it.
+#[derive(Debug)]
+pub(super) struct Extension<'s> {
+    pub(super) adaptive: Adaptive<'s>,
+    calls: &'static Calls,
+}
+
+impl<'s> Extension<'s> {
+    pub(super) const fn new(adaptive: Adaptive<'s>) -> Self {
+        Self { adaptive, calls: &CALLS }
+    }
+}
+
 /// What the rest of the connection asks of the extension, as pointers: only [`with_adaptive`] names them, so a program
 /// that never calls it does not link what lies behind.
 ///
@@ -27,7 +40,7 @@ const LONGEST_HOLD: i32 = 500_000;
 ///
 /// [`with_adaptive`]: crate::Storage::with_adaptive
 #[derive(Debug)]
-pub(super) struct Extension {
+pub(super) struct Calls {
     /// The path of this number is a new one, of this tier.
     pub(super) set_path: fn(&mut Connection<'_>, usize, u8),
     /// A path may have gone down or come up, or carry other datagrams.
@@ -47,15 +60,14 @@ pub(super) struct Extension {
     path_model: fn(&Connection<'_>, usize) -> PathModel,
 }
 
-pub(super) static EXTENSION: Extension = Extension {
+static CALLS: Calls = Calls {
     set_path: |connection, path, tier| {
-        let now = connection.now;
-        if let Some(adaptive) = connection.adaptive.as_mut() {
-            adaptive.set_path(path, tier, now);
+        if let Some(extension) = connection.extension.as_mut() {
+            extension.adaptive.set_path(path, tier, connection.now);
         }
     },
     refresh: |connection, path, up| connection.refresh_adaptive(path, up),
-    restart: |connection| connection.adaptive.iter_mut().for_each(Adaptive::restart),
+    restart: |connection| connection.extension.iter_mut().for_each(|extension| extension.adaptive.restart()),
     enqueue: |connection, packet, flow| connection.enqueue(packet, flow).is_some(),
     receive: |connection, path, sequence, payload, ecn| {
         connection.receive_extended(path, sequence, payload, ecn)
@@ -64,11 +76,19 @@ pub(super) static EXTENSION: Extension = Extension {
     handle_timeout: |connection| connection.handle_adaptive_timeout(),
     deadline: |connection| connection.adaptive_deadline(),
     path_model: |connection, path| {
-        connection.adaptive.as_ref().map(|adaptive| adaptive.path_model(path)).unwrap_or_default()
+        connection.extension.as_ref().map(|extension| extension.adaptive.path_model(path)).unwrap_or_default()
     },
 };
 
-impl Connection<'_> {
+impl<'s> Connection<'s> {
+    pub(super) fn extension_calls(&self) -> Option<&'static Calls> {
+        self.extension.as_ref().map(|extension| extension.calls)
+    }
+
+    pub(super) fn adaptive(&self) -> Option<&Adaptive<'s>> {
+        self.extension.as_ref().map(|extension| &extension.adaptive)
+    }
+
     /// How packets are sent under [`Policy::Adaptive`]; `None` under another policy.
     pub fn mode(&self) -> Option<Mode> {
         (self.scheduler.policy() == Policy::Adaptive).then(|| self.adaptive_mode())
@@ -80,11 +100,11 @@ impl Connection<'_> {
     /// There is no such path.
     pub fn path_model(&self, path: PathId) -> Result<PathModel, UnknownPath> {
         let index = self.path(path)?.id.index();
-        Ok(self.extension.map(|extension| (extension.path_model)(self, index)).unwrap_or_default())
+        Ok(self.extension_calls().map(|calls| (calls.path_model)(self, index)).unwrap_or_default())
     }
 
     fn adaptive_mode(&self) -> Mode {
-        let Some(adaptive) = self.adaptive.as_ref().filter(|adaptive| adaptive.can_send()) else {
+        let Some(adaptive) = self.adaptive().filter(|adaptive| adaptive.can_send()) else {
             return Mode::NoMemory;
         };
         if !self.layout.sequence {
@@ -107,7 +127,7 @@ impl Connection<'_> {
         let mode = self.adaptive_mode();
         let datagram = self.layout.header_len() + extension::LEN + packet.len();
         let now = self.now;
-        let adaptive = self.adaptive.as_mut()?;
+        let adaptive = &mut self.extension.as_mut()?.adaptive;
         if mode == Mode::NoReports {
             adaptive.note_active(now);
         }
@@ -126,7 +146,7 @@ impl Connection<'_> {
     fn handle_adaptive_timeout(&mut self) {
         let by_measure = self.mode() == Some(Mode::Adaptive);
         let (now, up, instance) = (self.now, self.up, self.instance);
-        let Some(adaptive) = self.adaptive.as_mut() else { return };
+        let Some(Extension { adaptive, .. }) = &mut self.extension else { return };
         if self.peer.is_none_or(|peer| peer.extension.is_none()) {
             return;
         }
@@ -143,7 +163,7 @@ impl Connection<'_> {
     #[inline]
     fn poll_extended<'b>(&'b mut self, buffer: &'b mut [u8]) -> Option<Departure<'b>> {
         let now = self.now;
-        let adaptive = self.adaptive.as_mut()?;
+        let adaptive = &mut self.extension.as_mut()?.adaptive;
         let header_len = self.layout.header_len();
         let body = header_len + extension::LEN;
         let signal = match adaptive.state.feedback.poll() {
@@ -189,7 +209,7 @@ impl Connection<'_> {
         payload: &'d mut [u8],
         ecn: Ecn,
     ) -> Received<'d> {
-        let Some(adaptive) = self.adaptive.as_mut() else {
+        let Some(Extension { adaptive, .. }) = &mut self.extension else {
             return Received::Dropped(Drop::UnknownProtocol);
         };
         let (Some(header), Some(sequence)) = (Header::parse(payload), sequence) else {
@@ -252,10 +272,10 @@ impl Connection<'_> {
 
     /// Does as the peer's report wants: how long to hold, and which paths to wait for.
     fn follow(&mut self, report: &Report) {
-        let Some(adaptive) = self.adaptive.as_mut() else { return };
+        let Some(Extension { adaptive, .. }) = &mut self.extension else { return };
         adaptive.obey(report);
         self.refresh_live();
-        let Some(adaptive) = self.adaptive.as_ref().filter(|_| report.repairs) else {
+        let Some(adaptive) = self.adaptive().filter(|_| report.repairs) else {
             return self.reorder.set_patience(Duration::ZERO);
         };
         let patience = adaptive.repair_time(self.reorder.live());
@@ -264,15 +284,14 @@ impl Connection<'_> {
 
     /// A path went down or came up.
     fn refresh_adaptive(&mut self, index: usize, up: bool) {
-        let (paths, now) = (self.up, self.now);
-        if let Some(adaptive) = self.adaptive.as_mut() {
-            adaptive.set_up(index, up, paths, now);
+        if let Some(Extension { adaptive, .. }) = &mut self.extension {
+            adaptive.set_up(index, up, self.up, self.now);
         }
     }
 
     fn adaptive_deadline(&self) -> Option<Instant> {
         let extends = self.peer.is_some_and(|peer| peer.extension.is_some());
-        self.adaptive.as_ref().filter(|_| extends)?.deadline(self.up, self.now)
+        self.adaptive().filter(|_| extends)?.deadline(self.up, self.now)
     }
 }
 
@@ -280,18 +299,14 @@ impl Adaptive<'_> {
     /// Until when an ordered packet is to be held.
     #[allow(clippy::cast_possible_wrap, reason = "a difference of stamps")]
     fn release(&self, header: &Header, now: Instant) -> Instant {
-        let Some(hold) = self.hold.filter(|_| !header.resent) else { return now };
+        let Some(hold) = self.state.hold.filter(|_| !header.resent) else { return now };
         let wait = header.stamp.wrapping_add(hold).wrapping_sub(now.stamp()) as i32;
-        if (1..=LONGEST_HOLD).contains(&wait) {
-            now + Duration::from_micros(u64::from(wait.unsigned_abs()))
-        } else {
-            now
-        }
+        if (1..=LONGEST_HOLD).contains(&wait) { now + Micros(wait.unsigned_abs()) } else { now }
     }
 
     fn obey(&mut self, report: &Report) {
-        self.hold = report.hold;
-        self.open = Some(PathSet(report.open)).filter(|open| !open.is_empty());
+        self.state.hold = report.hold;
+        self.state.open = Some(PathSet(report.open)).filter(|open| !open.is_empty());
     }
 }
 

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use crate::connection::{Connection, Peer, Received, UnknownPath};
+use crate::connection::extended::Extension;
+use crate::connection::{Connection, Peer, UnknownPath};
 use crate::ecn::Ecn;
 use crate::path::PathId;
 use crate::path_set::PathSet;
@@ -10,10 +11,24 @@ use crate::reassembly::Piece;
 use crate::reorder::Insert;
 use crate::seq::Seq;
 use crate::stats::Drop;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::control::{Kind, Message};
 use crate::wire::gre::{self, Protocol};
 use crate::wire::{extension, fragment, ip, slice};
+
+/// What became of a datagram.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[must_use]
+pub enum Received<'d> {
+    /// An inner packet (or, with [`Config::slices`](crate::Config::slices), a slice of one), next in order: deliver it
+    /// now, then drain [`Connection::poll_packet`].
+    Packet(&'d [u8]),
+    /// Taken in: a control message, an early packet, or a fragment.
+    Consumed,
+    /// Dropped and counted.
+    Dropped(Drop),
+}
 
 impl Connection<'_> {
     /// Takes a datagram that arrived on `path`, with the ECN bits of its outer header. Its bytes may be
@@ -81,8 +96,8 @@ impl Connection<'_> {
         let payload = datagram.get_mut(header.len..).unwrap_or_default();
         let payload = match header.protocol {
             Protocol::Control if extension::Header::is_there(payload) => {
-                return match self.extension {
-                    Some(extension) => (extension.receive)(self, index, header.sequence, payload, ecn),
+                return match self.extension_calls() {
+                    Some(calls) => (calls.receive)(self, index, header.sequence, payload, ecn),
                     None => Received::Dropped(Drop::UnknownProtocol),
                 };
             }
@@ -166,9 +181,8 @@ impl Connection<'_> {
             return Received::Dropped(Drop::BadControl);
         }
         // When the probe left that this answers: whoever answers it was alive after that.
-        let asked = (message.kind == Kind::Echo).then(|| {
-            self.now - Duration::from_micros(u64::from(self.now.stamp().wrapping_sub(message.stamp)))
-        });
+        let asked = (message.kind == Kind::Echo)
+            .then(|| self.now - Micros(self.now.stamp().wrapping_sub(message.stamp)));
         let known = self.peer.is_some_and(|peer| peer.instance == message.instance);
         if !known {
             // A former process answers nothing that was asked after its successor was heard; if it does, then
@@ -199,7 +213,7 @@ impl Connection<'_> {
                 peer.mtu = message.mtu;
                 peer.extension = message.extension;
             }
-            if let Some(adaptive) = &mut self.adaptive {
+            if let Some(Extension { adaptive, .. }) = &mut self.extension {
                 adaptive.peer_window = message.extension.unwrap_or(0);
             }
             let hears = PathSet(message.hears);
@@ -232,8 +246,8 @@ impl Connection<'_> {
             mtu: message.mtu,
             extension: message.extension,
         });
-        if let Some(extension) = self.extension {
-            (extension.restart)(self);
+        if let Some(calls) = self.extension_calls() {
+            (calls.restart)(self);
         }
         self.reorder.set_patience(Duration::ZERO);
         self.peer_started = true;
@@ -308,7 +322,7 @@ impl Connection<'_> {
     /// Which paths must have passed a number for it to be lost: those that the peer uses, if it says so.
     pub(super) fn refresh_live(&mut self) {
         let mut live = self.hears;
-        if let Some(open) = self.adaptive.as_ref().and_then(|adaptive| adaptive.open) {
+        if let Some(open) = self.extension.as_ref().and_then(|extension| extension.adaptive.state.open) {
             for index in self.hears {
                 let number = self.at(index).and_then(|path| path.peer_index);
                 live.set(index, number.is_some_and(|number| open.contains(usize::from(number))));
@@ -320,7 +334,7 @@ impl Connection<'_> {
     /// Collects the counters that the parts keep.
     pub(super) fn gather(&mut self) {
         self.stats.rx_lost = self.reorder.lost();
-        if let Some(adaptive) = &self.adaptive {
+        if let Some(Extension { adaptive, .. }) = &self.extension {
             let counts = adaptive.counts();
             self.stats.tx_dropped = counts.dropped;
             self.stats.tx_marked = counts.marked;

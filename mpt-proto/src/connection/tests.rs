@@ -1,8 +1,14 @@
+use core::time::Duration;
+
 use super::*;
-use crate::config::{Liveness, Probing, ReorderConfig};
-use crate::path::DownReason;
-use crate::schedule::Policy;
+use crate::adaptive::{FlowSlot, PacketSlot};
+use crate::config::{Liveness, PathConfig, Probing, ReorderConfig};
+use crate::path::{DownReason, PathId, PathState};
+use crate::reassembly::ReassemblySlot;
+use crate::reorder::ReorderSlot;
+use crate::stats::Drop;
 use crate::wire::checksum;
+use crate::wire::ip;
 use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;

@@ -24,7 +24,7 @@ use embassy_executor::Spawner;
 use embassy_futures::select::{Either, select};
 use embassy_net::udp::PacketMetadata;
 use embassy_net::{Ipv4Address, Ipv4Cidr, Stack, StackResources, StaticConfigV4};
-use mpt_proto::adapt::embassy::{Device, Packet, Queues, Runner};
+use mpt_proto::adapt::embassy::{self, Device, Runner, State};
 use mpt_proto::{
     Config, Connection, HEADROOM, Instant, Liveness, PathConfig, PathId, Probing, ReorderSlot, Storage,
 };
@@ -91,12 +91,12 @@ async fn ethernet(mut runner: embassy_net::Runner<'static, Lan9118>) -> ! {
 }
 
 #[embassy_executor::task]
-async fn inner(mut runner: embassy_net::Runner<'static, Device<'static, PACKET>>) -> ! {
+async fn inner(mut runner: embassy_net::Runner<'static, Device<'static, MTU>>) -> ! {
     runner.run().await
 }
 
 #[embassy_executor::task]
-async fn tunnel(mut runner: Runner<'static, 'static, PathSocket, PACKET>) {
+async fn tunnel(mut runner: Runner<'static, 'static, PathSocket, MTU>) {
     while let Either::First(event) = select(runner.next_event(), echo::END.wait()).await {
         defmt::info!("{}", event);
     }
@@ -122,9 +122,8 @@ fn static_address(address: Ipv4Cidr) -> embassy_net::Config {
 async fn main(spawner: Spawner) {
     static OUTER_SOCKETS: StaticCell<StackResources<3>> = StaticCell::new();
     static INNER_SOCKETS: StaticCell<StackResources<3>> = StaticCell::new();
-    static PACKETS: ConstStaticCell<[[Packet<PACKET>; QUEUE]; 2]> =
-        ConstStaticCell::new([const { [const { Packet::EMPTY }; QUEUE] }; 2]);
-    static QUEUES: StaticCell<Queues<'static, PACKET>> = StaticCell::new();
+    static STATE: ConstStaticCell<State<MTU, QUEUE, QUEUE>> = ConstStaticCell::new(State::new());
+    static DATAGRAM: ConstStaticCell<[u8; PACKET]> = ConstStaticCell::new([0; PACKET]);
     static PATHS: StaticCell<Paths> = StaticCell::new();
 
     stack::paint();
@@ -136,9 +135,7 @@ async fn main(spawner: Spawner) {
     spawner.spawn(defmt::unwrap!(ethernet(runner).ok()));
 
     let (connection, paths) = connect(outer);
-    let [incoming, outgoing] = PACKETS.take();
-    let queues = QUEUES.init(Queues::new(incoming, outgoing));
-    let (device, runner) = queues.split(connection, PATHS.init(paths));
+    let (device, runner) = embassy::new(STATE.take(), DATAGRAM.take(), connection, PATHS.init(paths));
     spawner.spawn(defmt::unwrap!(tunnel(runner).ok()));
 
     let sockets = INNER_SOCKETS.init(StackResources::new());

@@ -1,8 +1,6 @@
 //! The highest sample of a window.
 
-use core::time::Duration;
-
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 
 /// Highest of the samples of a window: three candidates, as Kathleen Nichols' filter in Linux.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,9 +13,9 @@ impl Highest {
         self.samples = [(now, value); 3];
     }
 
-    pub(super) fn push(&mut self, window: Duration, now: Instant, value: f32) -> f32 {
+    pub(super) fn push(&mut self, window: Micros, now: Instant, value: f32) -> f32 {
         let [first, second, third] = self.samples;
-        if value >= first.1 || now.since(third.0) > window {
+        if value >= first.1 || now > third.0 + window {
             self.reset(now, value);
             return value;
         }
@@ -30,16 +28,16 @@ impl Highest {
     }
 
     /// Drops the candidates that are too old; `value` stands in for those that are missing then.
-    fn expire(&mut self, window: Duration, now: Instant, value: f32) -> f32 {
+    fn expire(&mut self, window: Micros, now: Instant, value: f32) -> f32 {
         let [first, second, third] = self.samples;
-        if now.since(first.0) > window {
+        if now > first.0 + window {
             self.samples = [second, third, (now, value)];
-            if now.since(second.0) > window {
+            if now > second.0 + window {
                 self.samples = [third, (now, value), (now, value)];
             }
-        } else if second.0 == first.0 && now.since(first.0) > window / 4 {
+        } else if second.0 == first.0 && now > first.0 + Micros(window.0 / 4) {
             self.samples = [first, (now, value), (now, value)];
-        } else if third.0 == second.0 && now.since(second.0) > window / 2 {
+        } else if third.0 == second.0 && now > second.0 + Micros(window.0 / 2) {
             self.samples = [first, second, (now, value)];
         }
         self.samples[0].1

@@ -25,7 +25,7 @@ use crate::adaptive::model::{
     Anchor, BASE_WINDOW, LEAST_RATE, MOST_RATE, Model, PROBE_PERIOD, elapsed, micros, span,
 };
 use crate::feedback;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::extension;
 
 /// A queue of this many microseconds on the path is all right.
@@ -67,6 +67,7 @@ impl Model {
         QUEUE_TARGET + 2.0 * self.jitter
     }
 
+    #[inline(never)]
     pub(super) fn enter(&mut self, phase: Phase, gain: f32, now: Instant) {
         self.phase = phase;
         self.phase_since = now;
@@ -83,9 +84,9 @@ impl Model {
         self.set_cost();
     }
 
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and far below 2^64")]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and far below 2^32")]
     fn set_cost(&mut self) {
-        self.cost = (1e9 * 1024.0 / (self.rate * self.gain)) as u64;
+        self.cost = (1e9 * 1024.0 / (self.rate * self.gain)) as u32;
     }
 
     /// Signs of life on a path that was suspected: it goes on where it was, but empties first.
@@ -140,7 +141,7 @@ impl Model {
             self.sample = Some(at);
             let rate = bytes * 1e6 / interval;
             let arrival = bytes * 1e6 / arrived.max(100.0);
-            let window = Duration::from_micros(1_000_000).max(micros(6.0 * self.feedback));
+            let window = Micros(1_000_000).max(micros(6.0 * self.feedback));
             // What left while the queue was let drain is less than the path can carry, and no sign of how much that is.
             let spared = self.phase == Phase::Drain;
             if !limited && !spared || rate > self.rate {
@@ -173,7 +174,7 @@ impl Model {
         let is_longer_way = elapsed(now, self.yielded) > 6.0 * BASE_WINDOW.as_micros() as f32;
         if is_alone || is_longer_way {
             if is_longer_way {
-                self.base = [None; 2];
+                (self.base, self.bases) = (None, [None; 2]);
             }
             let rate = self.rate;
             self.highest.reset(now, rate);

@@ -357,14 +357,14 @@ fn reports_of_another_process_are_dropped() {
     traffic(&mut pair, 0, 100, 1);
     let report = Report { instance: 99, hold: Some(5), ..empty(&pair, 5_000) };
     assert_eq!(forge(&mut pair, &report), Received::Dropped(Drop::BadControl));
-    assert_ne!(pair.ends[0].adaptive.as_ref().unwrap().hold, Some(5));
+    assert_ne!(pair.ends[0].adaptive().unwrap().state.hold, Some(5));
 }
 
 #[test]
 fn a_report_that_comes_late_is_not_obeyed() {
     let mut pair = up(&Config::default(), &[lab(); 2]);
     traffic(&mut pair, 0, 100, 1);
-    let hold = |pair: &Pair| pair.ends[0].adaptive.as_ref().unwrap().hold;
+    let hold = |pair: &Pair| pair.ends[0].adaptive().unwrap().state.hold;
     let newer = Report { hold: Some(70), ..empty(&pair, 50_000) };
     let older = Report { hold: Some(60), ..empty(&pair, 49_999) };
     assert_eq!((forge(&mut pair, &newer), hold(&pair)), (Received::Consumed, Some(70)));
@@ -392,7 +392,7 @@ fn a_report_that_claims_what_cannot_be_is_counted_and_changes_nothing() {
     assert_eq!(forge(&mut pair, &report), Received::Dropped(Drop::BadControl));
     assert_eq!(pair.ends[0].stats().rx_bad_reports, 1);
     assert_eq!(pair.ends[0].path_model(pair.paths[0][0]), model);
-    assert_ne!(pair.ends[0].adaptive.as_ref().unwrap().hold, Some(70));
+    assert_ne!(pair.ends[0].adaptive().unwrap().state.hold, Some(70));
 }
 
 #[test]

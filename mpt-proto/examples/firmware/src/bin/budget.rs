@@ -10,8 +10,8 @@ use cortex_m::peripheral::SYST;
 use cortex_m_semihosting::debug;
 use defmt_semihosting as _;
 use mpt_proto::{
-    CONTROL_MAX, Config, Connection, Ecn, HEADROOM, Instant, Liveness, PathConfig, PathId, Policy,
-    ReorderSlot, Storage,
+    AdaptiveState, CONTROL_MAX, Config, Connection, Ecn, FlowSlot, HEADROOM, Instant, Liveness, PacketSlot,
+    PathConfig, PathId, Policy, ReorderSlot, Storage,
 };
 
 /// Nanoseconds, and so instructions, of a tick of SysTick at 25 MHz.
@@ -115,6 +115,8 @@ fn main() -> ! {
     let (connection, slot) = (size_of::<Connection<'_>>(), size_of::<ReorderSlot>());
     defmt::println!("RAM: Connection {} B, each slot of the window {} B", connection, slot);
     defmt::assert!(connection + (WINDOW + 1) * slot + CONTROL_MAX < MOST_BYTES);
+    let (state, kept, flow) = (size_of::<AdaptiveState>(), size_of::<PacketSlot>(), size_of::<FlowSlot>());
+    defmt::println!("RAM: AdaptiveState {} B, each packet kept {} B, each flow {} B", state, kept, flow);
     for (paths, window) in [(2, 16), (4, 64)] {
         let sum = connection + (window + 1) * slot + CONTROL_MAX;
         defmt::println!("RAM: {} paths, window {}: {} B and the packets", paths, window, sum);

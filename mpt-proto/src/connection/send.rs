@@ -1,0 +1,144 @@
+//! What is sent: from an inner packet, or a slice of one, to the datagrams that carry it.
+
+use heapless::Vec;
+
+use crate::connection::{Connection, Departures, HEADROOM};
+use crate::ecn::Ecn;
+use crate::path_set::PathSet;
+use crate::reassembly::Cut;
+use crate::time::Instant;
+use crate::wire::control::Features;
+use crate::wire::gre::Protocol;
+use crate::wire::ip::{self, Flow};
+use crate::wire::{extension, fragment, slice};
+
+/// Why a packet was not taken for sending; counted in [`Stats`](crate::Stats).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum EncapsulateError {
+    /// No path is up.
+    NoPath,
+    /// It does not fit the path, and the peer does not put fragments together.
+    TooLarge,
+    /// Not a whole IPv4 or IPv6 packet, or less than [`HEADROOM`] bytes before it.
+    NotIp,
+}
+
+impl Connection<'_> {
+    /// Sends an inner packet: `buffer[HEADROOM..]` is the packet, the bytes before it are overwritten. The
+    /// datagrams that carry it are to be taken from the result. Under [`Policy::Adaptive`](crate::Policy::Adaptive)
+    /// there are none: the packet was copied, and leaves through [`poll_transmit`](Self::poll_transmit).
+    ///
+    /// # Errors
+    /// The packet was not taken; it is counted.
+    pub fn encapsulate<'b>(
+        &mut self,
+        buffer: &'b mut [u8],
+        now: Instant,
+    ) -> Result<Departures<'b>, EncapsulateError> {
+        self.tick(now);
+        let Some(packet) = buffer.get(HEADROOM..) else { return Err(EncapsulateError::NotIp) };
+        let Some((protocol, _)) = ip::parse(packet).filter(|(_, len)| *len == packet.len()) else {
+            return Err(EncapsulateError::NotIp);
+        };
+        self.dispatch(buffer, protocol, None)
+    }
+
+    /// Most bytes that a slice of a large packet may have now, its [header](crate::wire::slice::Header) included. `None`:
+    /// this end or the peer does not join slices, or no path is up.
+    pub fn slice_room(&self) -> Option<usize> {
+        let peer = self.peer.filter(|peer| peer.features.contains(Features::SLICES))?;
+        let extension = if peer.extension.is_some() && self.mode().is_some() { extension::LEN } else { 0 };
+        let header_len = self.layout.header_len();
+        usize::from(self.smallest_datagram)
+            .checked_sub(header_len + extension)
+            .filter(|room| self.slices && self.layout.sequence && *room > slice::LEN)
+    }
+
+    /// The flow of a packet of which slices are to be sent, given its headers.
+    pub fn flow(&self, headers: &[u8]) -> Flow {
+        Flow::of(headers, self.scheduler.seed())
+    }
+
+    /// As [`encapsulate`](Self::encapsulate), for a slice of a large packet of `flow`, of at most
+    /// [`slice_room`](Self::slice_room) bytes. All slices of a packet are to be sent one behind the other.
+    ///
+    /// # Errors
+    /// The slice was not taken; it is counted.
+    pub fn encapsulate_slice<'b>(
+        &mut self,
+        buffer: &'b mut [u8],
+        flow: &Flow,
+        now: Instant,
+    ) -> Result<Departures<'b>, EncapsulateError> {
+        self.tick(now);
+        if !buffer.get(HEADROOM..).is_some_and(slice::is_there) {
+            return Err(EncapsulateError::NotIp);
+        }
+        if self.slice_room().is_none_or(|room| buffer.len() > HEADROOM + room) {
+            self.stats.tx_too_large += 1;
+            return Err(EncapsulateError::TooLarge);
+        }
+        self.dispatch(buffer, Protocol::Fragment, Some(flow))
+    }
+
+    /// Sends a packet, or a slice of one of this flow.
+    fn dispatch<'b>(
+        &mut self,
+        buffer: &'b mut [u8],
+        protocol: Protocol,
+        flow: Option<&Flow>,
+    ) -> Result<Departures<'b>, EncapsulateError> {
+        let packet = buffer.get(HEADROOM..).unwrap_or_default();
+        let len = packet.len();
+        if self.extension_calls().is_some_and(|calls| (calls.enqueue)(self, packet, flow)) {
+            let (ecn, sequence) = (Ecn::NotEct, self.next_sequence);
+            return Ok(Departures::new(buffer, self.layout, protocol, sequence, None, Vec::new(), ecn));
+        }
+        let paths = self.scheduler.choose(packet, flow, self.up, self.now);
+        if paths.is_empty() {
+            self.stats.tx_no_path += 1;
+            return Err(EncapsulateError::NoPath);
+        }
+        let cut = self.cut_for(paths, len).inspect_err(|_| self.stats.tx_too_large += 1)?;
+        let pieces = cut.map_or(1, Cut::pieces);
+        let overhead = self.layout.header_len() + if cut.is_some() { fragment::LEN } else { 0 };
+        let mut ids = Vec::new();
+        for index in paths {
+            let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { continue };
+            path.handle_used(self.now);
+            path.stats.tx_datagrams += pieces as u64;
+            path.stats.tx_bytes += (len + pieces * overhead) as u64;
+            // There are as many places as paths.
+            let _ = ids.push(path.id);
+        }
+        self.stats.tx_packets += 1;
+        self.stats.tx_bytes += len as u64;
+        if cut.is_some() {
+            self.stats.tx_fragments += pieces as u64;
+            self.next_fragment = self.next_fragment.wrapping_add(1);
+        }
+        let sequence = self.next_sequence;
+        if self.layout.sequence {
+            self.next_sequence = sequence + u32::try_from(pieces).unwrap_or(0);
+        }
+        let ecn = ip::ecn(packet);
+        Ok(Departures::new(buffer, self.layout, protocol, sequence, cut, ids, ecn))
+    }
+
+    /// How the packet must be cut to fit all of `paths`; `None`: it fits whole.
+    fn cut_for(&self, paths: PathSet, len: usize) -> Result<Option<Cut>, EncapsulateError> {
+        let smallest =
+            paths.into_iter().filter_map(|index| self.at(index)).map(|path| path.max_datagram).min();
+        let room = usize::from(smallest.unwrap_or(0)).saturating_sub(self.layout.header_len());
+        if len <= room {
+            return Ok(None);
+        }
+        let peer = self.peer.filter(|peer| peer.features.contains(Features::REASSEMBLY));
+        if peer.is_none_or(|peer| len > usize::from(peer.mtu)) {
+            return Err(EncapsulateError::TooLarge);
+        }
+        Cut::new(self.next_fragment, len, room).map(Some).ok_or(EncapsulateError::TooLarge)
+    }
+}
