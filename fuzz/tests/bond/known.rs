@@ -43,7 +43,6 @@ const KNOWN: &[(&str, &[Known])] = &[
             known("Cut path 0 of 100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%, CUBIC", "of the rest"),
             known("Freeze path 0 of 100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%, CUBIC", "of the rest"),
             known("Freeze path 0 of 100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%, BBR", "of the rest"),
-            known("Freeze path 0 of 100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%, BBR", "back ms"),
         ],
     ),
     (
@@ -63,8 +62,7 @@ const KNOWN: &[(&str, &[Known])] = &[
             known("CUBIC: 100mbit 5ms 1%, 50mbit 30ms 1%", "of sum"),
         ],
     ),
-    ("many.txt", &[known("4 CUBIC", "of sum"), known("4 QUIC", "of sum")]),
-    ("odd.txt", &[known("2 % lost on all ways back, bursts of 8, CUBIC", "of sum")]),
+    ("many.txt", &[known("4 BBR", "of sum")]),
     (
         "random.txt",
         &[
@@ -74,6 +72,8 @@ const KNOWN: &[(&str, &[Known])] = &[
             known("95:", "of the best"),
         ],
     ),
+    // A BBR keeps 10 to 15 ms of queue on the only link: too much to call it empty, too little to compete.
+    ("sharing.txt", &[known("BBR on path 0 of 50mbit 10ms", "of a fair share")]),
     // The far path opens when the flow is nearly over.
     ("short.txt", &[known("10000", "ratio")]),
     // UDP is not put in order, and a threshold of three takes what overtakes for lost.
