@@ -1,4 +1,5 @@
-//! BBR, version 1, simplified: as draft-cardwell-iccrg-bbr-congestion-control-00 but for policers and recovery.
+//! BBR, version 1, simplified: as draft-cardwell-iccrg-bbr-congestion-control-00 but for policers and recovery, with what
+//! Linux adds to the window so that bursts do not use it up.
 
 use std::collections::VecDeque;
 
@@ -15,6 +16,14 @@ const FULL_ROUNDS: u32 = 3;
 const MIN_RTT_EXPIRES: f64 = 10.0;
 const PROBE_RTT: f64 = 0.2;
 const PROBE_RTT_WINDOW: f64 = 4.0;
+/// The pace is a little less than the gain says, so that queues empty.
+const PACING_MARGIN: f64 = 0.99;
+/// Linux sends a millisecond's worth at once, 2 to 45 segments, and adds three of these to the window.
+const BURST: f64 = 0.001;
+const BURST_SEGMENTS: (f64, f64) = (2.0, 45.0);
+/// And the most that acknowledgements ran ahead of the rate within five to ten rounds, up to this many seconds' worth.
+const AHEAD_ROUNDS: u64 = 5;
+const MOST_AHEAD: f64 = 0.1;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
@@ -30,6 +39,9 @@ pub(super) struct RateSample {
     /// Segments delivered when the segment was sent, and when the last of them was, in seconds.
     pub(super) delivered_before: u64,
     pub(super) delivered_at: f64,
+    /// When the last of them had been sent, and when the segment was.
+    pub(super) sent_before: f64,
+    pub(super) sent_at: f64,
 }
 
 /// A model of the path: its rate and its round trip.
@@ -53,6 +65,37 @@ pub(super) struct Bbr {
     full_rounds: u32,
     phase: usize,
     phase_at: f64,
+    ahead: Ahead,
+}
+
+/// How far acknowledgements run ahead of the rate.
+#[derive(Debug, Clone, Default)]
+struct Ahead {
+    /// The most of these rounds and of those before.
+    most: [f64; 2],
+    since_round: u64,
+    /// Since when `acked` counts.
+    since: f64,
+    acked: f64,
+}
+
+impl Ahead {
+    fn handle_delivered(&mut self, count: f64, rate: f64, window: f64, round: u64, now: f64) {
+        if round >= self.since_round + AHEAD_ROUNDS {
+            self.since_round = round;
+            self.most = [0.0, self.most[0]];
+        }
+        let mut expected = rate * (now - self.since);
+        if self.acked <= expected {
+            (self.since, self.acked, expected) = (now, 0.0, 0.0);
+        }
+        self.acked += count;
+        self.most[0] = self.most[0].max((self.acked - expected).min(window));
+    }
+
+    fn segments(&self, rate: f64) -> f64 {
+        self.most[0].max(self.most[1]).min(MOST_AHEAD * rate)
+    }
 }
 
 impl Bbr {
@@ -73,6 +116,7 @@ impl Bbr {
             full_rounds: 0,
             phase: 0,
             phase_at: 0.0,
+            ahead: Ahead::default(),
         }
     }
 
@@ -82,7 +126,7 @@ impl Bbr {
 
     /// Seconds from one segment to the next; `None`: not known yet.
     pub(super) fn interval(&self) -> Option<f64> {
-        (self.rate > 0.0).then(|| 1.0 / (self.gain * self.rate))
+        (self.rate > 0.0).then(|| 1.0 / (self.gain * self.rate * PACING_MARGIN))
     }
 
     /// A round trip was measured.
@@ -110,6 +154,7 @@ impl Bbr {
             // As Linux: what is sent with a window of four tells nothing of the rate.
             self.limited_until = delivered + pipe;
         }
+        self.ahead.handle_delivered(count as f64, self.rate, self.window, self.round, now);
         let pipe = pipe as f64;
         let bdp = if self.min_rtt.is_finite() { self.rate * self.min_rtt } else { 0.0 };
         if self.state == State::Startup && is_new_round {
@@ -142,7 +187,9 @@ impl Bbr {
             self.round += 1;
         }
         let least = if self.min_rtt.is_finite() { self.min_rtt } else { 0.0 };
-        let interval = (now - sample.delivered_at).max(least).max(1e-4);
+        // What was sent slowly and acknowledged at once came no faster than it was sent.
+        let sent = sample.sent_at - sample.sent_before;
+        let interval = (now - sample.delivered_at).max(sent).max(least).max(1e-4);
         let rate = (delivered - sample.delivered_before) as f64 / interval;
         if sample.delivered_before < self.limited_until && rate < self.rate {
             return is_new_round;
@@ -218,7 +265,8 @@ impl Bbr {
             }
             State::Drain | State::ProbeBandwidth => {
                 let gain = if self.state == State::Drain { STARTUP_GAIN } else { 2.0 };
-                let target = (gain * bdp + 6.0).max(4.0);
+                let burst = (self.gain * self.rate * BURST).clamp(BURST_SEGMENTS.0, BURST_SEGMENTS.1);
+                let target = gain * bdp + self.ahead.segments(self.rate) + 3.0 * burst;
                 self.window = target.min(self.window + count);
             }
         }

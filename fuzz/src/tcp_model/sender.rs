@@ -85,6 +85,8 @@ pub struct Sender {
     transmissions: u64,
     delivered: u64,
     delivered_at: f64,
+    /// When the newest that was delivered had been sent.
+    delivered_sent: f64,
     rack: Rack,
     recovery: Option<Recovery>,
     /// Retransmissions of the last recovery that no duplicate has been reported for.
@@ -126,6 +128,7 @@ impl Sender {
             transmissions: 0,
             delivered: 0,
             delivered_at: at(now),
+            delivered_sent: at(now),
             rack: Rack::new(),
             recovery: None,
             undo: None,
@@ -187,7 +190,7 @@ impl Sender {
             self.paced_until = self.paced_until.max(at(now) - PACING_SLACK) + interval;
         }
         if self.pipe == 0 {
-            self.delivered_at = at(now);
+            (self.delivered_at, self.delivered_sent) = (at(now), at(now));
         }
         self.transmissions += 1;
         let transmission = self.transmissions;
@@ -198,7 +201,12 @@ impl Sender {
             transmission,
             sent: now,
             is_retransmission,
-            rate: RateSample { delivered_before: self.delivered, delivered_at: self.delivered_at },
+            rate: RateSample {
+                delivered_before: self.delivered,
+                delivered_at: self.delivered_at,
+                sent_before: self.delivered_sent,
+                sent_at: at(now),
+            },
         };
         if is_retransmission {
             self.outstanding[index] = sent;
@@ -244,6 +252,9 @@ impl Sender {
         }
         if news.count > 0 {
             self.delivered_at = at(now);
+        }
+        if let Some(sample) = &news.sample {
+            self.delivered_sent = sample.sent_at;
         }
         if let Some(recovery) = &mut self.recovery {
             recovery.delivered += news.count;

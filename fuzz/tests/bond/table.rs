@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::SUBJECT;
-use crate::known::KNOWN;
+use crate::known;
 
 /// Figures as text.
 pub(crate) struct Table {
@@ -65,7 +65,7 @@ impl Table {
             std::fs::write(&file, &self.text).expect("a snapshot");
         }
         println!("{}", self.text);
-        let known = || KNOWN.iter().filter(|known| known.table == self.name);
+        let known = || known::of(self.name).iter();
         let unknown: Vec<_> = self.missed.iter().filter(|miss| !known().any(|it| it.is(miss))).collect();
         assert!(unknown.is_empty(), "missed, and not listed in known.rs:\n{unknown:#?}\n\n{}", self.text);
         let mended: Vec<_> = known().filter(|known| !self.missed.iter().any(|miss| known.is(miss))).collect();

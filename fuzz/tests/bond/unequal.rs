@@ -81,6 +81,41 @@ fn one_flow_gets_the_sum_of_unequal_links() {
 }
 
 #[test]
+fn flows_climb_from_the_nearest_link_to_all_of_them() {
+    let mut table = Table::new(
+        "climb.txt",
+        "Flows over unequal links from their start on, as a share of the sum; BBR learns a longer round trip each 10 s \
+         only; the best link alone is 0.59 of the sum in the first two, 0.67 in the last",
+        &["", "in 10 s", "in 20 s", "in 60 s", "at 90 % s"],
+    );
+    let jittering = "100mbit 5ms jitter2ms 0.2%, 50mbit 30ms jitter5ms, 20mbit 80ms jitter3ms 1%";
+    for text in [UNEQUAL, jittering, "60mbit 8ms jitter2ms, 30mbit 25ms jitter2ms"] {
+        for (name, count) in [("BBR", 1), ("BBR", 3), ("CUBIC", 1)] {
+            let paths = links(text);
+            bonded(paths.clone(), |bond| {
+                let begun = bond.elapsed();
+                let flows: Vec<_> = (0..count).map(|_| flow(bond, name)).collect();
+                bond.run(60 * SECOND);
+                let sum = capacity(bond, &paths);
+                let share = |seconds: u32| {
+                    let within = begun..begun + SECOND * seconds;
+                    flows.iter().map(|flow| bond.flow(*flow).meter().rate(&within)).sum::<f64>() / sum
+                };
+                let settled = (count == 1).then(|| settled(bond, flows[0], begun, sum)).flatten();
+                table
+                    .row(&format!("{count} {name}: {text}"))
+                    .at_least(share(10), 0.5, 3)
+                    .at_least(share(20), 0.6, 3)
+                    .at_least(share(60), 0.8, 3)
+                    .maybe(settled.map(|at| at.as_secs_f64()), 1)
+                    .end();
+            });
+        }
+    }
+    table.check();
+}
+
+#[test]
 fn one_flow_keeps_up_with_its_links_when_all_of_them_lose() {
     let mut table =
         Table::new("loss.txt", "One flow over links that all lose; after 10 s, until 30 s", &COLUMNS);

@@ -6,6 +6,10 @@
 //! paths, and the flow above sees no change. When nothing waits any more it sinks again, so that a lone transfer has
 //! the delay of the fastest path. A step up would be taken for congestion by the transport above, a step down for
 //! reordering.
+//!
+//! A flow that paces itself, as under BBR, may fill the open paths and leave no queue. It has about twice of its shortest
+//! round trip on the way at most, so that the delay may rise by nearly as much as that unnoticed, and the flow learns the
+//! longer one when it next looks.
 
 use core::time::Duration;
 
@@ -31,6 +35,15 @@ const FALL: f32 = 0.02;
 /// Faster where packets wait here for longer than the next path takes longer: the flow then has no more to wait for than
 /// before, and what comes out is less by a quarter for a moment. As fast as time itself (1.0), BBR would see it halve.
 const RUSH: f32 = 0.3;
+/// Where the open paths are full though no queue stands, as under BBR at its own pace, the delay rises as well, until the round
+/// trip is so many of the shortest that the flow may remember: BBR has twice of that on the way, and notices nothing.
+const LIFT: f32 = 1.9;
+/// BBR remembers for ten seconds, and looks anew within two more.
+const MEMORY: usize = 12;
+/// Full: this share of what the open paths carry left in each second, for so long. Transfers that are over sooner are let alone.
+const FULL: f32 = 0.75;
+const SECOND: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_secs(3);
 /// Sojourn of the packet that waited least within a round trip: more than this is a standing queue.
 const STANDING: u32 = 3_000;
 /// The queue must have been empty for so long for the delay to sink.
@@ -54,6 +67,13 @@ pub(super) struct CommonDelay {
     window_since: Instant,
     standing: u32,
     busy_at: Instant,
+    /// Bytes of ordered packets that left since `sent_since`.
+    sent: f32,
+    sent_since: Instant,
+    /// Since when the open paths have been full.
+    full_since: Option<Instant>,
+    /// Least delay beyond that of the fastest path, in each of the last seconds.
+    spreads: [f32; MEMORY],
     /// There are paths that it does not reach yet: packets may wait for longer, so that it rises.
     pub(super) may_rise: bool,
     /// Ordered packets were sent lately.
@@ -68,6 +88,14 @@ fn need(model: &Model) -> Option<f32> {
     Some(model.base()? + 2.0 * model.jitter() + ALLOWANCE)
 }
 
+/// The shortest round trip of a path, without queues.
+fn round_trip(models: &[Model; MAX_PATHS], up: PathSet) -> f32 {
+    let known = up.into_iter().filter_map(|index| models.get(index));
+    let known = known.filter(|model| model.is_alive() && model.base().is_some());
+    let round_trips = known.map(|model| (model.feedback - model.queue.max(0.0)).max(0.0));
+    round_trips.reduce(f32::min).unwrap_or(0.0)
+}
+
 impl CommonDelay {
     /// A packet left the ingress queue after so many microseconds.
     pub(super) fn note_sojourn(&mut self, sojourn: u32) {
@@ -77,6 +105,11 @@ impl CommonDelay {
     /// The ingress queue is empty.
     pub(super) fn note_empty(&mut self) {
         self.least = Some(0);
+    }
+
+    /// An ordered packet leaves for the first time.
+    pub(super) fn note_sent(&mut self, len: usize) {
+        self.sent += len as f32;
     }
 
     /// By how much ordered packets are delayed beyond the fastest path.
@@ -113,11 +146,15 @@ impl CommonDelay {
         let high = models.iter().filter(remembered).filter_map(need).filter(|need| *need <= most + TOLERANCE);
         let high = high.fold(low, f32::max);
         self.judge_queue(low, now);
+        self.judge_rate(models, now);
         if backlog {
             self.busy_at = now;
         }
         let rests = now > self.busy_at + IDLE;
         let standing = self.standing > STANDING;
+        let spread = self.note_spread((self.delay - fastest).max(0.0));
+        let round = round_trip(models, up) + spread;
+        let lifted = (fastest + spread + (LIFT - 1.0) * round).min(high);
         self.may_rise = self.delay < high - 100.0;
         if self.delay < low || rests && !self.is_used {
             // No flow is under way that would feel the step.
@@ -127,6 +164,8 @@ impl CommonDelay {
             let pays = next.is_some_and(|next| next - self.delay < self.standing as f32);
             let rise = if pays { RUSH } else { RISE };
             self.delay = (self.delay + rise * micros).min(next.unwrap_or(self.delay).min(most));
+        } else if self.delay < lifted && !rests && self.is_filled(now) {
+            self.delay = (self.delay + RISE * micros).min(lifted);
         } else if self.delay > low && rests || high < self.delay - 3_000.0 {
             self.delay = (self.delay - FALL * micros).max(low);
         }
@@ -143,6 +182,33 @@ impl CommonDelay {
             self.standing = self.least.take().unwrap_or(0);
             self.window_since = now;
         }
+    }
+
+    /// Whether the open paths were full in the last second.
+    fn judge_rate(&mut self, models: &[Model; MAX_PATHS], now: Instant) {
+        let passed = now.since(self.sent_since);
+        if passed < SECOND {
+            return;
+        }
+        let rate = self.sent / passed.as_secs_f32();
+        let open: f32 =
+            self.open.into_iter().filter_map(|index| models.get(index)).map(|model| model.rate).sum();
+        let since = self.full_since.unwrap_or(self.sent_since);
+        self.full_since = (open > 0.0 && rate >= FULL * open).then_some(since);
+        (self.sent, self.sent_since) = (0.0, now);
+        self.spreads.rotate_right(1);
+        self.spreads[0] = MOST_SPREAD;
+    }
+
+    /// The least spread that a flow may remember, this one included.
+    fn note_spread(&mut self, spread: f32) -> f32 {
+        self.spreads[0] = self.spreads[0].min(spread);
+        self.spreads.into_iter().fold(spread, f32::min)
+    }
+
+    /// Whether they have been so for long.
+    fn is_filled(&self, now: Instant) -> bool {
+        self.full_since.is_some_and(|since| now.since(since) >= LONG)
     }
 
     fn choose(&mut self, models: &[Model; MAX_PATHS], up: PathSet, fastest: f32) {

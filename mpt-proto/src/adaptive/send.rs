@@ -323,6 +323,9 @@ impl Adaptive<'_> {
             let counter = if slot.unordered { &mut self.state.next_unordered } else { next };
             slot.seq = *counter;
             *counter = *counter + 1;
+            if !slot.unordered {
+                self.state.delay.note_sent(len);
+            }
             let credit = self.state.credit.saturating_add(u32::from(slot.len) / 8);
             self.state.credit = credit.min(MOST_CREDIT);
         }

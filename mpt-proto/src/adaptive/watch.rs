@@ -15,10 +15,10 @@ const IDLE_MARKER: Duration = Duration::from_millis(100);
 pub(super) const ACTIVE: Duration = Duration::from_secs(1);
 /// Packets are let gather for so long when all paths are busy: the caller's wake-ups then pay.
 const GATHER: Duration = Duration::from_micros(500);
-/// Without a report for so long, with packets under way, nothing is known: this long where none came yet,
+/// Without a report for so long, with packets under way, nothing is known, where none came yet.
 const DEAF: Micros = Micros(2_000_000);
-/// and this long and four round trips otherwise: fifty reports that are missing, while nothing leaves but what is known to
-/// fit.
+/// And where one came, this long and four round trips: fifty reports that are missing, while nothing leaves but what is
+/// known to fit.
 const LEAST_DEAF: Micros = Micros(500_000);
 
 impl Adaptive<'_> {

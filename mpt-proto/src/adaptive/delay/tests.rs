@@ -129,6 +129,27 @@ fn a_standing_queue_raises_the_delay_slowly_until_the_slower_path_fits() {
 }
 
 #[test]
+fn a_flow_that_fills_the_open_paths_without_a_queue_is_led_on_by_what_it_has_on_the_way() {
+    for (bytes, is_full) in [(12_000, true), (6_000, false)] {
+        let mut bench = bench(&[10_000.0, 90_000.0]);
+        (bench.models[0].feedback, bench.models[1].feedback) = (40_000.0, 120_000.0);
+        let fastest = 10_000.0 + ALLOWANCE;
+        let mut run = |ms: u64| {
+            for _ in 0..ms / 10 {
+                bench.delay.note_sent(bytes);
+                bench.step(STANDING / 2);
+            }
+            (bench.delay.delay - fastest, bench.open()[1])
+        };
+        assert!(run(2_500).0 < 1.0, "a short transfer is let alone");
+        let (first, is_open) = run(7_500);
+        let bearable = if is_full { (LIFT - 1.0) * 40_000.0 } else { 0.0 };
+        assert!((first - bearable).abs() < 1.0 && !is_open, "{first} of {bearable} for {bytes} bytes");
+        assert_eq!(run(20_000).1, is_full, "{bytes} bytes");
+    }
+}
+
+#[test]
 fn it_sinks_again_when_nothing_has_waited_for_a_while() {
     let mut bench = bench(&[10_000.0, 90_000.0]);
     bench.run(10_000, 20_000);
