@@ -41,7 +41,7 @@ const LIFT: f32 = 1.9;
 /// BBR remembers for ten seconds, and looks anew within two more.
 const MEMORY: usize = 12;
 /// Full: this share of what the open paths carry left in each second, for so long. Transfers that are over sooner are let alone.
-const FULL: f32 = 0.75;
+const FULL: f32 = 0.8;
 const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(3);
 /// Sojourn of the packet that waited least within a round trip: more than this is a standing queue.
