@@ -272,6 +272,9 @@ impl<'s> Driver<'s> {
     /// One receive call's worth of datagrams from each of these sockets, through the core, to the tunnel device; to be
     /// settled. In the order in which they arrived, whatever the socket: so most need not wait for others in the core.
     fn handle_sockets(&mut self, ready: &[usize], arrived: &mut Arrived) {
+        if ready.is_empty() {
+            return;
+        }
         let Arrived { batches, order } = arrived;
         batches.resize_with(batches.len().max(ready.len()), Batch::new);
         order.clear();

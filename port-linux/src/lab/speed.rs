@@ -1,6 +1,7 @@
 //! `mpt lab --speed`: how fast the tunnel is over links without a rate limit, and what it costs, beside no tunnel, kernel
 //! MPTCP and other tunnels that are installed, on the same links in the same run.
 
+mod ends;
 mod figure;
 mod pipe;
 mod system;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::pipe::Pipe;
-use super::wireguard::WireGuard;
+use super::ends::Ends;
+use super::{pipe, wireguard};
 use crate::lab::mptcp;
 use crate::lab::stack::{Stack, Version};
 use crate::lab::topology::{Side, Topology};
@@ -68,8 +68,8 @@ impl System {
                 let options = Options { slices: *slices, ..Options::lab(Stack::V4OverV4, *paths, policy) };
                 Started::Mpt(Tunnel::start(net, mpt, options)?)
             }
-            Self::Pipe => Started::Pipe(Pipe::start(net, mpt)?),
-            Self::WireGuard => Started::WireGuard(WireGuard::start(net)?),
+            Self::Pipe => Started::Other(pipe::start(net, mpt)?, pipe::ADDRESS),
+            Self::WireGuard => Started::Other(wireguard::start(net)?, wireguard::ADDRESS),
         })
     }
 }
@@ -81,10 +81,8 @@ pub(super) enum Started {
     Kernel(Transport),
     /// The tunnel.
     Mpt(Tunnel),
-    /// What tun and UDP take.
-    Pipe(Pipe),
-    /// The other tunnel.
-    WireGuard(WireGuard),
+    /// Another tunnel, and PC2's address in it.
+    Other(Ends, IpAddr),
 }
 
 impl Started {
@@ -101,8 +99,7 @@ impl Started {
         match self {
             Self::Kernel(_) => Side::Pc2.address(1, Version::V4),
             Self::Mpt(tunnel) => tunnel.address(),
-            Self::Pipe(_) => Pipe::ADDRESS,
-            Self::WireGuard(_) => WireGuard::ADDRESS,
+            Self::Other(_, address) => *address,
         }
     }
 
@@ -111,8 +108,7 @@ impl Started {
         match self {
             Self::Kernel(_) => Vec::new(),
             Self::Mpt(tunnel) => tunnel.pids().to_vec(),
-            Self::Pipe(tunnel) => tunnel.pids().to_vec(),
-            Self::WireGuard(tunnel) => tunnel.pids().to_vec(),
+            Self::Other(ends, _) => ends.pids().to_vec(),
         }
     }
 
@@ -124,8 +120,7 @@ impl Started {
         match self {
             Self::Kernel(_) => Ok(()),
             Self::Mpt(tunnel) => tunnel.stop(),
-            Self::Pipe(tunnel) => tunnel.stop(),
-            Self::WireGuard(tunnel) => tunnel.stop(),
+            Self::Other(ends, _) => ends.stop(),
         }
     }
 }

@@ -2,90 +2,39 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::thread;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
-use crate::lab::host::Running;
+use super::ends::{Ends, GLANCE};
 use crate::lab::stack::Version;
-use crate::lab::stopwatch::Stopwatch;
 use crate::lab::topology::{Side, Topology};
 
 /// The programs that it takes: the tunnel, and the tool that sets it up.
 pub(super) const PROGRAMS: [&str; 2] = ["wireguard-go", "wg"];
 
 const PORT: u16 = 51_820;
-/// Time to start and to shake hands.
-const PATIENCE: Duration = Duration::from_secs(10);
-const GLANCE: Duration = Duration::from_millis(50);
 
-/// Both ends. They are ended when this is dropped.
-#[derive(Debug)]
-pub(super) struct WireGuard {
-    ends: [Running; 2],
-}
+/// PC2's address in the tunnel.
+pub(super) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
 
-impl WireGuard {
-    /// PC2's address in the tunnel.
-    pub(super) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
-
-    /// Starts both ends and waits until PC2 answers PC1.
-    ///
-    /// # Errors
-    /// When a program fails, or the tunnel is not up in time.
-    pub(super) fn start(net: &Topology) -> anyhow::Result<Self> {
-        let start = |side: Side| {
-            let host = net.host(side);
-            let mut command = host.command("wireguard-go");
-            command.args(["-f", device(side)]).env("LOG_LEVEL", "error");
-            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-            host.spawn(&mut command)
-        };
-        let mut tunnel = Self { ends: [start(Side::Pc1)?, start(Side::Pc2)?] };
-        let keys = [make_key(net, Side::Pc1)?, make_key(net, Side::Pc2)?];
-        let clock = Stopwatch::start();
-        for (side, theirs) in [(Side::Pc1, &keys[1]), (Side::Pc2, &keys[0])] {
-            // Its socket, through which `wg` speaks to it, is there once it runs.
-            while !fs::exists(format!("/run/wireguard/{}.sock", device(side)))? {
-                tunnel.wait(&clock)?;
-            }
-            set_up(net, side, theirs)?;
-        }
-        while !net.pc1.reaches(Self::ADDRESS, GLANCE)? {
-            tunnel.wait(&clock)?;
-        }
-        Ok(tunnel)
+/// Starts both ends and waits until PC2 answers PC1.
+///
+/// # Errors
+/// When a program fails, or the tunnel is not up in time.
+pub(super) fn start(net: &Topology) -> anyhow::Result<Ends> {
+    let mut tunnel = Ends::start(net, "wireguard-go", |side| {
+        let mut command = net.host(side).command("wireguard-go");
+        command.args(["-f", device(side)]).env("LOG_LEVEL", "error");
+        command
+    })?;
+    let keys = [make_key(net, Side::Pc1)?, make_key(net, Side::Pc2)?];
+    for (side, theirs) in [(Side::Pc1, &keys[1]), (Side::Pc2, &keys[0])] {
+        // Its socket, through which `wg` speaks to it, is there once it runs.
+        tunnel.wait(|| Ok(fs::exists(format!("/run/wireguard/{}.sock", device(side)))?))?;
+        set_up(net, side, theirs)?;
     }
-
-    /// The process ids of both ends.
-    pub(super) fn pids(&self) -> [u32; 2] {
-        [self.ends[0].pid(), self.ends[1].pid()]
-    }
-
-    /// Ends both.
-    ///
-    /// # Errors
-    /// When somebody else reaped them.
-    pub(super) fn stop(mut self) -> anyhow::Result<()> {
-        for end in &mut self.ends {
-            end.stop()?;
-        }
-        Ok(())
-    }
-
-    fn wait(&mut self, clock: &Stopwatch) -> anyhow::Result<()> {
-        for end in &mut self.ends {
-            if let Some(status) = end.ended()? {
-                bail!("wireguard-go ended at once ({status})");
-            }
-        }
-        if clock.elapsed() > PATIENCE {
-            bail!("wireguard-go is not up after {} s", PATIENCE.as_secs());
-        }
-        thread::sleep(GLANCE);
-        Ok(())
-    }
+    tunnel.wait(|| net.pc1.reaches(ADDRESS, GLANCE))?;
+    Ok(tunnel)
 }
 
 /// Both ends share a directory of sockets: their interfaces need different names.
