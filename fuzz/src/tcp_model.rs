@@ -73,7 +73,7 @@ impl Default for Config {
 }
 
 /// Most blocks that the options of a TCP header hold (RFC 2018 section 3).
-pub const MOST_BLOCKS: usize = 4;
+pub const MOST_BLOCKS: usize = 3;
 
 /// An acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -85,6 +85,8 @@ pub struct Ack {
     pub blocks: Vec<Range<u64>>,
     /// The receiver saw "congestion experienced" (RFC 3168).
     pub congested: bool,
+    /// The transmission that a timestamp would tell (RFC 7323): of the earliest segment that this acknowledges.
+    pub echo: u32,
 }
 
 impl Ack {

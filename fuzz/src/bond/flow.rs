@@ -141,7 +141,7 @@ impl Flow {
         }
         self.newest = self.newest.max(transmission);
         self.meter.note_arrival(delivery.at.since(START));
-        self.receiver.handle_segment(number, segment.ecn, reduced, delivery.at);
+        self.receiver.handle_segment(number, transmission, segment.ecn, reduced, delivery.at);
         let progress = self.receiver.next() - before;
         if progress > 0 {
             self.meter.note(progress * self.format.packet_len as u64, delivery.at.since(START));

@@ -153,13 +153,15 @@ impl LossBased {
         }
     }
 
-    /// Nothing was heard for too long.
-    pub(super) fn handle_timeout(&mut self) {
+    /// Nothing was heard for too long. `again`: a reduction that may be undone is under way.
+    pub(super) fn handle_timeout(&mut self, again: bool) {
+        if !again {
+            self.before = Some((self.window, self.threshold, self.curve));
+        }
         self.curve.window_max = (self.curve.window_max * 0.85).max(self.window);
         self.curve.epoch = None;
         self.threshold = (self.window * CUBIC_BETA).max(2.0);
         self.window = 2.0;
-        self.before = None;
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Receiver {
     /// Segments in order since the last acknowledgement.
     pending: u32,
     delayed_until: Option<Instant>,
+    /// What was acknowledged last, and the transmission to echo (RFC 7323 section 4.3).
+    acknowledged: u64,
+    echo: u32,
     ack: Option<Ack>,
     congested: bool,
     duplicates: u64,
@@ -38,8 +41,11 @@ impl Receiver {
         self.duplicates
     }
 
-    /// Takes a segment. `reduced`: the sender says that it has slowed down (RFC 3168, CWR).
-    pub fn handle_segment(&mut self, number: u64, ecn: Ecn, reduced: bool, now: Instant) {
+    /// Takes a segment of this transmission. `reduced`: the sender says that it has slowed down (RFC 3168, CWR).
+    pub fn handle_segment(&mut self, number: u64, transmission: u64, ecn: Ecn, reduced: bool, now: Instant) {
+        if number <= self.acknowledged {
+            self.echo = u32::try_from(transmission).unwrap_or(u32::MAX);
+        }
         if reduced {
             self.congested = false;
         }
@@ -102,6 +108,7 @@ impl Receiver {
             is_new
         });
         self.recent.truncate(MOST_BLOCKS);
-        self.ack = Some(Ack { cumulative: self.next, blocks, congested: self.congested });
+        self.acknowledged = self.next;
+        self.ack = Some(Ack { cumulative: self.next, blocks, congested: self.congested, echo: self.echo });
     }
 }

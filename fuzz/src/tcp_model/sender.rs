@@ -10,7 +10,7 @@ use mpt_proto::Instant;
 
 use super::bbr::{Bbr, RateSample};
 use super::loss_based::LossBased;
-use super::{Ack, Config, Congestion, Ranges, at, instant, seconds};
+use super::{Ack, Config, Congestion, LossDetection, Ranges, at, instant, seconds};
 use losses::{Rack, Recovery};
 
 /// A paced sender that was held up may catch up on this much.
@@ -48,7 +48,7 @@ pub struct SenderStats {
     pub spurious: u64,
     /// Losses, each with all that was lost with it.
     pub recoveries: u64,
-    /// Recoveries that were for nothing.
+    /// Recoveries and timeouts that were for nothing.
     pub undone: u64,
     /// Retransmission timeouts.
     pub timeouts: u64,
@@ -91,6 +91,10 @@ pub struct Sender {
     recovery: Option<Recovery>,
     /// Retransmissions of the last recovery that no duplicate has been reported for.
     undo: Option<i64>,
+    /// The first retransmission since the last recovery or timeout began, as long as that may be undone.
+    retransmission: Option<u64>,
+    /// What was on the way at the last timeout, until that is acknowledged or the timeout was for nothing.
+    timed_out: Option<Range<u64>>,
     /// No second reduction by a mark, and no growth, until more than this is acknowledged: only then has the receiver
     /// heard of the first one (RFC 3168 section 6.1.2).
     marked_until: Option<u64>,
@@ -132,6 +136,8 @@ impl Sender {
             rack: Rack::new(),
             recovery: None,
             undo: None,
+            retransmission: None,
+            timed_out: None,
             marked_until: None,
             has_reduced: false,
             min_rtt: Duration::MAX,
@@ -212,6 +218,7 @@ impl Sender {
             self.outstanding[index] = sent;
             self.stats.retransmissions += 1;
             self.undo = self.undo.map(|count| count + 1);
+            self.retransmission.get_or_insert(transmission);
         } else {
             if self.outstanding.is_empty() {
                 self.progress = now;
@@ -236,7 +243,8 @@ impl Sender {
     pub fn handle_ack(&mut self, ack: &Ack, now: Instant) {
         let (pipe_before, first_before) = (self.pipe, self.first);
         let duplicate = ack.duplicate();
-        let mut news = News { highest_before: self.highest_arrived, ..News::default() };
+        let echo = u64::from(ack.echo);
+        let mut news = News { highest_before: self.highest_arrived, echo, ..News::default() };
         self.arrive(self.first..ack.cumulative.min(self.next()), &mut news, now);
         let mut blocks: Vec<_> = ack.blocks[usize::from(duplicate.is_some())..].to_vec();
         blocks.sort_by_key(|block| block.start);
@@ -244,6 +252,13 @@ impl Sender {
             self.arrive(block.start.max(self.first)..block.end.min(self.next()), &mut news, now);
         }
         self.advance(ack.cumulative.min(self.next()), now);
+        // What is acknowledged left before anything was sent again (RFC 3522), or was never sent again (RFC 5682 section
+        // 3.1 with selective acknowledgements): as in Linux. RFC 9002 has no such thing.
+        let is_earlier = self.first > first_before && self.retransmission.is_some_and(|first| echo < first);
+        if (is_earlier || news.is_original) && self.config.detection == LossDetection::Rack {
+            self.undo_all();
+        }
+        self.timed_out = self.timed_out.take().filter(|before| self.first < before.end);
         if let Some(rtt) = news.rtt {
             self.handle_rtt(rtt, now);
         }
@@ -343,6 +358,10 @@ impl Sender {
     }
 
     fn may_send(&self) -> bool {
+        if self.timed_out.as_ref().is_some_and(|before| self.first == before.start) {
+            // One segment, to find out.
+            return self.pipe == 0;
+        }
         let (Some(recovery), Control::LossBased(_)) = (&self.recovery, &self.control) else {
             return (self.pipe + 1) as f64 <= self.window();
         };
@@ -367,6 +386,8 @@ impl Sender {
             self.pipe -= 1;
         }
         segment.state = State::Arrived;
+        let was_before = self.timed_out.as_ref().is_some_and(|before| number < before.end);
+        news.is_original |= was_before && !segment.is_retransmission;
         news.count += 1;
         self.delivered += 1;
         self.arrived_count += 1;
@@ -375,8 +396,9 @@ impl Sender {
             self.rack.reordering_seen = true;
         }
         self.highest_arrived = self.highest_arrived.max(Some(number));
-        // What comes back sooner than any segment ever did answers an earlier transmission.
-        if !(segment.is_retransmission && rtt < self.min_rtt) {
+        // What comes back sooner than any segment ever did answers an earlier transmission (RFC 8985 section 6.2).
+        let is_earlier = news.echo < segment.transmission || rtt < self.min_rtt;
+        if !(segment.is_retransmission && is_earlier) {
             if segment.transmission > self.rack.transmission {
                 self.rack.transmission = segment.transmission;
                 self.rack.rtt = rtt;
@@ -426,7 +448,11 @@ impl Sender {
 #[derive(Debug, Default)]
 struct News {
     count: u64,
+    /// Something sent before the timeout, and not again, arrived.
+    is_original: bool,
     highest_before: Option<u64>,
+    /// The transmission that is answered.
+    echo: u64,
     /// The newest transmission among what arrived, and its round trip.
     newest: u64,
     rtt: Option<Duration>,

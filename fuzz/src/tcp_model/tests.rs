@@ -53,8 +53,8 @@ fn run_with(
         receiver.handle_timeout(now);
         while let Some(arrival) = there.receive(now) {
             let segment = Segment::read(&arrival.datagram).unwrap();
-            let (number, _, reduced) = segment.data(format, receiver.next()).unwrap();
-            receiver.handle_segment(number, arrival.ecn(), reduced, now);
+            let (number, transmission, reduced) = segment.data(format, receiver.next()).unwrap();
+            receiver.handle_segment(number, transmission, arrival.ecn(), reduced, now);
             send_ack(&mut receiver, format, &mut back, now);
         }
         send_ack(&mut receiver, format, &mut back, now);
@@ -162,6 +162,27 @@ fn a_silence_ends_with_a_timeout_and_everything_arrives() {
 }
 
 #[test]
+fn a_timeout_for_nothing_is_undone() {
+    for congestion in ALL {
+        // From the first second on, all is held up for longer than a timeout takes, and nothing is lost.
+        let config = Config { limit: Some(8_000), ..with(congestion) };
+        let run = run_with(config, FORMAT, link(50, 10 * MS), Duration::from_secs(30), |at, link| {
+            let delay = if at < Duration::from_secs(1) { 10 } else { 500 };
+            link.set_config(LinkConfig { delay: delay * MS, ..*link.config() }, START + at);
+        });
+        let stats = run.sender.stats();
+        assert!(
+            run.sender.is_done(),
+            "{congestion:?} {stats:?} {} {}",
+            run.sender.acknowledged(),
+            run.sender.window()
+        );
+        assert_eq!((stats.timeouts, stats.undone), (1, 1), "{congestion:?} {stats:?}");
+        assert!(stats.retransmissions <= 4, "{congestion:?}: {stats:?}");
+    }
+}
+
+#[test]
 fn a_rate_that_falls_below_what_is_on_the_way_costs_no_standstill() {
     for congestion in ALL {
         let run =
@@ -203,8 +224,8 @@ fn packets_are_ip_packets_and_read_as_written_beyond_the_wrap_of_sequence_number
             assert_eq!(Segment::read(&packet).unwrap().data(format, near), Some((number, 99, true)));
 
             packet.clear();
-            let blocks = (1..5).map(|block| number + block * 10..number + block * 10 + 3).collect();
-            let ack = Ack { cumulative: number, blocks, congested: true };
+            let blocks = (1..4).map(|block| number + block * 10..number + block * 10 + 3).collect();
+            let ack = Ack { cumulative: number, blocks, congested: true, echo: 7 };
             format.reversed().ack(&mut packet, &ack);
             let len = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
             assert_eq!(len, packet.len(), "no byte behind the options");
@@ -220,7 +241,7 @@ fn packets_are_ip_packets_and_read_as_written_beyond_the_wrap_of_sequence_number
 fn a_receiver_reports_what_is_early_most_recent_first_and_duplicates_before_it() {
     let mut receiver = Receiver::default();
     let mut take = |number, at: Duration| {
-        receiver.handle_segment(number, Ecn::NotEct, false, START + at);
+        receiver.handle_segment(number, 0, Ecn::NotEct, false, START + at);
         receiver.handle_timeout(START + at);
         receiver.poll_ack().map(|ack| {
             let blocks: Vec<_> = ack.blocks.iter().map(|block| (block.start, block.end)).collect();

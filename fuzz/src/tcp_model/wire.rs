@@ -14,9 +14,11 @@ const PROTOCOL_UDP: u8 = 17;
 const FLAG_ACK: u8 = 0x10;
 const FLAG_ECE: u8 = 0x40;
 const FLAG_CWR: u8 = 0x80;
-/// No operation, and selective acknowledgement (RFC 2018 section 3).
+/// No operation, selective acknowledgement (RFC 2018 section 3), and timestamps (RFC 7323 section 3.2).
 const OPTION_NOP: u8 = 1;
 const OPTION_SACK: u8 = 5;
+const OPTION_TIMESTAMPS: u8 = 8;
+const TIMESTAMPS: usize = 12;
 
 /// What carries segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,12 +81,15 @@ impl Format {
     /// Appends a packet that only acknowledges.
     pub fn ack(self, packet: &mut Vec<u8>, ack: &Ack) {
         let blocks = &ack.blocks[..ack.blocks.len().min(MOST_BLOCKS)];
-        let options = if blocks.is_empty() { 0 } else { 4 + 8 * blocks.len() };
+        let sack = if blocks.is_empty() { 0 } else { 4 + 8 * blocks.len() };
+        let options = TIMESTAMPS + sack;
         let flags = FLAG_ACK | if ack.congested { FLAG_ECE } else { 0 };
         let len = self.header_len() + options;
         self.header(packet, len, 0, self.bytes(ack.cumulative), flags, options, Ecn::NotEct);
+        packet.extend_from_slice(&[OPTION_NOP, OPTION_NOP, OPTION_TIMESTAMPS, 10, 0, 0, 0, 0]);
+        packet.extend_from_slice(&ack.echo.to_be_bytes());
         if !blocks.is_empty() {
-            let option_len = u8::try_from(options - 2).unwrap_or(0);
+            let option_len = u8::try_from(sack - 2).unwrap_or(0);
             packet.extend_from_slice(&[OPTION_NOP, OPTION_NOP, OPTION_SACK, option_len]);
             for block in blocks {
                 packet.extend_from_slice(&self.bytes(block.start).to_be_bytes());
@@ -154,6 +159,7 @@ pub struct Segment {
     flags: u8,
     blocks: [[u32; 2]; MOST_BLOCKS],
     block_count: usize,
+    echo: u32,
     /// The number of the transmission, if there is data.
     transmission: Option<u64>,
 }
@@ -171,9 +177,10 @@ impl Segment {
         let long = |at: usize| Some(u32::from_be_bytes(*header.get(at..)?.first_chunk()?));
         let header_len = usize::from(*header.get(12)? >> 4) * 4;
         let mut blocks = [[0; 2]; MOST_BLOCKS];
-        let block_count = header_len.checked_sub(TCP + 4).map_or(0, |len| len / 8).min(MOST_BLOCKS);
+        let sack = TCP + TIMESTAMPS + 4;
+        let block_count = header_len.checked_sub(sack).map_or(0, |len| len / 8).min(MOST_BLOCKS);
         for (index, block) in blocks.iter_mut().enumerate().take(block_count) {
-            let at = TCP + 4 + 8 * index;
+            let at = sack + 8 * index;
             *block = [long(at)?, long(at + 4)?];
         }
         let transmission = header.get(header_len..).and_then(<[u8]>::first_chunk);
@@ -185,6 +192,7 @@ impl Segment {
             flags: *header.get(13)?,
             blocks,
             block_count,
+            echo: if header_len > TCP { long(TCP + TIMESTAMPS - 4)? } else { 0 },
             transmission: transmission.map(|bytes| u64::from_be_bytes(*bytes)),
         })
     }
@@ -203,6 +211,7 @@ impl Segment {
             cumulative: number(self.ack),
             blocks: self.blocks[..self.block_count].iter().map(|[a, b]| number(*a)..number(*b)).collect(),
             congested: self.flags & FLAG_ECE != 0,
+            echo: self.echo,
         }
     }
 }

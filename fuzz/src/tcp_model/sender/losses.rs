@@ -1,5 +1,6 @@
 //! What is lost, and how a sender slows down for it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use mpt_proto::Instant;
@@ -13,7 +14,7 @@ const REORDERING_RECOVERIES: u32 = 16;
 const REORDERING_MOST: u32 = 255;
 /// Segments that were found out of order before reordering is believed (RFC 5681).
 const DUPLICATES: u64 = 3;
-/// RFC 6298 with the least that Linux takes, and the most a timeout is multiplied by.
+/// RFC 6298 with what Linux adds to the round trip at least, and the most a timeout is multiplied by.
 const RTO_INITIAL: Duration = Duration::from_secs(1);
 const RTO_LEAST: f64 = 0.2;
 const RTO_BACKOFF_MOST: u32 = 16;
@@ -81,6 +82,7 @@ impl Sender {
         self.undo = self.undo.map(|count| count - 1);
         if self.undo.is_some_and(|count| count <= 0) {
             self.undo = None;
+            self.retransmission = None;
             self.recovery = None;
             self.stats.undone += 1;
             if let Control::LossBased(control) = &mut self.control {
@@ -164,6 +166,7 @@ impl Sender {
         let outstanding = (self.outstanding.len() as u64).max(1);
         self.recovery = Some(Recovery { until: self.next(), outstanding, delivered, sent: 0, allowance: 0 });
         self.undo = Some(0);
+        self.retransmission = None;
         if let Control::LossBased(control) = &mut self.control {
             control.reduce();
         }
@@ -183,7 +186,7 @@ impl Sender {
     pub(super) fn retransmission_deadline(&self) -> Option<Instant> {
         let oldest = self.outstanding.front()?;
         let timeout = if self.smoothed_rtt > 0.0 {
-            Duration::from_secs_f64((self.smoothed_rtt + 4.0 * self.rtt_variance).max(RTO_LEAST))
+            Duration::from_secs_f64(self.smoothed_rtt + (4.0 * self.rtt_variance).max(RTO_LEAST))
                 * self.backoff
         } else {
             RTO_INITIAL * self.backoff
@@ -194,6 +197,11 @@ impl Sender {
     /// Everything that did not arrive is taken for lost.
     pub(super) fn time_out(&mut self, now: Instant) {
         self.stats.timeouts += 1;
+        let again = self.recovery.is_some() || self.timed_out.is_some();
+        self.retransmission = None;
+        if self.backoff == 1 {
+            self.timed_out = Some(self.first..self.next());
+        }
         self.backoff = (self.backoff * 2).min(RTO_BACKOFF_MOST);
         self.to_retransmit.clear();
         for (number, segment) in (self.first..).zip(&mut self.outstanding) {
@@ -209,7 +217,32 @@ impl Sender {
         self.undo = None;
         self.progress = now;
         if let Control::LossBased(control) = &mut self.control {
-            control.handle_timeout();
+            control.handle_timeout(again);
+        }
+    }
+
+    /// The last recovery or timeout was for nothing.
+    pub(super) fn undo_all(&mut self) {
+        self.timed_out = None;
+        self.retransmission = None;
+        self.undo = None;
+        self.recovery = None;
+        self.stats.undone += 1;
+        self.to_retransmit.clear();
+        let mut restored = VecDeque::new();
+        for (number, segment) in (self.first..).zip(&mut self.outstanding) {
+            if segment.state == State::Lost && segment.is_retransmission {
+                self.to_retransmit.push_back(number);
+            } else if segment.state == State::Lost {
+                segment.state = State::OnTheWay;
+                restored.push_back((number, segment.transmission));
+            }
+        }
+        self.pipe += restored.len() as u64;
+        restored.append(&mut self.order);
+        self.order = restored;
+        if let Control::LossBased(control) = &mut self.control {
+            control.undo();
         }
     }
 }
