@@ -106,6 +106,8 @@ pub struct Connection<'s> {
     /// How often each number was given to a new path.
     generations: [u8; MAX_PATHS],
     up: PathSet,
+    /// Until when paths that are dead are wanted.
+    wanted_until: Instant,
     /// The paths whose state may be another than was last told by an event.
     changed: PathSet,
     /// The paths that may have a control message to send.
@@ -176,6 +178,7 @@ impl<'s> Connection<'s> {
             places: 0,
             generations: [0; MAX_PATHS],
             up: PathSet::default(),
+            wanted_until: now,
             changed: PathSet::default(),
             due: PathSet::default(),
             hears: PathSet::default(),
@@ -229,10 +232,11 @@ impl<'s> Connection<'s> {
 
     /// The control message that is to be sent now, and on which path.
     fn poll_due(&mut self) -> Option<(usize, Due)> {
+        let is_wanted = self.now < self.wanted_until;
         loop {
             let index = self.due.into_iter().next()?;
             let path = self.paths.get_mut(index).and_then(Option::as_mut);
-            if let Some(due) = path.and_then(|path| path.poll_due(self.now, &mut self.rng)) {
+            if let Some(due) = path.and_then(|path| path.poll_due(self.now, is_wanted, &mut self.rng)) {
                 return Some((index, due));
             }
             self.due.set(index, false);

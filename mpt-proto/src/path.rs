@@ -68,7 +68,9 @@ pub enum DownReason {
 
 /// How long after the last packet a path counts as in use: a few round trips of a slow path, so that the pauses
 /// of a busy TCP connection do not let its probes fall back to the idle interval.
-const IN_USE: Micros = Micros(1_000_000);
+pub(crate) const IN_USE: Micros = Micros(1_000_000);
+/// A dead path is asked again that often while packets leave on others: it is wanted as soon as it works.
+const WANTED: Micros = Micros(1_000_000);
 
 /// What is to be sent on a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +116,7 @@ pub(crate) struct Path {
     next_probe: Instant,
     /// When it leaves if the last one was answered and no packets flow.
     next_idle_probe: Instant,
-    /// Waits double from one unanswered probe of a dead path to the next, up to the idle interval.
+    /// Waits double from one unanswered probe of a dead path to the next, up to the idle interval, or [`WANTED`].
     backoff: u8,
     in_use_until: Instant,
     probe_due: bool,
@@ -210,6 +212,13 @@ impl Path {
         }
     }
 
+    /// Packets begin to leave on other paths: if this one is dead, it is wanted.
+    pub(crate) fn handle_wanted(&mut self, now: Instant) {
+        if let Some(probing) = self.probing().filter(|_| !self.hears) {
+            self.next_probe = self.next_probe.min(now + probing.interval.max(WANTED));
+        }
+    }
+
     fn is_used(&self, now: Instant) -> bool {
         now < self.in_use_until
     }
@@ -262,8 +271,8 @@ impl Path {
         }
     }
 
-    /// What is to be sent now; sending it is assumed.
-    pub(crate) fn poll_due(&mut self, now: Instant, rng: &mut Rng) -> Option<Due> {
+    /// What is to be sent now; sending it is assumed. `is_wanted`: packets leave, on whatever path.
+    pub(crate) fn poll_due(&mut self, now: Instant, is_wanted: bool, rng: &mut Rng) -> Option<Due> {
         let probing = self.probing();
         if let Some(stamp) = self.echo_due.take().filter(|_| self.enabled && self.link_up) {
             return Some(Due::Echo(stamp));
@@ -278,7 +287,8 @@ impl Path {
             probing.interval
         } else {
             let doubled = Micros(probing.interval.0.saturating_mul(1 << self.backoff));
-            let wait = doubled.min(probing.idle.max(probing.interval));
+            let longest = if is_wanted { WANTED.min(probing.idle) } else { probing.idle };
+            let wait = doubled.min(longest.max(probing.interval));
             self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
             wait
         };
@@ -297,5 +307,5 @@ fn jittered(wait: Micros, rng: &mut Rng) -> Micros {
     Micros((wait.0 - wait.0 / 4).saturating_add(jitter)).max(MIN_WAIT)
 }
 
-/// Doublings of the wait for a dead path; what bounds the wait is the idle interval.
+/// Doublings of the wait for a dead path; what bounds the wait is the idle interval or [`WANTED`].
 const MAX_BACKOFF: u8 = 16;

@@ -4,6 +4,7 @@ use heapless::Vec;
 
 use crate::connection::{Connection, Departures, HEADROOM};
 use crate::ecn::Ecn;
+use crate::path;
 use crate::path_set::PathSet;
 use crate::reassembly::Cut;
 use crate::time::Instant;
@@ -90,6 +91,7 @@ impl Connection<'_> {
         protocol: Protocol,
         flow: Option<&Flow>,
     ) -> Result<Departures<'b>, EncapsulateError> {
+        self.want();
         let packet = buffer.get(HEADROOM..).unwrap_or_default();
         let len = packet.len();
         if self.extension_calls().is_some_and(|calls| (calls.enqueue)(self, packet, flow)) {
@@ -125,6 +127,15 @@ impl Connection<'_> {
         }
         let ecn = ip::ecn(packet);
         Ok(Departures::new(buffer, self.layout, protocol, sequence, cut, ids, ecn))
+    }
+
+    /// There is something to send: paths that are dead are wanted.
+    fn want(&mut self) {
+        let now = self.now;
+        if self.wanted_until <= now {
+            self.paths.iter_mut().flatten().for_each(|path| path.handle_wanted(now));
+        }
+        self.wanted_until = now + path::IN_USE;
     }
 
     /// How the packet must be cut to fit all of `paths`; `None`: it fits whole.

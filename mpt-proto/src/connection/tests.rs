@@ -218,6 +218,39 @@ fn a_silent_cut_takes_the_path_down_at_both_ends_within_the_dead_time_and_back_a
 }
 
 #[test]
+fn a_path_that_was_dead_for_long_is_back_soon_where_packets_leave_and_probed_seldom_where_none_do() {
+    for traffic in [false, true] {
+        let probing = Probing { idle: Duration::from_secs(60), ..Probing::LAB };
+        let path = PathConfig { liveness: Liveness::Probe(probing), ..lab() };
+        let mut pair = Pair::new(&Config::default(), &[path; 2]);
+        pair.run(20);
+        let run = |pair: &mut Pair, ms: u64| {
+            for _ in 0..ms / 20 {
+                if traffic {
+                    pair.send(0, &packet(100, 0));
+                }
+                pair.run(20);
+            }
+        };
+        pair.send(0, &packet(100, 0));
+        pair.cut = PathSet::of(1);
+        run(&mut pair, 70_000);
+        let probes = |pair: &Pair| pair.ends[0].path_stats(pair.paths[1][0]).unwrap().probes;
+        let before = probes(&pair);
+        run(&mut pair, 30_000);
+        let in_30_s = probes(&pair) - before;
+        assert!(if traffic { (24..=40).contains(&in_30_s) } else { in_30_s <= 2 }, "{in_30_s}");
+        pair.cut = PathSet::default();
+        run(&mut pair, 1_300);
+        assert_eq!(pair.states(1)[0] == PathState::Up, traffic);
+        // Traffic begins: what came back meanwhile is known soon.
+        pair.send(0, &packet(100, 0));
+        pair.run(1_300);
+        assert_eq!(pair.states(1), [PathState::Up; 2]);
+    }
+}
+
+#[test]
 fn a_path_that_works_one_way_only_is_left_by_both_ends() {
     let mut pair = Pair::up(&Config::default(), 2);
     let mut buffer = [0; CONTROL_MAX];
