@@ -272,7 +272,7 @@ fn refuse(why: &str) -> ! {
 fn options() -> Options {
     let mut options = Options {
         links: "het".into(),
-        policy: Policy::Weighted,
+        policy: Policy::Adaptive,
         congestions: vec!["cubic".into()],
         ping: false,
         stream: None,

@@ -95,6 +95,8 @@ pub struct AdaptiveState {
     /// Delays are measured against this raw one.
     reference: Option<u32>,
     last_count: Option<Seq>,
+    /// Until then there may be gaps that are not known.
+    doubt_until: Instant,
     last_sojourn: u32,
     /// When packets were last taken or seen, and ordered ones sent; since when no report came although they were.
     active_at: Option<Instant>,

@@ -32,7 +32,7 @@ const STRAYS: u8 = 32;
 /// Gaps that are remembered.
 const GAPS: usize = 64;
 /// Reports that name a gap, at least.
-const TELLINGS: u8 = 3;
+pub(crate) const TELLINGS: u8 = 3;
 /// And for how long they go on to: reports that leave at once are lost together.
 const TOLD_FOR: u32 = 15_000;
 

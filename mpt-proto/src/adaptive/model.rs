@@ -35,6 +35,10 @@ const MILESTONE_STEP: u32 = 4_000;
 const BURST_NANOS: u64 = 1_000_000;
 /// And when packets waited because the caller came late, as on a busy machine: what the target of the queue allows for.
 const LATE_NANOS: u64 = 4_000_000;
+/// Bulk takes a path when a run has gathered: what the path carries in so much time, or as much as leaves in one call. Below
+/// 15 Mbit/s that is a packet.
+const RUN_NANOS: u64 = 750_000;
+const RUN_BYTES: u64 = 60_000;
 /// Packets that may leave on a path beyond what it is known to hold.
 const SLACK_PACKETS: f32 = 8.0;
 /// No packet is on the way for longer, in microseconds, nor larger.
@@ -219,8 +223,14 @@ impl Model {
         self.next.saturating_sub(nanos(now)) / 1000
     }
 
-    /// Whether a datagram may leave now.
+    /// Whether a run of bulk may begin.
     pub(super) fn is_ready(&self, now: Instant) -> bool {
+        let run = ((RUN_BYTES * u64::from(self.cost)) >> 10).min(RUN_NANOS);
+        self.next.saturating_add(run) <= nanos(now) && !self.is_full()
+    }
+
+    /// Whether a run that has begun may go on.
+    pub(super) fn takes_more(&self, now: Instant) -> bool {
         self.next <= nanos(now) && !self.is_full()
     }
 

@@ -133,6 +133,13 @@ impl<'s> Pool<'s> {
         list.tail = Some(index);
     }
 
+    /// Puts `first` before what is in `list`.
+    pub(super) fn prepend(&mut self, first: List, list: &mut List) {
+        let Some(slot) = first.tail.and_then(|tail| self.slot_mut(tail)) else { return };
+        slot.next = list.head;
+        *list = List { head: first.head, tail: list.tail.or(first.tail) };
+    }
+
     pub(super) fn pop(&mut self, list: &mut List) -> Option<Index> {
         let index = list.head?;
         list.head = self.slot(index)?.next;

@@ -7,6 +7,7 @@ use crate::adaptive::Adaptive;
 use crate::adaptive::model::Model;
 use crate::adaptive::pool::{Index, List, PacketSlot, Pool};
 use crate::adaptive::watch::ACTIVE;
+use crate::feedback::TELLINGS;
 use crate::path_set::PathSet;
 use crate::time::{Instant, Micros};
 use crate::wire::extension;
@@ -14,6 +15,10 @@ use crate::wire::report::{Gap, Report};
 
 /// Times a packet is sent at most.
 const TRIES: u8 = 8;
+/// A report after more than so many that did not come: gaps that only those named may be unknown.
+const MISSED: i32 = TELLINGS as i32;
+/// Reports that took another path may still come for so long.
+const DOUBT: Duration = Duration::from_millis(100);
 /// A packet older than this is not sent again: what is above has done so itself.
 pub(super) const OLDEST: u32 = 600_000;
 
@@ -32,6 +37,9 @@ pub(crate) enum News {
 pub(super) struct Lost {
     list: List,
     bytes: usize,
+    /// Of them in a second, lately.
+    rate: f32,
+    updated: Instant,
 }
 
 impl Lost {
@@ -54,12 +62,26 @@ impl Lost {
         Some(index)
     }
 
+    /// The share of the time, up to all of it, in which packets wait for a repair that takes so many microseconds.
+    pub(super) const fn share_of_time(&self, repair: f32) -> f32 {
+        (self.rate * repair * 1e-6).min(1.0)
+    }
+
+    /// Lets what was lost long ago count less.
+    fn age(&mut self, now: Instant) {
+        let passed = now.micros_since(self.updated) as f32 * 1e-6;
+        self.rate -= self.rate * passed.min(1.0);
+        self.updated = now;
+    }
+
     /// Takes a packet that did not arrive if that is `wanted` and it is young enough, or lets go of it.
     fn push_or_release(&mut self, pool: &mut Pool<'_>, index: Index, wanted: bool, now: Instant) -> bool {
         let young = |slot: &&PacketSlot| now.stamp().wrapping_sub(slot.since) <= OLDEST && slot.tries < TRIES;
         let len = pool.slot(index).filter(young).filter(|_| wanted).map(|slot| usize::from(slot.len));
         match len {
             Some(len) => {
+                self.age(now);
+                self.rate += 1.0;
                 self.bytes += len;
                 pool.push(&mut self.list, index);
             }
@@ -72,8 +94,13 @@ impl Lost {
 impl Adaptive<'_> {
     /// Takes a report.
     pub(crate) fn handle_report(&mut self, report: &Report, written: u32, up: PathSet, now: Instant) -> News {
-        if self.state.last_count.is_some_and(|last| report.count.distance_from(last) <= 0) {
+        let step = self.state.last_count.map_or(1, |last| report.count.distance_from(last));
+        if step <= 0 {
+            self.handle_old(report, now);
             return News::Old;
+        }
+        if step > MISSED {
+            self.state.doubt_until = now + DOUBT;
         }
         self.state.last_count = Some(report.count);
         let mut sound = true;
@@ -117,6 +144,7 @@ impl Adaptive<'_> {
         let Self { state, .. } = self;
         state.delay.is_used = state.ordered_at.is_some_and(|at| now < at + ACTIVE);
         state.delay.update(&state.models, up, backlog, window, now);
+        state.lost.age(now);
         state.bounds = None;
         for (index, model) in state.models.iter_mut().enumerate() {
             if !state.delay.open.contains(index) {
@@ -129,9 +157,22 @@ impl Adaptive<'_> {
         }
     }
 
-    /// Lets go of what the receiver has settled on a path, but for what is in a gap.
+    /// An old report, or one that came on another path before. Its gaps are news if those that followed it were lost.
+    fn handle_old(&mut self, report: &Report, now: Instant) {
+        if now >= self.state.doubt_until {
+            return;
+        }
+        for block in &report.paths {
+            self.settle(usize::from(block.path), &report.gaps, now);
+        }
+    }
+
+    /// Lets go of what the receiver has settled on a path, but for what is in a gap; or, while there may be gaps that are
+    /// not known, of nothing.
     fn settle(&mut self, path: usize, gaps: &[Gap], now: Instant) {
         let Self { state, pool, .. } = self;
+        let is_sure = now >= state.doubt_until;
+        let mut kept = List::default();
         let (Some(list), Some(model)) = (state.in_flight.get_mut(path), state.models.get_mut(path)) else {
             return;
         };
@@ -141,18 +182,23 @@ impl Adaptive<'_> {
                 break;
             }
             pool.pop(list);
-            let lost = gaps.iter().any(|gap| {
+            let is_lost = gaps.iter().any(|gap| {
                 let ahead = extension::distance(slot.number, gap.first);
                 usize::from(gap.path) == path && (0..i32::from(gap.count)).contains(&ahead)
             });
-            if lost {
+            if !is_lost && !is_sure {
+                pool.push(&mut kept, index);
+                continue;
+            }
+            if is_lost {
                 model.handle_lost();
             }
-            let pays = lost && state.credit >= u32::from(slot.len);
+            let pays = is_lost && state.credit >= u32::from(slot.len);
             if state.lost.push_or_release(pool, index, pays && self.resends, now) {
                 state.credit -= u32::from(slot.len);
             }
         }
+        pool.prepend(kept, list);
     }
 
     /// A path stopped to deliver: what is under way on it leaves again elsewhere.
@@ -165,12 +211,14 @@ impl Adaptive<'_> {
 
     pub(super) fn hand_over(&mut self, path: usize, now: Instant) {
         let Self { state, pool, .. } = self;
-        if let Some(model) = state.models.get_mut(path) {
-            model.forget_milestones();
-        }
-        let Some(list) = state.in_flight.get_mut(path) else { return };
+        let (Some(list), Some(model)) = (state.in_flight.get_mut(path), state.models.get_mut(path)) else {
+            return;
+        };
+        model.forget_milestones();
         while let Some(index) = pool.pop(list) {
-            state.lost.push_or_release(pool, index, self.resends, now);
+            let number = pool.slot(index).map_or(0, |slot| slot.number);
+            let is_under_way = extension::distance(number, model.acked) > 0;
+            state.lost.push_or_release(pool, index, is_under_way && self.resends, now);
         }
     }
 
@@ -184,6 +232,9 @@ impl Adaptive<'_> {
         let used = paths.into_iter().filter_map(|index| self.state.models.get(index)).filter(is_known);
         let slowest = used.map(|model| model.feedback).fold(fastest, f32::max);
         let time = (4.0 * fastest + 20_000.0).max(1.5 * slowest + 60_000.0).max(80_000.0);
-        Micros(time.min((1.5 * fastest + 60_000.0).max(250_000.0)) as u32).into()
+        Micros(time.min((2.5 * fastest + 60_000.0).max(250_000.0)) as u32).into()
     }
 }
+
+#[cfg(test)]
+mod tests;

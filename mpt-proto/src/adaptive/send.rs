@@ -105,7 +105,7 @@ impl Adaptive<'_> {
     fn run(&self, up: PathSet, now: Instant) -> Option<usize> {
         let (path, _) = self.state.run.filter(|(_, at)| *at == now)?;
         let waits = !self.state.express.is_empty() || !self.state.lost.is_empty();
-        let model = self.state.models.get(path).filter(|model| model.is_alive() && model.is_ready(now));
+        let model = self.state.models.get(path).filter(|model| model.is_alive() && model.takes_more(now));
         (!waits && up.contains(path) && self.state.delay.open.contains(path) && model.is_some())
             .then_some(path)
     }
@@ -279,7 +279,7 @@ impl Adaptive<'_> {
         self.state.delay.note_empty();
         self.state.last_sojourn = 0;
         for index in paths {
-            if let Some(model) = self.state.models.get_mut(index).filter(|model| model.wait(now) == 0) {
+            if let Some(model) = self.state.models.get_mut(index).filter(|model| model.is_ready(now)) {
                 model.handle_idle();
             }
         }
@@ -294,7 +294,10 @@ impl Adaptive<'_> {
                 fastest = Some((base, model.feedback));
             }
         }
-        fastest.map_or(100_000.0, |(base, feedback)| feedback + self.state.delay.spread(base))
+        fastest.map_or(100_000.0, |(base, feedback)| {
+            let repairs = 2.0 * feedback * self.state.lost.share_of_time(feedback);
+            feedback + repairs + self.state.delay.spread(base)
+        })
     }
 
     /// The queue here may stand for a part of the round trip: less would leave a lone flow below capacity.

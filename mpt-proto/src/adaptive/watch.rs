@@ -13,8 +13,9 @@ const MARKER: Duration = Duration::from_millis(10);
 const IDLE_MARKER: Duration = Duration::from_millis(100);
 /// After the last packet, paths are watched for so long.
 pub(super) const ACTIVE: Duration = Duration::from_secs(1);
-/// Packets are let gather for so long when all paths are busy: the caller's wake-ups then pay.
-const GATHER: Duration = Duration::from_micros(500);
+/// Packets are let gather for so long when all paths are busy, two runs of the path that is ready first: others then have one
+/// as well, and the caller's wake-up pays.
+const GATHER: Duration = Duration::from_micros(1_500);
 /// Without a report for so long, with packets under way, nothing is known, where none came yet.
 const DEAF: Micros = Micros(2_000_000);
 /// And where one came, this long and four round trips: fifty reports that are missing, while nothing leaves but what is

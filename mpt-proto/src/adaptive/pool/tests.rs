@@ -10,17 +10,19 @@ fn pool(slots: usize) -> Pool<'static> {
     Pool::new(vec![PacketSlot::default(); slots].leak(), vec![0; slots * CELL].leak())
 }
 
-/// The slots of a list, first to last.
-fn walk(pool: &Pool<'_>, list: &List) -> Vec<usize> {
-    let mut all = Vec::new();
-    let mut next = list.first();
-    while let Some(index) = next {
-        all.push(index.get());
-        assert!(all.len() <= pool.len(), "the list has no end");
-        next = pool.slot(index).unwrap().next;
+impl Pool<'_> {
+    /// The slots of a list, first to last.
+    pub(crate) fn indexes(&self, list: &List) -> Vec<usize> {
+        let mut all = Vec::new();
+        let mut next = list.first();
+        while let Some(index) = next {
+            all.push(index.get());
+            assert!(all.len() <= self.len(), "the list has no end");
+            next = self.slot(index).unwrap().next;
+        }
+        assert_eq!(list.tail.map(Index::get), all.last().copied());
+        all
     }
-    assert_eq!(list.tail.map(Index::get), all.last().copied());
-    all
 }
 
 #[test]
@@ -32,7 +34,7 @@ fn every_slot_is_in_one_list_and_lists_are_first_in_first_out_whatever_is_done()
         let mut oracle: [VecDeque<(usize, [u8; 8])>; 3] = Default::default();
         for step in 0..2_000u64 {
             let [from, to] = [0, 1].map(|_| usize::try_from(rng.below(3)).unwrap());
-            match rng.below(3) {
+            match rng.below(4) {
                 0 => {
                     let packet = step.to_be_bytes();
                     let stored = pool.store(&packet);
@@ -53,6 +55,13 @@ fn every_slot_is_in_one_list_and_lists_are_first_in_first_out_whatever_is_done()
                         oracle[to].push_back(expected);
                     }
                 }
+                2 => {
+                    let first = core::mem::take(&mut lists[from]);
+                    pool.prepend(first, &mut lists[to]);
+                    let mut first = core::mem::take(&mut oracle[from]);
+                    first.append(&mut oracle[to]);
+                    oracle[to] = first;
+                }
                 _ => {
                     if let Some(index) = pool.pop(&mut lists[from]) {
                         assert_eq!(pool.packet_mut(index), oracle[from].pop_front().unwrap().1);
@@ -60,9 +69,9 @@ fn every_slot_is_in_one_list_and_lists_are_first_in_first_out_whatever_is_done()
                     }
                 }
             }
-            let mut all = walk(&pool, &pool.free);
+            let mut all = pool.indexes(&pool.free);
             for (list, oracle) in lists.iter().zip(&oracle) {
-                let held = walk(&pool, list);
+                let held = pool.indexes(list);
                 assert!(held.iter().eq(oracle.iter().map(|(index, _)| index)));
                 assert_eq!(list.is_empty(), held.is_empty());
                 all.extend(held);
@@ -81,7 +90,7 @@ fn a_full_pool_takes_nothing_and_changes_nothing() {
     pool.push(&mut list, index);
     assert_eq!(pool.store(&[9, 9, 9]), None);
     assert_eq!(pool.packet_mut(index), [1, 2, 3]);
-    assert_eq!(walk(&pool, &list), [0]);
+    assert_eq!(pool.indexes(&list), [0]);
 }
 
 #[test]

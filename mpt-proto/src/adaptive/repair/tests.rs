@@ -1,0 +1,86 @@
+use super::*;
+use crate::adaptive::{AdaptiveState, FlowSlot};
+use crate::connection::HEADROOM;
+use crate::seq::Seq;
+use crate::wire::ip::Flow;
+use crate::wire::report::PathReport;
+use std::boxed::Box;
+use std::vec;
+
+const LEN: usize = 1_000;
+
+/// A sender over path 0 that has sent packets with the numbers 1 to `count` of that path, and heard nothing of them.
+fn sender(count: u32) -> Adaptive<'static> {
+    let slots = vec![PacketSlot::default(); 128].leak();
+    let bytes = vec![0; 128 * (HEADROOM + LEN)].leak();
+    let state: &'static mut AdaptiveState = Box::leak(Box::default());
+    let mut adaptive = Adaptive::new(state, slots, bytes, vec![FlowSlot::default(); 8].leak());
+    (adaptive.is_chosen, adaptive.resends, adaptive.peer_window) = (true, true, 1_000);
+    let up = PathSet::of(0);
+    assert_eq!(adaptive.handle_report(&report(1, 0, &[]), 0, up, at(0)), News::Fresh, "its delay is known");
+    let mut packet = vec![0; LEN];
+    packet[..20].copy_from_slice(&[0x45, 0, 3, 232, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    let mut next = Seq::ZERO;
+    for number in 0..count {
+        let now = at(u64::from(number) + 1);
+        adaptive.push(&packet, &Flow::of(&packet, 0), now);
+        let leaving = adaptive.poll(up, &mut next, now).expect("the path is ready each millisecond");
+        assert_eq!((leaving.path, leaving.header.number), (0, number + 1));
+    }
+    adaptive
+}
+
+fn at(ms: u64) -> Instant {
+    Instant::from_micros(1_000_000 + 1_000 * ms)
+}
+
+/// A report of this number: all up to `settled` came, but for what is missing.
+fn report(count: u32, settled: u32, missing: &[u32]) -> Report {
+    let packets = settled - u32::try_from(missing.len()).unwrap();
+    let stamp = at(u64::from(settled)).stamp();
+    let block = PathReport { settled, packets, bytes: packets * 1_000, stamp, ..PathReport::default() };
+    let mut report = Report { count: Seq::from_u32(count), repairs: true, ..Report::default() };
+    report.paths.push(block).unwrap();
+    for first in missing {
+        report.gaps.push(Gap { path: 0, first: *first, count: 1 }).unwrap();
+    }
+    report
+}
+
+/// Takes reports one after the other, and says how many packets are kept, and how many are to be sent again.
+fn told(adaptive: &mut Adaptive<'_>, reports: &[(Report, u64)]) -> (usize, usize) {
+    for (report, ms) in reports {
+        // Written when the last packet came: nothing is overdue.
+        adaptive.handle_report(report, report.paths[0].stamp, PathSet::of(0), at(*ms));
+    }
+    let kept = adaptive.pool.indexes(adaptive.state.in_flight.get_mut(0).unwrap()).len();
+    (kept, adaptive.state.lost.bytes() / LEN)
+}
+
+#[test]
+fn what_the_receiver_has_is_let_go_and_what_it_misses_is_sent_again() {
+    let mut adaptive = sender(40);
+    assert_eq!(told(&mut adaptive, &[(report(2, 30, &[7, 20]), 50)]), (10, 2));
+}
+
+#[test]
+fn a_gap_that_only_lost_reports_named_is_known_by_their_copies_on_another_path() {
+    // Three that were lost, as a gap is named in three.
+    let mut adaptive = sender(40);
+    let before = [(report(2, 20, &[]), 50)];
+    let later = (report(6, 40, &[]), 80);
+    assert_eq!(told(&mut adaptive, &before), (20, 0));
+    assert_eq!(told(&mut adaptive, &[later]), (20, 0), "not sure: nothing is let go of");
+    let copy = (report(3, 40, &[31]), 90);
+    assert_eq!(told(&mut adaptive, core::slice::from_ref(&copy)), (19, 1));
+    assert_eq!(told(&mut adaptive, &[copy]), (19, 1), "once");
+    assert_eq!(told(&mut adaptive, &[(report(7, 40, &[]), 100)]), (19, 1));
+    assert_eq!(told(&mut adaptive, &[(report(8, 40, &[]), 181)]), (0, 1), "the copies would have come");
+}
+
+#[test]
+fn two_reports_that_are_lost_hide_nothing() {
+    let mut adaptive = sender(40);
+    assert_eq!(told(&mut adaptive, &[(report(2, 20, &[]), 50), (report(5, 40, &[]), 80)]), (0, 0));
+    assert_eq!(told(&mut adaptive, &[(report(3, 40, &[31]), 90)]), (0, 0));
+}
