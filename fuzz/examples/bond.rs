@@ -19,7 +19,7 @@ use mpt_proto::{Ecn, Policy};
 const USAGE: &str = "\
 --links TEXT        links, separated by commas: a rate, and if wanted a delay, jitter, loss, burst length, buffer:
                     \"100mbit 5ms, 50mbit 30ms jitter3ms, 20mbit 80ms 1% burst8 buffer60ms\"; or het, hom (default het)
---policy NAME       weighted, flow, backup, redundant
+--policy NAME       adaptive (the default), weighted, flow, backup, redundant
 --cc NAME           cubic, reno, bbr, quic (a threshold of three), quic-udp (the same in UDP), ecn (cubic that
                     is marked), none; or several, separated by commas
 --ping              a ping each 10 ms beside it

@@ -159,7 +159,7 @@ impl Adaptive<'_> {
 
     /// An old report, or one that came on another path before. Its gaps are news if those that followed it were lost.
     fn handle_old(&mut self, report: &Report, now: Instant) {
-        if now >= self.state.doubt_until {
+        if now >= self.state.doubt_until || report.gaps.is_empty() {
             return;
         }
         for block in &report.paths {

@@ -18,6 +18,8 @@ const EXPRESS_BOUNDS: Bounds = Bounds { target: 20_000, interval: 100_000 };
 const SPILL: u32 = 4_000;
 /// While the common delay may rise, packets may wait as long as with a round trip that is this much longer.
 const RISING: f32 = 60_000.0;
+/// Where packets always wait for repairs, they come in bursts of a round trip each. The queue allows for so many.
+const REPAIRS: f32 = 2.0;
 /// A share of what is sent may be sent again: one in eight, and this much at once.
 const MOST_CREDIT: u32 = 256 << 10;
 
@@ -295,7 +297,7 @@ impl Adaptive<'_> {
             }
         }
         fastest.map_or(100_000.0, |(base, feedback)| {
-            let repairs = 2.0 * feedback * self.state.lost.share_of_time(feedback);
+            let repairs = REPAIRS * feedback * self.state.lost.share_of_time(feedback);
             feedback + repairs + self.state.delay.spread(base)
         })
     }
