@@ -30,8 +30,6 @@ use crate::wire::extension;
 
 /// A queue of this many microseconds on the path is all right.
 const QUEUE_TARGET: f32 = 4_000.0;
-/// Less than this share of it is none.
-const EMPTY: f32 = 0.2;
 /// Above this one the brake is pulled.
 const QUEUE_HIGH: f32 = 20_000.0;
 /// When no empty queue was seen for so long, one is made, or a standing queue would become the base.
@@ -213,12 +211,6 @@ impl Model {
         self.enter(Phase::Drain, 0.5, now);
     }
 
-    /// How long to cruise before the next probe. At the rate that is there a queue comes and goes; where there is none, there
-    /// may well be more.
-    fn patience(&self) -> f32 {
-        if self.queue < EMPTY * self.target() { self.period / 4.0 } else { self.period }
-    }
-
     fn step(&mut self, sampled: bool, backlog: bool, now: Instant, random: f32) {
         let target = self.target();
         let round = self.feedback + feedback::INTERVAL.as_micros() as f32;
@@ -279,7 +271,7 @@ impl Model {
                 if elapsed(now, self.empty_at) > STALE_BASE.as_micros() as f32 {
                     self.empty_at = now;
                     self.enter(Phase::Drain, 0.5, now);
-                } else if in_phase > self.patience() && self.queue_least < target && backlog {
+                } else if in_phase > self.period && self.queue_least < target && backlog {
                     self.rate_before = self.rate;
                     self.enter(Phase::Probe, PROBE_GAIN, now);
                 }
