@@ -108,9 +108,10 @@ fn a_path_of_a_higher_tier_stays_unused_until_the_lower_one_is_full() {
         // Probes, and signs of life every tenth of a second.
         assert!(free > 1_000_000 && paid < 50_000, "{free} and {paid} bytes");
 
-        received(&tunnel, "--time 3")?;
+        // Under BBR, the default of some machines, hardly anything ever waits.
+        received(&tunnel, "--time 3 --congestion cubic")?;
         let full = sent_by_path(&after, &tunnel.pc1.connection()?);
-        assert!(full[1] > 500_000, "{full:?}");
+        assert!(full[1] > 2_000_000, "{full:?}");
         Ok(())
     });
 }
