@@ -4,8 +4,8 @@
 //! A path carries ordered packets only if its delay fits the common one. That is raised, slowly, only while packets
 //! wait in the ingress queue for longer than they should: the time they spend there turns into time spent on slower
 //! paths, and the flow above sees no change. When nothing waits any more it sinks again, so that a lone transfer has
-//! the delay of the fastest path. A step up would be taken for congestion by the transport above, a step down for
-//! reordering.
+//! the delay of the fastest path, but not below what the paths need that carry what is sent. A step up would be taken for
+//! congestion by the transport above, a step down for reordering.
 //!
 //! A flow that paces itself, as under BBR, may fill the open paths and leave no queue. It has about twice of its shortest
 //! round trip on the way at most, so that the delay may rise by nearly as much as that unnoticed, and the flow learns the
@@ -46,6 +46,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(3);
 /// Sojourn of the packet that waited least within a round trip: more than this is a standing queue.
 const STANDING: u32 = 3_000;
+/// And for so long: a queue that comes and goes is that of a path's own probe, or of a flow's.
+const PERSISTS: f32 = 250_000.0;
 /// The queue must have been empty for so long for the delay to sink.
 const IDLE: Duration = Duration::from_millis(500);
 /// A path that went down may come back: the delay stays for so long.
@@ -66,10 +68,14 @@ pub(super) struct CommonDelay {
     least: Option<u32>,
     window_since: Instant,
     standing: u32,
+    /// For how long a queue has stood, less the time in which none did; twice of what it takes at most.
+    stood: f32,
     busy_at: Instant,
     /// Bytes of ordered packets that left since `sent_since`.
     sent: f32,
     sent_since: Instant,
+    /// Of them in the last whole second.
+    used: f32,
     /// Since when the open paths have been full.
     full_since: Option<Instant>,
     /// Least delay beyond that of the fastest path, in each of the last seconds.
@@ -151,9 +157,12 @@ impl CommonDelay {
             self.busy_at = now;
         }
         let rests = now > self.busy_at + IDLE;
-        let standing = self.standing > STANDING;
+        let standing = self.standing > STANDING && self.stood >= PERSISTS;
         let spread = self.note_spread((self.delay - fastest).max(0.0));
         let round = round_trip(models, up) + spread;
+        // What the paths need that carry what was sent in the last second: none of them is closed.
+        let used = known().map(|(need, _)| need).filter(|need| FULL * up_to(*need) >= self.used);
+        let kept = used.reduce(f32::min).unwrap_or(high).max(low);
         let lifted = (fastest + spread + (LIFT - 1.0) * round).min(high);
         self.may_rise = self.delay < high - 100.0;
         if self.delay < low || rests && !self.is_used {
@@ -167,7 +176,7 @@ impl CommonDelay {
         } else if self.delay < lifted && !rests && self.is_filled(now) {
             self.delay = (self.delay + RISE * micros).min(lifted);
         } else if self.delay > low && rests || high < self.delay - 3_000.0 {
-            self.delay = (self.delay - FALL * micros).max(low);
+            self.delay = (self.delay - FALL * micros).max(kept.min(self.delay));
         }
         self.choose(models, up, fastest);
     }
@@ -178,8 +187,11 @@ impl CommonDelay {
             self.window_since = now;
         }
         let round = 1.2 * (self.delay - low) + 50_000.0;
-        if now.micros_since(self.window_since) as f32 > round {
+        let window = now.micros_since(self.window_since) as f32;
+        if window > round {
             self.standing = self.least.take().unwrap_or(0);
+            let more = if self.standing > STANDING { window } else { -window };
+            self.stood = (self.stood + more).clamp(0.0, 2.0 * PERSISTS);
             self.window_since = now;
         }
     }
@@ -191,6 +203,7 @@ impl CommonDelay {
             return;
         }
         let rate = self.sent / passed.as_secs_f32();
+        self.used = rate;
         let open: f32 =
             self.open.into_iter().filter_map(|index| models.get(index)).map(|model| model.rate).sum();
         let since = self.full_since.unwrap_or(self.sent_since);

@@ -91,7 +91,7 @@ fn packets_that_wait_for_longer_than_the_next_path_takes_longer_open_it_soon() {
         let mut bench = bench(&[10_000.0, 90_000.0]);
         bench.run(60, sojourn);
         assert!(!bench.open()[1], "packets must have waited for a while");
-        bench.run(400, sojourn);
+        bench.run(700, sojourn);
         assert_eq!(bench.open()[1], is_open, "{sojourn}");
     }
 }
@@ -104,7 +104,18 @@ fn a_queue_that_comes_and_goes_does_not_raise_the_delay() {
         bench.step(30_000);
         bench.step(0);
     }
+    // Nor does one that stands for a moment, as while a path that was probed empties.
+    for _ in 0..50 {
+        bench.run(180, 30_000);
+        bench.run(180, 0);
+    }
     assert_eq!((bench.open(), bench.delay.hold), ([true, false], None));
+    // One that stands most of the time does.
+    for _ in 0..50 {
+        bench.run(360, 30_000);
+        bench.run(180, 0);
+    }
+    assert_eq!(bench.open(), [true; 2]);
 }
 
 #[test]
@@ -164,6 +175,23 @@ fn it_sinks_again_when_nothing_has_waited_for_a_while() {
     assert!(before - bench.delay.delay <= FALL * STEP.as_micros() as f32 + 1.0);
     bench.run(20_000, 0);
     assert_eq!((bench.open(), bench.delay.hold), ([true, false], None));
+}
+
+#[test]
+fn it_stays_while_more_is_sent_than_the_nearer_paths_carry() {
+    for (bytes, stays) in [(12_000, true), (9_000, false)] {
+        let mut bench = bench(&[10_000.0, 90_000.0]);
+        for (steps, sojourn) in [(1_000, 20_000), (2_000, 0)] {
+            assert!(sojourn > 0 || bench.open() == [true; 2]);
+            for _ in 0..steps {
+                bench.delay.note_sent(bytes);
+                bench.step(sojourn);
+            }
+        }
+        assert_eq!(bench.open(), [true, stays], "{bytes} bytes");
+        bench.run(10_000, 0);
+        assert_eq!(bench.open(), [true, false], "the transfer is over");
+    }
 }
 
 #[test]
