@@ -44,8 +44,9 @@ const SLACK_PACKETS: f32 = 8.0;
 /// No packet is on the way for longer, in microseconds, nor larger.
 const LONGEST_FEEDBACK: u32 = 60_000_000;
 const LARGEST: u64 = 65_535 + extension::OUTER as u64;
-/// Failure test: a packet is overdue this long after it should have arrived.
+/// Failure test: a packet is overdue this long after it should have arrived; twice as long after a false alarm, so many times.
 const OVERDUE: f32 = 15_000.0;
+const MOST_ALARMS: u8 = 2;
 
 /// Where a measurement began: what had arrived by then.
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +121,8 @@ pub(super) struct Model {
     /// The last ordered packet's number.
     pub(super) ordered_number: u32,
     pub(super) suspect: Option<Instant>,
+    /// False alarms of the failure test since the last true one.
+    alarms: u8,
     pub(super) down: Option<Instant>,
     milestones: heapless::Deque<(u32, u32), MILESTONES>,
     lost: u32,
@@ -174,6 +177,7 @@ impl Default for Model {
             last_ordered: Instant::ZERO,
             ordered_number: 0,
             suspect: None,
+            alarms: 0,
             down: None,
             milestones: heapless::Deque::new(),
             lost: 0,
@@ -327,8 +331,10 @@ impl Model {
         while self.milestones.front().is_some_and(|(number, _)| extension::distance(*number, acked) <= 0) {
             self.milestones.pop_front();
         }
-        if news > 0 && self.suspect.is_some_and(|since| elapsed(now, since) > 20_000.0) {
-            self.revive(now);
+        if news > 0
+            && let Some(since) = self.suspect.filter(|since| elapsed(now, *since) > 20_000.0)
+        {
+            self.revive(since, now);
         }
         self.feedback += 0.2 * (age as f32 - self.feedback);
         if !self.reported {
@@ -373,7 +379,10 @@ impl Model {
     /// against the reference of a packet sent at stamp 0, three packets and more should have arrived since the last.
     pub(super) fn is_overdue(&self, written_less_reference: u32) -> bool {
         let Some(base) = self.base() else { return false };
-        let grace = base + 1.5 * self.queue.max(self.queue_least) + 4.0 * self.jitter + OVERDUE;
+        let grace = base
+            + 1.5 * self.queue.max(self.queue_least)
+            + 4.0 * self.jitter
+            + OVERDUE * f32::from(1_u8 << self.alarms);
         let third = self.milestones.iter().find(|(number, _)| extension::distance(*number, self.acked) >= 3);
         third.is_some_and(|(_, sent)| span(written_less_reference, *sent) >= grace)
     }

@@ -22,7 +22,7 @@
 use core::time::Duration;
 
 use crate::adaptive::model::{
-    Anchor, BASE_WINDOW, LEAST_RATE, MOST_RATE, Model, PROBE_PERIOD, elapsed, micros, span,
+    Anchor, BASE_WINDOW, LEAST_RATE, MOST_ALARMS, MOST_RATE, Model, PROBE_PERIOD, elapsed, micros, span,
 };
 use crate::feedback;
 use crate::time::{Instant, Micros};
@@ -30,12 +30,18 @@ use crate::wire::extension;
 
 /// A queue of this many microseconds on the path is all right.
 const QUEUE_TARGET: f32 = 4_000.0;
+/// Less than this share of it is none.
+const EMPTY: f32 = 0.2;
 /// Above this one the brake is pulled.
 const QUEUE_HIGH: f32 = 20_000.0;
 /// When no empty queue was seen for so long, one is made, or a standing queue would become the base.
 const STALE_BASE: Duration = Duration::from_secs(3);
 /// What a probe for more sends beyond the rate: enough to be seen in a sample, little enough that its queue is.
 const PROBE_GAIN: f32 = 1.125;
+/// And for how long at most: a round of it would leave a queue of an eighth of the round, and a far path would be closed.
+const PULSE: f32 = 100_000.0;
+/// The rate is taken over so long.
+const SAMPLE: f32 = 40_000.0;
 /// A queue that stands for so long is kept by others.
 const SQUEEZED: Duration = Duration::from_secs(2);
 
@@ -89,9 +95,15 @@ impl Model {
         self.cost = (1e9 * 1024.0 / (self.rate * self.gain)) as u32;
     }
 
-    /// Signs of life on a path that was suspected: it goes on where it was, but empties first.
-    pub(super) fn revive(&mut self, now: Instant) {
+    /// Signs of life on a path that was suspected `since` then: it goes on where it was, but empties first. What left before
+    /// may have come all the time, but for a burst that was lost: then it was a false alarm.
+    pub(super) fn revive(&mut self, since: Instant, now: Instant) {
         self.suspect = None;
+        if elapsed(now, since) < self.feedback {
+            self.alarms = (self.alarms + 1).min(MOST_ALARMS);
+            return;
+        }
+        self.alarms = 0;
         self.before_brake = self.stable.max(self.rate);
         self.braked = Some(now);
         self.may_restart = true;
@@ -125,7 +137,7 @@ impl Model {
         let arrived = span(at.arrived, from.arrived);
         let packets = at.packets.wrapping_sub(from.packets);
         let bytes = at.bytes.wrapping_sub(from.bytes) as f32;
-        let least = if self.phase == Phase::Startup { 12_000.0 } else { 40_000.0 };
+        let least = if self.phase == Phase::Startup { 12_000.0 } else { SAMPLE };
         let interval = sent.max(arrived);
         let sampled = interval >= least && packets >= 8;
         if extension::distance(from.settled, self.limit) > 0 {
@@ -211,6 +223,12 @@ impl Model {
         self.enter(Phase::Drain, 0.5, now);
     }
 
+    /// How long to cruise before the next probe. At the rate that is there a queue comes and goes; where there is none, there
+    /// may well be more.
+    fn patience(&self) -> f32 {
+        if self.queue < EMPTY * self.target() { self.period / 4.0 } else { self.period }
+    }
+
     fn step(&mut self, sampled: bool, backlog: bool, now: Instant, random: f32) {
         let target = self.target();
         let round = self.feedback + feedback::INTERVAL.as_micros() as f32;
@@ -271,14 +289,18 @@ impl Model {
                 if elapsed(now, self.empty_at) > STALE_BASE.as_micros() as f32 {
                     self.empty_at = now;
                     self.enter(Phase::Drain, 0.5, now);
-                } else if in_phase > self.period && self.queue_least < target && backlog {
+                } else if in_phase > self.patience() && self.queue_least < target && backlog {
                     self.rate_before = self.rate;
                     self.enter(Phase::Probe, PROBE_GAIN, now);
                 }
             }
             Phase::Compete => {}
             Phase::Probe => {
-                if in_phase > round + 40_000.0 || self.queue_least > 2.5 * target {
+                if in_phase > PULSE {
+                    self.set_gain(1.0);
+                }
+                let known = round + if round > PULSE - SAMPLE { PULSE } else { SAMPLE };
+                if in_phase > known || self.queue_least > 2.5 * target {
                     let gain = if self.queue_least > target { 0.9 } else { 1.0 };
                     self.enter(Phase::Drain, gain, now);
                 }

@@ -234,6 +234,41 @@ fn signs_of_life_end_the_suspicion_and_the_path_goes_on_where_it_was() {
 }
 
 #[test]
+fn bursts_that_are_lost_raise_false_alarms_only_at_first_and_cost_no_rate() {
+    let mut bench = bench(2_500_000.0, 80_000);
+    bench.run(6_000);
+    let rate = bench.model.rate;
+    let mut alarms = 0;
+    for _ in 0..6 {
+        // A burst of 25 ms.
+        bench.cut = true;
+        bench.run(25);
+        bench.cut = false;
+        let end = bench.now + Duration::from_secs(1);
+        while bench.now < end {
+            bench.run(1);
+            if bench.overdue && bench.model.is_alive() {
+                alarms += 1;
+                bench.model.suspect = Some(bench.now);
+                bench.model.forget_milestones();
+            }
+        }
+        assert!(bench.model.is_alive());
+        assert!(bench.model.rate > 0.8 * rate, "{} of {rate}", bench.model.rate);
+    }
+    assert!((1..=2).contains(&alarms), "{alarms}");
+    // A true one is believed sooner again.
+    (bench.cut, bench.busy) = (true, false);
+    bench.run(500);
+    bench.model.suspect = Some(bench.now);
+    bench.run(500);
+    bench.cut = false;
+    bench.post();
+    bench.run(200);
+    assert_eq!((bench.model.is_alive(), bench.model.alarms), (true, 0));
+}
+
+#[test]
 fn reports_of_what_cannot_be_are_refused_and_change_nothing() {
     let mut bench = bench(1_250_000.0, 15_000);
     bench.run(3_000);
