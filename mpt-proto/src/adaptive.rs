@@ -30,7 +30,7 @@ use model::Model;
 pub use model::Phase;
 use once::Once;
 pub use pool::PacketSlot;
-use pool::{List, Pool};
+use pool::{Index, List, Pool};
 pub use queue::FlowSlot;
 use queue::Queue;
 use repair::Lost;
@@ -109,6 +109,8 @@ pub struct AdaptiveState {
     trains: PathSet,
     /// The path that the bulk took last, and when.
     run: Option<(usize, Instant)>,
+    /// The packet that left last, and the path, if it is to leave on another one as well.
+    twin: Option<(usize, Index)>,
     /// The open paths as last told.
     told: PathSet,
     /// How the peer wants ordered packets held, and the paths where they may come, by its numbers.

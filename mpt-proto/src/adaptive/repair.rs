@@ -36,6 +36,8 @@ pub(crate) enum News {
 #[derive(Debug, Default)]
 pub(super) struct Lost {
     list: List,
+    /// Those that were under way on a path that stopped come last: they are many, and wait for the others at the receiver.
+    moved: List,
     bytes: usize,
     /// Of them in a second, lately.
     rate: f32,
@@ -44,11 +46,11 @@ pub(super) struct Lost {
 
 impl Lost {
     pub(super) const fn first(&self) -> Option<Index> {
-        self.list.first()
+        if self.list.is_empty() { self.moved.first() } else { self.list.first() }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && self.moved.is_empty()
     }
 
     /// Of all of them.
@@ -57,7 +59,7 @@ impl Lost {
     }
 
     pub(super) fn pop(&mut self, pool: &mut Pool<'_>) -> Option<Index> {
-        let index = pool.pop(&mut self.list)?;
+        let index = pool.pop(&mut self.list).or_else(|| pool.pop(&mut self.moved))?;
         self.bytes = self.bytes.saturating_sub(pool.slot(index).map_or(0, |slot| usize::from(slot.len)));
         Some(index)
     }
@@ -74,20 +76,25 @@ impl Lost {
         self.updated = now;
     }
 
-    /// Takes a packet that did not arrive if that is `wanted` and it is young enough, or lets go of it.
-    fn push_or_release(&mut self, pool: &mut Pool<'_>, index: Index, wanted: bool, now: Instant) -> bool {
+    /// Takes a packet that did not arrive, or was `moved`, if that is `wanted` and it is young enough, or lets go of it.
+    fn push_or_release(
+        &mut self,
+        pool: &mut Pool<'_>,
+        index: Index,
+        wanted: bool,
+        moved: bool,
+        now: Instant,
+    ) -> bool {
         let young = |slot: &&PacketSlot| now.stamp().wrapping_sub(slot.since) <= OLDEST && slot.tries < TRIES;
-        let len = pool.slot(index).filter(young).filter(|_| wanted).map(|slot| usize::from(slot.len));
-        match len {
-            Some(len) => {
-                self.age(now);
-                self.rate += 1.0;
-                self.bytes += len;
-                pool.push(&mut self.list, index);
-            }
-            None => pool.release(index),
-        }
-        len.is_some()
+        let Some(&slot) = pool.slot(index).filter(young).filter(|_| wanted) else {
+            pool.release(index);
+            return false;
+        };
+        self.age(now);
+        self.rate += 1.0;
+        self.bytes += usize::from(slot.len);
+        pool.push(if moved && slot.tries == 1 { &mut self.moved } else { &mut self.list }, index);
+        true
     }
 }
 
@@ -194,7 +201,7 @@ impl Adaptive<'_> {
                 model.handle_lost();
             }
             let pays = is_lost && state.credit >= u32::from(slot.len);
-            if state.lost.push_or_release(pool, index, pays && self.resends, now) {
+            if state.lost.push_or_release(pool, index, pays && self.resends, false, now) {
                 state.credit -= u32::from(slot.len);
             }
         }
@@ -218,7 +225,7 @@ impl Adaptive<'_> {
         while let Some(index) = pool.pop(list) {
             let number = pool.slot(index).map_or(0, |slot| slot.number);
             let is_under_way = extension::distance(number, model.acked) > 0;
-            state.lost.push_or_release(pool, index, is_under_way && self.resends, now);
+            state.lost.push_or_release(pool, index, is_under_way && self.resends, true, now);
         }
     }
 

@@ -22,6 +22,8 @@ const RISING: f32 = 60_000.0;
 const REPAIRS: f32 = 2.0;
 /// A share of what is sent may be sent again: one in eight, and this much at once.
 const MOST_CREDIT: u32 = 256 << 10;
+/// Of it so much is for what leaves once.
+const FIRST_CREDIT: u32 = MOST_CREDIT / 4;
 
 /// A datagram that leaves: its packet lies in `slot`, with room for headers before it.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,10 @@ pub(crate) struct Leaving {
     slot: Index,
     pub(crate) header: Header,
     pub(crate) seq: Seq,
+}
+
+const fn kind(unordered: bool) -> Kind {
+    if unordered { Kind::Unordered } else { Kind::Ordered }
 }
 
 impl Adaptive<'_> {
@@ -91,6 +97,9 @@ impl Adaptive<'_> {
         let alive = self.alive(up);
         if alive.is_empty() {
             return None;
+        }
+        if let Some(twin) = self.poll_twin(alive, now) {
+            return Some(twin);
         }
         let (path, slot) = match self.poll_express(alive, now) {
             Some(leaving) => leaving,
@@ -206,11 +215,41 @@ impl Adaptive<'_> {
             if now.stamp().wrapping_sub(first.since) <= OLDEST {
                 let path = self.repair_path(alive, now).filter(|(_, wait)| *wait == 0)?.0;
                 self.state.resent += 1;
-                return Some((path, self.state.lost.pop(&mut self.pool)?));
+                let index = self.state.lost.pop(&mut self.pool)?;
+                self.state.twin = self.is_last_try(path, index, now).then_some((path, index));
+                return Some((path, index));
             }
             let index = self.state.lost.pop(&mut self.pool)?;
             self.pool.release(index);
         }
+    }
+
+    /// For how long the receiver will still wait for a packet that was sent first at `since`, in microseconds.
+    fn time_left(&self, since: u32, now: Instant) -> f32 {
+        self.repair_time(self.state.delay.open).as_micros() as f32 - now.stamp().wrapping_sub(since) as f32
+    }
+
+    /// Whether it will not wait for another repair, if this one is lost on this path.
+    fn is_last_try(&self, path: usize, index: Index, now: Instant) -> bool {
+        let (model, slot) = (self.state.models.get(path), self.pool.slot(index));
+        model.zip(slot).is_some_and(|(model, slot)| model.feedback > self.time_left(slot.since, now))
+    }
+
+    /// The packet that has just left for the last time that helps leaves once more: on another path if that is in time.
+    fn poll_twin(&mut self, alive: PathSet, now: Instant) -> Option<Leaving> {
+        let (taken, index) = self.state.twin.take()?;
+        let slot = *self.pool.slot(index).filter(|slot| slot.tries > 1 && slot.sent == now.stamp())?;
+        let rest = self.state.credit.checked_sub(u32::from(slot.len)).filter(|rest| *rest >= FIRST_CREDIT)?;
+        let latest = self.delivery(taken, now)? + self.time_left(slot.since, now);
+        let mut others = alive;
+        others.set(taken, false);
+        let other = self.first_to_deliver(others, now).map(|(path, _)| path);
+        let path = other.filter(|path| self.delivery(*path, now).is_some_and(|delay| delay <= latest));
+        let path = path.unwrap_or(taken);
+        self.state.credit = rest;
+        self.state.resent += 1;
+        let header = self.stamp(path, kind(slot.unordered), true, usize::from(slot.len), now)?;
+        Some(Leaving { path, slot: index, header, seq: slot.seq })
     }
 
     /// The path for the first packet that was lost, and how long it waits for it: the one that delivers it first; or, if
@@ -334,9 +373,8 @@ impl Adaptive<'_> {
             let credit = self.state.credit.saturating_add(u32::from(slot.len) / 8);
             self.state.credit = credit.min(MOST_CREDIT);
         }
-        let kind = if slot.unordered { Kind::Unordered } else { Kind::Ordered };
         let (seq, unordered) = (slot.seq, slot.unordered);
-        let header = self.stamp(path, kind, resent, len, now)?;
+        let header = self.stamp(path, kind(unordered), resent, len, now)?;
         if let Some(slot) = self.pool.slot_mut(index) {
             slot.number = header.number;
         }
