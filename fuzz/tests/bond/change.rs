@@ -210,3 +210,64 @@ fn a_flow_does_not_mind_directions_that_differ_or_clocks_that_drift() {
     }
     table.check();
 }
+
+/// How long until a path's model has come to within a quarter of its rate; `None`: not within five seconds.
+fn found(bond: &mut Bond<'_>, path: usize, bits_per_second: u64) -> Option<Duration> {
+    let changed = bond.elapsed();
+    set_rate(bond, path, bits_per_second);
+    while bond.elapsed() < changed + 5 * SECOND {
+        bond.run(10 * MS);
+        let rate = f64::from(bond.path_model(A, path).rate) * 8.0 / bits_per_second as f64;
+        if (0.75..1.25).contains(&rate) {
+            let took = bond.elapsed() - changed;
+            // At any time after the last probe.
+            bond.run(changed + 5 * SECOND + took - bond.elapsed());
+            return Some(took);
+        }
+    }
+    None
+}
+
+#[test]
+fn a_rate_that_changes_tenfold_is_found_within_a_second_or_two() {
+    let mut table = Table::new(
+        "rate.txt",
+        "A path's rate falls to a tenth and rises tenfold under load, six times: how long until the model of the path is within \
+         a quarter of it, in ms",
+        &["", "load", "fall, median", "fall, worst", "rise, median", "rise, worst"],
+    );
+    let unequal = [(EQUAL, 0, 100), (UNEQUAL, 0, 100), (UNEQUAL, 1, 50)];
+    let flows = ["CUBIC", "BBR"]
+        .into_iter()
+        .flat_map(|name| unequal.map(|(text, path, rate)| (text, path, rate, name)));
+    // On a lone link a flow grows no faster than the model does: a stream shows what the model can.
+    for (text, path, megabits, name) in flows.chain([("50mbit 10ms", 0, 50, "60 Mbit/s of UDP")]) {
+        bonded(links(text), |bond| {
+            if name.ends_with("UDP") {
+                bond.stream(A, Route::Tunnel, StreamSetup { bits_per_second: 60_000_000, packet_len: 1400 });
+            } else {
+                flow(bond, name);
+            }
+            bond.run(20 * SECOND);
+            let mut times: [Vec<Duration>; 2] = Default::default();
+            for _ in 0..6 {
+                for (times, rate) in times.iter_mut().zip([megabits * 100_000, megabits * 1_000_000]) {
+                    times.push(found(bond, path, rate).unwrap_or(10 * SECOND));
+                }
+            }
+            let [[fall, slowest_fall], [rise, slowest_rise]] = times.map(|mut times| {
+                times.sort();
+                [times[2], times[5]].map(ms)
+            });
+            table
+                .row(&format!("{megabits} <> {} Mbit/s on path {path} of {text}", megabits / 10))
+                .text(name)
+                .at_most(fall, 1000.0, 0)
+                .at_most(slowest_fall, 2000.0, 0)
+                .at_most(rise, 1000.0, 0)
+                .at_most(slowest_rise, 2000.0, 0)
+                .end();
+        });
+    }
+    table.check();
+}
