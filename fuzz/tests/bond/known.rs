@@ -44,7 +44,7 @@ const KNOWN: &[(&str, &[Known])] = &[
         ],
     ),
     // A hundredth below, in the first half minute.
-    ("many.txt", &[known("4 BBR", "of sum"), known("4 CUBIC", "of sum"), known("4 QUIC", "of sum")]),
+    ("many.txt", &[known("4 BBR", "of sum")]),
     // A BBR keeps 10 to 15 ms of queue on the only link: too much to call it empty, too little to compete.
     ("sharing.txt", &[known("BBR on path 0 of 50mbit 10ms", "of a fair share")]),
     // UDP is not put in order, and a threshold of three takes what overtakes for lost.
