@@ -178,7 +178,7 @@ impl<'s> Adaptive<'s> {
             }
             (Some(_), true) => {
                 model.down = None;
-                model.suspect = None;
+                (model.suspect, model.alarms) = (None, 0);
                 if self.is_chosen && !model.reported {
                     model.begin_train(TRAIN);
                     self.state.trains.insert(path);
@@ -192,7 +192,7 @@ impl<'s> Adaptive<'s> {
     /// The path of this number is a new one, of this tier.
     pub(crate) fn set_path(&mut self, path: usize, tier: u8, now: Instant) {
         self.hand_over(path, now);
-        self.state.run = None;
+        (self.state.run, self.state.twin) = (None, None);
         if let Some(model) = self.state.models.get_mut(path) {
             (model.tier, model.down) = (tier, Some(now));
             model.reset();
@@ -214,6 +214,7 @@ impl<'s> Adaptive<'s> {
         while let Some(index) = self.state.lost.pop(&mut self.pool) {
             self.pool.release(index);
         }
+        (self.state.run, self.state.twin) = (None, None);
         self.state.reference = None;
         self.state.last_count = None;
         (self.state.waiting_since, self.state.deafness) = (None, None);

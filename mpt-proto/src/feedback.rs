@@ -31,6 +31,10 @@ const MOST_TOLERANCE: u32 = 20_000;
 const STRAYS: u8 = 32;
 /// Gaps that are remembered.
 const GAPS: usize = 64;
+/// After a report of so many packets and more, so many follow though nothing comes: that it is late tells the sender that the path
+/// fell silent.
+const LOAD: u32 = 4;
+const AFTER: u8 = 4;
 /// Reports that name a gap, at least.
 pub(crate) const TELLINGS: u8 = 3;
 /// And for how long they go on to: reports that leave at once are lost together.
@@ -114,6 +118,8 @@ pub(crate) struct Feedback {
     count: Seq,
     /// Packets since the last report.
     packets: u32,
+    /// Reports that are due though nothing comes.
+    after: u8,
     /// A report that still has to leave on these paths.
     leaving: Option<(Report, PathSet)>,
 }
@@ -244,6 +250,7 @@ impl Feedback {
             Report { instance, count: self.count, hold, open: open.0, repairs, ..Report::default() };
         self.count = self.count + 1;
         self.last = now;
+        self.after = if self.packets >= LOAD { AFTER } else { self.after.saturating_sub(1) };
         self.packets = 0;
         self.due = None;
         let told = self.choose(&number_of);
@@ -272,7 +279,8 @@ impl Feedback {
         let known = |path: usize| number_of(path).is_some();
         if self.meters.iter().enumerate().any(|(path, meter)| meter.fresh && known(path)) {
             self.ask(now + SHORTEST);
-        } else if self.missing.iter().any(|missing| missing.told > 0 && known(missing.path)) {
+        } else if self.after > 0 || self.missing.iter().any(|missing| missing.told > 0 && known(missing.path))
+        {
             self.ask(now + INTERVAL);
         }
         self.leaving = Some((report, best));

@@ -4,7 +4,7 @@
 //! A path carries ordered packets only if its delay fits the common one. That is raised, slowly, only while packets
 //! wait in the ingress queue for longer than they should: the time they spend there turns into time spent on slower
 //! paths, and the flow above sees no change. When nothing waits any more it sinks again, so that a lone transfer has
-//! the delay of the fastest path, but not below what the paths need that carry what is sent. A step up would be taken for
+//! the delay of the fastest path, but not below what it takes to carry what is sent. A step up would be taken for
 //! congestion by the transport above, a step down for reordering.
 //!
 //! A flow that paces itself, as under BBR, may fill the open paths and leave no queue. It has about twice of its shortest
@@ -75,7 +75,7 @@ pub(super) struct CommonDelay {
     sent: f32,
     sent_since: Instant,
     /// Of them in the last whole second.
-    used: f32,
+    sent_rate: f32,
     /// Since when the open paths have been full.
     full_since: Option<Instant>,
     /// Least delay beyond that of the fastest path, in each of the last seconds.
@@ -160,9 +160,9 @@ impl CommonDelay {
         let standing = self.standing > STANDING && self.stood >= PERSISTS;
         let spread = self.note_spread((self.delay - fastest).max(0.0));
         let round = round_trip(models, up) + spread;
-        // What the paths need that carry what was sent in the last second: none of them is closed.
-        let used = known().map(|(need, _)| need).filter(|need| FULL * up_to(*need) >= self.used);
-        let kept = used.reduce(f32::min).unwrap_or(high).max(low);
+        // The least delay whose paths can carry what was sent in the last second, and are not full: none of them is closed.
+        let enough = known().map(|(need, _)| need).filter(|need| FULL * up_to(*need) >= self.sent_rate);
+        let kept = enough.reduce(f32::min).unwrap_or(high).min(high).max(low);
         let lifted = (fastest + spread + (LIFT - 1.0) * round).min(high);
         self.may_rise = self.delay < high - 100.0;
         if self.delay < low || rests && !self.is_used {
@@ -203,7 +203,7 @@ impl CommonDelay {
             return;
         }
         let rate = self.sent / passed.as_secs_f32();
-        self.used = rate;
+        self.sent_rate = rate;
         let open: f32 =
             self.open.into_iter().filter_map(|index| models.get(index)).map(|model| model.rate).sum();
         let since = self.full_since.unwrap_or(self.sent_since);

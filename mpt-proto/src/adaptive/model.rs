@@ -47,6 +47,8 @@ const LARGEST: u64 = 65_535 + extension::OUTER as u64;
 /// Failure test: a packet is overdue this long after it should have arrived; twice as long after a false alarm, so many times.
 const OVERDUE: f32 = 15_000.0;
 const MOST_ALARMS: u8 = 2;
+/// They are forgotten after so long.
+const ALARMED: Duration = Duration::from_secs(60);
 
 /// Where a measurement began: what had arrived by then.
 #[derive(Debug, Clone, Copy)]
@@ -121,8 +123,9 @@ pub(super) struct Model {
     /// The last ordered packet's number.
     pub(super) ordered_number: u32,
     pub(super) suspect: Option<Instant>,
-    /// False alarms of the failure test since the last true one.
-    alarms: u8,
+    /// False alarms of the failure test since the last true one, and when the last one was.
+    pub(super) alarms: u8,
+    alarmed_at: Instant,
     pub(super) down: Option<Instant>,
     milestones: heapless::Deque<(u32, u32), MILESTONES>,
     lost: u32,
@@ -178,6 +181,7 @@ impl Default for Model {
             ordered_number: 0,
             suspect: None,
             alarms: 0,
+            alarmed_at: Instant::ZERO,
             down: None,
             milestones: heapless::Deque::new(),
             lost: 0,
@@ -335,6 +339,9 @@ impl Model {
             && let Some(since) = self.suspect.filter(|since| elapsed(now, *since) > 20_000.0)
         {
             self.revive(since, now);
+        }
+        if now > self.alarmed_at + ALARMED {
+            self.alarms = 0;
         }
         self.feedback += 0.2 * (age as f32 - self.feedback);
         if !self.reported {

@@ -32,13 +32,23 @@ pub(crate) enum News {
     Impossible,
 }
 
-/// The packets that are to be sent again, in the order in which that was found out.
+/// Why a packet is to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// A report names it.
+    Reported,
+    /// It was under way on a path that stopped.
+    Moved,
+}
+
+/// The packets that are to be sent again: those that reports name, and what was moved for the second time, before what was
+/// moved, which is much, and waits for them at the receiver.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
-    list: List,
-    /// Those that were under way on a path that stopped come last: they are many, and wait for the others at the receiver.
+    reported: List,
+    reported_bytes: usize,
     moved: List,
-    bytes: usize,
+    moved_bytes: usize,
     /// Of them in a second, lately.
     rate: f32,
     updated: Instant,
@@ -46,21 +56,25 @@ pub(super) struct Lost {
 
 impl Lost {
     pub(super) const fn first(&self) -> Option<Index> {
-        if self.list.is_empty() { self.moved.first() } else { self.list.first() }
+        if self.reported.is_empty() { self.moved.first() } else { self.reported.first() }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.moved.is_empty()
+        self.reported.is_empty() && self.moved.is_empty()
     }
 
-    /// Of all of them.
+    /// Of those that leave together with the first.
     pub(super) const fn bytes(&self) -> usize {
-        self.bytes
+        if self.reported.is_empty() { self.moved_bytes } else { self.reported_bytes }
     }
 
     pub(super) fn pop(&mut self, pool: &mut Pool<'_>) -> Option<Index> {
-        let index = pool.pop(&mut self.list).or_else(|| pool.pop(&mut self.moved))?;
-        self.bytes = self.bytes.saturating_sub(pool.slot(index).map_or(0, |slot| usize::from(slot.len)));
+        let (list, bytes) = match self.reported.is_empty() {
+            false => (&mut self.reported, &mut self.reported_bytes),
+            true => (&mut self.moved, &mut self.moved_bytes),
+        };
+        let index = pool.pop(list)?;
+        *bytes = bytes.saturating_sub(pool.slot(index).map_or(0, |slot| usize::from(slot.len)));
         Some(index)
     }
 
@@ -76,13 +90,13 @@ impl Lost {
         self.updated = now;
     }
 
-    /// Takes a packet that did not arrive, or was `moved`, if that is `wanted` and it is young enough, or lets go of it.
+    /// Takes a packet if that is `wanted` and it is young enough, or lets go of it.
     fn push_or_release(
         &mut self,
         pool: &mut Pool<'_>,
         index: Index,
+        cause: Cause,
         wanted: bool,
-        moved: bool,
         now: Instant,
     ) -> bool {
         let young = |slot: &&PacketSlot| now.stamp().wrapping_sub(slot.since) <= OLDEST && slot.tries < TRIES;
@@ -92,8 +106,12 @@ impl Lost {
         };
         self.age(now);
         self.rate += 1.0;
-        self.bytes += usize::from(slot.len);
-        pool.push(if moved && slot.tries == 1 { &mut self.moved } else { &mut self.list }, index);
+        let (list, bytes) = match cause {
+            Cause::Moved if slot.tries == 1 => (&mut self.moved, &mut self.moved_bytes),
+            _ => (&mut self.reported, &mut self.reported_bytes),
+        };
+        *bytes += usize::from(slot.len);
+        pool.push(list, index);
         true
     }
 }
@@ -145,7 +163,7 @@ impl Adaptive<'_> {
 
     /// Decides anew which paths are open.
     pub(super) fn update(&mut self, up: PathSet, now: Instant) {
-        self.state.run = None;
+        (self.state.run, self.state.twin) = (None, None);
         let backlog = !self.queue.is_empty();
         let window = f32::from(self.peer_window);
         let Self { state, .. } = self;
@@ -201,7 +219,7 @@ impl Adaptive<'_> {
                 model.handle_lost();
             }
             let pays = is_lost && state.credit >= u32::from(slot.len);
-            if state.lost.push_or_release(pool, index, pays && self.resends, false, now) {
+            if state.lost.push_or_release(pool, index, Cause::Reported, pays && self.resends, now) {
                 state.credit -= u32::from(slot.len);
             }
         }
@@ -225,7 +243,7 @@ impl Adaptive<'_> {
         while let Some(index) = pool.pop(list) {
             let number = pool.slot(index).map_or(0, |slot| slot.number);
             let is_under_way = extension::distance(number, model.acked) > 0;
-            state.lost.push_or_release(pool, index, is_under_way && self.resends, true, now);
+            state.lost.push_or_release(pool, index, Cause::Moved, is_under_way && self.resends, now);
         }
     }
 

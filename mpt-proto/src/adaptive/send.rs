@@ -10,7 +10,7 @@ use crate::time::Instant;
 use crate::wire::extension::{self, Header, Kind};
 use crate::wire::{ip, slice};
 
-/// Packets of sparse flows may leave ahead of a path's pace by the time of two full packets.
+/// Packets of sparse flows, and last repairs, may leave ahead of a path's pace by the time of two full packets.
 const OVERDRAW_BYTES: usize = 3_000;
 /// Sparse packets that wait for longer are too many for all paths together.
 const EXPRESS_BOUNDS: Bounds = Bounds { target: 20_000, interval: 100_000 };
@@ -22,8 +22,8 @@ const RISING: f32 = 60_000.0;
 const REPAIRS: f32 = 2.0;
 /// A share of what is sent may be sent again: one in eight, and this much at once.
 const MOST_CREDIT: u32 = 256 << 10;
-/// Of it so much is for what leaves once.
-const FIRST_CREDIT: u32 = MOST_CREDIT / 4;
+/// Of it so much is kept for first repairs.
+const RESERVED_CREDIT: u32 = MOST_CREDIT / 4;
 
 /// A datagram that leaves: its packet lies in `slot`, with room for headers before it.
 #[derive(Debug, Clone, Copy)]
@@ -32,10 +32,6 @@ pub(crate) struct Leaving {
     slot: Index,
     pub(crate) header: Header,
     pub(crate) seq: Seq,
-}
-
-const fn kind(unordered: bool) -> Kind {
-    if unordered { Kind::Unordered } else { Kind::Ordered }
 }
 
 impl Adaptive<'_> {
@@ -224,31 +220,39 @@ impl Adaptive<'_> {
         }
     }
 
-    /// For how long the receiver will still wait for a packet that was sent first at `since`, in microseconds.
+    /// For how long the receiver will still wait for a packet that was sent first at `since`, in microseconds, and a little
+    /// longer: it begins when it notices.
     fn time_left(&self, since: u32, now: Instant) -> f32 {
         self.repair_time(self.state.delay.open).as_micros() as f32 - now.stamp().wrapping_sub(since) as f32
     }
 
     /// Whether it will not wait for another repair, if this one is lost on this path.
     fn is_last_try(&self, path: usize, index: Index, now: Instant) -> bool {
-        let (model, slot) = (self.state.models.get(path), self.pool.slot(index));
-        model.zip(slot).is_some_and(|(model, slot)| model.feedback > self.time_left(slot.since, now))
+        let (model, slot) =
+            (self.state.models.get(path), self.pool.slot(index).filter(|slot| !slot.unordered));
+        let left = slot.map(|slot| self.time_left(slot.since, now));
+        model.zip(left).is_some_and(|(model, left)| (0.0..model.feedback).contains(&left))
     }
 
     /// The packet that has just left for the last time that helps leaves once more: on another path if that is in time.
     fn poll_twin(&mut self, alive: PathSet, now: Instant) -> Option<Leaving> {
         let (taken, index) = self.state.twin.take()?;
         let slot = *self.pool.slot(index).filter(|slot| slot.tries > 1 && slot.sent == now.stamp())?;
-        let rest = self.state.credit.checked_sub(u32::from(slot.len)).filter(|rest| *rest >= FIRST_CREDIT)?;
+        let rest =
+            self.state.credit.checked_sub(u32::from(slot.len)).filter(|rest| *rest >= RESERVED_CREDIT)?;
         let latest = self.delivery(taken, now)? + self.time_left(slot.since, now);
         let mut others = alive;
         others.set(taken, false);
         let other = self.first_to_deliver(others, now).map(|(path, _)| path);
         let path = other.filter(|path| self.delivery(*path, now).is_some_and(|delay| delay <= latest));
         let path = path.unwrap_or(taken);
+        let model = self.state.models.get(path).filter(|_| alive.contains(path))?;
+        if model.wait(now) > model.time_of(OVERDRAW_BYTES) {
+            return None;
+        }
         self.state.credit = rest;
         self.state.resent += 1;
-        let header = self.stamp(path, kind(slot.unordered), true, usize::from(slot.len), now)?;
+        let header = self.stamp(path, Kind::Ordered, true, usize::from(slot.len), now)?;
         Some(Leaving { path, slot: index, header, seq: slot.seq })
     }
 
@@ -373,8 +377,9 @@ impl Adaptive<'_> {
             let credit = self.state.credit.saturating_add(u32::from(slot.len) / 8);
             self.state.credit = credit.min(MOST_CREDIT);
         }
+        let kind = if slot.unordered { Kind::Unordered } else { Kind::Ordered };
         let (seq, unordered) = (slot.seq, slot.unordered);
-        let header = self.stamp(path, kind(unordered), resent, len, now)?;
+        let header = self.stamp(path, kind, resent, len, now)?;
         if let Some(slot) = self.pool.slot_mut(index) {
             slot.number = header.number;
         }

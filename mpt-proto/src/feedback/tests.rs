@@ -52,8 +52,10 @@ impl Bench {
         self.now = self.now.max(Instant::from_micros(until));
     }
 
+    /// The reports that tell something.
     fn take(&mut self) -> Vec<Report> {
-        self.reports.drain(..).map(|(_, report)| report).collect()
+        let reports = self.reports.drain(..).map(|(_, report)| report);
+        reports.filter(|report| !report.paths.is_empty()).collect()
     }
 }
 
@@ -199,6 +201,21 @@ fn single_numbers_from_behind_change_nothing_but_many_in_a_row_are_another_seque
     bench.run(3_000_000);
     let last = bench.take().pop().unwrap().paths[0];
     assert_eq!((last.settled, last.packets), (33, 3));
+}
+
+#[test]
+fn after_a_load_that_ends_reports_go_on_for_a_while() {
+    for (packets, more) in [(LOAD - 1, 0), (LOAD, u64::from(AFTER))] {
+        let mut bench = Bench::default();
+        for number in 1..=packets {
+            bench.packet(0, number, 1_000_000);
+        }
+        bench.run(3_000_000);
+        let first = bench.reports[0].0;
+        let times: Vec<u64> = bench.reports.iter().map(|(at, _)| *at).collect();
+        assert_eq!(times, Vec::from_iter((0..=more).map(|step| first + 10_000 * step)), "{packets} packets");
+        assert!(bench.reports[1..].iter().all(|(_, report)| report.paths.is_empty()));
+    }
 }
 
 #[test]

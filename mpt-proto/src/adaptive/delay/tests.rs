@@ -195,6 +195,20 @@ fn it_stays_while_more_is_sent_than_the_nearer_paths_carry() {
 }
 
 #[test]
+fn what_is_sent_keeps_no_more_than_the_receiver_has_room_for() {
+    let mut bench = bench(&[10_000.0, 90_000.0]);
+    bench.run(10_000, 20_000);
+    assert_eq!(bench.open(), [true; 2]);
+    // 40 ms of both paths' rate.
+    bench.window = 102.0;
+    for _ in 0..1_000 {
+        bench.delay.note_sent(12_000);
+        bench.step(0);
+    }
+    assert_eq!((bench.open(), bench.delay.hold), ([true, false], None));
+}
+
+#[test]
 fn between_transfers_it_is_at_once_what_the_near_paths_need() {
     let mut bench = bench(&[10_000.0, 90_000.0]);
     bench.run(10_000, 20_000);

@@ -40,7 +40,7 @@ const STALE_BASE: Duration = Duration::from_secs(3);
 const PROBE_GAIN: f32 = 1.125;
 /// And for how long at most: a round of it would leave a queue of an eighth of the round, and a far path would be closed.
 const PULSE: f32 = 100_000.0;
-/// The rate is taken over so long.
+/// The rate is taken over so long at least, but in startup.
 const SAMPLE: f32 = 40_000.0;
 /// A queue that stands for so long is kept by others.
 const SQUEEZED: Duration = Duration::from_secs(2);
@@ -57,7 +57,7 @@ pub enum Phase {
     Drain,
     /// Sends at the rate.
     Cruise,
-    /// Sends more than the rate, to see whether there is more.
+    /// Sends more than the rate for a while, to see whether there is more.
     Probe,
     /// Shares the link with others that fill its queue, by loss alone as they do.
     Compete,
@@ -95,12 +95,13 @@ impl Model {
         self.cost = (1e9 * 1024.0 / (self.rate * self.gain)) as u32;
     }
 
-    /// Signs of life on a path that was suspected `since` then: it goes on where it was, but empties first. What left before
-    /// may have come all the time, but for a burst that was lost: then it was a false alarm.
+    /// Signs of life on a path that was suspected `since` then: it goes on where it was, but empties first. What is heard of
+    /// within one feedback had left before the suspicion: only a burst was lost, and it was a false alarm.
     pub(super) fn revive(&mut self, since: Instant, now: Instant) {
         self.suspect = None;
         if elapsed(now, since) < self.feedback {
             self.alarms = (self.alarms + 1).min(MOST_ALARMS);
+            self.alarmed_at = now;
             return;
         }
         self.alarms = 0;
@@ -225,7 +226,7 @@ impl Model {
 
     /// How long to cruise before the next probe. At the rate that is there a queue comes and goes; where there is none, there
     /// may well be more.
-    fn patience(&self) -> f32 {
+    fn cruise_time(&self) -> f32 {
         if self.queue < EMPTY * self.target() { self.period / 4.0 } else { self.period }
     }
 
@@ -289,7 +290,7 @@ impl Model {
                 if elapsed(now, self.empty_at) > STALE_BASE.as_micros() as f32 {
                     self.empty_at = now;
                     self.enter(Phase::Drain, 0.5, now);
-                } else if in_phase > self.patience() && self.queue_least < target && backlog {
+                } else if in_phase > self.cruise_time() && self.queue_least < target && backlog {
                     self.rate_before = self.rate;
                     self.enter(Phase::Probe, PROBE_GAIN, now);
                 }
@@ -299,8 +300,9 @@ impl Model {
                 if in_phase > PULSE {
                     self.set_gain(1.0);
                 }
-                let known = round + if round > PULSE - SAMPLE { PULSE } else { SAMPLE };
-                if in_phase > known || self.queue_least > 2.5 * target {
+                // A probe that is cut short is seen whole; of a longer one, a sample is enough.
+                let seen = if round + SAMPLE > PULSE { PULSE } else { SAMPLE };
+                if in_phase > round + seen || self.queue_least > 2.5 * target {
                     let gain = if self.queue_least > target { 0.9 } else { 1.0 };
                     self.enter(Phase::Drain, gain, now);
                 }

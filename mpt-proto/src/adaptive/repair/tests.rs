@@ -91,7 +91,7 @@ fn a_repair_that_is_the_last_in_time_leaves_on_two_paths() {
         [(300_000.0, u32::MAX, 330, true), (20_000.0, u32::MAX, 50, false), (300_000.0, 50_000, 330, false)]
     {
         let mut adaptive = sender(40);
-        let mut first = report(2, 30, &[7]);
+        let mut first = report(2, 30, &[27]);
         first.paths.push(PathReport { path: 1, stamp: at(30).stamp(), ..PathReport::default() }).unwrap();
         assert_eq!(told(&mut adaptive, &[(first, ms)]), (10, 1));
         for model in &mut adaptive.state.models[..2] {
@@ -106,7 +106,7 @@ fn a_repair_that_is_the_last_in_time_leaves_on_two_paths() {
                 .map(|leaving| (leaving.path, leaving.seq, leaving.header.resent))
         };
         let (path, seq, resent) = poll().unwrap();
-        assert_eq!((seq, resent), (Seq::from_u32(6), true));
+        assert!(resent);
         assert_eq!(poll(), twice.then_some((1 - path, seq, true)), "{feedback} us, {credit} bytes");
         assert_eq!(poll(), None);
     }
@@ -117,14 +117,15 @@ fn what_a_stopped_path_had_under_way_leaves_after_what_was_reported_lost() {
     let mut adaptive = sender(0);
     let Adaptive { state, pool, .. } = &mut adaptive;
     // Moved, moved for the second time, reported.
-    let indexes = [(1, true), (2, true), (1, false)].map(|(tries, moved)| {
+    let lost = [(1, Cause::Moved), (2, Cause::Moved), (1, Cause::Reported)];
+    let indexes = lost.map(|(tries, cause)| {
         let index = pool.store(&[0; LEN]).unwrap();
         let slot = pool.slot_mut(index).unwrap();
         (slot.tries, slot.since) = (tries, at(0).stamp());
-        assert!(state.lost.push_or_release(pool, index, true, moved, at(0)));
+        assert!(state.lost.push_or_release(pool, index, cause, true, at(0)));
         index
     });
-    assert_eq!((state.lost.first(), state.lost.bytes()), (Some(indexes[1]), 3 * LEN));
+    assert_eq!((state.lost.first(), state.lost.bytes()), (Some(indexes[1]), 2 * LEN));
     let order = [0; 3].map(|_| state.lost.pop(pool).unwrap());
     assert_eq!(order, [indexes[1], indexes[2], indexes[0]]);
     assert!(state.lost.is_empty() && state.lost.bytes() == 0);
