@@ -17,8 +17,8 @@ use mpt_fuzz::tcp_model::{self, Congestion, LossDetection};
 use mpt_proto::{Ecn, Policy};
 
 const USAGE: &str = "\
---links TEXT        links, separated by commas: a rate, and if wanted a delay, jitter, loss, burst length, buffer:
-                    \"100mbit 5ms, 50mbit 30ms jitter3ms, 20mbit 80ms 1% burst8 buffer60ms\"; or het, hom (default het)
+--links TEXT        links, separated by commas, as below, or shared0 for a path over the link of the first: \"100mbit 5ms,
+                    50mbit 33ms 3ms, 20mbit 80ms 1% burst 8 queue 60ms, lte\"; or het, hom (default het)
 --policy NAME       adaptive (the default), weighted, flow, backup, redundant
 --cc NAME           cubic, reno, bbr, quic (a threshold of three), quic-udp (the same in UDP), ecn (cubic that
                     is marked), none; or several, separated by commas
@@ -216,8 +216,7 @@ impl Report {
 
 /// The sum of the rates that the links have now.
 fn sum_now(bond: &Bond<'_>, from: usize) -> u64 {
-    let rates = (0..bond.path_count()).filter_map(|path| bond.link(from, path).config().rate);
-    rates.map(|rate| rate.bits_per_second).sum()
+    (0..bond.path_count()).map(|path| bond.link(from, path).config().capacity()).sum()
 }
 
 fn percentiles(latencies: &mpt_fuzz::bond::Latencies, span: &Span) -> String {
@@ -265,7 +264,7 @@ fn change(bond: &mut Bond<'_>, words: &[String]) {
 }
 
 fn refuse(why: &str) -> ! {
-    eprintln!("{why}\n\n{USAGE}");
+    eprintln!("{why}\n\n{USAGE}\n\n{}", mpt_link::GRAMMAR);
     std::process::exit(2);
 }
 

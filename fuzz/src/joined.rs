@@ -72,9 +72,14 @@ pub(crate) struct Wires {
 }
 
 impl Wires {
-    fn new(from: End, paths: &[PathSetup], rng: &mut Rng) -> Self {
+    /// With the seed of each link, and of what it has in common with its other direction.
+    fn new(from: End, paths: &[PathSetup], seeds: &[u64], weather: &[u64]) -> Self {
+        let seeds = seeds.iter().zip(weather);
+        let link = |(path, (seed, weather)): (&PathSetup, (&u64, &u64))| {
+            Link::new(path.link[from], *seed).with_weather(*weather)
+        };
         Self {
-            links: paths.iter().map(|path| Link::new(path.link[from], rng.next())).collect(),
+            links: paths.iter().zip(seeds).map(link).collect(),
             used: paths.iter().enumerate().map(|(index, path)| path.shares.unwrap_or(index)).collect(),
             sent: vec![0; paths.len()],
             longest: 0,
@@ -143,7 +148,8 @@ impl<'m> Joined<'m> {
             let storage = memory::take(&mut memory);
             Connection::new(configs[end].clone(), storage, clocks[end].local(START))
         });
-        let wires = [A, B].map(|from| Wires::new(from, paths, &mut rng));
+        let seeds = [A, B].map(|_| paths.iter().map(|_| rng.next()).collect::<Vec<_>>());
+        let wires = [A, B].map(|from| Wires::new(from, paths, &seeds[from], &seeds[A]));
         let mut joined = Self {
             ends,
             configs,

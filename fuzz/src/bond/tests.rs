@@ -1,6 +1,6 @@
 //! The bench itself, over what is known to work.
 
-use super::links::{config, link, links, loss, sizes, sum};
+use super::links::{config, link, links, sizes, sum};
 use super::*;
 use crate::link::Loss;
 use crate::rng::test_seed;
@@ -19,18 +19,19 @@ fn setup(text: &str, policy: Policy) -> (Setup, Memory) {
 
 #[test]
 fn links_are_what_their_text_says() {
-    let paths = links("100mbit 5ms, 20mbit 80ms 1%, 0.5mbit 1.5ms 2% burst8 jitter3ms buffer60ms");
+    let paths = links("100mbit 5ms, 20mbit 80ms 1%, 0.5mbit 3ms 1.5ms 2% burst 8 queue 300ms");
     assert_eq!(sum(&paths), 120_500_000);
     assert_eq!(paths[1].link[A].loss, Loss::Random(10_000));
     assert_eq!(paths[1].link[B].delay, 80 * MS);
     assert_eq!((paths[0].config[A].weight, paths[2].config[B].weight), (100, 1));
-    let third = LinkConfig { jitter: 3 * MS, loss: loss(20_000, 8), ..link(500_000, MS * 3 / 2, 60 * MS) };
+    let third =
+        LinkConfig { jitter: MS * 3 / 2, loss: Loss::new(20_000, 8), ..link(500_000, 3 * MS, 300 * MS) };
     assert_eq!(paths[2].link[A], third);
-    assert_eq!(third.loss, Loss::Bursts { begin: 2551, end: 125_000 });
+    assert_eq!(third.loss, Loss::Bursts { share: 20_000, length: 8 });
 }
 
 #[test]
-#[should_panic(expected = "\"5mn\" in \"100mbit 5mn\" is no rate")]
+#[should_panic(expected = "\"100mbit 5mn\": `5mn` is not a time")]
 fn words_that_mean_nothing_are_refused() {
     links("100mbit 5mn");
 }

@@ -136,7 +136,7 @@ fn random_loss_limits_reno_to_what_its_formula_says_and_bbr_not_at_all() {
 
 #[test]
 fn rack_learns_to_live_with_reordering_and_a_fixed_threshold_does_not() {
-    let reordering = LinkConfig { jitter: 8 * MS, jitter_reorders: true, ..link(100, 20 * MS) };
+    let reordering = LinkConfig { jitter: 4 * MS, reorder: true, ..link(100, 24 * MS) };
     let time = Duration::from_secs(20);
     let rack = run(Config::default(), reordering, time);
     let quic = Config { detection: LossDetection::Threshold, ..Config::default() };

@@ -193,7 +193,7 @@ fn a_flow_does_not_mind_directions_that_differ_or_clocks_that_drift() {
     odd(&mut table, "back in 80, 30 and 5 ms", "BBR", &delays, 0, 0.90);
     let lossy = back(&|_, path| path.link[B].loss = Loss::Random(20_000));
     odd(&mut table, "2 % lost on all ways back", "CUBIC", &lossy, 0, 0.95);
-    let bursty = back(&|_, path| path.link[B].loss = mpt_fuzz::bond::links::loss(20_000, 8));
+    let bursty = back(&|_, path| path.link[B].loss = Loss::new(20_000, 8));
     odd(&mut table, "2 % lost on all ways back, bursts of 8", "CUBIC", &bursty, 0, 0.95);
     let narrow = back(&|index, path| {
         let megabits = [10, 5, 1][index];

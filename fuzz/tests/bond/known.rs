@@ -40,9 +40,9 @@ const KNOWN: &[(&str, &[Known])] = &[
         "climb.txt",
         &[
             // What runs and repairs add to a round trip of 10 ms is more than BBR allows for; one of six seeds stays low for a minute.
-            known("1 BBR: 100mbit 5ms jitter2ms 0.2%, 50mbit 30ms jitter5ms", "in 10 s"),
-            known("1 BBR: 100mbit 5ms jitter2ms 0.2%, 50mbit 30ms jitter5ms", "in 20 s"),
-            known("1 BBR: 100mbit 5ms jitter2ms 0.2%, 50mbit 30ms jitter5ms", "in 60 s"),
+            known("1 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms", "in 10 s"),
+            known("1 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms", "in 20 s"),
+            known("1 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms", "in 60 s"),
         ],
     ),
     // A hundredth below, in the first half minute.

@@ -15,8 +15,8 @@ fn a_ping_beside_bulk_takes_little_longer_than_the_fastest_link() {
         &["", "base", "50 %", "95 %", "99 %", "100 %", "there and back 99 %", "lost"],
     );
     let one = "20mbit 10ms";
-    let jittering = "100mbit 5ms jitter2ms, 50mbit 30ms jitter5ms, 20mbit 80ms jitter3ms 1%";
-    let bloated = "100mbit 5ms buffer1000ms, 50mbit 30ms buffer1000ms, 20mbit 80ms 1% buffer1000ms";
+    let jittering = "100mbit 6ms 1ms, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%";
+    let bloated = "100mbit 5ms queue 1000ms, 50mbit 30ms queue 1000ms, 20mbit 80ms 1% queue 1000ms";
     let rows: [(&str, &[&str], Duration); 9] = [
         (bloated, &["CUBIC"], UNEQUAL_BASE),
         (UNEQUAL, &[], UNEQUAL_BASE),

@@ -40,7 +40,7 @@ fn set(number: usize) -> String {
             let (rate, delay) = (spread(&mut rng, 300), spread(&mut rng, 200));
             let loss = match rng.below(4) {
                 0 => format!(" {}.{}%", rng.below(5), rng.below(10)),
-                1 => format!(" {}.{}% burst{}", rng.below(5), rng.below(10), 2 + rng.below(7)),
+                1 => format!(" {}.{}% burst {}", rng.below(5), rng.below(10), 2 + rng.below(7)),
                 _ => String::new(),
             };
             format!("{rate}mbit {delay}ms{loss}")

@@ -61,15 +61,15 @@ fn one_flow_gets_the_sum_of_unequal_links() {
         "One flow over unequal links, nothing known of them; after 20 s (BBR 30 s), until 45 s (60 s)",
         &COLUMNS,
     );
-    let jittering = "100mbit 5ms jitter2ms 0.2%, 50mbit 30ms jitter5ms, 20mbit 80ms jitter3ms 1%";
-    let bursty = "100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1% burst4";
+    let jittering = "100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%";
+    let bursty = "100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1% burst 4";
     for (links, cubic, bbr) in [(UNEQUAL, 0.95, 0.90), (jittering, 0.92, 0.90), (bursty, 0.95, 0.90)] {
         line(&mut table, links, "CUBIC", 20 * SECOND, 45 * SECOND, cubic);
         line(&mut table, links, "BBR", 30 * SECOND, 60 * SECOND, bbr);
     }
     line(&mut table, UNEQUAL, "QUIC", 20 * SECOND, 45 * SECOND, 0.95);
     line(&mut table, UNEQUAL, "CUBIC with ECN", 20 * SECOND, 45 * SECOND, 0.95);
-    for buffer in ["buffer20ms", "buffer1000ms"] {
+    for buffer in ["queue 20ms", "queue 1000ms"] {
         let links = format!("100mbit 5ms {buffer}, 50mbit 30ms {buffer}, 20mbit 80ms 1% {buffer}");
         line(&mut table, &links, "CUBIC", 20 * SECOND, 45 * SECOND, 0.93);
     }
@@ -88,8 +88,8 @@ fn flows_climb_from_the_nearest_link_to_all_of_them() {
          only; the best link alone is 0.59 of the sum in the first two, 0.67 in the last",
         &["", "in 10 s", "in 20 s", "in 60 s", "at 90 % s"],
     );
-    let jittering = "100mbit 5ms jitter2ms 0.2%, 50mbit 30ms jitter5ms, 20mbit 80ms jitter3ms 1%";
-    for text in [UNEQUAL, jittering, "60mbit 8ms jitter2ms, 30mbit 25ms jitter2ms"] {
+    let jittering = "100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%";
+    for text in [UNEQUAL, jittering, "60mbit 9ms 1ms, 30mbit 26ms 1ms"] {
         for (name, count) in [("BBR", 1), ("BBR", 3), ("CUBIC", 1)] {
             let paths = links(text);
             bonded(paths.clone(), |bond| {
@@ -120,14 +120,14 @@ fn one_flow_keeps_up_with_its_links_when_all_of_them_lose() {
     let mut table =
         Table::new("loss.txt", "One flow over links that all lose; after 10 s, until 30 s", &COLUMNS);
     let time = 30 * SECOND;
-    for (loss, bar) in [("1%", 0.95), ("1% burst4", 0.90), ("5%", 0.80)] {
+    for (loss, bar) in [("1%", 0.95), ("1% burst 4", 0.90), ("5%", 0.80)] {
         let links = format!("100mbit 5ms {loss}, 50mbit 30ms {loss}, 20mbit 80ms {loss}");
         line(&mut table, &links, "CUBIC", 10 * SECOND, time, bar);
     }
     // What a wide link loses must not wait for the near but thin one that would deliver each packet of it first, nor
     // be given up while it is repaired over the only wide one.
     for links in
-        ["3mbit 3ms 3% burst5, 80mbit 30ms 3% burst7, 12mbit 12ms", "1mbit 5ms, 100mbit 90ms 1.5% burst3"]
+        ["3mbit 3ms 3% burst 5, 80mbit 30ms 3% burst 7, 12mbit 12ms", "1mbit 5ms, 100mbit 90ms 1.5% burst 3"]
     {
         line(&mut table, links, "CUBIC", 20 * SECOND, time, 0.70);
     }

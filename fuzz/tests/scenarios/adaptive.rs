@@ -69,7 +69,7 @@ fn on_clean_links_of_any_delay_all_that_is_taken_arrives_once() {
 
 #[test]
 fn links_that_jitter_and_duplicate_deliver_everything_once() {
-    let link = LinkConfig { duplicate: 200_000, jitter: 5 * MS, ..delay(10 * MS) };
+    let link = LinkConfig { duplicate: 200_000, jitter: MS * 5 / 2, ..delay(MS * 25 / 2) };
     for order_udp in [false, true] {
         let mut memory = large();
         let mut pair = Pair::symmetric(test_seed(101), &adaptive(order_udp), &[lab(link); 3], &mut memory);

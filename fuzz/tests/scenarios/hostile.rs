@@ -47,7 +47,7 @@ const FORGED: Message = Message {
 
 #[test]
 fn duplicates_made_by_the_network_are_dropped_and_every_datagram_is_accounted_for() {
-    let link = LinkConfig { duplicate: 300_000, jitter: 5 * MS, ..delay(5 * MS) };
+    let link = LinkConfig { duplicate: 300_000, jitter: MS * 5 / 2, ..delay(MS * 15 / 2) };
     let mut memory = Memory::default();
     let mut pair = Pair::symmetric(test_seed(60), &weighted(), &[lab(link); 3], &mut memory);
     bring_up(&mut pair);

@@ -1,6 +1,6 @@
 //! Redundancy, fragmentation, congestion and overload.
 
-use mpt_fuzz::link::{LinkConfig, Loss, Rate};
+use mpt_fuzz::link::{LinkConfig, Loss, Rate, Straggle};
 use mpt_fuzz::pair::{A, B, Memory, Pair, Sizes};
 use mpt_fuzz::rng::test_seed;
 use mpt_proto::{Config, Drop, Ecn, Policy};
@@ -40,8 +40,7 @@ fn fragments_over_lossy_paths_are_counted_bounded_and_never_mixed_up() {
     let link = LinkConfig {
         loss: Loss::Random(50_000),
         duplicate: 50_000,
-        straggle: 50_000,
-        straggle_by: 200 * MS,
+        straggle: Straggle { share: 50_000, by: 200 * MS },
         ..delay(10 * MS)
     };
     let mut memory = Memory::new(Sizes { reassembly_slots: 3, ..Sizes::default() }, 0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mpt_fuzz::link::{LinkConfig, Loss, Rate};
+use mpt_fuzz::link::{LinkConfig, Loss, Rate, Straggle};
 use mpt_fuzz::pair::{A, B, Memory, Pair, PathSetup, Sizes};
 use mpt_fuzz::rng::test_seed;
 use mpt_proto::{Config, ReorderConfig};
@@ -14,7 +14,7 @@ const NEVER: Duration = Duration::from_secs(5);
 
 #[test]
 fn four_equal_jittering_links_deliver_everything_in_order_and_nothing_twice() {
-    let jittering = LinkConfig { jitter: 10 * MS, ..delay(10 * MS) };
+    let jittering = LinkConfig { jitter: 5 * MS, ..delay(15 * MS) };
     let mut memory = Memory::default();
     let mut pair = Pair::symmetric(test_seed(20), &waiting(NEVER), &[lab(jittering); 4], &mut memory);
     bring_up(&mut pair);
@@ -88,7 +88,7 @@ fn random_loss_holds_up_others_only_until_every_path_has_passed_it() {
 
 #[test]
 fn bursty_loss_holds_up_others_until_the_burst_is_over_or_a_probe_comes() {
-    let link = LinkConfig { loss: Loss::Bursts { begin: 5_000, end: 125_000 }, ..delay(10 * MS) };
+    let link = LinkConfig { loss: Loss::new(38_500, 8), ..delay(10 * MS) };
     let (delivered, longest) = lossy(test_seed(24), &waiting(NEVER), link);
     assert!(delivered > 0.93, "{delivered}");
     // A path is silent for a burst, or else is dead in 176 ms.
@@ -118,7 +118,7 @@ fn paths_that_reorder_by_themselves_wait_at_most_the_delay() {
     let wait = 60 * MS;
     let reorder = ReorderConfig { delay: wait, paths_in_order: false, ..ReorderConfig::default() };
     let config = Config { reorder, ..weighted() };
-    let reordering = LinkConfig { jitter: 20 * MS, jitter_reorders: true, ..delay(10 * MS) };
+    let reordering = LinkConfig { jitter: 10 * MS, reorder: true, ..delay(20 * MS) };
     let seed = test_seed(26);
     let (delivered, longest) = lossy(seed, &config, reordering);
     assert!((delivered - 1.0).abs() < f64::EPSILON, "nothing is lost by reordering alone: {delivered}");
@@ -131,7 +131,7 @@ fn paths_that_reorder_by_themselves_wait_at_most_the_delay() {
 
 #[test]
 fn stragglers_that_come_after_the_delay_are_dropped_and_order_stays() {
-    let straggling = LinkConfig { straggle: 10_000, straggle_by: 300 * MS, ..delay(10 * MS) };
+    let straggling = LinkConfig { straggle: Straggle { share: 10_000, by: 300 * MS }, ..delay(10 * MS) };
     let mut memory = Memory::default();
     let mut pair = Pair::symmetric(test_seed(27), &waiting(100 * MS), &[lab(straggling); 2], &mut memory);
     bring_up(&mut pair);

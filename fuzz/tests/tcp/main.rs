@@ -39,7 +39,7 @@ fn lossy(path: Path, per_million: u32) -> Path {
 }
 
 fn reordering(path: Path) -> Path {
-    with(path, |link| (link.jitter, link.jitter_reorders) = (ms(5), true))
+    with(path, |link| (link.delay, link.jitter, link.reorder) = (link.delay + ms(5) / 2, ms(5) / 2, true))
 }
 
 /// Mbit/s of TCP payload.
