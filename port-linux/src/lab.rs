@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
+use mpt_link::GRAMMAR;
 use mpt_proto::Policy;
 use serde::Serialize;
 
@@ -49,32 +50,30 @@ use crate::report::policy_name;
 /// The policies that tunnels can be measured with.
 const POLICIES: [&str; 5] = ["adaptive", "weighted", "flow", "backup", "redundant"];
 
+/// What `mpt lab --help` says below the options, before the grammar of links.
+const ABOUT: &str = "Builds the paper's two PCs as network namespaces, joined by four links of 100 Mbit/s, starts this \
+    program on both, and sends TCP through the tunnel: over 1, 2, 3 and 4 paths, then over paths of \
+    which one is cut and restored. Needs no configuration, and no root where the kernel allows user \
+    namespaces. Everything vanishes with it.\n\n\
+    Examples:\n  \
+    mpt lab                          the default: about a minute\n  \
+    mpt lab --cut silent --ip 66     IPv6 over IPv6; the cut path eats packets\n  \
+    mpt lab --speed                  links without a rate limit, beside kernel MPTCP: three minutes\n  \
+    mpt lab --speed --measure udp --repeats 1    datagrams a second: one minute\n  \
+    mpt lab --speed --full --out figures         everything: half an hour\n  \
+    mpt lab --paper --out figures    the paper's figures beside kernel MPTCP: half an hour\n  \
+    mpt lab --paper --repeats 1 --seconds 4 --size 100000000    a taste of it: three minutes\n  \
+    mpt lab --links \"100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%\" --out figures\n                                   \
+    unequal links beside kernel MPTCP: six minutes\n  \
+    mpt lab --soak --seconds 60      a minute of full rate and cut links, each byte checked\n\n\
+    The links of --links, separated by commas, are emulated in user space: no netem is needed.";
+
 /// Arguments of `mpt lab`.
 #[derive(Debug, Parser)]
 #[command(
     about = "Measure the tunnel on this machine: two hosts in namespaces, shaped links, real traffic",
     // All in here: a subcommand's own long text would take the place of a `long_about`.
-    after_help = "Builds the paper's two PCs as network namespaces, joined by four links of 100 Mbit/s, starts this \
-                  program on both, and sends TCP through the tunnel: over 1, 2, 3 and 4 paths, then over paths of \
-                  which one is cut and restored. Needs no configuration, and no root where the kernel allows user \
-                  namespaces. Everything vanishes with it.\n\n\
-                  Examples:\n  \
-                  mpt lab                          the default: about a minute\n  \
-                  mpt lab --cut silent --ip 66     IPv6 over IPv6; the cut path eats packets\n  \
-                  mpt lab --speed                  links without a rate limit, beside kernel MPTCP: three minutes\n  \
-                  mpt lab --speed --measure udp --repeats 1    datagrams a second: one minute\n  \
-                  mpt lab --speed --full --out figures         everything: half an hour\n  \
-                  mpt lab --paper --out figures    the paper's figures beside kernel MPTCP: half an hour\n  \
-                  mpt lab --paper --repeats 1 --seconds 4 --size 100000000    a taste of it: three minutes\n  \
-                  mpt lab --links \"100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%\" --out figures\n                                   \
-                  unequal links beside kernel MPTCP: six minutes\n  \
-                  mpt lab --soak --seconds 60      a minute of full rate and cut links, each byte checked\n\n\
-                  A link of --links is written RATE DELAY [JITTER] [LOSS%] [burst PACKETS] [queue TIME], in the \
-                  units and the order of tc-netem: 20mbit 80ms 2ms 1% burst 5 queue 300ms is a link of 20 Mbit/s on \
-                  the wire, 80 ms one way, plus or minus at most 2 ms, without reordering; it loses 1 % of the \
-                  packets, 5 in a row on average (each by itself if not told); its queue holds what passes in 300 ms \
-                  (150 ms if not told) and drops what does not fit. Both directions are alike. The links are \
-                  emulated in user space: no netem is needed."
+    after_help = format!("{ABOUT}\n\n{GRAMMAR}"),
 )]
 pub struct Args {
     /// Number of links between the two hosts, and of paths
@@ -134,7 +133,7 @@ pub struct Args {
     #[arg(long, group = "long_run", value_name = "LINKS",
           conflicts_with_all = ["paper", "speed", "soak", "paths", "rate", "iperf3"])]
     links: Option<Links>,
-    /// With --links, what losses and jitter follow from
+    /// With --links, what is drawn of them follows from: losses, delays that wander, dips
     #[arg(long, default_value_t = 1, requires = "links")]
     seed: u64,
     /// With --links, measure only that
@@ -341,9 +340,9 @@ mod tests {
 
     #[test]
     fn a_mistake_in_the_links_is_one_of_usage_and_says_which_link() {
-        let error = Args::try_parse_from(["lab", "--links", "1mbit 5ms, 2mbit"]).expect_err("no delay");
+        let error = Args::try_parse_from(["lab", "--links", "1mbit 5ms, 2mbit 5"]).expect_err("no unit");
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("link 2, `2mbit`: the one-way delay is missing"), "{error}");
+        assert!(error.to_string().contains("link 2, `2mbit 5`: `5` is not a time"), "{error}");
     }
 
     #[test]

@@ -15,22 +15,26 @@ use words::Words;
 
 /// What may be written, for the help of a command.
 pub const GRAMMAR: &str = "\
-A link is a rate (100mbit) or `trace FILE` (a line for each 1,500 bytes, in ms, as mahimahi has it), and in any order:
-  20ms                     one-way delay; 20ms 2ms: plus or minus at most 2 ms for each packet (or jitter 2ms)
-  1%  burst 5              loss; mean number of packets lost in a row (each packet by itself if not told)
-  queue 300ms              what waits at most, as a time or in bytes (64kB) (150 ms; at least eight full packets)
-  wander 5ms each 10ms     standard deviation of the delay, drawn anew each 10 ms (for each packet if not told);
-                           then `heavy` (a heavy tail) or `smooth` (it drifts: `each` is its correlation time)
-  reorder                  packets may overtake each other
-  step 20ms each 15s       each 15 s the delay takes another value within 20 ms of its mean
-  dip 100ms-300ms each 15s nothing is served for a time; the queue holds
-  batch 8ms                packets leave the queue together at multiples of 8 ms
-  policer 30mbit 2MB       a token bucket that drops, in bytes or packets (5packets)
-  breathe 40%              the rate varies: standard deviation, as a part of its mean
-  duplicate 0.1%  corrupt 0.1%  straggle 1% 60ms (arrive late, overtaken)  swap 60ms each 1s (blocks change places)
-  back 10mbit ...          how the other direction differs; without it both are alike
-In place of a rate, a preset: dsl, cable, fibre, lte, lte-driving, 5g, starlink, geo, wifi, train; words behind it
-override it (lte queue 400ms), and `none` takes one away (starlink dip none).";
+A link is a rate (100mbit) or `trace FILE` (a line for each 1,500 bytes, its time in ms, as
+mahimahi has it), and what is wanted of these, in any order:
+  20ms 2ms              one-way delay; each packet differs by at most the second time
+  1% burst 5            loss; mean number of packets lost in a row (1)
+  queue 300ms           what waits at most, as a time or in bytes: 64kB (150ms)
+  wander 5ms each 10ms  standard deviation of the delay, drawn anew each 10 ms (for each packet);
+                        then `heavy` (a heavy tail) or `smooth` (it drifts in that time)
+  reorder               packets may overtake each other
+  step 20ms each 15s    each 15 s the delay takes another value within 20 ms of its mean
+  dip 100ms-300ms each 15s   nothing is served for such a time; the queue holds
+  batch 8ms             packets leave the queue together at multiples of 8 ms
+  policer 30mbit 2MB    a token bucket that drops, in bytes or packets: 5packets
+  breathe 40%           the rate varies: its standard deviation as a part of its mean
+  duplicate 0.1%        packets that arrive twice
+  corrupt 0.1%          packets with a byte changed
+  straggle 1% 60ms      packets that arrive later by that, overtaken
+  swap 60ms each 1s     blocks of packets that change places
+  back 10mbit ...       how the other direction differs; without it both are alike
+In place of a rate, a preset: dsl, cable, fibre, lte, lte-driving, 5g, starlink, geo, wifi, train.
+Words behind it override it (lte queue 400ms); `none` takes one away (starlink dip none).";
 
 /// How long packets wait in a queue at most that is told nothing: home routers and modems have 100 to 300 ms.
 const QUEUE: Duration = Duration::from_millis(150);
@@ -92,7 +96,8 @@ impl FromStr for LinkSpec {
 
 impl fmt::Display for LinkSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", write::words(&self.forward, None).join(" "))?;
+        // A second time is the jitter, and there is always a first.
+        write!(f, "{}", write::words(&self.forward, None).join(" ").replace(" jitter ", " "))?;
         let back = write::words(&self.back, Some(&self.forward));
         if back.is_empty() { Ok(()) } else { write!(f, " back {}", back.join(" ")) }
     }

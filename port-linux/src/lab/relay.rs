@@ -2,12 +2,11 @@
 //! built in; this needs nothing but tap interfaces.
 //!
 //! Both ends of a link are tap interfaces, one on each host. What a host sends comes out of its descriptor here, goes
-//! through a [`Pipe`], and is written to the other host's descriptor when it is due. One thread does that for all
+//! through a [`mpt_link::Pipe`], and is written to the other host's descriptor when it is due. One thread does that for all
 //! links, at real-time priority where the kernel allows it: it sleeps until the next frame is due, to the microsecond,
 //! and how late it was is counted.
 
 pub mod link;
-pub mod pipe;
 
 use std::os::fd::OwnedFd;
 use std::process::Command;
@@ -16,13 +15,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use mpt_link::Pipe;
+use mpt_link::pipe::damage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::thread::gettid;
 use serde::Serialize;
 
-use self::link::Link;
-use self::pipe::{Counts, Pipe};
+use self::link::{Counts, Link};
 use super::host;
 use super::sample::percentile;
 use super::stopwatch::Stopwatch;
@@ -30,6 +30,8 @@ use crate::wake::Waker;
 
 /// The largest frame of a tap interface whose MTU is 1,500 bytes, with some room.
 const FRAME: usize = 2048;
+/// Bytes of a frame before the packet in it: they are never corrupted, as a check sequence would show it.
+const ETHERNET: usize = 14;
 
 /// Frames taken from one interface in a row, so that one that floods does not hold up what is due elsewhere.
 const MOST_AT_ONCE: usize = 32;
@@ -79,7 +81,13 @@ impl Relay {
     /// When the process has no descriptor or thread left.
     pub fn start(links: Vec<(Link, [OwnedFd; 2])>, seed: u64) -> anyhow::Result<Self> {
         let mut seeds = fastrand::Rng::with_seed(seed);
-        let pipes = links.iter().map(|(link, _)| [(); 2].map(|()| Pipe::new(*link, seeds.u64(..)))).collect();
+        let pipes = links.iter().map(|(link, _)| {
+            let [there, back] = [seeds.u64(..), seeds.u64(..)];
+            let spec = link.spec();
+            // Both directions have their dips and steps at the same times.
+            [Pipe::new(spec.forward, there), Pipe::new(spec.back, back).with_weather(there)]
+        });
+        let pipes = pipes.collect();
         let ends: Vec<_> = links.into_iter().map(|(_, ends)| ends).collect();
         let state = Arc::new(Mutex::new(State { pipes, late: vec![0; LATEST_US + 1] }));
         let stop = Waker::new()?;
@@ -111,7 +119,8 @@ impl Relay {
     pub fn report(&self) -> Report {
         let state = lock(&self.state);
         let late = [0.5, 0.99, 1.0].map(|share| percentile(&state.late, share) as f64);
-        let links = state.pipes.iter().map(|pipes| pipes.each_ref().map(Pipe::counts)).collect();
+        let links =
+            state.pipes.iter().map(|pipes| pipes.each_ref().map(|pipe| Counts::from(pipe.stats()))).collect();
         Report { real_time: self.real_time, late_us: late, links }
     }
 }
@@ -162,11 +171,15 @@ fn pass_on(links: &[[OwnedFd; 2]], state: &Mutex<State>, stop: &Waker) {
                     take_in(&ends[from], pipe, &clock, &mut frame);
                 }
                 let now = clock.elapsed();
-                while let Some((due, frame)) = pipe.take(now) {
-                    let us = usize::try_from((now - due).as_micros()).unwrap_or(LATEST_US);
+                while let Some(mut arrival) = pipe.take(now) {
+                    let us = usize::try_from((now - arrival.at).as_micros()).unwrap_or(LATEST_US);
                     late[us.min(LATEST_US)] += 1;
+                    if let (Some(random), Some(packet)) = (arrival.damage, arrival.frame.get_mut(ETHERNET..))
+                    {
+                        damage(packet, random);
+                    }
                     // An interface that is down takes nothing: the frame is lost, as on a real link.
-                    let _ = rustix::io::write(&ends[1 - from], &frame);
+                    let _ = rustix::io::write(&ends[1 - from], &arrival.frame);
                 }
             }
         }
@@ -177,7 +190,7 @@ fn pass_on(links: &[[OwnedFd; 2]], state: &Mutex<State>, stop: &Waker) {
 fn take_in(end: &OwnedFd, pipe: &mut Pipe<Vec<u8>>, clock: &Stopwatch, buffer: &mut [u8]) {
     for _ in 0..MOST_AT_ONCE {
         match rustix::io::read(end, &mut *buffer) {
-            Ok(bytes) => pipe.offer(buffer[..bytes].to_vec(), bytes, clock.elapsed()),
+            Ok(bytes) => pipe.offer(buffer[..bytes].to_vec(), bytes, false, clock.elapsed()),
             Err(Errno::INTR) => {}
             // Nothing more, or the interface is gone, which the hosts notice before us.
             Err(_) => return,

@@ -560,3 +560,33 @@ fn a_step_and_a_dip_of_one_period_come_at_once() {
         at = end;
     }
 }
+
+#[test]
+fn uneven_arrivals_by_a_clock_of_nanoseconds_leave_in_order_at_the_rate_and_after_the_delay() {
+    let config = LinkConfig { overhead: 24, ..written("20mbit 40ms wander 5ms each 50ms 1%") };
+    let mut pipe = pipe(config, 16);
+    let (mut rng, mut now, mut last) = (Rng::new(17), START, (Duration::ZERO, 0));
+    let mut bursts = Vec::new();
+    for number in 0..200_000 {
+        // Ten packets at once each 5 to 15 ms, as a thread finds them on a socket; the link needs 4.95 ms for them.
+        if number % 10 == 0 {
+            now += Duration::from_nanos(5_000_000 + rng.below(10_000_000));
+            assert_eq!(pipe.backlog(now), Duration::ZERO);
+            bursts.push(now);
+        }
+        pipe.offer(number, 1214, false, now);
+        while let Some(arrival) = pipe.take(now) {
+            assert!((arrival.at, arrival.frame) > last, "in order of time and of number");
+            last = (arrival.at, arrival.frame);
+            let sent = bursts[arrival.frame as usize / 10];
+            let wire = Duration::from_nanos(495_200) * (arrival.frame % 10 + 1);
+            // Six deviations around the mean, and the queue behind one that must not be overtaken.
+            let travel = arrival.at - sent - wire + US;
+            assert!((10 * MS..=75 * MS).contains(&travel), "{travel:?}");
+        }
+    }
+    let stats = *pipe.stats();
+    let loss = stats.lost as f64 / 200_000.0;
+    assert!(stats.overflowed == 0 && (loss - 0.01).abs() < 0.001, "{stats:?}");
+    assert_eq!(stats.received + stats.lost + pipe.in_flight() as u64, 200_000);
+}

@@ -115,7 +115,7 @@ fn what_carries_less_is_counted_once() {
 fn a_link_is_written_as_it_was_read() {
     for text in [
         "100mbit 5ms",
-        "20mbit 80ms jitter 2.5ms 0.1% burst 5 queue 300ms",
+        "20mbit 80ms 2.5ms 0.1% burst 5 queue 300ms",
         "64kbit 500us 7%",
         "16mbit 15ms back 2mbit queue 300ms",
         "20mbit 45ms wander 12ms each 50ms heavy smooth reorder",

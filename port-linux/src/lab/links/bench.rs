@@ -10,7 +10,7 @@ use super::{Plan, System};
 use crate::lab::cpu::{self, Cpu};
 use crate::lab::mptcp;
 use crate::lab::quick::WARM_UP;
-use crate::lab::relay::pipe::Counts;
+use crate::lab::relay::link::Counts;
 use crate::lab::stopwatch::Stopwatch;
 use crate::lab::topology::{Side, Topology};
 use crate::lab::traffic::ping::{self, Pings};
