@@ -17,6 +17,7 @@ mod pool;
 mod queue;
 mod repair;
 mod send;
+mod tuning;
 mod watch;
 
 use crate::feedback::Feedback;
@@ -34,11 +35,20 @@ use pool::{Index, List, Pool};
 pub use queue::FlowSlot;
 use queue::Queue;
 use repair::Lost;
-pub(crate) use repair::News;
 
 /// A path that is new is shown this many padded signs of life at once, 8 kB in all: below 4 Mbit/s they arrive over more
 /// time than two reports, and the path is known to be thin before anything relies on it.
 const TRAIN: u32 = 32;
+
+/// What a report was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    Fresh,
+    /// It, or a later one, came before on another path.
+    Old,
+    /// It claims what cannot be.
+    Impossible,
+}
 
 /// How an adaptive connection sends at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,9 +187,8 @@ impl<'s> Adaptive<'s> {
                 self.hand_over(path, now);
             }
             (Some(_), true) => {
-                model.down = None;
-                (model.suspect, model.alarms) = (None, 0);
-                if self.is_chosen && !model.reported {
+                model.handle_up();
+                if self.is_chosen && !model.is_reported() {
                     model.begin_train(TRAIN);
                     self.state.trains.insert(path);
                 }
@@ -232,14 +241,14 @@ impl<'s> Adaptive<'s> {
         let bases = self.state.models.iter().filter(|model| model.is_alive()).filter_map(Model::base);
         let fastest = bases.reduce(f32::min);
         PathModel {
-            rate: model.rate as u32,
+            rate: model.rate() as u32,
             phase: model.phase(),
             extra_delay: model.base().zip(fastest).map_or(0, |(base, fastest)| (base - fastest) as u32),
-            queue: model.queue as u32,
-            jitter: model.jitter() as u32,
+            queue: model.queue() as u32,
+            jitter: model.deviation() as u32,
             lost: u64::from(model.lost()),
             open: self.state.delay.open.contains(path),
-            suspect: model.suspect.is_some(),
+            suspect: model.suspect_since().is_some(),
         }
     }
 

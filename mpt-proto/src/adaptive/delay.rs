@@ -13,7 +13,8 @@
 
 use core::time::Duration;
 
-use crate::adaptive::model::{Model, START_RATE};
+use crate::adaptive::model::Model;
+use crate::adaptive::tuning::START_RATE;
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::time::Instant;
 
@@ -91,14 +92,14 @@ pub(super) struct CommonDelay {
 }
 
 fn need(model: &Model) -> Option<f32> {
-    Some(model.base()? + 2.0 * model.jitter() + ALLOWANCE)
+    Some(model.base()? + 2.0 * model.deviation() + ALLOWANCE)
 }
 
 /// The shortest round trip of a path, without queues.
 fn round_trip(models: &[Model; MAX_PATHS], up: PathSet) -> f32 {
     let known = up.into_iter().filter_map(|index| models.get(index));
     let known = known.filter(|model| model.is_alive() && model.base().is_some());
-    let round_trips = known.map(|model| (model.feedback - model.queue.max(0.0)).max(0.0));
+    let round_trips = known.map(|model| (model.feedback - model.queue()).max(0.0));
     round_trips.reduce(f32::min).unwrap_or(0.0)
 }
 
@@ -136,7 +137,7 @@ impl CommonDelay {
         self.updated = now;
         let usable = |index: usize| models.get(index).filter(|model| model.is_alive());
         let needs = || up.into_iter().filter_map(|index| need(usable(index)?));
-        let known = || up.into_iter().filter_map(usable).filter_map(|model| Some((need(model)?, model.rate)));
+        let known = || up.into_iter().filter_map(usable).filter_map(|model| Some((need(model)?, model.rate())));
         let rate: f32 = known().map(|(_, rate)| rate).sum();
         let up_to = |most: f32| known().filter(|(need, _)| *need <= most).map(|(_, rate)| rate).sum::<f32>();
         let main =
@@ -146,7 +147,7 @@ impl CommonDelay {
         let low = if self.is_used { fastest.max(self.delay.min(main)) } else { main };
         let most = low + (WINDOW_SHARE * window * 1_400.0 * 1e6 / rate.max(1.0)).min(MOST_SPREAD);
         let remembered = |model: &&Model| {
-            let since = model.down.or(model.suspect);
+            let since = model.down.or(model.suspect_since());
             since.is_none_or(|since| (now.micros_since(since) as f32) < REMEMBERED)
         };
         let high = models.iter().filter(remembered).filter_map(need).filter(|need| *need <= most + TOLERANCE);
@@ -205,7 +206,7 @@ impl CommonDelay {
         let rate = self.sent / passed.as_secs_f32();
         self.sent_rate = rate;
         let open: f32 =
-            self.open.into_iter().filter_map(|index| models.get(index)).map(|model| model.rate).sum();
+            self.open.into_iter().filter_map(|index| models.get(index)).map(Model::rate).sum();
         let since = self.full_since.unwrap_or(self.sent_since);
         self.full_since = (open > 0.0 && rate >= FULL * open).then_some(since);
         (self.sent, self.sent_since) = (0.0, now);
@@ -230,7 +231,7 @@ impl CommonDelay {
         for index in up {
             let Some(model) = models.get(index).filter(|model| model.is_alive()) else { continue };
             let (Some(base), Some(need)) = (model.base(), need(model)) else { continue };
-            let delay = base + model.queue;
+            let delay = base + model.queue();
             if best.is_none_or(|(least, _)| delay < least) {
                 best = Some((delay, index));
             }

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use crate::adaptive::Adaptive;
+use crate::adaptive::{Adaptive, News};
 use crate::adaptive::model::Model;
 use crate::adaptive::pool::{Index, List, PacketSlot, Pool};
 use crate::adaptive::watch::ACTIVE;
@@ -21,16 +21,6 @@ const MISSED: i32 = TELLINGS as i32;
 const DOUBT: Duration = Duration::from_millis(100);
 /// A packet older than this is not sent again: what is above has done so itself.
 pub(super) const OLDEST: u32 = 600_000;
-
-/// What a report was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum News {
-    Fresh,
-    /// It, or a later one, came before on another path.
-    Old,
-    /// It claims what cannot be.
-    Impossible,
-}
 
 /// Why a packet is to be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,9 +128,9 @@ impl Adaptive<'_> {
             let random = self.random();
             let Some(model) = self.state.models.get_mut(path) else { continue };
             match model.handle_report(block, written, delay, backlog, now, random) {
-                Some(true) => self.settle(path, &report.gaps, now),
-                Some(false) => {}
-                None => sound = false,
+                News::Fresh => self.settle(path, &report.gaps, now),
+                News::Old => {}
+                News::Impossible => sound = false,
             }
         }
         if !sound {
@@ -229,7 +219,7 @@ impl Adaptive<'_> {
     /// A path stopped to deliver: what is under way on it leaves again elsewhere.
     fn suspect(&mut self, path: usize, now: Instant) {
         if let Some(model) = self.state.models.get_mut(path) {
-            model.suspect = Some(now);
+            model.suspect(now);
         }
         self.hand_over(path, now);
     }
@@ -239,7 +229,7 @@ impl Adaptive<'_> {
         let (Some(list), Some(model)) = (state.in_flight.get_mut(path), state.models.get_mut(path)) else {
             return;
         };
-        model.forget_milestones();
+        model.forget_under_way();
         while let Some(index) = pool.pop(list) {
             let number = pool.slot(index).map_or(0, |slot| slot.number);
             let is_under_way = extension::distance(number, model.acked) > 0;

@@ -2,6 +2,7 @@
 
 use crate::adaptive::Adaptive;
 use crate::adaptive::codel::Bounds;
+use crate::adaptive::model::Model;
 use crate::adaptive::pool::{Index, List};
 use crate::adaptive::repair::OLDEST;
 use crate::path_set::PathSet;
@@ -19,6 +20,7 @@ const SPILL: u32 = 4_000;
 /// While the common delay may rise, packets may wait as long as with a round trip that is this much longer.
 const RISING: f32 = 60_000.0;
 /// Where packets always wait for repairs, they come in bursts of a round trip each. The queue allows for so many.
+const NOISE: f32 = 6.0;
 const REPAIRS: f32 = 2.0;
 /// A share of what is sent may be sent again: one in eight, and this much at once.
 const MOST_CREDIT: u32 = 256 << 10;
@@ -201,7 +203,7 @@ impl Adaptive<'_> {
     /// The delay, against the reference, of what is sent on a path now.
     fn delivery(&self, path: usize, now: Instant) -> Option<f32> {
         let model = self.state.models.get(path)?;
-        Some(model.base().unwrap_or(1e6) + model.queue.max(0.0) + model.wait(now) as f32)
+        Some(model.base().unwrap_or(1e6) + model.queue() + model.wait(now) as f32)
     }
 
     /// What was lost.
@@ -295,7 +297,7 @@ impl Adaptive<'_> {
             }
             // By the delay as it is: a path that is fast but for its queue would get all that a flow sends, and delay it,
             // while others stand idle.
-            let rank = (model.tier, model.base().unwrap_or(0.0) + model.queue.max(0.0));
+            let rank = (model.tier, model.base().unwrap_or(0.0) + model.queue());
             if best.is_none_or(|(tier, base, _)| rank < (tier, base)) {
                 best = Some((rank.0, rank.1, index));
             }
@@ -351,9 +353,11 @@ impl Adaptive<'_> {
         if let Some(bounds) = self.state.bounds {
             return bounds;
         }
-        let round_trip = self.round_trip() + if self.state.delay.may_rise { RISING } else { 0.0 };
+        let open = self.state.delay.open;
+        let noise = open.into_iter().filter_map(|index| self.state.models.get(index)).map(Model::deviation).fold(0.0, f32::max);
+        let round_trip = self.round_trip() + NOISE * noise + if self.state.delay.may_rise { RISING } else { 0.0 };
         let bounds = Bounds {
-            target: (0.3 * round_trip).clamp(5_000.0, 40_000.0) as u32,
+            target: (0.3 * round_trip).clamp(5_000.0, 40_000.0 + 2.0 * noise) as u32,
             interval: (3.0 * round_trip).clamp(100_000.0, 1e6) as u32,
         };
         self.state.bounds = Some(bounds);
@@ -387,7 +391,7 @@ impl Adaptive<'_> {
         if !unordered {
             self.state.ordered_at = Some(now);
             let model = self.state.models.get_mut(path)?;
-            (model.last_ordered, model.ordered_number) = (now, header.number);
+            model.handle_ordered(header.number, now);
         }
         self.state.active_at = Some(now);
         self.state.waiting_since = self.state.waiting_since.or(Some(now));

@@ -48,7 +48,7 @@ impl Adaptive<'_> {
         let model = self.state.models.get(path)?;
         let busy = self.state.ordered_at.is_some_and(|at| now < at + IDLE_MARKER * 2);
         let watched = self.state.delay.open.contains(path) && busy
-            || model.suspect.is_some_and(|since| now < since + ACTIVE)
+            || model.suspect_since().is_some_and(|since| now < since + ACTIVE)
             || model.base().is_none();
         let wait = if watched { MARKER } else { IDLE_MARKER };
         let at = model.last_ordered + wait;

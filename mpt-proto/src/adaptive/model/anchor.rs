@@ -1,0 +1,82 @@
+//! Two reports of a path, and what happened between them.
+
+use crate::wire::extension;
+
+/// What had arrived on a path by a report.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Anchor {
+    /// Stamp of the latest packet, on the sender's clock in microseconds.
+    pub(super) stamp: u32,
+    /// When that packet arrived, on the receiver's clock in microseconds.
+    pub(super) arrived: u32,
+    /// Bytes that had arrived, modulo 2^32.
+    pub(super) bytes: u32,
+    /// Datagrams that had arrived, modulo 2^32.
+    pub(super) packets: u32,
+    /// Path number up to which all had arrived or were named as missing.
+    pub(super) settled: u32,
+    /// Mean delay of the packets of the report against the connection's reference, in microseconds.
+    pub(super) delay: f32,
+}
+
+/// What left and arrived between two reports. Times are in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    /// Time in which the packets left.
+    pub(super) sent: f32,
+    /// Time in which they arrived.
+    pub(super) arrived: f32,
+    /// Bytes that arrived.
+    pub(super) bytes: f32,
+    /// Datagrams that arrived.
+    pub(super) packets: u32,
+    /// Path numbers that were settled.
+    pub(super) numbers: i32,
+}
+
+impl Anchor {
+    /// What happened since an earlier report.
+    pub(super) fn since(&self, from: &Self) -> Span {
+        Span {
+            sent: micros_between(self.stamp, from.stamp),
+            arrived: micros_between(self.arrived, from.arrived),
+            bytes: self.bytes.wrapping_sub(from.bytes) as f32,
+            packets: self.packets.wrapping_sub(from.packets),
+            numbers: extension::distance(self.settled, from.settled),
+        }
+    }
+}
+
+impl Span {
+    /// Whether the delay grew: the packets arrived over more than `factor` times the time in which they left.
+    pub(super) fn grows(&self, factor: f32) -> bool {
+        self.arrived > factor * self.sent
+    }
+
+    /// Bytes a second that arrived.
+    pub(super) fn arrival_rate(&self) -> f32 {
+        self.bytes * 1e6 / self.arrived.max(100.0)
+    }
+
+    /// Bytes a second that went through: the slower of how they left and how they arrived.
+    pub(super) fn rate(&self) -> f32 {
+        self.bytes * 1e6 / self.interval().max(100.0)
+    }
+
+    /// The longer of both times.
+    pub(super) const fn interval(&self) -> f32 {
+        self.sent.max(self.arrived)
+    }
+
+    /// Share of the numbers that did not arrive, 0 to 1.
+    pub(super) fn loss(&self) -> f32 {
+        let numbers = self.numbers.max(1) as f32;
+        ((numbers - self.packets as f32) / numbers).max(0.0)
+    }
+}
+
+/// Microseconds from one stamp to a later one; negative if it is not later.
+#[allow(clippy::cast_possible_wrap, reason = "a difference of stamps")]
+pub(super) const fn micros_between(later: u32, earlier: u32) -> f32 {
+    later.wrapping_sub(earlier) as i32 as f32
+}

@@ -1,0 +1,125 @@
+//! What the delay of a path tells: its base, its noise, and the queue on top of both.
+//!
+//! The base is the least delay of some seconds, in the middle of the path's noise. It is put right when a drain shows what the
+//! delay is without a queue of ours ([`DelayEstimate::prove`]): a base that stepped up is known at once, and a queue that never
+//! went does not become the base.
+
+use crate::adaptive::model::anchor::Anchor;
+use crate::adaptive::model::elapsed;
+use crate::adaptive::model::noise::Noise;
+use crate::adaptive::tuning::{BASE_WINDOW, CENTRE, NOISY, QUEUE_GAIN, QUEUE_NOISE, QUEUE_TARGET};
+use crate::time::Instant;
+
+/// Delay beyond the base, in microseconds; negative by chance.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Queue {
+    /// Of the packet of the last report that waited least.
+    pub(super) least: f32,
+    /// Mean of the last report.
+    pub(super) now: f32,
+    /// Mean of the last few reports.
+    pub(super) smoothed: f32,
+}
+
+/// See the module. Delays are in microseconds against the connection's reference, as the clocks' offset is not known.
+#[derive(Debug, Default)]
+pub(super) struct DelayEstimate {
+    noise: Noise,
+    /// Least delay of the window before and of this one.
+    windows: [Option<f32>; 2],
+    window_since: Instant,
+    least: Option<f32>,
+    queue: Queue,
+    /// When the queue was last seen to be empty.
+    empty_at: Instant,
+    /// When a drain last proved the base.
+    proven_at: Instant,
+}
+
+impl DelayEstimate {
+    /// The delay without a queue; `None`: nothing was measured yet.
+    pub(super) fn base(&self) -> Option<f32> {
+        Some(self.least? + CENTRE * self.deviation())
+    }
+
+    /// Standard deviation of the delay without a queue.
+    pub(super) const fn deviation(&self) -> f32 {
+        self.noise.deviation()
+    }
+
+    /// Whether one low delay says nothing.
+    pub(super) const fn is_noisy(&self) -> bool {
+        self.deviation() > NOISY
+    }
+
+    /// The queueing delay that is accepted.
+    pub(super) const fn target(&self) -> f32 {
+        QUEUE_TARGET + QUEUE_NOISE * self.deviation()
+    }
+
+    pub(super) const fn queue(&self) -> Queue {
+        self.queue
+    }
+
+    /// Forgets the queue that was seen, but not the base.
+    pub(super) const fn forget_queue(&mut self) {
+        self.queue.smoothed = 0.0;
+    }
+
+    /// Whether the last report saw an empty queue, or noise did.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.queue.least < self.target()
+    }
+
+    /// Microseconds since the queue was last seen to be empty.
+    pub(super) fn since_empty(&self, now: Instant) -> f32 {
+        elapsed(now, self.empty_at)
+    }
+
+    /// Counts as seen empty now: something is done about it.
+    pub(super) const fn set_empty(&mut self, now: Instant) {
+        self.empty_at = now;
+    }
+
+    /// Whether the base of a noisy path is due for a proof: noise lets its queue seem empty at any time.
+    pub(super) fn wants_proof(&self, now: Instant) -> bool {
+        self.is_noisy() && elapsed(now, self.proven_at) > BASE_WINDOW.as_micros() as f32
+    }
+
+    /// Without a queue of ours the delay was `level`.
+    pub(super) fn prove(&mut self, level: f32, now: Instant) {
+        let least = level - CENTRE * self.deviation();
+        (self.windows, self.window_since) = ([None, Some(least)], now);
+        self.least = Some(least);
+        (self.proven_at, self.empty_at) = (now, now);
+    }
+
+    /// What seemed a queue is a longer way: the next report gives the base.
+    pub(super) const fn forget_base(&mut self) {
+        (self.least, self.windows) = (None, [None; 2]);
+    }
+
+    /// A report: the least delay in it, and the mean in `at`. `keeps_base`: the queue is kept by others, and nothing of it
+    /// becomes the base. Returns whether the queue is empty.
+    pub(super) fn handle(&mut self, at: Anchor, least: f32, rate: f32, keeps_base: bool, now: Instant) -> bool {
+        self.noise.handle(at, rate);
+        if !keeps_base && elapsed(now, self.window_since) > BASE_WINDOW.as_micros() as f32 {
+            self.windows = [self.windows[1], None];
+            self.window_since = now;
+        }
+        let [before, current] = &mut self.windows;
+        let lowest = current.map_or(at.delay, |lowest| lowest.min(at.delay));
+        *current = Some(lowest);
+        let lowest = before.map_or(lowest, |before| before.min(lowest));
+        self.least = Some(lowest);
+        let base = lowest + CENTRE * self.noise.deviation();
+        self.queue.least = least - base;
+        self.queue.now = at.delay - base;
+        self.queue.smoothed += QUEUE_GAIN * (self.queue.now - self.queue.smoothed);
+        let is_empty = self.is_empty();
+        if is_empty {
+            self.empty_at = now;
+        }
+        is_empty
+    }
+}

@@ -1,0 +1,96 @@
+//! How many bytes a second a path carries: the highest of what went through it in some round trips, as in BBR
+//! (draft-ietf-ccwg-bbr). A sample that was taken while there was too little to send can raise the rate, but not lower it.
+
+use crate::adaptive::model::anchor::{Anchor, Span};
+use crate::adaptive::model::highest::Highest;
+use crate::adaptive::tuning::{LEAST_RATE, MOST_RATE, POLICED, POLICED_PACKETS, SAMPLE_PACKETS, START_RATE};
+use crate::time::{Instant, Micros};
+use crate::wire::extension;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct RateEstimate {
+    value: f32,
+    highest: Highest,
+    from: Option<Anchor>,
+    /// Path numbers up to this one left while there was too little to send.
+    app_limited: u32,
+    /// The last sample lost too much.
+    lossy: bool,
+}
+
+/// What one sample says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sample {
+    pub(super) span: Span,
+    /// Too little was there to send.
+    pub(super) app_limited: bool,
+    /// The path dropped what exceeds its rate.
+    pub(super) policed: bool,
+}
+
+impl Default for RateEstimate {
+    fn default() -> Self {
+        Self { value: START_RATE, highest: Highest::default(), from: None, app_limited: 0, lossy: false }
+    }
+}
+
+impl RateEstimate {
+    /// Bytes a second.
+    pub(super) const fn value(&self) -> f32 {
+        self.value
+    }
+
+    /// Sets the rate, whatever was higher before.
+    pub(super) fn reset(&mut self, rate: f32, now: Instant) {
+        self.set(rate);
+        self.highest.reset(now, rate);
+    }
+
+    fn set(&mut self, rate: f32) {
+        self.value = rate.clamp(LEAST_RATE, MOST_RATE);
+    }
+
+    /// A rate that was seen: the highest of `window` counts.
+    pub(super) fn push(&mut self, rate: f32, window: Micros, now: Instant) {
+        let highest = self.highest.push(window, now, rate);
+        self.set(highest);
+    }
+
+    /// The next sample begins with this report, or with the next one.
+    pub(super) const fn restart(&mut self, from: Option<Anchor>) {
+        self.from = from;
+    }
+
+    /// Path numbers up to this one left while there was too little to send.
+    pub(super) const fn limit(&mut self, number: u32) {
+        self.app_limited = number;
+    }
+
+    /// The number up to which there was too little to send.
+    pub(super) const fn app_limited(&self) -> u32 {
+        self.app_limited
+    }
+
+    /// A report: the sample that ends with it, if it is long enough. `in_train`: packets left at once on purpose.
+    pub(super) fn handle(&mut self, at: Anchor, shortest: f32, in_train: bool) -> Option<Sample> {
+        let Some(from) = self.from else {
+            self.from = Some(at);
+            return None;
+        };
+        if extension::distance(from.settled, self.app_limited) > 0 {
+            // It says nothing any more, but would seem to lie ahead after half the number circle.
+            self.app_limited = from.settled.wrapping_sub(1);
+        }
+        let span = at.since(&from);
+        if span.interval() < shortest || span.packets < SAMPLE_PACKETS {
+            return None;
+        }
+        self.from = Some(at);
+        let app_limited = extension::distance(at.settled, self.app_limited) <= 0
+            || extension::distance(from.settled, self.app_limited) < 0;
+        let lossy = span.loss() > POLICED && span.numbers >= POLICED_PACKETS;
+        let policed = core::mem::replace(&mut self.lossy, lossy) && lossy;
+        Some(Sample { span, app_limited: app_limited && !in_train, policed })
+    }
+}

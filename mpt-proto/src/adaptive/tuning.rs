@@ -1,0 +1,208 @@
+//! Every tuning number of the adaptive policy: its unit, why it has this value, and what pins it.
+//!
+//! "Pinned by" names a table in `fuzz/tests/snapshots/bond/` or a unit test; a number that is changed shows there. Times are
+//! microseconds unless the type says otherwise, rates are bytes a second.
+
+use core::time::Duration;
+
+// --- Pacing -----------------------------------------------------------------------------------------------------------
+
+/// Rate of a path of which nothing is known, in bytes a second: 10 Mbit/s. Less makes the slow start of TCP end early. Pinned by
+/// `short.txt`.
+pub(super) const START_RATE: f32 = 1_250_000.0;
+/// Lowest rate of a path, in bytes a second: 40 kbit/s, so that a path that was misjudged can show what it carries, and a SIM that
+/// is throttled to 64 kbit/s is not flooded. Pinned by `home.txt`.
+pub(super) const LEAST_RATE: f32 = 5_000.0;
+/// Highest rate that reports can claim, in bytes a second: 32 Gbit/s. Pinned by `no_time_and_no_length_is_too_large`.
+pub(super) const MOST_RATE: f32 = 4e9;
+/// Credit that a path gathers while there is something to send, in nanoseconds: a burst of one millisecond.
+pub(super) const BURST_NANOS: u64 = 1_000_000;
+/// Credit where packets waited because the caller came late, as on a busy machine, in nanoseconds: what [`QUEUE_TARGET`] allows
+/// for.
+pub(super) const LATE_NANOS: u64 = 4_000_000;
+/// Bulk takes a path when this much of its time has gathered, in nanoseconds: 0.75 ms save four tenths of the processor time on four
+/// paths of 100 Mbit/s; below 15 Mbit/s it is one packet.
+pub(super) const RUN_NANOS: u64 = 750_000;
+/// Longest run of bulk, in bytes: what leaves in one call of the kernel's segmentation offload.
+pub(super) const RUN_BYTES: u64 = 60_000;
+/// Packets that may be on the way beyond the bandwidth-delay product: a path of any rate can send a few.
+pub(super) const SLACK_PACKETS: f32 = 8.0;
+/// In flight at most, as a multiple of the bandwidth-delay product with [`REPORTED_LATER`].
+pub(super) const IN_FLIGHT: f32 = 1.25;
+/// What the time from sending to the report may exceed its mean by, in microseconds.
+pub(super) const REPORTED_LATER: f32 = 25_000.0;
+
+// --- Delay ------------------------------------------------------------------------------------------------------------
+
+/// The base delay is the least of this window and the one before. Long enough to meet an empty queue; two clocks that drift apart
+/// by 200 ppm differ by 2 ms in it. Pinned by `odd.txt`.
+pub(super) const BASE_WINDOW: Duration = Duration::from_secs(5);
+/// Time scales at which a path's own variation of delay is measured, in microseconds of sending time: from a report to the longest
+/// pause of a radio that does not mean anything.
+pub(super) const NOISE_SPANS: [f32; 3] = [10_000.0, 40_000.0, 160_000.0];
+/// Share by which each measurement moves the mean of its time scale.
+pub(super) const NOISE_GAIN: f32 = 1.0 / 12.0;
+/// One measurement counts as at most this multiple of the mean, plus [`NOISE_STEP`]: an outage is no noise.
+pub(super) const NOISE_OUTLIER: f32 = 4.0;
+/// Most that noise grows from nothing by one measurement, in microseconds, before [`NOISE_GAIN`].
+pub(super) const NOISE_STEP: f32 = 2_000.0;
+/// Standard deviation of normal noise, as a multiple of the mean difference of two independent draws: sqrt(pi) / 2.
+pub(super) const DEVIATION_OF_MEAN: f32 = 0.886;
+/// A path whose delay deviates by more, in microseconds, is noisy: one low delay does not show that its queue is empty.
+pub(super) const NOISY: f32 = 1_000.0;
+/// The middle of a noisy delay lies this many deviations above the least of [`BASE_WINDOW`]. Pinned by `wander.txt`.
+pub(super) const CENTRE: f32 = 2.0;
+/// Queueing delay on a path that is accepted, in microseconds, and what noise adds to it, in deviations. Pinned by `latency.txt`.
+pub(super) const QUEUE_TARGET: f32 = 4_000.0;
+/// See [`QUEUE_TARGET`].
+pub(super) const QUEUE_NOISE: f32 = 2.0;
+/// Less than this share of the accepted queue is none.
+pub(super) const EMPTY: f32 = 0.2;
+/// Share by which the mean queueing delay of a report moves the smoothed one.
+pub(super) const QUEUE_GAIN: f32 = 0.3;
+/// Share by which a report moves the smoothed time from sending to the report.
+pub(super) const FEEDBACK_GAIN: f32 = 0.2;
+/// Longest time from sending to a report that is believed, in microseconds. Pinned by
+/// `reports_of_what_cannot_be_are_refused_and_change_nothing`.
+pub(super) const LONGEST_FEEDBACK: u32 = 60_000_000;
+
+// --- Rate -------------------------------------------------------------------------------------------------------------
+
+/// Shortest time over which a rate is measured, in microseconds, and in Startup.
+pub(super) const SAMPLE: f32 = 40_000.0;
+/// See [`SAMPLE`].
+pub(super) const STARTUP_SAMPLE: f32 = 12_000.0;
+/// On a noisy path a rate is measured over this many deviations of its delay: two delays that differ by chance then change it by
+/// a fourteenth. Pinned by `wander.txt`.
+pub(super) const SAMPLE_NOISE: f32 = 20.0;
+/// Longest time that noise makes a sample last, in microseconds.
+pub(super) const LONGEST_SAMPLE: f32 = 500_000.0;
+/// Fewest packets of a sample.
+pub(super) const SAMPLE_PACKETS: u32 = 8;
+/// The rate is the highest sample of this time, in microseconds, of [`RATE_ROUNDS`] and [`RATE_SAMPLES`].
+pub(super) const RATE_WINDOW: f32 = 1_000_000.0;
+/// Round trips in which the highest sample counts.
+pub(super) const RATE_ROUNDS: f32 = 6.0;
+/// Samples of a noisy path of which the highest counts.
+pub(super) const RATE_SAMPLES: f32 = 4.0;
+/// Where a queue stands though enough is sent, what arrives is the capacity: share by which it moves the rate.
+pub(super) const SATURATED_GAIN: f32 = 0.3;
+/// A sample that lost more than this share, twice in a row, was cut by the path: a policer, or a queue that is full. What arrived is
+/// the rate then. Bursts of losses on radios lose less over a sample. Pinned by `home.txt`.
+pub(super) const POLICED: f32 = 0.15;
+/// Fewest path numbers of a sample whose losses count.
+pub(super) const POLICED_PACKETS: i32 = 32;
+
+// --- Phases -----------------------------------------------------------------------------------------------------------
+
+/// Startup sends at this multiple of the rate.
+pub(super) const STARTUP_GAIN: f32 = 2.0;
+/// Growth that a round of Startup must bring, and rounds without it that end it.
+pub(super) const STARTUP_GROWTH: f32 = 1.2;
+/// See [`STARTUP_GROWTH`].
+pub(super) const FLAT_ROUNDS: u8 = 3;
+/// Reports in a row with a growing queue that end Startup, and the least queue that counts, in microseconds.
+pub(super) const QUEUED_REPORTS: u8 = 2;
+/// See [`QUEUED_REPORTS`].
+pub(super) const STARTUP_QUEUE: f32 = 8_000.0;
+/// The delay grows if a report's packets arrived over this multiple of the time in which they left.
+pub(super) const GROWS: f32 = 1.1;
+/// What Drain sends after Startup, of the rate.
+pub(super) const DRAIN_STARTUP: f32 = 0.6;
+/// What Drain sends after the brake, an outage, or to look for an empty queue.
+pub(super) const DRAIN: f32 = 0.5;
+/// What Drain sends after a probe that left a queue.
+pub(super) const DRAIN_PROBE: f32 = 0.9;
+/// Longest Drain: this many rounds, this many microseconds and this many deviations together.
+pub(super) const DRAIN_ROUNDS: f32 = 4.0;
+/// See [`DRAIN_ROUNDS`].
+pub(super) const DRAIN_TIME: f32 = 300_000.0;
+/// See [`DRAIN_ROUNDS`].
+pub(super) const DRAIN_NOISE: f32 = 16.0;
+/// A drain is judged when the delay should have fallen by this, in microseconds, or by [`ANSWER_NOISE`] deviations.
+pub(super) const ANSWER: f32 = 5_000.0;
+/// See [`ANSWER`].
+pub(super) const ANSWER_NOISE: f32 = 3.0;
+/// Share of that by which the delay must have fallen, or what stands is no queue of ours.
+pub(super) const ANSWERED: f32 = 0.4;
+/// When no empty queue was seen for this long, one is made, or a standing queue would become the base.
+pub(super) const STALE_BASE: Duration = Duration::from_secs(3);
+/// Cruise sends less by this share of the rate for each microsecond of queue beyond half of what is accepted.
+pub(super) const CRUISE_SLOPE: f32 = 1.0 / 100_000.0;
+/// Cruise sends no less than this share of the rate.
+pub(super) const CRUISE_LEAST: f32 = 0.85;
+/// Share by which a report moves the slow mean of the rate, which a path returns to after an outage.
+pub(super) const STABLE_GAIN: f32 = 0.02;
+/// Bounds of the time between two probes for more, in microseconds: queues of probes set the 99th percentile of a ping beside bulk.
+/// Pinned by `latency.txt` and `rate.txt`.
+pub(super) const PROBE_PERIOD: (f32, f32) = (500_000.0, 2_000_000.0);
+/// A probe in vain makes the next one wait longer by this factor.
+pub(super) const PROBE_BACKOFF: f32 = 1.5;
+/// Probes of several paths drift apart: each period is this long at least, and up to [`PROBE_SPREAD`] longer.
+pub(super) const PROBE_JITTER: f32 = 0.85;
+/// See [`PROBE_JITTER`].
+pub(super) const PROBE_SPREAD: f32 = 0.3;
+/// Where no queue stands there may well be more: probes come this many times as often.
+pub(super) const PROBE_HURRY: f32 = 4.0;
+/// What a probe sends, of the rate: enough to be seen in a sample, little enough that its queue is.
+pub(super) const PROBE_GAIN: f32 = 1.125;
+/// Longest time at [`PROBE_GAIN`], in microseconds, but on noisy paths: a whole round trip of it would leave a queue of an eighth of
+/// the round trip, and a far path would be closed.
+pub(super) const PROBE_TIME: f32 = 100_000.0;
+/// A queue above this multiple of what is accepted ends a probe.
+pub(super) const PROBE_QUEUE: f32 = 2.5;
+/// Growth of the rate that a probe must bring.
+pub(super) const PROBE_GROWTH: f32 = 1.04;
+/// A probe found nothing if its packets arrived over a time longer by this share than they left: half of what [`PROBE_GAIN`] makes
+/// of a path that is full.
+pub(super) const PROBE_STRETCH: f32 = 0.06;
+/// Shortest sending time of a probe that can be judged so, in microseconds.
+pub(super) const PROBE_JUDGED: f32 = 20_000.0;
+/// Queue above which the brake is pulled if less arrives than was sent, in microseconds, and what noise adds, in deviations.
+pub(super) const BRAKE_QUEUE: f32 = 20_000.0;
+/// See [`BRAKE_QUEUE`].
+pub(super) const BRAKE_NOISE: f32 = 4.0;
+/// Shortest and longest time over which the brake looks, in microseconds.
+pub(super) const BRAKE_TIME: (f32, f32) = (20_000.0, 200_000.0);
+/// Less arrives than was sent if it arrives over this multiple of the time, at less than [`BRAKE_SHARE`] of the rate.
+pub(super) const BRAKE_STRETCH: f32 = 1.15;
+/// See [`BRAKE_STRETCH`].
+pub(super) const BRAKE_SHARE: f32 = 0.9;
+/// Brakes within this time are one event: the rate before the first is what may be regained.
+pub(super) const BRAKE_EVENT: f32 = 2e6;
+/// A capacity that was larger by this factor before the brake may be back: it is tried once.
+pub(super) const REGAIN: f32 = 1.25;
+/// A queue that stands for this long although the rate was cut to [`SQUEEZED_SHARE`] is kept by others. Pinned by `sharing.txt`.
+pub(super) const SQUEEZED: Duration = Duration::from_secs(2);
+/// See [`SQUEEZED`].
+pub(super) const SQUEEZED_SHARE: f32 = 0.5;
+/// Compete grows by this many packets a round trip, and keeps this share of its rate at a loss, as CUBIC does.
+pub(super) const COMPETE_PACKETS: f32 = 2.0;
+/// See [`COMPETE_PACKETS`].
+pub(super) const COMPETE_KEEPS: f32 = 0.7;
+/// Longest time between two reports for which Compete grows, in microseconds.
+pub(super) const COMPETE_STEP: f32 = 100_000.0;
+/// Without a loss for this long, what seems a queue of others is a longer way.
+pub(super) const LONGER_WAY: Duration = Duration::from_secs(30);
+
+// --- Failure ----------------------------------------------------------------------------------------------------------
+
+/// Numbers whose time of sending is remembered for the failure test.
+pub(super) const MILESTONES: usize = 16;
+/// Least time between two of them, in microseconds.
+pub(super) const MILESTONE_STEP: u32 = 4_000;
+/// Packets that must be overdue.
+pub(super) const OVERDUE_PACKETS: i32 = 3;
+/// A packet is overdue this long after it should have arrived, in microseconds; twice as long after each false alarm. Pinned by
+/// `failure-flow.txt` and `a_path_that_stops_is_overdue_soon_and_one_that_works_never`.
+pub(super) const OVERDUE: f32 = 15_000.0;
+/// What the queue and noise add to it, as a multiple and in deviations.
+pub(super) const OVERDUE_QUEUE: f32 = 1.5;
+/// See [`OVERDUE_QUEUE`].
+pub(super) const OVERDUE_NOISE: f32 = 4.0;
+/// False alarms that count.
+pub(super) const MOST_ALARMS: u8 = 2;
+/// Time after which false alarms are forgotten.
+pub(super) const ALARMED: Duration = Duration::from_secs(60);
+/// Signs of life count from this long after the suspicion, in microseconds: what was on the way before may still come.
+pub(super) const REVIVED: f32 = 20_000.0;
