@@ -254,6 +254,7 @@ fn change(bond: &mut Bond<'_>, words: &[String]) {
         "cut" => bond.cut(path),
         "mend" => bond.mend(path),
         "rate" => bond.change_link(path, |link| {
+            link.trace = None;
             if let Some(rate) = &mut link.rate {
                 rate.bits_per_second = number(2) * 1_000_000;
             }

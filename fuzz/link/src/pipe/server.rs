@@ -11,8 +11,8 @@ use crate::trace::{OPPORTUNITY, Trace};
 pub(super) struct Server {
     /// When the last bit that it was given is served.
     free_at: Duration,
-    /// Of a constant rate: what was served since that time less a microsecond, in millionths of a bit times a
-    /// microsecond. Carried on, so that no rounding adds up.
+    /// Of a constant rate: the work, in millionths of a bit, that was left over when its time was rounded down to whole
+    /// microseconds. The next packet takes it along, so that no rounding adds up.
     remainder: u128,
     /// Of a trace: the opportunity that is used now, and the bytes of it that are.
     opportunity: u64,

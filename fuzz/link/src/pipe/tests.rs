@@ -590,3 +590,33 @@ fn uneven_arrivals_by_a_clock_of_nanoseconds_leave_in_order_at_the_rate_and_afte
     assert!(stats.overflowed == 0 && (loss - 0.01).abs() < 0.001, "{stats:?}");
     assert_eq!(stats.received + stats.lost + pipe.in_flight() as u64, 200_000);
 }
+
+#[test]
+fn no_packet_of_a_preset_or_profile_takes_longer_than_its_queue_its_dips_and_its_delay() {
+    let profiles = crate::profiles().iter().flat_map(|profile| crate::links(profile.links).unwrap());
+    let presets = crate::presets().iter().map(|preset| preset.name.parse::<LinkSpec>().unwrap());
+    for config in presets.chain(profiles).flat_map(|link| [link.forward, link.back]) {
+        let rate = config.rate.unwrap();
+        let queue = Duration::from_secs_f64(rate.queue as f64 * 8.0 / rate.bits_per_second as f64);
+        // A rate that breathes is down to a twentieth at worst; a heavy tail is 100 deviations long.
+        let slowest = if config.trace.is_some() { 20 } else { 1 };
+        let tail = config
+            .wander
+            .map_or(Duration::ZERO, |wander| if wander.heavy { 100 } else { 1 } * wander.deviation);
+        let most = slowest * queue + config.longest_delay() + tail + config.batch;
+        // Half as much again as it carries, for ten seconds.
+        let gap = Duration::from_secs_f64(FULL as f64 * 8.0 / 1.5 / rate.bits_per_second as f64);
+        let count = u32::try_from(10_000_000_000 / gap.as_nanos()).unwrap();
+        let mut pipe = pipe(config, 18);
+        let arrivals = run(&mut pipe, count, FULL, gap);
+        assert!(numbers(&arrivals).is_sorted());
+        assert!(pipe.stats().overflowed > 0);
+        let longest = delays(&arrivals, gap).into_iter().fold(0.0, f64::max);
+        assert!(longest <= most.as_secs_f64() * 1e3, "{longest} ms of {most:?}: {config:?}");
+        if config.trace.is_none() {
+            let (found, expected) =
+                (megabits(&arrivals, FULL, SECOND, 10 * SECOND), config.delivered() as f64 / 1e6);
+            assert!((found / expected - 1.0).abs() < 0.04, "{found} of {expected} Mbit/s: {config:?}");
+        }
+    }
+}
