@@ -18,7 +18,7 @@ mod trial;
 use crate::adaptive::News;
 use crate::adaptive::tuning::{
     FEEDBACK_GAIN, GROWS, IN_FLIGHT, LONGEST_FEEDBACK, LONGEST_SAMPLE, OVERDUE_NOISE, OVERDUE_QUEUE, RATE_ROUNDS,
-    RATE_SAMPLES, RATE_WINDOW, REPORTED_LATER, SAMPLE, SAMPLE_NOISE, SATURATED_GAIN, SLACK_PACKETS,
+    RATE_SAMPLES, RATE_WINDOW, PROBE_GAIN, PROBE_NOISE, PROBE_TIME, REPORTED_LATER, REPORTED_NOISE, SAMPLE, SAMPLE_NOISE, SATURATED_GAIN, SLACK_PACKETS,
     STARTUP_SAMPLE,
 };
 use crate::feedback;
@@ -175,7 +175,7 @@ impl Model {
     // On small machines, where code is dear, it is there once.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn is_full(&self) -> bool {
-        let round = self.feedback + REPORTED_LATER;
+        let round = self.feedback + REPORTED_LATER + REPORTED_NOISE * self.deviation();
         let pace = self.rate.value() * self.phases.gain().max(1.0);
         let most = pace * round * 1e-6 * IN_FLIGHT / self.mean_len + SLACK_PACKETS;
         let on_the_way = extension::distance(self.number, self.acked) - 1;
@@ -363,9 +363,15 @@ impl Model {
         if self.delay.handle(at, least, self.rate.value(), competes, now) {
             self.phases.note_empty(self.rate.value());
         }
-        let is_startup = self.phase() == Phase::Startup;
-        let noise = (SAMPLE_NOISE * self.deviation()).min(LONGEST_SAMPLE);
-        let shortest = noise.max(if is_startup { STARTUP_SAMPLE } else { SAMPLE });
+        let deviation = self.deviation();
+        let probe_time = PROBE_TIME.max(PROBE_NOISE.0 * deviation);
+        let probe_sample = SAMPLE.max(PROBE_NOISE.0 * deviation);
+        let noise = (SAMPLE_NOISE * deviation).min(LONGEST_SAMPLE);
+        let shortest = match self.phase() {
+            Phase::Startup => STARTUP_SAMPLE.max(noise),
+            Phase::Probe => probe_sample,
+            _ => SAMPLE.max(noise),
+        };
         let see = Signal {
             at,
             now,
@@ -374,7 +380,9 @@ impl Model {
             random,
             sampled: !competes && self.sample(at, shortest, now),
             grows: self.latest.is_some_and(|before| at.since(&before).grows(GROWS)),
-            shortest: noise.max(SAMPLE),
+            probe_time,
+            probe_gain: PROBE_GAIN.max(1.0 + PROBE_NOISE.1 * deviation / probe_time),
+            probe_sample,
             round: self.feedback + feedback::INTERVAL.as_micros() as f32,
             lost: self.lost,
             mean_len: self.mean_len,

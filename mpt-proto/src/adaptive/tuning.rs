@@ -29,8 +29,10 @@ pub(super) const RUN_BYTES: u64 = 60_000;
 pub(super) const SLACK_PACKETS: f32 = 8.0;
 /// In flight at most, as a multiple of the bandwidth-delay product with [`REPORTED_LATER`].
 pub(super) const IN_FLIGHT: f32 = 1.25;
-/// What the time from sending to the report may exceed its mean by, in microseconds.
+/// What the time from sending to the report may exceed its mean by, in microseconds, and what noise adds, in deviations.
 pub(super) const REPORTED_LATER: f32 = 25_000.0;
+/// See [`REPORTED_LATER`].
+pub(super) const REPORTED_NOISE: f32 = 4.0;
 
 // --- Delay ------------------------------------------------------------------------------------------------------------
 
@@ -84,7 +86,7 @@ pub(super) const RATE_WINDOW: f32 = 1_000_000.0;
 /// Round trips in which the highest sample counts.
 pub(super) const RATE_ROUNDS: f32 = 6.0;
 /// Samples of a noisy path of which the highest counts.
-pub(super) const RATE_SAMPLES: f32 = 4.0;
+pub(super) const RATE_SAMPLES: f32 = 10.0;
 /// Where a queue stands though enough is sent, what arrives is the capacity: share by which it moves the rate.
 pub(super) const SATURATED_GAIN: f32 = 0.3;
 /// A sample that lost more than this share, twice in a row, was cut by the path: a policer, or a queue that is full. What arrived is
@@ -146,16 +148,18 @@ pub(super) const PROBE_SPREAD: f32 = 0.3;
 pub(super) const PROBE_HURRY: f32 = 4.0;
 /// What a probe sends, of the rate: enough to be seen in a sample, little enough that its queue is.
 pub(super) const PROBE_GAIN: f32 = 1.125;
-/// Longest time at [`PROBE_GAIN`], in microseconds, but on noisy paths: a whole round trip of it would leave a queue of an eighth of
-/// the round trip, and a far path would be closed.
+/// Longest time at [`PROBE_GAIN`], in microseconds: a whole round trip of it would leave a queue of an eighth of the round trip,
+/// and a far path would be closed.
 pub(super) const PROBE_TIME: f32 = 100_000.0;
+/// On a noisy path a probe lasts for this many deviations, and sends more by this many in that time: what it leaves on a path that
+/// is full stands out of the noise. Pinned by `wander.txt`.
+pub(super) const PROBE_NOISE: (f32, f32) = (10.0, 2.5);
 /// A queue above this multiple of what is accepted ends a probe.
 pub(super) const PROBE_QUEUE: f32 = 2.5;
 /// Growth of the rate that a probe must bring.
 pub(super) const PROBE_GROWTH: f32 = 1.04;
-/// A probe found nothing if its packets arrived over a time longer by this share than they left: half of what [`PROBE_GAIN`] makes
-/// of a path that is full.
-pub(super) const PROBE_STRETCH: f32 = 0.06;
+/// A probe found nothing if its packets arrived later by this share of what it leaves on a path that is full.
+pub(super) const PROBE_FULL: f32 = 0.5;
 /// Shortest sending time of a probe that can be judged so, in microseconds.
 pub(super) const PROBE_JUDGED: f32 = 20_000.0;
 /// Queue above which the brake is pulled if less arrives than was sent, in microseconds, and what noise adds, in deviations.

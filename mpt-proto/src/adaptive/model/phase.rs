@@ -32,9 +32,9 @@ use crate::adaptive::model::trial::{Answer, Trial};
 use crate::adaptive::tuning::{
     ANSWER, ANSWER_NOISE, BRAKE_EVENT, BRAKE_NOISE, BRAKE_QUEUE, BRAKE_SHARE, BRAKE_STRETCH, BRAKE_TIME,
     COMPETE_KEEPS, COMPETE_PACKETS, COMPETE_STEP, CRUISE_LEAST, CRUISE_SLOPE, DRAIN, DRAIN_NOISE, DRAIN_PROBE,
-    DRAIN_ROUNDS, DRAIN_STARTUP, DRAIN_TIME, EMPTY, FLAT_ROUNDS, GROWS, LONGER_WAY, PROBE_BACKOFF, PROBE_GAIN,
+    DRAIN_ROUNDS, DRAIN_STARTUP, DRAIN_TIME, EMPTY, FLAT_ROUNDS, LONGER_WAY, PROBE_BACKOFF, PROBE_FULL,
     PROBE_GROWTH, PROBE_HURRY, PROBE_JITTER, PROBE_JUDGED, PROBE_PERIOD, PROBE_QUEUE, PROBE_SPREAD,
-    PROBE_TIME, QUEUED_REPORTS, REGAIN, SAMPLE_PACKETS, SQUEEZED, SQUEEZED_SHARE, STABLE_GAIN, STALE_BASE,
+    QUEUED_REPORTS, REGAIN, SAMPLE_PACKETS, SQUEEZED, SQUEEZED_SHARE, STABLE_GAIN, STALE_BASE,
     STARTUP_GAIN, STARTUP_GROWTH, STARTUP_QUEUE,
 };
 use crate::time::Instant;
@@ -116,8 +116,12 @@ pub(super) struct Signal {
     pub(super) sampled: bool,
     /// The delay grew since the report before.
     pub(super) grows: bool,
-    /// Shortest time of a sample on this path, in microseconds.
-    pub(super) shortest: f32,
+    /// How long a probe lasts on this path, in microseconds.
+    pub(super) probe_time: f32,
+    /// What a probe sends, of the rate.
+    pub(super) probe_gain: f32,
+    /// Shortest time of a sample in a probe, in microseconds.
+    pub(super) probe_sample: f32,
     /// Time from sending to the report, and a report more, in microseconds.
     pub(super) round: f32,
     /// Packets lost so far.
@@ -144,7 +148,7 @@ impl State {
     }
 
     /// What is sent, of the rate, after `time` microseconds in this state.
-    fn gain(&self, time: f32, queue: Queue, target: f32, shortest: f32) -> f32 {
+    fn gain(&self, time: f32, queue: Queue, target: f32, see: &Signal) -> f32 {
         match *self {
             Self::Startup { .. } => STARTUP_GAIN,
             Self::Drain { gain, .. } => gain,
@@ -152,7 +156,7 @@ impl State {
                 let surplus = (queue.least - target / 2.0).max(0.0);
                 (1.0 - CRUISE_SLOPE * surplus).max(CRUISE_LEAST)
             }
-            Self::Probe { .. } if time <= PROBE_TIME.max(shortest) => PROBE_GAIN,
+            Self::Probe { .. } if time <= see.probe_time => see.probe_gain,
             Self::Probe { .. } | Self::Compete { .. } => 1.0,
         }
     }
@@ -272,7 +276,7 @@ impl Phases {
             Next::Stay(state) => self.state = state,
             Next::Enter(state) => self.enter(state, see.next_number, see.now),
         }
-        self.gain = self.state.gain(elapsed(see.now, self.since), delay.queue(), delay.target(), see.shortest);
+        self.gain = self.state.gain(elapsed(see.now, self.since), delay.queue(), delay.target(), see);
     }
 
     /// Whether others keep the queue.
@@ -358,16 +362,16 @@ impl Phases {
                 Next::Stay(State::Cruise)
             }
             State::Probe { rate_before } => {
-                let time = PROBE_TIME.max(see.shortest);
+                let time = see.probe_time;
                 // A probe that is cut short is seen whole; of a longer one, a sample is enough.
-                let seen = if see.round + see.shortest > time { time } else { see.shortest };
+                let seen = if see.round + see.probe_sample > time { time } else { see.probe_sample };
                 if in_state <= see.round + seen && queue.least <= PROBE_QUEUE * target {
                     return Next::Stay(self.state);
                 }
                 let gain = if queue.least > target { DRAIN_PROBE } else { 1.0 };
                 let is_full = self.trial.span().is_some_and(|span| {
-                    let expected = (PROBE_GAIN - 1.0) * span.sent.min(time);
-                    span.sent > PROBE_JUDGED && span.arrived - span.sent > 0.5 * expected
+                    let expected = (see.probe_gain - 1.0) * span.sent.min(time);
+                    span.sent > PROBE_JUDGED && span.arrived - span.sent > PROBE_FULL * expected
                 });
                 Next::Enter(State::drain(gain, Cause::Probe { rate_before, is_full }))
             }
@@ -376,20 +380,16 @@ impl Phases {
     }
 
     /// Whether the drain showed the base, or an empty queue.
-    fn is_proved(&mut self, see: &Signal, rate: &mut RateEstimate, delay: &mut DelayEstimate) -> bool {
+    fn is_proved(&mut self, see: &Signal, rate: &RateEstimate, delay: &mut DelayEstimate) -> bool {
         if !delay.is_noisy() && delay.is_empty() {
             return true;
         }
         let expected = ANSWER.max(ANSWER_NOISE * delay.deviation());
         match self.trial.answer(rate.value(), expected) {
-            Answer::Falls => false,
+            Answer::Open => false,
             Answer::Stays(level) => {
                 delay.prove(level, see.now);
                 true
-            }
-            Answer::Grows(arrival) => {
-                rate.reset(arrival, see.now);
-                false
             }
         }
     }

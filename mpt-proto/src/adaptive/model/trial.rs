@@ -16,11 +16,8 @@ pub(super) struct Trial {
 /// What a drain showed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Answer {
-    /// The delay fell as a queue of ours does, or it is too early to tell.
-    Falls,
-    /// The delay grew all the same: packets arrive at this many bytes a second, and the rate is less than half of what was taken
-    /// for it.
-    Grows(f32),
+    /// The delay fell as a queue of ours does; or grew, as noise does; or it is too early to tell.
+    Open,
     /// The delay did not fall though less was sent than the path can carry: this is the delay without a queue of ours, in
     /// microseconds against the reference.
     Stays(f32),
@@ -51,19 +48,16 @@ impl Trial {
     /// Judges a drain on a path that carries `rate` bytes a second, once the delay should have fallen by `least`
     /// microseconds; then goes on from here.
     pub(super) fn answer(&mut self, rate: f32, least: f32) -> Answer {
-        let (Some(from), Some(at), Some(span)) = (self.from, self.latest, self.span()) else { return Answer::Falls };
+        let (Some(from), Some(at), Some(span)) = (self.from, self.latest, self.span()) else { return Answer::Open };
         let expected = span.sent - span.bytes * 1e6 / rate;
         if expected < least {
-            return Answer::Falls;
+            return Answer::Open;
         }
         self.from = Some(at);
         let fell = from.delay - at.delay;
-        if fell > ANSWERED * expected {
-            Answer::Falls
-        } else if fell < -expected {
-            Answer::Grows(span.arrival_rate())
-        } else {
-            Answer::Stays(at.delay.max(from.delay))
+        if fell > ANSWERED * expected || fell < -expected {
+            return Answer::Open;
         }
+        Answer::Stays(at.delay.max(from.delay))
     }
 }
