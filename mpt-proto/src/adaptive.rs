@@ -10,7 +10,7 @@
 //! `docs/adaptive.md`.
 
 mod codel;
-mod delay;
+mod common_delay;
 mod model;
 mod once;
 mod pool;
@@ -26,7 +26,7 @@ use crate::seq::Seq;
 use crate::time::{Instant, Micros};
 
 use codel::{Bounds, Codel};
-use delay::CommonDelay;
+use common_delay::CommonDelay;
 use model::Model;
 pub use model::Phase;
 use once::Once;

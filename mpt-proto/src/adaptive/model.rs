@@ -16,10 +16,11 @@ mod rate;
 mod trial;
 
 use crate::adaptive::News;
+use crate::adaptive::common_delay::PathDelay;
 use crate::adaptive::tuning::{
     FEEDBACK_GAIN, GROWS, IN_FLIGHT, LONGEST_FEEDBACK, LONGEST_SAMPLE, OVERDUE_NOISE, OVERDUE_QUEUE, RATE_ROUNDS,
     RATE_SAMPLES, RATE_WINDOW, PROBE_GAIN, PROBE_NOISE, PROBE_TIME, REPORTED_LATER, REPORTED_NOISE, SAMPLE, SAMPLE_NOISE, SATURATED_GAIN, SLACK_PACKETS,
-    STARTUP_SAMPLE,
+    STARTUP_NOISE, STARTUP_SAMPLE,
 };
 use crate::feedback;
 use crate::time::{Instant, Micros};
@@ -114,6 +115,18 @@ impl Model {
     /// The delay without a queue, once known.
     pub(super) fn base(&self) -> Option<f32> {
         self.delay.base()
+    }
+
+    /// What the common delay needs to know; `None`: nothing was measured yet.
+    pub(super) fn path_delay(&self) -> Option<PathDelay> {
+        Some(PathDelay {
+            base: self.base()?,
+            deviation: self.deviation(),
+            queue: self.queue(),
+            rate: self.rate(),
+            feedback: self.feedback,
+            unusable_since: self.down.or(self.suspect_since()),
+        })
     }
 
     /// Standard deviation of the delay without a queue.
@@ -368,7 +381,7 @@ impl Model {
         let probe_sample = SAMPLE.max(PROBE_NOISE.0 * deviation);
         let noise = (SAMPLE_NOISE * deviation).min(LONGEST_SAMPLE);
         let shortest = match self.phase() {
-            Phase::Startup => STARTUP_SAMPLE.max(noise),
+            Phase::Startup => STARTUP_SAMPLE.max(STARTUP_NOISE * deviation),
             Phase::Probe => probe_sample,
             _ => SAMPLE.max(noise),
         };

@@ -158,7 +158,8 @@ impl Adaptive<'_> {
         let window = f32::from(self.peer_window);
         let Self { state, .. } = self;
         state.delay.is_used = state.ordered_at.is_some_and(|at| now < at + ACTIVE);
-        state.delay.update(&state.models, up, backlog, window, now);
+        let paths = core::array::from_fn(|index| state.models.get(index).and_then(Model::path_delay));
+        state.delay.update(&paths, up, backlog, window, now);
         state.lost.age(now);
         state.bounds = None;
         for (index, model) in state.models.iter_mut().enumerate() {

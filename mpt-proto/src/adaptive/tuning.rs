@@ -74,6 +74,8 @@ pub(super) const LONGEST_FEEDBACK: u32 = 60_000_000;
 pub(super) const SAMPLE: f32 = 40_000.0;
 /// See [`SAMPLE`].
 pub(super) const STARTUP_SAMPLE: f32 = 12_000.0;
+/// In Startup noise makes a sample last for this many deviations: it may be wrong, but must grow.
+pub(super) const STARTUP_NOISE: f32 = 5.0;
 /// On a noisy path a rate is measured over this many deviations of its delay: two delays that differ by chance then change it by
 /// a fourteenth. Pinned by `wander.txt`.
 pub(super) const SAMPLE_NOISE: f32 = 20.0;
@@ -210,3 +212,54 @@ pub(super) const MOST_ALARMS: u8 = 2;
 pub(super) const ALARMED: Duration = Duration::from_secs(60);
 /// Signs of life count from this long after the suspicion, in microseconds: what was on the way before may still come.
 pub(super) const REVIVED: f32 = 20_000.0;
+
+// --- Common delay -----------------------------------------------------------------------------------------------------
+
+/// Queueing delay that a path may have without being late, in microseconds. Pinned by `unequal.txt`.
+pub(super) const ALLOWANCE: f32 = 12_000.0;
+/// What noise adds to the delay at which a path's packets come in time, in deviations: 19 of 20 do then, and the others wait at the
+/// receiver for no one. Pinned by `mqvpn.txt`.
+pub(super) const DELAY_NOISE: f32 = 2.0;
+/// How much a path's delay may exceed the common one before it is closed, in microseconds, and what noise adds, in deviations: its
+/// estimates vary by that much.
+pub(super) const TOLERANCE: f32 = 4_000.0;
+/// See [`TOLERANCE`].
+pub(super) const CLOSING_NOISE: f32 = 1.5;
+/// Most that the slowest path may lag behind the fastest, in microseconds. Beyond it, a flow would wait longer than for a path by
+/// way of a satellite's. Pinned by `a_path_that_lags_too_far_behind_is_not_worth_it`.
+pub(super) const MOST_SPREAD: f32 = 300_000.0;
+/// The delay is never less than what paths with this share of the whole rate need, or with [`START_RATE`]: a fast start on
+/// a path that is near but thin would end in a crawl, and a short transfer should not wait for a path that is far. Pinned by
+/// `short.txt`.
+pub(super) const MAIN_SHARE: f32 = 0.5;
+/// How fast the delay rises, in microseconds a microsecond: CUBIC at 1,300 packets grows by at most 16 ms of its round trip in a
+/// second, and BBR remembers its shortest round trip for ten seconds. Pinned by `climb.txt`.
+pub(super) const RISE: f32 = 0.06;
+/// How fast it rises where packets wait for longer than the next path takes longer: the flow then has no more to wait for than
+/// before, and what comes out is less by a quarter for a moment. As fast as time itself (1.0), BBR would see it halve.
+pub(super) const RUSH: f32 = 0.3;
+/// How fast it falls, in microseconds a microsecond.
+pub(super) const FALL: f32 = 0.02;
+/// Where the open paths are full though no queue stands, as under BBR at its own pace, the delay rises until the round trip is this
+/// multiple of the shortest that the flow may remember: BBR has twice of that on the way, and notices nothing. Pinned by `climb.txt`.
+pub(super) const LIFT: f32 = 1.9;
+/// Seconds for which a flow may remember its shortest round trip: ten of BBR's, and two until it looks.
+pub(super) const MEMORY: usize = 12;
+/// Paths are full if this share of what they carry leaves in each second, for [`FILLED_FOR`]: transfers that are over sooner are let
+/// alone.
+pub(super) const FILLED: f32 = 0.8;
+/// See [`FILLED`].
+pub(super) const FILLED_FOR: Duration = Duration::from_secs(3);
+/// Sojourn above which a queue stands, in microseconds.
+pub(super) const STANDING: u32 = 3_000;
+/// For this long more than not, in microseconds: a queue that comes and goes is that of a path's own probe, or of a flow's.
+pub(super) const PERSISTS: f32 = 250_000.0;
+/// The queue must have been empty for this long for the delay to sink.
+pub(super) const RESTS: Duration = Duration::from_millis(500);
+/// A path that went down may come back: the delay stays for this long, in microseconds.
+pub(super) const REMEMBERED: f32 = 15e6;
+/// Share of the receiver's window that may be filled by holding.
+pub(super) const WINDOW_SHARE: f32 = 0.7;
+/// A common delay that exceeds the fastest path's by less, in microseconds, is not worth holding for: waiting for what is missing
+/// brings packets in order.
+pub(super) const NO_HOLD: f32 = 2_000.0;
