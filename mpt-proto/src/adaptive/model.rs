@@ -25,7 +25,7 @@ use crate::adaptive::tuning::{
 use crate::feedback;
 use crate::time::{Instant, Micros};
 use crate::wire::extension;
-use crate::wire::report::PathReport;
+use crate::wire::report::{self, PathReport};
 
 use anchor::Anchor;
 use delay::DelayEstimate;
@@ -336,42 +336,41 @@ impl Model {
             // Left behind, it would seem to lie ahead after half the number circle.
             self.ordered_number = acked;
         }
-        self.measure(report, written, least, age as f32, news > 0, backlog, now, random);
+        self.settle(news > 0, now);
+        // Without a packet that came since, or if it came too long ago, the report measures nothing.
+        if (packets > 0 || !self.is_reported()) && report.age < report::LONGEST_SPAN {
+            let at = Anchor {
+                stamp: report.stamp,
+                arrived: written.wrapping_sub(report.age),
+                bytes: report.bytes,
+                packets: report.packets,
+                settled: acked,
+                delay: least + report.excess as f32,
+            };
+            self.measure(at, least, age as f32, backlog, now, random);
+        }
         News::Fresh
     }
 
-    /// Lets the parts have their say.
-    #[allow(clippy::too_many_arguments, reason = "what a report and its time say, taken apart once")]
-    fn measure(
-        &mut self,
-        report: &PathReport,
-        written: u32,
-        least: f32,
-        age: f32,
-        news: bool,
-        backlog: bool,
-        now: Instant,
-        random: f32,
-    ) {
+    /// Looks whether the path still delivers.
+    fn settle(&mut self, news: bool, now: Instant) {
         match self.failure.note_settled(self.acked, news, self.feedback, now) {
             Some(Revival::Outage) => {
                 self.delay.set_empty(now);
                 self.phases.revive(&self.rate, self.number, now);
+                self.set_pace();
             }
             Some(Revival::FalseAlarm) | None => {}
         }
+        self.was_full |= self.is_full();
+    }
+
+    /// Lets the parts have their say.
+    fn measure(&mut self, at: Anchor, least: f32, age: f32, backlog: bool, now: Instant, random: f32) {
         self.feedback += FEEDBACK_GAIN * (age - self.feedback);
         if self.reported_at.is_none() {
             self.feedback = age;
         }
-        let at = Anchor {
-            stamp: report.stamp,
-            arrived: written.wrapping_sub(report.age),
-            bytes: report.bytes,
-            packets: report.packets,
-            settled: self.acked,
-            delay: least + report.excess as f32,
-        };
         let competes = self.phase() == Phase::Compete;
         if self.delay.handle(at, least, self.rate.value(), competes, now) {
             self.phases.note_empty(self.rate.value());

@@ -21,6 +21,8 @@ const PATH: usize = 28;
 const GAP: usize = 8;
 /// Unit of the 16-bit spans, in microseconds.
 const UNIT: u32 = 4;
+/// The longest such span, in microseconds: a longer one is written as this.
+pub(crate) const LONGEST_SPAN: u32 = u16::MAX as u32 * UNIT;
 
 /// A report. The extension header's stamp says when it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
