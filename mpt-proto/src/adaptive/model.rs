@@ -371,6 +371,12 @@ impl Model {
         if self.reported_at.is_none() {
             self.feedback = age;
         }
+        let policed = self.rate.policed(at);
+        if let Some(share) = policed {
+            // What arrives of a pace that loses is the rate.
+            let rate = self.rate.value() * self.phases.gain().max(1.0) * share;
+            self.rate.reset(rate.min(self.rate.value()), now);
+        }
         let competes = self.phase() == Phase::Compete;
         if self.delay.handle(at, least, self.rate.value(), competes, now) {
             self.phases.note_empty(self.rate.value());
@@ -389,6 +395,7 @@ impl Model {
             now,
             next_number: self.number,
             backlog,
+            is_policed: policed.is_some(),
             random,
             sampled: !competes && self.sample(at, shortest, now),
             grows: self.latest.is_some_and(|before| at.since(&before).grows(GROWS)),
@@ -422,9 +429,7 @@ impl Model {
             && self.phase() != Phase::Startup
             && self.delay.queue().least > 2.0 * self.delay.target();
         let surplus = self.rate.value() - arrival;
-        if sample.policed && surplus > 0.0 {
-            self.rate.reset(arrival, now);
-        } else if is_saturated && surplus > 0.0 {
+        if is_saturated && surplus > 0.0 {
             self.rate.reset(self.rate.value() - SATURATED_GAIN * surplus, now);
         }
         !sample.app_limited

@@ -91,11 +91,13 @@ pub(super) const RATE_ROUNDS: f32 = 6.0;
 pub(super) const RATE_SAMPLES: f32 = 10.0;
 /// Where a queue stands though enough is sent, what arrives is the capacity: share by which it moves the rate.
 pub(super) const SATURATED_GAIN: f32 = 0.3;
-/// A sample that lost more than this share, twice in a row, was cut by the path: a policer, or a queue that is full. What arrived is
-/// the rate then. Bursts of losses on radios lose less over a sample. Pinned by `home.txt`.
+/// If more than this share is lost, twice in a row, the path drops what exceeds its rate: a policer, or a queue that is full. Bursts
+/// of losses on radios lose less over so many packets. Pinned by `home.txt`.
 pub(super) const POLICED: f32 = 0.15;
-/// Fewest path numbers of a sample whose losses count.
-pub(super) const POLICED_PACKETS: i32 = 32;
+/// Fewest path numbers over which losses are judged.
+pub(super) const POLICED_PACKETS: i32 = 64;
+/// Shortest time over which losses are judged, in microseconds.
+pub(super) const POLICED_TIME: f32 = 100_000.0;
 
 // --- Phases -----------------------------------------------------------------------------------------------------------
 
@@ -130,7 +132,7 @@ pub(super) const ANSWER_NOISE: f32 = 3.0;
 /// Share of that by which the delay must have fallen, or what stands is no queue of ours.
 pub(super) const ANSWERED: f32 = 0.4;
 /// When no empty queue was seen for this long, one is made, or a standing queue would become the base.
-pub(super) const STALE_BASE: Duration = Duration::from_secs(3);
+pub(super) const STALE_BASE: Duration = Duration::from_secs(1);
 /// Cruise sends less by this share of the rate for each microsecond of queue beyond half of what is accepted.
 pub(super) const CRUISE_SLOPE: f32 = 1.0 / 100_000.0;
 /// Cruise sends no less than this share of the rate.

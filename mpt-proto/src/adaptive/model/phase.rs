@@ -110,6 +110,8 @@ pub(super) struct Signal {
     pub(super) next_number: u32,
     /// Packets wait for a path.
     pub(super) backlog: bool,
+    /// The path drops what exceeds its rate.
+    pub(super) is_policed: bool,
     /// From 0 to 1.
     pub(super) random: f32,
     /// A sample ended that was not limited by what there was to send.
@@ -329,6 +331,9 @@ impl Phases {
                 let stands = !see.sampled && queue.least > target;
                 let is_queued = stands || queue.smoothed > (2.0 * target).max(STARTUP_QUEUE);
                 queued_reports = if is_queued && see.grows { queued_reports + 1 } else { 0 };
+                if see.is_policed {
+                    return Next::Enter(State::Cruise);
+                }
                 if flat_rounds >= FLAT_ROUNDS || queued_reports >= QUEUED_REPORTS {
                     return Next::Enter(State::drain(DRAIN_STARTUP, Cause::Queue));
                 }

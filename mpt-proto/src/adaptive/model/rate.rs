@@ -3,7 +3,7 @@
 
 use crate::adaptive::model::anchor::{Anchor, Span};
 use crate::adaptive::model::highest::Highest;
-use crate::adaptive::tuning::{LEAST_RATE, MOST_RATE, POLICED, POLICED_PACKETS, SAMPLE_PACKETS, START_RATE};
+use crate::adaptive::tuning::{LEAST_RATE, MOST_RATE, POLICED, POLICED_PACKETS, POLICED_TIME, SAMPLE_PACKETS, START_RATE};
 use crate::time::{Instant, Micros};
 use crate::wire::extension;
 
@@ -15,8 +15,10 @@ pub(super) struct RateEstimate {
     from: Option<Anchor>,
     /// Path numbers up to this one left while there was too little to send.
     app_limited: u32,
-    /// The last sample lost too much.
-    lossy: bool,
+    /// Where the present judgement of losses began.
+    judged_from: Option<Anchor>,
+    /// Too much was lost in the judgement before.
+    was_lossy: bool,
 }
 
 /// What one sample says.
@@ -25,13 +27,11 @@ pub(super) struct Sample {
     pub(super) span: Span,
     /// Too little was there to send.
     pub(super) app_limited: bool,
-    /// The path dropped what exceeds its rate.
-    pub(super) policed: bool,
 }
 
 impl Default for RateEstimate {
     fn default() -> Self {
-        Self { value: START_RATE, highest: Highest::default(), from: None, app_limited: 0, lossy: false }
+        Self { value: START_RATE, highest: Highest::default(), from: None, app_limited: 0, judged_from: None, was_lossy: false }
     }
 }
 
@@ -59,7 +59,7 @@ impl RateEstimate {
 
     /// The next sample begins with this report, or with the next one.
     pub(super) const fn restart(&mut self, from: Option<Anchor>) {
-        self.from = from;
+        (self.from, self.judged_from) = (from, None);
     }
 
     /// Path numbers up to this one left while there was too little to send.
@@ -89,8 +89,21 @@ impl RateEstimate {
         self.from = Some(at);
         let app_limited = extension::distance(at.settled, self.app_limited) <= 0
             || extension::distance(from.settled, self.app_limited) < 0;
-        let lossy = span.loss() > POLICED && span.numbers >= POLICED_PACKETS;
-        let policed = core::mem::replace(&mut self.lossy, lossy) && lossy;
-        Some(Sample { span, app_limited: app_limited && !in_train, policed })
+        Some(Sample { span, app_limited: app_limited && !in_train })
+    }
+
+    /// A report: if the path drops what exceeds its rate, the share that arrives.
+    pub(super) fn policed(&mut self, at: Anchor) -> Option<f32> {
+        let Some(from) = self.judged_from else {
+            self.judged_from = Some(at);
+            return None;
+        };
+        let span = at.since(&from);
+        if span.numbers < POLICED_PACKETS || span.interval() < POLICED_TIME {
+            return None;
+        }
+        self.judged_from = Some(at);
+        let is_lossy = span.loss() > POLICED;
+        (core::mem::replace(&mut self.was_lossy, is_lossy) && is_lossy).then(|| 1.0 - span.loss())
     }
 }
