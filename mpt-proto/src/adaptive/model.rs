@@ -113,7 +113,7 @@ const fn elapsed(now: Instant, since: Instant) -> f32 {
 
 impl Model {
     /// The delay without a queue, once known.
-    pub(super) fn base(&self) -> Option<f32> {
+    pub(super) const fn base(&self) -> Option<f32> {
         self.delay.base()
     }
 

@@ -28,18 +28,20 @@ pub(super) struct DelayEstimate {
     /// Least delay of the window before and of this one.
     windows: [Option<f32>; 2],
     window_since: Instant,
-    least: Option<f32>,
+    /// The delay without a queue; `None`: nothing was measured yet.
+    base: Option<f32>,
     queue: Queue,
     /// When the queue was last seen to be empty.
     empty_at: Instant,
-    /// When a drain last proved the base.
+    /// The base that a drain last proved, and when.
+    proven: Option<f32>,
     proven_at: Instant,
 }
 
 impl DelayEstimate {
     /// The delay without a queue; `None`: nothing was measured yet.
-    pub(super) fn base(&self) -> Option<f32> {
-        Some(self.least? + CENTRE * self.deviation())
+    pub(super) const fn base(&self) -> Option<f32> {
+        self.base
     }
 
     /// Standard deviation of the delay without a queue.
@@ -88,15 +90,14 @@ impl DelayEstimate {
 
     /// Without a queue of ours the delay was `level`.
     pub(super) fn prove(&mut self, level: f32, now: Instant) {
-        let least = level - CENTRE * self.deviation();
-        (self.windows, self.window_since) = ([None, Some(least)], now);
-        self.least = Some(least);
+        (self.windows, self.window_since) = ([None, Some(level - CENTRE * self.deviation())], now);
+        (self.base, self.proven) = (Some(level), Some(level));
         (self.proven_at, self.empty_at) = (now, now);
     }
 
     /// What seemed a queue is a longer way: the next report gives the base.
     pub(super) const fn forget_base(&mut self) {
-        (self.least, self.windows) = (None, [None; 2]);
+        (self.base, self.proven, self.windows) = (None, None, [None; 2]);
     }
 
     /// A report: the least delay in it, and the mean in `at`. `keeps_base`: the queue is kept by others, and nothing of it
@@ -111,8 +112,11 @@ impl DelayEstimate {
         let lowest = current.map_or(at.delay, |lowest| lowest.min(at.delay));
         *current = Some(lowest);
         let lowest = before.map_or(lowest, |before| before.min(lowest));
-        self.least = Some(lowest);
-        let base = lowest + CENTRE * self.noise.deviation();
+        // What was proved holds for a window: noise may seem less meanwhile.
+        let is_proven = elapsed(now, self.proven_at) < BASE_WINDOW.as_micros() as f32;
+        let proven = self.proven.filter(|_| is_proven).unwrap_or(lowest);
+        let base = (lowest + CENTRE * self.noise.deviation()).max(proven);
+        self.base = Some(base);
         self.queue.least = least - base;
         self.queue.now = at.delay - base;
         self.queue.smoothed += QUEUE_GAIN * (self.queue.now - self.queue.smoothed);
