@@ -35,10 +35,7 @@ use pool::{Index, List, Pool};
 pub use queue::FlowSlot;
 use queue::Queue;
 use repair::Lost;
-
-/// A path that is new is shown this many padded signs of life at once, 8 kB in all: below 4 Mbit/s they arrive over more
-/// time than two reports, and the path is known to be thin before anything relies on it.
-const TRAIN: u32 = 32;
+use tuning::TRAIN;
 
 /// What a report was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -181,7 +181,14 @@ impl CommonDelay {
     }
 
     /// Decides anew, after a report. `window`: packets that the receiver can hold.
-    pub(super) fn update(&mut self, paths: &PathDelays, up: PathSet, backlog: bool, window: f32, now: Instant) {
+    pub(super) fn update(
+        &mut self,
+        paths: &PathDelays,
+        up: PathSet,
+        backlog: bool,
+        window: f32,
+        now: Instant,
+    ) {
         let micros = now.micros_since(self.updated).min(50_000) as f32;
         self.updated = now;
         let Some(frame) = self.frame(paths, up, window, now) else { return };
@@ -216,7 +223,8 @@ impl CommonDelay {
     fn frame(&mut self, paths: &PathDelays, up: PathSet, window: f32, now: Instant) -> Option<Frame> {
         let usable = || usable(paths, up).map(|(_, path)| path);
         let rate: f32 = usable().map(|path| path.rate).sum();
-        let up_to = |most: f32| usable().filter(|path| path.need() <= most).map(|path| path.rate).sum::<f32>();
+        let up_to =
+            |most: f32| usable().filter(|path| path.need() <= most).map(|path| path.rate).sum::<f32>();
         let least_of = |wanted: &dyn Fn(f32) -> bool| {
             usable().map(|path| path.need()).filter(|need| wanted(*need)).reduce(f32::min)
         };

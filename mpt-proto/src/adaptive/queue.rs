@@ -3,21 +3,9 @@
 
 use crate::adaptive::codel::{Bounds, Codel};
 use crate::adaptive::pool::{Index, List, Pool};
+use crate::adaptive::tuning::{DROP_BATCH, L4S_MARK, QUANTUM, REST, SPARSE_BYTES, SPARSE_WINDOW};
 use crate::ecn::Ecn;
 use crate::wire::ip;
-
-/// Bytes of one turn: a full packet.
-const QUANTUM: i32 = 1514;
-/// A flow that sends less than this much in [`SPARSE_WINDOW`] is sparse: 640 kbit/s, a call or a game, and the start
-/// of a transfer.
-const SPARSE_BYTES: u32 = 8_000;
-const SPARSE_WINDOW: u32 = 100_000;
-/// An ordered flow is sparse again only after it has been silent for longer than any packet of it may be held.
-const REST: u32 = 400_000;
-/// Most packets dropped at once from a long queue, so that a flood does not drop one for each that comes.
-const DROP_BATCH: usize = 64;
-/// Low-latency traffic (ECT(1), RFC 9331) is marked from this sojourn on.
-const L4S_MARK: u32 = 1_500;
 
 /// One bucket of flows. `Default` is empty.
 #[derive(Debug, Clone, Copy, Default)]

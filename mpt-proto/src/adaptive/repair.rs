@@ -3,24 +3,21 @@
 
 use core::time::Duration;
 
-use crate::adaptive::{Adaptive, News};
 use crate::adaptive::model::Model;
 use crate::adaptive::pool::{Index, List, PacketSlot, Pool};
-use crate::adaptive::watch::ACTIVE;
+use crate::adaptive::tuning::{
+    ACTIVE, DOUBT, LEAST_PATIENCE, MOST_PATIENCE, OLDEST, PATIENCE_FAR, PATIENCE_FAST, PATIENCE_NOISE,
+    PATIENCE_SLOW, TRIES, UNKNOWN_FEEDBACK,
+};
+use crate::adaptive::{Adaptive, News};
 use crate::feedback::TELLINGS;
 use crate::path_set::PathSet;
 use crate::time::{Instant, Micros};
 use crate::wire::extension;
 use crate::wire::report::{Gap, Report};
 
-/// Times a packet is sent at most.
-const TRIES: u8 = 8;
 /// A report after more than so many that did not come: gaps that only those named may be unknown.
 const MISSED: i32 = TELLINGS as i32;
-/// Reports that took another path may still come for so long.
-const DOUBT: Duration = Duration::from_millis(100);
-/// A packet older than this is not sent again: what is above has done so itself.
-pub(super) const OLDEST: u32 = 600_000;
 
 /// Why a packet is to be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,11 +241,14 @@ impl Adaptive<'_> {
     pub(crate) fn repair_time(&self, paths: PathSet) -> Duration {
         let is_known = |model: &&Model| model.is_alive() && model.base().is_some();
         let fastest = self.state.models.iter().filter(is_known).map(|model| model.feedback);
-        let fastest = fastest.fold(150_000.0, f32::min);
+        let fastest = fastest.fold(UNKNOWN_FEEDBACK, f32::min);
         let used = paths.into_iter().filter_map(|index| self.state.models.get(index)).filter(is_known);
+        let noise = used.clone().map(Model::deviation).fold(0.0, f32::max);
         let slowest = used.map(|model| model.feedback).fold(fastest, f32::max);
-        let time = (4.0 * fastest + 20_000.0).max(1.5 * slowest + 60_000.0).max(80_000.0);
-        Micros(time.min((2.5 * fastest + 60_000.0).max(250_000.0)) as u32).into()
+        let of = |(rounds, more): (f32, f32), round: f32| rounds * round + more;
+        let time = of(PATIENCE_FAST, fastest).max(of(PATIENCE_SLOW, slowest)).max(LEAST_PATIENCE);
+        let most = of(PATIENCE_FAR, fastest).max(MOST_PATIENCE);
+        Micros((time.min(most) + PATIENCE_NOISE * noise) as u32).into()
     }
 }
 

@@ -4,28 +4,16 @@ use crate::adaptive::Adaptive;
 use crate::adaptive::codel::Bounds;
 use crate::adaptive::model::Model;
 use crate::adaptive::pool::{Index, List};
-use crate::adaptive::repair::OLDEST;
+use crate::adaptive::tuning::{
+    BULK_INTERVAL, BULK_INTERVALS, BULK_NOISE, BULK_TARGET, BULK_TARGET_NOISE, BULK_TARGETS, CREDIT_SHARE,
+    MOST_CREDIT, OLDEST, OVERDRAW_BYTES, REPAIR_BURSTS, RESERVED_CREDIT, RISING, SPARSE_BOUNDS, SPILL,
+    UNKNOWN_ROUND_TRIP,
+};
 use crate::path_set::PathSet;
 use crate::seq::Seq;
 use crate::time::Instant;
 use crate::wire::extension::{self, Header, Kind};
 use crate::wire::{ip, slice};
-
-/// Packets of sparse flows, and last repairs, may leave ahead of a path's pace by the time of two full packets.
-const OVERDRAW_BYTES: usize = 3_000;
-/// Sparse packets that wait for longer are too many for all paths together.
-const EXPRESS_BOUNDS: Bounds = Bounds { target: 20_000, interval: 100_000 };
-/// A path of a higher tier takes packets that have waited for so long on the lower ones.
-const SPILL: u32 = 4_000;
-/// While the common delay may rise, packets may wait as long as with a round trip that is this much longer.
-const RISING: f32 = 60_000.0;
-/// Where packets always wait for repairs, they come in bursts of a round trip each. The queue allows for so many.
-const NOISE: f32 = 6.0;
-const REPAIRS: f32 = 2.0;
-/// A share of what is sent may be sent again: one in eight, and this much at once.
-const MOST_CREDIT: u32 = 256 << 10;
-/// Of it so much is kept for first repairs.
-const RESERVED_CREDIT: u32 = MOST_CREDIT / 4;
 
 /// A datagram that leaves: its packet lies in `slot`, with room for headers before it.
 #[derive(Debug, Clone, Copy)]
@@ -158,6 +146,8 @@ impl Adaptive<'_> {
     /// Packets of sparse flows: on the fastest path, a little ahead of its pace; on a slower one once they have waited
     /// for as long as that takes longer.
     fn poll_express(&mut self, alive: PathSet, now: Instant) -> Option<(usize, Index)> {
+        let (target, interval) = SPARSE_BOUNDS;
+        let bounds = Bounds { target, interval };
         loop {
             let (path, at) = self.express_path(alive, now)?;
             if at > now {
@@ -166,7 +156,7 @@ impl Adaptive<'_> {
             let index = self.pool.pop(&mut self.state.express)?;
             let sojourn = now.stamp().wrapping_sub(self.pool.slot(index)?.since);
             let last = self.state.express.is_empty();
-            if !self.state.express_codel.is_due(sojourn, last, EXPRESS_BOUNDS, now.stamp()) {
+            if !self.state.express_codel.is_due(sojourn, last, bounds, now.stamp()) {
                 return Some((path, index));
             }
             self.pool.release(index);
@@ -341,8 +331,8 @@ impl Adaptive<'_> {
                 fastest = Some((base, model.feedback));
             }
         }
-        fastest.map_or(100_000.0, |(base, feedback)| {
-            let repairs = REPAIRS * feedback * self.state.lost.share_of_time(feedback);
+        fastest.map_or(UNKNOWN_ROUND_TRIP, |(base, feedback)| {
+            let repairs = REPAIR_BURSTS * feedback * self.state.lost.share_of_time(feedback);
             feedback + repairs + self.state.delay.spread(base)
         })
     }
@@ -354,11 +344,15 @@ impl Adaptive<'_> {
             return bounds;
         }
         let open = self.state.delay.open;
-        let noise = open.into_iter().filter_map(|index| self.state.models.get(index)).map(Model::deviation).fold(0.0, f32::max);
-        let round_trip = self.round_trip() + NOISE * noise + if self.state.delay.may_rise { RISING } else { 0.0 };
+        let models = open.into_iter().filter_map(|index| self.state.models.get(index));
+        let noise = models.map(Model::deviation).fold(0.0, f32::max);
+        let rising = if self.state.delay.may_rise { RISING } else { 0.0 };
+        let round_trip = self.round_trip() + BULK_NOISE * noise + rising;
+        let (least, most) = BULK_TARGETS;
+        let (shortest, longest) = BULK_INTERVALS;
         let bounds = Bounds {
-            target: (0.3 * round_trip).clamp(5_000.0, 40_000.0 + 2.0 * noise) as u32,
-            interval: (3.0 * round_trip).clamp(100_000.0, 1e6) as u32,
+            target: (BULK_TARGET * round_trip).clamp(least, most + BULK_TARGET_NOISE * noise) as u32,
+            interval: (BULK_INTERVAL * round_trip).clamp(shortest, longest) as u32,
         };
         self.state.bounds = Some(bounds);
         bounds
@@ -378,7 +372,7 @@ impl Adaptive<'_> {
             if !slot.unordered {
                 self.state.delay.note_sent(len);
             }
-            let credit = self.state.credit.saturating_add(u32::from(slot.len) / 8);
+            let credit = self.state.credit.saturating_add(u32::from(slot.len) / CREDIT_SHARE);
             self.state.credit = credit.min(MOST_CREDIT);
         }
         let kind = if slot.unordered { Kind::Unordered } else { Kind::Ordered };

@@ -265,3 +265,97 @@ pub(super) const WINDOW_SHARE: f32 = 0.7;
 /// A common delay that exceeds the fastest path's by less, in microseconds, is not worth holding for: waiting for what is missing
 /// brings packets in order.
 pub(super) const NO_HOLD: f32 = 2_000.0;
+
+// --- Ingress queue ----------------------------------------------------------------------------------------------------
+
+/// Bytes of one turn of a flow: a full packet.
+pub(super) const QUANTUM: i32 = 1514;
+/// A flow that sends less than this many bytes in [`SPARSE_WINDOW`] is sparse: 640 kbit/s, a call or a game, and the start
+/// of a transfer.
+pub(super) const SPARSE_BYTES: u32 = 8_000;
+/// See [`SPARSE_BYTES`]; in microseconds.
+pub(super) const SPARSE_WINDOW: u32 = 100_000;
+/// An ordered flow is sparse again only after it has been silent for this many microseconds: longer than any packet of it may be
+/// held.
+pub(super) const REST: u32 = 400_000;
+/// Most packets dropped at once from a long queue, so that a flood does not drop one for each that comes.
+pub(super) const DROP_BATCH: usize = 64;
+/// Low-latency traffic (ECT(1), RFC 9331) is marked from this sojourn on, in microseconds.
+pub(super) const L4S_MARK: u32 = 1_500;
+/// Sojourn of sparse packets that is accepted, and for how long it may be exceeded, in microseconds: beyond that they are too many for
+/// all paths together.
+pub(super) const SPARSE_BOUNDS: (u32, u32) = (20_000, 100_000);
+/// Sojourn of bulk that is accepted, as a share of the round trip: with 5 ms always, a lone flow loses a tenth.
+pub(super) const BULK_TARGET: f32 = 0.3;
+/// Bounds of that, in microseconds.
+pub(super) const BULK_TARGETS: (f32, f32) = (5_000.0, 40_000.0);
+/// For how many round trips it may be exceeded.
+pub(super) const BULK_INTERVAL: f32 = 3.0;
+/// Bounds of that, in microseconds.
+pub(super) const BULK_INTERVALS: (f32, f32) = (100_000.0, 1e6);
+/// Round trip while none is known, in microseconds.
+pub(super) const UNKNOWN_ROUND_TRIP: f32 = 100_000.0;
+/// While the common delay may rise, packets may wait as long as with a round trip that is longer by this, in microseconds.
+pub(super) const RISING: f32 = 60_000.0;
+/// Where packets always wait for repairs, they come in bursts of a round trip each. The queue allows for this many more.
+pub(super) const REPAIR_BURSTS: f32 = 2.0;
+/// A flow over a path whose delay wanders comes in bursts as well. The queue allows for a round trip that is longer by this many
+/// deviations of the noisiest open path, and for a target that is higher by [`BULK_TARGET_NOISE`]. Pinned by `wander.txt`.
+pub(super) const BULK_NOISE: f32 = 6.0;
+/// See [`BULK_NOISE`].
+pub(super) const BULK_TARGET_NOISE: f32 = 2.0;
+
+// --- What leaves ------------------------------------------------------------------------------------------------------
+
+/// A path that is new is shown this many padded signs of life at once, 8 kB in all: below 4 Mbit/s they arrive over more
+/// time than two reports, and the path is known to be thin before anything relies on it.
+pub(super) const TRAIN: u32 = 32;
+/// Packets of sparse flows, and last repairs, may leave ahead of a path's pace by the time of this many bytes: two full packets.
+pub(super) const OVERDRAW_BYTES: usize = 3_000;
+/// A path of a higher tier takes packets that have waited for this many microseconds on the lower ones.
+pub(super) const SPILL: u32 = 4_000;
+/// Packets are let gather for this long when all paths are busy, two runs of the path that is ready first: others then have one
+/// as well, and the caller's wake-up pays.
+pub(super) const GATHER: Duration = Duration::from_micros(1_500);
+/// Between signs of life on open paths that carry nothing while others do: what is missing is then known soon.
+pub(super) const MARKER: Duration = Duration::from_millis(10);
+/// Between signs of life on other paths.
+pub(super) const IDLE_MARKER: Duration = Duration::from_millis(100);
+/// Paths are watched for this long after the last packet.
+pub(super) const ACTIVE: Duration = Duration::from_secs(1);
+/// Without a report for this long, with packets under way, nothing is known; in microseconds, where none came yet.
+pub(super) const DEAF: u32 = 2_000_000;
+/// The same where one came, in microseconds and in round trips: fifty reports that are missing, while nothing leaves but what is
+/// known to fit.
+pub(super) const LEAST_DEAF: u32 = 500_000;
+/// See [`LEAST_DEAF`].
+pub(super) const DEAF_ROUNDS: f32 = 4.0;
+
+// --- Repairs ----------------------------------------------------------------------------------------------------------
+
+/// Times a packet is sent at most.
+pub(super) const TRIES: u8 = 8;
+/// A packet older than this many microseconds is not sent again: what is above has done so itself.
+pub(super) const OLDEST: u32 = 600_000;
+/// Of what is sent, one in this many bytes may be sent again ...
+pub(super) const CREDIT_SHARE: u32 = 8;
+/// ... and this many at once.
+pub(super) const MOST_CREDIT: u32 = 256 << 10;
+/// Bytes of that which are kept for first repairs.
+pub(super) const RESERVED_CREDIT: u32 = MOST_CREDIT / 4;
+/// After reports that did not come, nothing is let go of for this long: those that took another path may still come, and name gaps.
+pub(super) const DOUBT: Duration = Duration::from_millis(100);
+/// The receiver waits for a repair for this many round trips of the fastest path and this many microseconds: until its third try.
+pub(super) const PATIENCE_FAST: (f32, f32) = (4.0, 20_000.0);
+/// Or for this many of the slowest and this many microseconds: until its first.
+pub(super) const PATIENCE_SLOW: (f32, f32) = (1.5, 60_000.0);
+/// But no less than this, in microseconds.
+pub(super) const LEAST_PATIENCE: f32 = 80_000.0;
+/// And no more than the larger of this many microseconds and of [`PATIENCE_FAR`].
+pub(super) const MOST_PATIENCE: f32 = 250_000.0;
+/// Round trips of the fastest path and microseconds that are always waited for.
+pub(super) const PATIENCE_FAR: (f32, f32) = (2.5, 60_000.0);
+/// On noisy paths this many deviations longer: a repair may be as late as any packet.
+pub(super) const PATIENCE_NOISE: f32 = 4.0;
+/// Round trip of the fastest path while none is known, in microseconds.
+pub(super) const UNKNOWN_FEEDBACK: f32 = 150_000.0;

@@ -1,26 +1,10 @@
 //! When something is to be done although nothing comes: signs of life on paths that carry nothing, reports that stopped.
 
-use core::time::Duration;
-
 use crate::adaptive::Adaptive;
 use crate::adaptive::model::Model;
+use crate::adaptive::tuning::{ACTIVE, DEAF, DEAF_ROUNDS, GATHER, IDLE_MARKER, LEAST_DEAF, MARKER};
 use crate::path_set::PathSet;
 use crate::time::{Instant, Micros};
-
-/// Signs of life on paths that carry nothing while others do: what is missing is then known soon.
-const MARKER: Duration = Duration::from_millis(10);
-/// And on paths that carry nothing for longer.
-const IDLE_MARKER: Duration = Duration::from_millis(100);
-/// After the last packet, paths are watched for so long.
-pub(super) const ACTIVE: Duration = Duration::from_secs(1);
-/// Packets are let gather for so long when all paths are busy, two runs of the path that is ready first: others then have one
-/// as well, and the caller's wake-up pays.
-const GATHER: Duration = Duration::from_micros(1_500);
-/// Without a report for so long, with packets under way, nothing is known, where none came yet.
-const DEAF: Micros = Micros(2_000_000);
-/// And where one came, this long and four round trips: fifty reports that are missing, while nothing leaves but what is
-/// known to fit.
-const LEAST_DEAF: Micros = Micros(500_000);
 
 impl Adaptive<'_> {
     /// When something is to be done although nothing comes.
@@ -121,15 +105,15 @@ impl Adaptive<'_> {
     }
 
     fn deaf_at(&self) -> Option<Instant> {
-        Some(self.state.waiting_since? + self.state.deafness.unwrap_or(DEAF))
+        Some(self.state.waiting_since? + self.state.deafness.unwrap_or(Micros(DEAF)))
     }
 
     /// A report came: how long the next may take.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     pub(super) fn note_heard(&mut self) {
         let slowest = self.state.models.iter().map(|model| model.feedback).fold(0.0, f32::max);
-        let rounds = (4.0 * slowest) as u32;
-        self.state.deafness = Some(Micros(LEAST_DEAF.0.saturating_add(rounds)).min(DEAF));
+        let rounds = (DEAF_ROUNDS * slowest) as u32;
+        self.state.deafness = Some(Micros(LEAST_DEAF.saturating_add(rounds).min(DEAF)));
         self.state.waiting_since = None;
     }
 }

@@ -102,7 +102,14 @@ impl DelayEstimate {
 
     /// A report: the least delay in it, and the mean in `at`. `keeps_base`: the queue is kept by others, and nothing of it
     /// becomes the base. Returns whether the queue is empty.
-    pub(super) fn handle(&mut self, at: Anchor, least: f32, rate: f32, keeps_base: bool, now: Instant) -> bool {
+    pub(super) fn handle(
+        &mut self,
+        at: Anchor,
+        least: f32,
+        rate: f32,
+        keeps_base: bool,
+        now: Instant,
+    ) -> bool {
         self.noise.handle(at, rate);
         if !keeps_base && elapsed(now, self.window_since) > BASE_WINDOW.as_micros() as f32 {
             self.windows = [self.windows[1], None];

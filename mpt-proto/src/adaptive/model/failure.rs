@@ -50,7 +50,8 @@ impl Failure {
 
     /// A datagram with this number leaves.
     pub(super) fn note_sent(&mut self, number: u32, stamp: u32) {
-        let spaced = self.milestones.back().is_none_or(|(_, sent)| stamp.wrapping_sub(*sent) >= MILESTONE_STEP);
+        let spaced =
+            self.milestones.back().is_none_or(|(_, sent)| stamp.wrapping_sub(*sent) >= MILESTONE_STEP);
         if spaced && !self.milestones.is_full() {
             let _ = self.milestones.push_back((number, stamp));
         }
@@ -58,7 +59,13 @@ impl Failure {
 
     /// All numbers up to this one arrived or were named as missing. `news`: it is a later one than before. `feedback`: time from
     /// sending to hearing of it, in microseconds.
-    pub(super) fn note_settled(&mut self, acked: u32, news: bool, feedback: f32, now: Instant) -> Option<Revival> {
+    pub(super) fn note_settled(
+        &mut self,
+        acked: u32,
+        news: bool,
+        feedback: f32,
+        now: Instant,
+    ) -> Option<Revival> {
         while self.milestones.front().is_some_and(|(number, _)| extension::distance(*number, acked) <= 0) {
             self.milestones.pop_front();
         }
@@ -80,7 +87,8 @@ impl Failure {
     /// stamp 0; `usual`: the longest delay that is usual on the path.
     pub(super) fn is_overdue(&self, written: u32, acked: u32, usual: f32) -> bool {
         let late = usual + OVERDUE * f32::from(1_u8 << self.alarms);
-        let third = self.milestones.iter().find(|(number, _)| extension::distance(*number, acked) >= OVERDUE_PACKETS);
+        let third =
+            self.milestones.iter().find(|(number, _)| extension::distance(*number, acked) >= OVERDUE_PACKETS);
         third.is_some_and(|(_, sent)| micros_between(written, *sent) >= late)
     }
 

@@ -30,7 +30,9 @@ impl Noise {
 
     /// A report, on a path that carries `rate` bytes a second.
     pub(super) fn handle(&mut self, at: Anchor, rate: f32) {
-        for (level, ((from, mean), scale)) in self.from.iter_mut().zip(&mut self.means).zip(NOISE_SPANS).enumerate() {
+        for (level, ((from, mean), scale)) in
+            self.from.iter_mut().zip(&mut self.means).zip(NOISE_SPANS).enumerate()
+        {
             let Some(since) = *from else {
                 *from = Some(at);
                 continue;

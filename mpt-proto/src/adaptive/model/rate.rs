@@ -3,7 +3,9 @@
 
 use crate::adaptive::model::anchor::{Anchor, Span};
 use crate::adaptive::model::highest::Highest;
-use crate::adaptive::tuning::{LEAST_RATE, MOST_RATE, POLICED, POLICED_PACKETS, POLICED_TIME, SAMPLE_PACKETS, START_RATE};
+use crate::adaptive::tuning::{
+    LEAST_RATE, MOST_RATE, POLICED, POLICED_PACKETS, POLICED_TIME, SAMPLE_PACKETS, START_RATE,
+};
 use crate::time::{Instant, Micros};
 use crate::wire::extension;
 
@@ -31,7 +33,14 @@ pub(super) struct Sample {
 
 impl Default for RateEstimate {
     fn default() -> Self {
-        Self { value: START_RATE, highest: Highest::default(), from: None, app_limited: 0, judged_from: None, was_lossy: false }
+        Self {
+            value: START_RATE,
+            highest: Highest::default(),
+            from: None,
+            app_limited: 0,
+            judged_from: None,
+            was_lossy: false,
+        }
     }
 }
 

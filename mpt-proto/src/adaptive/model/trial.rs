@@ -48,7 +48,9 @@ impl Trial {
     /// Judges a drain on a path that carries `rate` bytes a second, once the delay should have fallen by `least`
     /// microseconds; then goes on from here.
     pub(super) fn answer(&mut self, rate: f32, least: f32) -> Answer {
-        let (Some(from), Some(at), Some(span)) = (self.from, self.latest, self.span()) else { return Answer::Open };
+        let (Some(from), Some(at), Some(span)) = (self.from, self.latest, self.span()) else {
+            return Answer::Open;
+        };
         let expected = span.sent - span.bytes * 1e6 / rate;
         if expected < least {
             return Answer::Open;
