@@ -1,6 +1,7 @@
 //! A run as one line of text: links, traffic, what happens meanwhile, how long. What `examples/bond.rs` replays,
 //! `examples/hunt.rs` finds, and tables in `tests/bond/` are made of.
 
+mod draft;
 mod text;
 mod verdict;
 
@@ -14,6 +15,7 @@ use super::{AppId, Bond, Memory, OUTER, PathSetup, Route, Setup, StreamSetup, Tc
 use crate::joined::{A, End};
 use crate::tcp_model;
 
+pub use draft::{Draft, Scope};
 pub use text::OPTIONS;
 pub use verdict::{Verdict, each};
 

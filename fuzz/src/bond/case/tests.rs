@@ -81,4 +81,20 @@ fn a_paced_flow_has_its_pace() {
     assert!((outcome.beside - 5.0).abs() < 0.05, "{outcome:?}");
 }
 
+#[test]
+fn what_is_drawn_is_in_the_grammar_and_the_same_after_it_was_text() {
+    let mut rng = crate::rng::Rng::new(crate::rng::test_seed(3));
+    for scope in [Scope::OneFlow, Scope::Everything] {
+        for _ in 0..300 {
+            let mut draft = Draft::new(&mut rng, scope);
+            for _ in 0..5 {
+                let text = draft.case().to_string();
+                assert_eq!(text.parse::<Case>().unwrap_or_else(|why| panic!("{why}: {text}")), draft.case());
+                assert!(draft.simpler().iter().all(|it| it.case().to_string().len() <= text.len() + 8));
+                draft = draft.mutated(&mut rng);
+            }
+        }
+    }
+}
+
 const SECOND: Duration = Duration::from_secs(1);
