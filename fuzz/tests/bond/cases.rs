@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use mpt_fuzz::bond::case::{Case, Outcome, Verdict};
+use mpt_fuzz::bond::case::{Case, Outcome};
 
 /// How much virtual time a line has, and from when on it is measured.
 pub(crate) const TIME: Duration = Duration::from_secs(30);
@@ -24,11 +24,6 @@ impl Runs {
             self.0.lock().expect("no thread panics").insert(text, outcome.clone());
             outcome
         })
-    }
-
-    /// A case beside its references, all of them.
-    pub(crate) fn judge(&self, case: &Case) -> Verdict {
-        Verdict::of(case, &|case| self.run(case))
     }
 }
 
