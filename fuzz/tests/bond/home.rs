@@ -88,10 +88,10 @@ struct Best {
 impl Best {
     fn of(case: &Case, possible: &[f64]) -> Self {
         let mut best = Self::default();
-        for path in 0..possible.len() {
+        for (path, possible) in possible.iter().enumerate() {
             let so_far = best.tunnel.max(best.plain);
             // What carries less cannot be better.
-            if possible[path] * 1.01 < so_far {
+            if possible * 1.01 < so_far {
                 continue;
             }
             let [tunnel, plain] = [case.alone(path), case.plain(path)].map(|case| case.run().rate);

@@ -191,4 +191,17 @@ const KNOWN: &[(&str, &[Known])] = &[
             known("B's clock jumps ahead by 0.3 s, one, BBR", "of the lesser"),
         ],
     ),
+    (
+        "hunted.txt",
+        &[
+            // Missed today, cause to be proved.
+            known("case 1", "of the best"),
+            known("case 2", "of the best"),
+            known("case 3", "of the best"),
+            known("case 4", "of the best"),
+            known("case 5", "of the best"),
+            known("case 6", "of the best"),
+            known("case 7", "of the best"),
+        ],
+    ),
 ];

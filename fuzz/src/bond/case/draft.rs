@@ -134,8 +134,15 @@ impl Draft {
         });
     }
 
+    /// Mbit/s of the slowest link.
+    fn least_rate(&self) -> f64 {
+        let rate = |link: &Vec<String>| link[0].strip_suffix("mbit").and_then(|rate| rate.parse().ok());
+        self.links.iter().filter_map(rate).fold(f64::INFINITY, f64::min)
+    }
+
     fn draw_traffic(&mut self, rng: &mut Rng) {
         let name = |rng: &mut Rng| ["cubic", "bbr", "quic"][rng.index(3)].to_string();
+        let most = self.least_rate() / 4.0;
         let rest = &mut self.rest;
         rest.flows = vec![name(rng)];
         if self.scope == Scope::OneFlow {
@@ -146,9 +153,10 @@ impl Draft {
         }
         rest.opposite = (0..u64::from(rng.below(5) == 0)).map(|_| name(rng)).collect();
         rest.ping = rng.below(4) == 0;
-        let mut rates = |rates: &[f64], chance| match rng.below(chance) {
-            0 => vec![rates[rng.index(rates.len())]],
-            _ => Vec::new(),
+        // Beside it, not in its place.
+        let mut rates = |rates: &[f64], chance| {
+            let rate = rates[rng.index(rates.len())];
+            if rng.below(chance) == 0 && rate <= most { vec![rate] } else { Vec::new() }
         };
         rest.streams = rates(&[0.1, 0.5, 2.0, 8.0], 4);
         rest.paced = rates(&[0.2, 1.0, 5.0], 8);

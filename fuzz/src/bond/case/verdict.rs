@@ -2,11 +2,15 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::{Case, Outcome, PACKET, TUNNELLED, What, bits};
 use crate::bond::{OUTER, Route, StreamSetup};
 use crate::joined::End;
 use crate::link::LinkConfig;
+
+/// Links are flooded so long before it counts: queues are full then, and buckets empty.
+const FILLING: Duration = Duration::from_secs(5);
 
 /// A run and what it is compared with.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,6 +112,8 @@ impl Case {
         };
         idle.with_bond(|bond| {
             let mut running = idle.start(bond);
+            let measured = self.measured();
+            running.advance(bond, running.begun + measured.start.saturating_sub(FILLING));
             let from: End = self.from;
             let streams: Vec<_> = links
                 .iter()
@@ -118,7 +124,6 @@ impl Case {
                 })
                 .collect();
             running.advance(bond, running.begun + self.time);
-            let measured = self.measured();
             let within = running.begun + measured.start..running.begun + measured.end;
             let share = (PACKET + OUTER) as f64 / TUNNELLED as f64;
             streams.iter().map(|it| bond.stream_of(*it).meter().rate(&within) * share).collect()
