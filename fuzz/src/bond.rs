@@ -6,6 +6,7 @@
 //! [`Bond::run`]. Times in questions are since the beginning of the run. Same setup, same calls, same answers.
 
 mod application;
+pub mod case;
 mod datagram;
 mod flow;
 pub mod links;
@@ -228,6 +229,16 @@ impl<'m> Bond<'m> {
     pub fn cut(&mut self, path: usize) {
         self.network.joined.set_cut(path, true);
         self.network.set_carrier(path, Carrier::Down);
+    }
+
+    /// As [`freeze`](Self::freeze), in one direction.
+    pub fn freeze_from(&mut self, from: End, path: usize) {
+        self.network.joined.wires[from].link(path).set_cut(true);
+    }
+
+    /// An end's clock jumps ahead: for the other end, its stamps do.
+    pub fn set_clock_ahead(&mut self, end: End, by: Duration) {
+        self.network.joined.set_clock_ahead(end, by);
     }
 
     /// A path works again.

@@ -1,5 +1,7 @@
 //! An end's clock, which need not be right.
 
+use std::time::Duration;
+
 use mpt_proto::Instant;
 
 const MILLION: i128 = 1_000_000;
@@ -19,6 +21,13 @@ impl Clock {
     /// A clock that shows `offset` microseconds more at `origin` and gains `ppm` microseconds a second.
     pub const fn new(origin: Instant, offset: u64, ppm: i32) -> Self {
         Self { origin, offset, ppm }
+    }
+
+    /// The same clock after a jump.
+    #[must_use]
+    pub fn ahead(self, by: Duration) -> Self {
+        let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        Self { offset: self.offset.saturating_add(by), ..self }
     }
 
     /// What the clock shows at a time not before its origin.

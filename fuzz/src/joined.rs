@@ -201,6 +201,10 @@ impl<'m> Joined<'m> {
     }
 
     /// Cuts a path in both directions, silently, or mends it.
+    pub(crate) fn set_clock_ahead(&mut self, end: End, by: Duration) {
+        self.clocks[end] = self.clocks[end].ahead(by);
+    }
+
     pub(crate) fn set_cut(&mut self, path: usize, is_cut: bool) {
         for from in [A, B] {
             self.wires[from].link(path).set_cut(is_cut);

@@ -45,7 +45,7 @@ pub enum LossDetection {
 }
 
 /// A sender's settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Config {
     /// How it finds its rate.
     pub congestion: Congestion,
@@ -57,6 +57,8 @@ pub struct Config {
     pub window: u64,
     /// Segments to send in all; `None`: without end.
     pub limit: Option<u64>,
+    /// Segments a second that the application writes; `None`: all of them at once.
+    pub pace: Option<f64>,
 }
 
 impl Default for Config {
@@ -68,6 +70,7 @@ impl Default for Config {
             // 28 MB of 1,400 bytes: no limit to 1 Gbit/s over 200 ms.
             window: 20_000,
             limit: None,
+            pace: None,
         }
     }
 }

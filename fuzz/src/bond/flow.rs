@@ -8,12 +8,12 @@ use super::network::{Delivery, Network, Route, client_port, host};
 use super::series::Meter;
 use crate::joined::{End, START};
 use crate::tcp_model::wire::{Format, Segment, Transport};
-use crate::tcp_model::{Config, Ranges, Receiver, Sender};
+use crate::tcp_model::{Config, Congestion, LossDetection, Ranges, Receiver, Sender};
 
 const SERVER_PORT: u16 = 5201;
 
 /// A flow's settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TcpSetup {
     /// The sender's.
     pub config: Config,
@@ -28,6 +28,25 @@ pub struct TcpSetup {
 impl Default for TcpSetup {
     fn default() -> Self {
         Self { config: Config::default(), transport: Transport::Tcp, packet_len: 1400, ecn: Ecn::NotEct }
+    }
+}
+
+impl TcpSetup {
+    /// A TCP by its name in tables and commands: `cubic`, `reno`, `bbr`, `quic` (a threshold of three), `quic-udp` (the
+    /// same in UDP), `ecn` (CUBIC that is marked).
+    pub fn named(name: &str) -> Option<Self> {
+        let config = Config::default();
+        let quic = Config { detection: LossDetection::Threshold, ..config };
+        let (config, transport) = match name {
+            "cubic" => (config, Transport::Tcp),
+            "reno" => (Config { congestion: Congestion::Reno, ..config }, Transport::Tcp),
+            "bbr" => (Config { congestion: Congestion::Bbr, ..config }, Transport::Tcp),
+            "quic" => (quic, Transport::Tcp),
+            "quic-udp" => (quic, Transport::Udp),
+            "ecn" => return Some(Self { ecn: Ecn::Ect0, ..Self::default() }),
+            _ => return None,
+        };
+        Some(Self { config, transport, ..Self::default() })
     }
 }
 

@@ -105,6 +105,9 @@ pub struct Sender {
     /// When something new was acknowledged last.
     progress: Instant,
     backoff: u32,
+    /// When the application began, and how many segments it has written since.
+    begun: Instant,
+    written: u64,
     /// When the next segment may leave, in seconds: finer than an [`Instant`].
     paced_until: f64,
     stats: SenderStats,
@@ -145,6 +148,8 @@ impl Sender {
             rtt_variance: 0.0,
             progress: now,
             backoff: 1,
+            begun: now,
+            written: if config.pace.is_some() { 0 } else { u64::MAX },
             paced_until: 0.0,
             stats: SenderStats::default(),
         }
@@ -186,6 +191,7 @@ impl Sender {
     /// The next segment to send now, and the number of its transmission among all. The second is what tells a
     /// retransmission from a copy that the network made.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(u64, u64)> {
+        self.write(now);
         if !self.may_send() || self.paced_until().is_some_and(|until| until > now) {
             return None;
         }
@@ -309,7 +315,8 @@ impl Sender {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let has_more = !self.to_retransmit.is_empty() || self.has_new();
         let paced = self.paced_until().filter(|_| has_more && self.may_send());
-        [paced, self.rack.deadline, self.retransmission_deadline()].into_iter().flatten().min()
+        let deadlines = [paced, self.rack.deadline, self.retransmission_deadline(), self.next_write()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -335,7 +342,22 @@ impl Sender {
 
     fn has_new(&self) -> bool {
         let next = self.next();
-        next - self.first < self.config.window && self.config.limit.is_none_or(|limit| next < limit)
+        next - self.first < self.config.window
+            && next < self.written
+            && self.config.limit.is_none_or(|limit| next < limit)
+    }
+
+    /// The application writes what it has by now.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count since the begin")]
+    fn write(&mut self, now: Instant) {
+        if let Some(pace) = self.config.pace {
+            self.written = self.written.max((seconds(now.since(self.begun)) * pace + 1e-3) as u64);
+        }
+    }
+
+    /// When the application writes next.
+    fn next_write(&self) -> Option<Instant> {
+        self.config.pace.map(|pace| instant(at(self.begun) + (self.written + 1) as f64 / pace))
     }
 
     fn next_new(&self) -> Option<u64> {

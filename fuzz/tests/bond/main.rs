@@ -6,15 +6,22 @@
 //! that is meant: `MPT_BLESS=1 cargo test -p mpt-fuzz --test bond`. To look into a line of a table:
 //! `cargo run --release -p mpt-fuzz --example bond -- --links "..."`.
 
+mod beside;
+mod cases;
 mod change;
 mod equal;
 mod failure;
+mod home;
+mod hunted;
+mod hurt;
 mod known;
 mod latency;
 mod many;
+mod mqvpn;
 mod random;
 mod table;
 mod unequal;
+mod wander;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -22,9 +29,8 @@ use std::time::Duration;
 use mpt_fuzz::bond::links::{config, sizes, sum_delivered};
 use mpt_fuzz::bond::{AppId, Bond, Memory, PathSetup, Route, Setup, TcpSetup};
 use mpt_fuzz::joined::A;
-use mpt_fuzz::tcp_model::wire::Transport;
-use mpt_fuzz::tcp_model::{self, Congestion, LossDetection};
-use mpt_proto::{Ecn, Liveness, Policy, Probing};
+use mpt_fuzz::tcp_model;
+use mpt_proto::{Liveness, Policy, Probing};
 
 /// What the tables are about.
 const SUBJECT: Subject = Subject { policy: Policy::Adaptive, liveness: Liveness::Probe(Probing::INTERNET) };
@@ -76,18 +82,12 @@ fn bonded_with<T>(
 
 /// A TCP by its name in the tables.
 fn tcp(name: &str) -> TcpSetup {
-    let config = tcp_model::Config::default();
-    let quic = tcp_model::Config { detection: LossDetection::Threshold, ..config };
-    let (config, transport) = match name {
-        "CUBIC" => (config, Transport::Tcp),
-        "Reno" => (tcp_model::Config { congestion: Congestion::Reno, ..config }, Transport::Tcp),
-        "BBR" => (tcp_model::Config { congestion: Congestion::Bbr, ..config }, Transport::Tcp),
-        "QUIC" => (quic, Transport::Tcp),
-        "QUIC in UDP" => (quic, Transport::Udp),
-        "CUBIC with ECN" => return TcpSetup { ecn: Ecn::Ect0, ..TcpSetup::default() },
-        other => panic!("no TCP is called {other}"),
+    let known = match name {
+        "QUIC in UDP" => TcpSetup::named("quic-udp"),
+        "CUBIC with ECN" => TcpSetup::named("ecn"),
+        other => TcpSetup::named(&other.to_lowercase()),
     };
-    TcpSetup { config, transport, ..TcpSetup::default() }
+    known.unwrap_or_else(|| panic!("no TCP is called {name}"))
 }
 
 /// The TCP of a name, for so many segments.

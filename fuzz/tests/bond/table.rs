@@ -66,8 +66,10 @@ impl Table {
         }
         println!("{}", self.text);
         let known = || known::of(self.name).iter();
-        let unknown: Vec<_> = self.missed.iter().filter(|miss| !known().any(|it| it.is(miss))).collect();
-        assert!(unknown.is_empty(), "missed, and not listed in known.rs:\n{unknown:#?}\n\n{}", self.text);
+        let unknown = self.missed.iter().filter(|miss| !known().any(|it| it.is(miss)));
+        let unknown: String =
+            unknown.map(|(line, column)| format!("known({line:?}, {column:?}),\n")).collect();
+        assert!(unknown.is_empty(), "missed, and not listed in known.rs:\n{unknown}\n{}", self.text);
         let mended: Vec<_> = known().filter(|known| !self.missed.iter().any(|miss| known.is(miss))).collect();
         assert!(mended.is_empty(), "listed in known.rs, but met:\n{mended:#?}\n\n{}", self.text);
         let expected = std::fs::read_to_string(&file).unwrap_or_default();
