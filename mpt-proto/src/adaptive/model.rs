@@ -425,9 +425,8 @@ impl Model {
         if counts || rate > self.rate.value() {
             self.rate.push(rate, micros(window), now);
         }
-        let is_saturated = !sample.app_limited
-            && self.phase() != Phase::Startup
-            && self.delay.queue().least > 2.0 * self.delay.target();
+        // Where a queue stood all the time the path was busy, however little there was to send.
+        let is_saturated = self.phase() != Phase::Startup && self.delay.take_standing();
         let surplus = self.rate.value() - arrival;
         if is_saturated && surplus > 0.0 {
             self.rate.reset(self.rate.value() - SATURATED_GAIN * surplus, now);

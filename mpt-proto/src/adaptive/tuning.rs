@@ -89,11 +89,13 @@ pub(super) const RATE_WINDOW: f32 = 1_000_000.0;
 pub(super) const RATE_ROUNDS: f32 = 6.0;
 /// Samples of a noisy path of which the highest counts.
 pub(super) const RATE_SAMPLES: f32 = 10.0;
-/// Where a queue stands though enough is sent, what arrives is the capacity: share by which it moves the rate.
+/// A queue of this multiple of what is accepted stands.
+pub(super) const STANDS: f32 = 1.5;
+/// Where a queue stands what arrives is the capacity: share by which it moves the rate.
 pub(super) const SATURATED_GAIN: f32 = 0.3;
 /// If more than this share is lost, twice in a row, the path drops what exceeds its rate: a policer, or a queue that is full. Bursts
 /// of losses on radios lose less over so many packets. Pinned by `home.txt`.
-pub(super) const POLICED: f32 = 0.15;
+pub(super) const POLICED: f32 = 0.12;
 /// Fewest path numbers over which losses are judged.
 pub(super) const POLICED_PACKETS: i32 = 64;
 /// Shortest time over which losses are judged, in microseconds.
@@ -154,7 +156,7 @@ pub(super) const PROBE_HURRY: f32 = 4.0;
 pub(super) const PROBE_GAIN: f32 = 1.125;
 /// Longest time at [`PROBE_GAIN`], in microseconds: a whole round trip of it would leave a queue of an eighth of the round trip,
 /// and a far path would be closed.
-pub(super) const PROBE_TIME: f32 = 100_000.0;
+pub(super) const PROBE_TIME: f32 = 60_000.0;
 /// On a noisy path a probe lasts for this many deviations, and sends more by this many in that time: what it leaves on a path that
 /// is full stands out of the noise. Pinned by `wander.txt`.
 pub(super) const PROBE_NOISE: (f32, f32) = (10.0, 2.5);
@@ -338,7 +340,7 @@ pub(super) const TRIES: u8 = 8;
 /// A packet older than this many microseconds is not sent again: what is above has done so itself.
 pub(super) const OLDEST: u32 = 600_000;
 /// Of what is sent, one in this many bytes may be sent again ...
-pub(super) const CREDIT_SHARE: u32 = 8;
+pub(super) const CREDIT_SHARE: u32 = 6;
 /// ... and this many at once.
 pub(super) const MOST_CREDIT: u32 = 256 << 10;
 /// Bytes of that which are kept for first repairs.

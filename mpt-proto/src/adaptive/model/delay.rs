@@ -7,7 +7,7 @@
 use crate::adaptive::model::anchor::Anchor;
 use crate::adaptive::model::elapsed;
 use crate::adaptive::model::noise::Noise;
-use crate::adaptive::tuning::{BASE_WINDOW, CENTRE, NOISY, QUEUE_GAIN, QUEUE_NOISE, QUEUE_TARGET};
+use crate::adaptive::tuning::{BASE_WINDOW, CENTRE, NOISY, QUEUE_GAIN, QUEUE_NOISE, QUEUE_TARGET, STANDS};
 use crate::time::Instant;
 
 /// Delay beyond the base, in microseconds; negative by chance.
@@ -31,6 +31,8 @@ pub(super) struct DelayEstimate {
     /// The delay without a queue; `None`: nothing was measured yet.
     base: Option<f32>,
     queue: Queue,
+    /// A queue has stood since the rate was last measured.
+    stands: bool,
     /// When the queue was last seen to be empty.
     empty_at: Instant,
     /// The base that a drain last proved, and when.
@@ -66,6 +68,11 @@ impl DelayEstimate {
     /// Forgets the queue that was seen, but not the base.
     pub(super) const fn forget_queue(&mut self) {
         self.queue.smoothed = 0.0;
+    }
+
+    /// Whether a queue has stood since this was last asked.
+    pub(super) const fn take_standing(&mut self) -> bool {
+        core::mem::replace(&mut self.stands, true)
     }
 
     /// Whether the last report saw an empty queue, or noise did.
@@ -128,6 +135,7 @@ impl DelayEstimate {
         self.queue.now = at.delay - base;
         self.queue.smoothed += QUEUE_GAIN * (self.queue.now - self.queue.smoothed);
         let is_empty = self.is_empty();
+        self.stands &= self.queue.least > STANDS * self.target();
         if is_empty {
             self.empty_at = now;
         }
