@@ -8,8 +8,14 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     let paths = links(&args[1]);
     let n = paths.len();
+    let mut paths = paths;
+    for path in &mut paths {
+        path.config
+            .iter_mut()
+            .for_each(|c| c.liveness = mpt_proto::Liveness::Probe(mpt_proto::Probing::INTERNET));
+    }
     let mut memory = Memory::new(sizes(&paths), 0);
-    let setup = Setup::new(1, &config(Policy::Adaptive), paths);
+    let setup = Setup::new(args.get(6).map_or(1, |x| x.parse().unwrap()), &config(Policy::Adaptive), paths);
     let mut bond = Bond::new(&setup, &mut memory);
     bond.bring_up();
     let mut t = TcpSetup::default();

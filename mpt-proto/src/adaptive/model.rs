@@ -374,8 +374,7 @@ impl Model {
         let policed = self.rate.policed(at);
         if let Some(share) = policed {
             // What arrives of a pace that loses is the rate.
-            let rate = self.rate.value() * self.phases.gain().max(1.0) * share;
-            self.rate.reset(rate.min(self.rate.value()), now);
+            self.rate.police(self.rate.value() * self.phases.gain().max(1.0), share, now);
         }
         let competes = self.phase() == Phase::Compete;
         if self.delay.handle(at, least, self.rate.value(), competes, now) {

@@ -96,6 +96,8 @@ pub(super) const SATURATED_GAIN: f32 = 0.3;
 /// If more than this share is lost, twice in a row, the path drops what exceeds its rate: a policer, or a queue that is full. Bursts
 /// of losses on radios lose less over so many packets. Pinned by `home.txt`.
 pub(super) const POLICED: f32 = 0.12;
+/// A rate that lost so is not exceeded for this long.
+pub(super) const POLICED_FOR: Duration = Duration::from_secs(5);
 /// Fewest path numbers over which losses are judged.
 pub(super) const POLICED_PACKETS: i32 = 64;
 /// Shortest time over which losses are judged, in microseconds.

@@ -361,7 +361,7 @@ impl Phases {
                 // At the rate that is there a queue comes and goes; where there is none, there may well be more.
                 let hurries = queue.smoothed < EMPTY * target;
                 let period = if hurries { self.period / PROBE_HURRY } else { self.period };
-                if in_state > period && delay.is_empty() && see.backlog {
+                if in_state > period && delay.is_empty() && see.backlog && !rate.is_policed(see.now) {
                     return Next::Enter(State::Probe { rate_before: rate.value() });
                 }
                 Next::Stay(State::Cruise)
