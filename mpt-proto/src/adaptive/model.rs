@@ -371,7 +371,8 @@ impl Model {
         if self.reported_at.is_none() {
             self.feedback = age;
         }
-        let policed = self.rate.policed(at);
+        // A queue that is full loses as well, and is known by its delay.
+        let policed = self.rate.policed(at).filter(|_| self.delay.is_empty());
         if let Some(share) = policed {
             // What arrives of a pace that loses is the rate.
             self.rate.police(self.rate.value() * self.phases.gain().max(1.0), share, now);
