@@ -68,6 +68,14 @@ pub(super) const FEEDBACK_GAIN: f32 = 0.2;
 /// `reports_of_what_cannot_be_are_refused_and_change_nothing`.
 pub(super) const LONGEST_FEEDBACK: u32 = 60_000_000;
 
+/// A clock was set if the way there became longer and the way back shorter by more than this, in microseconds, or the reverse. Pinned
+/// by `hurt.txt`.
+pub(super) const CLOCK_STEP: f32 = 50_000.0;
+/// Share of that by which the round trip may have changed meanwhile.
+pub(super) const CLOCK_STEP_ROUND: f32 = 0.3;
+/// Reports in a row after which another round trip is the usual one.
+pub(super) const CLOCK_STEP_TRIPS: u8 = 50;
+
 // --- Rate -------------------------------------------------------------------------------------------------------------
 
 /// Shortest time over which a rate is measured, in microseconds, and in Startup.

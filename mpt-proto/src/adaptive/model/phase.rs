@@ -250,9 +250,10 @@ impl Phases {
         self.rate_when_empty = rate;
     }
 
-    /// The receiver counts anew: measurements that had begun are void.
-    pub(super) const fn forget(&mut self) {
+    /// Measurements that had begun are void.
+    pub(super) const fn forget(&mut self, next_number: u32) {
         (self.brake.from, self.brake.behind) = (None, None);
+        self.trial = Trial::begin(next_number);
     }
 
     /// The path was silent, and delivers again: it goes on where it was, but empties first.
