@@ -239,9 +239,9 @@ pub(super) const DELAY_NOISE: f32 = 2.0;
 pub(super) const TOLERANCE: f32 = 4_000.0;
 /// See [`TOLERANCE`].
 pub(super) const CLOSING_NOISE: f32 = 1.5;
-/// Most that the slowest path may lag behind the fastest, in microseconds. Beyond it, a flow would wait longer than for a path by
-/// way of a satellite's. Pinned by `a_path_that_lags_too_far_behind_is_not_worth_it`.
-pub(super) const MOST_SPREAD: f32 = 300_000.0;
+/// Most that the slowest path may lag behind the fastest, in microseconds. A flow by CUBIC whose round trip grows by 300 ms has less
+/// than the fast path alone for half a minute. Pinned by `mqvpn.txt` and `a_path_that_lags_too_far_behind_is_not_worth_it`.
+pub(super) const MOST_SPREAD: f32 = 250_000.0;
 /// The delay is never less than what paths with this share of the whole rate need, or with [`START_RATE`]: a fast start on
 /// a path that is near but thin would end in a crawl, and a short transfer should not wait for a path that is far. Pinned by
 /// `short.txt`.
