@@ -355,7 +355,7 @@ impl Model {
 
     /// By how much one of the clocks was set since the report before, in microseconds, if this one tells; remembers it.
     pub(super) fn clock_step(&mut self, trip: Trip) -> Option<i32> {
-        self.clocks.handle(trip)
+        self.clocks.handle(trip, self.deviation())
     }
 
     /// A clock was set by `step` microseconds, as this path or another one told.

@@ -68,9 +68,11 @@ pub(super) const FEEDBACK_GAIN: f32 = 0.2;
 /// `reports_of_what_cannot_be_are_refused_and_change_nothing`.
 pub(super) const LONGEST_FEEDBACK: u32 = 60_000_000;
 
-/// A clock was set if the way there became longer and the way back shorter by more than this, in microseconds, or the reverse. Pinned
-/// by `hurt.txt`.
+/// A clock was set if the way there became longer and the way back shorter by more than this, in microseconds, or the reverse; what
+/// noise adds, in deviations. Pinned by `hurt.txt`.
 pub(super) const CLOCK_STEP: f32 = 50_000.0;
+/// See [`CLOCK_STEP`].
+pub(super) const CLOCK_STEP_NOISE: f32 = 10.0;
 /// Share of that by which the round trip may have changed meanwhile.
 pub(super) const CLOCK_STEP_ROUND: f32 = 0.3;
 /// Reports in a row after which another round trip is the usual one.
@@ -119,9 +121,12 @@ pub(super) const STARTUP_GAIN: f32 = 2.0;
 pub(super) const STARTUP_GROWTH: f32 = 1.2;
 /// See [`STARTUP_GROWTH`].
 pub(super) const FLAT_ROUNDS: u8 = 3;
-/// Reports in a row with a growing queue that end Startup, and the least queue that counts, in microseconds.
-pub(super) const QUEUED_REPORTS: u8 = 2;
-/// See [`QUEUED_REPORTS`].
+/// Reports in a row with a queue that grows, which end Startup.
+pub(super) const GROWING_REPORTS: u8 = 2;
+/// Reports in a row with a queue that end Startup though it does not grow: a delay that steps up is not taken for one before it has
+/// stayed for longer than delays wander. Pinned by `latency.txt` and `wander.txt`.
+pub(super) const QUEUED_REPORTS: u8 = 20;
+/// Least queue that counts for it, in microseconds.
 pub(super) const STARTUP_QUEUE: f32 = 8_000.0;
 /// The delay grows if a report's packets arrived over this multiple of the time in which they left.
 pub(super) const GROWS: f32 = 1.1;

@@ -1,6 +1,6 @@
 //! Two reports of a path, and what happened between them.
 
-use crate::adaptive::tuning::{CLOCK_STEP, CLOCK_STEP_ROUND, CLOCK_STEP_TRIPS};
+use crate::adaptive::tuning::{CLOCK_STEP, CLOCK_STEP_NOISE, CLOCK_STEP_ROUND, CLOCK_STEP_TRIPS};
 use crate::wire::extension;
 
 /// What had arrived on a path by a report.
@@ -48,18 +48,20 @@ impl Clocks {
         }
     }
 
-    /// A trip: by how much a clock was set since the usual one, in microseconds.
-    pub(super) fn handle(&mut self, trip: Trip) -> Option<i32> {
+    /// A trip over a path whose delay deviates by so many microseconds: by how much a clock was set since the usual one, in
+    /// microseconds.
+    pub(super) fn handle(&mut self, trip: Trip, deviation: f32) -> Option<i32> {
         let usual = *self.usual.get_or_insert(trip);
         let there = micros_between(trip.there, usual.there);
+        let least = CLOCK_STEP + CLOCK_STEP_NOISE * deviation;
         let round = there + micros_between(trip.back, usual.back);
         // What left before the sender's own clock was set seems to have taken longer: it says nothing yet, as a queue does not.
-        if abs(round) > CLOCK_STEP && self.unusual < CLOCK_STEP_TRIPS {
+        if abs(round) > least && self.unusual < CLOCK_STEP_TRIPS {
             self.unusual += 1;
             return None;
         }
         *self = Self { usual: Some(trip), unusual: 0 };
-        let is_step = abs(there) > CLOCK_STEP && abs(round) < CLOCK_STEP_ROUND * abs(there);
+        let is_step = abs(there) > least && abs(round) < CLOCK_STEP_ROUND * abs(there);
         #[allow(clippy::cast_possible_truncation, reason = "saturates")]
         is_step.then_some(there as i32)
     }

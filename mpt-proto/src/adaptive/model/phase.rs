@@ -32,10 +32,10 @@ use crate::adaptive::model::trial::{Answer, Trial};
 use crate::adaptive::tuning::{
     ANSWER, ANSWER_NOISE, BRAKE_EVENT, BRAKE_NOISE, BRAKE_QUEUE, BRAKE_SHARE, BRAKE_STRETCH, BRAKE_TIME,
     COMPETE_KEEPS, COMPETE_PACKETS, COMPETE_STEP, CRUISE_LEAST, CRUISE_SLOPE, DRAIN, DRAIN_NOISE,
-    DRAIN_PROBE, DRAIN_ROUNDS, DRAIN_STARTUP, DRAIN_TIME, EMPTY, FLAT_ROUNDS, LONGER_WAY, PROBE_BACKOFF,
-    PROBE_FULL, PROBE_GROWTH, PROBE_HURRY, PROBE_JITTER, PROBE_JUDGED, PROBE_PERIOD, PROBE_QUEUE,
-    PROBE_SPREAD, QUEUED_REPORTS, REGAIN, SAMPLE_PACKETS, SQUEEZED, SQUEEZED_SHARE, STABLE_GAIN, STALE_BASE,
-    STARTUP_GAIN, STARTUP_GROWTH, STARTUP_QUEUE,
+    DRAIN_PROBE, DRAIN_ROUNDS, DRAIN_STARTUP, DRAIN_TIME, EMPTY, FLAT_ROUNDS, GROWING_REPORTS, LONGER_WAY,
+    PROBE_BACKOFF, PROBE_FULL, PROBE_GROWTH, PROBE_HURRY, PROBE_JITTER, PROBE_JUDGED, PROBE_PERIOD,
+    PROBE_QUEUE, PROBE_SPREAD, QUEUED_REPORTS, REGAIN, SAMPLE_PACKETS, SQUEEZED, SQUEEZED_SHARE, STABLE_GAIN,
+    STALE_BASE, STARTUP_GAIN, STARTUP_GROWTH, STARTUP_QUEUE,
 };
 use crate::time::Instant;
 
@@ -67,8 +67,9 @@ pub(super) enum State {
         round_since: Instant,
         /// Rounds in a row without growth.
         flat_rounds: u8,
-        /// Reports in a row with a growing queue.
+        /// Reports in a row with a queue, and with one that grows.
         queued_reports: u8,
+        growing_reports: u8,
     },
     Drain {
         /// What is sent, of the rate.
@@ -142,7 +143,7 @@ enum Next {
 
 impl State {
     const fn startup(best: f32, now: Instant) -> Self {
-        Self::Startup { best, round_since: now, flat_rounds: 0, queued_reports: 0 }
+        Self::Startup { best, round_since: now, flat_rounds: 0, queued_reports: 0, growing_reports: 0 }
     }
 
     const fn drain(gain: f32, after: Cause) -> Self {
@@ -319,7 +320,13 @@ impl Phases {
     fn next(&mut self, see: &Signal, rate: &mut RateEstimate, delay: &mut DelayEstimate) -> Next {
         let (queue, target, in_state) = (delay.queue(), delay.target(), elapsed(see.now, self.since));
         match self.state {
-            State::Startup { mut best, mut round_since, mut flat_rounds, mut queued_reports } => {
+            State::Startup {
+                mut best,
+                mut round_since,
+                mut flat_rounds,
+                mut queued_reports,
+                mut growing_reports,
+            } => {
                 if see.sampled && elapsed(see.now, round_since) > see.round {
                     round_since = see.now;
                     if rate.value() > best * STARTUP_GROWTH {
@@ -331,14 +338,17 @@ impl Phases {
                 // Of a flow that is slow to grow no round would tell; that even the luckiest packet waits does.
                 let stands = !see.sampled && queue.least > target;
                 let is_queued = stands || queue.smoothed > (2.0 * target).max(STARTUP_QUEUE);
-                queued_reports = if is_queued && see.grows { queued_reports + 1 } else { 0 };
+                queued_reports = if is_queued { queued_reports.saturating_add(1) } else { 0 };
+                growing_reports = if is_queued && see.grows { growing_reports + 1 } else { 0 };
+                let is_full = queued_reports >= QUEUED_REPORTS && !delay.is_noisy()
+                    || growing_reports >= GROWING_REPORTS;
                 if see.is_policed {
                     return Next::Enter(State::Cruise);
                 }
-                if flat_rounds >= FLAT_ROUNDS || queued_reports >= QUEUED_REPORTS {
+                if flat_rounds >= FLAT_ROUNDS || is_full {
                     return Next::Enter(State::drain(DRAIN_STARTUP, Cause::Queue));
                 }
-                Next::Stay(State::Startup { best, round_since, flat_rounds, queued_reports })
+                Next::Stay(State::Startup { best, round_since, flat_rounds, queued_reports, growing_reports })
             }
             State::Drain { after, .. } => {
                 let longest = DRAIN_ROUNDS * see.round + DRAIN_TIME + DRAIN_NOISE * delay.deviation();
