@@ -1,8 +1,10 @@
 use super::*;
+use crate::adaptive::tuning::MOST_RATE;
 use crate::feedback::Feedback;
 use crate::path_set::PathSet;
 use crate::wire::extension::{Header, Kind};
 use crate::wire::report::Report;
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::format;
 
@@ -106,7 +108,7 @@ impl Bench {
             for block in &report.paths {
                 let written = (at - self.delay) as u32;
                 let taken = self.model.handle_report(block, written, block.delay as f32, self.busy, now, 0.5);
-                assert!(taken.is_some(), "an honest report: {block:?}");
+                assert_ne!(taken, News::Impossible, "an honest report: {block:?}");
             }
         }
     }
@@ -120,7 +122,7 @@ impl Bench {
 
     /// The model's rate against the true one.
     fn estimate(&self) -> f64 {
-        f64::from(self.model.rate) / self.rate
+        f64::from(self.model.rate()) / self.rate
     }
 }
 
@@ -134,7 +136,7 @@ fn a_constant_rate_is_found_and_used_without_a_standing_queue() {
             let what = format!("{mbits} Mbit/s, {delay} us");
             assert!(share > 0.85, "{what}: only {share} is used");
             assert!((0.8..1.2).contains(&bench.estimate()), "{what}: {}", bench.estimate());
-            assert!(bench.model.queue < 40_000.0, "{what}: {} us wait", bench.model.queue);
+            assert!(bench.model.queue() < 40_000.0, "{what}: {} us wait", bench.model.queue());
             let base = bench.model.base().unwrap();
             assert!((base - delay as f32).abs() < 10_000.0, "{what}: base {base}");
             assert!(!bench.overdue, "{what}");
@@ -150,7 +152,7 @@ fn a_rate_that_falls_to_a_tenth_is_believed_within_two_seconds() {
     bench.run(2_000);
     assert!((0.7..1.6).contains(&bench.estimate()), "{}", bench.estimate());
     bench.run(2_000);
-    assert!(bench.model.queue < 60_000.0, "the queue is gone: {}", bench.model.queue);
+    assert!(bench.model.queue() < 60_000.0, "the queue is gone: {}", bench.model.queue());
     let share = bench.share(4_000);
     assert!(share > 0.8, "{share}");
 }
@@ -198,7 +200,7 @@ fn a_path_that_stops_is_overdue_soon_and_one_that_works_never() {
         let mut bench = bench(2_500_000.0, delay);
         for _ in 0..600 {
             bench.run(10);
-            assert!(!bench.overdue || bench.model.phase == Phase::Startup, "{delay} us: a false alarm");
+            assert!(!bench.overdue || bench.model.phase() == Phase::Startup, "{delay} us: a false alarm");
         }
         bench.cut = true;
         bench.data.clear();
@@ -216,8 +218,8 @@ fn signs_of_life_end_the_suspicion_and_the_path_goes_on_where_it_was() {
     bench.run(6_000);
     bench.cut = true;
     bench.run(500);
-    bench.model.suspect = Some(bench.now);
-    bench.model.forget_milestones();
+    bench.model.suspect(bench.now);
+    bench.model.forget_under_way();
     bench.busy = false;
     bench.run(1_000);
     assert!(!bench.model.is_alive());
@@ -237,7 +239,7 @@ fn signs_of_life_end_the_suspicion_and_the_path_goes_on_where_it_was() {
 fn bursts_that_are_lost_raise_false_alarms_only_at_first_and_cost_no_rate() {
     let mut bench = bench(2_500_000.0, 80_000);
     bench.run(6_000);
-    let rate = bench.model.rate;
+    let rate = bench.model.rate();
     let mut alarms = 0;
     for _ in 0..6 {
         // A burst of 25 ms.
@@ -249,23 +251,23 @@ fn bursts_that_are_lost_raise_false_alarms_only_at_first_and_cost_no_rate() {
             bench.run(1);
             if bench.overdue && bench.model.is_alive() {
                 alarms += 1;
-                bench.model.suspect = Some(bench.now);
-                bench.model.forget_milestones();
+                bench.model.suspect(bench.now);
+                bench.model.forget_under_way();
             }
         }
         assert!(bench.model.is_alive());
-        assert!(bench.model.rate > 0.8 * rate, "{} of {rate}", bench.model.rate);
+        assert!(bench.model.rate() > 0.8 * rate, "{} of {rate}", bench.model.rate());
     }
     assert!((1..=2).contains(&alarms), "{alarms}");
     // A true one is believed sooner again.
     (bench.cut, bench.busy) = (true, false);
     bench.run(500);
-    bench.model.suspect = Some(bench.now);
+    bench.model.suspect(bench.now);
     bench.run(500);
     bench.cut = false;
     bench.post();
     bench.run(200);
-    assert_eq!((bench.model.is_alive(), bench.model.alarms), (true, 0));
+    assert_eq!((bench.model.is_alive(), bench.model.failure.alarms()), (true, 0));
 }
 
 #[test]
@@ -290,13 +292,13 @@ fn reports_of_what_cannot_be_are_refused_and_change_nothing() {
     };
     let ancient = PathReport { stamp: now.stamp().wrapping_sub(LONGEST_FEEDBACK + 1), ..sound };
     for report in [future, unsent, heavy, ancient] {
-        assert_eq!(model.handle_report(&report, 0, 0.0, true, now, 0.5), None, "{report:?}");
+        assert_eq!(model.handle_report(&report, 0, 0.0, true, now, 0.5), News::Impossible, "{report:?}");
         assert_eq!(format!("{model:?}"), before);
     }
     let old = PathReport { settled: sound.settled.wrapping_sub(1) & 0x00ff_ffff, ..sound };
-    assert_eq!(model.handle_report(&old, 0, 0.0, true, now, 0.5), Some(false));
+    assert_eq!(model.handle_report(&old, 0, 0.0, true, now, 0.5), News::Old);
     assert_eq!(format!("{model:?}"), before);
-    assert_eq!(model.handle_report(&sound, now.stamp(), 0.0, true, now, 0.5), Some(true));
+    assert_eq!(model.handle_report(&sound, now.stamp(), 0.0, true, now, 0.5), News::Fresh);
 }
 
 #[test]
@@ -316,7 +318,7 @@ fn a_sender_that_forgets_goes_on_with_its_numbers() {
     let number = bench.model.number;
     bench.data.clear();
     bench.model.reset();
-    assert_eq!((bench.model.number, bench.model.phase, bench.model.base()), (number, Phase::Startup, None));
+    assert_eq!((bench.model.number, bench.model.phase(), bench.model.base()), (number, Phase::Startup, None));
     bench.run(6_000);
     assert!(bench.share(3_000) > 0.85);
 }
@@ -337,10 +339,10 @@ fn what_lies_half_the_circle_of_numbers_back_counts_for_nothing() {
         report.packets = report.packets.wrapping_add(packets);
         report.bytes = report.bytes.wrapping_add(packets * 1_444);
         report.stamp = now.stamp();
-        assert_eq!(model.handle_report(&report, now.stamp(), 0.0, true, now, 0.5), Some(true));
+        assert_eq!(model.handle_report(&report, now.stamp(), 0.0, true, now, 0.5), News::Fresh);
         assert!(!model.carries_ordered(), "round {round}: no ordered packet was sent");
     }
-    assert!(model.rate < 10_000_000.0, "it is not seen that less arrives: {}", model.rate);
+    assert!(model.rate() < 10_000_000.0, "it is not seen that less arrives: {}", model.rate());
 }
 
 #[test]
@@ -354,7 +356,7 @@ fn no_time_and_no_length_is_too_large() {
     assert!(model.time_of(65_535) > 0);
     let report = PathReport { settled: 1_000, packets: u32::MAX, bytes: u32::MAX, ..PathReport::default() };
     let _ = model.handle_report(&report, u32::MAX, f32::MAX, true, late, 1.0);
-    assert!(model.rate.is_finite() && model.rate <= MOST_RATE);
+    assert!(model.rate().is_finite() && model.rate() <= MOST_RATE);
 }
 
 #[test]
