@@ -28,14 +28,7 @@ fn bench(bases: &[f32]) -> Bench {
 
 /// A path with this base delay, in microseconds, without a queue or noise.
 fn path(base: f32) -> PathDelay {
-    PathDelay {
-        base,
-        deviation: 0.0,
-        queue: 0.0,
-        rate: START_RATE,
-        feedback: 50_000.0,
-        unusable_since: None,
-    }
+    PathDelay { base, deviation: 0.0, queue: 0.0, rate: START_RATE, feedback: 50_000.0, unusable_since: None }
 }
 
 impl Bench {
@@ -309,4 +302,72 @@ fn whatever_paths_do_one_that_works_is_open() {
             bench.step(sojourn);
         }
     }
+}
+
+#[test]
+fn each_verdict_has_its_reason() {
+    let frame = Frame {
+        fastest: 10_000.0,
+        floor: 10_000.0,
+        most: 300_000.0,
+        ceiling: 90_000.0,
+        next: Some(90_000.0),
+        enough: 10_000.0,
+        lifted: 10_000.0,
+    };
+    let load = Load { is_used: true, rests: false, standing: None, is_filled: false };
+    let waits = |standing| Load { standing: Some(standing), ..load };
+    let rests = Load { rests: true, ..load };
+    let cases = [
+        ("nothing waits", 50_000.0, frame, load, Verdict::Stay),
+        ("the fast path is gone", 5_000.0, frame, load, Verdict::Jump),
+        ("no flow would feel it", 50_000.0, frame, Load { is_used: false, ..rests }, Verdict::Jump),
+        ("of another kind, packets wait", 50_000.0, frame, Load { is_used: false, ..load }, Verdict::Stay),
+        ("packets wait", 10_000.0, frame, waits(20_000), Verdict::Rise),
+        ("they wait for longer than the next path takes", 10_000.0, frame, waits(90_000), Verdict::Rush),
+        ("the next path is near", 80_000.0, frame, waits(20_000), Verdict::Rush),
+        ("all paths are open", 90_000.0, frame, waits(90_000), Verdict::Stay),
+        ("there is no next path", 50_000.0, Frame { next: None, ..frame }, waits(90_000), Verdict::Rise),
+        (
+            "the open paths are full without a queue",
+            50_000.0,
+            Frame { lifted: 60_000.0, ..frame },
+            Load { is_filled: true, ..load },
+            Verdict::Lift,
+        ),
+        (
+            "they are full, and the flow bears no more",
+            60_000.0,
+            Frame { lifted: 60_000.0, ..frame },
+            Load { is_filled: true, ..load },
+            Verdict::Stay,
+        ),
+        ("they are not full", 50_000.0, Frame { lifted: 60_000.0, ..frame }, load, Verdict::Stay),
+        ("nothing has waited for a while", 50_000.0, frame, rests, Verdict::Sink),
+        ("it is at the floor", 10_000.0, frame, rests, Verdict::Stay),
+        (
+            "the slowest path is faster now",
+            50_000.0,
+            Frame { ceiling: 40_000.0, ..frame },
+            waits(90_000),
+            Verdict::Sink,
+        ),
+        ("it is a little faster", 50_000.0, Frame { ceiling: 48_000.0, ..frame }, load, Verdict::Stay),
+    ];
+    for (name, delay, frame, load, verdict) in cases {
+        assert_eq!(decide(delay, &frame, &load), verdict, "{name}");
+    }
+}
+
+#[test]
+fn a_stream_beside_that_never_waits_does_not_close_slower_paths() {
+    let mut bench = bench(&[10_000.0, 90_000.0]);
+    for _ in 0..2_000 {
+        // Two flows have turns: one has sent little, and its packets leave at once.
+        for sojourn in [0, 30_000, 0] {
+            bench.delay.note_sojourn(sojourn);
+        }
+        bench.step(30_000);
+    }
+    assert_eq!(bench.open(), [true; 2]);
 }

@@ -17,7 +17,8 @@ fn sender(count: u32) -> Adaptive<'static> {
     let mut adaptive = Adaptive::new(state, slots, bytes, vec![FlowSlot::default(); 8].leak());
     (adaptive.is_chosen, adaptive.resends, adaptive.peer_window) = (true, true, 1_000);
     let up = PathSet::of(0);
-    assert_eq!(adaptive.handle_report(&report(1, 0, &[]), 0, up, at(0)), News::Fresh, "its delay is known");
+    let first = adaptive.handle_report(&report(1, 0, &[]), at(0).stamp(), up, at(0));
+    assert_eq!(first, News::Fresh, "its delay is known");
     let mut packet = vec![0; LEN];
     packet[..20].copy_from_slice(&[0x45, 0, 3, 232, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
     let mut next = Seq::ZERO;
