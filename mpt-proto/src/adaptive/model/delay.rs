@@ -142,3 +142,6 @@ impl DelayEstimate {
         is_empty
     }
 }
+
+#[cfg(test)]
+mod tests;
