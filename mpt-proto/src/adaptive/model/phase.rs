@@ -459,3 +459,6 @@ fn compete(
     delay.set_empty(see.now);
     Next::Enter(State::Cruise)
 }
+
+#[cfg(test)]
+mod tests;
