@@ -8,8 +8,14 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     let paths = links(&args[1]);
     let n = paths.len();
+    let mut paths = paths;
+    for path in &mut paths {
+        path.config
+            .iter_mut()
+            .for_each(|c| c.liveness = mpt_proto::Liveness::Probe(mpt_proto::Probing::INTERNET));
+    }
     let mut memory = Memory::new(sizes(&paths), 0);
-    let setup = Setup::new(1, &config(Policy::Adaptive), paths);
+    let setup = Setup::new(args.get(6).map_or(1, |x| x.parse().unwrap()), &config(Policy::Adaptive), paths);
     let mut bond = Bond::new(&setup, &mut memory);
     bond.bring_up();
     let mut t = TcpSetup::default();
@@ -22,11 +28,14 @@ fn main() {
     let step: u64 = args.get(5).map_or(50, |x| x.parse().unwrap());
     let mut at = a;
     while at < b {
+        if at == 15000 {
+            bond.set_clock_ahead(0, Duration::from_millis(300));
+        }
         bond.run(Duration::from_millis(step));
         at += step;
         let e = bond.elapsed();
         let r = e - Duration::from_millis(step)..e;
-        print!("{:6} {:6.2}", at, bond.flow(f).meter().rate(&r));
+        print!("{:6} {:6.2} held {} ", at, bond.flow(f).meter().rate(&r), bond.end(1).stats().rx_held);
         for p in 0..n {
             let m = bond.path_model(0, p);
             let s = bond.path_series(0, p);

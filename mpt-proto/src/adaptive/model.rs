@@ -27,7 +27,8 @@ use crate::time::{Instant, Micros};
 use crate::wire::extension;
 use crate::wire::report::{self, PathReport};
 
-use anchor::Anchor;
+pub(super) use anchor::Trip;
+use anchor::{Anchor, Clocks};
 use delay::DelayEstimate;
 use failure::{Failure, Revival};
 use pacer::Pacer;
@@ -65,6 +66,7 @@ pub(super) struct Model {
     /// Mean time from sending to hearing of it.
     pub(super) feedback: f32,
     latest: Option<Anchor>,
+    clocks: Clocks,
     reported_at: Option<Instant>,
     /// Datagrams of the train that have not left, and its last number until that is settled.
     train: u32,
@@ -92,6 +94,7 @@ impl Default for Model {
             was_full: false,
             feedback: 50_000.0,
             latest: None,
+            clocks: Clocks::default(),
             reported_at: None,
             train: 0,
             train_end: None,
@@ -326,9 +329,7 @@ impl Model {
         }
         if recounts {
             // The receiver began to count anew.
-            self.rate.restart(None);
-            self.phases.forget();
-            self.latest = None;
+            self.forget_spans();
         }
         (self.arrived_bytes, self.arrived_packets) = (report.bytes, report.packets);
         self.acked = acked;
@@ -352,6 +353,25 @@ impl Model {
         News::Fresh
     }
 
+    /// By how much one of the clocks was set since the report before, in microseconds, if this one tells; remembers it.
+    pub(super) fn clock_step(&mut self, trip: Trip) -> Option<i32> {
+        self.clocks.handle(trip)
+    }
+
+    /// A clock was set by `step` microseconds, as this path or another one told.
+    pub(super) fn handle_clock_step(&mut self, step: i32) {
+        self.clocks.shift(step);
+        self.forget_spans();
+    }
+
+    /// A clock was set, or the receiver counts anew: measurements that had begun are void.
+    fn forget_spans(&mut self) {
+        self.rate.restart(None);
+        self.phases.forget(self.number);
+        self.delay.forget_spans();
+        self.latest = None;
+    }
+
     /// Looks whether the path still delivers.
     fn settle(&mut self, news: bool, now: Instant) {
         match self.failure.note_settled(self.acked, news, self.feedback, now) {
@@ -371,11 +391,11 @@ impl Model {
         if self.reported_at.is_none() {
             self.feedback = age;
         }
-        let policed = self.rate.policed(at);
+        // A queue that is full loses as well, and is known by its delay.
+        let policed = self.rate.policed(at).filter(|_| self.delay.is_empty());
         if let Some(share) = policed {
             // What arrives of a pace that loses is the rate.
-            let rate = self.rate.value() * self.phases.gain().max(1.0) * share;
-            self.rate.reset(rate.min(self.rate.value()), now);
+            self.rate.police(self.rate.value() * self.phases.gain().max(1.0), share, now);
         }
         let competes = self.phase() == Phase::Compete;
         if self.delay.handle(at, least, self.rate.value(), competes, now) {

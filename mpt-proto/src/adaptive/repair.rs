@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use crate::adaptive::model::Model;
+use crate::adaptive::model::{Model, Trip};
 use crate::adaptive::pool::{Index, List, PacketSlot, Pool};
 use crate::adaptive::tuning::{
     ACTIVE, DOUBT, LEAST_PATIENCE, MOST_PATIENCE, OLDEST, PATIENCE_FAR, PATIENCE_FAST, PATIENCE_NOISE,
@@ -14,7 +14,7 @@ use crate::feedback::TELLINGS;
 use crate::path_set::PathSet;
 use crate::time::{Instant, Micros};
 use crate::wire::extension;
-use crate::wire::report::{Gap, Report};
+use crate::wire::report::{Gap, LONGEST_SPAN, Report};
 
 /// A report after more than so many that did not come: gaps that only those named may be unknown.
 const MISSED: i32 = TELLINGS as i32;
@@ -117,6 +117,7 @@ impl Adaptive<'_> {
         self.state.last_count = Some(report.count);
         let mut sound = true;
         let backlog = !self.queue.is_empty();
+        self.follow_clocks(report, written, now);
         for block in &report.paths {
             let path = usize::from(block.path);
             let reference = *self.state.reference.get_or_insert(block.delay);
@@ -146,6 +147,27 @@ impl Adaptive<'_> {
         }
         self.update(up, now);
         News::Fresh
+    }
+
+    /// If the clock of one end was set, delays are measured against a reference that moved with it.
+    fn follow_clocks(&mut self, report: &Report, written: u32, now: Instant) {
+        let Self { state, .. } = self;
+        let (mut step, mut told) = (None, PathSet::default());
+        for block in report.paths.iter().filter(|block| block.age < LONGEST_SPAN) {
+            let Some(model) = state.models.get_mut(usize::from(block.path)) else { continue };
+            let arrived = written.wrapping_sub(block.age);
+            let there = arrived.wrapping_sub(block.stamp);
+            let path = usize::from(block.path);
+            if let Some(by) = model.clock_step(Trip { there, back: now.stamp().wrapping_sub(arrived) }) {
+                step = step.or(Some(by));
+                told.insert(path);
+            }
+        }
+        let (Some(step), Some(reference)) = (step, state.reference.as_mut()) else { return };
+        *reference = reference.wrapping_add_signed(step);
+        for (path, model) in state.models.iter_mut().enumerate() {
+            model.handle_clock_step(if told.contains(path) { 0 } else { step });
+        }
     }
 
     /// Decides anew which paths are open.

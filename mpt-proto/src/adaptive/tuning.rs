@@ -68,6 +68,14 @@ pub(super) const FEEDBACK_GAIN: f32 = 0.2;
 /// `reports_of_what_cannot_be_are_refused_and_change_nothing`.
 pub(super) const LONGEST_FEEDBACK: u32 = 60_000_000;
 
+/// A clock was set if the way there became longer and the way back shorter by more than this, in microseconds, or the reverse. Pinned
+/// by `hurt.txt`.
+pub(super) const CLOCK_STEP: f32 = 50_000.0;
+/// Share of that by which the round trip may have changed meanwhile.
+pub(super) const CLOCK_STEP_ROUND: f32 = 0.3;
+/// Reports in a row after which another round trip is the usual one.
+pub(super) const CLOCK_STEP_TRIPS: u8 = 50;
+
 // --- Rate -------------------------------------------------------------------------------------------------------------
 
 /// Shortest time over which a rate is measured, in microseconds, and in Startup.
@@ -96,6 +104,8 @@ pub(super) const SATURATED_GAIN: f32 = 0.3;
 /// If more than this share is lost, twice in a row, the path drops what exceeds its rate: a policer, or a queue that is full. Bursts
 /// of losses on radios lose less over so many packets. Pinned by `home.txt`.
 pub(super) const POLICED: f32 = 0.12;
+/// A rate that lost so is not exceeded for this long.
+pub(super) const POLICED_FOR: Duration = Duration::from_secs(5);
 /// Fewest path numbers over which losses are judged.
 pub(super) const POLICED_PACKETS: i32 = 64;
 /// Shortest time over which losses are judged, in microseconds.
@@ -229,9 +239,9 @@ pub(super) const DELAY_NOISE: f32 = 2.0;
 pub(super) const TOLERANCE: f32 = 4_000.0;
 /// See [`TOLERANCE`].
 pub(super) const CLOSING_NOISE: f32 = 1.5;
-/// Most that the slowest path may lag behind the fastest, in microseconds. Beyond it, a flow would wait longer than for a path by
-/// way of a satellite's. Pinned by `a_path_that_lags_too_far_behind_is_not_worth_it`.
-pub(super) const MOST_SPREAD: f32 = 300_000.0;
+/// Most that the slowest path may lag behind the fastest, in microseconds. A flow by CUBIC whose round trip grows by 300 ms has less
+/// than the fast path alone for half a minute. Pinned by `mqvpn.txt` and `a_path_that_lags_too_far_behind_is_not_worth_it`.
+pub(super) const MOST_SPREAD: f32 = 250_000.0;
 /// The delay is never less than what paths with this share of the whole rate need, or with [`START_RATE`]: a fast start on
 /// a path that is near but thin would end in a crawl, and a short transfer should not wait for a path that is far. Pinned by
 /// `short.txt`.

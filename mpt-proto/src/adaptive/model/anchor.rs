@@ -1,5 +1,6 @@
 //! Two reports of a path, and what happened between them.
 
+use crate::adaptive::tuning::{CLOCK_STEP, CLOCK_STEP_ROUND, CLOCK_STEP_TRIPS};
 use crate::wire::extension;
 
 /// What had arrived on a path by a report.
@@ -17,6 +18,56 @@ pub(super) struct Anchor {
     pub(super) settled: u32,
     /// Mean delay of the packets of the report against the connection's reference, in microseconds.
     pub(super) delay: f32,
+}
+
+/// How long the latest packet of a report took, and how long it took to hear of it, each in the difference of two clocks that may
+/// show different times; microseconds modulo 2^32.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::adaptive) struct Trip {
+    /// From its stamp, on the sender's clock, to its arrival, on the receiver's.
+    pub(in crate::adaptive) there: u32,
+    /// From its arrival, on the receiver's clock, to now, on the sender's.
+    pub(in crate::adaptive) back: u32,
+}
+
+/// Tells when one of two clocks is set: the way there becomes longer and the way back shorter by as much, or the reverse, which no
+/// link does. `Default` knows no trip.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Clocks {
+    usual: Option<Trip>,
+    /// Trips in a row with another round trip than the usual one.
+    unusual: u8,
+}
+
+impl Clocks {
+    /// A clock was set, as another path told: the way there is now longer by `step` microseconds.
+    pub(super) const fn shift(&mut self, step: i32) {
+        if let Some(Trip { there, back }) = &mut self.usual {
+            *there = there.wrapping_add_signed(step);
+            *back = back.wrapping_sub(step.cast_unsigned());
+        }
+    }
+
+    /// A trip: by how much a clock was set since the usual one, in microseconds.
+    pub(super) fn handle(&mut self, trip: Trip) -> Option<i32> {
+        let usual = *self.usual.get_or_insert(trip);
+        let there = micros_between(trip.there, usual.there);
+        let round = there + micros_between(trip.back, usual.back);
+        // What left before the sender's own clock was set seems to have taken longer: it says nothing yet, as a queue does not.
+        if abs(round) > CLOCK_STEP && self.unusual < CLOCK_STEP_TRIPS {
+            self.unusual += 1;
+            return None;
+        }
+        *self = Self { usual: Some(trip), unusual: 0 };
+        let is_step = abs(there) > CLOCK_STEP && abs(round) < CLOCK_STEP_ROUND * abs(there);
+        #[allow(clippy::cast_possible_truncation, reason = "saturates")]
+        is_step.then_some(there as i32)
+    }
+}
+
+/// The absolute value.
+pub(super) const fn abs(value: f32) -> f32 {
+    value.max(-value)
 }
 
 /// What left and arrived between two reports. Times are in microseconds.

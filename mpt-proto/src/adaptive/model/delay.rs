@@ -70,6 +70,11 @@ impl DelayEstimate {
         self.queue.smoothed = 0.0;
     }
 
+    /// Measurements of noise that had begun are void.
+    pub(super) fn forget_spans(&mut self) {
+        self.noise.forget();
+    }
+
     /// Whether a queue has stood since this was last asked.
     pub(super) const fn take_standing(&mut self) -> bool {
         core::mem::replace(&mut self.stands, true)

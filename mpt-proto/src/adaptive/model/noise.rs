@@ -5,7 +5,7 @@
 //! arrived at the path's rate, the smaller is what neither explains: noise. It is measured between reports that lie 10, 40 and
 //! 160 ms apart, as a delay may be drawn anew for each packet or stay for a while; the largest counts.
 
-use crate::adaptive::model::anchor::Anchor;
+use crate::adaptive::model::anchor::{Anchor, abs};
 use crate::adaptive::tuning::{DEVIATION_OF_MEAN, NOISE_GAIN, NOISE_OUTLIER, NOISE_SPANS, NOISE_STEP};
 
 /// Noise of one path. See the module.
@@ -31,6 +31,13 @@ impl Noise {
     /// Standard deviation of the delay, in microseconds, if it is drawn from a normal distribution.
     pub(super) const fn deviation(&self) -> f32 {
         self.deviation
+    }
+
+    /// Measurements that had begun are void.
+    pub(super) fn forget(&mut self) {
+        for scale in &mut self.scales {
+            scale.from = None;
+        }
     }
 
     /// A report, on a path that carries `rate` bytes a second.
@@ -67,11 +74,6 @@ impl Scale {
         self.count = self.count.saturating_add(1);
         self.mean += NOISE_GAIN.max(1.0 / f32::from(self.count)) * (unexplained - self.mean);
     }
-}
-
-/// The absolute value: that of floats is in `core` only since Rust 1.85 as a constant function.
-fn abs(value: f32) -> f32 {
-    value.max(-value)
 }
 
 #[cfg(test)]

@@ -250,9 +250,10 @@ impl Phases {
         self.rate_when_empty = rate;
     }
 
-    /// The receiver counts anew: measurements that had begun are void.
-    pub(super) const fn forget(&mut self) {
+    /// Measurements that had begun are void.
+    pub(super) const fn forget(&mut self, next_number: u32) {
         (self.brake.from, self.brake.behind) = (None, None);
+        self.trial = Trial::begin(next_number);
     }
 
     /// The path was silent, and delivers again: it goes on where it was, but empties first.
@@ -361,7 +362,7 @@ impl Phases {
                 // At the rate that is there a queue comes and goes; where there is none, there may well be more.
                 let hurries = queue.smoothed < EMPTY * target;
                 let period = if hurries { self.period / PROBE_HURRY } else { self.period };
-                if in_state > period && delay.is_empty() && see.backlog {
+                if in_state > period && delay.is_empty() && see.backlog && !rate.is_policed(see.now) {
                     return Next::Enter(State::Probe { rate_before: rate.value() });
                 }
                 Next::Stay(State::Cruise)

@@ -4,7 +4,7 @@
 use crate::adaptive::model::anchor::{Anchor, Span};
 use crate::adaptive::model::highest::Highest;
 use crate::adaptive::tuning::{
-    LEAST_RATE, MOST_RATE, POLICED, POLICED_PACKETS, POLICED_TIME, SAMPLE_PACKETS, START_RATE,
+    LEAST_RATE, MOST_RATE, POLICED, POLICED_FOR, POLICED_PACKETS, POLICED_TIME, SAMPLE_PACKETS, START_RATE,
 };
 use crate::time::{Instant, Micros};
 use crate::wire::extension;
@@ -21,6 +21,9 @@ pub(super) struct RateEstimate {
     judged_from: Option<Anchor>,
     /// Too much was lost in the judgement before.
     was_lossy: bool,
+    /// A rate that lost too much, and until when it is not exceeded.
+    ceiling: f32,
+    ceiling_until: Instant,
 }
 
 /// What one sample says.
@@ -40,6 +43,8 @@ impl Default for RateEstimate {
             app_limited: 0,
             judged_from: None,
             was_lossy: false,
+            ceiling: MOST_RATE,
+            ceiling_until: Instant::ZERO,
         }
     }
 }
@@ -52,18 +57,30 @@ impl RateEstimate {
 
     /// Sets the rate, whatever was higher before.
     pub(super) fn reset(&mut self, rate: f32, now: Instant) {
-        self.set(rate);
+        self.set(rate, now);
         self.highest.reset(now, rate);
     }
 
-    fn set(&mut self, rate: f32) {
-        self.value = rate.clamp(LEAST_RATE, MOST_RATE);
+    fn set(&mut self, rate: f32, now: Instant) {
+        let most = if self.is_policed(now) { self.ceiling } else { MOST_RATE };
+        self.value = rate.min(most).clamp(LEAST_RATE, MOST_RATE);
+    }
+
+    /// Whether a higher rate lost too much lately.
+    pub(super) fn is_policed(&self, now: Instant) -> bool {
+        now < self.ceiling_until
+    }
+
+    /// Of `pace` bytes a second, `share` arrived: for a while that is all.
+    pub(super) fn police(&mut self, pace: f32, share: f32, now: Instant) {
+        (self.ceiling, self.ceiling_until) = ((pace * share).min(self.value), now + POLICED_FOR);
+        self.reset(self.ceiling, now);
     }
 
     /// A rate that was seen: the highest of `window` counts.
     pub(super) fn push(&mut self, rate: f32, window: Micros, now: Instant) {
         let highest = self.highest.push(window, now, rate);
-        self.set(highest);
+        self.set(highest, now);
     }
 
     /// The next sample begins with this report, or with the next one.

@@ -131,3 +131,19 @@ fn what_a_stopped_path_had_under_way_leaves_after_what_was_reported_lost() {
     assert_eq!(order, [indexes[1], indexes[2], indexes[0]]);
     assert!(state.lost.is_empty() && state.lost.bytes() == 0);
 }
+
+#[test]
+fn a_clock_that_is_set_moves_the_reference_and_no_path_seems_to_have_stopped() {
+    for step in [1_000_000, -1_000_000] {
+        let mut adaptive = sender(40);
+        told(&mut adaptive, &[(report(2, 20, &[]), 50)]);
+        let reference = adaptive.state.reference.unwrap();
+        let mut later = report(3, 30, &[]);
+        later.paths[0].delay = reference.wrapping_add_signed(step);
+        let written = at(30).stamp().wrapping_add_signed(step);
+        assert_eq!(adaptive.handle_report(&later, written, PathSet::of(0), at(60)), News::Fresh);
+        assert_eq!(adaptive.state.reference, Some(reference.wrapping_add_signed(step)));
+        let model = &adaptive.state.models[0];
+        assert_eq!((model.base(), model.queue(), model.is_alive()), (Some(0.0), 0.0, true), "{step}");
+    }
+}

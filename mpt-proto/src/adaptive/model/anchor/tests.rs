@@ -57,3 +57,48 @@ fn the_slower_of_sending_and_arriving_is_the_rate() {
         assert_eq!((span.rate(), span.grows(1.1)), (1_000_000.0, grows));
     }
 }
+
+/// What `Clocks` make of the last of these trips, each a change of the way there and of the way back against the first, in
+/// microseconds.
+fn last(trips: &[(i32, i32)]) -> Option<i32> {
+    let mut clocks = Clocks::default();
+    let trip = |(there, back): (i32, i32)| Trip {
+        there: 4_000_000_000_u32.wrapping_add_signed(there),
+        back: 300_000_000_u32.wrapping_add_signed(back),
+    };
+    assert_eq!(clocks.handle(trip((0, 0))), None);
+    trips.iter().map(|change| clocks.handle(trip(*change))).last().flatten()
+}
+
+#[test]
+fn a_clock_that_is_set_lengthens_one_way_by_what_it_shortens_the_other() {
+    for step in [100_000, -100_000, 1_000_000_000, -1_000_000_000] {
+        assert_eq!(last(&[(step, -step)]), Some(step));
+        assert_eq!(last(&[(step, -step), (step, -step)]), None, "once");
+        assert_eq!(last(&[(step, -step), (0, 0)]), Some(-step), "and back");
+    }
+}
+
+#[test]
+fn what_links_do_is_no_step_of_a_clock() {
+    for (what, change) in [
+        ("nothing", (0, 0)),
+        ("a queue there", (200_000, 0)),
+        ("a queue back", (0, 200_000)),
+        ("a longer way", (200_000, 200_000)),
+        ("a shorter way", (-15_000, -15_000)),
+        ("a clock that drifts", (40_000, -40_000)),
+    ] {
+        assert_eq!(last(&[change]), None, "{what}");
+        assert_eq!(last(&[change; 100]), None, "{what}, for long");
+    }
+}
+
+#[test]
+fn a_step_amid_a_queue_is_known_when_that_is_gone_and_one_that_another_path_told_is_not_told_again() {
+    assert_eq!(last(&[(300_000, -100_000), (100_000, -100_000)]), Some(100_000));
+    let mut clocks = Clocks::default();
+    clocks.handle(Trip { there: 20_000, back: 20_000 });
+    clocks.shift(500_000);
+    assert_eq!(clocks.handle(Trip { there: 520_000, back: 20_000_u32.wrapping_sub(500_000) }), None);
+}

@@ -137,3 +137,19 @@ fn the_highest_of_a_window_counts_and_nothing_beyond_the_bounds() {
         assert_eq!(rate.value(), value);
     }
 }
+
+#[test]
+fn a_rate_that_lost_too_much_is_not_exceeded_for_five_seconds() {
+    let mut rate = RateEstimate::default();
+    rate.reset(2e6, NOW);
+    rate.police(3e6, 0.5, NOW);
+    assert_eq!(rate.value(), 1.5e6, "what arrived");
+    let during = NOW + Duration::from_millis(4_900);
+    rate.push(2e6, WINDOW, during);
+    assert_eq!((rate.value(), rate.is_policed(during)), (1.5e6, true));
+    let after = NOW + Duration::from_millis(5_100);
+    rate.push(2e6, WINDOW, after);
+    assert_eq!((rate.value(), rate.is_policed(after)), (2e6, false));
+    rate.police(8e6, 0.5, after);
+    assert_eq!(rate.value(), 2e6, "it is not raised");
+}
