@@ -18,6 +18,12 @@ impl Rng {
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next().checked_rem(bound).unwrap_or(0)
     }
+
+    /// A draw from the standard normal distribution: the sum of twelve uniform ones, so never beyond 6.
+    #[cfg(test)]
+    pub(crate) fn normal(&mut self) -> f32 {
+        (0..12).map(|_| self.below(1 << 24) as f32 / (1 << 24) as f32).sum::<f32>() - 6.0
+    }
 }
 
 /// Spreads every input bit over the output: the finaliser of splitmix64.

@@ -226,7 +226,7 @@ impl CommonDelay {
         let up_to =
             |most: f32| usable().filter(|path| path.need() <= most).map(|path| path.rate).sum::<f32>();
         let least_of = |wanted: &dyn Fn(f32) -> bool| {
-            usable().map(|path| path.need()).filter(|need| wanted(*need)).reduce(f32::min)
+            usable().map(PathDelay::need).filter(|need| wanted(*need)).reduce(f32::min)
         };
         let fastest = least_of(&|_| true)?;
         let main = least_of(&|need| up_to(need) >= (MAIN_SHARE * rate).min(START_RATE))?;

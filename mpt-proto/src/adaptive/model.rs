@@ -359,13 +359,13 @@ impl Model {
     }
 
     /// A clock was set by `step` microseconds, as this path or another one told.
-    pub(super) const fn handle_clock_step(&mut self, step: i32) {
+    pub(super) fn handle_clock_step(&mut self, step: i32) {
         self.clocks.shift(step);
         self.forget_spans();
     }
 
     /// A clock was set, or the receiver counts anew: measurements that had begun are void.
-    const fn forget_spans(&mut self) {
+    fn forget_spans(&mut self) {
         self.rate.restart(None);
         self.phases.forget(self.number);
         self.delay.forget_spans();

@@ -1,6 +1,5 @@
 use super::*;
 use crate::rng::Rng;
-use crate::wire::report::PathReport;
 
 /// Between reports.
 const STEP: Duration = Duration::from_millis(10);
@@ -8,7 +7,7 @@ const STEP: Duration = Duration::from_millis(10);
 const WIDE: f32 = 65_000.0;
 
 struct Bench {
-    models: [Model; MAX_PATHS],
+    paths: PathDelays,
     delay: CommonDelay,
     up: PathSet,
     now: Instant,
@@ -17,23 +16,19 @@ struct Bench {
 
 /// Paths with these base delays, in microseconds, of 1.25 MB/s each.
 fn bench(bases: &[f32]) -> Bench {
-    let mut models: [Model; MAX_PATHS] = core::array::from_fn(|_| Model::default());
+    let mut paths = PathDelays::default();
     let mut up = PathSet::default();
-    let now = Instant::from_micros(10_000_000);
     for (index, base) in bases.iter().enumerate() {
         up.insert(index);
-        set_base(&mut models[index], *base, now);
+        paths[index] = Some(path(*base));
     }
     let delay = CommonDelay { is_used: true, ..CommonDelay::default() };
-    Bench { models, delay, up, now, window: WIDE }
+    Bench { paths, delay, up, now: Instant::from_micros(10_000_000), window: WIDE }
 }
 
-/// A path is known by its first report.
-fn set_base(model: &mut Model, base: f32, now: Instant) {
-    let settled = model.handle_sent(1_400, now);
-    let report =
-        PathReport { settled, packets: 1, bytes: 1_400, stamp: now.stamp(), ..PathReport::default() };
-    assert_eq!(model.handle_report(&report, now.stamp(), base, false, now, 0.5), Some(true));
+/// A path with this base delay, in microseconds, without a queue or noise.
+fn path(base: f32) -> PathDelay {
+    PathDelay { base, deviation: 0.0, queue: 0.0, rate: START_RATE, feedback: 50_000.0, unusable_since: None }
 }
 
 impl Bench {
@@ -51,13 +46,17 @@ impl Bench {
         } else {
             self.delay.note_empty();
         }
-        self.delay.update(&self.models, self.up, sojourn > 0, self.window, self.now);
+        self.delay.update(&self.paths, self.up, sojourn > 0, self.window, self.now);
         self.check();
+    }
+
+    fn path(&mut self, index: usize) -> &mut PathDelay {
+        self.paths[index].as_mut().unwrap()
     }
 
     /// What must hold after each update.
     fn check(&self) {
-        let known = |index: &usize| self.models[*index].is_alive() && self.models[*index].base().is_some();
+        let known = |index: &usize| self.paths[*index].is_some_and(|path| path.unusable_since.is_none());
         let usable = self.up.into_iter().filter(known).count();
         assert!(usable == 0 || !self.delay.open.is_empty(), "no path is open though {usable} could be");
         if usable > 0 {
@@ -143,7 +142,8 @@ fn a_standing_queue_raises_the_delay_slowly_until_the_slower_path_fits() {
 fn a_flow_that_fills_the_open_paths_without_a_queue_is_led_on_by_what_it_has_on_the_way() {
     for (bytes, is_full) in [(12_000, true), (6_000, false)] {
         let mut bench = bench(&[10_000.0, 90_000.0]);
-        (bench.models[0].feedback, bench.models[1].feedback) = (40_000.0, 120_000.0);
+        bench.path(0).feedback = 40_000.0;
+        bench.path(1).feedback = 120_000.0;
         let fastest = 10_000.0 + ALLOWANCE;
         let mut run = |ms: u64| {
             for _ in 0..ms / 10 {
@@ -224,8 +224,8 @@ fn before_a_transfer_it_covers_far_paths_only_if_the_near_ones_are_thin() {
     for (rate, far) in [(START_RATE, false), (START_RATE / 4.0, true)] {
         let mut bench = bench(&[10_000.0, 90_000.0]);
         bench.delay.is_used = false;
-        bench.models[0].rate = rate;
-        bench.models[1].rate = 10.0 * START_RATE;
+        bench.path(0).rate = rate;
+        bench.path(1).rate = 10.0 * START_RATE;
         bench.step(0);
         assert_eq!(bench.open(), [true, far], "{rate} bytes a second");
     }
@@ -235,8 +235,8 @@ fn before_a_transfer_it_covers_far_paths_only_if_the_near_ones_are_thin() {
 fn no_more_is_held_than_the_receiver_has_room_for() {
     let mut bench = bench(&[10_000.0, 90_000.0]);
     bench.window = 64.0;
-    bench.models[0].rate = 12_500_000.0;
-    bench.models[1].rate = 12_500_000.0;
+    bench.path(0).rate = 12_500_000.0;
+    bench.path(1).rate = 12_500_000.0;
     bench.run(30_000, 20_000);
     let held = bench.delay.spread(10_000.0) * 1e-6 * 25_000_000.0 / 1_400.0;
     assert!(held <= 64.0, "{held} packets");
@@ -253,10 +253,10 @@ fn a_path_that_lags_too_far_behind_is_not_worth_it() {
 #[test]
 fn a_path_whose_queue_grows_closes_but_for_the_last() {
     let mut bench = bench(&[10_000.0, 12_000.0]);
-    bench.models[1].queue = 50_000.0;
+    bench.path(1).queue = 50_000.0;
     bench.step(20_000);
     assert_eq!(bench.open(), [true, false]);
-    bench.models[0].queue = 200_000.0;
+    bench.path(0).queue = 200_000.0;
     bench.step(20_000);
     assert_eq!(bench.open(), [false, true], "the better of two that do not fit");
 }
@@ -267,7 +267,7 @@ fn while_a_path_is_down_its_delay_is_kept_for_it_and_then_no_more() {
     bench.run(10_000, 20_000);
     let raised = bench.delay.delay;
     bench.up.set(1, false);
-    bench.models[1].down = Some(bench.now);
+    bench.path(1).unusable_since = Some(bench.now);
     bench.run(10_000, 20_000);
     assert!(bench.delay.delay > raised - 1.0);
     assert_eq!(bench.open(), [true, false]);
@@ -282,24 +282,92 @@ fn whatever_paths_do_one_that_works_is_open() {
         let mut bench = bench(&[10_000.0, 50_000.0, -3_000.0, 0.0]);
         for _ in 0..2_000 {
             let index = usize::try_from(rng.below(4)).unwrap();
-            let model = &mut bench.models[index];
+            let path = bench.paths[index].get_or_insert(path(0.0));
             match rng.below(8) {
                 0 => {
                     let is_up = rng.below(2) == 0;
                     bench.up.set(index, is_up);
-                    model.down = (!is_up).then_some(bench.now);
+                    path.unusable_since = (!is_up).then_some(bench.now);
                 }
-                1 => model.suspect = (rng.below(2) == 0).then_some(bench.now),
-                2 => model.queue = rng.below(400_000) as f32,
-                3 => set_base(model, rng.below(600_000) as f32 - 300_000.0, bench.now),
-                4 => model.rate = rng.below(4_000_000_000) as f32,
+                1 => path.unusable_since = (rng.below(2) == 0).then_some(bench.now),
+                2 => path.queue = rng.below(400_000) as f32,
+                3 => path.base = rng.below(600_000) as f32 - 300_000.0,
+                4 => path.rate = rng.below(4_000_000_000) as f32,
                 5 => bench.window = rng.below(65_536) as f32,
-                6 => model.reset(),
-                _ => {}
+                6 => bench.paths[index] = None,
+                _ => path.deviation = rng.below(50_000) as f32,
             }
             let sojourn = u32::try_from(rng.below(3) * 10_000).unwrap();
             bench.run(rng.below(60), sojourn);
             bench.step(sojourn);
         }
     }
+}
+
+#[test]
+fn each_verdict_has_its_reason() {
+    let frame = Frame {
+        fastest: 10_000.0,
+        floor: 10_000.0,
+        most: 300_000.0,
+        ceiling: 90_000.0,
+        next: Some(90_000.0),
+        enough: 10_000.0,
+        lifted: 10_000.0,
+    };
+    let load = Load { is_used: true, rests: false, standing: None, is_filled: false };
+    let waits = |standing| Load { standing: Some(standing), ..load };
+    let rests = Load { rests: true, ..load };
+    let cases = [
+        ("nothing waits", 50_000.0, frame, load, Verdict::Stay),
+        ("the fast path is gone", 5_000.0, frame, load, Verdict::Jump),
+        ("no flow would feel it", 50_000.0, frame, Load { is_used: false, ..rests }, Verdict::Jump),
+        ("of another kind, packets wait", 50_000.0, frame, Load { is_used: false, ..load }, Verdict::Stay),
+        ("packets wait", 10_000.0, frame, waits(20_000), Verdict::Rise),
+        ("they wait for longer than the next path takes", 10_000.0, frame, waits(90_000), Verdict::Rush),
+        ("the next path is near", 80_000.0, frame, waits(20_000), Verdict::Rush),
+        ("all paths are open", 90_000.0, frame, waits(90_000), Verdict::Stay),
+        ("there is no next path", 50_000.0, Frame { next: None, ..frame }, waits(90_000), Verdict::Rise),
+        (
+            "the open paths are full without a queue",
+            50_000.0,
+            Frame { lifted: 60_000.0, ..frame },
+            Load { is_filled: true, ..load },
+            Verdict::Lift,
+        ),
+        (
+            "they are full, and the flow bears no more",
+            60_000.0,
+            Frame { lifted: 60_000.0, ..frame },
+            Load { is_filled: true, ..load },
+            Verdict::Stay,
+        ),
+        ("they are not full", 50_000.0, Frame { lifted: 60_000.0, ..frame }, load, Verdict::Stay),
+        ("nothing has waited for a while", 50_000.0, frame, rests, Verdict::Sink),
+        ("it is at the floor", 10_000.0, frame, rests, Verdict::Stay),
+        (
+            "the slowest path is faster now",
+            50_000.0,
+            Frame { ceiling: 40_000.0, ..frame },
+            waits(90_000),
+            Verdict::Sink,
+        ),
+        ("it is a little faster", 50_000.0, Frame { ceiling: 48_000.0, ..frame }, load, Verdict::Stay),
+    ];
+    for (name, delay, frame, load, verdict) in cases {
+        assert_eq!(decide(delay, &frame, &load), verdict, "{name}");
+    }
+}
+
+#[test]
+fn a_stream_beside_that_never_waits_does_not_close_slower_paths() {
+    let mut bench = bench(&[10_000.0, 90_000.0]);
+    for _ in 0..2_000 {
+        // Two flows have turns: one has sent little, and its packets leave at once.
+        for sojourn in [0, 30_000, 0] {
+            bench.delay.note_sojourn(sojourn);
+        }
+        bench.step(30_000);
+    }
+    assert_eq!(bench.open(), [true; 2]);
 }

@@ -133,3 +133,6 @@ impl Span {
 pub(super) const fn micros_between(later: u32, earlier: u32) -> f32 {
     later.wrapping_sub(earlier) as i32 as f32
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,7 @@ impl DelayEstimate {
     }
 
     /// Measurements of noise that had begun are void.
-    pub(super) const fn forget_spans(&mut self) {
+    pub(super) fn forget_spans(&mut self) {
         self.noise.forget();
     }
 
@@ -147,3 +147,6 @@ impl DelayEstimate {
         is_empty
     }
 }
+
+#[cfg(test)]
+mod tests;

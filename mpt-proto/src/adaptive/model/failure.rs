@@ -102,3 +102,6 @@ impl Failure {
         self.alarms
     }
 }
+
+#[cfg(test)]
+mod tests;

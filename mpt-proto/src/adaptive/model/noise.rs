@@ -8,18 +8,23 @@
 use crate::adaptive::model::anchor::{Anchor, abs};
 use crate::adaptive::tuning::{DEVIATION_OF_MEAN, NOISE_GAIN, NOISE_OUTLIER, NOISE_SPANS, NOISE_STEP};
 
-const SCALES: usize = NOISE_SPANS.len();
-
 /// Noise of one path. See the module.
 #[derive(Debug, Default)]
 pub(super) struct Noise {
-    /// Where the measurement of each time scale began.
-    from: [Option<Anchor>; SCALES],
-    /// Mean of what nothing explains, in microseconds.
-    means: [f32; SCALES],
-    count: [u8; SCALES],
+    scales: [Scale; NOISE_SPANS.len()],
     /// See [`deviation`](Self::deviation).
     deviation: f32,
+}
+
+/// Noise at one time scale.
+#[derive(Debug, Default)]
+struct Scale {
+    /// Where the measurement began.
+    from: Option<Anchor>,
+    /// Mean of what nothing explains, in microseconds.
+    mean: f32,
+    /// Measurements so far.
+    count: u8,
 }
 
 impl Noise {
@@ -29,37 +34,47 @@ impl Noise {
     }
 
     /// Measurements that had begun are void.
-    pub(super) const fn forget(&mut self) {
-        self.from = [None; SCALES];
+    pub(super) fn forget(&mut self) {
+        for scale in &mut self.scales {
+            scale.from = None;
+        }
     }
 
     /// A report, on a path that carries `rate` bytes a second.
     pub(super) fn handle(&mut self, at: Anchor, rate: f32) {
-        for (level, ((from, mean), scale)) in
-            self.from.iter_mut().zip(&mut self.means).zip(NOISE_SPANS).enumerate()
-        {
-            let Some(since) = *from else {
-                *from = Some(at);
-                continue;
-            };
-            let span = at.since(&since);
-            // Reports come a little sooner than each ten milliseconds.
-            if span.sent < 0.8 * scale {
-                continue;
-            }
-            *from = Some(at);
-            if span.sent > 4.0 * scale {
-                continue;
-            }
-            let change = span.arrived - span.sent;
-            let by_rate = span.arrived - span.bytes * 1e6 / rate;
-            let mut unexplained = abs(change).min(abs(by_rate));
-            if self.count[level] >= 4 {
-                unexplained = unexplained.min(NOISE_OUTLIER * *mean + NOISE_STEP);
-            }
-            self.count[level] = self.count[level].saturating_add(1);
-            *mean += NOISE_GAIN.max(1.0 / f32::from(self.count[level])) * (unexplained - *mean);
+        for (scale, span) in self.scales.iter_mut().zip(NOISE_SPANS) {
+            scale.handle(at, span, rate);
         }
-        self.deviation = DEVIATION_OF_MEAN * self.means.iter().copied().fold(0.0, f32::max);
+        self.deviation = DEVIATION_OF_MEAN * self.scales.iter().map(|scale| scale.mean).fold(0.0, f32::max);
     }
 }
+
+impl Scale {
+    /// A report, on a path that carries `rate` bytes a second; a measurement is of reports that lie `scale` microseconds apart.
+    fn handle(&mut self, at: Anchor, scale: f32, rate: f32) {
+        let Some(since) = self.from else {
+            self.from = Some(at);
+            return;
+        };
+        let span = at.since(&since);
+        // Reports come a little sooner than each ten milliseconds.
+        if span.sent < 0.8 * scale {
+            return;
+        }
+        self.from = Some(at);
+        if span.sent > 4.0 * scale {
+            return;
+        }
+        let change = span.arrived - span.sent;
+        let by_rate = span.arrived - span.bytes * 1e6 / rate;
+        let mut unexplained = abs(change).min(abs(by_rate));
+        if self.count >= 4 {
+            unexplained = unexplained.min(NOISE_OUTLIER * self.mean + NOISE_STEP);
+        }
+        self.count = self.count.saturating_add(1);
+        self.mean += NOISE_GAIN.max(1.0 / f32::from(self.count)) * (unexplained - self.mean);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -57,3 +57,6 @@ impl Pacer {
 const fn nanos(now: Instant) -> u64 {
     now.as_micros().saturating_mul(1000)
 }
+
+#[cfg(test)]
+mod tests;

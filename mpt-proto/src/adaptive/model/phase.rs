@@ -470,3 +470,6 @@ fn compete(
     delay.set_empty(see.now);
     Next::Enter(State::Cruise)
 }
+
+#[cfg(test)]
+mod tests;

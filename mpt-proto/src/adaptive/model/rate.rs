@@ -133,3 +133,6 @@ impl RateEstimate {
         (core::mem::replace(&mut self.was_lossy, is_lossy) && is_lossy).then(|| 1.0 - span.loss())
     }
 }
+
+#[cfg(test)]
+mod tests;

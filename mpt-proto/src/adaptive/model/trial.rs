@@ -63,3 +63,6 @@ impl Trial {
         Answer::Stays(at.delay.max(from.delay))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,8 @@ fn sender(count: u32) -> Adaptive<'static> {
     let mut adaptive = Adaptive::new(state, slots, bytes, vec![FlowSlot::default(); 8].leak());
     (adaptive.is_chosen, adaptive.resends, adaptive.peer_window) = (true, true, 1_000);
     let up = PathSet::of(0);
-    assert_eq!(adaptive.handle_report(&report(1, 0, &[]), 0, up, at(0)), News::Fresh, "its delay is known");
+    let first = adaptive.handle_report(&report(1, 0, &[]), at(0).stamp(), up, at(0));
+    assert_eq!(first, News::Fresh, "its delay is known");
     let mut packet = vec![0; LEN];
     packet[..20].copy_from_slice(&[0x45, 0, 3, 232, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
     let mut next = Seq::ZERO;
@@ -129,4 +130,20 @@ fn what_a_stopped_path_had_under_way_leaves_after_what_was_reported_lost() {
     let order = [0; 3].map(|_| state.lost.pop(pool).unwrap());
     assert_eq!(order, [indexes[1], indexes[2], indexes[0]]);
     assert!(state.lost.is_empty() && state.lost.bytes() == 0);
+}
+
+#[test]
+fn a_clock_that_is_set_moves_the_reference_and_no_path_seems_to_have_stopped() {
+    for step in [1_000_000, -1_000_000] {
+        let mut adaptive = sender(40);
+        told(&mut adaptive, &[(report(2, 20, &[]), 50)]);
+        let reference = adaptive.state.reference.unwrap();
+        let mut later = report(3, 30, &[]);
+        later.paths[0].delay = reference.wrapping_add_signed(step);
+        let written = at(30).stamp().wrapping_add_signed(step);
+        assert_eq!(adaptive.handle_report(&later, written, PathSet::of(0), at(60)), News::Fresh);
+        assert_eq!(adaptive.state.reference, Some(reference.wrapping_add_signed(step)));
+        let model = &adaptive.state.models[0];
+        assert_eq!((model.base(), model.queue(), model.is_alive()), (Some(0.0), 0.0, true), "{step}");
+    }
 }
