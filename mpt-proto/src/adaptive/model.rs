@@ -437,7 +437,9 @@ impl Model {
     /// Takes a sample of the rate, if one ends with this report. Returns whether it was one that tells what the path carries.
     fn sample(&mut self, at: Anchor, shortest: f32, now: Instant) -> bool {
         self.train_end = self.train_end.filter(|end| extension::distance(at.settled, *end) <= 0);
-        let Some(sample) = self.rate.handle(at, shortest, self.train_end.is_some()) else { return false };
+        let Some(sample) = self.rate.handle(at, shortest, self.train_end.is_some(), now) else {
+            return false;
+        };
         let (rate, arrival) = (sample.span.rate(), sample.span.arrival_rate());
         let window = RATE_WINDOW.max(RATE_ROUNDS * self.feedback).max(RATE_SAMPLES * shortest);
         // What left while the queue was let drain is less than the path can carry, and no sign of how much that is.
@@ -445,11 +447,12 @@ impl Model {
         if counts || rate > self.rate.value() {
             self.rate.push(rate, micros(window), now);
         }
-        // Where a queue stood all the time the path was busy, however little there was to send.
-        let is_saturated = self.phase() != Phase::Startup && self.delay.take_standing();
+        // A queue that stood all the time kept the path busy, however little there was to send.
+        let is_steady = !matches!(self.phase(), Phase::Startup | Phase::Drain);
+        let is_saturated = self.delay.take_standing() && is_steady;
         let surplus = self.rate.value() - arrival;
         if is_saturated && surplus > 0.0 {
-            self.rate.reset(self.rate.value() - SATURATED_GAIN * surplus, now);
+            self.rate.saturate(SATURATED_GAIN * surplus, sample.app_limited, now);
         }
         !sample.app_limited
     }

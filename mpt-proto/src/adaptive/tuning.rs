@@ -5,6 +5,8 @@
 
 use core::time::Duration;
 
+use crate::time::Micros;
+
 // --- Pacing -----------------------------------------------------------------------------------------------------------
 
 /// Rate of a path of which nothing is known, in bytes a second: 10 Mbit/s. Less makes the slow start of TCP end early. Pinned by
@@ -99,6 +101,10 @@ pub(super) const RATE_WINDOW: f32 = 1_000_000.0;
 pub(super) const RATE_ROUNDS: f32 = 6.0;
 /// Samples of a noisy path of which the highest counts.
 pub(super) const RATE_SAMPLES: f32 = 10.0;
+/// For this long a rate that was seen is not given up without a proof.
+pub(super) const SEEN_FOR: Micros = Micros(5_000_000);
+/// Share of it that is kept: the highest sample of a noisy path is too high.
+pub(super) const SEEN_SHARE: f32 = 0.85;
 /// A queue of this multiple of what is accepted stands.
 pub(super) const STANDS: f32 = 1.5;
 /// Where a queue stands what arrives is the capacity: share by which it moves the rate.

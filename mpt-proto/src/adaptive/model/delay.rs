@@ -102,7 +102,7 @@ impl DelayEstimate {
 
     /// Without a queue of ours the delay was `level`.
     pub(super) fn prove(&mut self, level: f32, now: Instant) {
-        (self.windows, self.window_since) = ([None, Some(level - CENTRE * self.deviation())], now);
+        (self.windows, self.window_since) = ([None; 2], now);
         (self.base, self.proven) = (Some(level), Some(level));
         (self.proven_at, self.empty_at) = (now, now);
     }
@@ -131,10 +131,14 @@ impl DelayEstimate {
         let lowest = current.map_or(at.delay, |lowest| lowest.min(at.delay));
         *current = Some(lowest);
         let lowest = before.map_or(lowest, |before| before.min(lowest));
-        // What was proved holds for a window: noise may seem less meanwhile.
-        let is_proven = elapsed(now, self.proven_at) < BASE_WINDOW.as_micros() as f32;
-        let proven = self.proven.filter(|_| is_proven).unwrap_or(lowest);
-        let base = (lowest + CENTRE * self.noise.deviation()).max(proven);
+        let centre = lowest + CENTRE * self.noise.deviation();
+        // What was proved holds for a window, and bounds the base in the next.
+        let windows = elapsed(now, self.proven_at) / BASE_WINDOW.as_micros() as f32;
+        let base = match self.proven {
+            Some(proven) if windows < 1.0 => proven,
+            Some(proven) if windows < 2.0 => proven.min(centre),
+            _ => centre,
+        };
         self.base = Some(base);
         self.queue.least = least - base;
         self.queue.now = at.delay - base;

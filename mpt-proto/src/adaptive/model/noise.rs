@@ -67,10 +67,7 @@ impl Scale {
         }
         let change = span.arrived - span.sent;
         let by_rate = span.arrived - span.bytes * 1e6 / rate;
-        let mut unexplained = abs(change).min(abs(by_rate));
-        if self.count >= 4 {
-            unexplained = unexplained.min(NOISE_OUTLIER * self.mean + NOISE_STEP);
-        }
+        let unexplained = abs(change).min(abs(by_rate)).min(NOISE_OUTLIER * self.mean + NOISE_STEP);
         self.count = self.count.saturating_add(1);
         self.mean += NOISE_GAIN.max(1.0 / f32::from(self.count)) * (unexplained - self.mean);
     }

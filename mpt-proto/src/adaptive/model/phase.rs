@@ -367,7 +367,8 @@ impl Phases {
                 let is_stale = delay.since_empty(see.now) > STALE_BASE.as_micros() as f32;
                 if is_stale || see.backlog && delay.wants_proof(see.now) {
                     delay.set_empty(see.now);
-                    return Next::Enter(State::drain(DRAIN, Cause::Proof));
+                    // Less than is used, or a queue would stay.
+                    return Next::Enter(State::drain(DRAIN * rate.used() / rate.value(), Cause::Proof));
                 }
                 // At the rate that is there a queue comes and goes; where there is none, there may well be more.
                 let hurries = queue.smoothed < EMPTY * target;
@@ -401,7 +402,7 @@ impl Phases {
             return true;
         }
         let expected = ANSWER.max(ANSWER_NOISE * delay.deviation());
-        match self.trial.answer(rate.value(), expected) {
+        match self.trial.answer(rate.used(), expected) {
             Answer::Open => false,
             Answer::Stays(level) => {
                 delay.prove(level, see.now);

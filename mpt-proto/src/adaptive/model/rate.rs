@@ -4,7 +4,8 @@
 use crate::adaptive::model::anchor::{Anchor, Span};
 use crate::adaptive::model::highest::Highest;
 use crate::adaptive::tuning::{
-    LEAST_RATE, MOST_RATE, POLICED, POLICED_FOR, POLICED_PACKETS, POLICED_TIME, SAMPLE_PACKETS, START_RATE,
+    LEAST_RATE, MOST_RATE, POLICED, POLICED_FOR, POLICED_PACKETS, POLICED_TIME, SAMPLE_PACKETS, SEEN_FOR, SEEN_SHARE,
+    START_RATE,
 };
 use crate::time::{Instant, Micros};
 use crate::wire::extension;
@@ -14,6 +15,9 @@ use crate::wire::extension;
 pub(super) struct RateEstimate {
     value: f32,
     highest: Highest,
+    /// The highest sample of [`SEEN_FOR`], and what it says.
+    recent: Highest,
+    seen: f32,
     from: Option<Anchor>,
     /// Path numbers up to this one left while there was too little to send.
     app_limited: u32,
@@ -39,6 +43,8 @@ impl Default for RateEstimate {
         Self {
             value: START_RATE,
             highest: Highest::default(),
+            recent: Highest::default(),
+            seen: 0.0,
             from: None,
             app_limited: 0,
             judged_from: None,
@@ -53,6 +59,11 @@ impl RateEstimate {
     /// Bytes a second.
     pub(super) const fn value(&self) -> f32 {
         self.value
+    }
+
+    /// What surely went through it lately, in bytes a second: the rate, or what there was to send.
+    pub(super) const fn used(&self) -> f32 {
+        self.value.min(self.seen)
     }
 
     /// Sets the rate, whatever was higher before.
@@ -83,6 +94,15 @@ impl RateEstimate {
         self.set(highest, now);
     }
 
+    /// A queue stands: lowers the rate by `surplus`; but with little to send not below what arrived lately, as it may be that the way
+    /// became longer.
+    pub(super) fn saturate(&mut self, surplus: f32, app_limited: bool, now: Instant) {
+        let least = if app_limited { SEEN_SHARE * self.seen } else { 0.0 };
+        if self.value > least {
+            self.reset((self.value - surplus).max(least), now);
+        }
+    }
+
     /// The next sample begins with this report, or with the next one.
     pub(super) const fn restart(&mut self, from: Option<Anchor>) {
         (self.from, self.judged_from) = (from, None);
@@ -99,7 +119,13 @@ impl RateEstimate {
     }
 
     /// A report: the sample that ends with it, if it is long enough. `in_train`: packets left at once on purpose.
-    pub(super) fn handle(&mut self, at: Anchor, shortest: f32, in_train: bool) -> Option<Sample> {
+    pub(super) fn handle(
+        &mut self,
+        at: Anchor,
+        shortest: f32,
+        in_train: bool,
+        now: Instant,
+    ) -> Option<Sample> {
         let Some(from) = self.from else {
             self.from = Some(at);
             return None;
@@ -113,6 +139,7 @@ impl RateEstimate {
             return None;
         }
         self.from = Some(at);
+        self.seen = self.recent.push(SEEN_FOR, now, span.rate());
         let app_limited = extension::distance(at.settled, self.app_limited) <= 0
             || extension::distance(from.settled, self.app_limited) < 0;
         Some(Sample { span, app_limited: app_limited && !in_train })

@@ -66,8 +66,8 @@ fn last(trips: &[(i32, i32)]) -> Option<i32> {
         there: 4_000_000_000_u32.wrapping_add_signed(there),
         back: 300_000_000_u32.wrapping_add_signed(back),
     };
-    assert_eq!(clocks.handle(trip((0, 0))), None);
-    trips.iter().map(|change| clocks.handle(trip(*change))).last().flatten()
+    assert_eq!(clocks.handle(trip((0, 0)), 0.0), None);
+    trips.iter().map(|change| clocks.handle(trip(*change), 0.0)).last().flatten()
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn what_links_do_is_no_step_of_a_clock() {
 fn a_step_amid_a_queue_is_known_when_that_is_gone_and_one_that_another_path_told_is_not_told_again() {
     assert_eq!(last(&[(300_000, -100_000), (100_000, -100_000)]), Some(100_000));
     let mut clocks = Clocks::default();
-    clocks.handle(Trip { there: 20_000, back: 20_000 });
+    clocks.handle(Trip { there: 20_000, back: 20_000 }, 0.0);
     clocks.shift(500_000);
-    assert_eq!(clocks.handle(Trip { there: 520_000, back: 20_000_u32.wrapping_sub(500_000) }), None);
+    assert_eq!(clocks.handle(Trip { there: 520_000, back: 20_000_u32.wrapping_sub(500_000) }, 0.0), None);
 }

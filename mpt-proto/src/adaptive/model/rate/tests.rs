@@ -82,9 +82,9 @@ fn a_sample_is_limited_if_anything_of_it_left_while_there_was_too_little_to_send
         let mut rate = RateEstimate::default();
         let from = Anchor::first(0.0).after(10_000, 10_000, 10, 0);
         rate.limit(limit);
-        assert!(rate.handle(from, 5_000.0, false).is_none());
+        assert!(rate.handle(from, 5_000.0, false, Instant::ZERO).is_none());
         let at = from.after(10_000, 12_500, 10, 0);
-        let sample = rate.handle(at, 5_000.0, false).unwrap();
+        let sample = rate.handle(at, 5_000.0, false, Instant::ZERO).unwrap();
         assert_eq!((sample.app_limited, sample.span.rate()), (limited, 800_000.0), "up to {limit}");
     }
 }
@@ -93,8 +93,8 @@ fn a_sample_is_limited_if_anything_of_it_left_while_there_was_too_little_to_send
 fn packets_of_a_train_left_on_purpose() {
     let mut rate = RateEstimate::default();
     rate.limit(20);
-    rate.handle(Anchor::first(0.0), 5_000.0, true);
-    let sample = rate.handle(Anchor::first(0.0).after(10_000, 10_000, 10, 0), 5_000.0, true);
+    rate.handle(Anchor::first(0.0), 5_000.0, true, Instant::ZERO);
+    let sample = rate.handle(Anchor::first(0.0).after(10_000, 10_000, 10, 0), 5_000.0, true, Instant::ZERO);
     assert!(!sample.unwrap().app_limited);
 }
 
@@ -102,8 +102,8 @@ fn packets_of_a_train_left_on_purpose() {
 fn a_sample_lasts_for_the_time_and_the_packets_that_are_asked_for() {
     for (sent, packets, counts) in [(50_000, 20, true), (30_000, 20, false), (50_000, 7, false)] {
         let (mut rate, from) = (RateEstimate::default(), Anchor::first(0.0));
-        rate.handle(from, 40_000.0, false);
-        let sample = rate.handle(from.after(sent, 10_000, packets, 0), 40_000.0, false);
+        rate.handle(from, 40_000.0, false, Instant::ZERO);
+        let sample = rate.handle(from.after(sent, 10_000, packets, 0), 40_000.0, false, Instant::ZERO);
         assert_eq!(sample.is_some(), counts, "{packets} packets in {sent} us");
     }
 }
@@ -112,11 +112,11 @@ fn a_sample_lasts_for_the_time_and_the_packets_that_are_asked_for() {
 fn a_limit_does_not_come_back_when_numbers_come_round() {
     let (mut rate, mut at) = (RateEstimate::default(), Anchor::first(0.0));
     rate.limit(5);
-    rate.handle(at, 5_000.0, false);
+    rate.handle(at, 5_000.0, false, Instant::ZERO);
     // Twice round the circle of 2^24.
     for step in 0..3_400 {
         at = at.after(10_000, 10_000, 10_000, 0);
-        let sample = rate.handle(at, 5_000.0, false).unwrap();
+        let sample = rate.handle(at, 5_000.0, false, Instant::ZERO).unwrap();
         assert_eq!(sample.app_limited, step == 0, "step {step}");
     }
 }
