@@ -135,7 +135,7 @@ impl DelayEstimate {
         // What was proved holds for a window, and bounds the base in the next.
         let windows = elapsed(now, self.proven_at) / BASE_WINDOW.as_micros() as f32;
         let base = match self.proven {
-            Some(proven) if windows < 1.0 => proven,
+            Some(proven) if windows < 1.0 => proven.max(centre),
             Some(proven) if windows < 2.0 => proven.min(centre),
             _ => centre,
         };
