@@ -38,11 +38,12 @@ use mpt_link::GRAMMAR;
 use mpt_proto::Policy;
 use serde::Serialize;
 
-use self::links::Part;
+use self::links::{Part, Protocol};
 use self::rate::Rate;
 use self::relay::link::Links;
 use self::stack::Stack;
 use self::topology::{Cut, MAX_LINKS};
+use self::traffic::quic;
 use self::traffic::stream::USUAL_CONGESTION;
 use crate::output;
 use crate::report::policy_name;
@@ -65,6 +66,8 @@ const ABOUT: &str = "Builds the paper's two PCs as network namespaces, joined by
     mpt lab --paper --repeats 1 --seconds 4 --size 100000000    a taste of it: three minutes\n  \
     mpt lab --links \"100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%\" --out figures\n                                   \
     unequal links beside kernel MPTCP: six minutes\n  \
+    mpt lab --links \"starlink, 5g\" --flow tcp,quic --udp-in-order\n                                   \
+    links as people have them, by TCP and by QUIC: eight minutes\n  \
     mpt lab --soak --seconds 60      a minute of full rate and cut links, each byte checked\n\n\
     The links of --links, separated by commas, are emulated in user space: no netem is needed.";
 
@@ -140,6 +143,19 @@ pub struct Args {
     #[arg(long, requires = "links", value_enum, value_delimiter = ',', value_name = "WHAT,...",
           default_values_t = Part::ALL, hide_default_value = true)]
     only: Vec<Part>,
+    /// With --links, protocol of the flow: the kernel's TCP, or QUIC by quinn with MTU discovery and GSO
+    #[arg(
+        long,
+        requires = "links",
+        value_enum,
+        value_delimiter = ',',
+        value_name = "PROTOCOL,...",
+        default_value = "tcp"
+    )]
+    flow: Vec<Protocol>,
+    /// With --links, set udp_in_order in the tunnel's configuration: the policy adaptive keeps UDP, and so QUIC, in order
+    #[arg(long, requires = "links")]
+    udp_in_order: bool,
     /// Congestion control of the flow; several with --links and --speed [default: cubic; with --links cubic,bbr]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', conflicts_with_all = ["paper", "iperf3"],
           value_parser = links::CONGESTION)]
@@ -188,6 +204,16 @@ pub struct Settings {
 pub fn run(args: Args) -> anyhow::Result<()> {
     if args.iperf3 && !namespace::is_installed("iperf3") {
         bail!("--iperf3 needs the program `iperf3`: apt install iperf3");
+    }
+    if args.flow.contains(&Protocol::Quic) && !quic::IS_BUILT_IN {
+        bail!("--flow quic: {}", quic::NOT_BUILT_IN);
+    }
+    if args.udp_in_order {
+        let policy = args.policy.as_deref().unwrap_or(policy_name(Policy::default()));
+        ensure!(
+            policy == policy_name(Policy::Adaptive),
+            "--udp-in-order is for the policy adaptive: {policy} has no such setting"
+        );
     }
     // Before a minute of measuring, not after it.
     let out = args.out.clone().or_else(|| args.paper.then(|| PathBuf::from("mpt-lab")));
@@ -256,7 +282,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             cut: args.cut,
             seed: args.seed,
             parts: args.only,
+            flows: Protocol::ALL.into_iter().filter(|flow| args.flow.contains(flow)).collect(),
             congestion: if congestion.is_empty() { links::CONGESTION.to_vec() } else { congestion },
+            udp_in_order: args.udp_in_order,
         };
         return links::run(&plan, &mpt, out.as_deref(), args.json);
     }
@@ -326,6 +354,12 @@ mod tests {
         assert!(Args::try_parse_from(["lab", "--links", "1mbit 5ms", "--rate", "2mbit"]).is_err());
         assert!(Args::try_parse_from(["lab", "--links", "1mbit 5ms", "--speed"]).is_err());
         assert!(Args::try_parse_from(["lab", "--seed", "7"]).is_err());
+        let quic = ["lab", "--links", "1mbit 5ms", "--flow", "tcp,quic", "--udp-in-order"];
+        let quic = Args::try_parse_from(quic).expect("both flows");
+        assert_eq!((quic.flow, quic.udp_in_order), (Protocol::ALL.to_vec(), true));
+        assert!(Args::try_parse_from(["lab", "--flow", "quic"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--udp-in-order"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--links", "1mbit 5ms", "--flow", "sctp"]).is_err());
         assert!(Args::try_parse_from(["lab", "--soak", "--policy", "weighted", "--rate", "1gbit"]).is_ok());
         assert!(Args::try_parse_from(["lab", "--soak", "--speed"]).is_err());
         assert!(Args::try_parse_from(["lab", "--soak", "--congestion", "bbr"]).is_ok());

@@ -2,7 +2,8 @@
 //!
 //! A full packet on a path of 1,500 bytes MTU costs 1,538 bytes on Ethernet. Through the tunnel it carries an
 //! inner packet less the headers of inner IP and TCP; without it, a segment of the same size carries more. Kernel
-//! MPTCP has a limit of its own, because each of its segments carries a DSS option.
+//! MPTCP has a limit of its own, because each of its segments carries a DSS option, and so has QUIC, whose packets are
+//! as large as path MTU discovery finds.
 
 use super::stack::{Stack, Version};
 use super::topology::FRAME_OVERHEAD;
@@ -21,6 +22,14 @@ const GRE: u32 = 8;
 
 /// TCP header with the timestamps option, padded: 20 and 12 (RFC 9293 section 3.1, RFC 7323 appendix A).
 const TCP: u32 = 32;
+
+/// Header and trailer of a full QUIC packet: the first byte, a connection ID of 8 (quinn's), a packet number of 2, a STREAM
+/// frame's type, a stream ID of 2 and an offset of 4, and the AEAD tag of 16 (RFC 9000 sections 17.3.1 and
+/// 19.8, RFC 9001 section 5.3).
+const QUIC: u32 = 1 + 8 + 2 + 1 + 2 + 4 + 16;
+
+/// The largest UDP payload that quinn looks for: Ethernet less the headers of IPv6 and UDP.
+const QUINN_MAX: u32 = 1452;
 
 /// DSS option of a sender that gets no data: 4, data ack of 4, mapping of 8 + 4 + 2; 22 bytes, padded (RFC 8684
 /// section 3.3; Linux sends 64-bit sequence numbers, and 64-bit acks only to a peer that sends it data).
@@ -45,6 +54,25 @@ pub fn tcp(version: Version) -> f64 {
 /// Payload per byte on the wire for kernel MPTCP on its links.
 pub fn mptcp(version: Version) -> f64 {
     share(LINK_MTU - version.header() - TCP - DSS, LINK_MTU)
+}
+
+/// Payload per byte on the wire for plain QUIC on a link.
+pub fn quic(version: Version) -> f64 {
+    let udp = quic_udp_payload(version, LINK_MTU);
+    share(udp - QUIC, udp + UDP + version.header())
+}
+
+/// Payload per byte on the wire for QUIC through the tunnel whose interface has that MTU, when each datagram has so many
+/// bytes of extension header.
+pub fn quic_tunnel(stack: Stack, mtu: u32, extension: u32) -> f64 {
+    let inner = stack.inner();
+    let udp = quic_udp_payload(inner, mtu);
+    share(udp - QUIC, udp + UDP + inner.header() + extension + GRE + UDP + stack.outer().header())
+}
+
+/// The largest UDP payload that QUIC can find on an interface with that MTU.
+fn quic_udp_payload(version: Version, mtu: u32) -> u32 {
+    QUINN_MAX.min(mtu - version.header() - UDP)
 }
 
 fn share(payload: u32, packet: u32) -> f64 {
@@ -80,6 +108,15 @@ mod tests {
         assert_eq!(tenths(mptcp(Version::V4)), 92.6);
         let ahead = mptcp(Version::V4) / tunnel(Stack::V4OverV4, 1464, 0) - 1.0;
         assert!((ahead - 0.0085).abs() < 0.0001, "{ahead}");
+    }
+
+    #[test]
+    fn quic_has_smaller_packets_and_larger_headers_than_tcp() {
+        assert_eq!(tenths(quic(Version::V4)), 93.4);
+        assert_eq!(tenths(quic(Version::V6)), 92.2);
+        // A packet of 1,480 bytes does not fit the tunnel, one of 1,464 does: a payload of 1,402 of 1,538 on the wire.
+        assert_eq!(tenths(quic_tunnel(Stack::V4OverV4, 1464, 0)), 91.2);
+        assert_eq!(tenths(quic_tunnel(Stack::V4OverV4, 1456, 8)), 90.6);
     }
 
     #[test]

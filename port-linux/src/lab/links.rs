@@ -1,6 +1,6 @@
-//! `mpt lab --links`: unequal links, emulated by the relay. How much of their sum one TCP flow gets and what a call
-//! beside it feels, over the best link alone, over kernel MPTCP and over the tunnel, interleaved in one run; then each
-//! link is cut and restored in turn.
+//! `mpt lab --links`: unequal links, emulated by the relay. How much of their sum one flow of TCP or QUIC gets and what a
+//! call beside it feels, over the best link alone, over kernel MPTCP (TCP only) and over the tunnel, interleaved in one
+//! run; then each link is cut and restored in turn.
 
 mod bench;
 mod cuts;
@@ -30,13 +30,29 @@ use crate::output;
 /// The congestion controls that are measured.
 pub(super) const CONGESTION: [&str; 2] = ["cubic", "bbr"];
 
+/// The protocol of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// TCP, the kernel's
+    Tcp,
+    /// QUIC, by quinn
+    Quic,
+}
+
+impl Protocol {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::Quic];
+}
+
 /// A part of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// TCP over each link
+    /// TCP, or QUIC with --flow quic, over each link without a tunnel
+    #[value(alias = "quic")]
     Tcp,
-    /// Kernel MPTCP over all links
+    /// Kernel MPTCP over all links (not with --flow quic)
     Mptcp,
     /// The tunnel over the best link alone
     Alone,
@@ -73,8 +89,12 @@ pub struct Plan {
     pub seed: u64,
     /// What is measured; kernel MPTCP only over as many links as it can use, and cuts only of several links.
     pub parts: Vec<Part>,
+    /// The protocols of the flows.
+    pub flows: Vec<Protocol>,
     /// The congestion controls, as the kernel calls them.
     pub congestion: Vec<&'static str>,
+    /// Whether the tunnel keeps UDP packets in order, too.
+    pub udp_in_order: bool,
 }
 
 fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -87,21 +107,50 @@ fn in_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S:
 enum System {
     /// TCP over one link.
     Tcp { link: u8 },
+    /// QUIC over one link.
+    Quic { link: u8 },
     /// Kernel MPTCP over all links.
     Mptcp,
     /// The tunnel over one link.
-    MptAlone { link: u8 },
+    MptAlone { link: u8, flow: Protocol },
     /// The tunnel over all links.
-    Mpt,
+    Mpt { flow: Protocol },
 }
 
 impl System {
+    /// A flow over one link, without a tunnel.
+    const fn plain(flow: Protocol, link: u8) -> Self {
+        match flow {
+            Protocol::Tcp => Self::Tcp { link },
+            Protocol::Quic => Self::Quic { link },
+        }
+    }
+
+    /// The link, where there is one and no tunnel.
+    const fn plain_link(self) -> Option<u8> {
+        match self {
+            Self::Tcp { link } | Self::Quic { link } => Some(link),
+            Self::Mptcp | Self::MptAlone { .. } | Self::Mpt { .. } => None,
+        }
+    }
+
+    /// The protocol of what it carries.
+    const fn flow(self) -> Protocol {
+        match self {
+            Self::Tcp { .. } | Self::Mptcp => Protocol::Tcp,
+            Self::Quic { .. } => Protocol::Quic,
+            Self::MptAlone { flow, .. } | Self::Mpt { flow } => flow,
+        }
+    }
+
     fn label(self) -> String {
+        let of = |flow| if flow == Protocol::Quic { ", QUIC" } else { "" };
         match self {
             Self::Tcp { link } => format!("TCP, link {link}"),
+            Self::Quic { link } => format!("QUIC, link {link}"),
             Self::Mptcp => "kernel MPTCP, all links".to_owned(),
-            Self::MptAlone { link } => format!("mpt, link {link} alone"),
-            Self::Mpt => "mpt, all links".to_owned(),
+            Self::MptAlone { link, flow } => format!("mpt, link {link} alone{}", of(flow)),
+            Self::Mpt { flow } => format!("mpt, all links{}", of(flow)),
         }
     }
 }
@@ -113,12 +162,13 @@ impl Plan {
         let version = self.stack.inner();
         let share = match system {
             System::Tcp { .. } => limit::tcp(version),
+            System::Quic { .. } => limit::quic(version),
             System::Mptcp => limit::mptcp(version),
-            System::MptAlone { .. } | System::Mpt => tunnel,
+            System::MptAlone { .. } | System::Mpt { .. } => tunnel,
         };
         let used = |number: u8| match system {
-            System::Tcp { link } | System::MptAlone { link } => number == link,
-            System::Mptcp | System::Mpt => Some(number) != cut,
+            System::Tcp { link } | System::Quic { link } | System::MptAlone { link, .. } => number == link,
+            System::Mptcp | System::Mpt { .. } => Some(number) != cut,
         };
         let passes =
             (1..).zip(&self.links).filter(|(number, _)| used(*number)).map(|(_, link)| link.passes());
@@ -130,13 +180,15 @@ impl Plan {
         u8::try_from(self.links.len()).unwrap_or(u8::MAX)
     }
 
-    /// How long all of it takes with so many congestion controls.
-    fn duration(&self, congestion: usize) -> Duration {
+    /// How long all of it takes with these flows.
+    fn duration(&self, flows: &[(Protocol, &'static str)]) -> Duration {
         let links = u32::from(self.count());
-        let tcp = u32::from(self.has(Part::Tcp));
-        let systems = [Part::Mptcp, Part::Alone, Part::Mpt].map(|part| u32::from(self.has(part)));
-        let each = self.repeats * (systems.iter().sum::<u32>() + tcp) + tcp * (links - 1);
-        let flows = u32::try_from(congestion).unwrap_or(0) * each;
+        let plain = u32::from(self.has(Part::Tcp));
+        let each = |&(flow, _): &(Protocol, _)| {
+            let systems = u32::try_from(self.systems(flow, 1).len()).unwrap_or(0);
+            self.repeats * (systems + plain) + plain * (links - 1)
+        };
+        let flows = flows.iter().map(each).sum::<u32>();
         let series = self.repeats * u32::try_from(self.series().len()).unwrap_or(0);
         bench::IDLE_TIME * links + (self.time + START) * flows + (cuts::duration(self) + START) * series
     }
@@ -151,14 +203,30 @@ impl Plan {
         sensible && self.parts.contains(&part)
     }
 
+    /// The systems that carry such a flow beside the links alone, when `best` is the best of these.
+    fn systems(&self, flow: Protocol, best: u8) -> Vec<System> {
+        let systems = [
+            (self.has(Part::Mptcp) && flow == Protocol::Tcp, System::Mptcp),
+            (self.has(Part::Alone), System::MptAlone { link: best, flow }),
+            (self.has(Part::Mpt), System::Mpt { flow }),
+        ];
+        systems.into_iter().filter_map(|(wanted, system)| wanted.then_some(system)).collect()
+    }
+
     /// Under which systems links are cut.
     fn series(&self) -> Vec<System> {
         let mptcp = self.has(Part::Cuts) && self.count() <= mptcp::MOST_LINKS;
         let mpt = self.has(Part::Cuts) || self.has(Part::MptCuts);
-        [(mptcp, System::Mptcp), (mpt, System::Mpt)]
-            .into_iter()
-            .filter_map(|(wanted, system)| wanted.then_some(system))
-            .collect()
+        let of =
+            |&flow: &Protocol| [(mptcp && flow == Protocol::Tcp, System::Mptcp), (mpt, System::Mpt { flow })];
+        self.flows.iter().flat_map(of).filter_map(|(wanted, system)| wanted.then_some(system)).collect()
+    }
+
+    /// The flows that are measured, by protocol and congestion control, when the kernel's TCP lacks those that are
+    /// `missing`.
+    fn flows(&self, missing: &[&'static str]) -> Vec<(Protocol, &'static str)> {
+        let all = self.congestion.iter().flat_map(|name| self.flows.iter().map(move |flow| (*flow, *name)));
+        all.filter(|(flow, name)| *flow != Protocol::Tcp || !missing.contains(name)).collect()
     }
 
     /// The link that should be the best, as long as none was measured.
@@ -177,12 +245,16 @@ struct Row {
     goodput_mbit_s: Summary,
     /// Of the last half of the transfer: a flow may need half a minute to spread over unequal links.
     settled_mbit_s: Summary,
-    /// Goodput to that of TCP over the best link, if that was measured.
+    /// Goodput to that of the same protocol over the best link, if that was measured.
     to_best: Option<f64>,
     ping_p50_ms: Summary,
     ping_p99_ms: Summary,
     cpu_percent: Summary,
     relay_cpu_percent: Option<Summary>,
+    /// Bytes that PC1 sent on the links, with Ethernet headers, for each byte of payload that PC2 received.
+    link_bytes_per_byte: Summary,
+    /// QUIC packets that the sender declared lost, in per cent of those sent.
+    quic_lost_percent: Option<Summary>,
     samples: Vec<Sample>,
 }
 
@@ -193,7 +265,7 @@ struct Outcome {
     machine: Machine,
     background_percent: f64,
     plan: Plan,
-    /// Congestion controls that this kernel does not have.
+    /// Congestion controls of TCP that this kernel does not have.
     missing: Vec<&'static str>,
     idle: Vec<Idle>,
     rows: Vec<Row>,
@@ -208,20 +280,23 @@ struct Outcome {
 pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let known = "/proc/sys/net/ipv4/tcp_available_congestion_control";
     let known = fs::read_to_string(known).with_context(|| format!("cannot read {known}"))?;
-    let is_known = |name: &&str| known.split_whitespace().any(|word| word == *name);
-    let (congestion, missing): (Vec<_>, Vec<_>) = plan.congestion.iter().copied().partition(is_known);
+    let is_missing = |name: &&str| known.split_whitespace().all(|word| word != *name);
+    let has_tcp = plan.flows.contains(&Protocol::Tcp);
+    let missing: Vec<_> =
+        plan.congestion.iter().copied().filter(|name| has_tcp && is_missing(name)).collect();
+    let flows = plan.flows(&missing);
     let background_percent = cpu::background()?;
     let net = Topology::emulate(&plan.links, plan.seed)?;
     let mut run = Run {
         bench: Bench { plan, mpt, net: &net },
-        progress: Progress::new(plan.duration(congestion.len())),
+        progress: Progress::new(plan.duration(&flows)),
         samples: Vec::new(),
         series: Vec::new(),
     };
     let idle = (1..=plan.count()).map(|link| run.idle(link)).collect::<Result<_, _>>()?;
     for _ in 0..plan.repeats {
-        for name in &congestion {
-            run.flows(name)?;
+        for (flow, congestion) in &flows {
+            run.flows(*flow, congestion)?;
         }
         run.cuts()?;
     }
@@ -266,22 +341,17 @@ impl Run<'_> {
     }
 
     /// One flow over each system, one after the other.
-    fn flows(&mut self, congestion: &'static str) -> anyhow::Result<()> {
+    fn flows(&mut self, flow: Protocol, congestion: &'static str) -> anyhow::Result<()> {
         // Which link is the best is found out in the first repeat; after it, this one stands for its kind.
         let plan = self.bench.plan;
         if plan.has(Part::Tcp) {
-            let singles = best(&self.samples, congestion).map_or(1..=plan.count(), |best| best..=best);
+            let singles = best(&self.samples, flow, congestion).map_or(1..=plan.count(), |best| best..=best);
             for link in singles {
-                self.flow(System::Tcp { link }, congestion)?;
+                self.flow(System::plain(flow, link), congestion)?;
             }
         }
-        let link = best(&self.samples, congestion).unwrap_or_else(|| plan.widest());
-        let systems = [
-            (Part::Mptcp, System::Mptcp),
-            (Part::Alone, System::MptAlone { link }),
-            (Part::Mpt, System::Mpt),
-        ];
-        for (_, system) in systems.into_iter().filter(|(part, _)| plan.has(*part)) {
+        let link = best(&self.samples, flow, congestion).unwrap_or_else(|| plan.widest());
+        for system in plan.systems(flow, link) {
             self.flow(system, congestion)?;
         }
         Ok(())
@@ -290,7 +360,7 @@ impl Run<'_> {
     fn flow(&mut self, system: System, congestion: &'static str) -> anyhow::Result<()> {
         let what = format!("{congestion}, {}", system.label());
         self.progress.begin(&what, self.bench.plan.time + START);
-        let best = best(&self.samples, congestion).unwrap_or_else(|| self.bench.plan.widest());
+        let best = best(&self.samples, system.flow(), congestion).unwrap_or_else(|| self.bench.plan.widest());
         self.samples.push(self.bench.measure(system, congestion, best).context(what)?);
         Ok(())
     }
@@ -306,11 +376,12 @@ impl Run<'_> {
     }
 }
 
-/// The link over which TCP is fastest; `None` before it was measured.
-fn best(samples: &[Sample], congestion: &str) -> Option<u8> {
-    let single = |sample: &Sample| match sample.system {
-        System::Tcp { link } if sample.congestion == congestion => Some((sample.goodput_mbit_s, link)),
-        _ => None,
+/// The link over which TCP or QUIC is fastest; `None` before it was measured.
+fn best(samples: &[Sample], flow: Protocol, congestion: &str) -> Option<u8> {
+    let single = |sample: &Sample| {
+        let link = sample.system.plain_link()?;
+        let is_it = sample.system.flow() == flow && sample.congestion == congestion;
+        is_it.then_some((sample.goodput_mbit_s, link))
     };
     samples.iter().filter_map(single).max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, link)| link)
 }
@@ -328,8 +399,9 @@ fn rows(samples: &[Sample]) -> Vec<Row> {
             samples.iter().filter(same)
         };
         let sum = |value: fn(&Sample) -> f64| summary(of(system).map(value));
-        let best = best(samples, congestion).and_then(|link| {
-            let goodputs = of(System::Tcp { link }).map(|sample| sample.goodput_mbit_s);
+        let flow = system.flow();
+        let best = best(samples, flow, congestion).and_then(|link| {
+            let goodputs = of(System::plain(flow, link)).map(|sample| sample.goodput_mbit_s);
             summary(goodputs)
         });
         // There is at least `first` to be summed up.
@@ -339,12 +411,14 @@ fn rows(samples: &[Sample]) -> Vec<Row> {
             Some(ping_p50_ms),
             Some(ping_p99_ms),
             Some(cpu_percent),
+            Some(link_bytes_per_byte),
         ) = (
             sum(|sample| sample.goodput_mbit_s),
             sum(|sample| sample.settled_mbit_s),
             sum(|sample| sample.ping.p50_ms),
             sum(|sample| sample.ping.p99_ms),
             sum(|sample| sample.cpu.percent),
+            sum(|sample| sample.link_bytes_per_byte),
         )
         else {
             continue;
@@ -360,6 +434,10 @@ fn rows(samples: &[Sample]) -> Vec<Row> {
             ping_p99_ms,
             cpu_percent,
             relay_cpu_percent: summary(of(system).filter_map(|sample| sample.relay_cpu_percent)),
+            link_bytes_per_byte,
+            quic_lost_percent: summary(
+                of(system).filter_map(|sample| sample.quic.map(|counts| counts.lost_percent())),
+            ),
             samples: of(system).cloned().collect(),
         });
     }

@@ -9,6 +9,7 @@ pub mod packets;
 pub mod pattern;
 pub mod ping;
 pub mod pipe;
+pub mod quic;
 pub mod stream;
 pub mod udp;
 

@@ -12,6 +12,7 @@ use super::rate::Rate;
 use super::stopwatch::Stopwatch;
 use super::topology::{Side, Topology};
 use super::traffic::meter::Received;
+use super::traffic::quic;
 use super::traffic::stream::{self, Amount, Flow};
 use super::traffic::udp::{self, Delivery};
 
@@ -32,9 +33,16 @@ pub struct Transfer {
     pub cpu: Cpu,
     /// Bytes that PC1 sent on each link meanwhile, with Ethernet headers.
     pub link_bytes: Vec<u64>,
+    /// What the sender's connection counted, when the flow was QUIC.
+    pub quic: Option<quic::Counts>,
 }
 
 impl Transfer {
+    /// Bytes that PC1 sent on the links, with Ethernet headers, for each byte of payload that PC2 received.
+    pub fn link_bytes_per_byte(&self) -> f64 {
+        self.link_bytes.iter().sum::<u64>() as f64 / self.received.bytes.max(1) as f64
+    }
+
     /// How many links carried a real share.
     pub fn links_used(&self) -> usize {
         let mean = self.link_bytes.iter().sum::<u64>() as f64 / self.link_bytes.len().max(1) as f64;
@@ -60,12 +68,46 @@ pub fn run(
     let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let listener = net.pc2.inside(|| stream::listen(SocketAddr::new(any, 0), flow.transport))??;
     let address = SocketAddr::new(to, listener.local_addr()?.port());
+    let receive = || stream::receive(&listener, flow.payload, CONNECT);
+    let (sent, transfer) =
+        measure(net, processes, receive, || stream::send(address, flow, amount), meanwhile)?;
+    Ok(Transfer { seconds: sent.seconds, ..transfer })
+}
+
+/// The same over QUIC.
+///
+/// # Errors
+/// As [`run`], and when this program was built without QUIC.
+pub fn quic(
+    net: &Topology,
+    to: IpAddr,
+    flow: quic::Flow,
+    amount: Amount,
+    processes: &[u32],
+    meanwhile: impl FnOnce(Stopwatch) -> anyhow::Result<()>,
+) -> anyhow::Result<Transfer> {
+    let listener = net.pc2.inside(|| quic::listen(SocketAddr::new(to, 0)))??;
+    let (address, certificate) = (listener.local_addr()?, listener.certificate());
+    let receive = || quic::receive(listener, flow.payload, CONNECT);
+    let send = || quic::send(address, &certificate, flow, amount);
+    let (sent, transfer) = measure(net, processes, receive, send, meanwhile)?;
+    Ok(Transfer { seconds: sent.stream.seconds, quic: Some(sent.counts), ..transfer })
+}
+
+/// Has PC1 send and a thread receive, and measures what there is to measure of any flow; what `send` returned comes back.
+fn measure<S: Send>(
+    net: &Topology,
+    processes: &[u32],
+    receive: impl FnOnce() -> anyhow::Result<Received> + Send,
+    send: impl FnOnce() -> anyhow::Result<S> + Send,
+    meanwhile: impl FnOnce(Stopwatch) -> anyhow::Result<()>,
+) -> anyhow::Result<(S, Transfer)> {
     let before = link_bytes(net)?;
     let cpu = cpu::Meter::start(processes)?;
     let clock = Stopwatch::start();
     let (received, sent, done) = thread::scope(|scope| {
-        let receiver = scope.spawn(|| stream::receive(&listener, flow.payload, CONNECT));
-        let sender = scope.spawn(|| net.pc1.inside(|| stream::send(address, flow, amount)));
+        let receiver = scope.spawn(receive);
+        let sender = scope.spawn(|| net.pc1.inside(send));
         let done = meanwhile(clock);
         (receiver.join(), sender.join(), done)
     });
@@ -75,7 +117,8 @@ pub fn run(
     let received = received.expect("the receiver does not panic").context("PC2")?;
     done?;
     let link_bytes = link_bytes(net)?.iter().zip(before).map(|(after, before)| after - before).collect();
-    Ok(Transfer { received, seconds: sent.seconds, cpu, link_bytes })
+    let seconds = clock.elapsed().as_secs_f64();
+    Ok((sent, Transfer { received, seconds, cpu, link_bytes, quic: None }))
 }
 
 /// Sends numbered datagrams from one host to an address of the other for so long, while `meanwhile` runs in this

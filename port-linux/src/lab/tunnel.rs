@@ -45,12 +45,15 @@ pub struct Options {
     pub liveness: Option<&'static str>,
     /// `connection.slices`.
     pub slices: bool,
+    /// `connection.adaptive.udp_in_order`; only for the policy `adaptive`.
+    pub udp_in_order: bool,
 }
 
 impl Options {
     /// Over the first links, with the liveness for links of a few milliseconds.
     pub fn lab(stack: Stack, paths: u8, policy: &str) -> Self {
-        Self { stack, links: 1..=paths, policy: policy.to_owned(), liveness: Some("lab"), slices: true }
+        let (links, policy) = (1..=paths, policy.to_owned());
+        Self { stack, links, policy, liveness: Some("lab"), slices: true, udp_in_order: false }
     }
 }
 
@@ -77,6 +80,9 @@ slices = {slices}
     );
     if let Some(liveness) = options.liveness {
         let _ = writeln!(text, "liveness = \"{liveness}\"");
+    }
+    if options.udp_in_order {
+        let _ = writeln!(text, "adaptive.udp_in_order = true");
     }
     for link in options.links.clone() {
         let version = options.stack.outer();
@@ -144,13 +150,25 @@ impl Tunnel {
         Side::Pc2.tunnel_address(self.options.stack.inner())
     }
 
-    /// Payload per byte on the wire, for the MTU that the tunnel interface really has.
+    /// Payload of TCP per byte on the wire, for the MTU that the tunnel interface really has.
     ///
     /// # Errors
     /// When the interface is gone.
     pub fn limit(&self, net: &Topology) -> anyhow::Result<f64> {
-        let extension = if self.options.policy == "adaptive" { extension::LEN } else { 0 };
-        Ok(limit::tunnel(self.options.stack, net.pc1.mtu(DEVICE)?, u32::try_from(extension)?))
+        Ok(limit::tunnel(self.options.stack, net.pc1.mtu(DEVICE)?, self.extension()?))
+    }
+
+    /// Payload of QUIC per byte on the wire, for the MTU that the tunnel interface really has.
+    ///
+    /// # Errors
+    /// When the interface is gone.
+    pub fn quic_limit(&self, net: &Topology) -> anyhow::Result<f64> {
+        Ok(limit::quic_tunnel(self.options.stack, net.pc1.mtu(DEVICE)?, self.extension()?))
+    }
+
+    /// Bytes of extension header in each datagram.
+    fn extension(&self) -> anyhow::Result<u32> {
+        Ok(if self.options.policy == "adaptive" { u32::try_from(extension::LEN)? } else { 0 })
     }
 
     /// What `mpt status --json` says on PC1 and PC2 now; nothing where it cannot say.
@@ -263,6 +281,16 @@ mod tests {
         assert_eq!(connection["path"].as_array().map(Vec::len), Some(2));
         assert_eq!(connection["path"][1]["local"].as_str(), Some("2001:db8:acad:2::20"));
         assert_eq!(connection["path"][1]["remote"].as_str(), Some("2001:db8:acad:2::10"));
+        assert!(connection.get("adaptive").is_none());
+    }
+
+    #[test]
+    fn udp_is_kept_in_order_when_wanted_and_every_path_stays() {
+        let options = Options { udp_in_order: true, ..Options::lab(Stack::V4OverV4, 2, "adaptive") };
+        let table: toml::Table = config(Side::Pc1, &options).parse().expect("TOML");
+        let connection = &table["connection"][0];
+        assert_eq!(connection["adaptive"]["udp_in_order"].as_bool(), Some(true));
+        assert_eq!(connection["path"].as_array().map(Vec::len), Some(2));
     }
 
     #[test]

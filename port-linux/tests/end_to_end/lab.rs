@@ -40,6 +40,16 @@ fn an_emulated_link_is_measured_with_every_system_and_written_down() {
 }
 
 #[test]
+fn udp_in_order_is_refused_for_a_policy_that_has_no_such_setting() -> anyhow::Result<()> {
+    let args = ["lab", "--links", "20mbit 5ms", "--policy", "weighted", "--udp-in-order"];
+    let done = bench::mpt().args(args).output()?;
+    ensure!(!done.status.success());
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(said.contains("--udp-in-order is for the policy adaptive"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn each_system_carries_a_flow_and_questions_when_speed_is_measured() {
     bench::test(&[], || {
         let arguments = "lab --speed --rate 100mbit --paths 2 --policy adaptive --congestion bbr --repeats 1 --seconds 2 --json";
@@ -79,5 +89,15 @@ fn soak(policy: &str) -> anyhow::Result<()> {
     let outcome: Value = serde_json::from_slice(&done.stdout)?;
     ensure!(outcome["cuts"] == 2 && outcome["tcp_bytes"].as_u64() > Some(10_000_000), "{outcome}");
     ensure!(outcome["packets"][0]["delivered"].as_u64() > Some(10_000), "{outcome}");
+    Ok(())
+}
+
+#[test]
+#[cfg(not(feature = "quic"))]
+fn a_program_without_quic_says_so_at_once() -> anyhow::Result<()> {
+    let done = bench::mpt().args(["lab", "--links", "20mbit 5ms", "--flow", "quic"]).output()?;
+    ensure!(!done.status.success());
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(said.contains("built without QUIC"), "{said}");
     Ok(())
 }

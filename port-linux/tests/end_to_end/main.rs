@@ -14,6 +14,8 @@ mod handover;
 mod lab;
 mod policies;
 mod programs;
+#[cfg(feature = "quic")]
+mod quic;
 mod refusals;
 mod restart;
 mod traffic;

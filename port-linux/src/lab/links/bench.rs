@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Plan, System};
+use super::{Plan, Protocol, System};
 use crate::lab::cpu::{self, Cpu};
 use crate::lab::mptcp;
 use crate::lab::quick::WARM_UP;
@@ -14,7 +14,8 @@ use crate::lab::relay::link::Counts;
 use crate::lab::stopwatch::Stopwatch;
 use crate::lab::topology::{Side, Topology};
 use crate::lab::traffic::ping::{self, Pings};
-use crate::lab::traffic::stream::{Amount, Flow, Transport};
+use crate::lab::traffic::quic;
+use crate::lab::traffic::stream::{self, Amount, Transport};
 use crate::lab::transfer::{self, Transfer};
 use crate::lab::tunnel::{Options, Tunnel};
 
@@ -52,18 +53,29 @@ pub(super) struct Sample {
     pub(super) longest_gap_ms: f64,
     /// Bytes that PC1 sent on each link.
     pub(super) link_bytes: Vec<u64>,
+    /// All of them, with Ethernet headers, for each byte of payload that PC2 received.
+    pub(super) link_bytes_per_byte: f64,
     /// What became of the packets on each link, there and back.
     pub(super) link_packets: Vec<[Counts; 2]>,
     /// What `mpt status --json` said on PC1 and PC2 after the flow.
     pub(super) status: [Option<serde_json::Value>; 2],
+    /// What the sender's QUIC connection counted; `None` for TCP.
+    pub(super) quic: Option<quic::Counts>,
     pub(super) interval_ms: u64,
     pub(super) intervals: Vec<u64>,
+}
+
+/// What is sent.
+#[derive(Debug, Clone, Copy)]
+enum Flow {
+    Kernel(stream::Flow),
+    Quic(quic::Flow),
 }
 
 /// A system, ready to carry a flow. What there is of it ends with it.
 pub(super) struct Carrier {
     tunnel: Option<Tunnel>,
-    pub(super) flow: Flow,
+    flow: Flow,
     /// Where the flow goes.
     pub(super) to: IpAddr,
     /// Payload per byte on the wire through the tunnel; 0 without one.
@@ -120,7 +132,8 @@ impl Bench<'_> {
         let limit_mbit_s = self.plan.limit(system, carrier.share, None);
         carrier.stop()?;
         let Some(ping) = pings else { anyhow::bail!("the pings did not run") };
-        let Transfer { received, cpu, link_bytes, .. } = done;
+        let link_bytes_per_byte = done.link_bytes_per_byte();
+        let Transfer { received, cpu, link_bytes, quic, .. } = done;
         Ok(Sample {
             system,
             congestion,
@@ -132,8 +145,10 @@ impl Bench<'_> {
             relay_cpu_percent,
             longest_gap_ms: received.longest_gap_ms,
             link_bytes,
+            link_bytes_per_byte,
             link_packets,
             status,
+            quic,
             interval_ms: received.interval_ms,
             intervals: received.intervals,
         })
@@ -143,26 +158,40 @@ impl Bench<'_> {
     pub(super) fn carrier(&self, system: System, congestion: &'static str) -> anyhow::Result<Carrier> {
         let Plan { stack, .. } = *self.plan;
         let version = stack.inner();
-        let congestion = Some(congestion);
-        let mut flow = Flow { congestion, ..Transport::Tcp.into() };
+        let kernel = |transport: Transport| {
+            Flow::Kernel(stream::Flow { congestion: Some(congestion), ..transport.into() })
+        };
+        let flow = match system.flow() {
+            Protocol::Tcp => kernel(Transport::Tcp),
+            Protocol::Quic => Flow::Quic(quic::Flow { congestion, ..quic::Flow::default() }),
+        };
         let links = match system {
-            System::Tcp { link } => {
+            System::Tcp { link } | System::Quic { link } => {
                 let to = Side::Pc2.address(link, version);
                 return Ok(Carrier { tunnel: None, flow, to, share: 0.0 });
             }
             System::Mptcp => {
                 mptcp::prepare(self.net, self.plan.count(), version)?;
-                flow.transport = Transport::Mptcp;
                 let to = Side::Pc2.address(1, version);
-                return Ok(Carrier { tunnel: None, flow, to, share: 0.0 });
+                return Ok(Carrier { tunnel: None, flow: kernel(Transport::Mptcp), to, share: 0.0 });
             }
-            System::MptAlone { link } => link..=link,
-            System::Mpt => 1..=self.plan.count(),
+            System::MptAlone { link, .. } => link..=link,
+            System::Mpt { .. } => 1..=self.plan.count(),
         };
-        let options =
-            Options { stack, links, policy: self.plan.policy.clone(), liveness: None, slices: true };
+        let options = Options {
+            stack,
+            links,
+            policy: self.plan.policy.clone(),
+            liveness: None,
+            slices: true,
+            udp_in_order: self.plan.udp_in_order,
+        };
         let tunnel = Tunnel::start(self.net, self.mpt, options)?;
-        let (to, share) = (tunnel.address(), tunnel.limit(self.net)?);
+        let to = tunnel.address();
+        let share = match system.flow() {
+            Protocol::Tcp => tunnel.limit(self.net)?,
+            Protocol::Quic => tunnel.quic_limit(self.net)?,
+        };
         Ok(Carrier { tunnel: Some(tunnel), flow, to, share })
     }
 
@@ -173,7 +202,11 @@ impl Bench<'_> {
         time: Duration,
         meanwhile: impl FnOnce(Stopwatch) -> anyhow::Result<()>,
     ) -> anyhow::Result<Transfer> {
-        transfer::run(self.net, carrier.to, carrier.flow, Amount::Time(time), &carrier.pids(), meanwhile)
+        let (amount, pids) = (Amount::Time(time), carrier.pids());
+        match carrier.flow {
+            Flow::Kernel(flow) => transfer::run(self.net, carrier.to, flow, amount, &pids, meanwhile),
+            Flow::Quic(flow) => transfer::quic(self.net, carrier.to, flow, amount, &pids, meanwhile),
+        }
     }
 
     /// Pings PC2 from PC1.

@@ -77,7 +77,7 @@ pub(super) fn measure(bench: &Bench<'_>, system: System) -> anyhow::Result<Serie
     let (mut moments, mut ping) = (Vec::new(), None);
     let done = bench.carry(&carrier, time, |clock| {
         thread::scope(|scope| {
-            let pings = (system == System::Mpt).then(|| {
+            let pings = (system != System::Mptcp).then(|| {
                 scope.spawn(move || {
                     thread::sleep(WARM_UP.saturating_sub(clock.elapsed()));
                     bench.ping(carrier.to, time.saturating_sub(clock.elapsed()))

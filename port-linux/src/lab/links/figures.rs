@@ -3,7 +3,7 @@
 use plotters::style::RGBColor;
 
 use super::cuts::Series;
-use super::{Outcome, Row, System};
+use super::{Outcome, Protocol, Row, System};
 use crate::lab::figure::{self, BarChart, Bars, Line, LineChart};
 
 /// Rows that share a colour.
@@ -32,9 +32,21 @@ pub(super) fn goodput(outcome: &Outcome) -> anyhow::Result<String> {
             matches!(row.system, System::Tcp { .. }) && row.to_best == Some(1.0)
         }),
         Kind::new("kernel MPTCP", figure::VERMILION, |row| row.system == System::Mptcp),
-        Kind::new("mpt, best link", figure::SKY, |row| matches!(row.system, System::MptAlone { .. })),
-        Kind::new("mpt, all links", figure::BLUE, |row| row.system == System::Mpt),
+        Kind::new("mpt, best link", figure::SKY, |row| {
+            matches!(row.system, System::MptAlone { flow: Protocol::Tcp, .. })
+        }),
+        Kind::new("mpt, all links", figure::BLUE, |row| row.system == System::Mpt { flow: Protocol::Tcp }),
+        Kind::new("QUIC, best link", figure::YELLOW, |row| {
+            matches!(row.system, System::Quic { .. }) && row.to_best == Some(1.0)
+        }),
+        Kind::new("mpt, best link, QUIC", figure::ORANGE, |row| {
+            matches!(row.system, System::MptAlone { flow: Protocol::Quic, .. })
+        }),
+        Kind::new("mpt, all links, QUIC", figure::PURPLE, |row| {
+            row.system == System::Mpt { flow: Protocol::Quic }
+        }),
     ];
+    let is_measured = |kind: &Kind| outcome.rows.iter().any(kind.is_one);
     let bars = |kind: Kind| {
         let value = |congestion: &&str| {
             let is_it = |row: &&Row| row.congestion == *congestion && (kind.is_one)(row);
@@ -48,7 +60,7 @@ pub(super) fn goodput(outcome: &Outcome) -> anyhow::Result<String> {
         x_label: "congestion control".to_owned(),
         y_label: "goodput, Mbit/s".to_owned(),
         groups: names.iter().map(|name| (*name).to_owned()).collect(),
-        series: kinds.into_iter().map(bars).collect(),
+        series: kinds.into_iter().filter(is_measured).map(bars).collect(),
     };
     figure::bars(&[chart], 1)
 }
@@ -59,13 +71,15 @@ pub(super) fn goodput(outcome: &Outcome) -> anyhow::Result<String> {
 /// As [`goodput`].
 pub(super) fn cuts(outcome: &Outcome) -> anyhow::Result<Option<String>> {
     let of = |system| outcome.series.iter().find(|series| series.system == system && series.broke.is_none());
-    let Some(mpt) = of(System::Mpt) else { return Ok(None) };
+    let [tcp, quic] = Protocol::ALL.map(|flow| of(System::Mpt { flow }));
+    let Some(mpt) = tcp.or(quic) else { return Ok(None) };
     let line = |name: &str, colour, series: &Series| {
         let received = &series.received;
         let points = figure::goodput_points(&received.intervals, received.interval_ms, 2);
         Line { name: name.to_owned(), colour, points }
     };
-    let mut lines = vec![line("mpt", figure::BLUE, mpt)];
+    let mut lines: Vec<_> = tcp.map(|tcp| line("mpt", figure::BLUE, tcp)).into_iter().collect();
+    lines.extend(quic.map(|quic| line("mpt, QUIC", figure::PURPLE, quic)));
     lines.extend(of(System::Mptcp).map(|mptcp| line("kernel MPTCP", figure::VERMILION, mptcp)));
     let (mut limits, mut marks, mut since) = (Vec::new(), Vec::new(), 0.0);
     for cut in &mpt.cuts {
@@ -80,7 +94,7 @@ pub(super) fn cuts(outcome: &Outcome) -> anyhow::Result<Option<String>> {
     let chart = LineChart {
         title: format!("Each link cut in turn ({}): mpt's longest gap {gap:.0} ms", outcome.plan.cut),
         x_label: "time, s".to_owned(),
-        y_label: "TCP goodput, Mbit/s".to_owned(),
+        y_label: "goodput, Mbit/s".to_owned(),
         lines,
         limits,
         marks,

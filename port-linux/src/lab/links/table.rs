@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::cuts::Series;
-use super::{Outcome, Plan, System};
+use super::{Outcome, Plan, Protocol, System};
 use crate::lab::cpu;
 use crate::lab::report::percent;
 use crate::lab::sample::{Summary, summary};
@@ -17,10 +17,11 @@ pub(super) fn links(plan: &Plan) -> String {
 pub(super) fn text(outcome: &Outcome) -> String {
     let plan = &outcome.plan;
     let mut text = format!(
-        "{}: {}\npolicy {}, flows of {} s, medians of {} (least to most), seed {}\n{}\n",
+        "{}: {}\npolicy {}{}, flows of {} s, medians of {} (least to most), seed {}\n{}\n",
         plan.stack,
         links(plan),
         plan.policy,
+        if plan.udp_in_order { " with UDP in order" } else { "" },
         plan.time.as_secs_f64(),
         plan.repeats,
         plan.seed,
@@ -29,7 +30,7 @@ pub(super) fn text(outcome: &Outcome) -> String {
     for congestion in super::CONGESTION {
         flows(&mut text, outcome, congestion);
     }
-    for system in [System::Mptcp, System::Mpt] {
+    for system in plan.series() {
         cuts(&mut text, outcome, system);
     }
     notes(&mut text, outcome);
@@ -42,9 +43,8 @@ fn flows(text: &mut String, outcome: &Outcome, congestion: &str) {
     if outcome.missing.contains(&congestion) {
         let _ = writeln!(
             text,
-            "\nOne {congestion} flow: not measured, this kernel has none (sudo modprobe tcp_{congestion})"
+            "\nOne {congestion} flow of TCP: not measured, this kernel has none (sudo modprobe tcp_{congestion})"
         );
-        return;
     }
     if rows().next().is_none() {
         return;
@@ -52,13 +52,23 @@ fn flows(text: &mut String, outcome: &Outcome, congestion: &str) {
     let _ = writeln!(text, "\nOne {congestion} flow, and a ping of 10 ms beside it");
     let _ = writeln!(
         text,
-        "{:<22}  {:>22}  {:>6}  {:>7}  {:>7}  {:>7}  {:>8}  {:>8}  {:>5}",
-        "system", "goodput, Mbit/s", "limit", "share", "settled", "to best", "ping p50", "p99", "CPU"
+        "{:<23}  {:>22}  {:>6}  {:>7}  {:>7}  {:>7}  {:>8}  {:>8}  {:>5}  {:>8}{}",
+        "system",
+        "goodput, Mbit/s",
+        "limit",
+        "share",
+        "settled",
+        "to best",
+        "ping p50",
+        "p99",
+        "CPU",
+        "per byte",
+        if rows().any(|row| row.quic_lost_percent.is_some()) { "     lost" } else { "" }
     );
     for row in rows() {
         let _ = writeln!(
             text,
-            "{:<22}  {:>22}  {:>6.1}  {:>7}  {:>7}  {:>7}  {:>5.1} ms  {:>5.1} ms  {:>3.0} %",
+            "{:<23}  {:>22}  {:>6.1}  {:>7}  {:>7}  {:>7}  {:>5.1} ms  {:>5.1} ms  {:>3.0} %  {:>8.3}{}",
             row.system.label(),
             ranged(row.goodput_mbit_s),
             row.limit_mbit_s,
@@ -67,7 +77,9 @@ fn flows(text: &mut String, outcome: &Outcome, congestion: &str) {
             row.to_best.map_or(String::new(), |ratio| format!("{ratio:.2}x")),
             row.ping_p50_ms.median,
             row.ping_p99_ms.median,
-            row.cpu_percent.median
+            row.cpu_percent.median,
+            row.link_bytes_per_byte.median,
+            row.quic_lost_percent.map_or(String::new(), |lost| format!("  {:>5.2} %", lost.median))
         );
     }
 }
@@ -140,9 +152,16 @@ fn notes(text: &mut String, outcome: &Outcome) {
     let _ = writeln!(
         text,
         "Limit: what headers and losses leave of the links' rates; slices save some headers. Share: of the limit,\n\
-         without the first second. Settled: of it, in the last half. To best: to TCP over the best single link. Links\n\
-         other than the best are measured once. MPTCP carries no UDP: beside it the ping takes the best link."
+         without the first second. Settled: of it, in the last half. To best: to the same protocol over the best single\n\
+         link. Links other than the best are measured once. MPTCP carries no UDP: beside it the ping takes the best link.\n\
+         Per byte: bytes that PC1 sent on the links, with Ethernet headers, for each byte of payload received."
     );
+    if outcome.plan.flows.contains(&Protocol::Quic) {
+        let _ = writeln!(
+            text,
+            "Lost: QUIC packets that the sender declared lost; one that came after three later ones counts as well."
+        );
+    }
     let _ = writeln!(text, "{}", cpu::note(outcome.background_percent));
 }
 

@@ -16,10 +16,10 @@ use super::pattern::Pattern;
 use crate::lab::stopwatch::Stopwatch;
 
 /// Bytes per call: a system call costs little against copying these.
-const CHUNK: usize = 128 * 1024;
+pub(super) const CHUNK: usize = 128 * 1024;
 
 /// How long a connection may take to be set up.
-const CONNECT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 
 /// Which protocol carries the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +89,65 @@ pub enum Amount {
     Bytes(u64),
 }
 
+impl Amount {
+    /// The length of the next chunk, in bytes, when so many `bytes` went in the time that has `elapsed`; 0 at the end.
+    pub(super) fn left(self, bytes: u64, elapsed: Duration) -> usize {
+        match self {
+            Self::Time(time) if elapsed >= time => 0,
+            Self::Time(_) => CHUNK,
+            Self::Bytes(all) => usize::try_from(all - bytes).unwrap_or(CHUNK).min(CHUNK),
+        }
+    }
+}
+
+/// The bytes of a stream, for its sender.
+#[derive(Debug)]
+pub(super) struct Source {
+    zeros: Vec<u8>,
+    pattern: Option<Pattern>,
+}
+
+impl Source {
+    pub(super) fn new(payload: Payload) -> Self {
+        let pattern = (payload == Payload::Pattern).then(|| Pattern::new(CHUNK));
+        Self { zeros: vec![0; CHUNK], pattern }
+    }
+
+    /// The next `len` bytes, at most [`CHUNK`], from this position of the stream on.
+    pub(super) fn at(&self, position: u64, len: usize) -> &[u8] {
+        self.pattern.as_ref().map_or(&self.zeros[..len], |pattern| pattern.at(position, len))
+    }
+}
+
+/// Checks a stream for its receiver.
+#[derive(Debug)]
+pub(super) struct Check {
+    pattern: Option<Pattern>,
+    position: u64,
+}
+
+impl Check {
+    pub(super) fn new(payload: Payload) -> Self {
+        Self { pattern: (payload == Payload::Pattern).then(|| Pattern::new(CHUNK)), position: 0 }
+    }
+
+    /// Checks the next bytes of the stream, at most [`CHUNK`].
+    ///
+    /// # Errors
+    /// When they are not what was sent.
+    pub(super) fn next(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        let position = self.position;
+        self.position += bytes.len() as u64;
+        let wanted = self.pattern.as_ref().map(|pattern| pattern.at(position, bytes.len()));
+        ensure!(
+            wanted.is_none_or(|wanted| wanted == bytes),
+            "the stream was damaged between byte {position} and byte {}",
+            self.position
+        );
+        Ok(())
+    }
+}
+
 /// What was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Sent {
@@ -127,20 +186,13 @@ pub fn receive(listener: &TcpListener, payload: Payload, patience: Duration) -> 
     let clock = Stopwatch::start();
     let mut meter = Meter::default();
     let mut buffer = vec![0; CHUNK];
-    let pattern = (payload == Payload::Pattern).then(|| Pattern::new(CHUNK));
-    let mut position = 0;
+    let mut check = Check::new(payload);
     loop {
         match stream.read(&mut buffer) {
             Ok(0) => return Ok(meter.finish()),
             Ok(bytes) => {
                 meter.record(clock.elapsed(), bytes);
-                let wanted = pattern.as_ref().map(|pattern| pattern.at(position, bytes));
-                ensure!(
-                    wanted.is_none_or(|wanted| wanted == &buffer[..bytes]),
-                    "the stream was damaged between byte {position} and byte {}",
-                    position + bytes as u64
-                );
-                position += bytes as u64;
+                check.next(&buffer[..bytes])?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error).context("receiving ended early"),
@@ -175,20 +227,14 @@ pub fn send(address: SocketAddr, flow: impl Into<Flow>, amount: Amount) -> anyho
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let clock = Stopwatch::start();
-    let zeros = vec![0; CHUNK];
-    let pattern = (flow.payload == Payload::Pattern).then(|| Pattern::new(CHUNK));
+    let source = Source::new(flow.payload);
     let mut bytes = 0;
     loop {
-        let left = match amount {
-            Amount::Time(time) if clock.elapsed() >= time => 0,
-            Amount::Time(_) => CHUNK,
-            Amount::Bytes(all) => usize::try_from(all - bytes).unwrap_or(CHUNK).min(CHUNK),
-        };
+        let left = amount.left(bytes, clock.elapsed());
         if left == 0 {
             break;
         }
-        let chunk = pattern.as_ref().map_or(&zeros[..left], |pattern| pattern.at(bytes, left));
-        match stream.write(chunk) {
+        match stream.write(source.at(bytes, left)) {
             Ok(written) => bytes += written as u64,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error).context("sending ended early"),
