@@ -29,7 +29,7 @@ const KNOWN: &[(&str, &[Known])] = &[
         "change.txt",
         &[
             // The path's model follows at once (`rate.txt`), but a flow above grows more slowly, and BBR remembers for ten seconds the
-            // round trip of the near path that is gone.
+            // round trip of the near path that is gone. The rows of rates that change are chaotic: another seed moves them by 0.15.
             known("100 <> 10 Mbit/s each 5 s, of 100/50/20, CUBIC", "of sum"),
             known("100 <> 10 Mbit/s each 5 s, of 100/50/20, BBR", "of sum"),
             known("50 <> 5 Mbit/s each 5 s, of 100/50/20, BBR", "of sum"),
@@ -39,30 +39,99 @@ const KNOWN: &[(&str, &[Known])] = &[
     (
         "climb.txt",
         &[
-            // What runs and repairs add to a round trip of 10 ms is more than BBR allows for; one of six seeds stays low for a minute.
-            known("1 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms", "in 10 s"),
-            known("1 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms", "in 20 s"),
-            known("1 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms", "in 60 s"),
+            // What runs and repairs add to a round trip of 10 ms is more than BBR allows for. CUBIC leaves slow start by HyStart where delays
+            // jitter, at a window of 50 to 100 packets, as it does without a tunnel.
+            known("1 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%", "in 10 s"),
+            known("3 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%", "in 10 s"),
+            known("3 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%", "in 20 s"),
+            known("1 CUBIC: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%", "in 10 s"),
         ],
     ),
-    // A hundredth below, in the first half minute.
-    ("many.txt", &[known("4 BBR", "of sum"), known("4 CUBIC", "of sum"), known("4 QUIC", "of sum")]),
-    // Once in six times 2.5 s, the others within 0.7 s.
     (
-        "rate.txt",
-        &[known(
-            "100 <> 10 Mbit/s on path 0 of 100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%, CUBIC",
-            "rise, worst",
-        )],
+        "failure-flow.txt",
+        &[
+            // The path is in use again within half a second; the flow lost a packet at the entrance just then, and CUBIC needs seconds for the
+            // last tenth.
+            known("Freeze path 2 of 100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%, CUBIC", "back ms"),
+        ],
     ),
-    // A BBR keeps 10 to 15 ms of queue on the only link: too much to call it empty, too little to compete.
-    ("sharing.txt", &[known("BBR on path 0 of 50mbit 10ms", "of a fair share")]),
-    // UDP is not put in order, and a threshold of three takes what overtakes for lost.
-    ("unequal.txt", &[known("QUIC in UDP", "of sum")]),
+    (
+        "home.txt",
+        &[
+            // Starlink + 5G: with this seed CUBIC leaves slow start early and meets the first dip, and needs until 36 s for 220 Mbit/s; with the
+            // next three seeds it has 0.92 of the sum. LTE traces: what is under way when a rate falls to a fifth is a queue of five round trips,
+            // and the flow above grows more slowly than the rates. Blocks that change places are late by 60 ms by themselves. Both directions of
+            // 100/2 Mbit/s: acknowledgements fill the way back; plain TCP has nothing there either (issue 16).
+            known("Starlink + 5G, CUBIC, A", "of the best"),
+            known("Starlink + 5G, CUBIC, A", "of sum"),
+            known("three LTE traces, CUBIC, A", "of sum"),
+            known("three LTE traces, CUBIC, A", "added ms"),
+            known("three LTE traces, BBR, A", "of sum"),
+            known("three LTE traces, BBR, A", "added ms"),
+            known("blocks of 60 ms change places, BBR, A", "added ms"),
+            known("DSL + LTE, both directions, CUBIC, B", "of sum"),
+            known("2 x 100/2 Mbit/s, both directions, CUBIC, A", "of sum"),
+            known("2 x 100/2 Mbit/s, both directions, BBR, A", "of sum"),
+            known("2 x 100/2 Mbit/s, both directions, CUBIC, B", "of sum"),
+            known("2 x 100/2 Mbit/s, both directions, CUBIC, B", "added ms"),
+        ],
+    ),
+    (
+        "hunted.txt",
+        &[
+            // Case 2: a stream and a paced flow take their turn before BBR, which sees their bursts. Case 4: a link that breathes by half, with
+            // 556 ms of queue, brings packets so late that the receiver gives them up. Case 7: the flow begins before the far path has reported
+            // for the first time, 330 ms after it came up, and BBR leaves its startup on the near one.
+            known("case 2", "of the best"),
+            known("case 4", "of the best"),
+            known("case 7", "of the best"),
+        ],
+    ),
+    (
+        "hurt.txt",
+        &[
+            // BBR over unequal links has a minute of ups and downs behind each disturbance (`climb.txt`).
+            known("nothing comes back for 1 s, three unequal, BBR", "of the lesser"),
+            known("path 0 holds back 400 ms, three unequal, BBR", "of the lesser"),
+        ],
+    ),
+    (
+        "latency.txt",
+        &[
+            // Jitter of the near path makes its base delay 2 ms later than its least, and pings share it with bulk.
+            known("CUBIC: 100mbit 6ms 1ms, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%", "50 %"),
+        ],
+    ),
+    (
+        "mqvpn.txt",
+        &[
+            // Deviations of 20 ms and more: a rate is known to a tenth at best (20 deviations are 0.4 s), so that one path overflows while the
+            // other idles. LTE + Starlink by CUBIC: it left slow start early with this seed; 0.88 with the next four. 20/120 ms by BBR: it learns
+            // the longer round trip each ten seconds only.
+            known("20/120 ms, BBR", "of sum"),
+            known("wander 20 ms, CUBIC", "of sum"),
+            known("wander 20 ms, BBR", "of sum"),
+            known("LTE + Starlink, CUBIC", "of sum"),
+            known("LTE + Starlink, BBR", "of sum"),
+            known("LTE + Starlink, QUIC", "of sum"),
+            known("congested, CUBIC", "of sum"),
+            known("congested, BBR", "of sum"),
+            known("congested, QUIC", "of sum"),
+        ],
+    ),
+    (
+        "unequal.txt",
+        &[
+            // UDP is not put in order, and a threshold of three takes what overtakes for lost (issue 16).
+            known("QUIC in UDP: 100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%", "of sum"),
+        ],
+    ),
     (
         "wander.txt",
         &[
-            // Missed today, cause to be proved.
+            // Added delay: a probe leaves 8 ms on a path that is full, once or twice a second, which is the 99th percentile; without wander it is
+            // 12 ms as well. Of plain: at deviations of 10 ms and more a flow is still growing after 15 s, as it leaves slow start by HyStart; BBR
+            // over such a delay is as often stuck without a tunnel.
             known("wander 1ms, CUBIC", "added ms"),
             known("wander 1ms each 1ms, CUBIC", "added ms"),
             known("wander 1ms each 3ms, CUBIC", "added ms"),
@@ -74,134 +143,42 @@ const KNOWN: &[(&str, &[Known])] = &[
             known("wander 2ms each 3ms, CUBIC", "added ms"),
             known("wander 2ms each 10ms, CUBIC", "added ms"),
             known("wander 2ms each 30ms, CUBIC", "added ms"),
-            known("wander 3ms, CUBIC", "added ms"),
+            known("wander 3ms each 1ms, CUBIC", "added ms"),
             known("wander 3ms each 3ms, CUBIC", "added ms"),
+            known("wander 3ms each 10ms, CUBIC", "added ms"),
             known("wander 3ms each 30ms, CUBIC", "added ms"),
             known("wander 5ms each 3ms, CUBIC", "added ms"),
+            known("wander 5ms each 10ms, CUBIC", "added ms"),
             known("wander 5ms each 30ms, CUBIC", "added ms"),
             known("wander 10ms each 10ms, CUBIC", "of plain"),
-            known("wander 10ms each 100ms, CUBIC", "of plain"),
+            known("wander 10ms each 30ms, CUBIC", "added ms"),
+            known("wander 10ms each 100ms, CUBIC", "added ms"),
             known("wander 20ms, CUBIC", "of plain"),
-            known("wander 20ms each 3ms, CUBIC", "of plain"),
             known("wander 20ms each 10ms, CUBIC", "of plain"),
             known("wander 20ms each 30ms, CUBIC", "of plain"),
-            known("wander 20ms each 30ms, CUBIC", "added ms"),
             known("wander 20ms each 100ms, CUBIC", "of plain"),
+            known("wander 20ms each 100ms, CUBIC", "added ms"),
             known("wander 2ms reorder, CUBIC", "added ms"),
             known("wander 2ms each 3ms reorder, CUBIC", "added ms"),
             known("wander 2ms each 10ms reorder, CUBIC", "added ms"),
             known("wander 2ms each 100ms reorder, CUBIC", "added ms"),
             known("wander 5ms reorder, CUBIC", "added ms"),
-            known("wander 5ms each 3ms reorder, CUBIC", "added ms"),
+            known("wander 5ms each 10ms reorder, CUBIC", "added ms"),
+            known("wander 5ms each 100ms reorder, CUBIC", "added ms"),
             known("wander 10ms reorder, CUBIC", "of plain"),
             known("wander 10ms each 3ms reorder, CUBIC", "of plain"),
-            known("wander 10ms each 10ms reorder, CUBIC", "of plain"),
-            known("wander 10ms each 100ms reorder, CUBIC", "of plain"),
+            known("wander 10ms each 10ms reorder, CUBIC", "added ms"),
+            known("wander 10ms each 100ms reorder, CUBIC", "added ms"),
             known("wander 1ms, BBR", "added ms"),
             known("wander 1ms each 10ms, BBR", "added ms"),
-            known("wander 1ms each 100ms, BBR", "added ms"),
-            known("wander 2ms, BBR", "added ms"),
             known("wander 2ms each 10ms, BBR", "added ms"),
-            known("wander 2ms each 100ms, BBR", "added ms"),
-            known("wander 3ms, BBR", "added ms"),
             known("wander 3ms each 10ms, BBR", "added ms"),
+            known("wander 3ms each 100ms, BBR", "added ms"),
             known("wander 10ms each 10ms, BBR", "added ms"),
             known("wander 10ms each 100ms, BBR", "of plain"),
             known("wander 20ms, BBR", "of plain"),
             known("wander 20ms each 10ms, BBR", "of plain"),
-            known("wander 20ms each 100ms, BBR", "of plain"),
-        ],
-    ),
-    (
-        "mqvpn.txt",
-        &[
-            // Missed today, cause to be proved.
-            known("20/120 ms, CUBIC", "of sum"),
-            known("20/120 ms, QUIC", "of sum"),
-            known("20/320 ms, CUBIC", "of the best"),
-            known("20/320 ms, QUIC", "of the best"),
-            known("wander 20 ms, CUBIC", "of sum"),
-            known("wander 20 ms, BBR", "of sum"),
-            known("wander 20 ms, QUIC", "of sum"),
-            known("LTE + Starlink, CUBIC", "of sum"),
-            known("LTE + Starlink, BBR", "of sum"),
-            known("LTE + Starlink, QUIC", "of sum"),
-            known("LTE + GEO, CUBIC", "of the best"),
-            known("LTE + GEO, QUIC", "of the best"),
-            known("congested, CUBIC", "of sum"),
-            known("congested, BBR", "of sum"),
-            known("congested, QUIC", "of sum"),
-        ],
-    ),
-    (
-        "beside.txt",
-        &[
-            // Missed today, cause to be proved.
-            known("three unequal links, CUBIC, 2 UDP", "of what is left"),
-            known("three unequal links, CUBIC, 8 UDP", "of what is left"),
-            known("three unequal links, CUBIC, 5 TCP", "of what is left"),
-            known("three unequal links, CUBIC, 2 UDP + 5 TCP", "of what is left"),
-            known("two wandering links, CUBIC, 8 UDP", "of what is left"),
-            known("two wandering links, BBR, 2 UDP", "of what is left"),
-        ],
-    ),
-    (
-        "home.txt",
-        &[
-            // Missed today, cause to be proved.
-            known("Starlink + 5G, CUBIC, A", "of sum"),
-            known("two policed lines of 2 MB, CUBIC, A", "of sum"),
-            known("a policer of five packets, CUBIC, A", "of the best"),
-            known("a policer of five packets, CUBIC, A", "of sum"),
-            known("a policer of five packets, BBR, A", "of the best"),
-            known("a policer of five packets, BBR, A", "of sum"),
-            known("three LTE traces, CUBIC, A", "of sum"),
-            known("three LTE traces, CUBIC, A", "added ms"),
-            known("three LTE traces, BBR, A", "of sum"),
-            known("three LTE traces, BBR, A", "added ms"),
-            known("blocks of 60 ms change places, CUBIC, A", "added ms"),
-            known("blocks of 60 ms change places, BBR, A", "added ms"),
-            known("DSL + LTE, both directions, CUBIC, B", "of sum"),
-            known("2 x 100/2 Mbit/s, both directions, CUBIC, A", "of sum"),
-            known("2 x 100/2 Mbit/s, both directions, BBR, A", "of sum"),
-            known("2 x 100/2 Mbit/s, both directions, CUBIC, B", "of sum"),
-            known("2 x 100/2 Mbit/s, both directions, CUBIC, B", "added ms"),
-        ],
-    ),
-    (
-        "hurt.txt",
-        &[
-            // Missed today, cause to be proved.
-            known("A's clock jumps ahead by 0.3 s, three unequal, CUBIC", "of the lesser"),
-            known("B's clock jumps ahead by 0.3 s, three unequal, CUBIC", "of the lesser"),
-            known("A's clock jumps ahead by 0.3 s, three unequal, BBR", "of the lesser"),
-            known("B's clock jumps ahead by 0.3 s, three unequal, BBR", "of the lesser"),
-            known("receiver sleeps for 100 ms, three unequal, BBR", "of the lesser"),
-            known("nothing comes back for 1 s, three unequal, BBR", "of the lesser"),
-            known("path 0 holds back 400 ms, three unequal, BBR", "of the lesser"),
-            known("path 0 holds back 400 ms, both ways, three unequal, BBR", "of the lesser"),
-            known("A's clock jumps ahead by 0.3 s, two wandering, CUBIC", "of the lesser"),
-            known("B's clock jumps ahead by 0.3 s, two wandering, CUBIC", "of the lesser"),
-            known("A's clock jumps ahead by 0.3 s, two wandering, BBR", "of the lesser"),
-            known("B's clock jumps ahead by 0.3 s, two wandering, BBR", "of the lesser"),
-            known("nothing comes back for 1 s, two wandering, BBR", "of the lesser"),
-            known("A's clock jumps ahead by 0.3 s, one, CUBIC", "of the lesser"),
-            known("B's clock jumps ahead by 0.3 s, one, CUBIC", "of the lesser"),
-            known("A's clock jumps ahead by 0.3 s, one, BBR", "of the lesser"),
-            known("B's clock jumps ahead by 0.3 s, one, BBR", "of the lesser"),
-        ],
-    ),
-    (
-        "hunted.txt",
-        &[
-            // Missed today, cause to be proved.
-            known("case 1", "of the best"),
-            known("case 2", "of the best"),
-            known("case 3", "of the best"),
-            known("case 4", "of the best"),
-            known("case 5", "of the best"),
-            known("case 6", "of the best"),
-            known("case 7", "of the best"),
+            known("wander 20ms each 100ms, BBR", "added ms"),
         ],
     ),
     (
