@@ -79,7 +79,7 @@ const KNOWN: &[(&str, &[Known])] = &[
     (
         "hunted.txt",
         &[
-            // Case 2: a stream and a paced flow take their turn before BBR, which sees their bursts. Case 4: a link that breathes by half, with
+            // Case 2: cause not proved. Case 4: a link that breathes by half, with
             // 556 ms of queue, brings packets so late that the receiver gives them up. Case 7: the flow begins before the far path has reported
             // for the first time, 330 ms after it came up, and BBR leaves its startup on the near one.
             known("case 2", "of the best"),
@@ -98,7 +98,7 @@ const KNOWN: &[(&str, &[Known])] = &[
     (
         "latency.txt",
         &[
-            // Jitter of the near path makes its base delay 2 ms later than its least, and pings share it with bulk.
+            // Cause not proved: the near path's queue is judged above its jitter, and pings share it with bulk.
             known("CUBIC: 100mbit 6ms 1ms, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%", "50 %"),
         ],
     ),
