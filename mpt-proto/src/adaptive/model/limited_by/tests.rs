@@ -1,6 +1,8 @@
 use super::*;
 use std::string::ToString;
 
+type Change = fn(&mut Signs);
+
 /// A path of which all is true that could limit it.
 const ALL: Signs = Signs {
     is_suspect: true,
@@ -15,7 +17,7 @@ const ALL: Signs = Signs {
 #[test]
 fn what_a_path_cannot_do_counts_before_what_is_not_asked_of_it() {
     // Each line takes away what the line before was for.
-    let table: [(LimitedBy, fn(&mut Signs)); 10] = [
+    let table: [(LimitedBy, Change); 10] = [
         (LimitedBy::Outage, |_| {}),
         (LimitedBy::Unmeasured, |signs| signs.is_suspect = false),
         (LimitedBy::Outage, |signs| signs.is_reported = true),
