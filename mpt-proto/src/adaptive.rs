@@ -27,8 +27,8 @@ use crate::time::{Instant, Micros};
 
 use codel::{Bounds, Codel};
 use common_delay::CommonDelay;
-use model::Model;
-pub use model::Phase;
+pub use model::{LimitedBy, Phase};
+use model::{Model, Place};
 use once::Once;
 pub use pool::PacketSlot;
 use pool::{Index, List, Pool};
@@ -74,7 +74,7 @@ pub struct PathModel {
     pub extra_delay: u32,
     /// What the queue on it adds.
     pub queue: u32,
-    /// Mean difference of the delays of two packets in a row.
+    /// Standard deviation of its delay without a queue.
     pub jitter: u32,
     /// Packets that did not arrive.
     pub lost: u64,
@@ -82,6 +82,8 @@ pub struct PathModel {
     pub open: bool,
     /// Whether it seems to have stopped to deliver.
     pub suspect: bool,
+    /// Why it carries no more.
+    pub limited_by: LimitedBy,
 }
 
 /// Memory of the adaptive policy that does not depend on the number of packets. `Default` is fresh.
@@ -233,10 +235,16 @@ impl<'s> Adaptive<'s> {
 
     /// What is known of a path.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-    pub(crate) fn path_model(&self, path: usize) -> PathModel {
+    pub(crate) fn path_model(&self, path: usize, now: Instant) -> PathModel {
         let Some(model) = self.state.models.get(path) else { return PathModel::default() };
         let bases = self.state.models.iter().filter(|model| model.is_alive()).filter_map(Model::base);
         let fastest = bases.reduce(f32::min);
+        let open = self.state.delay.open;
+        let is_cheaper = |index: usize| self.state.models.get(index).is_some_and(|it| it.tier < model.tier);
+        let place = Place {
+            is_closed: !open.is_empty() && !open.contains(path),
+            is_spare: open.into_iter().any(is_cheaper),
+        };
         PathModel {
             rate: model.rate() as u32,
             phase: model.phase(),
@@ -244,8 +252,9 @@ impl<'s> Adaptive<'s> {
             queue: model.queue() as u32,
             jitter: model.deviation() as u32,
             lost: u64::from(model.lost()),
-            open: self.state.delay.open.contains(path),
+            open: open.contains(path),
             suspect: model.suspect_since().is_some(),
+            limited_by: model.limited_by(place, now),
         }
     }
 

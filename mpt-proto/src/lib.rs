@@ -34,7 +34,7 @@ mod stats;
 mod time;
 pub mod wire;
 
-pub use adaptive::{AdaptiveState, FlowSlot, Mode, PacketSlot, PathModel, Phase};
+pub use adaptive::{AdaptiveState, FlowSlot, LimitedBy, Mode, PacketSlot, PathModel, Phase};
 pub use config::{Config, Liveness, PathConfig, Probing, ReorderConfig};
 pub use connection::{
     AddPathError, CONTROL_MAX, Claim, Connection, Departure, Departures, EncapsulateError, HEADROOM, Link,

@@ -6,6 +6,7 @@
 //! wake-up, in the order that [`mpt_proto::Connection`] asks for.
 
 mod inside;
+mod limits;
 mod links;
 mod mode;
 mod path_mtu;

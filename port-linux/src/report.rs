@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use mpt_proto::{DownReason, Mode, PathModel, Phase, Policy};
+use mpt_proto::{DownReason, Mode, PathModel, Policy};
 use serde::{Deserialize, Serialize};
 
 /// Version of the control protocol and of the JSON that `mpt status --json` prints.
@@ -178,13 +178,13 @@ pub struct ModelReport {
     pub tier: u8,
     /// Bits a second that it carries, headers included.
     pub rate: u64,
-    /// What is done to find that out: `startup`, `drain`, `cruise`, `probe`.
+    /// What is done to find that out: `startup`, `drain`, `cruise`, `probe`, `compete`.
     pub phase: String,
     /// Microseconds of delay beyond that of the fastest path, without queues.
     pub extra_delay_us: u32,
     /// Microseconds that the queue on it adds.
     pub queue_us: u32,
-    /// Microseconds: mean difference of the delays of two packets in a row.
+    /// Microseconds: standard deviation of its delay without a queue.
     pub jitter_us: u32,
     /// Datagrams that did not arrive.
     pub lost: u64,
@@ -192,6 +192,12 @@ pub struct ModelReport {
     pub open: bool,
     /// Whether it seems to have stopped to deliver.
     pub suspect: bool,
+    /// Why it carries no more: `not measured yet`, `outage`, `delay` (it does not fit that of the others for ordered packets),
+    /// `policer` (what exceeds a rate is dropped), `other traffic` (that keeps the link's queue full), `draining a queue`, `tier`
+    /// (those of a lower one suffice), `application` (less is sent than it could carry), `bandwidth`. Empty: an earlier version
+    /// does not say.
+    #[serde(default)]
+    pub limited_by: String,
 }
 
 impl ModelReport {
@@ -200,13 +206,14 @@ impl ModelReport {
         Self {
             tier,
             rate: u64::from(model.rate) * 8,
-            phase: phase_name(model.phase).to_owned(),
+            phase: model.phase.as_str().to_owned(),
             extra_delay_us: model.extra_delay,
             queue_us: model.queue,
             jitter_us: model.jitter,
             lost: model.lost,
             open: model.open,
             suspect: model.suspect,
+            limited_by: model.limited_by.as_str().to_owned(),
         }
     }
 }
@@ -272,15 +279,5 @@ pub fn mode_name(mode: Mode) -> (&'static str, Option<&'static str>) {
         Mode::NoMemory => ("weighted", Some("no_memory")),
         Mode::NoReports => ("weighted", Some("no_reports")),
         _ => ("weighted", Some("other")),
-    }
-}
-
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Startup => "startup",
-        Phase::Drain => "drain",
-        Phase::Cruise => "cruise",
-        Phase::Probe => "probe",
-        _ => "other",
     }
 }

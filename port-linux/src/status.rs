@@ -171,11 +171,12 @@ fn policy_text(connection: &ConnectionReport) -> String {
 /// What the adaptive policy knows of the paths, if it is at work.
 fn models_text(paths: &[PathReport]) -> String {
     let rows = paths.iter().filter_map(|path| Some((path, path.model.as_ref()?))).map(|(path, model)| {
-        let usage = match (path.state, model.suspect, model.open) {
-            (State::Down, ..) => "none: it is down",
-            (_, true, _) => "none: it stopped to deliver",
-            (.., true) => "all packets",
-            (.., false) => "unordered packets only",
+        let limit = match (path.state, model.limited_by.as_str()) {
+            (State::Down, _) => "outage: it is down",
+            (_, "outage") => "outage: it stopped",
+            (_, "delay") => "delay: any order",
+            (_, "") => "-",
+            (_, other) => other,
         };
         [
             path.name.clone(),
@@ -186,14 +187,14 @@ fn models_text(paths: &[PathReport]) -> String {
             milliseconds(model.queue_us.into()),
             milliseconds(model.jitter_us.into()),
             model.lost.to_string(),
-            usage.to_owned(),
+            limit.to_owned(),
         ]
     });
     let rows: Vec<_> = rows.collect();
     if rows.is_empty() {
         return String::new();
     }
-    let head = ["SENDS ON", "TIER", "RATE", "PHASE", "EXTRA DELAY", "QUEUE", "JITTER", "LOST", "USED FOR"];
+    let head = ["SENDS ON", "TIER", "RATE", "PHASE", "EXTRA DELAY", "QUEUE", "JITTER", "LOST", "LIMITED BY"];
     aligned(head, &rows, |_, padded| padded)
 }
 

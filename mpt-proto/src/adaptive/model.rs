@@ -9,6 +9,7 @@ mod anchor;
 mod delay;
 mod failure;
 mod highest;
+mod limited_by;
 mod noise;
 mod pacer;
 mod phase;
@@ -31,6 +32,9 @@ pub(super) use anchor::Trip;
 use anchor::{Anchor, Clocks};
 use delay::DelayEstimate;
 use failure::{Failure, Revival};
+pub use limited_by::LimitedBy;
+pub(super) use limited_by::Place;
+use limited_by::Signs;
 use pacer::Pacer;
 pub use phase::Phase;
 use phase::{Phases, Signal};
@@ -150,6 +154,20 @@ impl Model {
     /// What is sent to find that out.
     pub(super) const fn phase(&self) -> Phase {
         self.phases.phase()
+    }
+
+    /// Why it carries no more.
+    pub(super) fn limited_by(&self, place: Place, now: Instant) -> LimitedBy {
+        let signs = Signs {
+            is_suspect: self.suspect_since().is_some(),
+            is_down: self.down.is_some(),
+            is_reported: self.is_reported(),
+            is_policed: self.rate.is_policed(now),
+            is_filled: self.rate.is_filled(now),
+            phase: self.phase(),
+            place,
+        };
+        signs.limited_by()
     }
 
     /// Datagrams that did not arrive.

@@ -101,6 +101,8 @@ pub(super) const RATE_WINDOW: f32 = 1_000_000.0;
 pub(super) const RATE_ROUNDS: f32 = 6.0;
 /// Samples of a noisy path of which the highest counts.
 pub(super) const RATE_SAMPLES: f32 = 10.0;
+/// There is enough to send if so lately a sample was not limited by it: those after a drain always are, for a round trip.
+pub(super) const FILLED_WITHIN: Micros = Micros(1_000_000);
 /// For this long a rate that was seen is not given up without a proof.
 pub(super) const SEEN_FOR: Micros = Micros(5_000_000);
 /// Share of it that is kept: the highest sample of a noisy path is too high.

@@ -76,7 +76,7 @@ static CALLS: Calls = Calls {
     handle_timeout: |connection| connection.handle_adaptive_timeout(),
     deadline: |connection| connection.adaptive_deadline(),
     path_model: |connection, path| {
-        connection.extension.as_ref().map(|extension| extension.adaptive.path_model(path)).unwrap_or_default()
+        connection.adaptive().map(|adaptive| adaptive.path_model(path, connection.now)).unwrap_or_default()
     },
 };
 
@@ -94,7 +94,7 @@ impl<'s> Connection<'s> {
         (self.scheduler.policy() == Policy::Adaptive).then(|| self.adaptive_mode())
     }
 
-    /// What the adaptive policy knows of a path. All zero while it knows nothing.
+    /// What the adaptive policy knows of a path. All zero, and not measured, while it knows nothing.
     ///
     /// # Errors
     /// There is no such path.

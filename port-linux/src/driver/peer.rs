@@ -1,15 +1,17 @@
 //! A connection as the loop sees it: the core's state machine, its paths' sockets, and the port's counters.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use mpt_proto::wire::extension;
 use mpt_proto::{
     CONTROL_MAX, Connection, Departure, Departures, DownReason, Ecn, EncapsulateError, Event, HEADROOM,
-    Instant, Link, Liveness, PathState, Policy, Received,
+    Instant, Link, Liveness, MAX_PATHS, Mode, PathState, Policy, Received,
 };
 
 use super::SharedSocket;
 use super::inside::{Inside, Refusal};
+use super::limits::LimitNews;
 use super::mode::ModeNews;
 use super::path_mtu::PathMtu;
 use super::roaming::Roaming;
@@ -19,6 +21,9 @@ use crate::offload::{Header, Slices};
 use crate::outbox::Outbox;
 use crate::report::NotSent;
 use crate::socket::{SendError, Socket};
+
+/// Between two looks at what limits the paths.
+const LIMITS_EACH: Duration = Duration::from_secs(1);
 
 /// One peer.
 pub struct Peer<'s> {
@@ -37,6 +42,9 @@ pub struct Peer<'s> {
     /// Paths that people were last told to be up.
     told_up: u16,
     mode: ModeNews,
+    limits: [LimitNews; MAX_PATHS],
+    /// When it was last looked what limits the paths.
+    limits_at: Instant,
     /// Whether people were told that somebody speaks from an unexpected address.
     pub(super) hinted: bool,
     /// Paths that are used only while no other is up.
@@ -151,6 +159,8 @@ impl<'s> Peer<'s> {
             down_links: 0,
             told_up: 0,
             mode: ModeNews::default(),
+            limits: Default::default(),
+            limits_at: Instant::ZERO,
             hinted: false,
             spares: 0,
             next_sliced: 0,
@@ -252,6 +262,7 @@ impl<'s> Peer<'s> {
                 self.tell(event, now);
             }
             self.tell_mode(now);
+            self.tell_limits(now);
             if self.rotate_spares(now) {
                 continue;
             }
@@ -355,6 +366,23 @@ impl<'s> Peer<'s> {
         let mode = self.connection.mode().filter(|_| is_known);
         if let Some(how) = self.mode.note(mode, now) {
             tracing::info!("packets to {} are sent {how}", self.config.name);
+        }
+    }
+
+    /// Tells people what limits the paths, where that is unusual; looks now and then, as this is called for every packet.
+    fn tell_limits(&mut self, now: Instant) {
+        if now.since(self.limits_at) < LIMITS_EACH {
+            return;
+        }
+        self.limits_at = now;
+        let is_adaptive = self.connection.mode() == Some(Mode::Adaptive);
+        let paths = self.paths.iter().zip(&self.config.paths);
+        for (index, ((path, config), news)) in paths.zip(&mut self.limits).enumerate() {
+            let is_up = is_adaptive && self.told_up & (1 << index) != 0;
+            let model = self.connection.path_model(path.id).ok().filter(|_| is_up);
+            if let Some(what) = news.note(model.map(|model| model.limited_by), now) {
+                tracing::info!("path {} of {} {what}", config.name, self.config.name);
+            }
         }
     }
 

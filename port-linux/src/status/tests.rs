@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use mpt_proto::{PathModel, Phase};
+
 use super::*;
 use crate::report::{Counters, ModelReport, NotSent, TunnelReport, VERSION};
 
@@ -104,18 +106,49 @@ fn an_adaptive_connection_shows_what_it_knows_of_its_paths() {
         lost: 12,
         open: true,
         suspect: false,
+        limited_by: "bandwidth".into(),
     };
     connection.paths[1].model = Some(ModelReport { tier: 2, extra_delay_us: 25_000, ..model.clone() });
     connection.paths[0].model = Some(model);
     let text = table(&report, None, false);
     let golden = "  \
-  SENDS ON  TIER  RATE         PHASE   EXTRA DELAY  QUEUE   JITTER  LOST  USED FOR
-  dsl       1     48.3 Mbit/s  cruise  0.0 ms       1.2 ms  0.0 ms  12    all packets
-  lte       2     48.3 Mbit/s  cruise  25.0 ms      1.2 ms  0.0 ms  12    none: it is down
+  SENDS ON  TIER  RATE         PHASE   EXTRA DELAY  QUEUE   JITTER  LOST  LIMITED BY
+  dsl       1     48.3 Mbit/s  cruise  0.0 ms       1.2 ms  0.0 ms  12    bandwidth
+  lte       2     48.3 Mbit/s  cruise  25.0 ms      1.2 ms  0.0 ms  12    outage: it is down
 ";
     assert!(text.ends_with(golden), "{text}");
     assert!(text.contains("5 dropped to keep the queue short, 4 sent again\n"), "{text}");
     assert!(text.contains("pc2  10.0.0.2  adaptive  peer is mpt\n"), "{text}");
+}
+
+#[test]
+fn why_a_path_carries_no_more_is_in_the_table_and_in_the_json() {
+    let shown = [
+        ("not measured yet", "not measured yet"),
+        ("outage", "outage: it stopped"),
+        ("delay", "delay: any order"),
+        ("other traffic", "other traffic"),
+        ("draining a queue", "draining a queue"),
+        ("", "-"),
+    ];
+    for (limited_by, text) in shown {
+        let mut report = report();
+        let mut model = ModelReport::new(1, &PathModel::default());
+        assert_eq!(model.limited_by, "not measured yet");
+        (model.rate, model.phase, model.lost) = (348_300_000, Phase::Compete.to_string(), 123_456);
+        (model.extra_delay_us, model.queue_us, model.jitter_us) = (125_000, 101_260, 10_900);
+        model.limited_by = limited_by.into();
+        report.connections[0].paths[0].model = Some(model);
+        let table = table(&report, None, false);
+        let line = table.lines().last().unwrap();
+        assert!(line.contains("compete") && line.ends_with(&format!("123456  {text}")), "{line}");
+        assert!(line.len() <= 100, "{} columns: {line}", line.len());
+        let json = serde_json::to_string(&report).unwrap();
+        assert!(json.contains(&format!(r#""limited_by":"{limited_by}""#)), "{json}");
+        let earlier = json.replace(&format!(r#","limited_by":"{limited_by}""#), "");
+        let model = serde_json::from_str::<Report>(&earlier).unwrap().connections[0].paths[0].model.clone();
+        assert_eq!(model.unwrap().limited_by, "", "of an earlier version");
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@
 //!
 //! [`State::next`] is pure: what follows from a state and a report. [`Phases`] keeps what outlives a state, and applies it.
 
+use core::fmt;
+
 use crate::adaptive::model::anchor::Anchor;
 use crate::adaptive::model::delay::{DelayEstimate, Queue};
 use crate::adaptive::model::elapsed;
@@ -55,6 +57,25 @@ pub enum Phase {
     Probe,
     /// Shares the link with others that fill its queue, by loss alone as they do.
     Compete,
+}
+
+impl Phase {
+    /// Its name, as people are shown it; it is stable.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Startup => "startup",
+            Self::Drain => "drain",
+            Self::Cruise => "cruise",
+            Self::Probe => "probe",
+            Self::Compete => "compete",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// A phase with what it needs to know.

@@ -4,8 +4,8 @@
 use crate::adaptive::model::anchor::{Anchor, Span};
 use crate::adaptive::model::highest::Highest;
 use crate::adaptive::tuning::{
-    LEAST_RATE, MOST_RATE, POLICED, POLICED_FOR, POLICED_PACKETS, POLICED_TIME, SAMPLE_PACKETS, SEEN_FOR, SEEN_SHARE,
-    START_RATE,
+    FILLED_WITHIN, LEAST_RATE, MOST_RATE, POLICED, POLICED_FOR, POLICED_PACKETS, POLICED_TIME,
+    SAMPLE_PACKETS, SEEN_FOR, SEEN_SHARE, START_RATE,
 };
 use crate::time::{Instant, Micros};
 use crate::wire::extension;
@@ -21,6 +21,8 @@ pub(super) struct RateEstimate {
     from: Option<Anchor>,
     /// Path numbers up to this one left while there was too little to send.
     app_limited: u32,
+    /// When a sample last ended of which all left while there was enough to send; zero: never.
+    filled_at: Instant,
     /// Where the present judgement of losses began.
     judged_from: Option<Anchor>,
     /// Too much was lost in the judgement before.
@@ -47,6 +49,7 @@ impl Default for RateEstimate {
             seen: 0.0,
             from: None,
             app_limited: 0,
+            filled_at: Instant::ZERO,
             judged_from: None,
             was_lossy: false,
             ceiling: MOST_RATE,
@@ -118,6 +121,11 @@ impl RateEstimate {
         self.app_limited
     }
 
+    /// Whether there was enough to send lately.
+    pub(super) fn is_filled(&self, now: Instant) -> bool {
+        self.filled_at != Instant::ZERO && now < self.filled_at + FILLED_WITHIN
+    }
+
     /// A report: the sample that ends with it, if it is long enough. `in_train`: packets left at once on purpose.
     pub(super) fn handle(
         &mut self,
@@ -142,6 +150,9 @@ impl RateEstimate {
         self.seen = self.recent.push(SEEN_FOR, now, span.rate());
         let app_limited = extension::distance(at.settled, self.app_limited) <= 0
             || extension::distance(from.settled, self.app_limited) < 0;
+        if !app_limited {
+            self.filled_at = now;
+        }
         Some(Sample { span, app_limited: app_limited && !in_train })
     }
 

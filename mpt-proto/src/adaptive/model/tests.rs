@@ -509,3 +509,29 @@ fn a_wandering_path_that_changes_is_known_within_two_seconds_on_all() {
         }
     }
 }
+
+#[test]
+fn it_is_known_why_a_path_carries_no_more() {
+    let mut bench = bench(2_500_000.0, 15_000);
+    let limit = |bench: &Bench, place| bench.model.limited_by(place, bench.now);
+    let usual = Place::default();
+    assert_eq!(limit(&bench, usual), LimitedBy::Unmeasured);
+    bench.run(6_000);
+    let (mut filled, reports) = (0, 200);
+    for _ in 0..reports {
+        bench.run(20);
+        filled += i32::from(limit(&bench, usual) == LimitedBy::Bandwidth);
+        let by = limit(&bench, usual);
+        assert!(matches!(by, LimitedBy::Bandwidth | LimitedBy::Queue), "{by}");
+    }
+    assert!(filled > reports / 2, "{filled} of {reports}");
+    bench.busy = false;
+    bench.run(3_000);
+    assert_eq!(limit(&bench, usual), LimitedBy::Application);
+    assert_eq!(limit(&bench, Place { is_spare: true, ..usual }), LimitedBy::Tier);
+    assert_eq!(limit(&bench, Place { is_closed: true, ..usual }), LimitedBy::Delay);
+    bench.model.rate.police(1_000_000.0, 0.5, bench.now);
+    assert_eq!(limit(&bench, usual), LimitedBy::Policer);
+    bench.model.suspect(bench.now);
+    assert_eq!(limit(&bench, usual), LimitedBy::Outage);
+}
