@@ -4,8 +4,8 @@
 use crate::adaptive::model::anchor::{Anchor, Span};
 use crate::adaptive::model::highest::Highest;
 use crate::adaptive::tuning::{
-    LEAST_RATE, MOST_RATE, POLICED, POLICED_FOR, POLICED_PACKETS, POLICED_TIME, SAMPLE_PACKETS, SEEN_FOR, SEEN_SHARE,
-    START_RATE,
+    LEAST_RATE, MOST_RATE, POLICED, POLICED_FOR, POLICED_PACKETS, POLICED_TIME, SAMPLE_PACKETS, SEEN_FOR,
+    SEEN_SHARE, START_RATE,
 };
 use crate::time::{Instant, Micros};
 use crate::wire::extension;
