@@ -77,6 +77,14 @@ impl Bench {
         (0..ms / 10).map(|_| self.calm()).find(|phase| *phase != before).unwrap_or(before)
     }
 
+    /// Reports of a delay that is 5 ms longer in each second one, for so long.
+    fn wander_for(&mut self, ms: u32) {
+        for _ in 0..ms / 20 {
+            self.report(10_000, 5_000, 5);
+            self.report(10_000, 15_000, 5);
+        }
+    }
+
     fn enter(&mut self, state: State) {
         self.phases.enter(state, self.see.next_number, self.see.now);
     }
@@ -155,7 +163,29 @@ fn each_phase_ends_by_what_it_waits_for_and_by_nothing_else() {
             startup(),
             |bench| {
                 bench.report(10_000, 30_000, 10);
-                bench.calm_for(300);
+                bench.calm_for(180);
+            },
+            Phase::Startup,
+        ),
+        (
+            "Startup ends by a queue that stays for twenty reports",
+            startup(),
+            |bench| {
+                bench.report(10_000, 30_000, 10);
+                assert_eq!(bench.calm_for(180), Phase::Startup);
+                bench.calm();
+            },
+            Phase::Drain,
+        ),
+        (
+            "Startup of a noisy path does not end by a queue that stays",
+            startup(),
+            |bench| {
+                bench.wander_for(500);
+                bench.enter(startup());
+                bench.report(10_000, 50_000, 10);
+                bench.wander_for(400);
+                assert!(bench.delay.is_noisy() && bench.delay.queue().smoothed > 2.0 * bench.delay.target());
             },
             Phase::Startup,
         ),
