@@ -138,6 +138,49 @@ fn the_highest_of_a_window_counts_and_nothing_beyond_the_bounds() {
     }
 }
 
+/// An estimate that lately saw a sample of 800,000 bytes a second.
+fn seen() -> RateEstimate {
+    let (mut rate, from) = (RateEstimate::default(), Anchor::first(0.0));
+    assert_eq!(rate.used(), 0.0, "nothing was seen yet");
+    rate.handle(from, 5_000.0, false, NOW);
+    rate.handle(from.after(10_000, 12_500, 10, 0), 5_000.0, false, NOW).unwrap();
+    rate
+}
+
+#[test]
+fn what_is_used_is_the_rate_or_what_was_seen_in_five_seconds() {
+    let mut rate = seen();
+    for (value, used) in [(2e6, 800_000.0), (500_000.0, 500_000.0)] {
+        rate.reset(value, NOW);
+        assert_eq!(rate.used(), used, "at {value}");
+    }
+    rate.reset(2e6, NOW);
+    let (mut at, mut now) = (Anchor::first(0.0).after(10_000, 12_500, 10, 0), NOW);
+    for (ms, used) in [(4_900, 800_000.0), (200, 100_000.0)] {
+        for _ in 0..ms / 100 {
+            (at, now) = (at.after(100_000, 100_000, 10, 0), now + Duration::from_millis(100));
+            rate.handle(at, 5_000.0, false, now).unwrap();
+        }
+        assert_eq!(rate.used(), used, "{ms} ms later");
+    }
+}
+
+#[test]
+fn with_little_to_send_a_standing_queue_lowers_the_rate_to_most_of_what_was_seen() {
+    for (value, surplus, app_limited, lowered) in [
+        (2e6, 500_000.0, true, 1.5e6),
+        (2e6, 1.5e6, true, 680_000.0),
+        (600_000.0, 100_000.0, true, 600_000.0),
+        (2e6, 1.5e6, false, 500_000.0),
+        (600_000.0, 100_000.0, false, 500_000.0),
+    ] {
+        let mut rate = seen();
+        rate.reset(value, NOW);
+        rate.saturate(surplus, app_limited, NOW);
+        assert!((rate.value() - lowered).abs() < 1.0, "{value} less {surplus}: {}", rate.value());
+    }
+}
+
 #[test]
 fn a_rate_that_lost_too_much_is_not_exceeded_for_five_seconds() {
     let mut rate = RateEstimate::default();
