@@ -170,8 +170,6 @@ fn a_constant_rate_is_found_and_used_without_a_standing_queue() {
 }
 
 #[test]
-#[ignore = "fault: `Scale::handle` takes its first four measurements whole, so that the queue of Startup is 170 ms of noise, which \
-            hides it from the test for a policer: 2 Mbit/s are held at a third"]
 fn a_constant_rate_that_is_less_than_the_first_guess_is_found_as_well() {
     is_found_and_used(&[2.0, 5.0]);
 }
@@ -217,8 +215,6 @@ fn a_rate_that_rises_tenfold_is_found() {
 }
 
 #[test]
-#[ignore = "fault: as `a_proof_amid_noise_that_ends_does_not_leave_a_base_below_all_delays`: a base below all delays seems a queue \
-            that always stands, and what little arrives the capacity"]
 fn a_path_with_little_to_carry_is_not_misjudged() {
     let mut bench = bench(5_000_000.0, 15_000);
     bench.run(6_000);
@@ -258,6 +254,44 @@ fn random_loss_alone_slows_nothing_down() {
         bench.data.remove(bench.data.len() / 2);
     }
     assert!(bench.share(2_000) > 0.85);
+}
+
+/// Whether a path is read as one that drops what exceeds its rate, if half of what is sent is lost where datagrams wait for `queue`
+/// microseconds.
+fn is_policed_with(queue: u32) -> bool {
+    let (mut model, mut now, mut report) =
+        (Model::default(), Instant::from_micros(START), PathReport::default());
+    for round in 0..100 {
+        now = now + Duration::from_millis(10);
+        for _ in 0..10 {
+            report.settled = model.handle_sent(LEN, now) & 0x00ff_ffff;
+        }
+        let (packets, waits) = if round < 20 { (10, 0) } else { (5, queue) };
+        report.packets += packets;
+        report.bytes += packets * 1_444;
+        report.stamp = now.stamp();
+        let written = now.stamp().wrapping_add(20_000 + waits);
+        let (least, heard) = ((20_000 + waits) as f32, now + Duration::from_millis(100));
+        assert_eq!(model.handle_report(&report, written, least, true, heard, 0.5), News::Fresh);
+    }
+    model.rate.is_policed(now)
+}
+
+#[test]
+fn what_a_full_queue_loses_is_no_sign_of_a_policer() {
+    assert!(is_policed_with(0));
+    assert!(!is_policed_with(60_000));
+}
+
+#[test]
+#[ignore = "fault: only the queue of its last report counts for a judgement of losses; on a slow path its 64 packets begin in the full \
+            queue of Startup and end when that has drained: 5.6 Mbit/s with 60 ms of buffer are held at 78 % for 5 s"]
+fn what_startup_loses_in_a_full_queue_is_no_sign_of_a_policer_when_that_is_empty() {
+    let mut bench = Bench { buffer: 60_000, ..bench(700_000.0, 15_000) };
+    for _ in 0..300 {
+        bench.run(10);
+        assert!(!bench.model.rate.is_policed(bench.now), "at {}", bench.estimate());
+    }
 }
 
 #[test]
