@@ -535,11 +535,56 @@ fn a_wandering_path_that_changes_is_known_within_two_seconds_on_four_of_five_and
 }
 
 #[test]
-#[ignore = "fault: a probe is due only each two seconds, and one in vain delays the next: of 20 paths up to three are at a tenth after 2 s"]
+#[ignore = "fault: a probe is due only each two seconds, and one in vain delays the next: a tenfold rise is not known after 2 \
+            s on 2, 4 and 1 of 20 paths whose delay deviates by 5 ms each 10 ms, by 10 each 10, and by 5 each 100"]
 fn a_wandering_path_that_changes_is_known_within_two_seconds_on_all() {
     for wander in WANDERS {
         for factor in [0.1, 10.0] {
             assert_eq!(known_after(wander, factor, 2_000), 20, "{wander:?} us and ms, {factor}");
         }
     }
+}
+
+/// Sends `count` packets, one each second, and then as much as the path takes.
+fn little_and_then_much(bench: &mut Bench, count: u32) {
+    bench.run(6_000);
+    bench.busy = false;
+    for _ in 0..count {
+        bench.post();
+        bench.run(1_000);
+    }
+    bench.busy = true;
+}
+
+#[test]
+#[ignore = "fault: the proof that is due after five seconds drains at half of what was used (`RateEstimate::used`), a \
+            thousandth of the rate, so that nothing leaves for up to half a second when much is to be sent again: a tenth of \
+            the first half second is used"]
+fn a_proof_after_little_was_sent_does_not_stop_what_comes() {
+    for wander in WANDERS {
+        let shares = (0..SEEDS).map(|seed| {
+            let mut bench = wandering(wander.0, wander.1, seed);
+            little_and_then_much(&mut bench, 8);
+            bench.share(500)
+        });
+        let share = shares.sum::<f64>() / SEEDS as f64;
+        assert!(share > 0.6, "{wander:?} us and ms: only {share} is used");
+    }
+}
+
+#[test]
+#[ignore = "fault: a sample that begins with the report of the last packet before a pause lasts through the pause, but is not \
+            taken for limited (`RateEstimate::handle`): 50 Mbit/s are a two hundredth after 10 or 18 packets a second apart"]
+fn a_pause_is_no_sign_of_a_low_rate() {
+    let estimates = (8..24).map(|count| {
+        let mut bench = bench(6_250_000.0, 20_000);
+        little_and_then_much(&mut bench, count);
+        let steps = (0..20).map(|_| {
+            bench.run(10);
+            bench.estimate()
+        });
+        (count, steps.fold(f64::MAX, f64::min))
+    });
+    let low: std::vec::Vec<_> = estimates.filter(|(_, estimate)| *estimate < 0.8).collect();
+    assert!(low.is_empty(), "packets before it, and the estimate: {low:?}");
 }

@@ -460,8 +460,9 @@ fn a_queue_that_stands_though_the_rate_was_cut_is_met_by_loss_alone() {
 }
 
 #[test]
-#[ignore = "fault: Cruise looks for the base each second (STALE_BASE) and counts the queue as seen empty, so that it never stands for two \
-            (SQUEEZED); and the drain takes what others keep for the base"]
+#[ignore = "fault: Cruise looks for the base each second (STALE_BASE) and counts the queue as seen empty, so that it never \
+            stands for two (SQUEEZED); the drain takes the 40 ms that others keep for the base, and then probes find the queue \
+            empty"]
 fn a_queue_that_others_keep_leads_from_cruise_to_compete() {
     let mut bench = bench(State::Cruise);
     bench.queue(40_000, State::Cruise);
