@@ -410,7 +410,10 @@ impl Model {
             self.feedback = age;
         }
         // A queue that is full loses as well, and is known by its delay.
-        let policed = self.rate.policed(at).filter(|_| self.delay.is_empty());
+        if !self.delay.is_empty() {
+            self.rate.excuse();
+        }
+        let policed = self.rate.policed(at);
         if let Some(share) = policed {
             // What arrives of a pace that loses is the rate.
             self.rate.police(self.rate.value() * self.phases.gain().max(1.0), share, now);

@@ -107,6 +107,8 @@ pub(super) const FILLED_WITHIN: Micros = Micros(1_000_000);
 pub(super) const SEEN_FOR: Micros = Micros(5_000_000);
 /// Share of it that is kept: the highest sample of a noisy path is too high.
 pub(super) const SEEN_SHARE: f32 = 0.85;
+/// Of the rate at least this share counts as used: a proof after little was sent must not stop what comes.
+pub(super) const LEAST_USED: f32 = 0.5;
 /// A queue of this multiple of what is accepted stands.
 pub(super) const STANDS: f32 = 1.5;
 /// Where a queue stands what arrives is the capacity: share by which it moves the rate.

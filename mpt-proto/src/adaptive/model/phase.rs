@@ -1,7 +1,7 @@
 //! What is sent on a path to find its rate, and what follows from what arrives.
 //!
 //! ```text
-//!                   no growth for 3 rounds, or a growing queue          the queue is gone
+//!                   no growth for 3 rounds, or a queue                  the queue is gone
 //!            +---------+                              +-------+                          +--------+
 //!  start --> | Startup | ---------------------------> | Drain | -----------------------> | Cruise |
 //!            |   2.0   | <--------------------------- | < 1   | <----------------------- | 0.85-1 |

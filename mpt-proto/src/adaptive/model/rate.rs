@@ -4,7 +4,7 @@
 use crate::adaptive::model::anchor::{Anchor, Span};
 use crate::adaptive::model::highest::Highest;
 use crate::adaptive::tuning::{
-    FILLED_WITHIN, LEAST_RATE, MOST_RATE, POLICED, POLICED_FOR, POLICED_PACKETS, POLICED_TIME,
+    FILLED_WITHIN, LEAST_RATE, LEAST_USED, MOST_RATE, POLICED, POLICED_FOR, POLICED_PACKETS, POLICED_TIME,
     SAMPLE_PACKETS, SEEN_FOR, SEEN_SHARE, START_RATE,
 };
 use crate::time::{Instant, Micros};
@@ -64,9 +64,9 @@ impl RateEstimate {
         self.value
     }
 
-    /// What surely went through it lately, in bytes a second: the rate, or what there was to send.
+    /// What went through it lately, in bytes a second: the rate, or what there was to send, but no less than half of the rate.
     pub(super) const fn used(&self) -> f32 {
-        self.value.min(self.seen)
+        self.seen.clamp(LEAST_USED * self.value, self.value)
     }
 
     /// Sets the rate, whatever was higher before.
@@ -149,11 +149,16 @@ impl RateEstimate {
         self.from = Some(at);
         self.seen = self.recent.push(SEEN_FOR, now, span.rate());
         let app_limited = extension::distance(at.settled, self.app_limited) <= 0
-            || extension::distance(from.settled, self.app_limited) < 0;
+            || extension::distance(from.settled, self.app_limited) <= 0;
         if !app_limited {
             self.filled_at = now;
         }
         Some(Sample { span, app_limited: app_limited && !in_train })
+    }
+
+    /// A queue stood: losses since the last judgement may be its own.
+    pub(super) const fn excuse(&mut self) {
+        self.judged_from = None;
     }
 
     /// A report: if the path drops what exceeds its rate, the share that arrives.

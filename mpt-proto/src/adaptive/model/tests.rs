@@ -170,8 +170,6 @@ fn a_constant_rate_is_found_and_used_without_a_standing_queue() {
 }
 
 #[test]
-#[ignore = "fault: `Scale::handle` takes its first four measurements whole, so that the queue of Startup is 170 ms of noise, which \
-            hides it from the test for a policer: 2 Mbit/s are held at a third"]
 fn a_constant_rate_that_is_less_than_the_first_guess_is_found_as_well() {
     is_found_and_used(&[2.0, 5.0]);
 }
@@ -217,8 +215,6 @@ fn a_rate_that_rises_tenfold_is_found() {
 }
 
 #[test]
-#[ignore = "fault: as `a_proof_amid_noise_that_ends_does_not_leave_a_base_below_all_delays`: a base below all delays seems a queue \
-            that always stands, and what little arrives the capacity"]
 fn a_path_with_little_to_carry_is_not_misjudged() {
     let mut bench = bench(5_000_000.0, 15_000);
     bench.run(6_000);
@@ -258,6 +254,44 @@ fn random_loss_alone_slows_nothing_down() {
         bench.data.remove(bench.data.len() / 2);
     }
     assert!(bench.share(2_000) > 0.85);
+}
+
+/// Whether a path is read as one that drops what exceeds its rate, if half of what is sent is lost where datagrams wait for `queue`
+/// microseconds.
+fn is_policed_with(queue: u32) -> bool {
+    let (mut model, mut now, mut report) =
+        (Model::default(), Instant::from_micros(START), PathReport::default());
+    for round in 0..100 {
+        now = now + Duration::from_millis(10);
+        for _ in 0..10 {
+            report.settled = model.handle_sent(LEN, now) & 0x00ff_ffff;
+        }
+        let (packets, waits) = if round < 20 { (10, 0) } else { (5, queue) };
+        report.packets += packets;
+        report.bytes += packets * 1_444;
+        report.stamp = now.stamp();
+        let written = now.stamp().wrapping_add(20_000 + waits);
+        let (least, heard) = ((20_000 + waits) as f32, now + Duration::from_millis(100));
+        assert_eq!(model.handle_report(&report, written, least, true, heard, 0.5), News::Fresh);
+    }
+    model.rate.is_policed(now)
+}
+
+#[test]
+fn what_a_full_queue_loses_is_no_sign_of_a_policer() {
+    assert!(is_policed_with(0));
+    assert!(!is_policed_with(60_000));
+}
+
+#[test]
+#[ignore = "fault: only the queue of its last report counts for a judgement of losses; on a slow path its 64 packets begin in the full \
+            queue of Startup and end when that has drained: 5.6 Mbit/s with 60 ms of buffer are held at 78 % for 5 s"]
+fn what_startup_loses_in_a_full_queue_is_no_sign_of_a_policer_when_that_is_empty() {
+    let mut bench = Bench { buffer: 60_000, ..bench(700_000.0, 15_000) };
+    for _ in 0..300 {
+        bench.run(10);
+        assert!(!bench.model.rate.is_policed(bench.now), "at {}", bench.estimate());
+    }
 }
 
 #[test]
@@ -501,7 +535,8 @@ fn a_wandering_path_that_changes_is_known_within_two_seconds_on_four_of_five_and
 }
 
 #[test]
-#[ignore = "fault: a probe is due only each two seconds, and one in vain delays the next: of 20 paths up to three are at a tenth after 2 s"]
+#[ignore = "fault: a probe is due only each two seconds, and one in vain delays the next: a tenfold rise is not known after 2 \
+            s on 2, 4 and 1 of 20 paths whose delay deviates by 5 ms each 10 ms, by 10 each 10, and by 5 each 100"]
 fn a_wandering_path_that_changes_is_known_within_two_seconds_on_all() {
     for wander in WANDERS {
         for factor in [0.1, 10.0] {
@@ -534,4 +569,48 @@ fn it_is_known_why_a_path_carries_no_more() {
     assert_eq!(limit(&bench, usual), LimitedBy::Policer);
     bench.model.suspect(bench.now);
     assert_eq!(limit(&bench, usual), LimitedBy::Outage);
+}
+
+/// Sends `count` packets, one each second, and then as much as the path takes.
+fn little_and_then_much(bench: &mut Bench, count: u32) {
+    bench.run(6_000);
+    bench.busy = false;
+    for _ in 0..count {
+        bench.post();
+        bench.run(1_000);
+    }
+    bench.busy = true;
+}
+
+#[test]
+#[ignore = "fault: the proof that is due after five seconds drains at half of what was used (`RateEstimate::used`), a \
+            thousandth of the rate, so that nothing leaves for up to half a second when much is to be sent again: a tenth of \
+            the first half second is used"]
+fn a_proof_after_little_was_sent_does_not_stop_what_comes() {
+    for wander in WANDERS {
+        let shares = (0..SEEDS).map(|seed| {
+            let mut bench = wandering(wander.0, wander.1, seed);
+            little_and_then_much(&mut bench, 8);
+            bench.share(500)
+        });
+        let share = shares.sum::<f64>() / SEEDS as f64;
+        assert!(share > 0.6, "{wander:?} us and ms: only {share} is used");
+    }
+}
+
+#[test]
+#[ignore = "fault: a sample that begins with the report of the last packet before a pause lasts through the pause, but is not \
+            taken for limited (`RateEstimate::handle`): 50 Mbit/s are a two hundredth after 10 or 18 packets a second apart"]
+fn a_pause_is_no_sign_of_a_low_rate() {
+    let estimates = (8..24).map(|count| {
+        let mut bench = bench(6_250_000.0, 20_000);
+        little_and_then_much(&mut bench, count);
+        let steps = (0..20).map(|_| {
+            bench.run(10);
+            bench.estimate()
+        });
+        (count, steps.fold(f64::MAX, f64::min))
+    });
+    let low: std::vec::Vec<_> = estimates.filter(|(_, estimate)| *estimate < 0.8).collect();
+    assert!(low.is_empty(), "packets before it, and the estimate: {low:?}");
 }

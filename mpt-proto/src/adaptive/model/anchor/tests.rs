@@ -95,6 +95,23 @@ fn what_links_do_is_no_step_of_a_clock() {
 }
 
 #[test]
+fn a_clock_that_is_set_stands_out_of_the_noise() {
+    for (deviation, step, told) in [
+        (0.0, 60_000, true),
+        (10_000.0, 140_000, false),
+        (10_000.0, -140_000, false),
+        (10_000.0, 160_000, true),
+    ] {
+        let mut clocks = Clocks::default();
+        let trip = Trip { there: 500_000, back: 500_000 };
+        clocks.handle(trip, deviation);
+        let set =
+            Trip { there: trip.there.wrapping_add_signed(step), back: trip.back.wrapping_add_signed(-step) };
+        assert_eq!(clocks.handle(set, deviation), told.then_some(step), "{step} at {deviation}");
+    }
+}
+
+#[test]
 fn a_step_amid_a_queue_is_known_when_that_is_gone_and_one_that_another_path_told_is_not_told_again() {
     assert_eq!(last(&[(300_000, -100_000), (100_000, -100_000)]), Some(100_000));
     let mut clocks = Clocks::default();

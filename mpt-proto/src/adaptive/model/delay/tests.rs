@@ -79,7 +79,17 @@ fn a_base_that_was_proved_holds_for_a_window() {
 }
 
 #[test]
-#[ignore = "fault: `prove` makes a least delay of the deviation of that time, which stays when the deviation falls"]
+fn what_was_proved_is_the_least_of_the_base_for_a_window_and_the_most_in_the_next() {
+    let mut bench = bench(20_000.0);
+    bench.run(3_000, 20_000.0);
+    bench.delay.prove(40_000.0, bench.now);
+    for (ms, base) in [(4_900, 45_000.0), (200, 40_000.0), (4_800, 40_000.0), (200, 45_000.0)] {
+        bench.run(ms, 45_000.0);
+        assert!((bench.base() - base).abs() < 500.0, "{} of {base}", bench.base());
+    }
+}
+
+#[test]
 fn a_proof_amid_noise_that_ends_does_not_leave_a_base_below_all_delays() {
     let (mut bench, mut rng) = (bench(40_000.0), Rng::new(1));
     for _ in 0..300 {

@@ -53,7 +53,9 @@ fn bursts_of_losses_on_a_fast_path_are_not_those_of_a_policer() {
 }
 
 #[test]
-#[ignore = "fault: below some thousand packets a second bursts are an eighth of so few numbers twice in a row, within a minute"]
+#[ignore = "fault: a burst is an eighth of so few numbers, twice in a row: within a minute, 5 % of loss in bursts of two are \
+            read as a policer on 5 of 10 paths of 100 packets a second, on 10 of 400, on 1 of 2,000; bursts of ten on 8, 10 \
+            and 10"]
 fn bursts_of_losses_on_a_slow_path_are_not_those_of_a_policer() {
     for (packets, mean) in [1, 4, 20].into_iter().flat_map(|packets| [(packets, 2), (packets, 10)]) {
         let misread = (0..10).filter(|seed| is_misread(mean, packets, *seed)).count();
@@ -135,6 +137,49 @@ fn the_highest_of_a_window_counts_and_nothing_beyond_the_bounds() {
     for (pushed, value) in [(f32::MAX, MOST_RATE), (0.0, LEAST_RATE)] {
         rate.reset(pushed, NOW);
         assert_eq!(rate.value(), value);
+    }
+}
+
+/// An estimate that lately saw a sample of 800,000 bytes a second.
+fn seen() -> RateEstimate {
+    let (mut rate, from) = (RateEstimate::default(), Anchor::first(0.0));
+    assert_eq!(rate.used(), LEAST_USED * START_RATE, "nothing was seen yet");
+    rate.handle(from, 5_000.0, false, NOW);
+    rate.handle(from.after(10_000, 12_500, 10, 0), 5_000.0, false, NOW).unwrap();
+    rate
+}
+
+#[test]
+fn what_is_used_is_the_rate_or_what_was_seen_in_five_seconds() {
+    let mut rate = seen();
+    for (value, used) in [(1.2e6, 800_000.0), (500_000.0, 500_000.0), (2e6, 1e6)] {
+        rate.reset(value, NOW);
+        assert_eq!(rate.used(), used, "at {value}");
+    }
+    rate.reset(1.2e6, NOW);
+    let (mut at, mut now) = (Anchor::first(0.0).after(10_000, 12_500, 10, 0), NOW);
+    for (ms, used) in [(4_900, 800_000.0), (200, 600_000.0)] {
+        for _ in 0..ms / 100 {
+            (at, now) = (at.after(100_000, 100_000, 10, 0), now + Duration::from_millis(100));
+            rate.handle(at, 5_000.0, false, now).unwrap();
+        }
+        assert_eq!(rate.used(), used, "{ms} ms later");
+    }
+}
+
+#[test]
+fn with_little_to_send_a_standing_queue_lowers_the_rate_to_most_of_what_was_seen() {
+    for (value, surplus, app_limited, lowered) in [
+        (2e6, 500_000.0, true, 1.5e6),
+        (2e6, 1.5e6, true, 680_000.0),
+        (600_000.0, 100_000.0, true, 600_000.0),
+        (2e6, 1.5e6, false, 500_000.0),
+        (600_000.0, 100_000.0, false, 500_000.0),
+    ] {
+        let mut rate = seen();
+        rate.reset(value, NOW);
+        rate.saturate(surplus, app_limited, NOW);
+        assert!((rate.value() - lowered).abs() < 1.0, "{value} less {surplus}: {}", rate.value());
     }
 }
 
