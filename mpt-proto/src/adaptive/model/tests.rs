@@ -506,8 +506,8 @@ fn a_base_that_steps_does_not_collapse_the_rate() {
     }
 }
 
-/// On how many of [`SEEDS`] wandering paths the estimate is within a factor of two `ms` after the rate changed by `factor`.
-fn known_after(wander: (f64, u64), factor: f64, ms: u64) -> usize {
+/// On how many of `paths` wandering paths the estimate is within a factor of two `ms` after the rate changed by `factor`.
+fn known_after(paths: u64, wander: (f64, u64), factor: f64, ms: u64) -> usize {
     let is_known = |seed: &u64| {
         let mut bench = wandering(wander.0, wander.1, *seed);
         bench.rate /= factor.max(1.0);
@@ -516,14 +516,25 @@ fn known_after(wander: (f64, u64), factor: f64, ms: u64) -> usize {
         bench.run(ms);
         (0.5..2.0).contains(&bench.estimate())
     };
-    (0..SEEDS).filter(is_known).count()
+    (0..paths).filter(is_known).count()
+}
+
+#[test]
+fn a_wandering_path_that_changes_is_known_within_two_seconds_on_four_of_five() {
+    for wander in WANDERS {
+        for factor in [0.1, 10.0] {
+            // A rise is seen when the next probe is due. Of fewer paths one more or less would decide.
+            let soon = known_after(100, wander, factor, 2_000);
+            assert!(soon >= 80, "{wander:?} us and ms, {factor}: on {soon} of 100 paths after 2 s");
+        }
+    }
 }
 
 #[test]
 fn a_wandering_path_that_changes_is_known_within_six_seconds() {
     for wander in WANDERS {
         for factor in [0.1, 10.0] {
-            let late = known_after(wander, factor, 6_000);
+            let late = known_after(SEEDS, wander, factor, 6_000);
             assert_eq!(late, 20, "{wander:?} us and ms, {factor}: after 6 s");
         }
     }
@@ -531,11 +542,11 @@ fn a_wandering_path_that_changes_is_known_within_six_seconds() {
 
 #[test]
 #[ignore = "fault: a probe is due only each two seconds, and one in vain delays the next: a tenfold rise is not known after 2 \
-            s on 2, 4 and 1 of 20 paths whose delay deviates by 5 ms each 10 ms, by 10 each 10, and by 5 each 100"]
+            s on 2, 5 and 1 of 20 paths whose delay deviates by 5 ms each 10 ms, by 10 each 10, and by 5 each 100"]
 fn a_wandering_path_that_changes_is_known_within_two_seconds_on_all() {
     for wander in WANDERS {
         for factor in [0.1, 10.0] {
-            assert_eq!(known_after(wander, factor, 2_000), 20, "{wander:?} us and ms, {factor}");
+            assert_eq!(known_after(SEEDS, wander, factor, 2_000), 20, "{wander:?} us and ms, {factor}");
         }
     }
 }
