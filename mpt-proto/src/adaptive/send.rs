@@ -351,7 +351,8 @@ impl Adaptive<'_> {
         let (least, most) = BULK_TARGETS;
         let (shortest, longest) = BULK_INTERVALS;
         let bounds = Bounds {
-            target: (BULK_TARGET * round_trip).clamp(least, most + BULK_TARGET_NOISE * noise) as u32,
+            // Not `clamp`, which panics where the bounds are not in order.
+            target: (BULK_TARGET * round_trip).max(least).min(most + BULK_TARGET_NOISE * noise) as u32,
             interval: (BULK_INTERVAL * round_trip).clamp(shortest, longest) as u32,
         };
         self.state.bounds = Some(bounds);

@@ -66,7 +66,8 @@ impl RateEstimate {
 
     /// What went through it lately, in bytes a second: the rate, or what there was to send, but no less than half of the rate.
     pub(super) const fn used(&self) -> f32 {
-        self.seen.clamp(LEAST_USED * self.value, self.value)
+        // Not `clamp`, which panics where the bounds are not in order.
+        self.seen.max(LEAST_USED * self.value).min(self.value)
     }
 
     /// Sets the rate, whatever was higher before.
