@@ -2,12 +2,11 @@
 //!
 //! ```text
 //!   packet -> queue by flow -> a path pulls it when its pace allows -> kept until the receiver has settled it
-//!             (queue, codel)   (model: how fast; delay: which paths)    (pool), sent again if it was lost
+//!             (queue, codel)   (model: how fast; common_delay: which paths)    (pool), sent again if it was lost
 //! ```
 //!
 //! Packets are bound to a path as late as possible: nothing waits behind a path, so a change of mind costs nothing, and
-//! the flows above see one queue that is managed well. The design and the reasons for its numbers are in
-//! `docs/adaptive.md`.
+//! the flows above see one queue that is managed well. The design is in `docs/adaptive.md`, the numbers are in [`tuning`].
 
 mod codel;
 mod common_delay;
