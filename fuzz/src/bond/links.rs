@@ -59,11 +59,6 @@ pub fn sum_delivered(paths: &[PathSetup]) -> u64 {
     paths.iter().map(|path| path.link[0].delivered()).sum()
 }
 
-/// Of what a link carries, what it does not lose.
-pub fn delivered(link: LinkConfig) -> u64 {
-    link.delivered()
-}
-
 /// What a bond over these links needs: a policy, and a reorder buffer for their rates and delays.
 pub fn config(policy: Policy) -> Config {
     let reorder = ReorderConfig { window: u16::MAX, ..ReorderConfig::default() };

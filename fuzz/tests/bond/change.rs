@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mpt_fuzz::bond::links::{delivered, link};
+use mpt_fuzz::bond::links::link;
 use mpt_fuzz::bond::{Bond, PathSetup, Route, StreamSetup};
 use mpt_fuzz::joined::{A, B};
 use mpt_fuzz::link::Loss;
@@ -31,8 +31,8 @@ fn changing(
         for step in 0..time {
             change(bond, step);
             if step >= warm {
-                bits +=
-                    (0..bond.path_count()).map(|path| delivered(*bond.link(A, path).config())).sum::<u64>();
+                let links = (0..bond.path_count()).map(|path| bond.link(A, path));
+                bits += links.map(|link| link.config().delivered()).sum::<u64>();
             }
             bond.run(100 * MS);
         }
