@@ -419,7 +419,7 @@ impl Model {
             self.rate.police(self.rate.value() * self.phases.gain().max(1.0), share, now);
         }
         let competes = self.phase() == Phase::Compete;
-        if self.delay.handle(at, least, self.rate.value(), competes, now) {
+        if self.delay.handle(at, least, self.rate.value(), self.phase(), now) {
             self.phases.note_empty(self.rate.value());
         }
         let deviation = self.deviation();

@@ -52,15 +52,16 @@ fn udp_in_order_is_refused_for_a_policy_that_has_no_such_setting() -> anyhow::Re
 #[test]
 fn each_system_carries_a_flow_and_questions_when_speed_is_measured() {
     bench::test(&[], || {
-        let arguments = "lab --speed --rate 100mbit --paths 2 --policy adaptive --congestion bbr --repeats 1 --seconds 2 --json";
+        let arguments = "lab --speed --rate 100mbit --paths 2 --policy adaptive --congestion bbr --repeats 1 --seconds 4 --json";
         let done = bench::mpt().args(arguments.split(' ')).output()?;
         ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         let outcome: Value = serde_json::from_slice(&done.stdout)?;
         let rows = outcome["rows"].as_array().context("rows")?;
         let of = |row: &Value| (row["work"]["kind"].clone(), row["system"]["kind"].clone());
-        // A tunnel that does nothing loses whole large segments on a link with a rate: by BBR it has from 6 to 40 Mbit/s of 100.
+        // A tunnel that does nothing loses whole large segments on a link with a rate: by BBR it has 18 to 35 Mbit/s of 100 in 4 s, and 6
+        // to 40 in 2 s.
         for (system, tunnels, least) in
-            [("plain", 1, 0.01), ("mptcp", 1, 0.01), ("pipe", 1, 0.001), ("mpt", 3, 0.01)]
+            [("plain", 1, 0.01), ("mptcp", 1, 0.01), ("pipe", 1, 0.01), ("mpt", 3, 0.01)]
         {
             for work in ["tcp", "latency"] {
                 let measured = rows.iter().filter(|row| of(row) == (work.into(), system.into()));

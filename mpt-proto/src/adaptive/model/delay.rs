@@ -7,6 +7,7 @@
 use crate::adaptive::model::anchor::Anchor;
 use crate::adaptive::model::elapsed;
 use crate::adaptive::model::noise::Noise;
+use crate::adaptive::model::phase::Phase;
 use crate::adaptive::tuning::{BASE_WINDOW, CENTRE, NOISY, QUEUE_GAIN, QUEUE_NOISE, QUEUE_TARGET, STANDS};
 use crate::time::Instant;
 
@@ -112,18 +113,11 @@ impl DelayEstimate {
         (self.base, self.proven, self.windows) = (None, None, [None; 2]);
     }
 
-    /// A report: the least delay in it, and the mean in `at`. `keeps_base`: the queue is kept by others, and nothing of it
-    /// becomes the base. Returns whether the queue is empty.
-    pub(super) fn handle(
-        &mut self,
-        at: Anchor,
-        least: f32,
-        rate: f32,
-        keeps_base: bool,
-        now: Instant,
-    ) -> bool {
-        self.noise.handle(at, rate);
-        if !keeps_base && elapsed(now, self.window_since) > BASE_WINDOW.as_micros() as f32 {
+    /// A report: the least delay in it, and the mean in `at`; `rate` is that of the path, in bytes a second, and `phase` its phase: in
+    /// Compete the queue is kept by others, and nothing of it becomes the base. Returns whether the queue is empty.
+    pub(super) fn handle(&mut self, at: Anchor, least: f32, rate: f32, phase: Phase, now: Instant) -> bool {
+        self.noise.handle(at, rate, phase == Phase::Startup);
+        if phase != Phase::Compete && elapsed(now, self.window_since) > BASE_WINDOW.as_micros() as f32 {
             self.windows = [self.windows[1], None];
             self.window_since = now;
         }

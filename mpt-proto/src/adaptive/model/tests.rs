@@ -531,11 +531,11 @@ fn a_wandering_path_that_changes_is_known_within_two_seconds_on_four_of_five() {
 }
 
 #[test]
-fn a_wandering_path_that_changes_is_known_within_six_seconds() {
+fn a_wandering_path_that_changes_is_known_within_six_seconds_on_all_but_one_of_a_hundred() {
     for wander in WANDERS {
         for factor in [0.1, 10.0] {
-            let late = known_after(SEEDS, wander, factor, 6_000);
-            assert_eq!(late, 20, "{wander:?} us and ms, {factor}: after 6 s");
+            let late = known_after(100, wander, factor, 6_000);
+            assert!(late >= 99, "{wander:?} us and ms, {factor}: on {late} of 100 paths after 6 s");
         }
     }
 }

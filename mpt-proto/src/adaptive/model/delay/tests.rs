@@ -21,7 +21,7 @@ impl Bench {
     fn report(&mut self, delay: f32) -> bool {
         self.now = self.now + Duration::from_millis(10);
         self.at = self.at.with_delay(STEP, 5, delay);
-        self.delay.handle(self.at, self.at.delay, RATE, false, self.now)
+        self.delay.handle(self.at, self.at.delay, RATE, Phase::Cruise, self.now)
     }
 
     fn run(&mut self, ms: u64, delay: f32) {

@@ -12,7 +12,7 @@ fn run(ms: i32, packets: u32, mut draw: impl FnMut(i32) -> f32) -> Noise {
     let (mut noise, mut at) = (Noise::default(), Anchor::first(50_000.0));
     for report in 0..ms / 10 {
         at = at.with_delay(STEP, packets, 50_000.0 + draw(report * STEP));
-        noise.handle(at, RATE);
+        noise.handle(at, RATE, false);
     }
     noise
 }
@@ -43,7 +43,7 @@ fn normal_noise_is_measured_whatever_the_time_from_draw_to_draw() {
                 noise.deviation() / 40.0
             })
             .sum();
-        let share = measured / deviation;
+        let share = measured / (deviation - OWN_NOISE * OWN_NOISE / deviation);
         assert!(
             (0.75..1.25).contains(&share),
             "{deviation} us each {each} ms, {load} packets: {share} of it"
@@ -58,10 +58,51 @@ fn a_queue_of_ours_is_none_while_it_grows_and_while_it_drains() {
     for (sent, reports) in [(6_666, 60), (20_000, 30), (6_666, 60)] {
         for _ in 0..reports {
             at = at.after(sent, STEP, 10, 0);
-            noise.handle(at, RATE);
+            noise.handle(at, RATE, false);
         }
         assert!(noise.deviation() < 50.0, "{} us", noise.deviation());
     }
+}
+
+/// Reports of a path for two seconds, each of which differs by 3 ms from the one before, as a queue of bursts does; `packets` in each,
+/// of the ten that it carries.
+fn bursts(packets: u32, is_startup: bool) -> f32 {
+    let (mut noise, mut at) = (Noise::default(), Anchor::first(50_000.0));
+    for report in 0..200 {
+        at = at.with_delay(STEP, packets, 50_000.0 + 3_000.0 * (report / 3 % 2) as f32);
+        noise.handle(at, RATE, is_startup);
+    }
+    noise.deviation()
+}
+
+#[test]
+fn what_comes_in_bursts_in_startup_is_no_noise_unless_little_is_sent() {
+    assert_eq!(bursts(8, true), 0.0);
+    assert!(bursts(3, true) > 800.0, "{} us", bursts(3, true));
+    assert!(bursts(8, false) > 800.0, "{} us", bursts(8, false));
+}
+
+#[test]
+fn a_queue_of_ours_is_none_while_its_rate_is_being_found() {
+    let (mut noise, mut at) = (Noise::default(), Anchor::first(50_000.0));
+    let mut rate = RATE / 200.0;
+    for report in 0..24 {
+        rate *= 1.25;
+        at = at.with_delay(STEP, 10, 50_000.0 + 3_000.0 * (report / 3 % 2) as f32);
+        noise.handle(at, rate, false);
+    }
+    assert!(noise.deviation() < 100.0, "{} us", noise.deviation());
+}
+
+#[test]
+fn a_queue_is_none_though_the_rate_is_wrong_by_a_tenth() {
+    let (mut noise, mut at) = (Noise::default(), Anchor::first(50_000.0));
+    for report in 0..300 {
+        let sent = if report / 20 % 2 == 0 { 9_000 } else { 11_000 };
+        at = at.after(sent, STEP, 10, 0);
+        noise.handle(at, 1.1 * RATE, false);
+    }
+    assert!(noise.deviation() < 100.0, "{} us", noise.deviation());
 }
 
 /// Reports of a path that is loaded with its rate, stands still for 300 ms, delivers all that waited at once, and goes on for `ms`.
@@ -71,7 +112,7 @@ fn outage(reports_before: u32, ms: u32) -> Noise {
     let all = calm(reports_before).chain([(STEP, 310_000), (300_000, STEP)]).chain(calm(ms / 10));
     for (sent, arrived) in all {
         at = at.after(sent, arrived, sent.unsigned_abs() / 1_000, 0);
-        noise.handle(at, RATE);
+        noise.handle(at, RATE, false);
     }
     noise
 }

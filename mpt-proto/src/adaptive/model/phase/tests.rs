@@ -44,9 +44,13 @@ fn bench(state: State) -> Bench {
     bench.rate.handle(bench.see.at, 1_000.0, false, now);
     bench.rate.handle(bench.see.at.after(100_000, 100_000, 100, 0), 1_000.0, false, now);
     bench.rate.restart(None);
+    // Noise is measured while it cruises.
+    bench.enter(State::Cruise);
+    bench.see.backlog = false;
     for _ in 0..100 {
         bench.calm();
     }
+    bench.see.backlog = true;
     bench.enter(state);
     bench
 }
@@ -61,8 +65,7 @@ impl Bench {
         see.grows = see.at.since(&before).grows(1.1);
         see.since_report = arrived as f32;
         see.next_number = see.at.settled + 1;
-        let competes = self.phases.phase() == Phase::Compete;
-        if self.delay.handle(see.at, see.at.delay, self.rate.value(), competes, see.now) {
+        if self.delay.handle(see.at, see.at.delay, self.rate.value(), self.phases.phase(), see.now) {
             self.phases.note_empty(self.rate.value());
         }
         self.phases.handle(see, &mut self.rate, &mut self.delay);
