@@ -74,7 +74,7 @@ const KNOWN: &[(&str, &[Known])] = &[
     (
         "hunted.txt",
         &[
-            // Case 2: cause not proved. Case 4: a link that breathes by half, with 556 ms of queue, brings packets so late that the receiver gives
+            // Cases 2 and 6: cause not proved. Case 4: a link that breathes by half, with 556 ms of queue, brings packets so late that the receiver gives
             // them up. Case 5: a policer is found after 128 packets, tried again each five seconds, and found again. Case 7: the flow begins before the far path has reported
             // for the first time, 330 ms after it came up, and BBR leaves its startup on the near one.
             known("case 2", "of the best"),
