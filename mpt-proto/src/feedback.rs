@@ -228,6 +228,12 @@ impl Feedback {
         self.missing.retain(|missing| !paths.contains(missing.path));
     }
 
+    /// By how many microseconds longer than at first a number of a path is waited for before it is named, as packets overtake each
+    /// other there.
+    pub(crate) fn reordering(&self, path: usize) -> u32 {
+        self.meters.get(path).map_or(0, |meter| meter.tolerance.saturating_sub(TOLERANCE))
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) writes a report.
     pub(crate) const fn deadline(&self) -> Option<Instant> {
         self.due
@@ -339,7 +345,7 @@ impl Feedback {
         let is_recent = |missing: &Missing| age(missing) < tolerance(missing).saturating_add(TOLD_FOR);
         missing.retain(|missing| missing.told < TELLINGS || is_recent(missing));
         let untold = |missing: &&Missing| missing.told == 0 && number_of(missing.path).is_some();
-        let next = missing.iter().find(untold).map(wait);
+        let next = missing.iter().filter(untold).map(wait).min();
         if let Some(wait) = next {
             self.ask((now + Micros(wait)).max(now + SHORTEST));
         }
@@ -348,8 +354,10 @@ impl Feedback {
     /// All numbers up to this one came, or have been named as missing.
     fn settled(&self, path: usize) -> u32 {
         let highest = self.meters.get(path).map_or(0, |meter| meter.highest);
-        let open = self.missing.iter().find(|missing| missing.path == path && missing.told == 0);
-        open.map_or(highest, |missing| missing.first.wrapping_sub(1)) & 0x00ff_ffff
+        // Not the first of them that is remembered: what is left of a gap in which a number came stands behind later ones.
+        let untold = self.missing.iter().filter(|missing| missing.path == path && missing.told == 0);
+        let before = untold.map(|missing| extension::distance(missing.first, highest) - 1).fold(0, i32::min);
+        highest.wrapping_add_signed(before) & 0x00ff_ffff
     }
 
     /// The report that is to leave now, and on which path.

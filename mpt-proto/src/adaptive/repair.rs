@@ -7,7 +7,7 @@ use crate::adaptive::model::{Model, Trip};
 use crate::adaptive::pool::{Index, List, PacketSlot, Pool};
 use crate::adaptive::tuning::{
     ACTIVE, DOUBT, LEAST_PATIENCE, MOST_PATIENCE, OLDEST, PATIENCE_FAR, PATIENCE_FAST, PATIENCE_NOISE,
-    PATIENCE_SLOW, TRIES, UNKNOWN_FEEDBACK,
+    PATIENCE_REORDERED, PATIENCE_SLOW, TRIES, UNKNOWN_FEEDBACK,
 };
 use crate::adaptive::{Adaptive, News};
 use crate::feedback::TELLINGS;
@@ -270,7 +270,10 @@ impl Adaptive<'_> {
         let of = |(rounds, more): (f32, f32), round: f32| rounds * round + more;
         let time = of(PATIENCE_FAST, fastest).max(of(PATIENCE_SLOW, slowest)).max(LEAST_PATIENCE);
         let most = of(PATIENCE_FAR, fastest).max(MOST_PATIENCE);
-        Micros((time.min(most) + PATIENCE_NOISE * noise) as u32).into()
+        let reordering =
+            paths.into_iter().map(|index| self.state.feedback.reordering(index)).fold(0, u32::max);
+        let later = PATIENCE_NOISE * noise + PATIENCE_REORDERED * reordering as f32;
+        Micros((time.min(most) + later) as u32).into()
     }
 }
 

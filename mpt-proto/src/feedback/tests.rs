@@ -145,6 +145,19 @@ fn a_packet_that_is_late_leaves_its_gap_and_the_rest_is_named() {
 }
 
 #[test]
+fn what_is_left_of_a_gap_is_not_settled_though_a_later_gap_was_there_before() {
+    let mut bench = Bench::default();
+    for number in [1, 11, 20] {
+        bench.packet(0, number, 1_000_000);
+    }
+    // The first gap from 2 to 10 is split, and its lower part filled.
+    for number in [6, 2, 3, 4, 5] {
+        bench.packet(0, number, 1_000_100);
+    }
+    assert_eq!(bench.feedback.settled(0), 6, "7 to 10 are missing, and were not named");
+}
+
+#[test]
 fn a_path_that_reorders_is_given_more_time() {
     let mut bench = Bench::default();
     bench.packet(0, 1, 1_000_000);
@@ -340,17 +353,18 @@ fn a_path_that_starts_anew_forgets_its_own_gaps_and_numbers_only() {
 
 #[test]
 fn whatever_is_settled_came_or_was_named_and_what_came_in_time_is_not_named() {
-    for seed in 0..20 {
+    // Later than the time that is waited at first, a packet may be named and come all the same.
+    for (seed, most_late) in (0..20).flat_map(|seed| [(seed, 900), (seed, 12_000)]) {
         let mut rng = Rng::new(seed);
         let mut bench = Bench::default();
         let (mut came, mut named) = (BTreeSet::new(), BTreeSet::new());
-        // One packet in 20 is lost, one in 10 comes up to 900 us late, at one packet in 500 us.
+        // One packet in 20 is lost, one in 10 comes late, at one packet in 500 us.
         let mut arrivals: Vec<(u64, u32)> = Vec::new();
         for number in 1..4_000u32 {
             let at = 1_000_000 + u64::from(number) * 500;
             match rng.below(20) {
                 0 => {}
-                1 | 2 => arrivals.push((at + rng.below(900), number)),
+                1 | 2 => arrivals.push((at + rng.below(most_late), number)),
                 _ => arrivals.push((at, number)),
             }
         }
@@ -363,7 +377,10 @@ fn whatever_is_settled_came_or_was_named_and_what_came_in_time_is_not_named() {
             for report in bench.take() {
                 for (gap, count) in gaps(&report) {
                     (gap..gap + u32::from(count)).for_each(|number| {
-                        assert!(!came.contains(&number), "seed {seed}: {number} came and was named");
+                        assert!(
+                            !came.contains(&number) || most_late > 900,
+                            "seed {seed}: {number} came and was named"
+                        );
                         named.insert(number);
                     });
                 }
@@ -373,7 +390,7 @@ fn whatever_is_settled_came_or_was_named_and_what_came_in_time_is_not_named() {
                     let open =
                         (first..=settled).find(|number| !came.contains(number) && !named.contains(number));
                     assert_eq!(open, None, "seed {seed}: settled to {settled}");
-                    assert_eq!(usize::try_from(path.packets).unwrap(), came.len());
+                    assert!(most_late > 900 || path.packets as usize == came.len());
                 }
             }
             bench.packet(0, number, at);
