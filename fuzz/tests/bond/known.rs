@@ -139,7 +139,6 @@ const KNOWN: &[(&str, &[Known])] = &[
             known("wander 20ms each 10ms, CUBIC", "of plain"),
             known("wander 2ms each 3ms reorder, CUBIC", "added ms"),
             known("wander 2ms each 10ms reorder, CUBIC", "added ms"),
-            known("wander 5ms each 10ms reorder, CUBIC", "added ms"),
             known("wander 5ms each 100ms reorder, CUBIC", "added ms"),
             known("wander 10ms reorder, CUBIC", "of plain"),
             known("wander 10ms each 3ms reorder, CUBIC", "of plain"),
