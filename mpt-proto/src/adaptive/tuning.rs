@@ -393,8 +393,9 @@ pub(super) const MOST_PATIENCE: f32 = 250_000.0;
 pub(super) const PATIENCE_FAR: (f32, f32) = (2.5, 60_000.0);
 /// On noisy paths this many deviations longer: a repair may be as late as any packet.
 pub(super) const PATIENCE_NOISE: f32 = 4.0;
-/// Each try is this much later where packets overtake each other, as a number is named only when it cannot just be late: a lost repair
-/// of a path of 3 ms one way, with heavy noise, came after 81 ms.
+/// And longer by this many times the time by which a number is named later where packets overtake each other: each of three tries waits
+/// for that. In virtual time `115mbit 6ms 4% wander 17ms reorder, 126mbit 30ms dip 164ms-389ms each 13s` gives CUBIC 104 Mbit/s, and 73
+/// without.
 pub(super) const PATIENCE_REORDERED: f32 = 3.0;
 /// Round trip of the fastest path while none is known, in microseconds.
 pub(super) const UNKNOWN_FEEDBACK: f32 = 150_000.0;

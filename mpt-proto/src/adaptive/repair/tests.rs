@@ -2,6 +2,7 @@ use super::*;
 use crate::adaptive::{AdaptiveState, FlowSlot};
 use crate::connection::HEADROOM;
 use crate::seq::Seq;
+use crate::wire::extension::{Header, Kind};
 use crate::wire::ip::Flow;
 use crate::wire::report::PathReport;
 use std::boxed::Box;
@@ -146,4 +147,17 @@ fn a_clock_that_is_set_moves_the_reference_and_no_path_seems_to_have_stopped() {
         let model = &adaptive.state.models[0];
         assert_eq!((model.base(), model.queue(), model.is_alive()), (Some(0.0), 0.0, true), "{step}");
     }
+}
+
+#[test]
+fn the_receiver_waits_longer_where_packets_overtake_each_other() {
+    let adaptive = sender(1);
+    let paths = PathSet::of(0);
+    let before = adaptive.repair_time(paths);
+    let header = |number| Header { kind: Kind::Ordered, resent: false, number, stamp: 0 };
+    for (number, ms) in [(1, 100), (3, 100), (2, 104)] {
+        adaptive.state.feedback.handle(0, &header(number), 1_000, true, at(ms), at(ms));
+    }
+    // Late by 4 ms, it is waited for half as much again; at first that is 1 ms.
+    assert_eq!(adaptive.repair_time(paths), before + 3 * Duration::from_millis(5));
 }
