@@ -34,7 +34,7 @@ use pool::{Index, List, Pool};
 pub use queue::FlowSlot;
 use queue::Queue;
 use repair::Lost;
-use tuning::TRAIN;
+use tuning::{MOST_CREDIT, TRAIN};
 
 /// What a report was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl<'s> Adaptive<'s> {
         bytes: &'s mut [u8],
         flows: &'s mut [FlowSlot],
     ) -> Self {
-        *state = AdaptiveState::default();
+        *state = AdaptiveState { credit: MOST_CREDIT, ..AdaptiveState::default() };
         Self {
             state,
             pool: Pool::new(slots, bytes),

@@ -26,7 +26,7 @@ const MANY: u32 = 512;
 /// network cards with several queues reorder by less.
 const TOLERANCE: u32 = 1_000;
 /// And at most, however late packets come: the repair must not wait for longer.
-const MOST_TOLERANCE: u32 = 20_000;
+const MOST_TOLERANCE: u32 = 30_000;
 /// So many numbers in a row from behind mean another sequence.
 const STRAYS: u8 = 32;
 /// Gaps that are remembered.
@@ -50,7 +50,7 @@ struct Meter {
     highest: u32,
     packets: u32,
     bytes: u32,
-    /// Of the latest packet: stamp, and when it came.
+    /// Of the packet with the highest number: stamp, and when it came.
     stamp: u32,
     arrived: u32,
     /// Delay of the latest packet; sixteen times the mean difference.
@@ -65,6 +65,7 @@ struct Meter {
 }
 
 impl Meter {
+    /// A packet that left at `stamp` came, in order or late.
     #[allow(clippy::cast_possible_wrap, reason = "a difference of stamps")]
     fn measure(&mut self, stamp: u32, now: Instant) {
         let delay = now.stamp().wrapping_sub(stamp);
@@ -78,7 +79,7 @@ impl Meter {
         self.least = self.least.min(relative);
         self.sum += i64::from(relative);
         self.count += 1;
-        (self.stamp, self.arrived, self.delay) = (stamp, now.stamp(), delay);
+        self.delay = delay;
     }
 
     /// Least and mean delay since the last report; the mean is given as what it exceeds the least by.
@@ -147,8 +148,7 @@ impl Feedback {
                 *meter = Meter { started: true, tolerance: TOLERANCE, ..Meter::default() };
             }
             meter.strays = 0;
-            meter.highest = header.number;
-            meter.measure(header.stamp, arrived);
+            (meter.highest, meter.stamp, meter.arrived) = (header.number, header.stamp, arrived.stamp());
             if ahead > 1 {
                 let count = u16::try_from(ahead - 1).unwrap_or(u16::MAX);
                 let first = header.number.wrapping_sub(u32::from(count));
@@ -161,6 +161,7 @@ impl Feedback {
             meter.packets = meter.packets.wrapping_add(1);
             meter.bytes = meter.bytes.wrapping_add(u32::try_from(len).unwrap_or(0));
             meter.fresh = true;
+            meter.measure(header.stamp, arrived);
         }
         if wanted {
             self.packets += 1;

@@ -11,6 +11,9 @@
 //! round trip on the way at most, so that the delay may rise by nearly as much as that unnoticed, and the flow learns the
 //! longer one when it next looks.
 //!
+//! Packets of a path whose delay wanders are held as well, until nearly all of them are there: TCP then sees the delay of the latest
+//! ones each time, and neither ends its slow start when they come nor takes the luckiest for the way.
+//!
 //! [`Frame`] is what the paths allow, [`Load`] what is sent, [`decide`] what follows.
 
 use core::time::Duration;
@@ -100,8 +103,6 @@ struct Sent {
 /// What the paths allow. Delays are in microseconds against the reference.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
-    /// What the fastest path needs.
-    fastest: f32,
     /// Least delay: what the paths with the main share of the rate need, as far as no flow would feel a step.
     floor: f32,
     /// Most that the receiver can hold, or that is worth it.
@@ -216,7 +217,7 @@ impl CommonDelay {
             Verdict::Sink => (self.delay - FALL * micros).max(frame.enough.min(self.delay)),
             Verdict::Stay => self.delay,
         };
-        self.choose(paths, up, frame.fastest);
+        self.choose(paths, up);
     }
 
     /// What the paths allow; `None`: nothing is known of any that can be used.
@@ -244,7 +245,7 @@ impl CommonDelay {
         let round_trip = round_trips.reduce(f32::min).unwrap_or(0.0);
         let spread = self.note_spread((self.delay - fastest).max(0.0));
         let lifted = (fastest + spread + (LIFT - 1.0) * (round_trip + spread)).min(ceiling);
-        Some(Frame { fastest, floor, most, ceiling, next, enough: enough.min(ceiling).max(floor), lifted })
+        Some(Frame { floor, most, ceiling, next, enough: enough.min(ceiling).max(floor), lifted })
     }
 
     /// The least spread that a flow may remember, this one included.
@@ -253,9 +254,10 @@ impl CommonDelay {
         self.spreads.into_iter().fold(spread, f32::min)
     }
 
-    fn choose(&mut self, paths: &PathDelays, up: PathSet, fastest: f32) {
+    fn choose(&mut self, paths: &PathDelays, up: PathSet) {
         let mut open = PathSet::default();
         let mut best: Option<(f32, usize)> = None;
+        let base = usable(paths, up).map(|(_, path)| path.base).reduce(f32::min).unwrap_or(0.0);
         for (index, path) in usable(paths, up) {
             let delay = path.base + path.queue;
             if best.is_none_or(|(least, _)| delay < least) {
@@ -270,7 +272,8 @@ impl CommonDelay {
             open.insert(index);
         }
         self.open = open;
-        self.hold = (self.delay - fastest > NO_HOLD).then_some(self.delay - ALLOWANCE);
+        let hold = self.delay - ALLOWANCE;
+        self.hold = (hold - base > NO_HOLD).then_some(hold);
     }
 }
 

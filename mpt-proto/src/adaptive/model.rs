@@ -19,9 +19,10 @@ mod trial;
 use crate::adaptive::News;
 use crate::adaptive::common_delay::PathDelay;
 use crate::adaptive::tuning::{
-    FEEDBACK_GAIN, GROWS, IN_FLIGHT, LONGEST_FEEDBACK, LONGEST_SAMPLE, OVERDUE_NOISE, OVERDUE_QUEUE,
-    PROBE_GAIN, PROBE_NOISE, PROBE_TIME, RATE_ROUNDS, RATE_SAMPLES, RATE_WINDOW, REPORTED_LATER,
-    REPORTED_NOISE, SAMPLE, SAMPLE_NOISE, SATURATED_GAIN, SLACK_PACKETS, STARTUP_NOISE, STARTUP_SAMPLE,
+    BURST_NOISE, FEEDBACK_GAIN, GROWS, IN_FLIGHT, LONGEST_FEEDBACK, LONGEST_SAMPLE, OVERDUE_NOISE,
+    OVERDUE_QUEUE, OWN_NOISE, POLICED_SCATTER, POLICED_TIME, PROBE_GAIN, PROBE_NOISE, PROBE_TIME,
+    RATE_ROUNDS, RATE_SAMPLES, RATE_WINDOW, REPORTED_LATER, REPORTED_NOISE, SAMPLE, SAMPLE_NOISE,
+    SATURATED_GAIN, SCATTER_OF_JITTER, SLACK_PACKETS, STARTUP_NOISE, STARTUP_SAMPLE,
 };
 use crate::feedback;
 use crate::time::{Instant, Micros};
@@ -69,6 +70,8 @@ pub(super) struct Model {
     was_full: bool,
     /// Mean time from sending to hearing of it.
     pub(super) feedback: f32,
+    /// Standard deviation of the delay of packets that leave together.
+    scatter: f32,
     latest: Option<Anchor>,
     clocks: Clocks,
     reported_at: Option<Instant>,
@@ -97,6 +100,7 @@ impl Default for Model {
             lost: 0,
             was_full: false,
             feedback: 50_000.0,
+            scatter: 0.0,
             latest: None,
             clocks: Clocks::default(),
             reported_at: None,
@@ -108,7 +112,7 @@ impl Default for Model {
             phases: Phases::default(),
             failure: Failure::default(),
         };
-        model.set_pace();
+        model.set_pace(Instant::ZERO);
         model
     }
 }
@@ -136,9 +140,9 @@ impl Model {
         })
     }
 
-    /// Standard deviation of the delay without a queue.
+    /// Standard deviation of the delay of single packets, without a queue.
     pub(super) const fn deviation(&self) -> f32 {
-        self.delay.deviation()
+        self.delay.deviation().max(self.scatter)
     }
 
     /// What the queue on it adds to the delay; 0 and more.
@@ -316,7 +320,8 @@ impl Model {
         let Some(base) = self.base() else { return false };
         let queue = self.delay.queue();
         let usual = base + OVERDUE_QUEUE * queue.smoothed.max(queue.least) + OVERDUE_NOISE * self.deviation();
-        self.failure.is_overdue(written_less_reference, self.acked, usual)
+        let arrived = self.latest.map(|at| at.stamp);
+        self.failure.is_overdue(written_less_reference, self.acked, arrived, usual)
     }
 
     /// Takes in a report, written at `written` of the receiver's clock. `least` is the least delay in it against the
@@ -366,6 +371,7 @@ impl Model {
                 settled: acked,
                 delay: least + report.excess as f32,
             };
+            self.scatter = (SCATTER_OF_JITTER * report.jitter as f32 - OWN_NOISE).max(0.0);
             self.measure(at, least, age as f32, backlog, now, random);
         }
         News::Fresh
@@ -396,7 +402,7 @@ impl Model {
             Some(Revival::Outage) => {
                 self.delay.set_empty(now);
                 self.phases.revive(&self.rate, self.number, now);
-                self.set_pace();
+                self.set_pace(now);
             }
             Some(Revival::FalseAlarm) | None => {}
         }
@@ -413,7 +419,7 @@ impl Model {
         if !self.delay.is_empty() {
             self.rate.excuse();
         }
-        let policed = self.rate.policed(at);
+        let policed = self.rate.policed(at, POLICED_TIME.max(POLICED_SCATTER * self.scatter));
         if let Some(share) = policed {
             // What arrives of a pace that loses is the rate.
             self.rate.police(self.rate.value() * self.phases.gain().max(1.0), share, now);
@@ -422,7 +428,7 @@ impl Model {
         if self.delay.handle(at, least, self.rate.value(), self.phase(), now) {
             self.phases.note_empty(self.rate.value());
         }
-        let deviation = self.deviation();
+        let deviation = self.delay.deviation();
         let probe_time = PROBE_TIME.max(PROBE_NOISE.0 * deviation);
         let probe_sample = SAMPLE.max(PROBE_NOISE.0 * deviation);
         let noise = (SAMPLE_NOISE * deviation).min(LONGEST_SAMPLE);
@@ -451,7 +457,7 @@ impl Model {
         self.phases.handle(&see, &mut self.rate, &mut self.delay);
         self.latest = Some(at);
         self.reported_at = Some(now);
-        self.set_pace();
+        self.set_pace(now);
         self.was_full |= self.is_full();
     }
 
@@ -478,8 +484,9 @@ impl Model {
         !sample.app_limited
     }
 
-    fn set_pace(&mut self) {
-        self.pacer.set_pace(self.rate.value() * self.phases.gain());
+    fn set_pace(&mut self, now: Instant) {
+        let noise = if self.rate.is_filled(now) { 0.0 } else { self.delay.quick_deviation() };
+        self.pacer.set_pace(self.rate.value() * self.phases.gain(), BURST_NOISE * noise);
     }
 }
 

@@ -19,6 +19,9 @@ pub(super) const LEAST_RATE: f32 = 5_000.0;
 pub(super) const MOST_RATE: f32 = 4e9;
 /// Credit that a path gathers while there is something to send, in nanoseconds: a burst of one millisecond.
 pub(super) const BURST_NANOS: u64 = 1_000_000;
+/// As much more as this many standard deviations of the delay within a hundredth of a second, where there is too little to send: a flow
+/// whose packets come in bursts, as that path makes them, would wait for the pace again. Pinned by `random-quick.txt`.
+pub(super) const BURST_NOISE: f32 = 2.0;
 /// Credit where packets waited because the caller came late, as on a busy machine, in nanoseconds: what [`QUEUE_TARGET`] allows
 /// for.
 pub(super) const LATE_NANOS: u64 = 4_000_000;
@@ -61,6 +64,9 @@ pub(super) const OWN_NOISE: f32 = 1_000.0;
 /// Standard deviation of normal noise, as a multiple of the mean of what nothing explains: 0.98 where each measurement draws anew,
 /// 0.89, sqrt(pi) / 2, where the one before drew nothing.
 pub(super) const DEVIATION_OF_MEAN: f32 = 0.95;
+/// Standard deviation of the delay of packets that leave together, as a multiple of the mean difference between one and the next:
+/// sqrt(pi) / 2 for a normal distribution.
+pub(super) const SCATTER_OF_JITTER: f32 = 0.886;
 /// A path whose delay deviates by more, in microseconds, is noisy: one low delay does not show that its queue is empty.
 pub(super) const NOISY: f32 = 1_000.0;
 /// The middle of a noisy delay lies this many deviations above the least of [`BASE_WINDOW`]. Pinned by `wander.txt`.
@@ -131,6 +137,8 @@ pub(super) const POLICED_FOR: Duration = Duration::from_secs(5);
 pub(super) const POLICED_PACKETS: i32 = 64;
 /// Shortest time over which losses are judged, in microseconds.
 pub(super) const POLICED_TIME: f32 = 100_000.0;
+/// And in standard deviations of the delay of packets that leave together: those that are late seem to be lost meanwhile.
+pub(super) const POLICED_SCATTER: f32 = 20.0;
 
 // --- Phases -----------------------------------------------------------------------------------------------------------
 
@@ -214,6 +222,9 @@ pub(super) const BRAKE_STRETCH: f32 = 1.15;
 pub(super) const BRAKE_SHARE: f32 = 0.9;
 /// Brakes within this time are one event: the rate before the first is what may be regained.
 pub(super) const BRAKE_EVENT: f32 = 2e6;
+/// After a brake by which the rate falls below this share, the capacity may come back as fast: probes follow each other by a round trip,
+/// then ever more slowly. A link whose rate varies by 60 % within a second then gives BBR a tenth more. Pinned by `change.txt`.
+pub(super) const FALLEN: f32 = 0.7;
 /// A capacity that was larger by this factor before the brake may be back: it is tried once.
 pub(super) const REGAIN: f32 = 1.25;
 /// A queue that stands for this long although the rate was cut to [`SQUEEZED_SHARE`] is kept by others. Pinned by `sharing.txt`.
@@ -298,8 +309,8 @@ pub(super) const RESTS: Duration = Duration::from_millis(500);
 pub(super) const REMEMBERED: f32 = 15e6;
 /// Share of the receiver's window that may be filled by holding.
 pub(super) const WINDOW_SHARE: f32 = 0.7;
-/// A common delay that exceeds the fastest path's by less, in microseconds, is not worth holding for: waiting for what is missing
-/// brings packets in order.
+/// A common delay that exceeds the base of the fastest path by less beyond [`ALLOWANCE`], in microseconds, is not worth holding for:
+/// waiting for what is missing brings packets in order.
 pub(super) const NO_HOLD: f32 = 2_000.0;
 
 // --- Ingress queue ----------------------------------------------------------------------------------------------------

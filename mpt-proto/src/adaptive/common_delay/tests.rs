@@ -307,7 +307,6 @@ fn whatever_paths_do_one_that_works_is_open() {
 #[test]
 fn each_verdict_has_its_reason() {
     let frame = Frame {
-        fastest: 10_000.0,
         floor: 10_000.0,
         most: 300_000.0,
         ceiling: 90_000.0,

@@ -52,6 +52,11 @@ impl DelayEstimate {
         self.noise.deviation()
     }
 
+    /// Standard deviation of the delay within a hundredth of a second.
+    pub(super) const fn quick_deviation(&self) -> f32 {
+        self.noise.quick_deviation()
+    }
+
     /// Whether one low delay says nothing.
     pub(super) const fn is_noisy(&self) -> bool {
         self.deviation() > NOISY

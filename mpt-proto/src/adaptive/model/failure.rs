@@ -84,11 +84,14 @@ impl Failure {
     }
 
     /// Whether packets are overdue. `written`: when the report was written, as the delay against the reference of a packet sent at
-    /// stamp 0; `usual`: the longest delay that is usual on the path.
-    pub(super) fn is_overdue(&self, written: u32, acked: u32, usual: f32) -> bool {
+    /// stamp 0; `arrived`: stamp of the latest packet that arrived, as a number that is missing holds up `acked` where packets overtake
+    /// each other; `usual`: the longest delay that is usual on the path.
+    pub(super) fn is_overdue(&self, written: u32, acked: u32, arrived: Option<u32>, usual: f32) -> bool {
         let late = usual + OVERDUE * f32::from(1_u8 << self.alarms);
-        let third =
-            self.milestones.iter().find(|(number, _)| extension::distance(*number, acked) >= OVERDUE_PACKETS);
+        let third = self.milestones.iter().find(|(number, sent)| {
+            extension::distance(*number, acked) >= OVERDUE_PACKETS
+                && arrived.is_none_or(|arrived| micros_between(*sent, arrived) > 0.0)
+        });
         third.is_some_and(|(_, sent)| micros_between(written, *sent) >= late)
     }
 

@@ -40,6 +40,12 @@ impl Noise {
         self.deviation
     }
 
+    /// The same of the shortest time scale alone.
+    pub(super) const fn quick_deviation(&self) -> f32 {
+        let [quick, ..] = &self.scales;
+        (DEVIATION_OF_MEAN * quick.mean - OWN_NOISE).max(0.0)
+    }
+
     /// Measurements that had begun are void.
     pub(super) fn forget(&mut self) {
         for scale in &mut self.scales {

@@ -10,13 +10,16 @@ pub(super) struct Pacer {
     next: u64,
     /// Nanoseconds a byte, times 1,024.
     cost: u32,
+    /// Credit of a path that stood still beyond [`BURST_NANOS`], in nanoseconds.
+    unseen: u64,
 }
 
 impl Pacer {
-    /// Sets the pace, in bytes a second.
+    /// Sets the pace, in bytes a second, and how long a burst may be beyond it that would not be seen in the noise, in microseconds.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and far below 2^32")]
-    pub(super) fn set_pace(&mut self, pace: f32) {
+    pub(super) fn set_pace(&mut self, pace: f32, unseen: f32) {
         self.cost = (1e9 * 1024.0 / pace) as u32;
+        self.unseen = unseen as u64 * 1000;
     }
 
     /// Microseconds until a datagram may leave.
@@ -40,7 +43,8 @@ impl Pacer {
     /// A datagram of `len` bytes leaves. `may_be_late`: if the path stood still, it was the caller who came late. Returns whether
     /// that was so.
     pub(super) fn handle_sent(&mut self, len: usize, may_be_late: bool, now: Instant) -> bool {
-        let credit = if may_be_late { LATE_NANOS } else { BURST_NANOS };
+        let burst = BURST_NANOS + self.unseen;
+        let credit = if may_be_late { burst.max(LATE_NANOS) } else { burst };
         let earliest = nanos(now).saturating_sub(credit);
         let was_late = may_be_late && self.next < earliest;
         self.next = self.next.max(earliest).saturating_add((len as u64 * u64::from(self.cost)) >> 10);

@@ -34,10 +34,10 @@ use crate::adaptive::model::trial::{Answer, Trial};
 use crate::adaptive::tuning::{
     ANSWER, ANSWER_NOISE, BRAKE_EVENT, BRAKE_NOISE, BRAKE_QUEUE, BRAKE_SHARE, BRAKE_STRETCH, BRAKE_TIME,
     COMPETE_KEEPS, COMPETE_PACKETS, COMPETE_STEP, CRUISE_LEAST, CRUISE_SLOPE, DRAIN, DRAIN_NOISE,
-    DRAIN_PROBE, DRAIN_ROUNDS, DRAIN_STARTUP, DRAIN_TIME, EMPTY, FLAT_ROUNDS, GROWING_REPORTS, LONGER_WAY,
-    PROBE_BACKOFF, PROBE_FULL, PROBE_GROWTH, PROBE_HURRY, PROBE_JITTER, PROBE_JUDGED, PROBE_PERIOD,
-    PROBE_QUEUE, PROBE_SPREAD, QUEUED_REPORTS, REGAIN, SAMPLE_PACKETS, SQUEEZED, SQUEEZED_SHARE, STABLE_GAIN,
-    STALE_BASE, STARTUP_GAIN, STARTUP_GROWTH, STARTUP_QUEUE,
+    DRAIN_PROBE, DRAIN_ROUNDS, DRAIN_STARTUP, DRAIN_TIME, EMPTY, FALLEN, FLAT_ROUNDS, GROWING_REPORTS,
+    LONGER_WAY, PROBE_BACKOFF, PROBE_FULL, PROBE_GROWTH, PROBE_HURRY, PROBE_JITTER, PROBE_JUDGED,
+    PROBE_PERIOD, PROBE_QUEUE, PROBE_SPREAD, QUEUED_REPORTS, REGAIN, SAMPLE_PACKETS, SQUEEZED,
+    SQUEEZED_SHARE, STABLE_GAIN, STALE_BASE, STARTUP_GAIN, STARTUP_GROWTH, STARTUP_QUEUE,
 };
 use crate::time::Instant;
 
@@ -213,6 +213,8 @@ struct Brake {
     behind: Option<f32>,
     /// When the first brake of this event was pulled.
     pulled: Option<Instant>,
+    /// When the rate last fell at once.
+    fallen: Option<Instant>,
 }
 
 impl Brake {
@@ -334,6 +336,10 @@ impl Phases {
             _ => 0.0,
         };
         self.brake.pulled = Some(see.now);
+        if arrival < FALLEN * rate.value() {
+            // It may rise as soon: the next probes follow at once.
+            (self.brake.fallen, self.period) = (Some(see.now), 0.0);
+        }
         rate.reset(arrival, see.now);
         Some(Next::Enter(State::drain(DRAIN, Cause::Brake { regain })))
     }
@@ -452,7 +458,9 @@ impl Phases {
         self.period = if grew {
             see.round
         } else {
-            let longer = (PROBE_BACKOFF * self.period).clamp(PROBE_PERIOD.0, PROBE_PERIOD.1);
+            let has_fallen = self.brake.fallen.is_some_and(|at| elapsed(see.now, at) < BRAKE_EVENT);
+            let least = if has_fallen { see.round } else { PROBE_PERIOD.0 };
+            let longer = (PROBE_BACKOFF * self.period).max(least).min(PROBE_PERIOD.1);
             longer * (PROBE_JITTER + PROBE_SPREAD * see.random)
         };
         if restart && (delay.is_empty() || !grew) {

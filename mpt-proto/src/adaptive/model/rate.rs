@@ -4,8 +4,8 @@
 use crate::adaptive::model::anchor::{Anchor, Span};
 use crate::adaptive::model::highest::Highest;
 use crate::adaptive::tuning::{
-    FILLED_WITHIN, LEAST_RATE, LEAST_USED, MOST_RATE, POLICED, POLICED_FOR, POLICED_PACKETS, POLICED_TIME,
-    SAMPLE_PACKETS, SEEN_FOR, SEEN_SHARE, START_RATE,
+    FILLED_WITHIN, LEAST_RATE, LEAST_USED, MOST_RATE, POLICED, POLICED_FOR, POLICED_PACKETS, SAMPLE_PACKETS,
+    SEEN_FOR, SEEN_SHARE, START_RATE,
 };
 use crate::time::{Instant, Micros};
 use crate::wire::extension;
@@ -162,14 +162,14 @@ impl RateEstimate {
         self.judged_from = None;
     }
 
-    /// A report: if the path drops what exceeds its rate, the share that arrives.
-    pub(super) fn policed(&mut self, at: Anchor) -> Option<f32> {
+    /// A report: if the path drops what exceeds its rate, the share that arrives; judged over `shortest` microseconds at least.
+    pub(super) fn policed(&mut self, at: Anchor, shortest: f32) -> Option<f32> {
         let Some(from) = self.judged_from else {
             self.judged_from = Some(at);
             return None;
         };
         let span = at.since(&from);
-        if span.numbers < POLICED_PACKETS || span.interval() < POLICED_TIME {
+        if span.numbers < POLICED_PACKETS || span.interval() < shortest {
             return None;
         }
         self.judged_from = Some(at);

@@ -20,7 +20,7 @@ fn stamp(number: u32) -> u32 {
 
 /// Whether packets are overdue in a report that was written `after` microseconds after this number left, with all up to `acked`.
 fn is_overdue(failure: &Failure, number: u32, after: u32, acked: u32) -> bool {
-    failure.is_overdue(stamp(number).wrapping_add(after), acked, USUAL)
+    failure.is_overdue(stamp(number).wrapping_add(after), acked, None, USUAL)
 }
 
 #[test]
@@ -94,6 +94,6 @@ fn numbers_and_stamps_may_wrap() {
         failure.note_sent(0x00ff_fff0 + count, (u32::MAX - 20_000).wrapping_add(2_000 * count));
     }
     let written = |after: u32| (u32::MAX - 20_000).wrapping_add(after);
-    assert!(!failure.is_overdue(written(30_000), 0x00ff_fff0, USUAL));
-    assert!(failure.is_overdue(written(50_000), 0x00ff_fff0, USUAL));
+    assert!(!failure.is_overdue(written(30_000), 0x00ff_fff0, None, USUAL));
+    assert!(failure.is_overdue(written(50_000), 0x00ff_fff0, None, USUAL));
 }

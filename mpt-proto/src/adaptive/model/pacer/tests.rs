@@ -18,7 +18,7 @@ fn send(pacer: &mut Pacer, ms: u64, step: usize) -> u64 {
 
 fn pacer(pace: f32) -> Pacer {
     let mut pacer = Pacer::default();
-    pacer.set_pace(pace);
+    pacer.set_pace(pace, 0.0);
     pacer
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::adaptive::tuning::POLICED_TIME;
 use crate::rng::Rng;
 use core::time::Duration;
 
@@ -9,12 +10,12 @@ const WINDOW: Micros = Micros(1_000_000);
 /// the path was first read as one that drops what exceeds its rate, and the share that arrives.
 fn judge(packets: u32, reports: u32, mut is_lost: impl FnMut(u32) -> bool) -> Option<(u32, f32)> {
     let (mut rate, mut at) = (RateEstimate::default(), Anchor::first(0.0));
-    rate.policed(at);
+    rate.policed(at, POLICED_TIME);
     for report in 0..reports {
         let numbers = report * packets..(report + 1) * packets;
         let lost = numbers.clone().filter(|number| is_lost(*number)).count();
         at = at.after(10_000, 10_000, packets, u32::try_from(lost).unwrap());
-        if let Some(share) = rate.policed(at) {
+        if let Some(share) = rate.policed(at, POLICED_TIME) {
             return Some((numbers.end, share));
         }
     }
