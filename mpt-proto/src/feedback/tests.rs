@@ -401,3 +401,18 @@ fn whatever_is_settled_came_or_was_named_and_what_came_in_time_is_not_named() {
         assert!(settled > 3_900 && named.len() > 100);
     }
 }
+
+#[test]
+fn packets_that_others_overtook_count_for_the_delay_and_its_jitter() {
+    let mut bench = Bench::default();
+    for pair in 0..500 {
+        let at = 1_000_000 + 1_000 * u64::from(pair);
+        bench.packet_after(0, 2 * pair + 2, at, 20_000);
+        bench.packet_after(0, 2 * pair + 1, at + 100, 30_000);
+    }
+    let report = bench.take().pop().unwrap();
+    let PathReport { delay, excess, jitter, .. } = report.paths[0];
+    assert_eq!(delay, 20_000);
+    assert!((4_500..5_500).contains(&excess), "{excess}");
+    assert!((9_500..=10_000).contains(&jitter), "{jitter}");
+}

@@ -370,3 +370,14 @@ fn a_stream_beside_that_never_waits_does_not_close_slower_paths() {
     }
     assert_eq!(bench.open(), [true; 2]);
 }
+
+#[test]
+fn packets_of_a_path_that_wanders_are_held_until_nearly_all_are_there() {
+    let mut bench = bench(&[10_000.0]);
+    bench.path(0).deviation = 5_000.0;
+    bench.run(1_000, 0);
+    assert_eq!(bench.delay.hold, Some(10_000.0 + DELAY_NOISE * 5_000.0));
+    bench.path(0).deviation = NO_HOLD / DELAY_NOISE;
+    bench.run(2_000, 0);
+    assert_eq!(bench.delay.hold, None, "not worth it");
+}

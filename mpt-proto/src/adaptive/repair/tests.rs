@@ -161,3 +161,10 @@ fn the_receiver_waits_longer_where_packets_overtake_each_other() {
     // Late by 4 ms, it is waited for half as much again; at first that is 1 ms.
     assert_eq!(adaptive.repair_time(paths), before + 3 * Duration::from_millis(5));
 }
+
+#[test]
+fn what_is_lost_of_the_first_packets_is_sent_again_though_it_is_much_of_them() {
+    let missing: Vec<u32> = (1..=40).step_by(2).collect();
+    let mut adaptive = sender(41);
+    assert_eq!(told(&mut adaptive, &[(report(2, 41, &missing), 60)]), (0, 20));
+}

@@ -97,3 +97,11 @@ fn numbers_and_stamps_may_wrap() {
     assert!(!failure.is_overdue(written(30_000), 0x00ff_fff0, None, USUAL));
     assert!(failure.is_overdue(written(50_000), 0x00ff_fff0, None, USUAL));
 }
+
+#[test]
+fn a_number_that_is_missing_for_long_is_no_failure_while_later_ones_arrive() {
+    // What overtakes others is waited for before it is named as missing: until then nothing behind it is settled.
+    let (failure, written) = (sent(20), stamp(13).wrapping_add(36_000));
+    assert!(failure.is_overdue(written, 10, Some(stamp(10)), USUAL));
+    assert!(!failure.is_overdue(written, 10, Some(stamp(13)), USUAL));
+}

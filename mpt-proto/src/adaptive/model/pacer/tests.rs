@@ -79,3 +79,15 @@ fn the_wait_is_until_a_packet_may_leave() {
     assert_eq!(pacer.time_of(10_000) / 100, 100);
     assert!(!pacer.takes_more(START.later(wait - 100)) && pacer.takes_more(START.later(wait + 1)));
 }
+
+#[test]
+fn a_pause_gives_as_much_credit_more_as_noise_hides() {
+    let mut pacer = Pacer::default();
+    pacer.set_pace(1_000_000.0, 9_000.0);
+    let mut burst = 0;
+    while pacer.takes_more(START) {
+        pacer.handle_sent(100, false, START);
+        burst += 100;
+    }
+    assert!((10_000..=10_100).contains(&burst), "{burst} bytes at once");
+}

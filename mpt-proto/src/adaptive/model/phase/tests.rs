@@ -479,3 +479,25 @@ fn a_queue_that_others_keep_leads_from_cruise_to_compete() {
     });
     assert!(phases.into_iter().any(|phase| phase == Phase::Compete), "it never competes");
 }
+
+#[test]
+fn after_a_rate_that_fell_at_once_probes_follow_each_other_soon_and_then_ever_more_slowly() {
+    // How long it cruises before each of some probes in vain after a brake that leaves so many packets in 50 ms.
+    let periods = |packets: u32| {
+        let mut bench = bench(State::Cruise);
+        bench.phases.brake.from = Some(bench.see.at);
+        bench.report(20_000, 50_000, packets);
+        assert_eq!(bench.report(20_000, 50_000, packets), Phase::Drain);
+        let mut periods = std::vec::Vec::new();
+        for _ in 0..4 {
+            bench.enter(State::drain(DRAIN, Cause::Probe { rate_before: bench.rate.value(), is_full: true }));
+            bench.delay.set_empty(bench.see.now);
+            bench.report(20_000, 1_000, 1);
+            periods.push(bench.phases.period);
+        }
+        periods
+    };
+    let (little, much) = (periods(42), periods(20));
+    assert!(little[0] >= PROBE_JITTER * PROBE_PERIOD.0, "{little:?}");
+    assert!(much[0] <= 2.0 * ROUND && much.is_sorted() && much[3] > 2.0 * much[0], "{much:?}");
+}
