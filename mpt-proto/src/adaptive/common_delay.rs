@@ -19,8 +19,9 @@
 use core::time::Duration;
 
 use crate::adaptive::tuning::{
-    ALLOWANCE, CLOSING_NOISE, DELAY_NOISE, FALL, FILLED, FILLED_FOR, LIFT, MAIN_SHARE, MEMORY, MOST_SPREAD,
-    NO_HOLD, PERSISTS, REMEMBERED, RESTS, RISE, RUSH, STANDING, START_RATE, TOLERANCE, WINDOW_SHARE,
+    ALLOWANCE, CLOSING_NOISE, DELAY_NOISE, FALL, FILLED, FILLED_FOR, HELD_NOISE, LIFT, MAIN_SHARE, MEMORY,
+    MOST_SPREAD, NO_HOLD, PERSISTS, REMEMBERED, RESTS, RISE, RUSH, STANDING, START_RATE, TOLERANCE,
+    WINDOW_SHARE,
 };
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::time::Instant;
@@ -257,12 +258,13 @@ impl CommonDelay {
     fn choose(&mut self, paths: &PathDelays, up: PathSet) {
         let mut open = PathSet::default();
         let mut best: Option<(f32, usize)> = None;
-        let base = usable(paths, up).map(|(_, path)| path.base).reduce(f32::min).unwrap_or(0.0);
+        let mut near: Option<&PathDelay> = None;
         for (index, path) in usable(paths, up) {
             let delay = path.base + path.queue;
             if best.is_none_or(|(least, _)| delay < least) {
                 best = Some((delay, index));
             }
+            near = near.filter(|near| near.need() <= path.need()).or(Some(path));
             let late = self.delay + TOLERANCE + CLOSING_NOISE * path.deviation;
             if delay <= late && path.need() <= late + TOLERANCE {
                 open.insert(index);
@@ -272,8 +274,13 @@ impl CommonDelay {
             open.insert(index);
         }
         self.open = open;
-        let hold = self.delay - ALLOWANCE;
-        self.hold = (hold - base > NO_HOLD).then_some(hold);
+        self.hold = near.and_then(|near| {
+            let beyond = (self.delay - near.need()).max(0.0);
+            // All of the noise is held for where slower paths are waited for as long.
+            let noise = (DELAY_NOISE * near.deviation).min(HELD_NOISE + beyond);
+            let held = noise + beyond;
+            (held > NO_HOLD).then_some(near.base + held)
+        });
     }
 }
 

@@ -377,6 +377,9 @@ fn packets_of_a_path_that_wanders_are_held_until_nearly_all_are_there() {
     bench.path(0).deviation = 5_000.0;
     bench.run(1_000, 0);
     assert_eq!(bench.delay.hold, Some(10_000.0 + DELAY_NOISE * 5_000.0));
+    bench.path(0).deviation = 20_000.0;
+    bench.run(2_000, 0);
+    assert_eq!(bench.delay.hold, Some(10_000.0 + HELD_NOISE), "but not for ever");
     bench.path(0).deviation = NO_HOLD / DELAY_NOISE;
     bench.run(2_000, 0);
     assert_eq!(bench.delay.hold, None, "not worth it");
