@@ -11,8 +11,8 @@
 //! round trip on the way at most, so that the delay may rise by nearly as much as that unnoticed, and the flow learns the
 //! longer one when it next looks.
 //!
-//! Packets of a path whose delay wanders are held as well, until nearly all of them are there: TCP then sees the delay of the latest
-//! ones each time, and neither ends its slow start when they come nor takes the luckiest for the way.
+//! Of several paths those are held for as well whose delay wanders, for a while: TCP then sees about one delay, and neither ends its
+//! slow start when the latest packets come nor takes the delay of the luckiest for that of the way.
 //!
 //! [`Frame`] is what the paths allow, [`Load`] what is sent, [`decide`] what follows.
 
@@ -274,11 +274,12 @@ impl CommonDelay {
             open.insert(index);
         }
         self.open = open;
+        let is_alone = usable(paths, up).nth(1).is_none();
         self.hold = near.and_then(|near| {
             let beyond = (self.delay - near.need()).max(0.0);
             // All of the noise is held for where slower paths are waited for as long.
             let noise = (DELAY_NOISE * near.deviation).min(HELD_NOISE + beyond);
-            let held = noise + beyond;
+            let held = if is_alone { 0.0 } else { noise + beyond };
             (held > NO_HOLD).then_some(near.base + held)
         });
     }

@@ -372,14 +372,18 @@ fn a_stream_beside_that_never_waits_does_not_close_slower_paths() {
 }
 
 #[test]
-fn packets_of_a_path_that_wanders_are_held_until_nearly_all_are_there() {
-    let mut bench = bench(&[10_000.0]);
+fn packets_of_several_paths_are_held_for_what_the_nearest_wanders() {
+    let mut bench = bench(&[10_000.0, 90_000.0]);
     bench.path(0).deviation = 5_000.0;
     bench.run(1_000, 0);
     assert_eq!(bench.delay.hold, Some(10_000.0 + DELAY_NOISE * 5_000.0));
     bench.path(0).deviation = 20_000.0;
     bench.run(2_000, 0);
     assert_eq!(bench.delay.hold, Some(10_000.0 + HELD_NOISE), "but not for ever");
+    bench.path(1).unusable_since = Some(bench.now);
+    bench.run(2_000, 0);
+    assert_eq!(bench.delay.hold, None, "alone");
+    bench.path(1).unusable_since = None;
     bench.path(0).deviation = NO_HOLD / DELAY_NOISE;
     bench.run(2_000, 0);
     assert_eq!(bench.delay.hold, None, "not worth it");
