@@ -279,7 +279,7 @@ impl CommonDelay {
             let beyond = (self.delay - near.need()).max(0.0);
             // All of the noise is held for where slower paths are waited for as long.
             let noise = (DELAY_NOISE * near.deviation).min(HELD_NOISE + beyond);
-            let held = if is_alone { 0.0 } else { noise + beyond };
+            let held = if is_alone && beyond <= NO_HOLD { 0.0 } else { noise + beyond };
             (held > NO_HOLD).then_some(near.base + held)
         });
     }

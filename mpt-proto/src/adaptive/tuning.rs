@@ -309,9 +309,8 @@ pub(super) const RESTS: Duration = Duration::from_millis(500);
 pub(super) const REMEMBERED: f32 = 15e6;
 /// Share of the receiver's window that may be filled by holding.
 pub(super) const WINDOW_SHARE: f32 = 0.7;
-/// Most that packets of several paths are held because the delay of the nearest wanders, in microseconds. Two paths of 50 Mbit/s that wander by 20 ms give BBR
-/// half as much again, an LTE and a Starlink link 15 % more; holding for all of [`DELAY_NOISE`] costs CUBIC a tenth. On one path it
-/// gains nothing. Pinned by `mqvpn.txt`.
+/// Most that packets of several paths are held because the delay of the nearest wanders, in microseconds. In virtual time two paths of
+/// 50 Mbit/s that wander by 20 ms give BBR half as much again, and an LTE and a Starlink link 15 % more. Pinned by `mqvpn.txt`.
 pub(super) const HELD_NOISE: f32 = 10_000.0;
 /// Holding for less, in microseconds, is not worth it: waiting for what is missing brings packets in order.
 pub(super) const NO_HOLD: f32 = 2_000.0;

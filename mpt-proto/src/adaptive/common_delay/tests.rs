@@ -388,3 +388,17 @@ fn packets_of_several_paths_are_held_for_what_the_nearest_wanders() {
     bench.run(2_000, 0);
     assert_eq!(bench.delay.hold, None, "not worth it");
 }
+
+#[test]
+fn what_is_held_for_a_slower_path_does_not_end_at_once_when_that_goes() {
+    let mut bench = bench(&[10_000.0, 90_000.0]);
+    bench.run(5_000, 100_000);
+    let held = bench.delay.hold.expect("the slower path is waited for");
+    bench.path(1).unusable_since = Some(bench.now);
+    bench.run(20, 100_000);
+    assert!(
+        bench.delay.hold.is_some_and(|hold| hold > held - 5_000.0),
+        "{:?} after {held}",
+        bench.delay.hold
+    );
+}
