@@ -8,6 +8,7 @@
 //! Packets are bound to a path as late as possible: nothing waits behind a path, so a change of mind costs nothing, and
 //! the flows above see one queue that is managed well. The design is in `docs/adaptive.md`, the numbers are in [`tuning`].
 
+mod class;
 mod codel;
 mod common_delay;
 mod model;
@@ -24,7 +25,7 @@ use crate::path_set::{MAX_PATHS, PathSet, PerPath};
 use crate::seq::Seq;
 use crate::time::{Instant, Micros};
 
-use codel::{Bounds, Codel};
+use codel::Bounds;
 use common_delay::CommonDelay;
 pub use model::{LimitedBy, Phase};
 use model::{Model, Place};
@@ -90,8 +91,6 @@ pub struct PathModel {
 pub struct AdaptiveState {
     models: PerPath<Model>,
     in_flight: PerPath<List>,
-    express: List,
-    express_codel: Codel,
     lost: Lost,
     delay: CommonDelay,
     pub(crate) feedback: Feedback,
@@ -117,6 +116,8 @@ pub struct AdaptiveState {
     trains: PathSet,
     /// The path that the bulk took last, and when.
     run: Option<(usize, Instant)>,
+    /// By how many bytes, for each flow, the express flows that had their turn are ahead of the bulk.
+    express_lead: i32,
     /// The packet that left last, and the path, if it is to leave on another one as well.
     twin: Option<(usize, Index)>,
     /// The open paths as last told.
@@ -135,6 +136,9 @@ pub struct AdaptiveState {
 pub(crate) struct Adaptive<'s> {
     pub(crate) state: &'s mut AdaptiveState,
     pool: Pool<'s>,
+    /// Packets that are not held, by flow.
+    express: Queue<'s>,
+    /// The bulk, by flow.
     queue: Queue<'s>,
     /// The connection sends by this policy.
     pub(crate) is_chosen: bool,
@@ -153,11 +157,13 @@ impl<'s> Adaptive<'s> {
         bytes: &'s mut [u8],
         flows: &'s mut [FlowSlot],
     ) -> Self {
+        let (express, bulk) = flows.split_at_mut(flows.len() / 2);
         *state = AdaptiveState { credit: MOST_CREDIT, ..AdaptiveState::default() };
         Self {
             state,
             pool: Pool::new(slots, bytes),
-            queue: Queue::new(flows),
+            express: Queue::new(express),
+            queue: Queue::new(bulk),
             is_chosen: false,
             resends: false,
             order_udp: false,
@@ -263,10 +269,10 @@ impl<'s> Adaptive<'s> {
     }
 
     pub(crate) const fn counts(&self) -> Counts {
-        let queue = self.queue.counts;
+        let (express, bulk) = (self.express.counts, self.queue.counts);
         Counts {
-            dropped: queue.dropped + self.state.refused,
-            marked: queue.marked,
+            dropped: express.dropped + bulk.dropped + self.state.refused,
+            marked: express.marked + bulk.marked,
             resent: self.state.resent,
             bad_reports: self.state.bad_reports,
             missing: self.state.once.missing(),

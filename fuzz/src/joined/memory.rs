@@ -20,7 +20,7 @@ pub struct Sizes {
 }
 
 /// Buckets of flows.
-const FLOWS: usize = 256;
+const FLOWS: usize = 512;
 
 impl Default for Sizes {
     fn default() -> Self {

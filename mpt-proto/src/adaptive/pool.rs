@@ -61,6 +61,10 @@ impl List {
         self.head
     }
 
+    pub(super) const fn last(&self) -> Option<Index> {
+        self.tail
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.head.is_none()
     }
@@ -109,6 +113,14 @@ impl<'s> Pool<'s> {
             PacketSlot { len: u16::try_from(packet.len()).unwrap_or(0), ..PacketSlot::default() };
         copy(self.packet_mut(index), packet);
         Some(index)
+    }
+
+    /// Puts another packet that [fits](Self::fits) in the place of one.
+    pub(super) fn replace(&mut self, index: Index, packet: &[u8]) {
+        if let Some(slot) = self.slot_mut(index) {
+            slot.len = u16::try_from(packet.len()).unwrap_or(0);
+        }
+        copy(self.packet_mut(index), packet);
     }
 
     /// Gives a slot back that is in no list. It is the next to be taken, so that memory is touched only where it is

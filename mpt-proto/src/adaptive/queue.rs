@@ -1,9 +1,10 @@
-//! The ingress queue: flows take turns (deficit round robin, as RFC 8290), each with its own `CoDel`, so that the bond
-//! is one well-managed bottleneck and a bulk flow does not hold back a sparse one.
+//! Packets that wait for a path: flows take turns (deficit round robin, as RFC 8290), each with its own `CoDel`, so that the
+//! bond is one well-managed bottleneck and a bulk flow does not hold back a sparse one.
 
+use crate::adaptive::class::Behaviour;
 use crate::adaptive::codel::{Bounds, Codel};
 use crate::adaptive::pool::{Index, List, Pool};
-use crate::adaptive::tuning::{DROP_BATCH, L4S_MARK, QUANTUM, REST, SPARSE_BYTES, SPARSE_WINDOW};
+use crate::adaptive::tuning::{DROP_BATCH, L4S_MARK, QUANTUM, WAYS};
 use crate::ecn::Ecn;
 use crate::wire::ip;
 
@@ -16,11 +17,8 @@ pub struct FlowSlot {
     codel: Codel,
     next: Option<u16>,
     turn: Turn,
-    /// Since when `recent` counts the bytes that came.
-    window: u32,
-    recent: u32,
-    /// When a packet last joined the ordered sequence.
-    ordered_at: Option<u32>,
+    /// What the flow was seen to do.
+    behaviour: Behaviour,
     /// The packet that left last is a slice, and more of its packet follow: the turn does not end here, so that the
     /// receiver need not join the slices of many packets at once.
     continues: bool,
@@ -28,9 +26,10 @@ pub struct FlowSlot {
 
 /// The list of flows that a flow is in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Turn {
+pub(super) enum Turn {
     #[default]
     None,
+    /// It began to send, and had no more than its quantum since: it goes before the others.
     Fresh,
     Old,
 }
@@ -57,6 +56,8 @@ pub(super) struct Queue<'s> {
     flows: &'s mut [FlowSlot],
     fresh: Flows,
     old: Flows,
+    /// Flows in `old`.
+    old_flows: u16,
     packets: usize,
     /// The longest flow, of those that packets came for since another one was.
     longest: u16,
@@ -78,34 +79,72 @@ impl<'s> Queue<'s> {
         self.packets
     }
 
-    /// The bucket of a flow with this hash.
-    pub(super) fn bucket(&self, hash: u64) -> u16 {
-        let index = hash.checked_rem(self.flows.len() as u64).unwrap_or(0);
-        u16::try_from(index).unwrap_or(0)
+    /// The bucket of a flow with this hash, and whether the flow has it for itself. Of [`WAYS`] that it may have, it keeps the one it
+    /// had, or takes over one that was not used lately. The first bucket is nobody's, unless there is no other.
+    pub(super) fn bucket(&mut self, hash: u64, now: u32) -> (u16, bool) {
+        let sets = (self.flows.len() / WAYS).max(1);
+        let (set, tag) = (usize::try_from(hash % sets as u64).unwrap_or(0), (hash >> 48) as u16);
+        let mut free = None;
+        let shared = usize::from(self.flows.len() > 1);
+        for number in (set * WAYS..set * WAYS + WAYS).filter(|number| *number >= shared) {
+            let Some(flow) = self.flows.get_mut(number) else { break };
+            if flow.behaviour.is_of(tag, now) {
+                return (number as u16, true);
+            }
+            if free.is_none() && flow.packets.is_empty() && flow.behaviour.is_over(now) {
+                free = Some(number);
+            }
+        }
+        if let Some(flow) = free.and_then(|number| self.flows.get_mut(number)) {
+            flow.behaviour = Behaviour::begun(tag, now);
+            return (free.unwrap_or(0) as u16, true);
+        }
+        let way = usize::from(tag) % WAYS.min(self.flows.len()).max(1);
+        ((set * WAYS + way) as u16, false)
     }
 
-    /// A packet of `len` bytes came: whether its flow is sparse.
-    pub(super) fn is_sparse(&mut self, flow: u16, len: usize, now: u32) -> bool {
-        let Some(flow) = self.flows.get_mut(usize::from(flow)) else { return false };
-        if now.wrapping_sub(flow.window) >= SPARSE_WINDOW {
-            flow.window = now;
-            flow.recent = 0;
-        }
-        flow.recent = flow.recent.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
-        let rested = flow.ordered_at.is_none_or(|at| now.wrapping_sub(at) >= REST);
-        rested && flow.recent <= SPARSE_BYTES && flow.packets.is_empty()
+    /// Whether there is a place for flows.
+    pub(super) const fn has_flows(&self) -> bool {
+        !self.flows.is_empty()
+    }
+
+    /// Flows that take turns, for what is to be shared between two queues.
+    pub(super) fn takers(&self) -> u16 {
+        self.old_flows.max(1)
+    }
+
+    /// What the flow of a bucket was seen to do.
+    pub(super) fn behaviour(&mut self, flow: u16) -> Option<&mut Behaviour> {
+        self.flows.get_mut(usize::from(flow)).map(|flow| &mut flow.behaviour)
+    }
+
+    /// Whether packets of the flow wait.
+    pub(super) fn waits(&self, flow: u16) -> bool {
+        self.flows.get(usize::from(flow)).is_some_and(|flow| !flow.packets.is_empty())
+    }
+
+    /// The packet of a flow that came last, if it still waits.
+    pub(super) fn last(&self, flow: u16) -> Option<Index> {
+        self.flows.get(usize::from(flow))?.packets.last()
+    }
+
+    /// The packet whose turn it is, and the list that its flow is in; what was true after [`turn`](Self::turn) still is after others
+    /// came.
+    pub(super) fn first(&self) -> Option<(Turn, Index)> {
+        let head = |turn, list: &Flows| {
+            let flow = self.flows.get(usize::from(list.head?))?;
+            flow.packets.first().map(|index| (turn, index))
+        };
+        head(Turn::Fresh, &self.fresh).or_else(|| head(Turn::Old, &self.old))
     }
 
     /// Appends a packet to its flow.
-    pub(super) fn push(&mut self, pool: &mut Pool<'_>, index: Index, now: u32) {
+    pub(super) fn push(&mut self, pool: &mut Pool<'_>, index: Index) {
         let Some(&slot) = pool.slot(index) else { return };
         let number = slot.flow;
         let Some(flow) = self.flows.get_mut(usize::from(number)) else { return pool.release(index) };
         pool.push(&mut flow.packets, index);
         flow.bytes = flow.bytes.saturating_add(u32::from(slot.len));
-        if !slot.unordered {
-            flow.ordered_at = Some(now);
-        }
         let bytes = flow.bytes;
         self.packets += 1;
         if flow.turn == Turn::None {
@@ -117,8 +156,8 @@ impl<'s> Queue<'s> {
         }
     }
 
-    /// Takes the packet whose turn it is; drops and marks on the way.
-    pub(super) fn pop(&mut self, pool: &mut Pool<'_>, bounds: Bounds, now: u32) -> Option<Index> {
+    /// Finds the flow whose turn it is, and tells the list that it is in; `None`: nothing waits.
+    pub(super) fn turn(&mut self) -> Option<Turn> {
         loop {
             let turn = if self.fresh.head.is_some() { Turn::Fresh } else { Turn::Old };
             let number = self.list(turn).head?;
@@ -126,18 +165,25 @@ impl<'s> Queue<'s> {
             if flow.deficit <= 0 && !flow.continues {
                 flow.deficit += QUANTUM;
                 self.rotate(turn);
-                continue;
-            }
-            let Some(index) = self.pop_from(number, pool, bounds, now) else {
+            } else if !flow.packets.is_empty() {
+                return Some(turn);
+            } else if turn == Turn::Fresh && self.old.head.is_some() {
                 // A flow that was fresh waits one turn, so that it cannot stay ahead of the others for ever.
-                if turn == Turn::Fresh && self.old.head.is_some() {
-                    self.rotate(turn);
-                } else {
-                    self.leave(turn);
-                }
-                continue;
-            };
-            return Some(index);
+                self.rotate(turn);
+            } else {
+                self.leave(turn);
+            }
+        }
+    }
+
+    /// Takes the packet whose turn it is; drops and marks on the way.
+    pub(super) fn pop(&mut self, pool: &mut Pool<'_>, bounds: Bounds, now: u32) -> Option<Index> {
+        loop {
+            let turn = self.turn()?;
+            let number = self.list(turn).head?;
+            if let Some(index) = self.pop_from(number, pool, bounds, now) {
+                return Some(index);
+            }
         }
     }
 
@@ -171,10 +217,15 @@ impl<'s> Queue<'s> {
         }
     }
 
+    /// Bytes of the longest flow, as far as that is known.
+    pub(super) fn longest(&self) -> u32 {
+        self.flows.get(usize::from(self.longest)).map_or(0, |flow| flow.bytes)
+    }
+
     /// Makes room: drops from the head of the longest flow, or if that has been served meanwhile, of one whose turn it
-    /// is. Returns whether there was something to drop.
+    /// is, those that had a turn before. Returns whether there was something to drop.
     pub(super) fn overflow(&mut self, pool: &mut Pool<'_>) -> bool {
-        let candidates = [Some(self.longest), self.fresh.head, self.old.head].into_iter().flatten();
+        let candidates = [Some(self.longest), self.old.head, self.fresh.head].into_iter().flatten();
         let waits =
             |number: &u16| self.flows.get(usize::from(*number)).is_some_and(|flow| !flow.packets.is_empty());
         let Some(number) = candidates.into_iter().find(waits) else { return false };
@@ -213,6 +264,9 @@ impl<'s> Queue<'s> {
         let flow = self.flows.get_mut(usize::from(number))?;
         flow.turn = Turn::None;
         let next = flow.next.take();
+        if turn == Turn::Old {
+            self.old_flows -= 1;
+        }
         let list = self.list(turn);
         list.head = next;
         if next.is_none() {
@@ -222,6 +276,9 @@ impl<'s> Queue<'s> {
     }
 
     fn append(&mut self, number: u16, turn: Turn) {
+        if turn == Turn::Old {
+            self.old_flows += 1;
+        }
         if let Some(flow) = self.flows.get_mut(usize::from(number)) {
             flow.turn = turn;
             flow.next = None;

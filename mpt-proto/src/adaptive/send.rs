@@ -1,19 +1,24 @@
 //! What leaves, when and where: sparse packets first, then what was lost, then the bulk, each on the path that suits it.
 
-use crate::adaptive::Adaptive;
+use crate::adaptive::class::{Class, Waiting};
 use crate::adaptive::codel::Bounds;
 use crate::adaptive::model::Model;
-use crate::adaptive::pool::{Index, List};
+use crate::adaptive::pool::{Index, List, PacketSlot};
+use crate::adaptive::queue::Turn;
 use crate::adaptive::tuning::{
     BULK_INTERVAL, BULK_INTERVALS, BULK_NOISE, BULK_TARGET, BULK_TARGET_NOISE, BULK_TARGETS, CREDIT_SHARE,
-    MOST_CREDIT, OLDEST, OVERDRAW_BYTES, REPAIR_BURSTS, RESERVED_CREDIT, RISING, SPARSE_BOUNDS, SPILL,
-    UNKNOWN_ROUND_TRIP,
+    EXPRESS_OLDEST, MOST_CREDIT, MOST_LEAD, OLDEST, OVERDRAW_BYTES, REPAIR_BURSTS, RESERVED_CREDIT, RISING,
+    SPARSE_BOUNDS, SPILL, THIN_ACKS, TOLERANCE, UNKNOWN_ROUND_TRIP,
 };
+use crate::adaptive::{Adaptive, AdaptiveState};
 use crate::path_set::PathSet;
 use crate::seq::Seq;
 use crate::time::Instant;
 use crate::wire::extension::{self, Header, Kind};
 use crate::wire::{ip, slice};
+
+/// The bucket of the express queue for what has none for itself.
+const SHARED: u16 = 0;
 
 /// A datagram that leaves: its packet lies in `slot`, with room for headers before it.
 #[derive(Debug, Clone, Copy)]
@@ -24,9 +29,25 @@ pub(crate) struct Leaving {
     pub(crate) seq: Seq,
 }
 
+impl AdaptiveState {
+    /// By how much, in microseconds, a packet that is not held may overtake one that is: the common delay beyond that of the fastest
+    /// path, and what its estimate may be wrong by.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    fn overtakes(&self) -> u32 {
+        let alive = self.models.iter().filter(|model| model.is_alive());
+        let fastest = alive.filter_map(Model::base).reduce(f32::min);
+        fastest.map_or(0, |fastest| (self.delay.spread(fastest) + TOLERANCE) as u32)
+    }
+}
+
 impl Adaptive<'_> {
     /// Takes a packet of this flow, or a slice of one. If there is no room for it, others or it are dropped, and counted.
     pub(crate) fn push(&mut self, packet: &[u8], flow: &ip::Flow, now: Instant) {
+        let (bucket, class) = self.classify(packet, flow, now);
+        let is_express = class == Class::Express;
+        if is_express && self.thins(packet, bucket, now) {
+            return;
+        }
         let mut stored = self.pool.store(packet);
         if stored.is_none() {
             self.make_room(now);
@@ -36,39 +57,68 @@ impl Adaptive<'_> {
             self.state.refused += 1;
             return;
         };
-        let bucket = self.queue.bucket(flow.hash);
-        let is_slice = slice::is_there(packet);
-        let bare = !is_slice && ip::is_bare_ack(packet, flow);
-        let sparse = bare || self.queue.is_sparse(bucket, packet.len(), now.stamp()) && !is_slice;
         let Some(slot) = self.pool.slot_mut(index) else { return };
-        slot.flow = bucket;
+        (slot.flow, slot.unordered) = (bucket, is_express);
         slot.since = now.stamp();
-        slot.unordered = sparse || !flow.wants_order(self.order_udp);
-        slot.continues = is_slice && slice::continues(packet);
-        if sparse {
-            self.pool.push(&mut self.state.express, index);
-        } else {
-            self.queue.push(&mut self.pool, index, now.stamp());
-        }
+        slot.continues = slice::is_there(packet) && slice::continues(packet);
+        let queue = if is_express && self.express.has_flows() { &mut self.express } else { &mut self.queue };
+        queue.push(&mut self.pool, index);
         self.state.active_at = Some(now);
+    }
+
+    /// How a packet travels, and its bucket.
+    fn classify(&mut self, packet: &[u8], flow: &ip::Flow, now: Instant) -> (u16, Class) {
+        let is_slice = slice::is_there(packet);
+        // There may be thousands of these in a second.
+        if !is_slice && ip::opens(packet, flow) {
+            return (SHARED, Class::Express);
+        }
+        let Self { state, queue, express, order_udp, .. } = self;
+        let (bucket, is_owner) = queue.bucket(flow.hash, now.stamp());
+        let waiting = Waiting { express: express.waits(bucket), bulk: queue.waits(bucket) };
+        let overtakes = || state.overtakes();
+        match queue.behaviour(bucket).filter(|_| is_owner) {
+            Some(behaviour) => {
+                let class = behaviour.classify(packet, flow, *order_udp, waiting, overtakes, now.stamp());
+                (bucket, class)
+            }
+            None if is_slice || flow.wants_order(*order_udp) && !ip::is_bare_ack(packet, flow) => {
+                (bucket, Class::Bulk)
+            }
+            None => (SHARED, Class::Express),
+        }
+    }
+
+    /// Whether a packet is an acknowledgement that takes the place of the one before it, which has waited: all that this said, it says.
+    fn thins(&mut self, packet: &[u8], bucket: u16, now: Instant) -> bool {
+        let Some(last) = self.express.last(bucket) else { return false };
+        let waits = |slot: &PacketSlot| now.stamp().wrapping_sub(slot.since) >= THIN_ACKS;
+        let thins =
+            self.pool.slot(last).is_some_and(waits) && ip::supersedes(packet, self.pool.packet_mut(last));
+        if thins {
+            self.pool.replace(last, packet);
+            self.state.active_at = Some(now);
+        }
+        thins
     }
 
     /// All slots are taken: forgets the packet that has been under way for longest, or drops packets that wait.
     fn make_room(&mut self, now: Instant) {
-        let Self { state, pool, queue, .. } = self;
+        let Self { state, pool, queue, express, .. } = self;
         let age = |list: &List| {
             let slot = list.first().and_then(|index| pool.slot(index));
             slot.map(|slot| now.stamp().wrapping_sub(slot.sent))
         };
         let oldest = state.in_flight.iter_mut().max_by_key(|list| age(list));
-        match oldest.filter(|list| !list.is_empty() && queue.len() < pool.len() / 2) {
+        match oldest.filter(|list| !list.is_empty() && queue.len() + express.len() < pool.len() / 2) {
             Some(list) => {
                 if let Some(index) = pool.pop(list) {
                     pool.release(index);
                 }
             }
             None => {
-                queue.overflow(pool);
+                let fattest = if express.longest() > queue.longest() { express } else { queue };
+                fattest.overflow(pool);
             }
         }
     }
@@ -87,13 +137,13 @@ impl Adaptive<'_> {
         if let Some(twin) = self.poll_twin(alive, now) {
             return Some(twin);
         }
-        let (path, slot) = match self.poll_express(alive, now) {
-            Some(leaving) => leaving,
-            None => match self.poll_resend(alive, now) {
-                Some(leaving) => leaving,
-                None => self.poll_queue(alive, now)?,
-            },
-        };
+        let is_fresh = self.express.turn() == Some(Turn::Fresh);
+        let (path, slot) = is_fresh
+            .then(|| self.poll_express(alive, now))
+            .flatten()
+            .or_else(|| self.poll_resend(alive, now))
+            .or_else(|| (!is_fresh).then(|| self.poll_express(alive, now)).flatten())
+            .or_else(|| self.poll_queue(alive, now))?;
         self.depart(path, slot, next, now)
     }
 
@@ -101,7 +151,7 @@ impl Adaptive<'_> {
     /// other path gets ready. So packets leave in runs, and cost less than the first of them.
     fn run(&self, up: PathSet, now: Instant) -> Option<usize> {
         let (path, _) = self.state.run.filter(|(_, at)| *at == now)?;
-        let waits = !self.state.express.is_empty() || !self.state.lost.is_empty();
+        let waits = !self.express.is_empty() || !self.state.lost.is_empty();
         let model = self.state.models.get(path).filter(|model| model.is_alive() && model.takes_more(now));
         (!waits && up.contains(path) && self.state.delay.open.contains(path) && model.is_some())
             .then_some(path)
@@ -143,31 +193,49 @@ impl Adaptive<'_> {
         best.map(|(_, index, wait)| (index, wait))
     }
 
-    /// Packets of sparse flows: on the fastest path, a little ahead of its pace; on a slower one once they have waited
+    /// Packets that are not held: on the fastest path, a little ahead of its pace; on a slower one once they have waited
     /// for as long as that takes longer.
     fn poll_express(&mut self, alive: PathSet, now: Instant) -> Option<(usize, Index)> {
         let (target, interval) = SPARSE_BOUNDS;
-        let bounds = Bounds { target, interval };
-        loop {
-            let (path, at) = self.express_path(alive, now)?;
-            if at > now {
-                return None;
-            }
-            let index = self.pool.pop(&mut self.state.express)?;
-            let sojourn = now.stamp().wrapping_sub(self.pool.slot(index)?.since);
-            let last = self.state.express.is_empty();
-            if !self.state.express_codel.is_due(sojourn, last, bounds, now.stamp()) {
-                return Some((path, index));
+        let (path, at) = self.express_path(alive, now)?;
+        if at > now {
+            return None;
+        }
+        let turn = self.express.turn()?;
+        let index = loop {
+            let index = self.express.pop(&mut self.pool, Bounds { target, interval }, now.stamp())?;
+            let &PacketSlot { since, flow, .. } = self.pool.slot(index)?;
+            if now.stamp().wrapping_sub(since) < EXPRESS_OLDEST || !self.express.waits(flow) {
+                break index;
             }
             self.pool.release(index);
             self.state.refused += 1;
+        };
+        if turn == Turn::Old {
+            let len = self.pool.slot(index).map_or(0, |slot| i32::from(slot.len));
+            self.note_share(len / i32::from(self.express.takers()));
         }
+        Some((path, index))
     }
 
-    /// The path for the first sparse packet, and when it may leave on it.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    /// The express flows that had their turn got so many bytes each, or the bulk flows did, if it is negative.
+    fn note_share(&mut self, bytes: i32) {
+        self.state.express_lead = (self.state.express_lead + bytes).max(-MOST_LEAD).min(MOST_LEAD);
+    }
+
+    /// The path for the first packet that is not held, and when it may leave on it. Flows that have had their quantum share the open
+    /// paths with the bulk: `None` if it is the bulk's turn there.
     pub(super) fn express_path(&self, alive: PathSet, now: Instant) -> Option<(usize, Instant)> {
-        let first = self.pool.slot(self.state.express.first()?)?;
+        let (turn, _) = self.express.first()?;
+        let (path, at) = self.fastest_for_express(alive, now)?;
+        let is_others = turn == Turn::Old && self.state.express_lead > 0 && !self.queue.is_empty();
+        (!is_others || !self.state.delay.open.contains(path)).then_some((path, at))
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    fn fastest_for_express(&self, alive: PathSet, now: Instant) -> Option<(usize, Instant)> {
+        let (_, first) = self.express.first()?;
+        let first = self.pool.slot(first)?;
         let sojourn = now.stamp().wrapping_sub(first.since) as f32;
         let paths = self.lowest_tier(alive);
         let (fastest, wait) = self.first_to_deliver(paths, now)?;
@@ -269,7 +337,7 @@ impl Adaptive<'_> {
     /// Bulk: the fastest open path that is ready takes the packet whose turn it is.
     fn poll_queue(&mut self, alive: PathSet, now: Instant) -> Option<(usize, Index)> {
         if self.queue.is_empty() {
-            if self.state.express.is_empty() && self.state.lost.is_empty() {
+            if self.express.is_empty() && self.state.lost.is_empty() {
                 self.note_idle(alive, now);
             }
             return None;
@@ -305,7 +373,9 @@ impl Adaptive<'_> {
     fn pop_bulk(&mut self, now: Instant) -> Option<Index> {
         let bounds = self.bounds();
         let index = self.queue.pop(&mut self.pool, bounds, now.stamp())?;
-        let sojourn = now.stamp().wrapping_sub(self.pool.slot(index)?.since);
+        let slot = self.pool.slot(index)?;
+        let (sojourn, len) = (now.stamp().wrapping_sub(slot.since), i32::from(slot.len));
+        self.note_share(-len / i32::from(self.queue.takers()));
         self.state.last_sojourn = sojourn;
         self.state.delay.note_sojourn(sojourn);
         Some(index)
@@ -415,3 +485,6 @@ impl Adaptive<'_> {
         self.pool.datagram_mut(leaving.slot, headroom)
     }
 }
+
+#[cfg(test)]
+mod tests;

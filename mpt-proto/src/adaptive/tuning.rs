@@ -327,6 +327,29 @@ pub(super) const SPARSE_WINDOW: u32 = 100_000;
 /// An ordered flow is sparse again only after it has been silent for this many microseconds: longer than any packet of it may be
 /// held.
 pub(super) const REST: u32 = 400_000;
+/// Buckets that a flow may have, by its hash: with half as many flows as buckets, one in fifty shares one.
+pub(super) const WAYS: usize = 4;
+/// A bucket belongs to a flow until this long after its last packet, in microseconds.
+pub(super) const OWNED: u32 = 1_000_000;
+/// A packet that is not held is dropped if it has waited for so many microseconds and another is behind it: where thousands of flows
+/// begin in a second, CoDel is too slow.
+pub(super) const EXPRESS_OLDEST: u32 = 500_000;
+/// A UDP flow carries bulk if it sends this many bytes in [`SPARSE_WINDOW`]: 16 Mbit/s, four conferences. Pinned by `traffic.txt`.
+pub(super) const BULK_BYTES: u32 = 200_000;
+/// Or if packets of it have waited all the time for this many microseconds: what has a rate of its own leaves no queue, but while a
+/// large frame leaves.
+pub(super) const BULK_WAITS: u32 = 100_000;
+/// Fewest bytes of a packet that shows that.
+pub(super) const BULK_PACKET: usize = 1_000;
+/// For how long that is remembered, in microseconds.
+pub(super) const BULK_MEMORY: u32 = 10_000_000;
+/// Packets of up to so many bytes are not held though their flow carries bulk: acknowledgements of QUIC, and of TCP in a tunnel.
+pub(super) const SMALL_PACKET: usize = 200;
+/// An acknowledgement that has waited for so many microseconds is replaced by the next one of its flow: less is a burst that leaves
+/// together.
+pub(super) const THIN_ACKS: u32 = 2_000;
+/// Flows whose turns have passed share with those of the other queue: most that one queue may be ahead, in bytes for each flow.
+pub(super) const MOST_LEAD: i32 = 4 * QUANTUM;
 /// Most packets dropped at once from a long queue, so that a flood does not drop one for each that comes.
 pub(super) const DROP_BATCH: usize = 64;
 /// Low-latency traffic (ECT(1), RFC 9331) is marked from this sojourn on, in microseconds.

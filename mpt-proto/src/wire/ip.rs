@@ -82,6 +82,11 @@ impl Flow {
         self.ports.filter(|_| self.protocol == TCP)
     }
 
+    /// Whether it is UDP, or fragments of UDP packets, which have no ports.
+    pub const fn is_udp(&self) -> bool {
+        matches!(self.protocol, UDP | UDP_LITE)
+    }
+
     /// Whether packets out of order hurt it: not UDP (unless `udp`), nor ICMP.
     pub const fn wants_order(&self, udp: bool) -> bool {
         match self.protocol {
@@ -122,6 +127,73 @@ fn ipv6_transport(packet: &[u8]) -> (u8, Option<usize>, Range<usize>) {
     (next, None, 8..40)
 }
 
+/// Where the transport's header begins, if no IPv6 extension header stands before it.
+fn plain_transport(packet: &[u8], protocol: u8) -> Option<usize> {
+    match packet.first()? >> 4 {
+        4 => packet.first().map(|first| usize::from(first & 0x0f) * 4),
+        _ => (packet.get(6) == Some(&protocol)).then_some(IPV6_HEADER),
+    }
+}
+
+/// What follows the UDP header of a packet, or of the first fragment of one. IPv6 extension headers hide it.
+pub fn udp_payload<'p>(packet: &'p [u8], flow: &Flow) -> Option<&'p [u8]> {
+    const OFFSET: u16 = 0x1fff;
+    let is_first = packet.first()? >> 4 == 6 || u16_at(packet, 6)? & OFFSET == 0;
+    (flow.protocol == UDP && is_first).then_some(())?;
+    packet.get(plain_transport(packet, UDP)? + 8..)
+}
+
+/// The differentiated services code point of a packet (RFC 2474).
+pub fn dscp(packet: &[u8]) -> u8 {
+    match packet {
+        [first, class, ..] if first >> 4 == 4 => class >> 2,
+        [first, second, ..] => (first << 2 | second >> 6) & 0x3f,
+        _ => 0,
+    }
+}
+
+/// Whether the acknowledgement `newer` says all that `older` does, one of the same flow that came before: both have no data,
+/// no flag but ACK and no options beyond timestamps, and it acknowledges more.
+pub fn supersedes(newer: &[u8], older: &[u8]) -> bool {
+    let (Some(newer), Some(older)) = (PlainAck::parse(newer), PlainAck::parse(older)) else { return false };
+    let ahead = newer.number.wrapping_sub(older.number);
+    (newer.addresses, newer.ports) == (older.addresses, older.ports) && (1..1 << 31).contains(&ahead)
+}
+
+/// A TCP segment without data, with no flag but ACK, and no options beyond timestamps.
+struct PlainAck<'p> {
+    addresses: &'p [u8],
+    ports: [u8; 4],
+    number: u32,
+}
+
+impl<'p> PlainAck<'p> {
+    fn parse(packet: &'p [u8]) -> Option<Self> {
+        const ACK: u8 = 0x10;
+        /// Words of a header with timestamps (RFC 7323): SACK would need three more.
+        const LONGEST: u8 = 8;
+        let addresses = if packet.first()? >> 4 == 4 { 12..20 } else { 8..40 };
+        let segment = packet.get(plain_transport(packet, TCP)?..)?;
+        let &[offset, flags] = segment.get(12..)?.first_chunk()?;
+        let ack = Self {
+            addresses: packet.get(addresses)?,
+            ports: *segment.first_chunk()?,
+            number: u32::from_be_bytes(*segment.get(8..)?.first_chunk()?),
+        };
+        let words = offset >> 4;
+        let is_bare = segment.len() == usize::from(words) * 4;
+        (flags == ACK && words <= LONGEST && is_bare).then_some(ack)
+    }
+}
+
+/// Whether a packet of `flow` asks for a TCP connection. IPv6 extension headers hide it.
+pub fn opens(packet: &[u8], flow: &Flow) -> bool {
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+    let at = plain_transport(packet, TCP).filter(|_| flow.tcp_ports().is_some());
+    at.and_then(|at| packet.get(at + 13)).is_some_and(|flags| flags & (SYN | ACK) == SYN)
+}
+
 /// Whether a packet of `flow` is a TCP acknowledgement that carries nothing else, or opens a connection: small, waited
 /// for, and not hurt by overtaking others. IPv6 extension headers hide it.
 pub fn is_bare_ack(packet: &[u8], flow: &Flow) -> bool {
@@ -131,11 +203,7 @@ pub fn is_bare_ack(packet: &[u8], flow: &Flow) -> bool {
     if flow.protocol != TCP || flow.ports.is_none() {
         return false;
     }
-    let at = match packet.first() {
-        Some(first) if first >> 4 == 4 => usize::from(first & 0x0f) * 4,
-        _ if packet.get(6) == Some(&TCP) => IPV6_HEADER,
-        _ => return false,
-    };
+    let Some(at) = plain_transport(packet, TCP) else { return false };
     let Some(&[offset, flags]) = packet.get(at + 12..).and_then(|rest| rest.first_chunk()) else {
         return false;
     };
@@ -298,6 +366,68 @@ mod tests {
         let mut options = ipv4(TCP, &[&[1, 1, 1, 0], &tcp(ACK, 0, &[])[..]].concat());
         options[0] = 0x46;
         assert!(is_bare_ack(&options, &Flow::of(&options, 0)));
+    }
+
+    #[test]
+    fn an_acknowledgement_supersedes_only_what_it_repeats() {
+        let ack = |number: u32, flags, options| {
+            let mut segment = tcp(flags, options, &[]);
+            segment[8..12].copy_from_slice(&number.to_be_bytes());
+            segment
+        };
+        let with = |ports: [u8; 4], segment: Vec<u8>| [&ports[..], &segment[4..]].concat();
+        let old = ack(u32::MAX, 0x10, 3);
+        for (number, flags, options, expected) in [
+            (5, 0x10, 3, true),
+            (5, 0x10, 0, true),
+            (u32::MAX, 0x10, 3, false),
+            (u32::MAX - 1, 0x10, 3, false),
+            (5, 0x18, 3, false),
+            (5, 0x50, 3, false),
+            (5, 0x10, 6, false),
+        ] {
+            let new = ack(number, flags, options);
+            for make in [ipv4, ipv6] {
+                let supersedes = supersedes(&make(TCP, &new), &make(TCP, &old));
+                assert_eq!(supersedes, expected, "{number} {flags:#x} {options}");
+            }
+        }
+        let new = ack(5, 0x10, 3);
+        assert!(!supersedes(&ipv4(TCP, &with(PORTS, new.clone())), &ipv4(TCP, &old)), "another flow");
+        assert!(!supersedes(&ipv6(TCP, &new), &ipv4(TCP, &old)), "another version");
+        assert!(
+            !supersedes(&ipv4(TCP, &new), &ipv4(TCP, &ack(u32::MAX, 0x12, 3))),
+            "what opens a connection"
+        );
+        for len in 0..52 {
+            assert!(!supersedes(&ipv4(TCP, &new)[..len], &ipv4(TCP, &old)), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn the_payload_of_udp_is_found_also_in_a_first_fragment_and_not_in_others() {
+        let segment = [&PORTS[..], &[0, 12, 0, 0, 1, 2, 3, 4]].concat();
+        let payload = |packet: &[u8]| udp_payload(packet, &Flow::of(packet, 0)).map(<[u8]>::to_vec);
+        let whole = ipv4(UDP, &segment);
+        assert_eq!(payload(&whole), Some(vec![1, 2, 3, 4]));
+        assert_eq!(payload(&ipv6(UDP, &segment)), Some(vec![1, 2, 3, 4]));
+        let mut fragment = whole.clone();
+        fragment[6] = 0x20;
+        assert_eq!(payload(&fragment), Some(vec![1, 2, 3, 4]));
+        fragment[7] = 1;
+        assert_eq!(payload(&fragment), None);
+        assert_eq!(payload(&ipv4(TCP, &segment)), None);
+        assert_eq!(payload(&whole[..24]), None);
+    }
+
+    #[test]
+    fn the_code_point_is_read_from_both_versions() {
+        for dscp in [0u8, 1, 46, 63] {
+            let (mut four, mut six) = (ipv4(UDP, &PORTS), ipv6(UDP, &PORTS));
+            four[1] = dscp << 2 | 3;
+            (six[0], six[1]) = (0x60 | dscp >> 2, dscp << 6 | 0x3f);
+            assert_eq!([four, six].map(|packet| super::dscp(&packet)), [dscp; 2]);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ const DATAGRAM_MIN: usize = 1500;
 /// Room for a packet that the peer splits, when its tunnel MTU is larger than ours: a jumbo frame.
 const PACKET_MIN: usize = 9216;
 /// Queues that flows are hashed to: with a hundred flows at once, one in ten shares its queue.
-const FLOWS: usize = 1024;
+const FLOWS: usize = 2048;
 /// Packets that the core can keep at most.
 const KEPT_MAX: usize = 65_534;
 

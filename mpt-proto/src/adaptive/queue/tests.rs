@@ -1,5 +1,6 @@
 use super::*;
 use crate::adaptive::pool::PacketSlot;
+use crate::adaptive::tuning::OWNED;
 use crate::connection::HEADROOM;
 use crate::rng::Rng;
 use std::collections::VecDeque;
@@ -35,7 +36,7 @@ impl Bench {
         let index = self.pool.store(&packet(len, ecn))?;
         let slot = self.pool.slot_mut(index).unwrap();
         (slot.flow, slot.since) = (flow, now);
-        self.queue.push(&mut self.pool, index, now);
+        self.queue.push(&mut self.pool, index);
         Some(index)
     }
 
@@ -123,6 +124,35 @@ fn of_a_short_queue_half_is_dropped_and_of_one_packet_that_one() {
 }
 
 #[test]
+fn a_flow_is_fresh_until_it_had_its_quantum_and_old_ones_are_counted() {
+    let mut bench = bench(40, 4);
+    assert_eq!(bench.queue.turn(), None);
+    for flow in 0..3 {
+        (0..3).for_each(|_| assert!(bench.push(flow, 1000, Ecn::NotEct, 0).is_some()));
+    }
+    let mut turns = Vec::new();
+    while let Some(turn) = bench.queue.turn() {
+        let first = bench.queue.first();
+        turns.push((turn, bench.queue.takers()));
+        let (index, ..) = bench.pop(LAX, 0).unwrap();
+        assert_eq!(first, Some((turn, index)), "the one that was told");
+        bench.pool.release(index);
+    }
+    assert_eq!(
+        turns[..6],
+        [
+            (Turn::Fresh, 1),
+            (Turn::Fresh, 1),
+            (Turn::Fresh, 1),
+            (Turn::Fresh, 1),
+            (Turn::Fresh, 2),
+            (Turn::Fresh, 2)
+        ]
+    );
+    assert_eq!(turns[6..], [(Turn::Old, 3), (Turn::Old, 2), (Turn::Old, 1)]);
+}
+
+#[test]
 fn packets_that_can_be_marked_are_marked_and_others_dropped() {
     for ecn in [Ecn::NotEct, Ecn::Ect0, Ecn::Ce] {
         let mut bench = bench(2000, 1);
@@ -156,43 +186,33 @@ fn rfc9331_low_latency_packets_are_marked_from_a_short_sojourn_on() {
 }
 
 #[test]
-fn a_flow_is_sparse_up_to_its_bytes_and_again_after_it_rested() {
-    let mut bench = bench(4, 2);
-    let sparse = |bench: &mut Bench, now| bench.queue.is_sparse(0, 4_000, now);
-    assert_eq!([0, 10, 20].map(|now| sparse(&mut bench, now)), [true, true, false]);
-    assert!(sparse(&mut bench, SPARSE_WINDOW), "another window");
-    // Once a packet of it is in the ordered sequence, the next waits for that one.
-    let (index, ..) = {
-        bench.push(0, 100, Ecn::NotEct, SPARSE_WINDOW);
-        assert!(!sparse(&mut bench, SPARSE_WINDOW + 1), "some of it waits");
-        bench.pop(LAX, SPARSE_WINDOW + 1).unwrap()
-    };
-    bench.pool.release(index);
-    assert!(!sparse(&mut bench, SPARSE_WINDOW + REST - 1));
-    assert!(sparse(&mut bench, SPARSE_WINDOW * 2 + REST));
-}
-
-#[test]
-fn a_flow_that_was_silent_for_most_of_the_stamps_circle_is_sparse() {
-    for minutes in [1, 30, 40, 60, 70] {
-        let mut bench = bench(4, 1);
-        let start = 1_000_000;
-        assert!(!bench.queue.is_sparse(0, 9_000, start));
-        let index = bench.push(0, 100, Ecn::NotEct, start).unwrap();
-        assert_eq!(bench.pop(LAX, start).map(|(popped, ..)| popped), Some(index));
-        let now = start.wrapping_add(minutes * 60_000_000);
-        assert!(bench.queue.is_sparse(0, 100, now), "{minutes} minutes");
+fn without_flows_what_is_pushed_is_let_go() {
+    let mut bench = bench(1, 0);
+    assert_eq!(bench.queue.bucket(77, 0), (0, false));
+    for _ in 0..3 {
+        assert!(bench.push(0, 100, Ecn::NotEct, 0).is_some(), "the slot is free again");
+        assert!(bench.pop(LAX, 0).is_none() && bench.queue.is_empty());
     }
 }
 
 #[test]
-fn without_flows_what_is_pushed_is_let_go() {
-    let mut bench = bench(1, 0);
-    assert_eq!(bench.queue.bucket(77), 0);
-    assert!(!bench.queue.is_sparse(0, 1, 0));
-    for _ in 0..3 {
-        assert!(bench.push(0, 100, Ecn::NotEct, 0).is_some(), "the slot is free again");
-        assert!(bench.pop(LAX, 0).is_none() && bench.queue.is_empty());
+fn a_flow_keeps_its_bucket_and_others_take_it_over_when_it_rested() {
+    let mut bench = bench(4, 8);
+    let bucket = |bench: &mut Bench, tag: u64, now| bench.queue.bucket(tag << 48, now);
+    // The first set has three, as the first bucket is nobody's.
+    let owned = [1, 2, 3].map(|tag| bucket(&mut bench, tag, 0));
+    assert_eq!(owned, [(1, true), (2, true), (3, true)]);
+    assert!(!bucket(&mut bench, 4, 1).1, "all are taken");
+    assert_eq!([1, 2, 3].map(|tag| bucket(&mut bench, tag, 500_000)), owned);
+    assert_eq!(bucket(&mut bench, 2, OWNED), (2, true));
+    assert_eq!(bucket(&mut bench, 4, OWNED + 500_000), (1, true), "the first has rested");
+    assert!(!bucket(&mut bench, 1, OWNED + 500_000).1 || bucket(&mut bench, 1, OWNED + 500_000).0 == 3);
+    for flows in 1..12 {
+        let mut bench = self::bench(4, flows);
+        for hash in 0..1_000u64 {
+            let (number, _) = bench.queue.bucket(hash << 48 | hash, 0);
+            assert!(usize::from(number) < flows, "{number} of {flows}");
+        }
     }
 }
 
@@ -226,7 +246,7 @@ impl Oracle {
 
     /// The flow that has to make room.
     fn victim(&self) -> Option<usize> {
-        let heads = [self.fresh.front(), self.old.front()].into_iter().flatten();
+        let heads = [self.old.front(), self.fresh.front()].into_iter().flatten();
         [&self.longest].into_iter().chain(heads).copied().find(|flow| !self.packets[*flow].is_empty())
     }
 

@@ -308,6 +308,28 @@ fn udp_is_ordered_only_where_that_is_wanted_and_sparse_flows_never() {
     }
 }
 
+/// A UDP packet that begins as data of WireGuard does, whose length fits.
+fn wireguard(flow: u8, number: u32) -> Vec<u8> {
+    let mut packet = numbered(UDP, flow, number, 28 + 992);
+    packet[28..32].copy_from_slice(&[4, 0, 0, 0]);
+    packet
+}
+
+#[test]
+fn udp_that_says_that_it_is_a_tunnel_is_ordered() {
+    let mut pair = up(&Config::default(), &[lab(); 2]);
+    traffic(&mut pair, 0, 100, 1);
+    pair.run(1_000);
+    pair.sent.clear();
+    for step in 0..200u32 {
+        pair.send(0, &wireguard(1, step));
+        pair.run(1);
+    }
+    let (extended, _) = kinds(&mut pair, 0);
+    let ordered = extended.iter().filter(|(_, kind)| *kind == Extended::Ordered).count();
+    assert!((185..200).contains(&ordered), "all but the sparse start: {ordered}");
+}
+
 #[test]
 fn a_dear_path_carries_nothing_until_the_cheap_one_is_full_or_gone() {
     let tiers = [1, 2].map(|tier| PathConfig { tier, ..lab() });

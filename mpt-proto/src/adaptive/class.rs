@@ -1,0 +1,194 @@
+//! How the packets of a flow travel: told by what the flow does.
+//!
+//! | class | what | how it travels |
+//! |---|---|---|
+//! | express | a sparse flow: a call, a game, DNS, the start of a transfer; acknowledgements; a video conference | at once, on the path that delivers first; not held |
+//! | bulk | TCP and whatever else minds its order; UDP that carries bulk: QUIC, a VPN, uTP | over all open paths, in order |
+//!
+//! A UDP flow carries bulk if it says so (a QUIC or WireGuard packet, a tunnel's port, DSCP), is fast, or fills whatever
+//! there is. A conference does none of these: its rate is its own.
+
+use crate::adaptive::tuning::{
+    BULK_BYTES, BULK_MEMORY, BULK_PACKET, BULK_WAITS, OWNED, REST, SMALL_PACKET, SPARSE_BYTES, SPARSE_WINDOW,
+};
+use crate::wire::ip::{self, Flow};
+use crate::wire::slice;
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Express,
+    Bulk,
+}
+
+/// What was seen of a flow. Stamps are microseconds modulo 2^32. `Default`: nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Behaviour {
+    /// Tells the flow from others of its bucket; when it was seen last.
+    tag: u16,
+    seen: Option<u32>,
+    /// Since when `recent` counts the bytes that came.
+    window: u32,
+    recent: u32,
+    /// When a packet last joined the ordered sequence.
+    ordered_at: Option<u32>,
+    /// What shows that it carries bulk, though it is UDP, and when that was last seen.
+    evidence: Option<(Evidence, u32)>,
+    /// Since when packets of it that are not ordered have always waited.
+    waits_since: Option<u32>,
+}
+
+/// What shows that a flow carries bulk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Evidence {
+    /// A packet said what it is of: that holds for as long as the flow lives.
+    Named,
+    /// Its rate, or its queue: that may be over.
+    Seen,
+}
+
+/// What a flow has in the two queues.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Waiting {
+    pub(super) express: bool,
+    pub(super) bulk: bool,
+}
+
+impl Behaviour {
+    /// A flow whose first packet comes now.
+    pub(super) fn begun(tag: u16, now: u32) -> Self {
+        Self { tag, seen: Some(now), ..Self::default() }
+    }
+
+    /// Whether it is that of the flow with this tag, of which a packet comes.
+    pub(super) fn is_of(&mut self, tag: u16, now: u32) -> bool {
+        let is_of = self.tag == tag && self.seen.is_some();
+        self.seen = if is_of { Some(now) } else { self.seen };
+        is_of
+    }
+
+    /// Whether the flow has not sent for long.
+    pub(super) fn is_over(&self, now: u32) -> bool {
+        self.seen.is_none_or(|seen| now.wrapping_sub(seen) >= OWNED)
+    }
+
+    /// A packet of `flow` came, or a slice of one. `overtakes` tells by how many microseconds a packet that is not held may overtake one
+    /// that is.
+    pub(super) fn classify(
+        &mut self,
+        packet: &[u8],
+        flow: &Flow,
+        order_udp: bool,
+        waiting: Waiting,
+        overtakes: impl FnOnce() -> u32,
+        now: u32,
+    ) -> Class {
+        if !slice::is_there(packet) && ip::is_bare_ack(packet, flow) {
+            return Class::Express;
+        }
+        let is_sparse = self.is_sparse(packet.len(), waiting.bulk, now) && !slice::is_there(packet);
+        let is_bulk = if flow.wants_order(order_udp) {
+            !is_sparse
+        } else {
+            let carries_bulk = flow.is_udp() && self.carries_bulk(packet, flow, waiting, now);
+            // A class is left only when nothing is overtaken by it.
+            let stays = self.ordered_at.is_some_and(|at| now.wrapping_sub(at) < overtakes());
+            let is_small = packet.len() <= SMALL_PACKET && flow.ports.is_some();
+            !is_small && (carries_bulk && !is_sparse || stays)
+        };
+        if is_bulk {
+            self.ordered_at = Some(now);
+            return Class::Bulk;
+        }
+        Class::Express
+    }
+
+    /// A packet of `len` bytes came: whether the flow is sparse.
+    fn is_sparse(&mut self, len: usize, waits: bool, now: u32) -> bool {
+        if now.wrapping_sub(self.window) >= SPARSE_WINDOW {
+            self.window = now;
+            self.recent = 0;
+        }
+        self.recent = self.recent.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
+        let rested = self.ordered_at.is_none_or(|at| now.wrapping_sub(at) >= REST);
+        rested && self.recent <= SPARSE_BYTES && !waits
+    }
+
+    fn carries_bulk(&mut self, packet: &[u8], flow: &Flow, waiting: Waiting, now: u32) -> bool {
+        match Service::of(ip::dscp(packet)) {
+            Service::RealTime => return false,
+            Service::Background => return true,
+            Service::Usual => {}
+        }
+        self.waits_since = self.waits_since.filter(|_| waiting.express).or(waiting.express.then_some(now));
+        let waits = self.waits_since.is_some_and(|since| now.wrapping_sub(since) >= BULK_WAITS);
+        let is_full = packet.len() >= BULK_PACKET;
+        if is_named(packet, flow) {
+            self.evidence = Some((Evidence::Named, now));
+        } else if is_full && (self.recent >= BULK_BYTES || waits && self.recent > SPARSE_BYTES) {
+            let kind = self.evidence.map_or(Evidence::Seen, |(kind, _)| kind);
+            self.evidence = Some((kind, now));
+        }
+        let Some((kind, at)) = self.evidence else { return false };
+        if now.wrapping_sub(at) >= BULK_MEMORY {
+            self.evidence = None;
+            return false;
+        }
+        if kind == Evidence::Named {
+            self.evidence = Some((kind, now));
+        }
+        true
+    }
+}
+
+/// Whether a UDP packet says that it belongs to a transport or a tunnel.
+fn is_named(packet: &[u8], flow: &Flow) -> bool {
+    /// VXLAN (RFC 7348), Geneve (RFC 8926), IPsec (RFC 3948), L2TP (RFC 2661) and OpenVPN.
+    const PORTS: [u16; 5] = [4789, 6081, 4500, 1701, 1194];
+    if flow.udp_ports().is_some_and(|(from, to)| PORTS.contains(&from) || PORTS.contains(&to)) {
+        return true;
+    }
+    let is_whole = flow.ports.is_some();
+    ip::udp_payload(packet, flow).is_some_and(|payload| is_quic(payload) || is_wireguard(payload, is_whole))
+}
+
+/// A long header of QUIC version 1 or 2 (RFC 9000 section 17.2, RFC 9369 section 3).
+fn is_quic(payload: &[u8]) -> bool {
+    const LONG: u8 = 0xc0;
+    const VERSIONS: [[u8; 4]; 2] = [[0, 0, 0, 1], [0x6b, 0x33, 0x43, 0xcf]];
+    matches!(payload, &[first, a, b, c, d, ..] if first & LONG == LONG && VERSIONS.contains(&[a, b, c, d]))
+}
+
+/// A message of WireGuard, by its type, the three zeros behind that, and, if it is whole, the length that goes with it: a handshake has
+/// 148 and 92 bytes, data is padded to 16.
+fn is_wireguard(payload: &[u8], is_whole: bool) -> bool {
+    match (payload.first_chunk(), payload.len()) {
+        (Some([1, 0, 0, 0]), len) => len == 148,
+        (Some([2, 0, 0, 0]), len) => len == 92,
+        (Some([4, 0, 0, 0]), len) => len >= 32 && (!is_whole || len % 16 == 0),
+        _ => false,
+    }
+}
+
+/// What a packet asks for by its DSCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    Usual,
+    /// Telephony, signalling, conferences and streams (RFC 4594: EF, VOICE-ADMIT, CS5, CS4, AF4x).
+    RealTime,
+    /// LE (RFC 8622) and CS1.
+    Background,
+}
+
+impl Service {
+    const fn of(dscp: u8) -> Self {
+        match dscp {
+            46 | 44 | 40 | 32 | 34 | 36 | 38 => Self::RealTime,
+            1 | 8 => Self::Background,
+            _ => Self::Usual,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+use super::*;
+use crate::adaptive::FlowSlot;
+use crate::connection::HEADROOM;
+use crate::time::Micros;
+use crate::wire::report::{PathReport, Report};
+use std::boxed::Box;
+use std::vec;
+use std::vec::Vec;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// A sender whose one path is known and takes [`START_RATE`](crate::adaptive::tuning::START_RATE).
+struct Bench {
+    adaptive: Adaptive<'static>,
+    next: Seq,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        const SLOTS: usize = 2_000;
+        let state: &'static mut AdaptiveState = Box::leak(Box::default());
+        let slots = vec![PacketSlot::default(); SLOTS].leak();
+        let bytes = vec![0; SLOTS * (HEADROOM + 1_500)].leak();
+        let mut adaptive = Adaptive::new(state, slots, bytes, vec![FlowSlot::default(); 512].leak());
+        (adaptive.is_chosen, adaptive.resends, adaptive.peer_window) = (true, true, 1_000);
+        let now = Instant::from_micros(1_000_000);
+        let mut report = Report { count: Seq::from_u32(1), repairs: true, ..Report::default() };
+        report.paths.push(PathReport { stamp: now.stamp(), ..PathReport::default() }).unwrap();
+        adaptive.handle_report(&report, now.stamp(), PathSet::of(0), now);
+        Self { adaptive, next: Seq::ZERO, now }
+    }
+
+    fn push(&mut self, packet: &[u8]) {
+        self.adaptive.push(packet, &ip::Flow::of(packet, 0), self.now);
+    }
+
+    /// What leaves now: the ports of the packets and their bytes. It has arrived.
+    fn leave(&mut self) -> Vec<(u16, usize)> {
+        let mut left = Vec::new();
+        while let Some(leaving) = self.adaptive.poll(PathSet::of(0), &mut self.next, self.now) {
+            let packet = self.adaptive.pool.packet_mut(leaving.slot);
+            left.push((u16::from_be_bytes([packet[20], packet[21]]), packet.len()));
+            while let Some(index) = self.adaptive.pool.pop(self.adaptive.state.in_flight.get_mut(0).unwrap())
+            {
+                self.adaptive.pool.release(index);
+            }
+            self.adaptive.state.models.get_mut(0).unwrap().acked = leaving.header.number;
+        }
+        left
+    }
+}
+
+/// A packet from this port.
+fn packet(protocol: u8, port: u16, len: usize) -> Vec<u8> {
+    let mut packet = vec![0; len];
+    packet[..20].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    packet[2..4].copy_from_slice(&u16::try_from(len).unwrap().to_be_bytes());
+    packet[20..22].copy_from_slice(&port.to_be_bytes());
+    if protocol == TCP {
+        packet[32..34].copy_from_slice(&[0x50, 0x10]);
+    }
+    packet
+}
+
+fn ack(port: u16, number: u32) -> Vec<u8> {
+    let mut ack = packet(TCP, port, 40);
+    ack[28..32].copy_from_slice(&number.to_be_bytes());
+    ack
+}
+
+#[test]
+fn many_thin_flows_share_with_the_bulk_and_a_lone_packet_goes_before_all() {
+    let mut bench = Bench::new();
+    let (mut bytes, mut lone_at) = ([0; 3], None);
+    for ms in 0..2_000u64 {
+        // Sixty flows of 400 kbit/s, which alone are more than the 20 Mbit/s of Startup, and a download.
+        for flow in 0..60 {
+            if (ms + flow) % 20 == 0 {
+                bench.push(&packet(UDP, 1_000 + u16::try_from(flow).unwrap(), 1_000));
+            }
+        }
+        bench.push(&packet(TCP, 1, 1_000));
+        let lone = ms % 100 == 50;
+        if lone {
+            bench.push(&packet(UDP, 2, 100));
+        }
+        let left = bench.leave();
+        lone_at = if lone { Some(ms) } else { lone_at };
+        for (port, len) in left {
+            if port == 2 {
+                assert!(lone_at.take().is_some_and(|at| ms - at <= 3), "{ms}: it waited");
+            }
+            bytes[usize::from(port.min(3)) - 1] += len;
+        }
+        bench.now = bench.now + Micros(1_000);
+    }
+    assert_eq!(bytes[1], 20 * 100, "each lone packet");
+    // A sixty-first of 4.7 MB, which is what leaves without headers.
+    assert!((60_000..160_000).contains(&bytes[0]), "the bulk has its share: {bytes:?}");
+    assert!(bytes[2] > 4_000_000, "{bytes:?}");
+}
+
+#[test]
+fn acknowledgements_that_wait_are_replaced_by_those_that_follow_and_leave_room_for_others() {
+    let mut bench = Bench::new();
+    let (mut acks, mut data, mut newest) = (0, 0, 0);
+    for ms in 0..2_000u32 {
+        // Acknowledgements of 18 Mbit/s with all headers, and an upload of 8, over 20.
+        for step in 0..25 {
+            newest = ms * 25 + step + 1;
+            bench.push(&ack(1, newest));
+        }
+        bench.push(&packet(TCP, 2, 1_000));
+        for (port, len) in bench.leave() {
+            if port == 1 { acks += 1 } else { data += len }
+        }
+        bench.now = bench.now + Micros(1_000);
+    }
+    assert!(acks > 1_000, "{acks} of {newest} acknowledgements");
+    assert!(data > 600_000, "{data} bytes of the upload");
+}
+
+#[test]
+fn acknowledgements_that_come_together_all_leave() {
+    let mut bench = Bench::new();
+    (1..=8).for_each(|number| bench.push(&ack(1, number)));
+    assert_eq!(bench.leave().len(), 8);
+}
