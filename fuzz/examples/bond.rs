@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use mpt_fuzz::bond::case::{Case, OPTIONS};
 use mpt_fuzz::bond::links::sum;
-use mpt_fuzz::bond::{AppId, Bond, Route, TcpSetup};
+use mpt_fuzz::bond::{AppId, Bond, Figures, Route, TcpSetup, traffic};
 use mpt_fuzz::joined::{A, B};
 
 const USAGE: &str = "\
@@ -53,7 +53,9 @@ fn main() {
             report.line(bond, begun, from..line);
         }
         let measured = case.measured();
-        report.summary(bond, begun + measured.start..bond.elapsed());
+        let within = begun + measured.start..bond.elapsed();
+        report.summary(bond, within.clone());
+        running.figures(bond, &within).iter().for_each(row);
     });
     println!("{:.2} s for {:.0} s", started.elapsed().as_secs_f64(), case.time.as_secs_f64());
 }
@@ -174,6 +176,21 @@ impl Report {
     }
 }
 
+/// A direction of the traffic beside the flows.
+fn row(figures: &Figures) {
+    let Figures { called, rate, sent, lost, late, overtaken, delay, frames } = figures;
+    let [p50, p95, p99] = delay.map(ms);
+    print!(
+        "{called:<20} {rate:.2} Mbit/s; lost {lost} of {sent} ({:.2} %), late {late}, overtaken {overtaken}; delay ",
+        { 100.0 * figures.loss() }
+    );
+    print!("{p50:.1} / {p95:.1} / {p99:.1} ms (50, 95, 99 %)");
+    match frames {
+        Some([complete, all]) => println!("; {complete} of {all} frames in 150 ms"),
+        None => println!(),
+    }
+}
+
 /// The sum of the rates that the links have now.
 fn sum_now(bond: &Bond<'_>, from: usize) -> u64 {
     (0..bond.path_count()).map(|path| bond.link(from, path).config().capacity()).sum()
@@ -189,7 +206,7 @@ fn ms(duration: Duration) -> f64 {
 }
 
 fn refuse(why: &str) -> ! {
-    eprintln!("{why}\n\n{OPTIONS}\n{USAGE}\n\n{}", mpt_link::GRAMMAR);
+    eprintln!("{why}\n\n{OPTIONS}\n{USAGE}\n\n{}\n\n{}", traffic::GRAMMAR, mpt_link::GRAMMAR);
     std::process::exit(2);
 }
 

@@ -1,17 +1,21 @@
 //! A bond under load, in virtual time: two connections over emulated links, applications at both ends, and what
 //! they saw.
 //!
-//! Applications ([`Bond::tcp`], [`Bond::stream`], [`Bond::ping`]) use the tunnel, or one of its links beside it, as
+//! Applications ([`Bond::tcp`], [`Bond::stream`], [`Bond::ping`], [`Bond::traffic`]) use the tunnel, or one of its links beside it, as
 //! other traffic does. Links change by [`Bond::change_link`], [`Bond::freeze`] and [`Bond::cut`] between two calls of
 //! [`Bond::run`]. Times in questions are since the beginning of the run. Same setup, same calls, same answers.
 
 mod application;
 pub mod case;
 mod datagram;
+mod flood;
 mod flow;
 pub mod links;
+mod lookup;
+mod media;
 mod network;
 mod series;
+pub mod traffic;
 mod udp;
 
 use std::ops::Range;
@@ -29,6 +33,7 @@ pub use crate::joined::{End, Memory, PathSetup, Sizes};
 pub use flow::{Flow, TcpSetup};
 pub use network::Route;
 pub use series::{Gaps, Latencies, Meter, PathSeries};
+pub use traffic::{Figures, Traffic};
 pub use udp::{Ping, Stream, StreamSetup};
 
 /// Links are looked at this often.
@@ -66,6 +71,8 @@ pub struct AppId(usize);
 pub struct Bond<'m> {
     network: Network<'m>,
     applications: Vec<Application>,
+    /// When each of them has something to do: kept here, as they may be a thousand.
+    deadlines: Vec<Option<Instant>>,
     next_sample: Instant,
     /// From each end, on each path.
     series: [Vec<PathSeries>; 2],
@@ -81,7 +88,7 @@ impl<'m> Bond<'m> {
         let clocks = [Clock::RIGHT, Clock::new(START, offset, setup.drift)];
         let network = Network::new(setup.seed, setup.configs.clone(), &setup.paths, clocks, memory);
         let series = [A, B].map(|_| vec![PathSeries::default(); setup.paths.len()]);
-        Self { network, applications: Vec::new(), next_sample: START, series }
+        Self { network, applications: Vec::new(), deadlines: Vec::new(), next_sample: START, series }
     }
 
     /// Lets time pass until all paths are up.
@@ -170,9 +177,20 @@ impl<'m> Bond<'m> {
         self.start(Application::Ping(Ping::new(index, from, every, seed, now)))
     }
 
+    /// Starts traffic through the tunnel now, beside flows that are measured from an end.
+    pub fn traffic(&mut self, from: End, traffic: Traffic) -> AppId {
+        traffic.start(self, from)
+    }
+
     /// A flow sends nothing new any more.
     pub fn stop(&mut self, app: AppId) {
         self.applications[app.0].stop();
+        self.deadlines[app.0] = self.applications[app.0].poll_timeout();
+    }
+
+    /// What became of traffic within a time, a line for each of its directions.
+    pub fn figures(&self, app: AppId, traffic: Traffic, within: &Range<Duration>) -> Vec<Figures> {
+        traffic.figures(&self.applications[app.0], within)
     }
 
     /// What a TCP flow did.
@@ -267,6 +285,7 @@ impl<'m> Bond<'m> {
     }
 
     fn start(&mut self, application: Application) -> AppId {
+        self.deadlines.push(application.poll_timeout());
         self.applications.push(application);
         AppId(self.applications.len() - 1)
     }
@@ -280,8 +299,13 @@ impl<'m> Bond<'m> {
     }
 
     fn next_event(&self) -> Option<Instant> {
-        let deadlines = self.applications.iter().filter_map(Application::poll_timeout);
-        deadlines.chain(self.joined().next_event()).chain([self.next_sample]).min()
+        self.deadlines
+            .iter()
+            .copied()
+            .flatten()
+            .chain(self.joined().next_event())
+            .chain([self.next_sample])
+            .min()
     }
 
     /// Lets the applications have what arrived and do what is due.
@@ -293,13 +317,17 @@ impl<'m> Bond<'m> {
         loop {
             while let Some(delivery) = self.network.poll_delivery() {
                 match self.applications.get_mut(delivery.application) {
-                    Some(application) => application.handle(&delivery, &mut self.network),
+                    Some(application) => {
+                        application.handle(&delivery, &mut self.network);
+                        self.deadlines[delivery.application] = application.poll_timeout();
+                    }
                     None => self.network.strange += 1,
                 }
             }
-            let due = |it: &&mut Application| it.poll_timeout().is_some_and(|at| at <= now);
-            for application in self.applications.iter_mut().filter(due) {
+            let applications = self.applications.iter_mut().zip(&mut self.deadlines);
+            for (application, deadline) in applications.filter(|(_, at)| at.is_some_and(|at| at <= now)) {
                 application.handle_timeout(&mut self.network);
+                *deadline = application.poll_timeout();
             }
             if !self.network.has_delivery() {
                 break;

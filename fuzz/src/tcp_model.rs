@@ -1,12 +1,13 @@
 //! A TCP in virtual time, plain enough to read and close enough to a modern one to judge a tunnel by: selective
-//! acknowledgements, RACK with an adaptive reordering window, proportional rate reduction, undo, and CUBIC, Reno
-//! or BBR.
+//! acknowledgements, RACK with an adaptive reordering window, proportional rate reduction, undo, and CUBIC, Reno,
+//! BBR or LEDBAT.
 //!
 //! Sans-IO like the core: [`Sender`] and [`Receiver`] take `now` as last argument and are polled. Segments are
 //! counted, all of the same size; [`wire`] writes them as IP packets. There is no handshake, no tail loss probe,
 //! and the receiver's window is a constant.
 
 mod bbr;
+mod ledbat;
 mod loss_based;
 mod ranges;
 mod receiver;
@@ -32,6 +33,8 @@ pub enum Congestion {
     Reno,
     /// Version 1, simplified: startup, drain, the cycle of gains, and the probe of the round trip.
     Bbr,
+    /// Gives way: keeps the queue it makes at 100 ms (RFC 6817). What uTP, and so BitTorrent, does.
+    Ledbat,
 }
 
 /// How a sender tells that a segment is lost.
@@ -51,7 +54,7 @@ pub struct Config {
     pub congestion: Congestion,
     /// How it finds losses.
     pub detection: LossDetection,
-    /// Leaves slow start when the round trip grows (HyStart, RFC 9406 without its second phase). Not for BBR.
+    /// Leaves slow start when the round trip grows (HyStart, RFC 9406 without its second phase). Not for BBR and LEDBAT.
     pub hystart: bool,
     /// Most segments that may be unacknowledged: the receiver's window.
     pub window: u64,
@@ -90,6 +93,8 @@ pub struct Ack {
     pub congested: bool,
     /// The transmission that a timestamp would tell (RFC 7323): of the earliest segment that this acknowledges.
     pub echo: u32,
+    /// One-way delay of the newest segment, where the transport tells it (uTP, BEP 29).
+    pub delay: Option<Duration>,
 }
 
 impl Ack {

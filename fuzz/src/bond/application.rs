@@ -2,7 +2,10 @@
 
 use mpt_proto::Instant;
 
+use super::flood::Flood;
 use super::flow::Flow;
+use super::lookup::Lookup;
+use super::media::Media;
 use super::network::{Delivery, Network};
 use super::udp::{Ping, Stream};
 
@@ -12,6 +15,9 @@ pub(super) enum Application {
     Flow(Box<Flow>),
     Stream(Stream),
     Ping(Ping),
+    Media(Media),
+    Lookup(Lookup),
+    Flood(Flood),
 }
 
 impl Application {
@@ -20,6 +26,9 @@ impl Application {
             Self::Flow(flow) => flow.poll_timeout(),
             Self::Stream(stream) => stream.poll_timeout(),
             Self::Ping(ping) => ping.poll_timeout(),
+            Self::Media(media) => media.poll_timeout(),
+            Self::Lookup(lookup) => lookup.poll_timeout(),
+            Self::Flood(flood) => flood.poll_timeout(),
         }
     }
 
@@ -28,6 +37,9 @@ impl Application {
             Self::Flow(flow) => flow.handle_timeout(network),
             Self::Stream(stream) => stream.handle_timeout(network),
             Self::Ping(ping) => ping.handle_timeout(network),
+            Self::Media(media) => media.handle_timeout(network),
+            Self::Lookup(lookup) => lookup.handle_timeout(network),
+            Self::Flood(flood) => flood.handle_timeout(network),
         }
     }
 
@@ -36,6 +48,9 @@ impl Application {
             Self::Flow(flow) => flow.handle(delivery, network),
             Self::Stream(stream) => stream.handle(delivery),
             Self::Ping(ping) => ping.handle(delivery, network),
+            Self::Media(media) => media.handle(delivery),
+            Self::Lookup(lookup) => lookup.handle(delivery, network),
+            Self::Flood(flood) => flood.handle(delivery),
         }
     }
 
@@ -44,6 +59,9 @@ impl Application {
             Self::Flow(flow) => flow.stop(),
             Self::Stream(stream) => stream.stop(),
             Self::Ping(ping) => ping.stop(),
+            Self::Media(media) => media.stop(),
+            Self::Lookup(lookup) => lookup.stop(),
+            Self::Flood(flood) => flood.stop(),
         }
     }
 }

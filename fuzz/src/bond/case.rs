@@ -11,7 +11,9 @@ use std::time::Duration;
 use mpt_proto::{Liveness, Policy, Probing};
 
 use super::links::{config, links, sizes};
-use super::{AppId, Bond, Memory, OUTER, PathSetup, Route, Setup, StreamSetup, TcpSetup};
+use super::{
+    AppId, Bond, Figures, Memory, OUTER, PathSetup, Route, Setup, Sizes, StreamSetup, TcpSetup, Traffic,
+};
 use crate::joined::{A, End};
 use crate::tcp_model;
 
@@ -27,6 +29,11 @@ const TUNNELLED: usize = PACKET + 8 + OUTER;
 const HOLD_STEP: Duration = Duration::from_millis(2);
 /// Goodput is kept by this.
 const TENTH: Duration = Duration::from_millis(100);
+/// So many flows have as many queues as in `port-linux` (`run/memory.rs`).
+const MANY_FLOWS: usize = 100;
+const PORT_FLOWS: usize = 1024;
+/// What left so short before the end may still be under way: it is not counted as lost.
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// One run: the same text, the same figures.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +54,8 @@ pub struct Case {
     pub streams: Vec<f64>,
     /// Mbit/s of flows of CUBIC whose applications have no more to send.
     pub paced: Vec<f64>,
+    /// What else runs beside them.
+    pub traffic: Vec<Traffic>,
     /// What happens, in the order of time.
     pub events: Vec<Happening>,
     /// How long the run is.
@@ -102,10 +111,16 @@ pub struct Outcome {
     pub rate: f64,
     /// Of all flows the other way.
     pub opposite: f64,
+    /// Of each flow that is measured.
+    pub flows: Vec<f64>,
     /// Of all streams and paced flows.
     pub beside: f64,
+    /// Of each direction of the traffic beside them.
+    pub traffic: Vec<Figures>,
     /// One way, of a hundred pings 50 and 99.
     pub ping: [Duration; 2],
+    /// Pings without an answer, as a share, and of a hundred answers 95.
+    pub answered: (f64, Duration),
     /// Packets of flows that arrived more often than they were sent.
     pub copies: u64,
     /// Of all flows that are measured, over each tenth of a second since they began.
@@ -135,6 +150,8 @@ pub struct Running {
     pub streams: Vec<AppId>,
     /// Flows with little to send.
     pub paced: Vec<AppId>,
+    /// What else runs.
+    pub traffic: Vec<(AppId, Traffic)>,
     /// The ping.
     pub ping: Option<AppId>,
     /// By time, and by number among those of the same time.
@@ -160,6 +177,7 @@ impl Case {
             ping: false,
             streams: Vec::new(),
             paced: Vec::new(),
+            traffic: Vec::new(),
             events: Vec::new(),
             time: Duration::from_secs(20),
             warm: None,
@@ -210,6 +228,7 @@ impl Case {
             opposite: no_names(),
             streams: none(),
             paced: none(),
+            traffic: Vec::new(),
             ping: true,
             ..self.clone()
         }
@@ -230,7 +249,9 @@ impl Case {
     /// Calls with a fresh bond whose paths are up.
     pub fn with_bond<T>(&self, run: impl FnOnce(&mut Bond<'_>) -> T) -> T {
         let paths = self.paths();
-        let mut memory = Memory::new(sizes(&paths), 0);
+        let sizes = sizes(&paths);
+        let flows = if self.flows.len() > MANY_FLOWS { PORT_FLOWS } else { sizes.flows };
+        let mut memory = Memory::new(Sizes { flows, ..sizes }, 0);
         let setup = Setup { drift: self.drift, ..Setup::new(self.seed, &config(self.policy), paths) };
         let mut bond = Bond::new(&setup, &mut memory);
         bond.bring_up();
@@ -265,9 +286,10 @@ impl Case {
             bond.tcp(from, Route::Tunnel, TcpSetup { config, ..TcpSetup::default() })
         });
         let paced = paced.collect();
+        let traffic = self.traffic.iter().map(|it| (bond.traffic(from, *it), *it)).collect();
         let todo = self.events.iter().enumerate();
         let todo = todo.map(|(number, it)| ((begun + it.at, number), Action::Happening(*it))).collect();
-        Running { begun, flows, opposite, streams, paced, ping, todo, number: self.events.len() }
+        Running { begun, flows, opposite, streams, paced, traffic, ping, todo, number: self.events.len() }
     }
 
     /// The figures of a bond that has run.
@@ -283,12 +305,18 @@ impl Case {
             running.flows.iter().map(|app| bond.flow(*app).meter().rate(&(at..at + TENTH))).sum()
         };
         let ping = running.ping.map(|ping| bond.ping_of(ping).one_way());
+        let lost =
+            running.ping.map_or(0.0, |ping| bond.ping_of(ping).lost(&(within.start..within.end - SETTLING)));
+        let round_trip = running.ping.map(|ping| bond.ping_of(ping).round_trip());
         let percentile = |hundredths| ping.map_or(Duration::ZERO, |it| it.percentile(hundredths, &within));
         Outcome {
             rate: rates(&running.flows),
+            flows: running.flows.iter().map(|app| bond.flow(*app).meter().rate(&within)).collect(),
             opposite: rates(&running.opposite),
             beside: streams + rates(&running.paced),
+            traffic: running.figures(bond, &within),
             ping: [percentile(50), percentile(99)],
+            answered: (lost, round_trip.map_or(Duration::ZERO, |it| it.percentile(95, &within))),
             copies: running.flows.iter().map(|app| bond.flow(*app).copies()).sum(),
             tenths: tenths.map(of_tenth).collect(),
         }
@@ -296,6 +324,13 @@ impl Case {
 }
 
 impl Running {
+    /// What became of the traffic beside the flows, a line for each direction. What was sent in the last half second is left
+    /// out.
+    pub fn figures(&self, bond: &Bond<'_>, within: &std::ops::Range<Duration>) -> Vec<Figures> {
+        let within = within.start..within.end.saturating_sub(SETTLING).max(within.start);
+        self.traffic.iter().flat_map(|(app, traffic)| bond.figures(*app, *traffic, &within)).collect()
+    }
+
     /// Lets time pass, and what is due happen.
     pub fn advance(&mut self, bond: &mut Bond<'_>, until: Duration) {
         while let Some(entry) = self.todo.first_entry().filter(|entry| entry.key().0 <= until) {

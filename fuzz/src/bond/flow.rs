@@ -1,16 +1,21 @@
 //! A TCP flow, with its sender at one end and its receiver at the other.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mpt_proto::{Ecn, Instant};
 
-use super::network::{Delivery, Network, Route, client_port, host};
+use super::network::{Delivery, Network, Route, client_port, host, id};
 use super::series::Meter;
 use crate::joined::{End, START};
 use crate::tcp_model::wire::{Format, Segment, Transport};
 use crate::tcp_model::{Config, Congestion, LossDetection, Ranges, Receiver, Sender};
 
 const SERVER_PORT: u16 = 5201;
+/// HTTP/3, WireGuard and BitTorrent.
+const QUIC_PORT: u16 = 443;
+const WIREGUARD_PORT: u16 = 51_820;
+const UTP_PORT: u16 = 6881;
 
 /// A flow's settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,17 +37,25 @@ impl Default for TcpSetup {
 }
 
 impl TcpSetup {
-    /// A TCP by its name in tables and commands: `cubic`, `reno`, `bbr`, `quic` (a threshold of three), `quic-udp` (the
-    /// same in UDP), `ecn` (CUBIC that is marked).
+    /// A flow by its name in tables and commands: `cubic`, `reno`, `bbr`, `quic` (a threshold of three), `quic-udp` (the
+    /// same in UDP), `ecn` (CUBIC that is marked); `http3` and `http3-bbr` (as `quic`, with QUIC's packets), `wireguard` and
+    /// `wireguard-bbr` (TCP inside WireGuard), `utp` (LEDBAT with uTP's packets).
     pub fn named(name: &str) -> Option<Self> {
         let config = Config::default();
         let quic = Config { detection: LossDetection::Threshold, ..config };
+        let bbr = |config| Config { congestion: Congestion::Bbr, ..config };
         let (config, transport) = match name {
             "cubic" => (config, Transport::Tcp),
             "reno" => (Config { congestion: Congestion::Reno, ..config }, Transport::Tcp),
-            "bbr" => (Config { congestion: Congestion::Bbr, ..config }, Transport::Tcp),
+            "bbr" => (bbr(config), Transport::Tcp),
             "quic" => (quic, Transport::Tcp),
             "quic-udp" => (quic, Transport::Udp),
+            "http3" => (quic, Transport::Quic),
+            "http3-bbr" => (bbr(quic), Transport::Quic),
+            "wireguard" => (config, Transport::WireGuard),
+            "wireguard-bbr" => (bbr(config), Transport::WireGuard),
+            // libutp resends after three later acknowledgements.
+            "utp" => (Config { congestion: Congestion::Ledbat, ..quic }, Transport::Utp),
             "ecn" => return Some(Self { ecn: Ecn::Ect0, ..Self::default() }),
             _ => return None,
         };
@@ -62,6 +75,10 @@ pub struct Flow {
     done: Option<Instant>,
     stopped: bool,
     meter: Meter,
+    /// A QUIC client has still to say hello.
+    hello: bool,
+    /// When each transmission that has not arrived was sent, where acknowledgements tell delays.
+    transmitted: BTreeMap<u64, Instant>,
     transmissions: Ranges,
     newest: u64,
     copies: u64,
@@ -77,10 +94,19 @@ impl Flow {
         seed: u64,
         now: Instant,
     ) -> Self {
+        // QUIC's and WireGuard's servers send, as in a download.
+        let client = client_port(index);
+        let ports = match setup.transport {
+            Transport::Tcp | Transport::Udp => [client, SERVER_PORT],
+            Transport::Quic => [QUIC_PORT, client],
+            Transport::WireGuard => [WIREGUARD_PORT, client],
+            Transport::Utp => [UTP_PORT, client],
+        };
         let format = Format {
             transport: setup.transport,
             hosts: [host(from), host(1 - from)],
-            ports: [client_port(index), SERVER_PORT],
+            ports,
+            id: id(index),
             packet_len: setup.packet_len,
             ecn: setup.ecn,
         };
@@ -94,6 +120,8 @@ impl Flow {
             done: None,
             stopped: false,
             meter: Meter::default(),
+            hello: setup.transport == Transport::Quic,
+            transmitted: BTreeMap::new(),
             transmissions: Ranges::default(),
             newest: 0,
             copies: 0,
@@ -135,6 +163,10 @@ impl Flow {
     }
 
     pub(super) fn handle_timeout(&mut self, network: &mut Network<'_>) {
+        if std::mem::take(&mut self.hello) {
+            let format = self.format.reversed();
+            network.send(1 - self.from, self.route, |packet| format.hello(packet));
+        }
         self.receiver.handle_timeout(network.now());
         self.acknowledge(network);
         self.sender.handle_timeout(network.now());
@@ -142,7 +174,7 @@ impl Flow {
     }
 
     pub(super) fn handle(&mut self, delivery: &Delivery, network: &mut Network<'_>) {
-        let Some(segment) = Segment::read(delivery.head()) else { return };
+        let Some(segment) = Segment::read(delivery.head(), self.format.transport) else { return };
         if delivery.end == self.from {
             if !self.stopped {
                 let ack = segment.ack(self.format, self.sender.acknowledged());
@@ -160,6 +192,9 @@ impl Flow {
         }
         self.newest = self.newest.max(transmission);
         self.meter.note_arrival(delivery.at.since(START));
+        if let Some(sent) = self.transmitted.remove(&transmission) {
+            self.receiver.note_delay(delivery.at.since(sent));
+        }
         self.receiver.handle_segment(number, transmission, segment.ecn, reduced, delivery.at);
         let progress = self.receiver.next() - before;
         if progress > 0 {
@@ -186,6 +221,9 @@ impl Flow {
         while let Some((number, transmission)) = self.sender.poll_transmit(network.now()) {
             let reduced = self.sender.take_reduced();
             let format = self.format;
+            if format.transport == Transport::Utp {
+                self.transmitted.insert(transmission, network.now());
+            }
             network.send(self.from, self.route, |packet| {
                 format.data(packet, number, transmission, reduced);
             });

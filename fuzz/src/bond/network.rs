@@ -8,10 +8,11 @@ use mpt_proto::{Config, HEADROOM, Instant, Link as Carrier};
 use crate::clock::Clock;
 use crate::joined::{A, B, End, Inbox, Joined, Memory, OTHER, PathSetup};
 
-/// Applications are told apart by the port of the end that began: this plus their number.
+/// The port of the end that began, of the first application.
 const FIRST_PORT: u16 = 40_000;
-/// Bytes of a packet that applications look at: IPv4, UDP, TCP with all options, and eight of data.
-const HEAD: usize = 96;
+/// Bytes of a packet that applications look at: IPv4, UDP, WireGuard's with what is inside, TCP with all options, and eight
+/// of data.
+const HEAD: usize = 136;
 
 /// How packets of an application travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +59,8 @@ impl Inbox for Arrivals {
         let mut head = [0; HEAD];
         let len = packet.len().min(HEAD);
         head[..len].copy_from_slice(&packet[..len]);
-        let port = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
-        // Client ports are higher than any server's.
-        let application = usize::from(port(20).max(port(22)).wrapping_sub(FIRST_PORT));
+        // Applications are told apart by IPv4's identification.
+        let application = usize::from(u16::from_be_bytes([head[4], head[5]]));
         self.0.push_back(Delivery { application, end, at, len: packet.len(), head });
     }
 
@@ -123,6 +123,11 @@ impl<'m> Network<'m> {
             });
         }
     }
+}
+
+/// The identification in the packets of an application with this number.
+pub(super) fn id(application: usize) -> u16 {
+    u16::try_from(application).expect("fewer applications than identifications")
 }
 
 /// The port of the end that began, of an application with this number.

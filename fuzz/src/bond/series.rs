@@ -101,6 +101,11 @@ impl Latencies {
         self.0.iter().filter(|(at, _)| within.contains(at)).count()
     }
 
+    /// How many arrived within a time and took longer than this.
+    pub fn count_above(&self, took: Duration, within: &Range<Duration>) -> usize {
+        self.0.iter().filter(|(at, it)| within.contains(at) && *it > took).count()
+    }
+
     /// So many hundredths of what arrived within a time took no longer than this; zero if nothing did.
     pub fn percentile(&self, hundredths: usize, within: &Range<Duration>) -> Duration {
         percentile(self.0.iter().filter(|(at, _)| within.contains(at)).map(|(_, took)| *took), hundredths)

@@ -167,3 +167,50 @@ fn paths_that_share_a_link_share_its_rate() {
     assert!(shares[1] > 0.01, "{shares:?}");
     assert_eq!(bond.link(A, 0).stats(), bond.link(A, 1).stats());
 }
+
+#[test]
+fn traffic_has_its_rates_sizes_and_paces_in_both_directions() {
+    let (setup, mut memory) = setup("50mbit 10ms", Policy::Weighted);
+    let mut bond = Bond::new(&setup, &mut memory);
+    bond.bring_up();
+    let begun = bond.elapsed();
+    let kinds = ["call", "conference 2.5mbit", "game", "dns", "thin 10x400kbit", "syn 1000"];
+    let kinds: Vec<Traffic> = kinds.into_iter().map(|text| text.parse().unwrap()).collect();
+    let apps: Vec<_> = kinds.iter().map(|kind| bond.traffic(A, *kind)).collect();
+    bond.run(16 * SECOND);
+    let within = begun + SECOND..begun + 16 * SECOND - SECOND;
+    let figures: Vec<_> =
+        kinds.iter().zip(apps).flat_map(|(kind, app)| bond.figures(app, *kind, &within)).collect();
+    let called: Vec<_> = figures.iter().map(|it| it.called.as_str()).collect();
+    let directions = ["call there", "call back", "audio there", "audio back", "video there", "video back"];
+    let rest = ["game there", "game back", "dns", "thin 10x400kbit", "syn 1000"];
+    assert_eq!(called, [&directions[..], &rest].concat());
+    for it in &figures {
+        assert_eq!((it.lost, it.late, it.overtaken), (0, 0, 0), "{it:?}");
+    }
+    let rates: Vec<_> = figures.iter().map(|it| (it.rate * 100.0).round() / 100.0).collect();
+    let expected = [0.08, 0.08, 0.08, 0.08, 2.5, 2.5, 0.14, 0.05, 0.0, 4.0, 0.48];
+    for (rate, expected) in rates.iter().zip(expected) {
+        assert!((rate - expected).abs() <= 0.04 * expected, "{rates:?}");
+    }
+    let sent: Vec<_> = figures.iter().map(|it| it.sent).collect();
+    assert_eq!((sent[0], sent[6], sent[7], sent[8], sent[10]), (700, 630, 840, 28, 14_000), "{sent:?}");
+    assert_eq!(figures[4].frames.map(|[complete, all]| (complete, all)), Some((420, 420)));
+    // A query of 76 bytes and its answer of 180, with 36 of headers, are 0.05 ms of 50 Mbit/s.
+    assert!((20 * MS..22 * MS).contains(&figures[8].delay[0]), "{:?}", figures[8]);
+    assert_eq!((bond.strange(), bond.refused(A), bond.refused(B)), (0, 0, 0));
+}
+
+#[test]
+fn bulk_in_udp_fills_a_path_by_any_name() {
+    for name in ["http3", "http3-bbr", "wireguard", "wireguard-bbr", "utp"] {
+        let (setup, mut memory) = setup("50mbit 10ms", Policy::Weighted);
+        let mut bond = Bond::new(&setup, &mut memory);
+        bond.bring_up();
+        let flow = bond.tcp(A, Route::Tunnel, TcpSetup::named(name).unwrap());
+        bond.run(15 * SECOND);
+        let rate = bond.flow(flow).meter().rate(&(5 * SECOND..15 * SECOND));
+        assert!((46.0..48.8).contains(&rate), "{name}: {rate}");
+        assert_eq!((bond.flow(flow).copies(), bond.strange()), (0, 0), "{name}");
+    }
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mpt_proto::Instant;
 
-use super::datagram::Datagram;
-use super::network::{Delivery, Network, Route, client_port, host};
+use super::datagram::{Datagram, Lead};
+use super::network::{Delivery, Network, Route, client_port, host, id};
 use super::series::{Latencies, Meter};
 use crate::joined::{End, START};
 use crate::rng::Rng;
@@ -33,6 +33,7 @@ pub struct Stream {
     from: End,
     route: Route,
     ports: [u16; 2],
+    id: u16,
     begun: Instant,
     stopped: bool,
     /// When each packet was sent.
@@ -52,6 +53,7 @@ impl Stream {
             from,
             route,
             ports: [client_port(index), STREAM_PORT],
+            id: id(index),
             begun: now,
             stopped: false,
             sent: Vec::new(),
@@ -91,9 +93,8 @@ impl Stream {
 
     /// Packets that were sent within a time and have not arrived.
     pub fn lost(&self, within: &Range<Duration>) -> u64 {
-        let before = |end: Duration| self.sent.partition_point(|at| at.since(START) < end) as u64;
         let mut lost = 0;
-        self.arrived.absent(before(within.start)..before(within.end), |_| lost += 1);
+        self.arrived.absent(sent_within(&self.sent, within), |_| lost += 1);
         lost
     }
 
@@ -105,7 +106,8 @@ impl Stream {
         while self.poll_timeout().is_some_and(|at| at <= network.now()) {
             let hosts = [host(self.from), host(1 - self.from)];
             let (serial, sent) = (self.sent(), network.now());
-            let datagram = Datagram { hosts, ports: self.ports, serial, sent };
+            let (ports, id) = (self.ports, self.id);
+            let datagram = Datagram { hosts, ports, id, lead: Lead::Bare, serial, sent };
             self.sent.push(sent);
             let len = self.setup.packet_len;
             network.send(self.from, self.route, |packet| datagram.write(packet, len));
@@ -113,7 +115,7 @@ impl Stream {
     }
 
     pub(super) fn handle(&mut self, delivery: &Delivery) {
-        let Some(datagram) = Datagram::read(delivery.head()) else { return };
+        let Some(datagram) = Datagram::read(delivery.head(), Lead::Bare) else { return };
         if !self.arrived.insert(datagram.serial) {
             self.copies += 1;
             return;
@@ -143,9 +145,12 @@ pub struct Ping {
     from: End,
     every: Duration,
     ports: [u16; 2],
+    id: u16,
     rng: Rng,
     next: Option<Instant>,
-    sent: u64,
+    /// When each request was sent, and which were answered.
+    sent: Vec<Instant>,
+    answered: Ranges,
     one_way: Latencies,
     round_trip: Latencies,
 }
@@ -156,9 +161,11 @@ impl Ping {
             from,
             every,
             ports: [client_port(index), ECHO_PORT],
+            id: id(index),
             rng: Rng::new(seed),
             next: Some(now),
-            sent: 0,
+            sent: Vec::new(),
+            answered: Ranges::default(),
             one_way: Latencies::default(),
             round_trip: Latencies::default(),
         }
@@ -166,7 +173,15 @@ impl Ping {
 
     /// How many were sent.
     pub const fn sent(&self) -> u64 {
-        self.sent
+        self.sent.len() as u64
+    }
+
+    /// How many of those sent within a time were not answered, as a share.
+    pub fn lost(&self, within: &Range<Duration>) -> f64 {
+        let numbers = sent_within(&self.sent, within);
+        let mut lost = 0_u64;
+        self.answered.absent(numbers.clone(), |_| lost += 1);
+        lost as f64 / (numbers.end - numbers.start).max(1) as f64
     }
 
     /// How long requests took to the other end.
@@ -186,8 +201,9 @@ impl Ping {
     pub(super) fn handle_timeout(&mut self, network: &mut Network<'_>) {
         let now = network.now();
         let hosts = [host(self.from), host(1 - self.from)];
-        let datagram = Datagram { hosts, ports: self.ports, serial: self.sent, sent: now };
-        self.sent += 1;
+        let (ports, id, serial) = (self.ports, self.id, self.sent());
+        let datagram = Datagram { hosts, ports, id, lead: Lead::Bare, serial, sent: now };
+        self.sent.push(now);
         // A fifth earlier or later, so that it keeps step with nothing.
         let wait = self.every * 4 / 5 + self.rng.time(self.every * 2 / 5);
         self.next = Some(now + wait);
@@ -195,9 +211,10 @@ impl Ping {
     }
 
     pub(super) fn handle(&mut self, delivery: &Delivery, network: &mut Network<'_>) {
-        let Some(datagram) = Datagram::read(delivery.head()) else { return };
+        let Some(datagram) = Datagram::read(delivery.head(), Lead::Bare) else { return };
         let (at, took) = (delivery.at.since(START), delivery.at.since(datagram.sent));
         if delivery.end == self.from {
+            self.answered.insert(datagram.serial);
             self.round_trip.note(at, took);
             return;
         }
@@ -209,4 +226,10 @@ impl Ping {
     pub(super) const fn stop(&mut self) {
         self.next = None;
     }
+}
+
+/// The numbers of what was sent within a time, given when each was.
+pub(super) fn sent_within(sent: &[Instant], within: &Range<Duration>) -> Range<u64> {
+    let before = |end: Duration| sent.partition_point(|at| at.since(START) < end) as u64;
+    before(within.start)..before(within.end)
 }

@@ -17,10 +17,9 @@ pub struct Sizes {
     pub adaptive_slots: usize,
     /// Bytes of each.
     pub adaptive_cell: usize,
+    /// Queues that flows are hashed to.
+    pub flows: usize,
 }
-
-/// Buckets of flows.
-const FLOWS: usize = 512;
 
 impl Default for Sizes {
     fn default() -> Self {
@@ -31,6 +30,7 @@ impl Default for Sizes {
             reassembly_cell: 9000,
             adaptive_slots: 1024,
             adaptive_cell: 1600,
+            flows: 512,
         }
     }
 }
@@ -68,7 +68,7 @@ impl Memory {
                 vec![PacketSlot::default(); sizes.adaptive_slots],
                 vec![0; sizes.adaptive_slots * sizes.adaptive_cell],
             ),
-            flows: vec![FlowSlot::default(); FLOWS],
+            flows: vec![FlowSlot::default(); sizes.flows],
         };
         Self { lives: (0..2 + restarts).map(|_| life()).collect() }
     }

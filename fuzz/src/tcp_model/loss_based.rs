@@ -1,6 +1,7 @@
-//! CUBIC and Reno: a window that a loss makes smaller.
+//! CUBIC, Reno and LEDBAT: a window that a loss makes smaller.
 
 use super::Congestion;
+use super::ledbat::Delays;
 
 /// CUBIC's C and beta (RFC 9438 sections 4.1 and 4.6).
 const C: f64 = 0.4;
@@ -42,7 +43,7 @@ struct Round {
 /// A congestion window, in segments.
 #[derive(Debug, Clone)]
 pub(super) struct LossBased {
-    is_cubic: bool,
+    congestion: Congestion,
     hystart: bool,
     window: f64,
     threshold: f64,
@@ -50,18 +51,21 @@ pub(super) struct LossBased {
     round: Round,
     /// Window, threshold and curve before the reduction that may be undone.
     before: Option<(f64, f64, Curve)>,
+    /// What LEDBAT goes by.
+    delays: Delays,
 }
 
 impl LossBased {
     pub(super) fn new(congestion: Congestion, hystart: bool) -> Self {
         Self {
-            is_cubic: congestion == Congestion::Cubic,
-            hystart,
+            congestion,
+            hystart: hystart && congestion != Congestion::Ledbat,
             window: INITIAL_WINDOW,
             threshold: f64::INFINITY,
             curve: Curve::default(),
             round: Round { end: 0, least: f64::INFINITY, samples: 0 },
             before: None,
+            delays: Delays::default(),
         }
     }
 
@@ -94,16 +98,31 @@ impl LossBased {
         }
     }
 
-    /// Segments arrived, outside of recovery, and the window was used.
-    pub(super) fn handle_delivered(&mut self, count: u64, min_rtt: f64, now: f64) {
+    /// LEDBAT: a one-way delay was reported.
+    pub(super) fn handle_delay(&mut self, delay: f64, now: f64) {
+        self.delays.note(delay, now);
+    }
+
+    /// Segments arrived, outside of recovery, and the window was used: so many were in flight.
+    pub(super) fn handle_delivered(&mut self, count: u64, in_flight: u64, min_rtt: f64, now: f64) {
         let count = count as f64;
+        if self.congestion == Congestion::Ledbat && self.in_slow_start() && self.delays.ends_slow_start() {
+            self.threshold = self.window;
+        }
         if self.in_slow_start() {
             self.window += count;
             return;
         }
-        if !self.is_cubic {
-            self.window += count / self.window;
-            return;
+        match self.congestion {
+            Congestion::Ledbat => {
+                self.window = self.delays.window(self.window, count, in_flight as f64);
+                return;
+            }
+            Congestion::Reno => {
+                self.window += count / self.window;
+                return;
+            }
+            Congestion::Cubic | Congestion::Bbr => {}
         }
         let curve = &mut self.curve;
         let epoch = *curve.epoch.get_or_insert_with(|| {
@@ -129,8 +148,10 @@ impl LossBased {
 
     /// A loss was found, or a mark.
     pub(super) fn reduce(&mut self) {
-        self.before = Some((self.window, self.threshold, self.curve));
-        let beta = if self.is_cubic { CUBIC_BETA } else { RENO_BETA };
+        // libutp takes nothing back.
+        let can_undo = self.congestion != Congestion::Ledbat;
+        self.before = can_undo.then_some((self.window, self.threshold, self.curve));
+        let beta = if self.congestion == Congestion::Cubic { CUBIC_BETA } else { RENO_BETA };
         // Fast convergence (RFC 9438 section 4.7).
         self.curve.window_max =
             if self.window < self.curve.window_max { self.window * (1.0 + beta) / 2.0 } else { self.window };
@@ -201,7 +222,7 @@ mod tests {
         // K is the cube root of 300 / 0.4, 9.09 s; an acknowledgement of half the window each 50 ms.
         let mut at_k = 0.0;
         for step in 0..220 {
-            cubic.handle_delivered(350, 0.1, 100.0 + f64::from(step) * 0.05);
+            cubic.handle_delivered(350, 700, 0.1, 100.0 + f64::from(step) * 0.05);
             if step == 180 {
                 at_k = cubic.window;
             }
@@ -211,7 +232,7 @@ mod tests {
 
         let mut reno = LossBased::new(Congestion::Reno, false);
         (reno.window, reno.threshold) = (100.0, 50.0);
-        reno.handle_delivered(100, 0.1, 0.0);
+        reno.handle_delivered(100, 100, 0.1, 0.0);
         assert!((reno.window - 101.0).abs() < 1e-9);
         reno.reduce();
         assert_eq!(reno.window, 50.5);
@@ -222,7 +243,7 @@ mod tests {
     #[test]
     fn hystart_leaves_slow_start_when_eight_round_trips_have_grown() {
         let mut cubic = LossBased::new(Congestion::Cubic, true);
-        cubic.handle_delivered(90, 0.02, 0.0);
+        cubic.handle_delivered(90, 90, 0.02, 0.0);
         for sample in 0..8 {
             assert!(cubic.in_slow_start(), "sample {sample}");
             cubic.handle_rtt(0.0241, 0.02, 0, 100);

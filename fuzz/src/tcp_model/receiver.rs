@@ -27,6 +27,8 @@ pub struct Receiver {
     echo: u32,
     ack: Option<Ack>,
     congested: bool,
+    /// The one-way delay to report, if any was noted.
+    delay: Option<Duration>,
     duplicates: u64,
 }
 
@@ -39,6 +41,11 @@ impl Receiver {
     /// Segments that arrived again.
     pub const fn duplicates(&self) -> u64 {
         self.duplicates
+    }
+
+    /// The one-way delay of a segment that is about to be [taken](Self::handle_segment), where acknowledgements tell it.
+    pub const fn note_delay(&mut self, delay: Duration) {
+        self.delay = Some(delay);
     }
 
     /// Takes a segment of this transmission. `reduced`: the sender says that it has slowed down (RFC 3168, CWR).
@@ -109,6 +116,7 @@ impl Receiver {
         });
         self.recent.truncate(MOST_BLOCKS);
         self.acknowledged = self.next;
-        self.ack = Some(Ack { cumulative: self.next, blocks, congested: self.congested, echo: self.echo });
+        let Self { next: cumulative, congested, echo, delay, .. } = *self;
+        self.ack = Some(Ack { cumulative, blocks, congested, echo, delay });
     }
 }

@@ -268,6 +268,9 @@ impl Sender {
         if let Some(rtt) = news.rtt {
             self.handle_rtt(rtt, now);
         }
+        if let (Some(delay), Control::LossBased(control)) = (ack.delay, &mut self.control) {
+            control.handle_delay(seconds(delay), at(now));
+        }
         if duplicate.is_some() {
             self.handle_duplicate();
         }
@@ -305,7 +308,7 @@ impl Sender {
                 // A window that is not used must not grow (RFC 9438 section 5.8).
                 let used = pipe_before as f64 * if control.in_slow_start() { 2.0 } else { 1.0 };
                 if may_grow && used + ACKED_AT_ONCE as f64 >= control.window() {
-                    control.handle_delivered(news.count, min_rtt, at(now));
+                    control.handle_delivered(news.count, pipe_before, min_rtt, at(now));
                 }
             }
         }

@@ -13,6 +13,7 @@ const FORMAT: Format = Format {
     transport: Transport::Tcp,
     hosts: [1, 2],
     ports: [40_000, 80],
+    id: 0,
     packet_len: 1400,
     ecn: Ecn::NotEct,
 };
@@ -44,6 +45,8 @@ fn run_with(
     let (mut sender, mut receiver) = (Sender::new(config, 1, START), Receiver::default());
     let (mut now, mut next_change) = (START, START);
     let mut packet = Vec::new();
+    // By transmission.
+    let mut sent = std::collections::HashMap::new();
     while now < START + time {
         if now >= next_change {
             change(now.since(START), &mut there);
@@ -52,17 +55,21 @@ fn run_with(
         sender.handle_timeout(now);
         receiver.handle_timeout(now);
         while let Some(arrival) = there.receive(now) {
-            let segment = Segment::read(&arrival.datagram).unwrap();
+            let segment = Segment::read(&arrival.datagram, format.transport).unwrap();
             let (number, transmission, reduced) = segment.data(format, receiver.next()).unwrap();
+            receiver.note_delay(now.since(sent[&transmission]));
             receiver.handle_segment(number, transmission, arrival.ecn(), reduced, now);
             send_ack(&mut receiver, format, &mut back, now);
         }
         send_ack(&mut receiver, format, &mut back, now);
         while let Some(arrival) = back.receive(now) {
-            let ack = Segment::read(&arrival.datagram).unwrap().ack(format, sender.acknowledged());
+            let ack = Segment::read(&arrival.datagram, format.transport)
+                .unwrap()
+                .ack(format, sender.acknowledged());
             sender.handle_ack(&ack, now);
         }
         while let Some((number, transmission)) = sender.poll_transmit(now) {
+            sent.insert(transmission, now);
             packet.clear();
             format.data(&mut packet, number, transmission, sender.take_reduced());
             there.send(&packet, format.ecn, now);
@@ -213,7 +220,8 @@ fn marks_slow_a_sender_down_without_a_loss() {
 
 #[test]
 fn packets_are_ip_packets_and_read_as_written_beyond_the_wrap_of_sequence_numbers() {
-    for transport in [Transport::Tcp, Transport::Udp] {
+    let udp = [Transport::Udp, Transport::Quic, Transport::WireGuard, Transport::Utp];
+    for transport in [Transport::Tcp].into_iter().chain(udp) {
         let format = Format { transport, ..FORMAT };
         for number in [0, 5, 3_158_064, 3_158_065, 10_000_000] {
             let mut packet = Vec::new();
@@ -221,20 +229,71 @@ fn packets_are_ip_packets_and_read_as_written_beyond_the_wrap_of_sequence_number
             assert_eq!(packet.len(), 1400);
             assert_eq!(mpt_proto::wire::checksum(&packet[..20]), 0);
             let near = number.saturating_sub(1000);
-            assert_eq!(Segment::read(&packet).unwrap().data(format, near), Some((number, 99, true)));
+            assert_eq!(
+                Segment::read(&packet, format.transport).unwrap().data(format, near),
+                Some((number, 99, true))
+            );
 
             packet.clear();
             let blocks = (1..4).map(|block| number + block * 10..number + block * 10 + 3).collect();
-            let ack = Ack { cumulative: number, blocks, congested: true, echo: 7 };
+            let delay = (transport == Transport::Utp).then_some(77 * MS);
+            let ack = Ack { cumulative: number, blocks, congested: true, echo: 7, delay };
             format.reversed().ack(&mut packet, &ack);
             let len = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
             assert_eq!(len, packet.len(), "no byte behind the options");
-            let segment = Segment::read(&packet).unwrap();
+            let segment = Segment::read(&packet, format.transport).unwrap();
             assert_eq!(segment.ports, [80, 40_000]);
             assert_eq!(segment.data(format, near), None, "a pure acknowledgement");
             assert_eq!(segment.ack(format, near), ack);
         }
     }
+}
+
+#[test]
+fn what_an_observer_sees_of_quic_wireguard_and_utp_is_theirs() {
+    let seen = |transport, write: &dyn Fn(Format, &mut Vec<u8>)| {
+        let mut packet = Vec::new();
+        write(Format { transport, ..FORMAT }, &mut packet);
+        let udp_len = usize::from(u16::from_be_bytes([packet[24], packet[25]]));
+        assert_eq!((packet[9], udp_len), (17, packet.len() - 20));
+        ([packet[28], packet[29], packet[30], packet[31], packet[32]], packet.len())
+    };
+    let data = |number| move |format: Format, packet: &mut Vec<u8>| format.data(packet, number, 0, false);
+    let ack = |cumulative| {
+        move |format: Format, packet: &mut Vec<u8>| format.ack(packet, &Ack { cumulative, ..Ack::default() })
+    };
+    let long = [0xc3, 0, 0, 0, 1];
+    assert_eq!(seen(Transport::Quic, &|format, packet| format.hello(packet)), (long, 1228));
+    assert_eq!(seen(Transport::Quic, &data(2)), (long, 1400));
+    assert_eq!(seen(Transport::Quic, &data(3)), ([0x40, 0, 0, 0, 0], 1400));
+    assert_eq!(seen(Transport::Quic, &ack(3)), ([0x40, 0, 0, 0, 0], 96));
+    assert_eq!(seen(Transport::WireGuard, &data(0)).0, [4, 0, 0, 0, 0]);
+    // A TCP acknowledgement of 52 bytes is padded to 64, with 32 bytes of WireGuard and 28 of UDP and IPv4.
+    assert_eq!(seen(Transport::WireGuard, &ack(9)), ([4, 0, 0, 0, 0], 124));
+    assert_eq!(seen(Transport::Utp, &data(9)).0[0], 0x01);
+    assert_eq!(seen(Transport::Utp, &ack(9)).0[0], 0x21);
+}
+
+#[test]
+fn ledbat_fills_a_link_with_a_queue_of_its_target_and_leaves_it_to_others() {
+    let config = with(Congestion::Ledbat);
+    let format = Format { transport: Transport::Utp, ..FORMAT };
+    let mut backlogs = Vec::new();
+    let deep = LinkConfig {
+        rate: Some(Rate { bits_per_second: 20_000_000, queue: 1_000_000, mark_above: None }),
+        ..link(20, 20 * MS)
+    };
+    // What slow start left goes with a time constant of some 36 s: a packet of 0.56 ms each 200 ms, at a target beyond the target.
+    let run = run_with(config, format, deep, Duration::from_secs(150), |at, link| {
+        if at > Duration::from_secs(110) {
+            backlogs.push(link.backlog(START + at));
+        }
+    });
+    assert!(run.megabits > 19.0, "{}", run.megabits);
+    backlogs.sort_unstable();
+    let median = backlogs[backlogs.len() / 2];
+    assert!((80 * MS..120 * MS).contains(&median), "{median:?}");
+    assert_eq!(run.sender.stats().retransmissions, 0);
 }
 
 #[test]

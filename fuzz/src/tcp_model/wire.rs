@@ -1,5 +1,7 @@
-//! Segments as IP packets: IPv4 with TCP, or with the same header as the payload of UDP (what a tunnel sees of
-//! QUIC).
+//! Segments as IP packets: IPv4 with TCP, or with the same header in the payload of UDP, behind what an observer sees of
+//! QUIC, WireGuard or uTP.
+
+use std::time::Duration;
 
 use mpt_proto::Ecn;
 use mpt_proto::wire::{checksum, ip};
@@ -19,6 +21,30 @@ const OPTION_NOP: u8 = 1;
 const OPTION_SACK: u8 = 5;
 const OPTION_TIMESTAMPS: u8 = 8;
 const TIMESTAMPS: usize = 12;
+/// Bytes of an AEAD's tag, behind what QUIC and WireGuard encrypt (RFC 9001 section 5.3).
+const TAG: usize = 16;
+/// QUIC version 1 (RFC 9000): an Initial packet's long header with a connection ID of eight bytes; a short header with one,
+/// and what is encrypted up to the same length.
+const QUIC: usize = 20;
+const QUIC_LONG: [u8; 6] = [0xc3, 0, 0, 0, 1, 8];
+const QUIC_SHORT: u8 = 0x40;
+/// Segments of the handshake's flight: certificates fill about three packets.
+const QUIC_HANDSHAKE: u64 = 3;
+/// Bytes of a datagram with a client's first Initial packet (RFC 9000 section 14.1: 1,200 of UDP payload at least).
+const QUIC_HELLO: usize = IPV4 + UDP + 1200;
+/// WireGuard: type 4 and three zeros, receiver, counter; then the IPv4 header of the packet inside, encrypted. The packet
+/// inside is padded to 16 bytes.
+const WIREGUARD: usize = 16 + IPV4;
+const WIREGUARD_DATA: [u8; 4] = [4, 0, 0, 0];
+const WIREGUARD_PADDING: usize = 16;
+/// uTP (BEP 29): type and version, extension, connection, stamp, difference, window, numbers.
+const UTP: usize = 20;
+const UTP_DATA: u8 = 0x01;
+const UTP_STATE: u8 = 0x21;
+/// Where uTP's acknowledgement tells the one-way delay, in microseconds.
+const UTP_DIFFERENCE: usize = 8;
+/// Longest of these.
+const PREFIX_MOST: usize = WIREGUARD;
 
 /// What carries segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +54,70 @@ pub enum Transport {
     Tcp,
     /// UDP, with a TCP header as its payload.
     Udp,
+    /// QUIC (RFC 9000): long headers first, then short ones.
+    Quic,
+    /// TCP inside WireGuard.
+    WireGuard,
+    /// uTP (BEP 29), whose acknowledgements tell one-way delays.
+    Utp,
+}
+
+impl Transport {
+    /// Of IPv4.
+    const fn protocol(self) -> u8 {
+        match self {
+            Self::Tcp => PROTOCOL_TCP,
+            Self::Udp | Self::Quic | Self::WireGuard | Self::Utp => PROTOCOL_UDP,
+        }
+    }
+
+    /// Bytes between IPv4 and the TCP header.
+    const fn prefix_len(self) -> usize {
+        match self {
+            Self::Tcp => 0,
+            Self::Udp => UDP,
+            Self::Quic => UDP + QUIC,
+            Self::WireGuard => UDP + WIREGUARD,
+            Self::Utp => UDP + UTP,
+        }
+    }
+
+    /// Bytes behind the payload.
+    const fn suffix_len(self) -> usize {
+        match self {
+            Self::Quic | Self::WireGuard => TAG,
+            Self::Tcp | Self::Udp | Self::Utp => 0,
+        }
+    }
+
+    /// Bytes of a packet whose payload would make it so long, with what it is padded by.
+    const fn padded(self, len: usize) -> usize {
+        match self {
+            Self::WireGuard => {
+                let outside = IPV4 + UDP + 16 + TAG;
+                outside + (len - outside).next_multiple_of(WIREGUARD_PADDING)
+            }
+            Self::Tcp | Self::Udp | Self::Quic | Self::Utp => len,
+        }
+    }
+
+    /// What an observer sees behind UDP of a packet that is about the segment with a number.
+    fn prefix(self, number: u64, ack: Option<&Ack>) -> [u8; PREFIX_MOST] {
+        let mut prefix = [0; PREFIX_MOST];
+        match self {
+            Self::Tcp | Self::Udp => {}
+            Self::Quic if number < QUIC_HANDSHAKE => prefix[..6].copy_from_slice(&QUIC_LONG),
+            Self::Quic => prefix[0] = QUIC_SHORT,
+            Self::WireGuard => prefix[..4].copy_from_slice(&WIREGUARD_DATA),
+            Self::Utp => {
+                prefix[0] = if ack.is_some() { UTP_STATE } else { UTP_DATA };
+                let delay = ack.and_then(|ack| ack.delay).map_or(0, |delay| delay.as_micros());
+                let delay = u32::try_from(delay).unwrap_or(u32::MAX);
+                prefix[UTP_DIFFERENCE..UTP_DIFFERENCE + 4].copy_from_slice(&delay.to_be_bytes());
+            }
+        }
+        prefix
+    }
 }
 
 /// How one direction of a flow looks.
@@ -39,6 +129,8 @@ pub struct Format {
     pub hosts: [u8; 2],
     /// From and to.
     pub ports: [u16; 2],
+    /// IPv4's identification, which says nothing of packets that are not fragments (RFC 6864): whose they are.
+    pub id: u16,
     /// Bytes of a packet with data.
     pub packet_len: usize,
     /// Of packets with data.
@@ -54,26 +146,19 @@ impl Format {
 
     /// Bytes of data in a segment.
     pub const fn payload_len(self) -> usize {
-        self.packet_len - self.header_len()
+        self.packet_len - self.header_len() - self.transport.suffix_len()
     }
 
     const fn header_len(self) -> usize {
-        IPV4 + TCP + self.transport_len()
-    }
-
-    /// Of what comes before the TCP header, behind IPv4.
-    const fn transport_len(self) -> usize {
-        match self.transport {
-            Transport::Tcp => 0,
-            Transport::Udp => UDP,
-        }
+        IPV4 + TCP + self.transport.prefix_len()
     }
 
     /// Appends a packet with data. `transmission` is carried in the data.
     pub fn data(self, packet: &mut Vec<u8>, number: u64, transmission: u64, reduced: bool) {
         let flags = FLAG_ACK | if reduced { FLAG_CWR } else { 0 };
         let start = packet.len();
-        self.header(packet, self.packet_len, self.bytes(number), 0, flags, 0, self.ecn);
+        let prefix = self.transport.prefix(number, None);
+        self.header(packet, self.packet_len, &prefix, self.bytes(number), 0, flags, 0, self.ecn);
         packet.extend_from_slice(&transmission.to_be_bytes());
         packet.resize(start + self.packet_len, 0);
     }
@@ -84,8 +169,9 @@ impl Format {
         let sack = if blocks.is_empty() { 0 } else { 4 + 8 * blocks.len() };
         let options = TIMESTAMPS + sack;
         let flags = FLAG_ACK | if ack.congested { FLAG_ECE } else { 0 };
-        let len = self.header_len() + options;
-        self.header(packet, len, 0, self.bytes(ack.cumulative), flags, options, Ecn::NotEct);
+        let len = self.transport.padded(self.header_len() + options + self.transport.suffix_len());
+        let (start, prefix) = (packet.len(), self.transport.prefix(ack.cumulative, Some(ack)));
+        self.header(packet, len, &prefix, 0, self.bytes(ack.cumulative), flags, options, Ecn::NotEct);
         packet.extend_from_slice(&[OPTION_NOP, OPTION_NOP, OPTION_TIMESTAMPS, 10, 0, 0, 0, 0]);
         packet.extend_from_slice(&ack.echo.to_be_bytes());
         if !blocks.is_empty() {
@@ -96,6 +182,14 @@ impl Format {
                 packet.extend_from_slice(&self.bytes(block.end).to_be_bytes());
             }
         }
+        packet.resize(start + len, 0);
+    }
+
+    /// Appends what a QUIC client begins with; it acknowledges nothing.
+    pub fn hello(self, packet: &mut Vec<u8>) {
+        let (start, prefix) = (packet.len(), self.transport.prefix(0, None));
+        self.header(packet, QUIC_HELLO, &prefix, 0, self.bytes(0), FLAG_ACK, 0, Ecn::NotEct);
+        packet.resize(start + QUIC_HELLO, 0);
     }
 
     /// The sequence number of a segment's first byte.
@@ -116,6 +210,7 @@ impl Format {
         self,
         packet: &mut Vec<u8>,
         len: usize,
+        prefix: &[u8],
         sequence: u32,
         ack: u32,
         flags: u8,
@@ -125,18 +220,28 @@ impl Format {
         let word = |value: usize| u16::try_from(value).unwrap_or(u16::MAX).to_be_bytes();
         let [from, to] = self.hosts;
         let [from_port, to_port] = self.ports.map(u16::to_be_bytes);
-        let protocol = match self.transport {
-            Transport::Tcp => PROTOCOL_TCP,
-            Transport::Udp => PROTOCOL_UDP,
-        };
+        let protocol = self.transport.protocol();
+        let [id_high, id_low] = self.id.to_be_bytes();
         let start = packet.len();
         let [total, offset] = [word(len), [0; 2]];
-        packet.extend_from_slice(&[0x45, ecn.bits(), total[0], total[1], 0, 0, 0x40, 0, 64, protocol]);
+        packet.extend_from_slice(&[
+            0x45,
+            ecn.bits(),
+            total[0],
+            total[1],
+            id_high,
+            id_low,
+            0x40,
+            0,
+            64,
+            protocol,
+        ]);
         packet.extend_from_slice(&[offset[0], offset[1], 10, 0, 0, from, 10, 0, 0, to]);
         let sum = checksum(&packet[start..]).to_be_bytes();
         packet[start + 10..start + 12].copy_from_slice(&sum);
-        if self.transport == Transport::Udp {
+        if let Some(len_behind) = self.transport.prefix_len().checked_sub(UDP) {
             packet.extend_from_slice(&[from_port, to_port, word(len - IPV4), [0; 2]].concat());
+            packet.extend_from_slice(&prefix[..len_behind]);
         }
         packet.extend_from_slice(&[from_port, to_port].concat());
         packet.extend_from_slice(&sequence.to_be_bytes());
@@ -160,18 +265,20 @@ pub struct Segment {
     blocks: [[u32; 2]; MOST_BLOCKS],
     block_count: usize,
     echo: u32,
+    delay: Option<Duration>,
     /// The number of the transmission, if there is data.
     transmission: Option<u64>,
 }
 
 impl Segment {
-    /// Reads a packet that [`Format`] wrote; `None`: it is something else.
-    pub fn read(packet: &[u8]) -> Option<Self> {
-        let at = match *packet.get(9)? {
-            PROTOCOL_TCP => IPV4,
-            PROTOCOL_UDP => IPV4 + UDP,
-            _ => return None,
-        };
+    /// Reads a packet that [`Format`] wrote for a transport; `None`: it is something else.
+    pub fn read(packet: &[u8], transport: Transport) -> Option<Self> {
+        if *packet.get(9)? != transport.protocol() {
+            return None;
+        }
+        let at = IPV4 + transport.prefix_len();
+        let difference = packet.get(IPV4 + UDP + UTP_DIFFERENCE..).and_then(<[u8]>::first_chunk);
+        let delay = difference.filter(|_| transport == Transport::Utp).map(|it| u32::from_be_bytes(*it));
         let header = packet.get(at..)?;
         let word = |at: usize| Some(u16::from_be_bytes(*header.get(at..)?.first_chunk()?));
         let long = |at: usize| Some(u32::from_be_bytes(*header.get(at..)?.first_chunk()?));
@@ -183,7 +290,11 @@ impl Segment {
             let at = sack + 8 * index;
             *block = [long(at)?, long(at + 4)?];
         }
-        let transmission = header.get(header_len..).and_then(<[u8]>::first_chunk);
+        // Behind an acknowledgement is padding at most.
+        let total = usize::from(u16::from_be_bytes(*packet.get(2..)?.first_chunk()?));
+        let data_len = total.checked_sub(at + header_len + transport.suffix_len())?;
+        let data = header.get(header_len..).filter(|_| data_len >= WIREGUARD_PADDING);
+        let transmission = data.and_then(<[u8]>::first_chunk);
         Some(Self {
             ports: [word(0)?, word(2)?],
             ecn: ip::ecn(packet),
@@ -192,6 +303,7 @@ impl Segment {
             flags: *header.get(13)?,
             blocks,
             block_count,
+            delay: delay.map(|micros| Duration::from_micros(micros.into())),
             echo: if header_len > TCP { long(TCP + TIMESTAMPS - 4)? } else { 0 },
             transmission: transmission.map(|bytes| u64::from_be_bytes(*bytes)),
         })
@@ -212,6 +324,7 @@ impl Segment {
             blocks: self.blocks[..self.block_count].iter().map(|[a, b]| number(*a)..number(*b)).collect(),
             congested: self.flags & FLAG_ECE != 0,
             echo: self.echo,
+            delay: self.delay,
         }
     }
 }

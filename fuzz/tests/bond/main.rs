@@ -20,6 +20,7 @@ mod many;
 mod mqvpn;
 mod random;
 mod table;
+mod traffic;
 mod unequal;
 mod wander;
 

@@ -7,7 +7,7 @@ use crate::table::Table;
 use crate::{MS, SECOND, UNEQUAL, bonded, capacity, flow, links, ms, tcp};
 
 /// Jain's index: one if all are equal, one of their number if one has all.
-fn jain(rates: &[f64]) -> f64 {
+pub(crate) fn jain(rates: &[f64]) -> f64 {
     let (sum, squares) = (rates.iter().sum::<f64>(), rates.iter().map(|rate| rate * rate).sum::<f64>());
     sum * sum / (rates.len() as f64 * squares)
 }

@@ -97,6 +97,7 @@ impl Draft {
         without(&|draft| draft.rest.opposite.clear());
         without(&|draft| draft.rest.streams.clear());
         without(&|draft| draft.rest.paced.clear());
+        without(&|draft| draft.rest.traffic.clear());
         without(&|draft| draft.rest.ping = false);
         without(&|draft| draft.rest.drift = 0);
         without(&|draft| draft.rest.from = A);

@@ -7,6 +7,8 @@ fn a_case_is_the_same_after_it_was_text() {
     for line in [
         "--links \"20mbit 10ms, lte\" --cc cubic --time 20 --seed 1",
         "--links \"20mbit 10ms, shared0\" --policy backup --cc none --ping --time 2.5 --warm 1 --seed 7 --reverse",
+        "--links \"20mbit 10ms\" --cc 1000xcubic --beside \"call, conference 2.5mbit, game, dns, thin 120x400kbit, syn 40000\" \
+         --time 20 --seed 1",
         "--links \"20mbit 10ms\" --cc bbr,quic --opposite cubic --stream 0.5,2 --paced 5 --at \"1s cut 0\" \"2.25s mend 0\" \
          \"3s freeze 0 back\" \"4s rate 0 2.5\" \"5s delay 0 12.5 forward\" \"6s hold 0 400\" \"7s clock 1 300\" --time 8 --seed 1 \
          --drift -500 --only 0 --plain 0",
@@ -16,6 +18,8 @@ fn a_case_is_the_same_after_it_was_text() {
     for (line, why) in [
         ("--links \"20mbit 10mn\"", "\"20mbit 10mn\": `10mn`"),
         ("--cc vegas", "no such TCP: vegas"),
+        ("--beside \"call, shout\"", "no such traffic: shout"),
+        ("--beside \"thin 0x400kbit\"", "no such traffic: thin 0x400kbit"),
         ("--at \"1s cut 0 back\"", "\"1s cut 0 back\" has no direction"),
         ("--at \"1s\"", "\"1s\" is nothing that happens"),
         ("--warm", "--warm wants a value"),

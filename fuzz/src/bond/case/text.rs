@@ -9,7 +9,7 @@ use mpt_link::LinkSpec;
 use mpt_proto::Policy;
 
 use super::{Case, Happening, What};
-use crate::bond::TcpSetup;
+use crate::bond::{TcpSetup, Traffic};
 use crate::joined::{A, B};
 
 /// The options that a case has, for the help of a command.
@@ -18,11 +18,14 @@ pub const OPTIONS: &str = "\
                     50mbit 33ms 3ms, 20mbit 80ms 1% burst 8 queue 60ms, lte\"; or het, hom (default het)
 --policy NAME       adaptive (the default), weighted, flow, backup, redundant
 --cc NAME           cubic, reno, bbr, quic (a threshold of three), quic-udp (the same in UDP), ecn (cubic that
-                    is marked), none; or several, separated by commas
+                    is marked), none; bulk in UDP: http3, http3-bbr (QUIC's packets), wireguard, wireguard-bbr (TCP
+                    inside), utp (LEDBAT); or several, separated by commas, or 1000xcubic
 --opposite NAME     flows the other way, likewise (none)
 --ping              a ping each 10 ms beside it
 --stream MBIT       a stream of UDP at a constant rate; or several, separated by commas
 --paced MBIT        a flow of CUBIC whose application has no more to send; or several
+--beside TEXT       other traffic, each with its figures, separated by commas, as below: \"call, conference 4mbit, game,
+                    dns, thin 120x400kbit, syn 40000\"
 --at \"TIME WHAT\"    what happens, any number of: \"5s freeze 0\", \"5s cut 0\", \"6s mend 0\", \"7s rate 0 10\" (Mbit/s),
                     \"7s delay 0 50\" (ms), \"7s hold 0 400\" (ms: nothing arrives, then all at once), \"7s clock 1 300\"
                     (ms: the clock of end 1 jumps ahead); freeze, rate, delay and hold for one direction with
@@ -34,6 +37,9 @@ pub const OPTIONS: &str = "\
 --reverse           the far end sends
 --only PATH         all other paths are cut from the begin
 --plain PATH        the flows run on the link of a path, beside the tunnel";
+
+/// So many equal flows are told by their number.
+const MANY: usize = 10;
 
 const POLICIES: [(&str, Policy); 5] = [
     ("adaptive", Policy::Adaptive),
@@ -71,6 +77,7 @@ impl Case {
                     "--opposite" => self.opposite = names(&value()?)?,
                     "--stream" => self.streams = numbers(&value()?)?,
                     "--paced" => self.paced = numbers(&value()?)?,
+                    "--beside" => self.traffic = traffic(&value()?)?,
                     "--time" => self.time = seconds(&value()?)?,
                     "--warm" => self.warm = Some(seconds(&value()?)?),
                     "--seed" => self.seed = number(&value()?)?,
@@ -116,7 +123,7 @@ impl fmt::Display for Case {
         }
         match self.flows.is_empty() {
             true => write!(f, " --cc none")?,
-            false => write!(f, " --cc {}", self.flows.join(","))?,
+            false => write!(f, " --cc {}", joined(&self.flows))?,
         }
         if !self.opposite.is_empty() {
             write!(f, " --opposite {}", self.opposite.join(","))?;
@@ -129,6 +136,10 @@ impl fmt::Display for Case {
                 let rates: Vec<_> = rates.iter().map(ToString::to_string).collect();
                 write!(f, " {option} {}", rates.join(","))?;
             }
+        }
+        if !self.traffic.is_empty() {
+            let traffic: Vec<_> = self.traffic.iter().map(ToString::to_string).collect();
+            write!(f, " --beside \"{}\"", traffic.join(", "))?;
         }
         if !self.events.is_empty() {
             write!(f, " --at")?;
@@ -224,9 +235,28 @@ fn policy(name: &str) -> Result<Policy, String> {
 }
 
 fn names(text: &str) -> Result<Vec<String>, String> {
-    let names = text.split(',').filter(|name| *name != "none");
-    let known = |name: &str| TcpSetup::named(name).map(|_| name.to_string());
-    names.map(|name| known(name).ok_or_else(|| format!("no such TCP: {name}"))).collect()
+    let mut all = Vec::new();
+    for word in text.split(',').filter(|name| *name != "none") {
+        let many = word.split_once('x').and_then(|(count, name)| Some((count.parse().ok()?, name)));
+        let (count, name) = many.unwrap_or((1, word));
+        TcpSetup::named(name).ok_or_else(|| format!("no such TCP: {name}"))?;
+        all.extend(std::iter::repeat_n(name.to_string(), count));
+    }
+    Ok(all)
+}
+
+/// The names again, those of many equal flows with their number.
+fn joined(names: &[String]) -> String {
+    match names {
+        [first, ..] if names.len() >= MANY && names.iter().all(|name| name == first) => {
+            format!("{}x{first}", names.len())
+        }
+        _ => names.join(","),
+    }
+}
+
+fn traffic(text: &str) -> Result<Vec<Traffic>, String> {
+    text.split(',').map(str::trim).filter(|it| *it != "none").map(str::parse).collect()
 }
 
 fn numbers(text: &str) -> Result<Vec<f64>, String> {

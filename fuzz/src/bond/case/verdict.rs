@@ -96,7 +96,8 @@ impl Case {
 
     /// Mbit/s that the traffic beside the flows has.
     fn beside(&self) -> f64 {
-        self.streams.iter().chain(&self.paced).sum()
+        let traffic = self.traffic.iter().map(|it| it.rate()).sum::<f64>();
+        self.streams.iter().chain(&self.paced).sum::<f64>() + traffic
     }
 
     fn flooded(&self, links: &[LinkConfig]) -> Vec<f64> {
