@@ -35,7 +35,7 @@ use pool::{Index, List, Pool};
 pub use queue::FlowSlot;
 use queue::Queue;
 use repair::Lost;
-use tuning::{MOST_CREDIT, TRAIN};
+use tuning::{EXPRESS_QUANTUM, MOST_CREDIT, QUANTUM, TRAIN};
 
 /// What a report was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,8 +162,8 @@ impl<'s> Adaptive<'s> {
         Self {
             state,
             pool: Pool::new(slots, bytes),
-            express: Queue::new(express),
-            queue: Queue::new(bulk),
+            express: Queue::new(express, EXPRESS_QUANTUM),
+            queue: Queue::new(bulk, QUANTUM),
             is_chosen: false,
             resends: false,
             order_udp: false,

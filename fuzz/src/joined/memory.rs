@@ -30,7 +30,7 @@ impl Default for Sizes {
             reassembly_cell: 9000,
             adaptive_slots: 1024,
             adaptive_cell: 1600,
-            flows: 512,
+            flows: 2048,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! | express | a sparse flow: a call, a game, DNS, the start of a transfer; acknowledgements; a video conference | at once, on the path that delivers first; not held |
 //! | bulk | TCP and whatever else minds its order; UDP that carries bulk: QUIC, a VPN, uTP | over all open paths, in order |
 //!
-//! A UDP flow carries bulk if it says so (a QUIC or WireGuard packet, a tunnel's port, DSCP), is fast, or fills whatever
+//! A UDP flow carries bulk if it says so (a packet of QUIC, WireGuard or uTP, a tunnel's port, DSCP), is fast, or fills whatever
 //! there is. A conference does none of these: its rate is its own.
 
 use crate::adaptive::tuning::{
@@ -149,7 +149,8 @@ fn is_named(packet: &[u8], flow: &Flow) -> bool {
         return true;
     }
     let is_whole = flow.ports.is_some();
-    ip::udp_payload(packet, flow).is_some_and(|payload| is_quic(payload) || is_wireguard(payload, is_whole))
+    ip::udp_payload(packet, flow)
+        .is_some_and(|payload| is_quic(payload) || is_wireguard(payload, is_whole) || is_utp(payload))
 }
 
 /// A long header of QUIC version 1 or 2 (RFC 9000 section 17.2, RFC 9369 section 3).
@@ -168,6 +169,11 @@ fn is_wireguard(payload: &[u8], is_whole: bool) -> bool {
         (Some([4, 0, 0, 0]), len) => len >= 32 && (!is_whole || len % 16 == 0),
         _ => false,
     }
+}
+
+/// Data of uTP version 1 (BEP 29), with one extension at most; what else begins so is small.
+fn is_utp(payload: &[u8]) -> bool {
+    payload.len() >= BULK_PACKET && matches!(payload, [0x01, 0..=2, ..])
 }
 
 /// What a packet asks for by its DSCP.

@@ -4,7 +4,7 @@
 use crate::adaptive::class::Behaviour;
 use crate::adaptive::codel::{Bounds, Codel};
 use crate::adaptive::pool::{Index, List, Pool};
-use crate::adaptive::tuning::{DROP_BATCH, L4S_MARK, QUANTUM, WAYS};
+use crate::adaptive::tuning::{DROP_BATCH, L4S_MARK, WAYS};
 use crate::ecn::Ecn;
 use crate::wire::ip;
 
@@ -54,6 +54,8 @@ pub(super) struct Counts {
 #[derive(Debug, Default)]
 pub(super) struct Queue<'s> {
     flows: &'s mut [FlowSlot],
+    /// Bytes of one turn.
+    quantum: i32,
     fresh: Flows,
     old: Flows,
     /// Flows in `old`.
@@ -65,9 +67,9 @@ pub(super) struct Queue<'s> {
 }
 
 impl<'s> Queue<'s> {
-    pub(super) fn new(flows: &'s mut [FlowSlot]) -> Self {
+    pub(super) fn new(flows: &'s mut [FlowSlot], quantum: i32) -> Self {
         flows.fill(FlowSlot::default());
-        Self { flows, ..Self::default() }
+        Self { flows, quantum, ..Self::default() }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -108,9 +110,9 @@ impl<'s> Queue<'s> {
         !self.flows.is_empty()
     }
 
-    /// Flows that take turns, for what is to be shared between two queues.
-    pub(super) fn takers(&self) -> u16 {
-        self.old_flows.max(1)
+    /// Flows that have had their quantum and take turns.
+    pub(super) const fn old_flows(&self) -> u16 {
+        self.old_flows
     }
 
     /// What the flow of a bucket was seen to do.
@@ -148,7 +150,7 @@ impl<'s> Queue<'s> {
         let bytes = flow.bytes;
         self.packets += 1;
         if flow.turn == Turn::None {
-            flow.deficit = QUANTUM;
+            flow.deficit = self.quantum;
             self.append(number, Turn::Fresh);
         }
         if self.flows.get(usize::from(self.longest)).is_none_or(|longest| bytes > longest.bytes) {
@@ -163,7 +165,7 @@ impl<'s> Queue<'s> {
             let number = self.list(turn).head?;
             let flow = self.flows.get_mut(usize::from(number))?;
             if flow.deficit <= 0 && !flow.continues {
-                flow.deficit += QUANTUM;
+                flow.deficit += self.quantum;
                 self.rotate(turn);
             } else if !flow.packets.is_empty() {
                 return Some(turn);

@@ -7,8 +7,8 @@ use crate::adaptive::pool::{Index, List, PacketSlot};
 use crate::adaptive::queue::Turn;
 use crate::adaptive::tuning::{
     BULK_INTERVAL, BULK_INTERVALS, BULK_NOISE, BULK_TARGET, BULK_TARGET_NOISE, BULK_TARGETS, CREDIT_SHARE,
-    EXPRESS_OLDEST, MOST_CREDIT, MOST_LEAD, OLDEST, OVERDRAW_BYTES, REPAIR_BURSTS, RESERVED_CREDIT, RISING,
-    SPARSE_BOUNDS, SPILL, THIN_ACKS, TOLERANCE, UNKNOWN_ROUND_TRIP,
+    DELAY_NOISE, EXPRESS_OLDEST, MOST_CREDIT, MOST_LEAD, OLDEST, OVERDRAW_BYTES, REPAIR_BURSTS,
+    RESERVED_CREDIT, RISING, SPARSE_BOUNDS, SPILL, THIN_ACKS, TOLERANCE, UNKNOWN_ROUND_TRIP,
 };
 use crate::adaptive::{Adaptive, AdaptiveState};
 use crate::path_set::PathSet;
@@ -201,7 +201,6 @@ impl Adaptive<'_> {
         if at > now {
             return None;
         }
-        let turn = self.express.turn()?;
         let index = loop {
             let index = self.express.pop(&mut self.pool, Bounds { target, interval }, now.stamp())?;
             let &PacketSlot { since, flow, .. } = self.pool.slot(index)?;
@@ -211,14 +210,14 @@ impl Adaptive<'_> {
             self.pool.release(index);
             self.state.refused += 1;
         };
-        if turn == Turn::Old {
-            let len = self.pool.slot(index).map_or(0, |slot| i32::from(slot.len));
-            self.note_share(len / i32::from(self.express.takers()));
+        let len = self.pool.slot(index).map_or(0, |slot| i32::from(slot.len));
+        if let Some(share) = len.checked_div(i32::from(self.express.old_flows())) {
+            self.note_share(share);
         }
         Some((path, index))
     }
 
-    /// The express flows that had their turn got so many bytes each, or the bulk flows did, if it is negative.
+    /// The express flows that take turns got so many bytes each, or the bulk flows did, if it is negative.
     fn note_share(&mut self, bytes: i32) {
         self.state.express_lead = (self.state.express_lead + bytes).max(-MOST_LEAD).min(MOST_LEAD);
     }
@@ -258,10 +257,11 @@ impl Adaptive<'_> {
         Some((best.0, now.later(best.1)))
     }
 
-    /// The delay, against the reference, of what is sent on a path now.
+    /// The delay, against the reference, within which nearly all arrives that is sent on a path now.
     fn delivery(&self, path: usize, now: Instant) -> Option<f32> {
         let model = self.state.models.get(path)?;
-        Some(model.base().unwrap_or(1e6) + model.queue() + model.wait(now) as f32)
+        let noise = DELAY_NOISE * model.deviation();
+        Some(model.base().unwrap_or(1e6) + noise + model.queue() + model.wait(now) as f32)
     }
 
     /// What was lost.
@@ -375,7 +375,7 @@ impl Adaptive<'_> {
         let index = self.queue.pop(&mut self.pool, bounds, now.stamp())?;
         let slot = self.pool.slot(index)?;
         let (sojourn, len) = (now.stamp().wrapping_sub(slot.since), i32::from(slot.len));
-        self.note_share(-len / i32::from(self.queue.takers()));
+        self.note_share(-len / i32::from(self.queue.old_flows().max(1)));
         self.state.last_sojourn = sojourn;
         self.state.delay.note_sojourn(sojourn);
         Some(index)

@@ -319,6 +319,9 @@ pub(super) const NO_HOLD: f32 = 2_000.0;
 
 /// Bytes of one turn of a flow: a full packet.
 pub(super) const QUANTUM: i32 = 1514;
+/// The same of a flow that is not held: a call's packet. One that sends larger ones has had its turn for longer, and does not go before
+/// a call again and again. Pinned by `traffic-many.txt`.
+pub(super) const EXPRESS_QUANTUM: i32 = 300;
 /// A flow that sends less than this many bytes in [`SPARSE_WINDOW`] is sparse: 640 kbit/s, a call or a game, and the start
 /// of a transfer.
 pub(super) const SPARSE_BYTES: u32 = 8_000;

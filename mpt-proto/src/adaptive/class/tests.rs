@@ -109,7 +109,8 @@ fn what_says_that_it_is_a_transport_or_a_tunnel_is_bulk_once_it_is_not_sparse() 
     let quic = packet(UDP, (40_000, 8_443), &[0xc3, 0, 0, 0, 1], 1_280);
     let wireguard = packet(UDP, (40_000, 12_345), &[4, 0, 0, 0], 28 + 1_424);
     let vxlan = packet(UDP, (40_000, 4_789), &[8, 0, 0, 0], 1_440);
-    for first in [quic, wireguard, vxlan] {
+    let utp = packet(UDP, (40_000, 6_881), &[1, 0], 1_400);
+    for first in [quic, wireguard, vxlan, utp] {
         let mut seen = Seen::default();
         assert_eq!(seen.bulk(&first, IDLE, 5, 0), 0);
         let later = packet(UDP, (40_000, 12_345), &[0x40], 1_300);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::adaptive::pool::PacketSlot;
-use crate::adaptive::tuning::OWNED;
+use crate::adaptive::tuning::{OWNED, QUANTUM};
 use crate::connection::HEADROOM;
 use crate::rng::Rng;
 use std::collections::VecDeque;
@@ -20,7 +20,7 @@ fn bench(slots: usize, flows: usize) -> Bench {
     let bytes = vec![0; slots * (HEADROOM + 1600)];
     Bench {
         pool: Pool::new(vec![PacketSlot::default(); slots].leak(), bytes.leak()),
-        queue: Queue::new(vec![FlowSlot::default(); flows].leak()),
+        queue: Queue::new(vec![FlowSlot::default(); flows].leak(), QUANTUM),
     }
 }
 
@@ -133,7 +133,7 @@ fn a_flow_is_fresh_until_it_had_its_quantum_and_old_ones_are_counted() {
     let mut turns = Vec::new();
     while let Some(turn) = bench.queue.turn() {
         let first = bench.queue.first();
-        turns.push((turn, bench.queue.takers()));
+        turns.push((turn, bench.queue.old_flows()));
         let (index, ..) = bench.pop(LAX, 0).unwrap();
         assert_eq!(first, Some((turn, index)), "the one that was told");
         bench.pool.release(index);
@@ -141,8 +141,8 @@ fn a_flow_is_fresh_until_it_had_its_quantum_and_old_ones_are_counted() {
     assert_eq!(
         turns[..6],
         [
-            (Turn::Fresh, 1),
-            (Turn::Fresh, 1),
+            (Turn::Fresh, 0),
+            (Turn::Fresh, 0),
             (Turn::Fresh, 1),
             (Turn::Fresh, 1),
             (Turn::Fresh, 2),
