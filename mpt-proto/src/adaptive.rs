@@ -25,16 +25,18 @@ use crate::path_set::{MAX_PATHS, PathSet, PerPath};
 use crate::seq::Seq;
 use crate::time::{Instant, Micros};
 
+pub use class::{ClassRule, ClassRules, MAX_CLASS_RULES, Travel};
 use codel::Bounds;
 use common_delay::CommonDelay;
 pub use model::{LimitedBy, Phase};
 use model::{Model, Place};
 use once::Once;
 pub use pool::PacketSlot;
-use pool::{Index, List, Pool};
+use pool::{List, Pool};
 pub use queue::FlowSlot;
 use queue::Queue;
 use repair::Lost;
+use send::Twin;
 use tuning::{EXPRESS_QUANTUM, MOST_CREDIT, QUANTUM, TRAIN};
 
 /// What a report was.
@@ -90,6 +92,8 @@ pub struct PathModel {
 #[derive(Debug, Default)]
 pub struct AdaptiveState {
     models: PerPath<Model>,
+    /// As in [`Config`](crate::Config).
+    pub(crate) rules: ClassRules,
     in_flight: PerPath<List>,
     lost: Lost,
     delay: CommonDelay,
@@ -118,8 +122,12 @@ pub struct AdaptiveState {
     run: Option<(usize, Instant)>,
     /// By how many bytes, for each flow, the express flows that had their turn are ahead of the bulk.
     express_lead: i32,
-    /// The packet that left last, and the path, if it is to leave on another one as well.
-    twin: Option<(usize, Index)>,
+    /// The packet that left last, if it is to leave once more.
+    twin: Option<Twin>,
+    /// Bytes that copies of what is protected may have.
+    copy_credit: u32,
+    /// Per cent of what leaves that is added to it.
+    copy_share: u8,
     /// The open paths as last told.
     told: PathSet,
     /// How the peer wants ordered packets held, and the paths where they may come, by its numbers.

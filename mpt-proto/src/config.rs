@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::adaptive::ClassRules;
 use crate::schedule::{Pins, Policy};
 
 /// How a connection behaves. Both ends must agree on [`key`](Config::key); all else is each end's own.
@@ -27,9 +28,11 @@ pub struct Config {
     pub reorder: ReorderConfig,
     /// Sends packets that a path lost again, on the path that delivers first. Only under [`Policy::Adaptive`].
     pub resend: bool,
-    /// Keeps UDP packets in order as well, which costs them the delay of the slowest path. Only under
-    /// [`Policy::Adaptive`], which else delivers them as they come.
+    /// Keeps all UDP packets in order that are not sparse. Only under [`Policy::Adaptive`], which else does so with flows that carry
+    /// bulk.
     pub order_udp: bool,
+    /// How packets travel that a rule fits. Only under [`Policy::Adaptive`].
+    pub classes: ClassRules,
     /// Takes slices of large packets ([`wire::slice`](crate::wire::slice)), which are then delivered as they are for the
     /// caller to join, and tells the peer so.
     pub slices: bool,
@@ -49,6 +52,7 @@ impl Default for Config {
             reorder: ReorderConfig::default(),
             resend: true,
             order_udp: false,
+            classes: ClassRules::new(),
             slices: false,
             // Fragments of one packet leave together on one path; a second is many times any path's jitter.
             reassembly_timeout: Duration::from_secs(1),

@@ -169,6 +169,7 @@ impl<'s> Connection<'s> {
         if let Some(Extension { adaptive, .. }) = &mut extension {
             adaptive.is_chosen = config.policy == Policy::Adaptive;
             (adaptive.resends, adaptive.order_udp) = (config.resend, config.order_udp);
+            adaptive.state.rules = config.classes;
         }
         Self {
             layout: Layout { checksum: config.checksum, key: config.key, sequence: config.sequence },

@@ -34,7 +34,10 @@ mod stats;
 mod time;
 pub mod wire;
 
-pub use adaptive::{AdaptiveState, FlowSlot, LimitedBy, Mode, PacketSlot, PathModel, Phase};
+pub use adaptive::{
+    AdaptiveState, ClassRule, ClassRules, FlowSlot, LimitedBy, MAX_CLASS_RULES, Mode, PacketSlot, PathModel,
+    Phase, Travel,
+};
 pub use config::{Config, Liveness, PathConfig, Probing, ReorderConfig};
 pub use connection::{
     AddPathError, CONTROL_MAX, Claim, Connection, Departure, Departures, EncapsulateError, HEADROOM, Link,

@@ -6,13 +6,17 @@
 //! | bulk | TCP and whatever else minds its order; UDP that carries bulk: QUIC, a VPN, uTP | over all open paths, in order |
 //!
 //! A UDP flow carries bulk if it says so (a packet of QUIC, WireGuard or uTP, a tunnel's port, DSCP), is fast, or fills whatever
-//! there is. A conference does none of these: its rate is its own.
+//! there is. A conference does none of these: its rate is its own. A [`rule`] of the configuration overrules all of that.
+
+mod rule;
 
 use crate::adaptive::tuning::{
     BULK_BYTES, BULK_MEMORY, BULK_PACKET, BULK_WAITS, OWNED, REST, SMALL_PACKET, SPARSE_BYTES, SPARSE_WINDOW,
 };
 use crate::wire::ip::{self, Flow};
 use crate::wire::slice;
+
+pub use rule::{ClassRule, ClassRules, MAX_CLASS_RULES, Travel};
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub(super) struct Behaviour {
     evidence: Option<(Evidence, u32)>,
     /// Since when packets of it that are not ordered have always waited.
     waits_since: Option<u32>,
+    /// What the configuration says of it.
+    travel: Option<Travel>,
 }
 
 /// What shows that a flow carries bulk.
@@ -47,6 +53,11 @@ enum Evidence {
     Seen,
 }
 
+/// What the first rule says that fits a packet of `flow`.
+pub(super) fn ruled(rules: &ClassRules, packet: &[u8], flow: &Flow) -> Option<Travel> {
+    rules.iter().find(|rule| rule.fits(packet, flow)).map(|rule| rule.travel)
+}
+
 /// What a flow has in the two queues.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Waiting {
@@ -56,8 +67,13 @@ pub(super) struct Waiting {
 
 impl Behaviour {
     /// A flow whose first packet comes now.
-    pub(super) fn begun(tag: u16, now: u32) -> Self {
-        Self { tag, seen: Some(now), ..Self::default() }
+    pub(super) fn begun(tag: u16, travel: Option<Travel>, now: u32) -> Self {
+        Self { tag, travel, seen: Some(now), ..Self::default() }
+    }
+
+    /// What the configuration says of it.
+    pub(super) const fn travel(&self) -> Option<Travel> {
+        self.travel
     }
 
     /// Whether it is that of the flow with this tag, of which a packet comes.
@@ -83,6 +99,26 @@ impl Behaviour {
         overtakes: impl FnOnce() -> u32,
         now: u32,
     ) -> Class {
+        let class = match self.travel {
+            None => self.judge(packet, flow, order_udp, waiting, overtakes, now),
+            Some(Travel::Ordered) => Class::Bulk,
+            Some(Travel::Sparse | Travel::Protected(_)) => Class::Express,
+        };
+        if class == Class::Bulk {
+            self.ordered_at = Some(now);
+        }
+        class
+    }
+
+    fn judge(
+        &mut self,
+        packet: &[u8],
+        flow: &Flow,
+        order_udp: bool,
+        waiting: Waiting,
+        overtakes: impl FnOnce() -> u32,
+        now: u32,
+    ) -> Class {
         if !slice::is_there(packet) && ip::is_bare_ack(packet, flow) {
             return Class::Express;
         }
@@ -96,11 +132,7 @@ impl Behaviour {
             let is_small = packet.len() <= SMALL_PACKET && flow.ports.is_some();
             !is_small && (carries_bulk && !is_sparse || stays)
         };
-        if is_bulk {
-            self.ordered_at = Some(now);
-            return Class::Bulk;
-        }
-        Class::Express
+        if is_bulk { Class::Bulk } else { Class::Express }
     }
 
     /// A packet of `len` bytes came: whether the flow is sparse.

@@ -26,6 +26,8 @@ pub struct PacketSlot {
     pub(super) sent: u32,
     /// Whether the receiver may deliver it out of order.
     pub(super) unordered: bool,
+    /// It leaves on two paths, as far as copies are so many per cent of what is sent.
+    pub(super) copies: u8,
     /// It is a slice, and more of its packet follow.
     pub(super) continues: bool,
     /// Times it was sent.

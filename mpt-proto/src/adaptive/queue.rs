@@ -1,7 +1,7 @@
 //! Packets that wait for a path: flows take turns (deficit round robin, as RFC 8290), each with its own `CoDel`, so that the
 //! bond is one well-managed bottleneck and a bulk flow does not hold back a sparse one.
 
-use crate::adaptive::class::Behaviour;
+use crate::adaptive::class::{Behaviour, Travel};
 use crate::adaptive::codel::{Bounds, Codel};
 use crate::adaptive::pool::{Index, List, Pool};
 use crate::adaptive::tuning::{DROP_BATCH, L4S_MARK, WAYS};
@@ -82,8 +82,14 @@ impl<'s> Queue<'s> {
     }
 
     /// The bucket of a flow with this hash, and whether the flow has it for itself. Of [`WAYS`] that it may have, it keeps the one it
-    /// had, or takes over one that was not used lately. The first bucket is nobody's, unless there is no other.
-    pub(super) fn bucket(&mut self, hash: u64, now: u32) -> (u16, bool) {
+    /// had, or takes over one that was not used lately; `ruled` tells what is said of it then. The first bucket is nobody's, unless there is
+    /// no other.
+    pub(super) fn bucket(
+        &mut self,
+        hash: u64,
+        ruled: impl FnOnce() -> Option<Travel>,
+        now: u32,
+    ) -> (u16, bool) {
         let sets = (self.flows.len() / WAYS).max(1);
         let (set, tag) = (usize::try_from(hash % sets as u64).unwrap_or(0), (hash >> 48) as u16);
         let mut free = None;
@@ -98,7 +104,7 @@ impl<'s> Queue<'s> {
             }
         }
         if let Some(flow) = free.and_then(|number| self.flows.get_mut(number)) {
-            flow.behaviour = Behaviour::begun(tag, now);
+            flow.behaviour = Behaviour::begun(tag, ruled(), now);
             return (free.unwrap_or(0) as u16, true);
         }
         let way = usize::from(tag) % WAYS.min(self.flows.len()).max(1);

@@ -1,13 +1,13 @@
 //! What leaves, when and where: sparse packets first, then what was lost, then the bulk, each on the path that suits it.
 
-use crate::adaptive::class::{Class, Waiting};
+use crate::adaptive::class::{Class, Travel, Waiting, ruled};
 use crate::adaptive::codel::Bounds;
 use crate::adaptive::model::Model;
 use crate::adaptive::pool::{Index, List, PacketSlot};
 use crate::adaptive::queue::Turn;
 use crate::adaptive::tuning::{
     BULK_INTERVAL, BULK_INTERVALS, BULK_NOISE, BULK_TARGET, BULK_TARGET_NOISE, BULK_TARGETS, CREDIT_SHARE,
-    DELAY_NOISE, EXPRESS_OLDEST, MOST_CREDIT, MOST_LEAD, OLDEST, OVERDRAW_BYTES, REPAIR_BURSTS,
+    DELAY_NOISE, EXPRESS_OLDEST, MOST_COPIES, MOST_CREDIT, MOST_LEAD, OLDEST, OVERDRAW_BYTES, REPAIR_BURSTS,
     RESERVED_CREDIT, RISING, SPARSE_BOUNDS, SPILL, THIN_ACKS, TOLERANCE, UNKNOWN_ROUND_TRIP,
 };
 use crate::adaptive::{Adaptive, AdaptiveState};
@@ -29,6 +29,23 @@ pub(crate) struct Leaving {
     pub(crate) seq: Seq,
 }
 
+/// A packet that has left, and is to leave once more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Twin {
+    index: Index,
+    /// The path that it took.
+    path: usize,
+    cause: Cause,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// It was sent again, and the receiver will not wait for another time.
+    LastTry,
+    /// It is protected.
+    Protected,
+}
+
 impl AdaptiveState {
     /// By how much, in microseconds, a packet that is not held may overtake one that is: the common delay beyond that of the fastest
     /// path, and what its estimate may be wrong by.
@@ -43,7 +60,7 @@ impl AdaptiveState {
 impl Adaptive<'_> {
     /// Takes a packet of this flow, or a slice of one. If there is no room for it, others or it are dropped, and counted.
     pub(crate) fn push(&mut self, packet: &[u8], flow: &ip::Flow, now: Instant) {
-        let (bucket, class) = self.classify(packet, flow, now);
+        let (bucket, class, copies) = self.classify(packet, flow, now);
         let is_express = class == Class::Express;
         if is_express && self.thins(packet, bucket, now) {
             return;
@@ -58,7 +75,7 @@ impl Adaptive<'_> {
             return;
         };
         let Some(slot) = self.pool.slot_mut(index) else { return };
-        (slot.flow, slot.unordered) = (bucket, is_express);
+        (slot.flow, slot.unordered, slot.copies) = (bucket, is_express, copies);
         slot.since = now.stamp();
         slot.continues = slice::is_there(packet) && slice::continues(packet);
         let queue = if is_express && self.express.has_flows() { &mut self.express } else { &mut self.queue };
@@ -66,26 +83,31 @@ impl Adaptive<'_> {
         self.state.active_at = Some(now);
     }
 
-    /// How a packet travels, and its bucket.
-    fn classify(&mut self, packet: &[u8], flow: &ip::Flow, now: Instant) -> (u16, Class) {
+    /// How a packet travels, its bucket, and how many per cent of what is sent its copies may be.
+    fn classify(&mut self, packet: &[u8], flow: &ip::Flow, now: Instant) -> (u16, Class, u8) {
         let is_slice = slice::is_there(packet);
         // There may be thousands of these in a second.
         if !is_slice && ip::opens(packet, flow) {
-            return (SHARED, Class::Express);
+            return (SHARED, Class::Express, 0);
         }
         let Self { state, queue, express, order_udp, .. } = self;
-        let (bucket, is_owner) = queue.bucket(flow.hash, now.stamp());
+        let ruled = || if is_slice { None } else { ruled(&state.rules, packet, flow) };
+        let (bucket, is_owner) = queue.bucket(flow.hash, ruled, now.stamp());
         let waiting = Waiting { express: express.waits(bucket), bulk: queue.waits(bucket) };
         let overtakes = || state.overtakes();
         match queue.behaviour(bucket).filter(|_| is_owner) {
             Some(behaviour) => {
                 let class = behaviour.classify(packet, flow, *order_udp, waiting, overtakes, now.stamp());
-                (bucket, class)
+                let copies = match behaviour.travel() {
+                    Some(Travel::Protected(share)) => share,
+                    _ => 0,
+                };
+                (bucket, class, copies)
             }
             None if is_slice || flow.wants_order(*order_udp) && !ip::is_bare_ack(packet, flow) => {
-                (bucket, Class::Bulk)
+                (bucket, Class::Bulk, 0)
             }
-            None => (SHARED, Class::Express),
+            None => (SHARED, Class::Express, 0),
         }
     }
 
@@ -272,7 +294,8 @@ impl Adaptive<'_> {
                 let path = self.repair_path(alive, now).filter(|(_, wait)| *wait == 0)?.0;
                 self.state.resent += 1;
                 let index = self.state.lost.pop(&mut self.pool)?;
-                self.state.twin = self.is_last_try(path, index, now).then_some((path, index));
+                let is_last = self.is_last_try(path, index, now);
+                self.state.twin = is_last.then_some(Twin { index, path, cause: Cause::LastTry });
                 return Some((path, index));
             }
             let index = self.state.lost.pop(&mut self.pool)?;
@@ -294,25 +317,35 @@ impl Adaptive<'_> {
         model.zip(left).is_some_and(|(model, left)| (0.0..model.feedback).contains(&left))
     }
 
-    /// The packet that has just left for the last time that helps leaves once more: on another path if that is in time.
+    /// The packet that has just left leaves once more: at the last time that helps on another path if that is in time, or else on the
+    /// same; if it is protected, on another path only.
     fn poll_twin(&mut self, alive: PathSet, now: Instant) -> Option<Leaving> {
-        let (taken, index) = self.state.twin.take()?;
-        let slot = *self.pool.slot(index).filter(|slot| slot.tries > 1 && slot.sent == now.stamp())?;
-        let rest =
-            self.state.credit.checked_sub(u32::from(slot.len)).filter(|rest| *rest >= RESERVED_CREDIT)?;
-        let latest = self.delivery(taken, now)? + self.time_left(slot.since, now);
+        let Twin { index, path: taken, cause } = self.state.twin.take()?;
+        let slot = *self.pool.slot(index).filter(|slot| slot.tries > 0 && slot.sent == now.stamp())?;
         let mut others = alive;
         others.set(taken, false);
         let other = self.first_to_deliver(others, now).map(|(path, _)| path);
-        let path = other.filter(|path| self.delivery(*path, now).is_some_and(|delay| delay <= latest));
-        let path = path.unwrap_or(taken);
+        let path = match cause {
+            Cause::LastTry => {
+                let latest = self.delivery(taken, now)? + self.time_left(slot.since, now);
+                let in_time =
+                    other.filter(|path| self.delivery(*path, now).is_some_and(|delay| delay <= latest));
+                in_time.unwrap_or(taken)
+            }
+            Cause::Protected => other?,
+        };
         let model = self.state.models.get(path).filter(|_| alive.contains(path))?;
         if model.wait(now) > model.time_of(OVERDRAW_BYTES) {
             return None;
         }
-        self.state.credit = rest;
-        self.state.resent += 1;
-        let header = self.stamp(path, Kind::Ordered, true, usize::from(slot.len), now)?;
+        let (credit, least) = match cause {
+            Cause::LastTry => (&mut self.state.credit, RESERVED_CREDIT),
+            Cause::Protected => (&mut self.state.copy_credit, 0),
+        };
+        *credit = credit.checked_sub(u32::from(slot.len)).filter(|rest| *rest >= least)?;
+        self.state.resent += u64::from(cause == Cause::LastTry);
+        let kind = if slot.unordered { Kind::Unordered } else { Kind::Ordered };
+        let header = self.stamp(path, kind, true, usize::from(slot.len), now)?;
         Some(Leaving { path, slot: index, header, seq: slot.seq })
     }
 
@@ -445,6 +478,14 @@ impl Adaptive<'_> {
             }
             let credit = self.state.credit.saturating_add(u32::from(slot.len) / CREDIT_SHARE);
             self.state.credit = credit.min(MOST_CREDIT);
+            if slot.copies > 0 {
+                self.state.twin = Some(Twin { index, path, cause: Cause::Protected });
+            }
+            // What is not protected pays for copies as well, by what the last packet that is protected allows.
+            self.state.copy_share =
+                if slot.copies > 0 { slot.copies.min(100) } else { self.state.copy_share };
+            let earned = u32::from(slot.len) * u32::from(self.state.copy_share) / 100;
+            self.state.copy_credit = self.state.copy_credit.saturating_add(earned).min(MOST_COPIES);
         }
         let kind = if slot.unordered { Kind::Unordered } else { Kind::Ordered };
         let (seq, unordered) = (slot.seq, slot.unordered);

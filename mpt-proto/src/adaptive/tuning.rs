@@ -418,6 +418,8 @@ pub(super) const CREDIT_SHARE: u32 = 6;
 pub(super) const MOST_CREDIT: u32 = 256 << 10;
 /// Bytes of that which are kept for first repairs.
 pub(super) const RESERVED_CREDIT: u32 = MOST_CREDIT / 4;
+/// Bytes of copies of protected packets at once: a fifth of a second of a conference.
+pub(super) const MOST_COPIES: u32 = 64 << 10;
 /// After reports that did not come, nothing is let go of for this long: those that took another path may still come, and name gaps.
 pub(super) const DOUBT: Duration = Duration::from_millis(100);
 /// The receiver waits for a repair for this many round trips of the fastest path and this many microseconds: until its third try.

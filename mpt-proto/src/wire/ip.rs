@@ -143,6 +143,20 @@ pub fn udp_payload<'p>(packet: &'p [u8], flow: &Flow) -> Option<&'p [u8]> {
     packet.get(plain_transport(packet, UDP)? + 8..)
 }
 
+/// Source and destination of an IPv4 packet.
+pub fn addresses_v4(packet: &[u8]) -> Option<[[u8; 4]; 2]> {
+    let is_there = packet.first()? >> 4 == 4;
+    let (source, rest) = packet.get(12..).filter(|_| is_there)?.split_first_chunk()?;
+    Some([*source, *rest.first_chunk()?])
+}
+
+/// Source and destination of an IPv6 packet.
+pub fn addresses_v6(packet: &[u8]) -> Option<[[u8; 16]; 2]> {
+    let is_there = packet.first()? >> 4 == 6;
+    let (source, rest) = packet.get(8..).filter(|_| is_there)?.split_first_chunk()?;
+    Some([*source, *rest.first_chunk()?])
+}
+
 /// The differentiated services code point of a packet (RFC 2474).
 pub fn dscp(packet: &[u8]) -> u8 {
     match packet {

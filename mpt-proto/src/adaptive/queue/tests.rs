@@ -188,7 +188,7 @@ fn rfc9331_low_latency_packets_are_marked_from_a_short_sojourn_on() {
 #[test]
 fn without_flows_what_is_pushed_is_let_go() {
     let mut bench = bench(1, 0);
-    assert_eq!(bench.queue.bucket(77, 0), (0, false));
+    assert_eq!(bench.queue.bucket(77, || None, 0), (0, false));
     for _ in 0..3 {
         assert!(bench.push(0, 100, Ecn::NotEct, 0).is_some(), "the slot is free again");
         assert!(bench.pop(LAX, 0).is_none() && bench.queue.is_empty());
@@ -198,7 +198,7 @@ fn without_flows_what_is_pushed_is_let_go() {
 #[test]
 fn a_flow_keeps_its_bucket_and_others_take_it_over_when_it_rested() {
     let mut bench = bench(4, 8);
-    let bucket = |bench: &mut Bench, tag: u64, now| bench.queue.bucket(tag << 48, now);
+    let bucket = |bench: &mut Bench, tag: u64, now| bench.queue.bucket(tag << 48, || None, now);
     // The first set has three, as the first bucket is nobody's.
     let owned = [1, 2, 3].map(|tag| bucket(&mut bench, tag, 0));
     assert_eq!(owned, [(1, true), (2, true), (3, true)]);
@@ -210,7 +210,7 @@ fn a_flow_keeps_its_bucket_and_others_take_it_over_when_it_rested() {
     for flows in 1..12 {
         let mut bench = self::bench(4, flows);
         for hash in 0..1_000u64 {
-            let (number, _) = bench.queue.bucket(hash << 48 | hash, 0);
+            let (number, _) = bench.queue.bucket(hash << 48 | hash, || None, 0);
             assert!(usize::from(number) < flows, "{number} of {flows}");
         }
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::adaptive::ClassRule;
 use crate::adaptive::FlowSlot;
 use crate::connection::HEADROOM;
 use crate::time::Micros;
@@ -127,4 +128,66 @@ fn acknowledgements_that_come_together_all_leave() {
     let mut bench = Bench::new();
     (1..=8).for_each(|number| bench.push(&ack(1, number)));
     assert_eq!(bench.leave().len(), 8);
+}
+
+/// Another sender, over two paths that are known.
+fn over_two(rules: &[ClassRule]) -> Bench {
+    let mut bench = Bench::new();
+    bench.adaptive.state.rules.extend(rules.iter().copied());
+    let mut report = Report { count: Seq::from_u32(2), repairs: true, ..Report::default() };
+    for path in 0..2 {
+        report.paths.push(PathReport { path, stamp: bench.now.stamp(), ..PathReport::default() }).unwrap();
+    }
+    bench.adaptive.handle_report(&report, bench.now.stamp(), PathSet(3), bench.now);
+    bench
+}
+
+/// A rule for this port.
+fn rule(port: u16, travel: Travel) -> ClassRule {
+    ClassRule { protocol: None, ports: Some((port, port)), dscp: None, network: None, travel }
+}
+
+#[test]
+fn a_rule_overrules_what_a_flow_does() {
+    let rules = [rule(1, Travel::Ordered), rule(2, Travel::Sparse)];
+    let mut bench = over_two(&rules);
+    for (port, protocol, unordered) in [(1, UDP, false), (2, TCP, true), (3, UDP, true), (3, TCP, false)] {
+        for step in 0..20 {
+            bench.push(&packet(protocol, port, 1_000));
+            let leaving = bench.adaptive.poll(PathSet(3), &mut bench.next, bench.now).expect("it leaves");
+            let is_unordered = leaving.header.kind == Kind::Unordered;
+            assert!(is_unordered == unordered || step < 8 && port == 3, "{port} {protocol} {step}");
+            for path in 0..2 {
+                bench.adaptive.state.models.get_mut(path).unwrap().forgive();
+            }
+            bench.now = bench.now + Micros(2_000);
+        }
+    }
+}
+
+#[test]
+fn what_is_protected_leaves_on_two_paths_while_copies_are_within_their_share() {
+    for (share, least, most) in [(100, 99, 100), (20, 15, 21), (0, 0, 0)] {
+        let mut bench = over_two(&[rule(1, Travel::Protected(share))]);
+        let (mut first, mut copies) = ([0, 0], 0);
+        for _ in 0..100 {
+            bench.push(&packet(UDP, 1, 200));
+            let mut left = Vec::new();
+            while let Some(leaving) = bench.adaptive.poll(PathSet(3), &mut bench.next, bench.now) {
+                left.push((leaving.path, leaving.seq, leaving.header.resent, leaving.header.kind));
+            }
+            assert!(left.iter().all(|(.., kind)| *kind == Kind::Unordered));
+            first[left[0].0] += 1;
+            if let [(path, seq, false, _), (other, same, true, _)] = left[..] {
+                assert!(path != other && seq == same);
+                copies += 1;
+            }
+            for path in 0..2 {
+                bench.adaptive.state.models.get_mut(path).unwrap().forgive();
+            }
+            bench.now = bench.now + Micros(20_000);
+        }
+        assert_eq!(first[0] + first[1], 100);
+        assert!((least..=most).contains(&copies), "{copies} copies of 100 at {share} %");
+    }
 }
