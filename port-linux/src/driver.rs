@@ -122,6 +122,8 @@ struct Arrived {
 struct TunnelDrops {
     no_route: u64,
     link_scoped: u64,
+    /// Whether people were told that multicast is not carried.
+    told_multicast: bool,
 }
 
 /// Everything that the loop owns.
@@ -329,7 +331,7 @@ impl<'s> Driver<'s> {
         let packet = &mut buffer[HEADROOM..];
         let index = match self.inside.routes.route(packet) {
             Route::To(index) => index,
-            Route::LinkScoped => return self.drops.link_scoped += 1,
+            Route::LinkScoped { is_missed } => return self.drop_link_scoped(is_missed),
             Route::None => return self.drops.no_route += 1,
         };
         let Self { peers, sockets, inside, .. } = self;
@@ -352,6 +354,18 @@ impl<'s> Driver<'s> {
             peer.send(&mut segment[..HEADROOM + len], now, sockets);
         }
         peer.pull(sockets);
+    }
+
+    /// Counts a packet to the link itself that no connection carries, and tells people of the first that somebody may miss.
+    fn drop_link_scoped(&mut self, is_missed: bool) {
+        self.drops.link_scoped += 1;
+        if is_missed && !std::mem::replace(&mut self.drops.told_multicast, true) {
+            tracing::warn!(
+                "multicast, broadcast and link-local packets on {} are dropped: multicast = true in a [[connection]] \
+                 sends them to its peer",
+                self.tunnel.name
+            );
+        }
     }
 
     /// After a wake-up: control datagrams and events of all connections, and what was held back to go together. Once,

@@ -12,6 +12,7 @@ mod captured;
 mod crafted;
 mod handover;
 mod lab;
+mod multicast;
 mod policies;
 mod programs;
 #[cfg(feature = "quic")]
