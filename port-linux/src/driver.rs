@@ -31,7 +31,7 @@ use anyhow::{Context, Result};
 use mpt_proto::{HEADROOM, Instant};
 use rustix::event::{Timespec, epoll};
 
-use crate::clock::{Alarm, Clock};
+use crate::clock::{Alarm, Clock, Stamps};
 use crate::control::Query;
 use crate::link::Interfaces;
 use crate::offload::{Header, MAX_PACKET, Segmentation, Split, finish_checksum};
@@ -129,6 +129,7 @@ struct TunnelDrops {
 /// Everything that the loop owns.
 pub struct Driver<'s> {
     clock: Clock,
+    stamps: Stamps,
     alarm: Alarm,
     epoll: rustix::fd::OwnedFd,
     inside: Inside,
@@ -197,6 +198,7 @@ impl<'s> Driver<'s> {
         } = parts;
         let driver = Self {
             clock,
+            stamps: Stamps::start(clock),
             alarm: Alarm::new().context("timer")?,
             epoll,
             inside: Inside::new(tun, routes),
@@ -289,7 +291,7 @@ impl<'s> Driver<'s> {
             order.extend(batch.stamps().enumerate().map(|(run, stamp)| (stamp, place, run)));
         }
         order.sort_unstable();
-        let now = self.clock.now();
+        let now = self.stamps.look();
         for &(_, place, run) in order.iter() {
             let (index, mut run) = (ready[place], batches[place].run(run));
             let Some(sender) = self.sockets[index].sender(run.source) else {
@@ -302,7 +304,7 @@ impl<'s> Driver<'s> {
                 continue;
             };
             let ecn = run.ecn;
-            let arrived = run.stamp.map_or(now, |stamp| self.clock.at(stamp));
+            let arrived = run.stamp.map_or(now, |stamp| self.stamps.arrival(stamp));
             let Some(peer) = self.peers.get_mut(sender.peer) else { continue };
             for datagram in run.datagrams() {
                 peer.receive(sender.path, datagram, ecn, (arrived, now), sender.peer, &mut self.inside);
