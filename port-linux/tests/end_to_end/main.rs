@@ -10,6 +10,7 @@ mod bad_input;
 mod bench;
 mod captured;
 mod crafted;
+mod deep_buffer;
 mod handover;
 mod lab;
 mod multicast;
