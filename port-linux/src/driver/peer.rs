@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mpt_proto::wire::extension;
 use mpt_proto::{
-    CONTROL_MAX, Connection, Departure, Departures, DownReason, Ecn, EncapsulateError, Event,
+    CONTROL_MAX, Connection, Departure, Departures, DownReason, Ecn, EcnFault, EncapsulateError, Event,
     HEADROOM, Instant, Link, Liveness, MAX_PATHS, Mode, PathState, Policy, Received,
 };
 
@@ -430,9 +430,29 @@ impl<'s> Peer<'s> {
                     }
                 }
             }
+            Event::Ecn { path, fault } => {
+                let Some(path) = self.config.paths.get(path.index()) else { return };
+                match fault {
+                    Some(fault) => tracing::info!(
+                        "path {} of {peer} {}: packets leave without ECN marks there",
+                        path.name,
+                        explain_ecn(fault)
+                    ),
+                    None => tracing::info!("path {} of {peer} carries ECN marks again", path.name),
+                }
+            }
             Event::PeerStarted => tracing::info!("{peer} has started"),
             _ => {}
         }
+    }
+}
+
+fn explain_ecn(fault: EcnFault) -> String {
+    match fault {
+        EcnFault::Lost => "drops datagrams with ECN marks".into(),
+        EcnFault::Cleared => "changes ECN marks".into(),
+        EcnFault::AllMarked => "marks all datagrams as having met congestion".into(),
+        other => format!("does not carry ECN marks ({other:?})"),
     }
 }
 
