@@ -156,10 +156,10 @@ fn is_link_local(address: IpAddr) -> bool {
 fn sent_by_the_kernel(destination: IpAddr) -> bool {
     match destination {
         IpAddr::V4(address) => address == Ipv4Addr::new(224, 0, 0, 22),
-        IpAddr::V6(address) => match address.segments() {
-            [0xff02, 0, 0, 0, 0, 0, 0, 2 | 0x16] | [0xff02, 0, 0, 0, 0, 1, 0xff00..=0xffff, _] => true,
-            _ => false,
-        },
+        IpAddr::V6(address) => matches!(
+            address.segments(),
+            [0xff02, 0, 0, 0, 0, 0, 0, 2 | 0x16] | [0xff02, 0, 0, 0, 0, 1, 0xff00..=0xffff, _]
+        ),
     }
 }
 

@@ -581,8 +581,8 @@ fn marked(mark: u8, ecn: Ecn) -> Vec<u8> {
 fn send_marked(pair: &mut Pair, seconds: usize) -> (usize, usize) {
     pair.delivered[1].clear();
     let mut left = 0;
-    for index in 0..100 * seconds {
-        let datagrams = pair.encapsulate(0, &marked((index % 256) as u8, Ecn::Ect0)).unwrap();
+    for mark in (0..=u8::MAX).cycle().take(100 * seconds) {
+        let datagrams = pair.encapsulate(0, &marked(mark, Ecn::Ect0)).unwrap();
         for (path, datagram, ecn) in datagrams {
             left += usize::from(path.index() == 0 && ecn == Ecn::Ect0);
             let _ = pair.carry(0, path, &datagram, ecn);

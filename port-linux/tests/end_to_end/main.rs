@@ -12,6 +12,7 @@ mod captured;
 mod crafted;
 mod deep_buffer;
 mod ecn;
+mod encapsulations;
 mod handover;
 mod lab;
 mod multicast;
