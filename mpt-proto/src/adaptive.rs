@@ -133,6 +133,7 @@ pub struct AdaptiveState {
     /// How the peer wants ordered packets held, and the paths where they may come, by its numbers.
     pub(crate) hold: Option<u32>,
     pub(crate) open: Option<PathSet>,
+    queue_counts: queue::Counts,
     /// Packets for which there was no room.
     refused: u64,
     resent: u64,
@@ -277,10 +278,10 @@ impl<'s> Adaptive<'s> {
     }
 
     pub(crate) const fn counts(&self) -> Counts {
-        let (express, bulk) = (self.express.counts, self.queue.counts);
+        let queue = self.state.queue_counts;
         Counts {
-            dropped: express.dropped + bulk.dropped + self.state.refused,
-            marked: express.marked + bulk.marked,
+            dropped: queue.dropped + self.state.refused,
+            marked: queue.marked,
             resent: self.state.resent,
             bad_reports: self.state.bad_reports,
             missing: self.state.once.missing(),

@@ -225,8 +225,17 @@ impl<'s> Connection<'s> {
     /// The first two are written to `buffer`.
     pub fn poll_transmit<'b>(&'b mut self, buffer: &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>> {
         match self.poll_due() {
-            Some((index, Due::Probe)) => self.emit_control(index, Kind::Probe, self.now.stamp(), buffer),
-            Some((index, Due::Echo(stamp))) => self.emit_control(index, Kind::Echo, stamp, buffer),
+            Some((index, Due::Probe)) => {
+                self.changed.insert(index);
+                self.emit_control(index, Kind::Probe, self.now.stamp(), None, buffer)
+            }
+            Some((index, Due::MarkedProbe(stamp))) => {
+                let probe = self.emit_control(index, Kind::Probe, stamp, None, buffer);
+                probe.map(|probe| Departure { ecn: Ecn::Ect0, ..probe })
+            }
+            Some((index, Due::Echo(probed))) => {
+                self.emit_control(index, Kind::Echo, probed.stamp, Some(probed.ecn), buffer)
+            }
             None => (self.extension_calls()?.poll)(self, buffer),
         }
     }
@@ -244,12 +253,14 @@ impl<'s> Connection<'s> {
         }
     }
 
-    /// A control message for a path, written to `buffer`. `None`: there is no such path.
+    /// A control message for a path, written to `buffer`; an echo tells how the probe `arrived`. `None`: there is no such
+    /// path.
     fn emit_control<'b>(
         &mut self,
         index: usize,
         kind: Kind,
         stamp: u32,
+        arrived: Option<Ecn>,
         buffer: &'b mut [u8; CONTROL_MAX],
     ) -> Option<Departure<'b>> {
         let extension = self.extension.is_some() && self.layout.sequence;
@@ -262,6 +273,7 @@ impl<'s> Connection<'s> {
             count: self.count,
             next: self.next_sequence,
             stamp,
+            arrived,
             features: Features::default()
                 .and(Features::REASSEMBLY, mtu > 0)
                 .and(Features::SLICES, self.slices),
@@ -287,6 +299,11 @@ impl<'s> Connection<'s> {
         }
         while let Some(index) = self.changed.pop() {
             let Some(path) = self.at_mut(index) else { continue };
+            if let Some(fault) = path.ecn_news() {
+                let path = path.id;
+                self.changed.insert(index);
+                return Some(Event::Ecn { path, fault });
+            }
             let state = path.state();
             if core::mem::replace(&mut path.told, state) != state {
                 return Some(Event::Path { path: path.id, state });

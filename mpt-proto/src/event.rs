@@ -1,6 +1,6 @@
 //! What happened, for the caller to report.
 
-use crate::path::{PathId, PathState};
+use crate::path::{EcnFault, PathId, PathState};
 
 /// Something that the caller may want to tell people. Repeated changes of one path between two polls
 /// are merged into the last.
@@ -14,6 +14,13 @@ pub enum Event {
         path: PathId,
         /// Its state now.
         state: PathState,
+    },
+    /// ECN marks are not sent on a path any more, as it does not carry them, or are sent again.
+    Ecn {
+        /// Which path.
+        path: PathId,
+        /// What is wrong with them; `None`: nothing any more.
+        fault: Option<EcnFault>,
     },
     /// The peer is another process than before: it started or restarted. Sequence numbers start anew.
     PeerStarted,

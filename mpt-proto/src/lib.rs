@@ -45,7 +45,7 @@ pub use connection::{
 };
 pub use ecn::Ecn;
 pub use event::Event;
-pub use path::{DownReason, PathId, PathState};
+pub use path::{DownReason, EcnFault, PathId, PathState};
 pub use path_set::{MAX_PATHS, PathSet};
 pub use reassembly::ReassemblySlot;
 pub use reorder::ReorderSlot;

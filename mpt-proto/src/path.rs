@@ -13,15 +13,19 @@
 //! either end notices. Anything valid that arrives counts as heard, so that probes lost in a full queue do
 //! not bring a busy path down.
 
+mod ecn;
 mod rtt;
 
 use core::time::Duration;
 
 use crate::config::{Liveness, PathConfig};
+use crate::ecn::Ecn;
 use crate::rng::Rng;
 use crate::stats::PathStats;
 use crate::time::{Instant, Micros};
 
+use ecn::EcnCheck;
+pub use ecn::EcnFault;
 use rtt::Rtt;
 
 /// Names a path of a connection. The id of a removed path never names another one.
@@ -76,8 +80,18 @@ const WANTED: Micros = Micros(1_000_000);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
     Probe,
-    /// The echo of a probe with this stamp.
-    Echo(u32),
+    /// A probe that is marked ECT(0), with this stamp.
+    MarkedProbe(u32),
+    /// The echo of a probe.
+    Echo(Probed),
+}
+
+/// A probe of the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Probed {
+    pub(crate) stamp: u32,
+    /// Of the outer header it came with.
+    pub(crate) ecn: Ecn,
 }
 
 /// [`Probing`](crate::Probing), small.
@@ -120,7 +134,9 @@ pub(crate) struct Path {
     backoff: u8,
     in_use_until: Instant,
     probe_due: bool,
-    echo_due: Option<u32>,
+    marked_probe_due: bool,
+    echo_due: Option<Probed>,
+    ecn: EcnCheck,
 }
 
 impl Path {
@@ -152,7 +168,9 @@ impl Path {
             backoff: 0,
             in_use_until: Instant::ZERO,
             probe_due: false,
+            marked_probe_due: false,
             echo_due: None,
+            ecn: EcnCheck::default(),
         }
     }
 
@@ -224,14 +242,29 @@ impl Path {
     }
 
     /// A probe of the peer came: an echo is due.
-    pub(crate) fn handle_probe(&mut self, stamp: u32) {
-        self.echo_due = Some(stamp);
+    pub(crate) fn handle_probe(&mut self, stamp: u32, ecn: Ecn) {
+        // Of two that came together, one with marks tells more.
+        if ecn != Ecn::NotEct || self.echo_due.is_none_or(|probed| probed.ecn == Ecn::NotEct) {
+            self.echo_due = Some(Probed { stamp, ecn });
+        }
     }
 
-    /// The echo of a probe that left at `stamp` came.
-    pub(crate) fn handle_echo(&mut self, stamp: u32, now: Instant) {
+    /// The echo of a probe that left at `stamp` came. `arrived`: the marks that the probe came with, if the peer tells.
+    pub(crate) fn handle_echo(&mut self, stamp: u32, arrived: Option<Ecn>, now: Instant) {
         self.stats.echoes += 1;
+        self.ecn.handle_echo(stamp, arrived, now);
         self.rtt.sample(Micros(now.stamp().wrapping_sub(stamp)));
+    }
+
+    /// The marks of the outer header of a packet with these marks (RFC 6040 section 4.1). A path that is not probed cannot be
+    /// tested, and carries what it is given.
+    pub(crate) fn outer_ecn(&mut self, inner: Ecn) -> Ecn {
+        if self.timing.is_none() { inner } else { self.ecn.outer(inner) }
+    }
+
+    /// What is wrong with ECN marks on the path, or `None` inside if nothing is any more; only when that is news.
+    pub(crate) fn ecn_news(&mut self) -> Option<Option<EcnFault>> {
+        self.ecn.news()
     }
 
     /// The peer is another process than before.
@@ -252,6 +285,7 @@ impl Path {
         self.waiting_since = None;
         self.backoff = 0;
         self.next_probe = now;
+        self.ecn.restart();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -274,8 +308,12 @@ impl Path {
     /// What is to be sent now; sending it is assumed. `is_wanted`: packets leave, on whatever path.
     pub(crate) fn poll_due(&mut self, now: Instant, is_wanted: bool, rng: &mut Rng) -> Option<Due> {
         let probing = self.probing();
-        if let Some(stamp) = self.echo_due.take().filter(|_| self.enabled && self.link_up) {
-            return Some(Due::Echo(stamp));
+        if let Some(probed) = self.echo_due.take().filter(|_| self.enabled && self.link_up) {
+            return Some(Due::Echo(probed));
+        }
+        if core::mem::take(&mut self.marked_probe_due) && probing.is_some() {
+            self.stats.probes += 1;
+            return Some(Due::MarkedProbe(self.ecn.stamp()));
         }
         if !core::mem::take(&mut self.probe_due) {
             return None;
@@ -294,6 +332,7 @@ impl Path {
         };
         self.next_probe = now + jittered(wait, rng);
         self.next_idle_probe = now + jittered(probing.idle, rng);
+        self.marked_probe_due = self.ecn.test(now);
         Some(Due::Probe)
     }
 }

@@ -24,18 +24,63 @@ impl Clock {
         Self { start: since_boot() }
     }
 
-    /// The moment of a time stamp of the system's clock, given as the time since 1970. A stamp from the future, or of
-    /// more than a second ago, is of a clock that was set meanwhile: it counts as now.
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
-    pub fn at(&self, stamp: Duration) -> Instant {
-        let stamp = SystemTime::UNIX_EPOCH + stamp;
-        let age = SystemTime::now().duration_since(stamp).unwrap_or_default();
-        self.now() - if age <= Duration::from_secs(1) { age } else { Duration::ZERO }
-    }
-
     /// The time since the start, in whole microseconds.
     pub fn now(&self) -> Instant {
         Instant::ZERO + since_boot().saturating_sub(self.start)
+    }
+}
+
+/// How far the two clocks may seem to move against each other between two looks before that is a step: 1 ms. Reading one after
+/// the other takes less than a microsecond, and a delay that is wrong by 1 ms for one batch is within the noise of most paths.
+/// Slewing (adjtimex(2)) moves both alike.
+const STEP: Duration = Duration::from_millis(1);
+
+/// Turns the kernel's receive stamps into moments of a [`Clock`].
+///
+/// The kernel stamps datagrams by the system's clock alone, which somebody may step while they wait in a socket. What it is
+/// ahead of the time since boot changes by nothing else, so a step is known by that. Stamps from before a step tell nothing
+/// any more, and their datagrams count as arrived now.
+#[derive(Debug)]
+pub struct Stamps {
+    clock: Clock,
+    /// The system's clock less the [`Clock`], at the last look.
+    ahead: Duration,
+    /// When the last step was noticed: stamps are from before it if they seem to be.
+    stepped: Instant,
+    now: Instant,
+}
+
+impl Stamps {
+    /// For stamps of datagrams that arrive from now on.
+    pub fn start(clock: Clock) -> Self {
+        let mut stamps = Self { clock, ahead: Duration::ZERO, stepped: Instant::ZERO, now: Instant::ZERO };
+        stamps.look();
+        stamps
+    }
+
+    /// Looks at both clocks, and returns the time. To be called between receiving datagrams and asking for their arrival.
+    #[allow(clippy::disallowed_methods, reason = "this module is the one that reads the clock")]
+    pub fn look(&mut self) -> Instant {
+        // In this order: an interruption between the two makes arrivals later, which is taken for a step, and not earlier,
+        // which would be taken for a queue.
+        let system = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = self.clock.now();
+        self.note(system, now)
+    }
+
+    fn note(&mut self, system: Duration, now: Instant) -> Instant {
+        let ahead = system.saturating_sub(now.since(Instant::ZERO));
+        if ahead.abs_diff(self.ahead) > STEP {
+            self.stepped = now;
+        }
+        (self.ahead, self.now) = (ahead, now);
+        now
+    }
+
+    /// When a datagram with this stamp, the time since 1970, arrived.
+    pub fn arrival(&self, stamp: Duration) -> Instant {
+        let arrived = Instant::ZERO + stamp.saturating_sub(self.ahead);
+        if arrived > self.stepped && arrived < self.now { arrived } else { self.now }
     }
 }
 
@@ -108,6 +153,59 @@ mod tests {
         std::thread::sleep(Duration::from_millis(5));
         let passed = clock.now().since(first);
         assert!(passed >= Duration::from_millis(5), "{passed:?}");
+    }
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    /// Stamps whose clocks have run for a second, with the system's at 1,000 s, and a look each millisecond.
+    fn running() -> (Stamps, Duration, Instant) {
+        let mut stamps = Stamps::start(Clock::start());
+        let (mut system, mut now) = (Duration::from_secs(1000), Instant::ZERO);
+        for _ in 0..1000 {
+            (system, now) = (system + MILLISECOND, now + MILLISECOND);
+            assert_eq!(stamps.note(system, now), now);
+        }
+        (stamps, system, now)
+    }
+
+    #[test]
+    fn a_stamp_tells_how_long_a_datagram_waited_even_if_that_is_long() {
+        let (mut stamps, system, now) = running();
+        for waited in [0, 1, 20, 990].map(Duration::from_millis) {
+            assert_eq!(stamps.arrival(system - waited), now - waited, "{waited:?}");
+        }
+        // The process was stopped meanwhile.
+        let pause = Duration::from_secs(5);
+        let later = stamps.note(system + pause, now + pause);
+        assert_eq!(stamps.arrival(system), later - pause);
+    }
+
+    #[test]
+    fn a_step_of_the_clock_is_no_wait() {
+        for step in [2, 100, 300, 1000, 60_000].map(Duration::from_millis) {
+            for forwards in [true, false] {
+                let (mut stamps, system, now) = running();
+                let stepped =
+                    |time: Duration| if forwards { time + step } else { time.checked_sub(step).unwrap() };
+                // Of three datagrams that waited, one was stamped before the step.
+                let now = stamps.note(stepped(system + MILLISECOND), now + MILLISECOND);
+                for stamp in [system, stepped(system), stepped(system + MILLISECOND)] {
+                    assert_eq!(stamps.arrival(stamp), now, "{step:?}, forwards: {forwards}");
+                }
+                // Stragglers of another socket, and then those stamped by the clock as it is now.
+                let now = stamps.note(stepped(system + 2 * MILLISECOND), now + MILLISECOND);
+                assert_eq!(stamps.arrival(system), now, "{step:?}, forwards: {forwards}");
+                let now = stamps.note(stepped(system + 9 * MILLISECOND), now + 7 * MILLISECOND);
+                assert_eq!(stamps.arrival(stepped(system + 5 * MILLISECOND)), now - 4 * MILLISECOND);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stamp_from_the_future_is_now() {
+        let (stamps, system, now) = running();
+        assert_eq!(stamps.arrival(system + Duration::from_secs(3600)), now);
+        assert_eq!(stamps.arrival(Duration::ZERO), now, "nor from before the start");
     }
 
     #[test]

@@ -118,6 +118,9 @@ pub struct Connection {
     /// `slices`: whether large packets may cross as slices, with headers for the whole instead of each segment; on by
     /// default, and used if the peer does so, too.
     pub slices: bool,
+    /// `multicast`: whether multicast, broadcast and link-local packets take this connection; off by default, and on in
+    /// one connection at most.
+    pub multicast: bool,
     /// `[connection.adaptive]`: `resend`, `udp_in_order`, `memory_mb`.
     pub adaptive: Adaptive,
     /// `[connection.reorder]`: `window`, `delay_ms`, `paths_in_order`.

@@ -31,7 +31,7 @@ use anyhow::{Context, Result};
 use mpt_proto::{HEADROOM, Instant};
 use rustix::event::{Timespec, epoll};
 
-use crate::clock::{Alarm, Clock};
+use crate::clock::{Alarm, Clock, Stamps};
 use crate::control::Query;
 use crate::link::Interfaces;
 use crate::offload::{Header, MAX_PACKET, Segmentation, Split, finish_checksum};
@@ -122,11 +122,14 @@ struct Arrived {
 struct TunnelDrops {
     no_route: u64,
     link_scoped: u64,
+    /// Whether people were told that multicast is not carried.
+    told_multicast: bool,
 }
 
 /// Everything that the loop owns.
 pub struct Driver<'s> {
     clock: Clock,
+    stamps: Stamps,
     alarm: Alarm,
     epoll: rustix::fd::OwnedFd,
     inside: Inside,
@@ -195,6 +198,7 @@ impl<'s> Driver<'s> {
         } = parts;
         let driver = Self {
             clock,
+            stamps: Stamps::start(clock),
             alarm: Alarm::new().context("timer")?,
             epoll,
             inside: Inside::new(tun, routes),
@@ -287,7 +291,7 @@ impl<'s> Driver<'s> {
             order.extend(batch.stamps().enumerate().map(|(run, stamp)| (stamp, place, run)));
         }
         order.sort_unstable();
-        let now = self.clock.now();
+        let now = self.stamps.look();
         for &(_, place, run) in order.iter() {
             let (index, mut run) = (ready[place], batches[place].run(run));
             let Some(sender) = self.sockets[index].sender(run.source) else {
@@ -300,7 +304,7 @@ impl<'s> Driver<'s> {
                 continue;
             };
             let ecn = run.ecn;
-            let arrived = run.stamp.map_or(now, |stamp| self.clock.at(stamp));
+            let arrived = run.stamp.map_or(now, |stamp| self.stamps.arrival(stamp));
             let Some(peer) = self.peers.get_mut(sender.peer) else { continue };
             for datagram in run.datagrams() {
                 peer.receive(sender.path, datagram, ecn, (arrived, now), sender.peer, &mut self.inside);
@@ -315,6 +319,9 @@ impl<'s> Driver<'s> {
     /// When the interface was deleted.
     fn handle_tun(&mut self, outgoing: &mut Outgoing, segment: &mut [u8]) -> io::Result<()> {
         let now = self.clock.now();
+        for socket in self.sockets.iter_mut().filter_map(|shared| shared.socket.as_mut()) {
+            socket.look(now);
+        }
         let mut bytes = 0;
         while bytes < TUN_BATCH {
             let Some((header, buffer)) = outgoing.read(&self.inside.tun)? else { break };
@@ -329,7 +336,7 @@ impl<'s> Driver<'s> {
         let packet = &mut buffer[HEADROOM..];
         let index = match self.inside.routes.route(packet) {
             Route::To(index) => index,
-            Route::LinkScoped => return self.drops.link_scoped += 1,
+            Route::LinkScoped { is_missed } => return self.drop_link_scoped(is_missed),
             Route::None => return self.drops.no_route += 1,
         };
         let Self { peers, sockets, inside, .. } = self;
@@ -352,6 +359,18 @@ impl<'s> Driver<'s> {
             peer.send(&mut segment[..HEADROOM + len], now, sockets);
         }
         peer.pull(sockets);
+    }
+
+    /// Counts a packet to the link itself that no connection carries, and tells people of the first that somebody may miss.
+    fn drop_link_scoped(&mut self, is_missed: bool) {
+        self.drops.link_scoped += 1;
+        if is_missed && !std::mem::replace(&mut self.drops.told_multicast, true) {
+            tracing::warn!(
+                "multicast, broadcast and link-local packets on {} are dropped: multicast = true in a [[connection]] \
+                 sends them to its peer",
+                self.tunnel.name
+            );
+        }
     }
 
     /// After a wake-up: control datagrams and events of all connections, and what was held back to go together. Once,

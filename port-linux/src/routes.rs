@@ -13,9 +13,12 @@ use crate::config::{Connection, Network};
 pub enum Route {
     /// To the connection with this index in the configuration.
     To(usize),
-    /// To none: multicast, broadcast and link-local packets stay on the link they were sent to, and the
-    /// kernel sends some by itself on every interface (router solicitations, multicast listener reports).
-    LinkScoped,
+    /// To none: a multicast, broadcast or link-local packet, and no connection has `multicast = true`.
+    LinkScoped {
+        /// Whether somebody may miss it. `false`: the kernel sends such packets by itself on every interface (router
+        /// solicitations, neighbour solicitations, reports of multicast listeners).
+        is_missed: bool,
+    },
     /// No connection's peer or network has that destination.
     None,
 }
@@ -26,14 +29,22 @@ pub struct Routes {
     peers: HashMap<IpAddr, usize>,
     /// Longest destination prefix first, and among equals the longest source prefix.
     networks: Vec<(Network, usize)>,
+    /// The connection with `multicast = true`: the link that multicast, broadcast and link-local packets belong to.
+    multicast: Option<usize>,
+    /// The broadcast addresses of the tunnel's own prefixes.
+    broadcasts: Vec<Ipv4Addr>,
     /// The connection and source that were accepted last: packets come in trains.
     accepted: Cell<Option<(usize, IpAddr)>>,
 }
 
 impl Routes {
-    /// From the configuration, whose order gives the connections their indices.
-    pub fn new(connections: &[Connection]) -> Self {
-        let mut routes = Self::default();
+    /// From the tunnel's addresses and the connections, whose order in the configuration gives them their indices.
+    pub fn new(tunnel: &[IpNet], connections: &[Connection]) -> Self {
+        let mut routes = Self {
+            multicast: connections.iter().position(|connection| connection.multicast),
+            broadcasts: tunnel.iter().filter_map(broadcast).collect(),
+            ..Self::default()
+        };
         for (index, connection) in connections.iter().enumerate() {
             routes.peers.extend(connection.peer.iter().map(|&peer| (peer, index)));
             routes.networks.extend(connection.networks.iter().map(|&network| (network, index)));
@@ -50,8 +61,9 @@ impl Routes {
         if let Some(&connection) = self.peers.get(&destination) {
             return Route::To(connection);
         }
-        if link_scoped(destination) {
-            return Route::LinkScoped;
+        if self.is_link_scoped(destination) {
+            let is_missed = !sent_by_the_kernel(destination);
+            return self.multicast.map_or(Route::LinkScoped { is_missed }, Route::To);
         }
         let matches = |network: &Network| {
             network.to.contains(&destination) && network.from.is_none_or(|from| from.contains(&source))
@@ -65,16 +77,28 @@ impl Routes {
     /// Whether the connection may bring this packet: its source is the peer, or lies behind the peer.
     /// Otherwise one peer could speak in the name of another, or of a host on our own network.
     pub fn accepts(&self, connection: usize, packet: &[u8]) -> bool {
-        let Some((source, _)) = addresses(packet) else { return false };
+        let Some((source, destination)) = addresses(packet) else { return false };
         if self.accepted.get() == Some((connection, source)) {
             return true;
         }
+        let is_link = self.multicast == Some(connection);
         let accepts = self.peers.get(&source) == Some(&connection)
-            || self.networks.iter().any(|(n, index)| *index == connection && n.to.contains(&source));
+            || self.networks.iter().any(|(n, index)| *index == connection && n.to.contains(&source))
+            || (is_link && is_link_local(source));
         if accepts {
             self.accepted.set(Some((connection, source)));
         }
-        accepts
+        // A host without an address may ask the whole link for one (RFC 2131 section 4.1), but nobody else.
+        accepts || (is_link && source.is_unspecified() && self.is_link_scoped(destination))
+    }
+
+    /// Whether a destination is the link itself or a host known only there: multicast, broadcast, link-local.
+    fn is_link_scoped(&self, destination: IpAddr) -> bool {
+        let is_broadcast = match destination {
+            IpAddr::V4(address) => address.is_broadcast() || self.broadcasts.contains(&address),
+            IpAddr::V6(_) => false,
+        };
+        destination.is_multicast() || is_broadcast || is_link_local(destination)
     }
 }
 
@@ -111,10 +135,31 @@ fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
     }
 }
 
-fn link_scoped(destination: IpAddr) -> bool {
+/// The broadcast address of an IPv4 prefix; one of 31 bits has none (RFC 3021).
+fn broadcast(prefix: &IpNet) -> Option<Ipv4Addr> {
+    match prefix {
+        IpNet::V4(prefix) if prefix.prefix_len() <= 30 => Some(prefix.broadcast()),
+        _ => None,
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+/// Groups that the kernel speaks to on every interface, wanted or not: all routers (RFC 4861 section 6.3.7), solicited
+/// nodes (RFC 4291 section 2.7.1), and the routers that listen for reports of multicast listeners (RFC 3376 section
+/// 4.2.14, RFC 3810 section 5.2.14).
+fn sent_by_the_kernel(destination: IpAddr) -> bool {
     match destination {
-        IpAddr::V4(address) => address.is_multicast() || address.is_link_local() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_multicast() || address.is_unicast_link_local(),
+        IpAddr::V4(address) => address == Ipv4Addr::new(224, 0, 0, 22),
+        IpAddr::V6(address) => matches!(
+            address.segments(),
+            [0xff02, 0, 0, 0, 0, 0, 0, 2 | 0x16] | [0xff02, 0, 0, 0, 0, 1, 0xff00..=0xffff, _]
+        ),
     }
 }
 
@@ -143,10 +188,15 @@ mod tests {
             checksum: false,
             sequence: true,
             slices: true,
+            multicast: false,
             adaptive: Adaptive { resend: true, udp_in_order: false, memory: None },
             reorder: ReorderConfig::default(),
             paths: Vec::new(),
         }
+    }
+
+    fn routes(connections: &[Connection]) -> Routes {
+        Routes::new(&["10.0.0.1/24".parse().unwrap(), "fd00::1/64".parse().unwrap()], connections)
     }
 
     fn packet(source: &str, destination: &str) -> Vec<u8> {
@@ -171,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_peers_own_address_goes_to_the_peer_even_inside_another_ones_network() {
-        let routes = Routes::new(&[
+        let routes = routes(&[
             connection(&["10.0.0.2"], &[("10.0.0.0/8", None)]),
             connection(&["10.0.0.3", "fd00::3"], &[]),
         ]);
@@ -182,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_wins_and_the_source_prefix_is_respected() {
-        let routes = Routes::new(&[
+        let routes = routes(&[
             connection(&["10.0.0.2"], &[("192.168.0.0/16", None)]),
             connection(&["10.0.0.3"], &[("192.168.5.0/24", Some("172.16.0.0/16"))]),
             connection(&["10.0.0.4"], &[("192.168.5.0/24", None)]),
@@ -194,16 +244,81 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_says_to_the_link_goes_nowhere() {
-        let routes = Routes::new(&[connection(&["10.0.0.2"], &[("0.0.0.0/0", None), ("::/0", None)])]);
-        assert_eq!(routes.route(&packet("fe80::1", "ff02::2")), Route::LinkScoped);
-        assert_eq!(routes.route(&packet("10.0.0.1", "224.0.0.251")), Route::LinkScoped);
+    fn what_the_kernel_says_to_the_link_goes_nowhere_and_nobody_misses_it() {
+        let routes = routes(&[connection(&["10.0.0.2"], &[("0.0.0.0/0", None), ("::/0", None)])]);
+        for groups in ["ff02::2", "ff02::16", "ff02::1:ff00:1"] {
+            let route = routes.route(&packet("fe80::1", groups));
+            assert_eq!(route, Route::LinkScoped { is_missed: false }, "{groups}");
+        }
+        assert_eq!(
+            routes.route(&packet("10.0.0.1", "224.0.0.22")),
+            Route::LinkScoped { is_missed: false },
+            "a listener's report"
+        );
         assert_eq!(routes.route(&packet("10.0.0.1", "8.8.8.8")), Route::To(0));
+    }
+
+    /// Destinations that belong to the link, with a source that uses them.
+    const LINK: [(&str, &str); 8] = [
+        ("10.0.0.1", "224.0.0.5"),
+        ("10.0.0.1", "239.1.2.3"),
+        ("10.0.0.1", "10.0.0.255"),
+        ("10.0.0.1", "255.255.255.255"),
+        ("169.254.1.1", "169.254.1.2"),
+        ("fe80::1", "ff02::5"),
+        ("fd00::1", "ff0e::1234"),
+        ("fe80::1", "fe80::2"),
+    ];
+
+    #[test]
+    fn multicast_and_broadcast_go_nowhere_unless_asked_for() {
+        let routes = routes(&[connection(&["10.0.0.2"], &[("0.0.0.0/0", None), ("::/0", None)])]);
+        for (source, destination) in LINK {
+            let route = routes.route(&packet(source, destination));
+            assert_eq!(route, Route::LinkScoped { is_missed: true }, "{destination}");
+        }
+    }
+
+    #[test]
+    fn link_local_sources_are_accepted_only_where_multicast_was_asked_for() {
+        assert!(!routes(&[connection(&["10.0.0.2"], &[])]).accepts(0, &packet("fe80::2", "ff02::5")));
+    }
+
+    #[test]
+    fn multicast_and_broadcast_take_the_one_connection_that_asks_for_it() {
+        let asking = Connection { multicast: true, ..connection(&["10.0.0.3", "fd00::3"], &[]) };
+        let routes = routes(&[connection(&["10.0.0.2"], &[("0.0.0.0/0", None)]), asking]);
+        for (source, destination) in LINK {
+            assert_eq!(routes.route(&packet(source, destination)), Route::To(1), "{destination}");
+        }
+        assert_eq!(routes.route(&packet("10.0.0.1", "10.0.0.2")), Route::To(0));
+        assert_eq!(routes.route(&packet("10.0.0.1", "192.168.5.255")), Route::To(0), "another network's");
+        for (source, destination) in [
+            ("10.0.0.3", "224.0.0.5"),
+            ("10.0.0.3", "10.0.0.255"),
+            ("fe80::3", "ff02::5"),
+            ("fe80::3", "fe80::1"),
+            ("0.0.0.0", "255.255.255.255"),
+            ("::", "ff02::16"),
+        ] {
+            assert!(routes.accepts(1, &packet(source, destination)), "{source} to {destination}");
+        }
+        assert!(!routes.accepts(1, &packet("10.0.0.9", "224.0.0.5")), "not behind this peer");
+        assert!(!routes.accepts(1, &packet("0.0.0.0", "10.0.0.1")), "no address, but not to the whole link");
+        assert!(!routes.accepts(1, &packet("224.0.0.5", "10.0.0.1")), "a group is no source");
+        assert!(routes.accepts(0, &packet("10.0.0.2", "10.0.0.1")));
+    }
+
+    #[test]
+    fn a_prefix_of_two_hosts_has_no_broadcast_address() {
+        let tunnel: Vec<IpNet> = vec!["10.0.0.2/31".parse().unwrap()];
+        let routes = Routes::new(&tunnel, &[connection(&["10.0.0.9"], &[("10.0.0.3/32", None)])]);
+        assert_eq!(routes.route(&packet("10.0.0.2", "10.0.0.3")), Route::To(0));
     }
 
     #[test]
     fn rubbish_has_no_route_and_is_not_accepted() {
-        let routes = Routes::new(&[connection(&["10.0.0.2"], &[("0.0.0.0/0", None)])]);
+        let routes = routes(&[connection(&["10.0.0.2"], &[("0.0.0.0/0", None)])]);
         for rubbish in [&[][..], &[0x45; 19], &[0x60; 39], &[0xff; 100]] {
             assert_eq!(routes.route(rubbish), Route::None);
             assert!(!routes.accepts(0, rubbish));
@@ -212,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_connection_brings_only_packets_of_its_peer_and_the_networks_behind_it() {
-        let routes = Routes::new(&[
+        let routes = routes(&[
             connection(&["10.0.0.2"], &[("192.168.5.0/24", Some("172.16.0.0/16"))]),
             connection(&["10.0.0.3"], &[]),
         ]);

@@ -109,7 +109,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
         tunnel: tunnel.clone(),
         sockets,
         peers,
-        routes: Routes::new(&config.connections),
+        routes: Routes::new(&config.tunnel.addresses, &config.connections),
         queries: server.serve(bell.clone())?,
         link_changes: link::watch(awaited, bell.clone())?,
         bell,

@@ -1,16 +1,21 @@
 //! UDP sockets: bound to a local address, never fragmenting, in batches on receive.
 
+mod backlog;
+
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mpt_proto::Ecn;
+use mpt_proto::{Ecn, Instant};
 use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket as Socket2, Type};
+
+use backlog::Backlog;
 
 /// Buffers of one receive call. With receive offload each may hold 64 datagrams, so two bring plenty; with more, one
 /// path's packets would run far ahead of those that wait on the other sockets, and fill the reorder buffer.
@@ -96,6 +101,11 @@ pub struct Socket {
     socket: Socket2,
     state: UdpSocketState,
     offload: bool,
+    /// Bytes that the kernel took.
+    sent: AtomicU64,
+    backlog: Backlog,
+    /// Bytes that may be added to what this host's own queues hold of it.
+    room: AtomicU64,
 }
 
 impl Socket {
@@ -115,7 +125,14 @@ impl Socket {
             socket.set_send_buffer_size(buffer)?;
         }
         let state = UdpSocketState::new((&socket).into())?;
-        Ok(Self { socket, state, offload: maker.offload })
+        Ok(Self {
+            socket,
+            state,
+            offload: maker.offload,
+            sent: AtomicU64::new(0),
+            backlog: Backlog::default(),
+            room: AtomicU64::new(u64::MAX),
+        })
     }
 
     /// Where it is bound to.
@@ -156,7 +173,10 @@ impl Socket {
         let ecn = EcnCodepoint::from_bits(ecn.bits());
         let segment_size = (datagrams.len() > size).then_some(size);
         let transmit = Transmit { destination, ecn, contents: datagrams, segment_size, src_ip: None };
-        let Err(error) = self.state.try_send((&self.socket).into(), &transmit) else { return Ok(()) };
+        let Err(error) = self.state.try_send((&self.socket).into(), &transmit) else {
+            self.sent.fetch_add(datagrams.len() as u64, Ordering::Relaxed);
+            return Ok(());
+        };
         if segment_size.is_some() && matches!(Errno::from_io_error(&error), Some(Errno::IO | Errno::INVAL)) {
             // A device that does not segment; from now on `max_run` is 1.
             return datagrams.chunks(size).try_for_each(|contents| {
@@ -165,6 +185,22 @@ impl Socket {
             });
         }
         Err(error.into())
+    }
+
+    /// Looks how much of what was sent waits in this host's own queues, if that was not just done.
+    pub fn look(&mut self, now: Instant) {
+        if self.backlog.is_due(now) {
+            let room =
+                self.backlog.room(self.sent.load(Ordering::Relaxed), unsent(&self.socket).unwrap_or(0), now);
+            self.room.store(room, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a datagram of this many bytes may leave, without making a queue of this host's own too long. If so, it is to be
+    /// sent.
+    pub fn takes(&self, len: usize) -> bool {
+        let take = |room: u64| room.checked_sub(len as u64);
+        self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
     /// Fills the batch with what has arrived, at most its size. Never blocks.
@@ -183,6 +219,16 @@ impl Socket {
         }
         Ok(())
     }
+}
+
+/// Bytes of memory that hold what a socket has sent and the link has not taken yet.
+fn unsent(socket: &Socket2) -> io::Result<u64> {
+    /// SIOCOUTQ of linux/sockios.h, which is TIOCOUTQ: one of the few without a size in its number.
+    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: SIOCOUTQ writes an int, and nothing else.
+    #[allow(unsafe_code, reason = "no crate offers this ioctl")]
+    let bytes: i32 = unsafe { rustix::ioctl::ioctl(socket, rustix::ioctl::Getter::<SIOCOUTQ, i32>::new()) }?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
 impl AsFd for Socket {

@@ -53,9 +53,10 @@ pub fn gre(data: &[u8]) {
 pub fn control(data: &[u8]) {
     if let Ok(message) = Message::parse(data) {
         let again = message.emit();
-        // All of the first 24 bytes have a meaning but the fourth, which is reserved; and so has what announces the
-        // extension, but for a reserved byte.
+        // All of the first 24 bytes have a meaning, the fourth in an echo only and there three bits of it; and so has what
+        // announces the extension, but for a reserved byte.
         assert_eq!((&again[..3], &again[4..24]), (&data[..3], &data[4..24]));
+        assert_eq!(again[3], if message.arrived.is_some() { data[3] & 7 } else { 0 });
         if message.extension.is_some() {
             assert_eq!((again[24], &again[26..]), (data[24], &data[26..control::LEN]));
         } else {
@@ -63,8 +64,8 @@ pub fn control(data: &[u8]) {
         }
     }
     #[derive(Arbitrary)]
-    struct Fields(bool, u8, u16, u32, u32, u32, u32, u8, u16);
-    let Ok(Fields(probe, path, hears, instance, count, next, stamp, features, mtu)) =
+    struct Fields(bool, u8, u16, u32, u32, u32, u32, Option<u8>, u8, u16);
+    let Ok(Fields(probe, path, hears, instance, count, next, stamp, arrived, features, mtu)) =
         Unstructured::new(data).arbitrary()
     else {
         return;
@@ -77,6 +78,7 @@ pub fn control(data: &[u8]) {
         count: Seq::from_u32(count),
         next: Seq::from_u32(next),
         stamp,
+        arrived: arrived.filter(|_| !probe).map(Ecn::from_bits),
         features: Features(features),
         mtu,
         extension: (mtu % 2 == 0).then_some(mtu),

@@ -40,6 +40,7 @@ const FORGED: Message = Message {
     count: Seq::from_u32(1),
     next: Seq::from_u32(0x4000_0000),
     stamp: 0,
+    arrived: None,
     features: Features(0),
     mtu: 0,
     extension: None,

@@ -126,11 +126,10 @@ impl Behaviour {
         let is_bulk = if flow.wants_order(order_udp) {
             !is_sparse
         } else {
-            let carries_bulk = flow.is_udp() && self.carries_bulk(packet, flow, waiting, now);
+            let carries_bulk = flow.udp_ports().is_some() && self.carries_bulk(packet, flow, waiting, now);
             // A class is left only when nothing is overtaken by it.
             let stays = self.ordered_at.is_some_and(|at| now.wrapping_sub(at) < overtakes());
-            let is_small = packet.len() <= SMALL_PACKET && flow.ports.is_some();
-            !is_small && (carries_bulk && !is_sparse || stays)
+            packet.len() > SMALL_PACKET && (carries_bulk && !is_sparse || stays)
         };
         if is_bulk { Class::Bulk } else { Class::Express }
     }
@@ -180,9 +179,8 @@ fn is_named(packet: &[u8], flow: &Flow) -> bool {
     if flow.udp_ports().is_some_and(|(from, to)| PORTS.contains(&from) || PORTS.contains(&to)) {
         return true;
     }
-    let is_whole = flow.ports.is_some();
     ip::udp_payload(packet, flow)
-        .is_some_and(|payload| is_quic(payload) || is_wireguard(payload, is_whole) || is_utp(payload))
+        .is_some_and(|payload| is_quic(payload) || is_wireguard(payload) || is_utp(payload))
 }
 
 /// A long header of QUIC version 1 or 2 (RFC 9000 section 17.2, RFC 9369 section 3).
@@ -192,13 +190,13 @@ fn is_quic(payload: &[u8]) -> bool {
     matches!(payload, &[first, a, b, c, d, ..] if first & LONG == LONG && VERSIONS.contains(&[a, b, c, d]))
 }
 
-/// A message of WireGuard, by its type, the three zeros behind that, and, if it is whole, the length that goes with it: a handshake has
-/// 148 and 92 bytes, data is padded to 16.
-fn is_wireguard(payload: &[u8], is_whole: bool) -> bool {
+/// A message of WireGuard, by its type, the three zeros behind that, and the length that goes with it: a handshake has 148 and 92
+/// bytes, data is padded to 16.
+fn is_wireguard(payload: &[u8]) -> bool {
     match (payload.first_chunk(), payload.len()) {
         (Some([1, 0, 0, 0]), len) => len == 148,
         (Some([2, 0, 0, 0]), len) => len == 92,
-        (Some([4, 0, 0, 0]), len) => len >= 32 && (!is_whole || len % 16 == 0),
+        (Some([4, 0, 0, 0]), len) => len >= 32 && len % 16 == 0,
         _ => false,
     }
 }

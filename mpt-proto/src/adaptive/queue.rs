@@ -63,7 +63,6 @@ pub(super) struct Queue<'s> {
     packets: usize,
     /// The longest flow, of those that packets came for since another one was.
     longest: u16,
-    pub(super) counts: Counts,
 }
 
 impl<'s> Queue<'s> {
@@ -185,17 +184,30 @@ impl<'s> Queue<'s> {
     }
 
     /// Takes the packet whose turn it is; drops and marks on the way.
-    pub(super) fn pop(&mut self, pool: &mut Pool<'_>, bounds: Bounds, now: u32) -> Option<Index> {
+    pub(super) fn pop(
+        &mut self,
+        pool: &mut Pool<'_>,
+        bounds: Bounds,
+        counts: &mut Counts,
+        now: u32,
+    ) -> Option<Index> {
         loop {
             let turn = self.turn()?;
             let number = self.list(turn).head?;
-            if let Some(index) = self.pop_from(number, pool, bounds, now) {
+            if let Some(index) = self.pop_from(number, pool, bounds, counts, now) {
                 return Some(index);
             }
         }
     }
 
-    fn pop_from(&mut self, flow: u16, pool: &mut Pool<'_>, bounds: Bounds, now: u32) -> Option<Index> {
+    fn pop_from(
+        &mut self,
+        flow: u16,
+        pool: &mut Pool<'_>,
+        bounds: Bounds,
+        counts: &mut Counts,
+        now: u32,
+    ) -> Option<Index> {
         let flow = self.flows.get_mut(usize::from(flow))?;
         loop {
             let index = pool.pop(&mut flow.packets)?;
@@ -215,9 +227,9 @@ impl<'s> Queue<'s> {
             };
             if mark {
                 ip::set_ecn(packet, Ecn::Ce);
-                self.counts.marked += 1;
+                counts.marked += 1;
             } else if is_due && ecn == Ecn::NotEct {
-                self.counts.dropped += 1;
+                counts.dropped += 1;
                 pool.release(index);
                 continue;
             }
@@ -232,7 +244,7 @@ impl<'s> Queue<'s> {
 
     /// Makes room: drops from the head of the longest flow, or if that has been served meanwhile, of one whose turn it
     /// is, those that had a turn before. Returns whether there was something to drop.
-    pub(super) fn overflow(&mut self, pool: &mut Pool<'_>) -> bool {
+    pub(super) fn overflow(&mut self, pool: &mut Pool<'_>, counts: &mut Counts) -> bool {
         let candidates = [Some(self.longest), self.old.head, self.fresh.head].into_iter().flatten();
         let waits =
             |number: &u16| self.flows.get(usize::from(*number)).is_some_and(|flow| !flow.packets.is_empty());
@@ -248,7 +260,7 @@ impl<'s> Queue<'s> {
             dropped += 1;
         }
         self.packets -= dropped;
-        self.counts.dropped += dropped as u64;
+        counts.dropped += dropped as u64;
         dropped > 0
     }
 

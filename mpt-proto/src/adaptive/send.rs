@@ -140,7 +140,7 @@ impl Adaptive<'_> {
             }
             None => {
                 let fattest = if express.longest() > queue.longest() { express } else { queue };
-                fattest.overflow(pool);
+                fattest.overflow(pool, &mut state.queue_counts);
             }
         }
     }
@@ -224,7 +224,12 @@ impl Adaptive<'_> {
             return None;
         }
         let index = loop {
-            let index = self.express.pop(&mut self.pool, Bounds { target, interval }, now.stamp())?;
+            let index = self.express.pop(
+                &mut self.pool,
+                Bounds { target, interval },
+                &mut self.state.queue_counts,
+                now.stamp(),
+            )?;
             let &PacketSlot { since, flow, .. } = self.pool.slot(index)?;
             if now.stamp().wrapping_sub(since) < EXPRESS_OLDEST || !self.express.waits(flow) {
                 break index;
@@ -405,7 +410,7 @@ impl Adaptive<'_> {
     /// The packet of the bulk whose turn it is.
     fn pop_bulk(&mut self, now: Instant) -> Option<Index> {
         let bounds = self.bounds();
-        let index = self.queue.pop(&mut self.pool, bounds, now.stamp())?;
+        let index = self.queue.pop(&mut self.pool, bounds, &mut self.state.queue_counts, now.stamp())?;
         let slot = self.pool.slot(index)?;
         let (sojourn, len) = (now.stamp().wrapping_sub(slot.since), i32::from(slot.len));
         self.note_share(-len / i32::from(self.queue.old_flows().max(1)));

@@ -5,7 +5,7 @@ use heapless::Vec;
 use crate::connection::HEADROOM;
 use crate::ecn::Ecn;
 use crate::path::PathId;
-use crate::path_set::MAX_PATHS;
+use crate::path_set::{MAX_PATHS, PathSet};
 use crate::reassembly::Cut;
 use crate::seq::Seq;
 use crate::wire::fragment;
@@ -37,6 +37,8 @@ pub struct Departures<'b> {
     cut: Option<Cut>,
     paths: Vec<PathId, MAX_PATHS>,
     ecn: Ecn,
+    /// The paths on which the outer header has these marks; it has none on the others.
+    marked: PathSet,
     piece: u8,
     /// How many paths the piece has been handed out for.
     copies: usize,
@@ -50,10 +52,10 @@ impl<'b> Departures<'b> {
         sequence: Seq,
         cut: Option<Cut>,
         paths: Vec<PathId, MAX_PATHS>,
-        ecn: Ecn,
+        (ecn, marked): (Ecn, PathSet),
     ) -> Self {
         let protocol = if cut.is_some() { Protocol::Fragment } else { protocol };
-        Self { buffer, layout, protocol, sequence, cut, paths, ecn, piece: 0, copies: 0 }
+        Self { buffer, layout, protocol, sequence, cut, paths, ecn, marked, piece: 0, copies: 0 }
     }
 
     /// The next datagram.
@@ -83,6 +85,7 @@ impl<'b> Departures<'b> {
             }
             self.layout.emit(datagram, self.protocol, self.sequence + u32::from(self.piece));
         }
-        Some(Departure { path, datagram, ecn: self.ecn })
+        let ecn = if self.marked.contains(path.index()) { self.ecn } else { Ecn::NotEct };
+        Some(Departure { path, datagram, ecn })
     }
 }

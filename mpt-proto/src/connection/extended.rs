@@ -197,6 +197,7 @@ impl<'s> Connection<'s> {
         if signal.is_none() {
             state.handle_used(now);
         }
+        let ecn = state.outer_ecn(ecn);
         Some(Departure { path: state.id, datagram, ecn })
     }
 

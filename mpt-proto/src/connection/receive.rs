@@ -101,7 +101,7 @@ impl Connection<'_> {
                     None => Received::Dropped(Drop::UnknownProtocol),
                 };
             }
-            Protocol::Control => return self.receive_control(index, payload),
+            Protocol::Control => return self.receive_control(index, payload, ecn),
             Protocol::Fragment if slice::is_there(payload) => {
                 if !self.slices {
                     return Received::Dropped(Drop::UnknownProtocol);
@@ -171,7 +171,7 @@ impl Connection<'_> {
         }
     }
 
-    fn receive_control<'d>(&mut self, index: usize, payload: &[u8]) -> Received<'d> {
+    fn receive_control<'d>(&mut self, index: usize, payload: &[u8], ecn: Ecn) -> Received<'d> {
         let message = match Message::parse(payload) {
             Ok(message) => message,
             Err(reason) => return Received::Dropped(reason),
@@ -201,8 +201,8 @@ impl Connection<'_> {
         if let Some(path) = self.at_mut(index) {
             path.peer_index = Some(message.path);
             match message.kind {
-                Kind::Probe => path.handle_probe(message.stamp),
-                Kind::Echo => path.handle_echo(message.stamp, now),
+                Kind::Probe => path.handle_probe(message.stamp, ecn),
+                Kind::Echo => path.handle_echo(message.stamp, message.arrived, now),
             }
         }
         self.reorder.handle_probe(index, message.next, now);

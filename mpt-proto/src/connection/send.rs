@@ -96,7 +96,16 @@ impl Connection<'_> {
         let len = packet.len();
         if self.extension_calls().is_some_and(|calls| (calls.enqueue)(self, packet, flow)) {
             let (ecn, sequence) = (Ecn::NotEct, self.next_sequence);
-            return Ok(Departures::new(buffer, self.layout, protocol, sequence, None, Vec::new(), ecn));
+            let none = PathSet::default();
+            return Ok(Departures::new(
+                buffer,
+                self.layout,
+                protocol,
+                sequence,
+                None,
+                Vec::new(),
+                (ecn, none),
+            ));
         }
         let paths = self.scheduler.choose(packet, flow, self.up, self.now);
         if paths.is_empty() {
@@ -106,12 +115,14 @@ impl Connection<'_> {
         let cut = self.cut_for(paths, len).inspect_err(|_| self.stats.tx_too_large += 1)?;
         let pieces = cut.map_or(1, Cut::pieces);
         let overhead = self.layout.header_len() + if cut.is_some() { fragment::LEN } else { 0 };
-        let mut ids = Vec::new();
+        let ecn = ip::ecn(packet);
+        let (mut ids, mut marked) = (Vec::new(), PathSet::default());
         for index in paths {
             let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { continue };
             path.handle_used(self.now);
             path.stats.tx_datagrams += pieces as u64;
             path.stats.tx_bytes += (len + pieces * overhead) as u64;
+            marked.set(index, path.outer_ecn(ecn) == ecn);
             // There are as many places as paths.
             let _ = ids.push(path.id);
         }
@@ -125,8 +136,7 @@ impl Connection<'_> {
         if self.layout.sequence {
             self.next_sequence = sequence + u32::try_from(pieces).unwrap_or(0);
         }
-        let ecn = ip::ecn(packet);
-        Ok(Departures::new(buffer, self.layout, protocol, sequence, cut, ids, ecn))
+        Ok(Departures::new(buffer, self.layout, protocol, sequence, cut, ids, (ecn, marked)))
     }
 
     /// There is something to send: paths that are dead are wanted.

@@ -68,7 +68,7 @@ impl Connection<'_> {
     ) -> Result<Departure<'b>, UnknownPath> {
         self.tick(now);
         let index = self.path(path)?.id.index();
-        self.emit_control(index, Kind::Probe, stamp, buffer).ok_or(UnknownPath)
+        self.emit_control(index, Kind::Probe, stamp, None, buffer).ok_or(UnknownPath)
     }
 
     /// Probes `path` at once, unless it is disabled, its link is down, or it is never probed: the peer's address on

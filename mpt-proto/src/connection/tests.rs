@@ -3,7 +3,7 @@ use core::time::Duration;
 use super::*;
 use crate::adaptive::{FlowSlot, PacketSlot};
 use crate::config::{Liveness, PathConfig, Probing, ReorderConfig};
-use crate::path::{DownReason, PathId, PathState};
+use crate::path::{DownReason, EcnFault, PathId, PathState};
 use crate::reassembly::ReassemblySlot;
 use crate::reorder::ReorderSlot;
 use crate::stats::Drop;
@@ -30,6 +30,8 @@ struct Pair {
     sent: Vec<(usize, usize, Vec<u8>)>,
     /// Datagrams of this end with extension headers are lost.
     mute: Option<usize>,
+    /// What a hop does to the marks of a datagram on path 0; `None`: it drops it.
+    hop: fn(Ecn) -> Option<Ecn>,
 }
 
 fn storage() -> Storage<'static> {
@@ -61,6 +63,7 @@ impl Pair {
             events: Default::default(),
             sent: Vec::new(),
             mute: None,
+            hop: Some,
         };
         for path in paths {
             let ids = [0, 1].map(|end| pair.ends[end].add_path(*path, now).unwrap());
@@ -86,6 +89,8 @@ impl Pair {
         if self.cut.contains(path.index()) || is_muted {
             return Received::Consumed;
         }
+        let ecn = if path.index() == 0 { (self.hop)(ecn) } else { Some(ecn) };
+        let Some(ecn) = ecn else { return Received::Consumed };
         let to = 1 - from;
         let arrival = self.paths[path.index()][to];
         let datagram = Box::leak(datagram.to_vec().into_boxed_slice());
@@ -103,8 +108,8 @@ impl Pair {
         }
         let mut buffer = [0; CONTROL_MAX];
         while let Some(departure) = self.ends[end].poll_transmit(&mut buffer) {
-            let (path, datagram) = (departure.path, departure.datagram.to_vec());
-            let _ = self.carry(end, path, &datagram, Ecn::NotEct);
+            let (path, datagram, ecn) = (departure.path, departure.datagram.to_vec(), departure.ecn);
+            let _ = self.carry(end, path, &datagram, ecn);
         }
         while let Some(event) = self.ends[end].poll_event() {
             self.events[end].push(event);
@@ -388,6 +393,7 @@ fn stranger(instance: u32) -> Vec<u8> {
         count: Seq::ZERO,
         next: Seq::ZERO,
         stamp: 0,
+        arrived: None,
         features: Features(0),
         mtu: 0,
         extension: None,
@@ -546,6 +552,8 @@ fn rfc8086_3_3_a_wrong_missing_or_unexpected_key_is_dropped() {
 #[test]
 fn rfc6040_4_1_the_inner_ecn_bits_go_to_the_outer_header_and_marks_come_back() {
     let mut pair = Pair::up(&Config::default(), 1);
+    pair.send(0, &marked(0, Ecn::Ect0));
+    pair.run(50);
     for (bits, mark) in [(0b00, Ecn::NotEct), (0b01, Ecn::Ect1), (0b10, Ecn::Ect0), (0b11, Ecn::Ce)] {
         let mut packet = packet(100, 0);
         ip::set_ecn(&mut packet, Ecn::from_bits(bits));
@@ -559,6 +567,76 @@ fn rfc6040_4_1_the_inner_ecn_bits_go_to_the_outer_header_and_marks_come_back() {
             assert_eq!(checksum(&pair.delivered[1].last().unwrap()[..20]), 0);
         }
     }
+}
+
+/// A packet with these marks.
+fn marked(mark: u8, ecn: Ecn) -> Vec<u8> {
+    let mut packet = packet(100, mark);
+    ip::set_ecn(&mut packet, ecn);
+    packet
+}
+
+/// Sends packets marked ECT(0) over two paths for so many seconds, 100 each second: how many arrived, and how many of those
+/// that took path 0 left with the mark.
+fn send_marked(pair: &mut Pair, seconds: usize) -> (usize, usize) {
+    pair.delivered[1].clear();
+    let mut left = 0;
+    for mark in (0..=u8::MAX).cycle().take(100 * seconds) {
+        let datagrams = pair.encapsulate(0, &marked(mark, Ecn::Ect0)).unwrap();
+        for (path, datagram, ecn) in datagrams {
+            left += usize::from(path.index() == 0 && ecn == Ecn::Ect0);
+            let _ = pair.carry(0, path, &datagram, ecn);
+        }
+        pair.run(10);
+    }
+    (pair.delivered[1].len(), left)
+}
+
+#[test]
+fn rfc9000_13_4_2_marks_leave_on_paths_that_carry_them_and_nothing_is_lost_on_others() {
+    type Hop = fn(Ecn) -> Option<Ecn>;
+    let hops: [(Hop, EcnFault); 3] = [
+        (|ecn| (ecn == Ecn::NotEct).then_some(ecn), EcnFault::Lost),
+        (|_| Some(Ecn::NotEct), EcnFault::Cleared),
+        (|ecn| Some(if ecn == Ecn::NotEct { ecn } else { Ecn::Ce }), EcnFault::AllMarked),
+    ];
+    for policy in [Policy::Weighted, Policy::Redundant] {
+        for (hop, fault) in hops {
+            let mut pair = Pair::new(&Config { policy, ..Config::default() }, &[lab(); 2]);
+            pair.hop = hop;
+            pair.run(20);
+            pair.events[0].clear();
+            assert_eq!(
+                send_marked(&mut pair, 20).0,
+                2000,
+                "{policy:?} {fault:?}: all arrive from the first on"
+            );
+            let faulty = pair.paths[0][0];
+            let ecn = |event: &Event| matches!(event, Event::Ecn { .. });
+            pair.events[0].retain(ecn);
+            assert_eq!(pair.events[0], [Event::Ecn { path: faulty, fault: Some(fault) }]);
+            assert_eq!(send_marked(&mut pair, 10), (1000, 0), "{policy:?} {fault:?}");
+            assert_eq!(pair.ends[0].path_state(faulty), Ok(PathState::Up));
+
+            pair.hop = Some;
+            send_marked(&mut pair, 60);
+            pair.events[0].retain(ecn);
+            assert_eq!(pair.events[0].last(), Some(&Event::Ecn { path: faulty, fault: None }));
+            let (arrived, left) = send_marked(&mut pair, 10);
+            assert_eq!((arrived, left), (1000, if policy == Policy::Redundant { 1000 } else { 500 }));
+        }
+    }
+}
+
+#[test]
+fn a_path_that_begins_to_drop_marked_datagrams_loses_few() {
+    let mut pair = Pair::up(&Config::default(), 2);
+    assert_eq!(send_marked(&mut pair, 5).0, 500);
+    pair.hop = |ecn| (ecn == Ecn::NotEct).then_some(ecn);
+    // A test each 2 s, and 3 s until it is given up; every second packet takes the path.
+    let arrived = send_marked(&mut pair, 10).0;
+    assert!(arrived >= 1000 - 255, "{arrived}");
+    assert_eq!(send_marked(&mut pair, 10).0, 1000);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! the [extension]. Fewer or more bytes behind the 24 do no harm, so that later versions can add
 //! to them. The layout is drawn in `docs/wire.md`.
 
+use crate::ecn::Ecn;
 use crate::seq::Seq;
 use crate::stats::Drop;
 use crate::wire::{extension, put, u16_at, u32_at};
@@ -15,6 +16,9 @@ const SHORTEST: usize = 24;
 /// The version this module speaks, in the high nibble of the first byte. It is never 4 or 6, so that the
 /// first nibble alone tells a control message from an IP packet.
 const VERSION: u8 = 1;
+
+/// The bit that says that the two below it are the ECN bits a probe arrived with.
+const TELLS_ECN: u8 = 4;
 
 /// What the message asks or answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +72,8 @@ pub struct Message {
     pub next: Seq,
     /// Microseconds of the prober's clock when it sent the probe, modulo 2^32.
     pub stamp: u32,
+    /// Of an echo: the ECN bits that the probe arrived with; `None`: a probe, or an earlier version.
+    pub arrived: Option<Ecn>,
     /// What the sender can do.
     pub features: Features,
     /// The largest inner packet the sender takes, in bytes.
@@ -88,7 +94,7 @@ impl Message {
     fn fields(payload: &[u8]) -> Option<Self> {
         let more = payload.get(SHORTEST..)?;
         let speaks = more.first() == Some(&extension::VERSION);
-        let &[head, path, features, ..] = payload else { return None };
+        let &[head, path, features, arrived, ..] = payload else { return None };
         if head >> 4 != VERSION || path > 15 {
             return None;
         }
@@ -107,6 +113,7 @@ impl Message {
             count: Seq::from_u32(u32_at(payload, 12)?),
             next: Seq::from_u32(u32_at(payload, 16)?),
             stamp: u32_at(payload, 20)?,
+            arrived: (kind == Kind::Echo && arrived & TELLS_ECN != 0).then(|| Ecn::from_bits(arrived)),
             extension: u16_at(more, 2).filter(|_| speaks),
         })
     }
@@ -118,7 +125,8 @@ impl Message {
             Kind::Echo => 2,
         };
         let mut bytes = [0; LEN];
-        put(&mut bytes, 0, [VERSION << 4 | kind, self.path, self.features.0, 0]);
+        let arrived = self.arrived.map_or(0, |ecn| TELLS_ECN | ecn.bits());
+        put(&mut bytes, 0, [VERSION << 4 | kind, self.path, self.features.0, arrived]);
         put(&mut bytes, 4, self.hears.to_be_bytes());
         put(&mut bytes, 6, self.mtu.to_be_bytes());
         put(&mut bytes, 8, self.instance.to_be_bytes());
@@ -145,6 +153,7 @@ mod tests {
         count: Seq::from_u32(7),
         next: Seq::from_u32(0x0001_0000),
         stamp: 0x0102_0304,
+        arrived: None,
         features: Features::REASSEMBLY,
         mtu: 1464,
         extension: Some(4096),
@@ -166,6 +175,19 @@ mod tests {
         let mut longer = [0xaa; LEN + 5];
         longer[..LEN].copy_from_slice(&echo.emit());
         assert_eq!(Message::parse(&longer), Ok(echo));
+    }
+
+    #[test]
+    fn an_echo_tells_how_the_probe_arrived_where_earlier_versions_have_a_zero() {
+        for bits in 0..4 {
+            let arrived = Some(Ecn::from_bits(bits));
+            let echo = Message { kind: Kind::Echo, arrived, ..EXAMPLE };
+            assert_eq!(echo.emit()[3], 4 | bits);
+            assert_eq!(Message::parse(&echo.emit()), Ok(echo));
+        }
+        let mut probe = EXAMPLE.emit();
+        probe[3] = 6;
+        assert_eq!(Message::parse(&probe), Ok(EXAMPLE), "a probe has nothing to tell");
     }
 
     #[test]

@@ -82,15 +82,11 @@ impl Flow {
         self.ports.filter(|_| self.protocol == TCP)
     }
 
-    /// Whether it is UDP, or fragments of UDP packets, which have no ports.
-    pub const fn is_udp(&self) -> bool {
-        matches!(self.protocol, UDP | UDP_LITE)
-    }
-
-    /// Whether packets out of order hurt it: not UDP (unless `udp`), nor ICMP.
+    /// Whether packets out of order hurt it: not UDP (unless `udp`), nor ICMP. Fragments of UDP are of no use before the last
+    /// one of their packet, and are few where they come in order.
     pub const fn wants_order(&self, udp: bool) -> bool {
         match self.protocol {
-            UDP | UDP_LITE => udp,
+            UDP | UDP_LITE => udp || self.ports.is_none(),
             ICMP | ICMPV6 => false,
             _ => true,
         }
@@ -135,11 +131,9 @@ fn plain_transport(packet: &[u8], protocol: u8) -> Option<usize> {
     }
 }
 
-/// What follows the UDP header of a packet, or of the first fragment of one. IPv6 extension headers hide it.
+/// What follows the UDP header of a packet of `flow`. IPv6 extension headers hide it.
 pub fn udp_payload<'p>(packet: &'p [u8], flow: &Flow) -> Option<&'p [u8]> {
-    const OFFSET: u16 = 0x1fff;
-    let is_first = packet.first()? >> 4 == 6 || u16_at(packet, 6)? & OFFSET == 0;
-    (flow.protocol == UDP && is_first).then_some(())?;
+    flow.udp_ports()?;
     packet.get(plain_transport(packet, UDP)? + 8..)
 }
 
@@ -419,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn the_payload_of_udp_is_found_also_in_a_first_fragment_and_not_in_others() {
+    fn the_payload_of_udp_is_found_in_whole_packets() {
         let segment = [&PORTS[..], &[0, 12, 0, 0, 1, 2, 3, 4]].concat();
         let payload = |packet: &[u8]| udp_payload(packet, &Flow::of(packet, 0)).map(<[u8]>::to_vec);
         let whole = ipv4(UDP, &segment);
@@ -427,8 +421,6 @@ mod tests {
         assert_eq!(payload(&ipv6(UDP, &segment)), Some(vec![1, 2, 3, 4]));
         let mut fragment = whole.clone();
         fragment[6] = 0x20;
-        assert_eq!(payload(&fragment), Some(vec![1, 2, 3, 4]));
-        fragment[7] = 1;
         assert_eq!(payload(&fragment), None);
         assert_eq!(payload(&ipv4(TCP, &segment)), None);
         assert_eq!(payload(&whole[..24]), None);
@@ -469,8 +461,53 @@ mod tests {
                 (ICMPV6, false, false),
             ])
         {
-            let flow = Flow { protocol, ports: None, hash: 0 };
+            let flow = Flow { protocol, ports: Some((1, 2)), hash: 0 };
             assert_eq!([false, true].map(|udp| flow.wants_order(udp)), [always, with_udp], "{protocol}");
+        }
+    }
+
+    #[test]
+    fn all_fragments_of_an_ipv6_packet_are_one_flow_that_is_kept_in_order() {
+        // Before the fragment header stands what hops read (RFC 8200 section 4.5), and behind it, in the first only, options for
+        // the destination and the ports.
+        let hops = [FRAGMENT, 0, 1, 4, 0, 0, 0, 0];
+        let options = [UDP, 0, 1, 4, 0, 0, 0, 0];
+        for next in [UDP, TCP, DESTINATION_OPTIONS] {
+            let body = [&options[..], &PORTS].concat();
+            let first = ipv6(HOP_BY_HOP, &[&hops[..], &[next, 0, 0, 1, 0, 0, 0, 7], &body].concat());
+            let middle = ipv6(HOP_BY_HOP, &[&hops[..], &[next, 0, 0, 9, 0, 0, 0, 7], &PORTS].concat());
+            let last = ipv6(HOP_BY_HOP, &[&hops[..], &[next, 0, 0, 16, 0, 0, 0, 7], &[0xff; 9]].concat());
+            let flow = Flow::of(&first, 5);
+            assert_eq!([Flow::of(&middle, 5), Flow::of(&last, 5)], [flow; 2], "{next}");
+            assert!(flow.wants_order(false), "{next}");
+        }
+        let mut first = ipv4(UDP, &PORTS);
+        first[6] = 0x20;
+        assert!(Flow::of(&first, 0).wants_order(false));
+        assert!(!Flow::of(&ipv4(UDP, &PORTS), 0).wants_order(false), "a whole one");
+        first[9] = ICMP;
+        assert!(!Flow::of(&first, 0).wants_order(false), "a large ping measures as a small one");
+    }
+
+    #[test]
+    fn a_flow_is_found_behind_each_kind_of_extension_header_but_not_behind_too_many() {
+        for kind in [HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS] {
+            for words in 0..4u8 {
+                let mut header = vec![0; 8 + 8 * usize::from(words)];
+                header[..2].copy_from_slice(&[TCP, words]);
+                header.extend_from_slice(&PORTS);
+                assert_eq!(
+                    Flow::of(&ipv6(kind, &header), 0).tcp_ports(),
+                    Some((0x1234, 80)),
+                    "{kind} {words}"
+                );
+            }
+        }
+        for (count, ports) in [(MAX_EXTENSIONS - 1, Some((0x1234, 80))), (MAX_EXTENSIONS, None)] {
+            let mut chain = [DESTINATION_OPTIONS, 0, 0, 0, 0, 0, 0, 0].repeat(count);
+            chain[8 * (count - 1)] = UDP;
+            chain.extend_from_slice(&PORTS);
+            assert_eq!(Flow::of(&ipv6(DESTINATION_OPTIONS, &chain), 0).udp_ports(), ports, "{count}");
         }
     }
 

@@ -81,6 +81,8 @@ struct Seen {
     networks: HashMap<Network, usize>,
     sockets: HashMap<(IpAddr, u16, Option<String>, IpAddr, u16), usize>,
     unnamed: UnnamedPeers,
+    /// The line of `multicast = true`.
+    multicast: Option<usize>,
 }
 
 /// Notes that `key` stands in `line`; tells the line where it stood before.
@@ -208,10 +210,22 @@ impl Check<'_> {
             checksum: table.checksum.unwrap_or(default.checksum),
             sequence,
             slices: table.slices.unwrap_or(true),
+            multicast: self.multicast(table.multicast)?,
             adaptive,
             reorder,
             paths,
         })
+    }
+
+    /// Whether multicast takes this connection. A packet to a group has no address that would tell two peers apart.
+    fn multicast(&mut self, wanted: Option<Spanned<bool>>) -> Result<bool, ConfigError> {
+        let Some(wanted) = wanted.filter(|wanted| *wanted.get_ref()) else { return Ok(false) };
+        let at = wanted.span();
+        if let Some(line) = self.seen.multicast.replace(self.source.line(&at)) {
+            let problem = format_args!("line {line} has it already, and a packet takes one connection");
+            return Err(self.source.error(&at, problem, "true in one connection, false in the others"));
+        }
+        Ok(true)
     }
 
     fn peers(

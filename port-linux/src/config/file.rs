@@ -44,6 +44,7 @@ pub(super) struct Connection {
     pub(super) checksum: Option<bool>,
     pub(super) sequence: Option<Spanned<bool>>,
     pub(super) slices: Option<bool>,
+    pub(super) multicast: Option<Spanned<bool>>,
     pub(super) liveness: Option<LivenessSetting>,
     pub(super) adaptive: Option<Spanned<Table<Adaptive>>>,
     pub(super) reorder: Option<Table<Reorder>>,

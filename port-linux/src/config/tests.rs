@@ -87,7 +87,7 @@ fn a_minimal_file_gets_the_defaults_of_the_core() {
         (connection.key, connection.checksum, connection.sequence),
         (core.key, core.checksum, core.sequence)
     );
-    assert!(connection.slices);
+    assert!(connection.slices && !connection.multicast);
     let adaptive = connection.adaptive;
     assert_eq!(
         (adaptive.resend, adaptive.udp_in_order, adaptive.memory),
@@ -139,6 +139,7 @@ policy = "backup"
 key = 0xffff_ffff
 checksum = true
 sequence = false
+multicast = true
 liveness = { interval_ms = 5, idle_ms = 5, dead_ms = 10 }
 [connection.reorder]
 window = 0
@@ -168,7 +169,7 @@ udp_src = [1, 65535]
     let connection = &config.connections[0];
     assert_eq!((connection.port, connection.remote_port, connection.check_source_port), (1, 65535, false));
     assert_eq!((connection.policy, connection.key), (Policy::Backup, Some(u32::MAX)));
-    assert!(connection.checksum && !connection.sequence);
+    assert!(connection.checksum && !connection.sequence && connection.multicast);
     let reorder = ReorderConfig { window: 0, delay: Duration::from_secs(10), paths_in_order: false };
     assert_eq!(connection.reorder, reorder);
     assert_eq!(connection.networks[0].to.to_string(), "192.168.7.0/24");

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mpt_proto::wire::extension;
 use mpt_proto::{
-    CONTROL_MAX, Connection, Departure, Departures, DownReason, Ecn, EncapsulateError, Event, HEADROOM,
-    Instant, Link, Liveness, MAX_PATHS, Mode, PathState, Policy, Received,
+    CONTROL_MAX, Connection, Departure, Departures, DownReason, Ecn, EcnFault, EncapsulateError, Event,
+    HEADROOM, Instant, Link, Liveness, MAX_PATHS, Mode, PathState, Policy, Received,
 };
 
 use super::SharedSocket;
@@ -215,10 +215,17 @@ impl<'s> Peer<'s> {
         self.transmit(departures, sockets);
     }
 
-    /// What carries a packet. A refusal is counted by the core.
+    /// What carries a packet. A refusal is counted by the core. What would make a long queue of this host's own longer is lost, as
+    /// on a link with a shorter one: the interface's queue is no place to wait, as a TCP does not see what waits there.
     fn transmit(&mut self, departures: Result<Departures<'_>, EncapsulateError>, sockets: &[SharedSocket]) {
         let Ok(mut departures) = departures else { return };
         while let Some(departure) = departures.next() {
+            let Some(path) = self.paths.get_mut(departure.path.index()) else { continue };
+            let socket = sockets.get(path.socket).and_then(|shared| shared.socket.as_ref());
+            if socket.is_some_and(|socket| !socket.takes(departure.datagram.len())) {
+                path.not_sent.full += 1;
+                continue;
+            }
             transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
         }
     }
@@ -423,9 +430,29 @@ impl<'s> Peer<'s> {
                     }
                 }
             }
+            Event::Ecn { path, fault } => {
+                let Some(path) = self.config.paths.get(path.index()) else { return };
+                match fault {
+                    Some(fault) => tracing::info!(
+                        "path {} of {peer} {}: packets leave without ECN marks there",
+                        path.name,
+                        explain_ecn(fault)
+                    ),
+                    None => tracing::info!("path {} of {peer} carries ECN marks again", path.name),
+                }
+            }
             Event::PeerStarted => tracing::info!("{peer} has started"),
             _ => {}
         }
+    }
+}
+
+fn explain_ecn(fault: EcnFault) -> String {
+    match fault {
+        EcnFault::Lost => "drops datagrams with ECN marks".into(),
+        EcnFault::Cleared => "changes ECN marks".into(),
+        EcnFault::AllMarked => "marks all datagrams as having met congestion".into(),
+        other => format!("does not carry ECN marks ({other:?})"),
     }
 }
 

@@ -56,7 +56,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
         tunnel: tunnel_facts(config, &peers)?,
         sockets: plan.bind(&maker)?,
         peers,
-        routes: Routes::new(&config.connections),
+        routes: Routes::new(&config.tunnel.addresses, &config.connections),
         bell,
         signal: stop,
         queries,

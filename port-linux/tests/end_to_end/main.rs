@@ -10,8 +10,12 @@ mod bad_input;
 mod bench;
 mod captured;
 mod crafted;
+mod deep_buffer;
+mod ecn;
+mod encapsulations;
 mod handover;
 mod lab;
+mod multicast;
 mod policies;
 mod programs;
 #[cfg(feature = "quic")]

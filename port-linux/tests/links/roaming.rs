@@ -319,6 +319,7 @@ impl Speaker {
             count: Seq::from_u32(self.count),
             next: Seq::ZERO,
             stamp,
+            arrived: None,
             features: Features::default(),
             mtu: 0,
             extension: None,

@@ -14,6 +14,7 @@ const CODEL: Bounds = Bounds { target: 5_000, interval: 100_000 };
 struct Bench {
     pool: Pool<'static>,
     queue: Queue<'static>,
+    counts: Counts,
 }
 
 fn bench(slots: usize, flows: usize) -> Bench {
@@ -21,6 +22,7 @@ fn bench(slots: usize, flows: usize) -> Bench {
     Bench {
         pool: Pool::new(vec![PacketSlot::default(); slots].leak(), bytes.leak()),
         queue: Queue::new(vec![FlowSlot::default(); flows].leak(), QUANTUM),
+        counts: Counts::default(),
     }
 }
 
@@ -41,7 +43,7 @@ impl Bench {
     }
 
     fn pop(&mut self, bounds: Bounds, now: u32) -> Option<(Index, u16, u16)> {
-        let index = self.queue.pop(&mut self.pool, bounds, now)?;
+        let index = self.queue.pop(&mut self.pool, bounds, &mut self.counts, now)?;
         let slot = self.pool.slot(index).unwrap();
         Some((index, slot.flow, slot.len))
     }
@@ -98,8 +100,8 @@ fn room_is_made_at_the_head_of_the_longest_queue_and_at_most_64_packets_at_once(
     let first = bench.push(1, 1000, Ecn::NotEct, 0).unwrap();
     (0..4).for_each(|_| assert!(bench.push(0, 200, Ecn::NotEct, 0).is_some()));
     (0..299).for_each(|_| assert!(bench.push(1, 1000, Ecn::NotEct, 0).is_some()));
-    assert!(bench.queue.overflow(&mut bench.pool));
-    assert_eq!((bench.queue.len(), bench.queue.counts.dropped), (304 - 64, 64));
+    assert!(bench.queue.overflow(&mut bench.pool, &mut bench.counts));
+    assert_eq!((bench.queue.len(), bench.counts.dropped), (304 - 64, 64));
     // The slot of the oldest is free, and was freed first: those freed after it are taken before.
     let free = (0..97).map(|_| bench.pool.store(&[]).unwrap()).collect::<Vec<_>>();
     assert_eq!(free[63], first);
@@ -107,8 +109,8 @@ fn room_is_made_at_the_head_of_the_longest_queue_and_at_most_64_packets_at_once(
         bench.pool.release(index);
     }
     assert_eq!(bench.queue.len(), 0);
-    assert!(!bench.queue.overflow(&mut bench.pool), "nothing to drop");
-    assert_eq!(bench.queue.counts.dropped, 64);
+    assert!(!bench.queue.overflow(&mut bench.pool, &mut bench.counts), "nothing to drop");
+    assert_eq!(bench.counts.dropped, 64);
 }
 
 #[test]
@@ -116,7 +118,7 @@ fn of_a_short_queue_half_is_dropped_and_of_one_packet_that_one() {
     let mut bench = bench(20, 1);
     (0..9).for_each(|_| assert!(bench.push(0, 100, Ecn::NotEct, 0).is_some()));
     let mut lens = Vec::new();
-    while bench.queue.overflow(&mut bench.pool) {
+    while bench.queue.overflow(&mut bench.pool, &mut bench.counts) {
         lens.push(bench.queue.len());
     }
     assert_eq!(lens, [4, 2, 1, 0]);
@@ -163,7 +165,7 @@ fn packets_that_can_be_marked_are_marked_and_others_dropped() {
             bench.pool.release(index);
             (popped, now) = (popped + 1, now + 1000);
         }
-        let counts = bench.queue.counts;
+        let counts = bench.counts;
         assert_eq!(counts.marked, marked);
         assert_eq!(popped + counts.dropped, 1000);
         match ecn {
@@ -290,7 +292,10 @@ fn it_answers_like_lists_that_are_searched() {
                     Some(index) => oracle.push(flow.into(), index, i32::try_from(len).unwrap()),
                     None => {
                         let before = bench.queue.len();
-                        assert_eq!(bench.queue.overflow(&mut bench.pool), oracle.victim().is_some());
+                        assert_eq!(
+                            bench.queue.overflow(&mut bench.pool, &mut bench.counts),
+                            oracle.victim().is_some()
+                        );
                         let dropped = before - bench.queue.len();
                         if let Some(victim) = oracle.victim() {
                             let most = oracle.bytes()[victim];

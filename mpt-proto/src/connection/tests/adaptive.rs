@@ -114,6 +114,7 @@ fn a_peer_that_says_nothing_of_it_as_one_of_an_older_version_gets_plain_gre() {
         count: Seq::from_u32(1 + u32::from(extension == Some(9))),
         next: Seq::ZERO,
         stamp: 0,
+        arrived: None,
         features: Features::default(),
         mtu: 0,
         extension,

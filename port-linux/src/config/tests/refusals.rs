@@ -175,6 +175,20 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
             "once in the file",
         ),
         (
+            instead("peer = [\"10.0.0.2\"]", "peer = [\"10.0.0.2\"]\nmulticast = true")
+                + "[[connection]]\nname = \"pc3\"\npeer = [\"10.0.0.3\"]\nmulticast = true\n[[connection.path]]\n\
+                   name = \"x\"\nlocal = \"172.16.2.10\"\nremote = \"172.16.2.20\"\n",
+            lines(16),
+            "connection.multicast = true: line 7 has it already",
+            "true in one connection, false in the others",
+        ),
+        (
+            with(CONNECTION, "multicast = 1"),
+            lines(7),
+            "connection.multicast = 1: wrong type",
+            "true or false",
+        ),
+        (
             instead("172.16.1.10", "172.16.1"),
             lines(10),
             "connection.path.local = \"172.16.1\": not an IP address",

@@ -1,0 +1,137 @@
+//! What other tunnels and large datagrams make of the inside: fragments, equal datagrams in a
+//! row, VXLAN. Nothing is joined, changed or lost.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use port_linux::lab::host::Host;
+use port_linux::lab::stack::{Stack, Version};
+use port_linux::lab::topology::Side;
+
+use crate::bench::{self, Tunnel, dropped};
+use crate::programs::{Tool, all_pass, iperf3};
+
+const PORT: u16 = 5000;
+
+/// Of each kind; two of five contents at once, so that no socket is full.
+const DATAGRAMS: usize = 400;
+const PIECE: usize = 5;
+
+/// Datagrams with a wrong checksum that a host was sent, by its own account.
+fn checksum_errors(host: &Host) -> anyhow::Result<u64> {
+    let read = |file: &str| host.inside(|| std::fs::read_to_string(file));
+    let (v4, v6) = (read("/proc/net/snmp")??, read("/proc/net/snmp6")??);
+    let mut count = 0;
+    for protocol in ["Udp:", "Tcp:"] {
+        let rows: Vec<Vec<&str>> = v4
+            .lines()
+            .filter(|line| line.starts_with(protocol))
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        let [names, values] = &rows[..] else { anyhow::bail!("{v4}") };
+        let at = names.iter().position(|name| *name == "InCsumErrors").context("InCsumErrors")?;
+        count += values[at].parse::<u64>()?;
+    }
+    let v6 = v6.lines().find_map(|line| line.strip_prefix("Udp6InCsumErrors")).context("Udp6InCsumErrors")?;
+    Ok(count + v6.trim().parse::<u64>()?)
+}
+
+/// Sends datagrams of this size, two of each content, and receives what comes: the contents in order of arrival.
+fn pairs(tunnel: &Tunnel, to: IpAddr, size: usize) -> anyhow::Result<Vec<usize>> {
+    let (pc1, pc2) = (&tunnel.net.pc1, &tunnel.net.pc2);
+    let receiver = pc2.inside(|| UdpSocket::bind((to, PORT)))??;
+    receiver.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let unspecified: SocketAddr = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse()?;
+    let sender = pc1.inside(|| UdpSocket::bind(unspecified))??;
+    let content = |number: usize| {
+        let mut bytes = vec![u8::try_from(number % 251).unwrap_or(0); size];
+        bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        bytes
+    };
+    let (mut came, mut buffer) = (Vec::new(), vec![0; size + 1]);
+    for first in (0..DATAGRAMS / 2).step_by(PIECE) {
+        for number in first..first + PIECE {
+            for _ in 0..2 {
+                sender.send_to(&content(number), (to, PORT))?;
+            }
+        }
+        for _ in 0..2 * PIECE {
+            let len = match receiver.recv(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(came),
+                len => len?,
+            };
+            let number = usize::try_from(u64::from_be_bytes(buffer[..8].try_into()?))?;
+            ensure!(buffer[..len] == content(number), "{number}: {len} bytes, changed");
+            came.push(number);
+        }
+    }
+    Ok(came)
+}
+
+fn two_equal_ones_stay_two(policy: &str) -> anyhow::Result<()> {
+    let tunnel = Tunnel::start(2, Stack::V4OverV4, |_, s| s.connection("policy", policy))?;
+    for version in [Version::V4, Version::V6] {
+        // One packet, and three fragments.
+        for size in [100, 4000] {
+            let mut came = pairs(&tunnel, Side::Pc2.tunnel_address(version), size)?;
+            if size > 1500 && policy != "weighted" {
+                ensure!(came.is_sorted(), "{size} bytes: fragments are kept in order");
+            }
+            came.sort_unstable();
+            let expected: Vec<usize> = (0..DATAGRAMS).map(|n| n / 2).collect();
+            ensure!(came == expected, "{policy}, {size} bytes: {} of {DATAGRAMS}", came.len());
+        }
+    }
+    for (end, host) in [(&tunnel.pc1, &tunnel.net.pc1), (&tunnel.pc2, &tunnel.net.pc2)] {
+        assert_eq!(dropped(&end.connection()?), []);
+        assert_eq!(checksum_errors(host)?, 0);
+    }
+    Ok(())
+}
+
+#[test]
+fn equal_datagrams_stay_two_and_fragments_arrive_by_measure() {
+    bench::test(&[], || two_equal_ones_stay_two("adaptive"));
+}
+
+#[test]
+fn equal_datagrams_stay_two_and_fragments_arrive_by_weight() {
+    bench::test(&[], || two_equal_ones_stay_two("weighted"));
+}
+
+#[test]
+fn vxlan_inside_carries_ping_and_tcp_with_and_without_checksums() {
+    bench::test(&[Tool::Ping, Tool::Iperf3], || {
+        let tunnel = Tunnel::start(2, Stack::V4OverV4, |_, s| s.connection("policy", "adaptive"))?;
+        let (pc1, pc2) = (&tunnel.net.pc1, &tunnel.net.pc2);
+        let inside: IpAddr = "10.77.0.2".parse()?;
+        for checksum in ["udpcsum", "noudpcsum"] {
+            for (host, own, peer) in [(pc1, 1, 2), (pc2, 2, 1)] {
+                host.run(&format!(
+                    "ip link add vx0 type vxlan id 7 remote 10.0.0.{peer} dstport 4789 dev {} {checksum}",
+                    bench::DEVICE
+                ))?;
+                host.run(&format!("ip address add 10.77.0.{own}/24 dev vx0"))?;
+                host.run("ip link set vx0 up")?;
+            }
+            // The neighbour has to be found first. The second kind is larger than the MTU.
+            all_pass(pc1, inside, 10, "-W 5")?;
+            all_pass(pc1, inside, 10, "-s 4000")?;
+            for direction in ["", "--reverse"] {
+                let report = iperf3(pc2, pc1, inside, &format!("--time 1 {direction}"))?;
+                let bytes = report["end"]["sum_received"]["bytes"].as_u64();
+                ensure!(
+                    bytes.is_some_and(|bytes| bytes > 500_000),
+                    "{checksum} {direction}: {bytes:?} bytes"
+                );
+            }
+            for host in [pc1, pc2] {
+                assert_eq!(checksum_errors(host)?, 0, "{checksum}");
+                host.run("ip link delete vx0")?;
+            }
+        }
+        Ok(())
+    });
+}
