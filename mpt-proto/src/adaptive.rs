@@ -10,6 +10,7 @@
 
 mod codel;
 mod common_delay;
+mod fit;
 mod model;
 mod once;
 mod pool;
@@ -26,14 +27,16 @@ use crate::time::{Instant, Micros};
 
 use codel::{Bounds, Codel};
 use common_delay::CommonDelay;
+use fit::Pieces;
 pub use model::{LimitedBy, Phase};
-use model::{Model, Place};
+use model::{Model, Place, Sizes};
 use once::Once;
 pub use pool::PacketSlot;
 use pool::{Index, List, Pool};
 pub use queue::FlowSlot;
 use queue::Queue;
 use repair::Lost;
+pub(crate) use send::Leaving;
 use tuning::{MOST_CREDIT, TRAIN};
 
 /// What a report was.
@@ -119,6 +122,14 @@ pub struct AdaptiveState {
     run: Option<(usize, Instant)>,
     /// The packet that left last, and the path, if it is to leave on another one as well.
     twin: Option<(usize, Index)>,
+    /// The packet of the bulk whose turn it is, if it waits for a path that takes it: in no list.
+    parked: Option<Index>,
+    /// The packet that leaves in pieces: in no list.
+    pub(crate) pieces: Option<Pieces>,
+    /// Bytes of the largest packet that every path that is up takes, and is not doubted to pass.
+    trusted: u16,
+    /// Paths where large packets seem not to pass any more, which is still to be told.
+    pub(crate) doubted: PathSet,
     /// The open paths as last told.
     told: PathSet,
     /// How the peer wants ordered packets held, and the paths where they may come, by its numbers.
@@ -203,7 +214,9 @@ impl<'s> Adaptive<'s> {
         if let Some(model) = self.state.models.get_mut(path) {
             (model.tier, model.down) = (tier, Some(now));
             model.reset();
+            model.sizes = Sizes::default();
         }
+        self.state.doubted.set(path, false);
         self.state.feedback.restart(PathSet::of(path));
     }
 
@@ -221,6 +234,10 @@ impl<'s> Adaptive<'s> {
         while let Some(index) = self.state.lost.pop(&mut self.pool) {
             self.pool.release(index);
         }
+        if let Some(index) = self.state.parked.take() {
+            self.pool.release(index);
+        }
+        self.end_pieces();
         (self.state.run, self.state.twin) = (None, None);
         self.state.reference = None;
         self.state.last_count = None;

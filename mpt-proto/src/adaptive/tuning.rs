@@ -412,3 +412,12 @@ pub(super) const PATIENCE_NOISE: f32 = 4.0;
 pub(super) const PATIENCE_REORDERED: f32 = 3.0;
 /// Round trip of the fastest path while none is known, in microseconds.
 pub(super) const UNKNOWN_FEEDBACK: f32 = 150_000.0;
+/// Packets of up to this many bytes pass every path: an IPv4 host takes packets of 576 bytes (RFC 791 section 3.1). Their losses say
+/// nothing about sizes.
+pub(super) const SMALL_PACKET: u16 = 512;
+/// Large packets lost in a row, each sent after the loss of the one before was known and none of their size arriving meanwhile,
+/// from which on their size is doubted. Where one packet in ten is lost by chance, one of a thousand rows is such a one, and costs a
+/// probe of the size. `sizes/tests.rs`.
+pub(super) const LARGE_LOST: u8 = 3;
+/// A size is doubted for no longer than this if nobody answers: a search of the caller needs at most some seconds.
+pub(super) const DOUBT_FOR: Duration = Duration::from_secs(10);
