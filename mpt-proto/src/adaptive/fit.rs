@@ -52,6 +52,11 @@ impl Adaptive<'_> {
         self.refresh_trusted(now);
     }
 
+    /// The largest packet that is known to have arrived on a path since the last call; 0: none.
+    pub(crate) fn take_arrived(&mut self, path: usize) -> u16 {
+        self.state.models.get_mut(path).map_or(0, |model| model.sizes.take_arrived())
+    }
+
     /// Computes anew up to which size any path will do.
     pub(super) fn refresh_trusted(&mut self, now: Instant) {
         let mut trusted = u16::MAX;

@@ -8,6 +8,7 @@ use crate::path::{Path, PathId, PathState};
 use crate::path_set::PathSet;
 use crate::stats::PathStats;
 use crate::time::Instant;
+use crate::wire::extension;
 
 /// The caller named a path that does not exist, or not any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +124,18 @@ impl Connection<'_> {
             extension.adaptive.settle_size(path.index(), now);
         }
         Ok(())
+    }
+
+    /// Bytes of the largest datagram that reports say arrived on the path since the last call. `None`: none, or the policy knows of none.
+    ///
+    /// # Errors
+    /// There is no such path.
+    pub fn take_carried(&mut self, path: PathId) -> Result<Option<u16>, UnknownPath> {
+        let index = self.path(path)?.id.index();
+        let headers = self.layout.header_len() + extension::LEN;
+        let arrived = self.extension.as_mut().map_or(0, |extension| extension.adaptive.take_arrived(index));
+        let size = u16::try_from(usize::from(arrived) + headers).unwrap_or(u16::MAX);
+        Ok((arrived > 0).then_some(size))
     }
 
     fn change(

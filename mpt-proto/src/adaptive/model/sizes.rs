@@ -21,11 +21,13 @@ pub(in crate::adaptive) struct Sizes {
     least: u16,
     /// Since when packets of `least` bytes and more seem not to pass.
     doubted: Option<Instant>,
+    /// Largest packet that arrived since it was asked for that.
+    arrived: u16,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { room: u16::MAX, watched: None, lost: 0, least: 0, doubted: None }
+        Self { room: u16::MAX, watched: None, lost: 0, least: 0, doubted: None, arrived: 0 }
     }
 }
 
@@ -50,7 +52,12 @@ impl Sizes {
 
     /// What was lost until now counts no more: the size is known, or what is awaited will not be heard of.
     pub(in crate::adaptive) const fn forget_losses(&mut self) {
-        *self = Self { room: self.room, watched: None, lost: 0, least: 0, doubted: None };
+        (self.watched, self.lost, self.least, self.doubted) = (None, 0, 0, None);
+    }
+
+    /// The largest packet that arrived since the last call; 0: none.
+    pub(in crate::adaptive) const fn take_arrived(&mut self) -> u16 {
+        core::mem::replace(&mut self.arrived, 0)
     }
 
     /// A packet of `len` bytes left with this path number.
@@ -62,6 +69,9 @@ impl Sizes {
 
     /// A packet of `len` bytes arrived.
     pub(in crate::adaptive) const fn note_arrived(&mut self, len: u16) {
+        if len > self.arrived {
+            self.arrived = len;
+        }
         if self.lost > 0 && len >= self.least {
             self.forget_losses();
         }
