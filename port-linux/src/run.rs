@@ -165,13 +165,13 @@ fn tunnel_facts(config: &Config, peers: &[Peer<'_>]) -> Result<TunnelFacts> {
     let chosen = config.tunnel.mtu.unwrap_or(fits);
     if chosen > whole {
         tracing::warn!(
-            "tunnel MTU {chosen}: packets of more than {whole} bytes are split, which costs speed"
+            "tunnel MTU {chosen}: packets of more than {whole} bytes are split unless a path takes them, which costs speed"
         );
     }
     if chosen > fits && fits < whole {
         tracing::warn!(
             "tunnel MTU {chosen}: packets of more than {fits} bytes have no room for what policy \"adaptive\" adds, and \
-             are sent by weight"
+             are sent by weight unless a path takes them"
         );
     }
     let least = if has_ipv6(config) { mtu::IPV6_MIN_MTU } else { mtu::IPV4_MIN_MTU };

@@ -143,3 +143,6 @@ impl Adaptive<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,6 +231,7 @@ impl Adaptive<'_> {
             }
             if is_lost {
                 model.handle_lost();
+                model.sizes.note_lost(slot.len);
             } else {
                 model.sizes.note_arrived(slot.len);
             }

@@ -22,13 +22,14 @@ impl Driver<'_> {
         }
         planned.ceiling = ceiling;
         planned.told_datagram = ceiling;
-        if !follows && usize::from(ceiling) < usize::from(tunnel_mtu) + overhead {
+        let (path_name, name) = (&config.paths[path].name, &config.name);
+        let packet = usize::from(ceiling).saturating_sub(overhead);
+        if follows {
+            tracing::info!("path {path_name} of {name}: its interface has MTU {mtu}");
+        } else if packet < usize::from(tunnel_mtu) {
             tracing::warn!(
-                "path {} of {}: its interface has MTU {mtu}, so full packets take other paths or are split; [tunnel] mtu = \
-                 {} would avoid that",
-                config.paths[path].name,
-                config.name,
-                usize::from(ceiling).saturating_sub(overhead)
+                "path {path_name} of {name}: its interface has MTU {mtu}, so full packets take other paths or are split; \
+                 [tunnel] mtu = {packet} would avoid that"
             );
         }
         if let Some(search) = &mut planned.search {

@@ -21,13 +21,15 @@ pub(in crate::adaptive) struct Sizes {
     least: u16,
     /// Since when packets of `least` bytes and more seem not to pass.
     doubted: Option<Instant>,
+    /// Smallest packet that was lost since one of its size arrived; `u16::MAX`: none was. Beside those that are watched others are lost.
+    least_lost: u16,
     /// Largest packet that arrived since it was asked for that.
     arrived: u16,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { room: u16::MAX, watched: None, lost: 0, least: 0, doubted: None, arrived: 0 }
+        Self { room: u16::MAX, watched: None, lost: 0, least: 0, doubted: None, least_lost: u16::MAX, arrived: 0 }
     }
 }
 
@@ -53,6 +55,7 @@ impl Sizes {
     /// What was lost until now counts no more: the size is known, or what is awaited will not be heard of.
     pub(in crate::adaptive) const fn forget_losses(&mut self) {
         (self.watched, self.lost, self.least, self.doubted) = (None, 0, 0, None);
+        self.least_lost = u16::MAX;
     }
 
     /// The largest packet that arrived since the last call; 0: none.
@@ -67,10 +70,20 @@ impl Sizes {
         }
     }
 
+    /// A packet of `len` bytes was lost.
+    pub(in crate::adaptive) const fn note_lost(&mut self, len: u16) {
+        if len > SMALL_PACKET && len < self.least_lost {
+            self.least_lost = len;
+        }
+    }
+
     /// A packet of `len` bytes arrived.
     pub(in crate::adaptive) const fn note_arrived(&mut self, len: u16) {
         if len > self.arrived {
             self.arrived = len;
+        }
+        if len >= self.least_lost {
+            self.least_lost = u16::MAX;
         }
         if self.lost > 0 && len >= self.least {
             self.forget_losses();
@@ -102,6 +115,7 @@ impl Sizes {
         if self.lost < LARGE_LOST || self.doubted.is_some() {
             return false;
         }
+        self.least = self.least.min(self.least_lost);
         self.doubted = Some(now);
         true
     }

@@ -68,3 +68,17 @@ fn what_reports_may_not_have_named_says_nothing() {
     assert!(!sizes.note_settled(3, |_| false, false, NOW));
     assert!(send(&mut sizes, 4, LARGE, false));
 }
+
+#[test]
+fn smaller_ones_that_are_lost_beside_are_doubted_as_well_unless_one_of_their_size_arrives() {
+    for (arrives, trusted) in [(false, 1199), (true, LARGE - 1)] {
+        let mut sizes = Sizes::default();
+        assert!(!send(&mut sizes, 1, LARGE, false) && !send(&mut sizes, 2, LARGE, false));
+        sizes.note_lost(1200);
+        if arrives {
+            sizes.note_arrived(1300);
+        }
+        assert!(send(&mut sizes, 3, LARGE, false));
+        assert_eq!(sizes.trusted(), trusted);
+    }
+}
