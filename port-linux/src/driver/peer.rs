@@ -53,6 +53,8 @@ pub struct Peer<'s> {
     next_sliced: u16,
     /// What the paths carry, or which of them are up, may be another than at the last look.
     pub(super) sizes_changed: bool,
+    /// Bytes of a packet from which on its sender is told that smaller ones would have all paths; `None`: never.
+    pub(super) common_packet: Option<u16>,
 }
 
 /// When a path is used.
@@ -170,6 +172,7 @@ impl<'s> Peer<'s> {
             spares: 0,
             next_sliced: 0,
             sizes_changed: false,
+            common_packet: None,
         }
     }
 

@@ -72,14 +72,17 @@ fn the_size_that_a_hop_in_between_carries_is_found_from_both_ends_and_the_tunnel
                 mpt.said().contains("do not arrive, though its interface takes 1472")
             })?;
             // Less 16 bytes of GRE and extension header.
-            mpt.wait_for("the MTU", |mpt| mpt.said().contains("larger packets do not fit all paths"))?;
+            mpt.wait_for("the MTU", |mpt| mpt.said().contains("larger packets fit no path"))?;
             let (said, has) = tunnel_mtu(mpt, host)?;
             ensure!(said == has && (1349..=1356).contains(&has), "{said} and {has}");
         }
         eprintln!("found within {} ms", since.elapsed().as_millis());
 
         left.run("ping -c 5 -i 0.05 -W 2 -s 1428 10.0.0.2")?;
-        ensure!(left.run("ping -c 1 -W 1 -M do -s 1428 10.0.0.2").is_err(), "the kernel tells who may not split");
+        ensure!(
+            left.run("ping -c 1 -W 1 -M do -s 1428 10.0.0.2").is_err(),
+            "the kernel tells who may not split"
+        );
         ensure!(
             one.path("far")?["downs"] == 0 && other.path("far")?["downs"] == 0,
             "small ones always passed"

@@ -29,7 +29,15 @@ pub(in crate::adaptive) struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { room: u16::MAX, watched: None, lost: 0, least: 0, doubted: None, least_lost: u16::MAX, arrived: 0 }
+        Self {
+            room: u16::MAX,
+            watched: None,
+            lost: 0,
+            least: 0,
+            doubted: None,
+            least_lost: u16::MAX,
+            arrived: 0,
+        }
     }
 }
 
