@@ -183,8 +183,12 @@ impl<'s> Peer<'s> {
 
     /// Bytes that an inner packet gets before it, if it leaves whole by the connection's policy.
     pub fn overhead(&self) -> usize {
-        let adapts = self.config.policy == Policy::Adaptive && self.config.sequence;
-        self.connection.header_len() + if adapts { extension::LEN } else { 0 }
+        self.connection.header_len() + if self.adapts() { extension::LEN } else { 0 }
+    }
+
+    /// Whether it sends by the adaptive policy, if the peer can.
+    pub fn adapts(&self) -> bool {
+        self.config.policy == Policy::Adaptive && self.config.sequence
     }
 
     /// Takes a datagram in that arrived some time ago, and delivers what it brings; [`settle`](Self::settle) must follow.

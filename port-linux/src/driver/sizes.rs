@@ -44,7 +44,11 @@ impl Driver<'_> {
     /// Lets the tunnel's MTU follow what the paths carry, and senders know what all of them do.
     pub(super) fn follow_sizes(&mut self, now: Instant) {
         let Some(follower) = &mut self.tunnel_mtu else { return };
-        let widest = |peer: &Peer<'_>| peer.packet_of(|sizes| sizes.max());
+        // Under the other policies packets do not choose by their size.
+        let widest = |peer: &Peer<'_>| match peer.adapts() {
+            true => peer.packet_of(|sizes| sizes.max()),
+            false => peer.packet_of(mtu::common),
+        };
         let mut changed = false;
         for peer in self.peers.iter_mut().filter(|peer| peer.sizes_changed) {
             peer.sizes_changed = false;

@@ -1,9 +1,9 @@
-//! Tells who sends packets that fit some paths only that smaller ones would have all of them: ICMP "fragmentation needed" (RFC 1191) and
-//! "packet too big" (RFC 8201), as if a hop beyond the tunnel had that MTU.
+//! Tells TCP that sends segments which fit some paths only that smaller ones would have all of them: ICMP "fragmentation needed"
+//! (RFC 1191) and "packet too big" (RFC 8201), as if a hop beyond the tunnel had that MTU.
 //!
-//! Only who forbids splitting is told: TCP does, and follows at once. The packet itself leaves all the same, on the paths that take it. The
-//! tunnel's MTU stays that of the widest path: so datagrams of full size need not be split, which at high rates can mix up the pieces
-//! of different ones (RFC 4963).
+//! The segment itself leaves all the same, on the paths that take it. TCP follows at once. Programs that send UDP are not told: their
+//! kernel would report an error to them, or split their datagrams, and at some thousand of them a second mix up the pieces of
+//! different ones (RFC 4963). For the same reason the tunnel's MTU stays that of the widest path.
 
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 const ICMP_HEADER: usize = 8;
 const HOP_LIMIT: u8 = 64;
+const TCP: u8 = 6;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
@@ -54,7 +55,7 @@ fn v4(packet: &[u8], mtu: u16) -> Option<Vec<u8>> {
     let (flags, protocol) = (u16::from_be_bytes([header[6], header[7]]), header[9]);
     let (is_whole, may_be_split) = (flags & 0x1fff == 0, flags & 0x4000 == 0);
     let to_one = header[16] < 224;
-    if may_be_split || !is_whole || protocol == ICMP || !to_one || packet.len() <= usize::from(mtu) {
+    if may_be_split || !is_whole || protocol != TCP || !to_one || packet.len() <= usize::from(mtu) {
         return None;
     }
     let about = &packet[..packet.len().min(LONGEST_V4 - IPV4_HEADER - ICMP_HEADER)];
@@ -76,7 +77,7 @@ fn v4(packet: &[u8], mtu: u16) -> Option<Vec<u8>> {
 fn v6(packet: &[u8], mtu: u16) -> Option<Vec<u8>> {
     let header: &[u8; IPV6_HEADER] = packet.first_chunk()?;
     let is_multicast = header[24] == 0xff;
-    if header[6] == ICMPV6 || is_multicast || packet.len() <= usize::from(mtu) {
+    if header[6] != TCP || is_multicast || packet.len() <= usize::from(mtu) {
         return None;
     }
     let about = &packet[..packet.len().min(LONGEST_V6 - IPV6_HEADER - ICMP_HEADER)];
@@ -104,7 +105,6 @@ mod tests {
     use super::*;
 
     const NOW: Instant = Instant::from_micros(1_000_000);
-    const TCP: u8 = 6;
     const UDP: u8 = 17;
 
     fn packet_v4(len: u16, flags: u16, protocol: u8) -> Vec<u8> {
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn rfc8201_the_message_for_ipv6_names_no_less_than_1280() {
-        let packet = packet_v6(1436, UDP);
+        let packet = packet_v6(1436, TCP);
         let message = message(&packet, 1000).unwrap();
         assert_eq!(message.len(), 1280);
         assert_eq!(message[8..24], packet[24..40]);
@@ -153,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn who_may_be_split_is_small_enough_or_is_icmp_is_not_told() {
-        assert_eq!(message(&packet_v4(1456, 0, UDP), 1448), None);
-        assert_eq!(message(&packet_v4(1456, 0x4001, UDP), 1448), None, "a piece");
+    fn only_tcp_that_forbids_splitting_is_told() {
+        assert_eq!(message(&packet_v4(1456, 0, TCP), 1448), None);
+        assert_eq!(message(&packet_v4(1456, 0x4001, TCP), 1448), None, "a piece");
         assert_eq!(message(&packet_v4(1448, 0x4000, TCP), 1448), None);
-        assert_eq!(message(&packet_v4(1456, 0x4000, ICMP), 1448), None);
-        assert_eq!(message(&packet_v6(1436, ICMPV6), 1428), None);
-        assert_eq!(message(&packet_v6(1300, UDP)[..30], 1280), None);
+        assert_eq!(message(&packet_v4(1456, 0x4000, UDP), 1448), None);
+        assert_eq!(message(&packet_v6(1436, UDP), 1428), None);
+        assert_eq!(message(&packet_v6(1300, TCP)[..30], 1280), None);
         assert_eq!(message(&[0x45; 8], 1280), None);
         assert_eq!(message(&[], 1280), None);
     }
