@@ -15,14 +15,12 @@ mod report;
 mod roaming;
 mod sizes;
 mod strangers;
-mod too_big;
 mod tunnel_mtu;
 
 use inside::{Inside, Outgoing};
 pub use path_mtu::PathMtu;
 pub use peer::{Peer, PeerPath, Role};
 pub use roaming::Roaming;
-use too_big::TooBig;
 pub use tunnel_mtu::TunnelMtu;
 
 use std::io;
@@ -136,7 +134,6 @@ pub struct Driver<'s> {
     inside: Inside,
     tunnel: TunnelFacts,
     tunnel_mtu: Option<TunnelMtu>,
-    too_big: TooBig,
     sockets: Vec<SharedSocket>,
     peers: Vec<Peer<'s>>,
     drops: TunnelDrops,
@@ -209,7 +206,6 @@ impl<'s> Driver<'s> {
             inside: Inside::new(tun, routes),
             tunnel,
             tunnel_mtu,
-            too_big: TooBig::default(),
             sockets,
             peers,
             drops: TunnelDrops::default(),
@@ -343,16 +339,13 @@ impl<'s> Driver<'s> {
             Route::LinkScoped => return self.drops.link_scoped += 1,
             Route::None => return self.drops.no_route += 1,
         };
-        let Self { peers, sockets, inside, too_big, .. } = self;
+        let Self { peers, sockets, inside, .. } = self;
         let (Some(peer), Some(header)) = (peers.get_mut(index), header) else {
             return inside.drops.tun_read += 1;
         };
         if header.segmentation == Segmentation::None {
             match finish_checksum(header, packet) {
-                Some(()) => {
-                    tell_too_big(too_big, peer, inside, packet, now);
-                    peer.send(buffer, now, sockets);
-                }
+                Some(()) => peer.send(buffer, now, sockets),
                 None => inside.drops.tun_read += 1,
             }
             return peer.pull(sockets);
@@ -363,7 +356,6 @@ impl<'s> Driver<'s> {
         let room = usize::from(self.tunnel.mtu);
         let Some(mut split) = Split::new(header, packet, room) else { return inside.drops.tun_read += 1 };
         while let Some(len) = split.next_into(&mut segment[HEADROOM..]) {
-            tell_too_big(too_big, peer, inside, &segment[HEADROOM..HEADROOM + len], now);
             peer.send(&mut segment[..HEADROOM + len], now, sockets);
         }
         peer.pull(sockets);
@@ -434,14 +426,5 @@ impl<'s> Driver<'s> {
             self.alarm.set(deadline, &self.clock);
         }
         Some(Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 }))
-    }
-}
-
-/// Tells the sender of a packet if it does not fit all paths that its connection has in common.
-fn tell_too_big(too_big: &mut TooBig, peer: &Peer<'_>, inside: &mut Inside, packet: &[u8], now: Instant) {
-    if let Some(mtu) = peer.common_packet.filter(|mtu| packet.len() > usize::from(*mtu))
-        && let Some(message) = too_big.about(packet, mtu, now)
-    {
-        inside.answer(&message);
     }
 }

@@ -46,10 +46,9 @@ pub fn tunnel_mtu(max_datagrams: impl IntoIterator<Item = u16>, header_len: usiz
 const FAR_NARROWER: u16 = 2;
 
 /// Largest of these sizes that every path takes, but for those that are far narrower than the widest. `None`: there is no path.
-pub fn common(sizes: &mut dyn Iterator<Item = u16>) -> Option<u16> {
-    let sizes: Vec<u16> = sizes.collect();
-    let widest = *sizes.iter().max()?;
-    sizes.into_iter().filter(|size| *size >= widest / FAR_NARROWER).min()
+pub fn common(sizes: impl Iterator<Item = u16> + Clone) -> Option<u16> {
+    let widest = sizes.clone().max()?;
+    sizes.filter(|size| *size >= widest / FAR_NARROWER).min()
 }
 
 #[cfg(test)]
@@ -80,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_path_that_is_far_narrower_than_the_widest_does_not_decide_for_all() {
-        let of = |sizes: &[u16]| common(&mut sizes.iter().copied());
+        let of = |sizes: &[u16]| common(sizes.iter().copied());
         assert_eq!(of(&[1472, 1464]), Some(1464));
         assert_eq!(of(&[1472, 548]), Some(1472));
         assert_eq!(of(&[548]), Some(548));

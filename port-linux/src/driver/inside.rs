@@ -77,11 +77,6 @@ impl Inside {
         Ok(())
     }
 
-    /// Hands a packet of our own to the kernel.
-    pub(super) fn answer(&mut self, packet: &[u8]) {
-        write(&self.tun, &mut self.drops, &[0; HEADER_LEN], packet);
-    }
-
     /// Hands over what was held back to be joined.
     pub fn flush(&mut self) {
         let Self { tun, coalescer, joiner, drops, .. } = self;

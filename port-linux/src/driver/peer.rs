@@ -53,8 +53,6 @@ pub struct Peer<'s> {
     next_sliced: u16,
     /// What the paths carry, or which of them are up, may be another than at the last look.
     pub(super) sizes_changed: bool,
-    /// Bytes of a packet from which on its sender is told that smaller ones would have all paths; `None`: never.
-    pub(super) common_packet: Option<u16>,
 }
 
 /// When a path is used.
@@ -172,7 +170,6 @@ impl<'s> Peer<'s> {
             spares: 0,
             next_sliced: 0,
             sizes_changed: false,
-            common_packet: None,
         }
     }
 
@@ -183,12 +180,8 @@ impl<'s> Peer<'s> {
 
     /// Bytes that an inner packet gets before it, if it leaves whole by the connection's policy.
     pub fn overhead(&self) -> usize {
-        self.connection.header_len() + if self.adapts() { extension::LEN } else { 0 }
-    }
-
-    /// Whether it sends by the adaptive policy, if the peer can.
-    pub fn adapts(&self) -> bool {
-        self.config.policy == Policy::Adaptive && self.config.sequence
+        let adapts = self.config.policy == Policy::Adaptive && self.config.sequence;
+        self.connection.header_len() + if adapts { extension::LEN } else { 0 }
     }
 
     /// Takes a datagram in that arrived some time ago, and delivers what it brings; [`settle`](Self::settle) must follow.

@@ -41,22 +41,13 @@ impl Driver<'_> {
         });
     }
 
-    /// Lets the tunnel's MTU follow what the paths carry, and senders know what all of them do.
+    /// Lets the tunnel's MTU follow what the paths carry.
     pub(super) fn follow_sizes(&mut self, now: Instant) {
         let Some(follower) = &mut self.tunnel_mtu else { return };
-        // Under the other policies packets do not choose by their size.
-        let widest = |peer: &Peer<'_>| match peer.adapts() {
-            true => peer.packet_of(|sizes| sizes.max()),
-            false => peer.packet_of(mtu::common),
-        };
-        let mut changed = false;
-        for peer in self.peers.iter_mut().filter(|peer| peer.sizes_changed) {
-            peer.sizes_changed = false;
-            peer.common_packet = peer.packet_of(mtu::common).filter(|common| Some(*common) < widest(peer));
-            changed = true;
-        }
+        let changed =
+            self.peers.iter_mut().fold(false, |any, peer| std::mem::take(&mut peer.sizes_changed) | any);
         if changed {
-            follower.handle_sizes(self.peers.iter().filter_map(widest).min(), now);
+            follower.handle_sizes(self.peers.iter().filter_map(Peer::common_packet).min(), now);
         }
         let Some(mtu) = follower.handle_timeout(now) else { return };
         let name = &self.tunnel.name;
@@ -66,7 +57,7 @@ impl Driver<'_> {
             return;
         }
         if mtu < self.tunnel.mtu {
-            tracing::info!("{name} has MTU {mtu} now: larger packets fit no path");
+            tracing::info!("{name} has MTU {mtu} now: larger packets do not fit all paths");
         } else {
             tracing::info!("{name} has MTU {mtu} again");
         }
@@ -124,12 +115,12 @@ impl Peer<'_> {
         }
     }
 
-    /// The largest packet that fits the datagrams that `choose` takes of those of all paths that are up.
-    fn packet_of(&self, choose: impl FnOnce(&mut dyn Iterator<Item = u16>) -> Option<u16>) -> Option<u16> {
+    /// The largest packet that leaves whole on every path that is up, but for those that are far narrower than the widest.
+    fn common_packet(&self) -> Option<u16> {
         let is_up = |path: &&PeerPath| self.connection.path_state(path.id) == Ok(PathState::Up);
-        let mut sizes = self.paths.iter().filter(is_up).map(|path| path.told_datagram);
+        let sizes = self.paths.iter().filter(is_up).map(|path| path.told_datagram);
         let overhead = u16::try_from(self.overhead()).unwrap_or(u16::MAX);
-        choose(&mut sizes).map(|size| size.saturating_sub(overhead))
+        Some(mtu::common(sizes)?.saturating_sub(overhead))
     }
 
     /// Whether a datagram is the echo of a padded probe, which is not for the core: it did not make the stamp.

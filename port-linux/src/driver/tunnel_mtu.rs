@@ -1,8 +1,8 @@
-//! The tunnel's MTU: that of the packets which a path in use carries whole, as far as is known.
+//! The tunnel's MTU: that of the packets which all paths in use carry whole, as far as is known.
 //!
 //! The kernel then does the rest: local programs and TCP get smaller packets at once, and whoever sends larger ones through this machine
-//! is told by ICMP. The MTU falls as soon as no path carries more. It rises a while after one does again, so that a path that comes and
-//! goes does not change it each time. Where some paths carry less than others, [`too_big`](super::too_big) tells who cares.
+//! is told by ICMP. The MTU falls as soon as a path is known to carry less. It rises a while after that path went or got wider, so
+//! that a path that comes and goes does not change it each time.
 
 use std::time::Duration;
 
@@ -28,10 +28,10 @@ impl TunnelMtu {
         Self { least: least.min(most), most, current: most, wanted: most, due: None }
     }
 
-    /// The widest path in use carries packets of `widest` bytes from now on; `None`: none is in use, and nothing changes.
-    pub fn handle_sizes(&mut self, widest: Option<u16>, now: Instant) {
-        let Some(widest) = widest else { return };
-        self.wanted = widest.clamp(self.least, self.most);
+    /// All paths in use carry packets of `common` bytes from now on; `None`: none is in use, and nothing changes.
+    pub fn handle_sizes(&mut self, common: Option<u16>, now: Instant) {
+        let Some(common) = common else { return };
+        self.wanted = common.clamp(self.least, self.most);
         self.due = match self.wanted.cmp(&self.current) {
             std::cmp::Ordering::Less => Some(now),
             std::cmp::Ordering::Equal => None,

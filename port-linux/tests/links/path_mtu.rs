@@ -72,7 +72,7 @@ fn the_size_that_a_hop_in_between_carries_is_found_from_both_ends_and_the_tunnel
                 mpt.said().contains("do not arrive, though its interface takes 1472")
             })?;
             // Less 16 bytes of GRE and extension header.
-            mpt.wait_for("the MTU", |mpt| mpt.said().contains("larger packets fit no path"))?;
+            mpt.wait_for("the MTU", |mpt| mpt.said().contains("larger packets do not fit all paths"))?;
             let (said, has) = tunnel_mtu(mpt, host)?;
             ensure!(said == has && (1349..=1356).contains(&has), "{said} and {has}");
         }

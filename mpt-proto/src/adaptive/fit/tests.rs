@@ -42,7 +42,7 @@ fn a_packet_goes_where_it_fits_and_one_that_fits_nowhere_anywhere() {
 
 #[test]
 fn a_path_that_is_suspect_takes_nothing_if_another_is_alive() {
-    let mut adaptive = sender([1000, 1400]);
+    let adaptive = sender([1000, 1400]);
     adaptive.state.models[1].suspect(NOW);
     assert!(!adaptive.is_taken(1001, BOTH), "it does not wait for the end of the suspicion");
     adaptive.state.models[0].suspect(NOW);
