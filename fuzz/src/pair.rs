@@ -10,7 +10,7 @@ use mpt_proto::{Config, Connection, Ecn, Event, HEADROOM, Instant, Link as Carri
 use crate::clock::Clock;
 pub use crate::joined::{A, B, End, Memory, PathSetup, Sizes};
 use crate::joined::{Inbox, Joined};
-use crate::link::Link;
+use crate::link::{Link, LinkConfig};
 use crate::log::Log;
 use crate::packet::Stamp;
 
@@ -133,6 +133,24 @@ impl<'m> Pair<'m> {
         self.joined.mutate(end, &mut self.logs, |connection, now| {
             connection.set_enabled(id, enabled, now).expect("no path is removed");
         });
+    }
+
+    /// An end learns how large the datagrams of a path may be.
+    pub fn set_max_datagram(&mut self, end: End, path: usize, size: u16) {
+        let id = self.id(end, path);
+        self.joined.mutate(end, &mut self.logs, |connection, now| {
+            connection.set_max_datagram(id, size, now).expect("no path is removed");
+        });
+    }
+
+    /// From now on a hop of a path drops datagrams of more than `mtu` bytes, in both directions.
+    pub fn set_mtu(&mut self, path: usize, mtu: Option<usize>) {
+        let now = self.now();
+        for from in [A, B] {
+            let link = self.link(from, path);
+            let config = LinkConfig { mtu, ..*link.config() };
+            link.set_config(config, now);
+        }
     }
 
     /// An end dies and starts anew at once, as another process that knows nothing.

@@ -11,6 +11,7 @@
 mod class;
 mod codel;
 mod common_delay;
+mod fit;
 mod model;
 mod once;
 mod pool;
@@ -28,14 +29,16 @@ use crate::time::{Instant, Micros};
 pub use class::{ClassRule, ClassRules, MAX_CLASS_RULES, Travel};
 use codel::Bounds;
 use common_delay::CommonDelay;
+use fit::Pieces;
 pub use model::{LimitedBy, Phase};
-use model::{Model, Place};
+use model::{Model, Place, Sizes};
 use once::Once;
 pub use pool::PacketSlot;
-use pool::{List, Pool};
+use pool::{Index, List, Pool};
 pub use queue::FlowSlot;
 use queue::Queue;
 use repair::Lost;
+pub(crate) use send::Leaving;
 use send::Twin;
 use tuning::{EXPRESS_QUANTUM, MOST_CREDIT, QUANTUM, TRAIN};
 
@@ -128,6 +131,14 @@ pub struct AdaptiveState {
     copy_credit: u32,
     /// Per cent of what leaves that is added to it.
     copy_share: u8,
+    /// The packet of the bulk whose turn it is, if it waits for a path that takes it: in no list.
+    parked: Option<Index>,
+    /// The packet that leaves in pieces: in no list.
+    pub(crate) pieces: Option<Pieces>,
+    /// Bytes of the largest packet that every path that is up takes, and is not doubted to pass.
+    trusted: u16,
+    /// Paths where large packets seem not to pass any more, which is still to be told.
+    pub(crate) doubted: PathSet,
     /// The open paths as last told.
     told: PathSet,
     /// How the peer wants ordered packets held, and the paths where they may come, by its numbers.
@@ -218,7 +229,9 @@ impl<'s> Adaptive<'s> {
         if let Some(model) = self.state.models.get_mut(path) {
             (model.tier, model.down) = (tier, Some(now));
             model.reset();
+            model.sizes = Sizes::default();
         }
+        self.state.doubted.set(path, false);
         self.state.feedback.restart(PathSet::of(path));
     }
 
@@ -236,6 +249,10 @@ impl<'s> Adaptive<'s> {
         while let Some(index) = self.state.lost.pop(&mut self.pool) {
             self.pool.release(index);
         }
+        if let Some(index) = self.state.parked.take() {
+            self.pool.release(index);
+        }
+        self.end_pieces();
         (self.state.run, self.state.twin) = (None, None);
         self.state.reference = None;
         self.state.last_count = None;

@@ -118,8 +118,10 @@ pub struct Connection<'s> {
     reorder: Reorder<'s>,
     reassembly: Reassembly<'s>,
     extension: Option<Extension<'s>>,
-    /// Largest datagram that every path that is up carries.
+    /// Largest datagram that every path that is up carries; and that every one of them carries that is not
+    /// [far narrower](paths) than the widest.
     smallest_datagram: u16,
+    common_datagram: u16,
     /// The caller joins slices.
     slices: bool,
     /// A packet put together waits to be polled.
@@ -188,6 +190,7 @@ impl<'s> Connection<'s> {
             reassembly: Reassembly::new(config.reassembly_timeout, reassembly_slots, reassembly_bytes),
             extension,
             smallest_datagram: 0,
+            common_datagram: 0,
             slices: config.slices,
             assembled: false,
             next_sequence: Seq::ZERO,
@@ -309,7 +312,7 @@ impl<'s> Connection<'s> {
                 return Some(Event::Path { path: path.id, state });
             }
         }
-        None
+        self.poll_doubted().map(|path| Event::LargeLost { path })
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.

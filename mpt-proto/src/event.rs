@@ -22,6 +22,14 @@ pub enum Event {
         /// What is wrong with them; `None`: nothing any more.
         fault: Option<EcnFault>,
     },
+    /// Large packets are lost on the path, one after the other, while small ones arrive: it may carry smaller datagrams than
+    /// [`PathConfig::max_datagram`](crate::PathConfig::max_datagram) says. Only under
+    /// [`Policy::Adaptive`](crate::Policy::Adaptive). They avoid the path until the size is told by
+    /// [`set_max_datagram`](crate::Connection::set_max_datagram), even if it is the same, or for ten seconds.
+    LargeLost {
+        /// Which path.
+        path: PathId,
+    },
     /// The peer is another process than before: it started or restarted. Sequence numbers start anew.
     PeerStarted,
 }

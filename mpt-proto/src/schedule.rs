@@ -81,9 +81,14 @@ impl Scheduler {
         self.seed
     }
 
+    /// Whether some ports are pinned to paths.
+    pub(crate) fn has_pins(&self) -> bool {
+        !self.pins.is_empty()
+    }
+
     /// The path that `packet` (or a slice of this flow) is pinned to, if that is up.
     pub(crate) fn pin(&self, packet: &[u8], flow: Option<&Flow>, up: PathSet) -> Option<usize> {
-        if self.pins.is_empty() {
+        if !self.has_pins() {
             return None;
         }
         self.pins.path_of(&self.flow(packet, flow)).filter(|path| up.contains(*path))

@@ -15,11 +15,13 @@ mod report;
 mod roaming;
 mod sizes;
 mod strangers;
+mod tunnel_mtu;
 
 use inside::{Inside, Outgoing};
 pub use path_mtu::PathMtu;
 pub use peer::{Peer, PeerPath, Role};
 pub use roaming::Roaming;
+pub use tunnel_mtu::TunnelMtu;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -134,6 +136,7 @@ pub struct Driver<'s> {
     epoll: rustix::fd::OwnedFd,
     inside: Inside,
     tunnel: TunnelFacts,
+    tunnel_mtu: Option<TunnelMtu>,
     sockets: Vec<SharedSocket>,
     peers: Vec<Peer<'s>>,
     drops: TunnelDrops,
@@ -155,6 +158,8 @@ pub struct Parts<'s> {
     pub tun: Tun,
     /// What it is.
     pub tunnel: TunnelFacts,
+    /// Lets its MTU follow what the paths carry; `None`: it stays as it is.
+    pub tunnel_mtu: Option<TunnelMtu>,
     /// The sockets.
     pub sockets: Vec<SharedSocket>,
     /// The connections, in the order of the configuration.
@@ -186,6 +191,7 @@ impl<'s> Driver<'s> {
             clock,
             tun,
             tunnel,
+            tunnel_mtu,
             sockets,
             peers,
             routes,
@@ -203,6 +209,7 @@ impl<'s> Driver<'s> {
             epoll,
             inside: Inside::new(tun, routes),
             tunnel,
+            tunnel_mtu,
             sockets,
             peers,
             drops: TunnelDrops::default(),
@@ -410,6 +417,7 @@ impl<'s> Driver<'s> {
             }
         }
         self.probe_sizes(now);
+        self.follow_sizes(now);
         self.supervisor.handle_timeout(now);
         let all = self.peers.iter().map(|peer| u32::try_from(peer.paths.len()).unwrap_or(u32::MAX)).sum();
         self.supervisor.paths(self.peers.iter().map(Peer::paths_up).sum(), all);
@@ -429,7 +437,8 @@ impl<'s> Driver<'s> {
         let deadlines = self.peers.iter().filter_map(|peer| peer.connection.poll_timeout());
         let sizes = self.peers.iter().flat_map(|peer| &peer.paths);
         let sizes = sizes.filter_map(|path| path.search.as_ref()?.poll_timeout());
-        let deadlines = deadlines.chain(sizes);
+        let tunnel = self.tunnel_mtu.as_ref().and_then(TunnelMtu::poll_timeout);
+        let deadlines = deadlines.chain(sizes).chain(tunnel);
         let deadline = deadlines.chain(self.recheck_links).chain(self.supervisor.poll_timeout()).min()?;
         let wait = deadline.since(self.clock.now());
         if wait >= LONG_WAIT {

@@ -286,6 +286,19 @@ impl Setup<'_> {
     }
 }
 
+/// Gives an interface another MTU.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_mtu(name: &str, mtu: u16) -> Result<()> {
+    block_on(async {
+        let handle = connect()?;
+        let link = LinkUnspec::new_with_name(name).mtu(mtu.into()).build();
+        let outcome = handle.link().set(link).execute().await.map_err(plain);
+        outcome.with_context(|| format!("cannot give {name} the MTU {mtu}"))
+    })
+}
+
 fn route(to: IpNet, interface: u32) -> RouteMessage {
     match to {
         IpNet::V4(to) => RouteMessageBuilder::<std::net::Ipv4Addr>::new()

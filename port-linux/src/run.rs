@@ -21,7 +21,7 @@ use crate::mtu;
 #[cfg(feature = "program")]
 use crate::{
     control::{Server, default_socket},
-    driver::{Driver, Parts},
+    driver::{Driver, Parts, TunnelMtu},
     link::{self, Interfaces, Setup},
     outbox, privilege,
     routes::{Routes, kernel_routes},
@@ -107,6 +107,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
         clock,
         tun,
         tunnel: tunnel.clone(),
+        tunnel_mtu: tunnel_mtu(&config, &tunnel),
         sockets,
         peers,
         routes: Routes::new(&config.tunnel.addresses, &config.connections),
@@ -164,17 +165,16 @@ fn tunnel_facts(config: &Config, peers: &[Peer<'_>]) -> Result<TunnelFacts> {
     let chosen = config.tunnel.mtu.unwrap_or(fits);
     if chosen > whole {
         tracing::warn!(
-            "tunnel MTU {chosen}: packets of more than {whole} bytes are split, which costs speed"
+            "tunnel MTU {chosen}: packets of more than {whole} bytes are split unless a path takes them, which costs speed"
         );
     }
     if chosen > fits && fits < whole {
         tracing::warn!(
             "tunnel MTU {chosen}: packets of more than {fits} bytes have no room for what policy \"adaptive\" adds, and \
-             are sent by weight"
+             are sent by weight unless a path takes them"
         );
     }
-    let has_ipv6 = config.tunnel.addresses.iter().any(|address| address.addr().is_ipv6());
-    let least = if has_ipv6 { mtu::IPV6_MIN_MTU } else { mtu::IPV4_MIN_MTU };
+    let least = if has_ipv6(config) { mtu::IPV6_MIN_MTU } else { mtu::IPV4_MIN_MTU };
     if chosen < least {
         return Err(misconfigured(format!(
             "the tunnel MTU would be {chosen} bytes, less than the {least} that an interface with these addresses \
@@ -186,6 +186,17 @@ fn tunnel_facts(config: &Config, peers: &[Peer<'_>]) -> Result<TunnelFacts> {
         addresses: config.tunnel.addresses.clone(),
         mtu: chosen,
     })
+}
+
+fn has_ipv6(config: &Config) -> bool {
+    config.tunnel.addresses.iter().any(|address| address.addr().is_ipv6())
+}
+
+/// What lets the tunnel's MTU follow what the paths carry, unless the configuration has it fixed.
+#[cfg(feature = "program")]
+fn tunnel_mtu(config: &Config, tunnel: &TunnelFacts) -> Option<TunnelMtu> {
+    let least = if has_ipv6(config) { mtu::IPV6_MIN_MTU } else { mtu::IPV4_COMMON_MTU };
+    config.tunnel.mtu.is_none().then(|| TunnelMtu::new(least, tunnel.mtu))
 }
 
 /// Adds a connection's paths to the core, in order.

@@ -41,6 +41,9 @@ pub struct LinkConfig {
     pub swap: Option<Swap>,
     /// Packets of a million that have one byte changed.
     pub corrupt: u32,
+    /// Bytes of the largest packet that passes a hop behind the queue; larger ones vanish without a word. `None`: all pass. Has no word
+    /// in the grammar.
+    pub mtu: Option<usize>,
 }
 
 /// A bottleneck and the queue in front of it.

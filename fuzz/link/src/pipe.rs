@@ -34,7 +34,7 @@ pub struct LinkStats {
     pub policed: u64,
     /// Packets that did not fit the queue.
     pub overflowed: u64,
-    /// Packets lost on the wire.
+    /// Packets lost on the wire, by chance or as they are larger than its MTU.
     pub lost: u64,
     /// Packets lost because the link was cut.
     pub cut: u64,
@@ -236,7 +236,8 @@ impl<F: Clone> Pipe<F> {
             self.stats.overflowed += 1;
             return;
         };
-        if self.loss.is_lost(self.config.loss, &mut self.rng) {
+        let is_too_large = self.config.mtu.is_some_and(|mtu| bytes > mtu);
+        if is_too_large || self.loss.is_lost(self.config.loss, &mut self.rng) {
             self.stats.lost += 1;
             return;
         }

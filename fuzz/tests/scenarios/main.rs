@@ -7,6 +7,7 @@ mod hostile;
 mod hurt;
 mod life;
 mod order;
+mod sizes;
 
 use std::time::Duration;
 

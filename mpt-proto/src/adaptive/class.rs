@@ -11,7 +11,7 @@
 mod rule;
 
 use crate::adaptive::tuning::{
-    BULK_BYTES, BULK_MEMORY, BULK_PACKET, BULK_WAITS, OWNED, REST, SMALL_PACKET, SPARSE_BYTES, SPARSE_WINDOW,
+    BULK_BYTES, BULK_MEMORY, BULK_PACKET, BULK_WAITS, LIKE_AN_ACK, OWNED, REST, SPARSE_BYTES, SPARSE_WINDOW,
 };
 use crate::wire::ip::{self, Flow};
 use crate::wire::slice;
@@ -129,7 +129,7 @@ impl Behaviour {
             let carries_bulk = flow.udp_ports().is_some() && self.carries_bulk(packet, flow, waiting, now);
             // A class is left only when nothing is overtaken by it.
             let stays = self.ordered_at.is_some_and(|at| now.wrapping_sub(at) < overtakes());
-            packet.len() > SMALL_PACKET && (carries_bulk && !is_sparse || stays)
+            packet.len() > LIKE_AN_ACK && (carries_bulk && !is_sparse || stays)
         };
         if is_bulk { Class::Bulk } else { Class::Express }
     }

@@ -14,6 +14,7 @@ mod noise;
 mod pacer;
 mod phase;
 mod rate;
+mod sizes;
 mod trial;
 
 use crate::adaptive::News;
@@ -40,6 +41,7 @@ use pacer::Pacer;
 pub use phase::Phase;
 use phase::{Phases, Signal};
 use rate::RateEstimate;
+pub(super) use sizes::Sizes;
 
 /// Bytes of the largest datagram.
 const LARGEST: u64 = 65_535 + extension::OUTER as u64;
@@ -83,6 +85,7 @@ pub(super) struct Model {
     rate: RateEstimate,
     phases: Phases,
     failure: Failure,
+    pub(super) sizes: Sizes,
 }
 
 impl Default for Model {
@@ -111,6 +114,7 @@ impl Default for Model {
             rate: RateEstimate::default(),
             phases: Phases::default(),
             failure: Failure::default(),
+            sizes: Sizes::default(),
         };
         model.set_pace(Instant::ZERO);
         model
@@ -242,6 +246,12 @@ impl Model {
         number
     }
 
+    /// A packet of `len` bytes leaves in pieces, which no report tells of.
+    pub(super) fn handle_pieces(&mut self, len: usize, now: Instant) {
+        self.pacer.handle_sent(len, false, now);
+        self.handle_closed();
+    }
+
     /// An ordered packet left with this number.
     pub(super) const fn handle_ordered(&mut self, number: u32, now: Instant) {
         (self.last_ordered, self.ordered_number) = (now, number);
@@ -281,6 +291,7 @@ impl Model {
     /// Without reports nothing is known of what is under way: it does not count against the path.
     pub(super) const fn forgive(&mut self) {
         self.acked = self.number.wrapping_sub(1);
+        self.sizes.forget_losses();
     }
 
     /// Forgets what was under way: it is dead, or sent again elsewhere.
@@ -303,7 +314,10 @@ impl Model {
     /// nothing of it, and would take a sequence that begins again for stragglers.
     pub(super) fn reset(&mut self) {
         let before = self.number.wrapping_sub(1);
+        let mut sizes = core::mem::take(&mut self.sizes);
+        sizes.forget_losses();
         *self = Self {
+            sizes,
             tier: self.tier,
             down: self.down,
             number: self.number,

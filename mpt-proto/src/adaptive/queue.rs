@@ -54,19 +54,19 @@ pub(super) struct Counts {
 #[derive(Debug, Default)]
 pub(super) struct Queue<'s> {
     flows: &'s mut [FlowSlot],
-    /// Bytes of one turn.
-    quantum: i32,
     fresh: Flows,
     old: Flows,
     /// Flows in `old`.
     old_flows: u16,
-    packets: usize,
+    /// Bytes of one turn.
+    quantum: u16,
+    packets: u16,
     /// The longest flow, of those that packets came for since another one was.
     longest: u16,
 }
 
 impl<'s> Queue<'s> {
-    pub(super) fn new(flows: &'s mut [FlowSlot], quantum: i32) -> Self {
+    pub(super) fn new(flows: &'s mut [FlowSlot], quantum: u16) -> Self {
         flows.fill(FlowSlot::default());
         Self { flows, quantum, ..Self::default() }
     }
@@ -77,7 +77,7 @@ impl<'s> Queue<'s> {
 
     /// Packets that wait.
     pub(super) const fn len(&self) -> usize {
-        self.packets
+        self.packets as usize
     }
 
     /// The bucket of a flow with this hash, and whether the flow has it for itself. Of [`WAYS`] that it may have, it keeps the one it
@@ -155,7 +155,7 @@ impl<'s> Queue<'s> {
         let bytes = flow.bytes;
         self.packets += 1;
         if flow.turn == Turn::None {
-            flow.deficit = self.quantum;
+            flow.deficit = i32::from(self.quantum);
             self.append(number, Turn::Fresh);
         }
         if self.flows.get(usize::from(self.longest)).is_none_or(|longest| bytes > longest.bytes) {
@@ -170,7 +170,7 @@ impl<'s> Queue<'s> {
             let number = self.list(turn).head?;
             let flow = self.flows.get_mut(usize::from(number))?;
             if flow.deficit <= 0 && !flow.continues {
-                flow.deficit += self.quantum;
+                flow.deficit += i32::from(self.quantum);
                 self.rotate(turn);
             } else if !flow.packets.is_empty() {
                 return Some(turn);
@@ -260,7 +260,7 @@ impl<'s> Queue<'s> {
             dropped += 1;
         }
         self.packets -= dropped;
-        counts.dropped += dropped as u64;
+        counts.dropped += u64::from(dropped);
         dropped > 0
     }
 

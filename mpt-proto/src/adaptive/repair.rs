@@ -116,7 +116,7 @@ impl Adaptive<'_> {
         }
         self.state.last_count = Some(report.count);
         let mut sound = true;
-        let backlog = !self.queue.is_empty();
+        let backlog = self.has_bulk();
         self.follow_clocks(report, written, now);
         for block in &report.paths {
             let path = usize::from(block.path);
@@ -173,7 +173,8 @@ impl Adaptive<'_> {
     /// Decides anew which paths are open.
     pub(super) fn update(&mut self, up: PathSet, now: Instant) {
         (self.state.run, self.state.twin) = (None, None);
-        let backlog = !self.queue.is_empty();
+        self.refresh_trusted(now);
+        let backlog = self.has_bulk();
         let window = f32::from(self.peer_window);
         let Self { state, .. } = self;
         state.delay.is_used = state.ordered_at.is_some_and(|at| now < at + ACTIVE);
@@ -211,22 +212,28 @@ impl Adaptive<'_> {
         let (Some(list), Some(model)) = (state.in_flight.get_mut(path), state.models.get_mut(path)) else {
             return;
         };
+        let names = |number: u32| {
+            gaps.iter().any(|gap| {
+                let ahead = extension::distance(number, gap.first);
+                usize::from(gap.path) == path && (0..i32::from(gap.count)).contains(&ahead)
+            })
+        };
         while let Some(index) = list.first() {
             let Some(&slot) = pool.slot(index) else { break };
             if extension::distance(slot.number, model.acked) > 0 {
                 break;
             }
             pool.pop(list);
-            let is_lost = gaps.iter().any(|gap| {
-                let ahead = extension::distance(slot.number, gap.first);
-                usize::from(gap.path) == path && (0..i32::from(gap.count)).contains(&ahead)
-            });
+            let is_lost = names(slot.number);
             if !is_lost && !is_sure {
                 pool.push(&mut kept, index);
                 continue;
             }
             if is_lost {
                 model.handle_lost();
+                model.sizes.note_lost(slot.len);
+            } else {
+                model.sizes.note_arrived(slot.len);
             }
             let pays = is_lost && state.credit >= u32::from(slot.len);
             if state.lost.push_or_release(pool, index, Cause::Reported, pays && self.resends, now) {
@@ -234,6 +241,9 @@ impl Adaptive<'_> {
             }
         }
         pool.prepend(kept, list);
+        if model.sizes.note_settled(model.acked, names, is_sure, now) {
+            state.doubted.insert(path);
+        }
     }
 
     /// A path stopped to deliver: what is under way on it leaves again elsewhere.

@@ -148,9 +148,12 @@ impl Adaptive<'_> {
     /// The next datagram that may leave now. `next` is the next number of the ordered sequence.
     pub(crate) fn poll(&mut self, up: PathSet, next: &mut Seq, now: Instant) -> Option<Leaving> {
         if let Some(path) = self.run(up, now)
-            && let Some(slot) = self.pop_bulk(now)
+            && let Some(slot) = self.next_bulk(now)
         {
-            return self.depart(path, slot, next, now);
+            if self.suits(path, slot) {
+                return self.depart(path, slot, next, now);
+            }
+            self.state.parked = Some(slot);
         }
         let alive = self.alive(up);
         if alive.is_empty() {
@@ -254,7 +257,7 @@ impl Adaptive<'_> {
     pub(super) fn express_path(&self, alive: PathSet, now: Instant) -> Option<(usize, Instant)> {
         let (turn, _) = self.express.first()?;
         let (path, at) = self.fastest_for_express(alive, now)?;
-        let is_others = turn == Turn::Old && self.state.express_lead > 0 && !self.queue.is_empty();
+        let is_others = turn == Turn::Old && self.state.express_lead > 0 && self.has_bulk();
         (!is_others || !self.state.delay.open.contains(path)).then_some((path, at))
     }
 
@@ -263,7 +266,7 @@ impl Adaptive<'_> {
         let (_, first) = self.express.first()?;
         let first = self.pool.slot(first)?;
         let sojourn = now.stamp().wrapping_sub(first.since) as f32;
-        let paths = self.lowest_tier(alive);
+        let paths = self.lowest_tier(self.fitting(alive, usize::from(first.len)));
         let (fastest, wait) = self.first_to_deliver(paths, now)?;
         let ahead =
             |index: usize| self.state.models.get(index).map_or(0, |model| model.time_of(OVERDRAW_BYTES));
@@ -329,7 +332,9 @@ impl Adaptive<'_> {
         let slot = *self.pool.slot(index).filter(|slot| slot.tries > 0 && slot.sent == now.stamp())?;
         let mut others = alive;
         others.set(taken, false);
-        let other = self.first_to_deliver(others, now).map(|(path, _)| path);
+        let len = usize::from(slot.len);
+        let other = self.first_to_deliver(self.fitting(others, len), now).map(|(path, _)| path);
+        let other = other.filter(|path| self.takes(*path, len));
         let path = match cause {
             Cause::LastTry => {
                 let latest = self.delivery(taken, now)? + self.time_left(slot.since, now);
@@ -350,7 +355,7 @@ impl Adaptive<'_> {
         *credit = credit.checked_sub(u32::from(slot.len)).filter(|rest| *rest >= least)?;
         self.state.resent += u64::from(cause == Cause::LastTry);
         let kind = if slot.unordered { Kind::Unordered } else { Kind::Ordered };
-        let header = self.stamp(path, kind, true, usize::from(slot.len), now)?;
+        let header = self.stamp(path, kind, true, len, now)?;
         Some(Leaving { path, slot: index, header, seq: slot.seq })
     }
 
@@ -358,6 +363,8 @@ impl Adaptive<'_> {
     /// that is busy, one that delivers it before that would have delivered all that was lost. A near but thin path does not
     /// hold up the repairs of a wide one.
     pub(super) fn repair_path(&self, paths: PathSet, now: Instant) -> Option<(usize, u64)> {
+        let first = self.state.lost.first().and_then(|index| self.pool.slot(index));
+        let paths = self.fitting(paths, first.map_or(0, |slot| usize::from(slot.len)));
         let (fastest, wait) = self.first_to_deliver(paths, now)?;
         let all = self.state.models.get(fastest)?.time_of(self.state.lost.bytes());
         let latest = self.delivery(fastest, now)? + all as f32;
@@ -372,23 +379,42 @@ impl Adaptive<'_> {
         Some(best)
     }
 
-    /// Bulk: the fastest open path that is ready takes the packet whose turn it is.
+    /// Bulk: the fastest open path that is ready, and takes it, takes the packet whose turn it is.
     fn poll_queue(&mut self, alive: PathSet, now: Instant) -> Option<(usize, Index)> {
-        if self.queue.is_empty() {
+        if !self.has_bulk() {
             if self.express.is_empty() && self.state.lost.is_empty() {
                 self.note_idle(alive, now);
             }
             return None;
         }
-        let open = PathSet(alive.0 & self.state.delay.open.0);
-        let cheap = self.lowest_tier(open);
+        let (path, is_cheap) = self.bulk_path(alive, now)?;
+        let Some(index) = self.next_bulk(now) else {
+            self.note_idle(alive, now);
+            return None;
+        };
+        if self.suits(path, index) {
+            self.state.run = is_cheap.then_some((path, now));
+            return Some((path, index));
+        }
+        self.state.parked = Some(index);
+        let (path, _) = self.bulk_path(alive, now)?;
+        self.state.parked.take().map(|index| (path, index))
+    }
+
+    /// The path for the bulk, if one is ready, and whether it is of the lowest tier.
+    fn bulk_path(&mut self, alive: PathSet, now: Instant) -> Option<(usize, bool)> {
+        let paths = self.for_bulk(alive);
+        let cheap = self.lowest_tier(paths);
         let mut best: Option<(u8, f32, usize)> = None;
-        for index in open {
+        for index in alive {
+            let is_open = self.state.delay.open.contains(index);
             let Some(model) = self.state.models.get_mut(index).filter(|model| model.is_ready(now)) else {
                 continue;
             };
-            if !cheap.contains(index) && self.state.last_sojourn < SPILL {
-                model.handle_idle();
+            if !paths.contains(index) || !cheap.contains(index) && self.state.last_sojourn < SPILL {
+                if is_open {
+                    model.handle_idle();
+                }
                 continue;
             }
             // By the delay as it is: a path that is fast but for its queue would get all that a flow sends, and delay it,
@@ -398,16 +424,22 @@ impl Adaptive<'_> {
                 best = Some((rank.0, rank.1, index));
             }
         }
-        let (.., path) = best?;
-        let Some(index) = self.pop_bulk(now) else {
-            self.note_idle(alive, now);
-            return None;
-        };
-        self.state.run = cheap.contains(path).then_some((path, now));
-        Some((path, index))
+        best.map(|(.., path)| (path, cheap.contains(path)))
     }
 
-    /// The packet of the bulk whose turn it is.
+    /// Whether a packet may leave on this path: it is trusted with the size, or no path takes it.
+    fn suits(&self, path: usize, index: Index) -> bool {
+        let len = self.pool.slot(index).map_or(0, |slot| usize::from(slot.len));
+        self.state.models.get(path).is_some_and(|model| len <= usize::from(model.sizes.trusted()))
+    }
+
+    /// The packet of the bulk whose turn it is: the one that is parked before others.
+    fn next_bulk(&mut self, now: Instant) -> Option<Index> {
+        let parked = self.state.parked.take();
+        parked.or_else(|| self.pop_bulk(now))
+    }
+
+    /// The packet of the queue whose turn it is.
     fn pop_bulk(&mut self, now: Instant) -> Option<Index> {
         let bounds = self.bounds();
         let index = self.queue.pop(&mut self.pool, bounds, &mut self.state.queue_counts, now.stamp())?;
@@ -468,8 +500,12 @@ impl Adaptive<'_> {
     }
 
     fn depart(&mut self, path: usize, index: Index, next: &mut Seq, now: Instant) -> Option<Leaving> {
+        let len = usize::from(self.pool.slot(index)?.len);
+        if !self.takes(path, len) {
+            self.begin_pieces(path, index, len, now);
+            return None;
+        }
         let slot = self.pool.slot_mut(index)?;
-        let len = usize::from(slot.len);
         let resent = slot.tries > 0;
         slot.tries = slot.tries.saturating_add(1);
         slot.sent = now.stamp();
@@ -497,6 +533,9 @@ impl Adaptive<'_> {
         let header = self.stamp(path, kind, resent, len, now)?;
         if let Some(slot) = self.pool.slot_mut(index) {
             slot.number = header.number;
+            if let Some(model) = self.state.models.get_mut(path) {
+                model.sizes.note_sent(header.number, slot.len);
+            }
         }
         self.pool.push(self.state.in_flight.get_mut(path)?, index);
         if !unordered {

@@ -318,10 +318,10 @@ pub(super) const NO_HOLD: f32 = 2_000.0;
 // --- Ingress queue ----------------------------------------------------------------------------------------------------
 
 /// Bytes of one turn of a flow: a full packet.
-pub(super) const QUANTUM: i32 = 1514;
+pub(super) const QUANTUM: u16 = 1514;
 /// The same of a flow that is not held: a call's packet. One that sends larger ones has had its turn for longer, and does not go before
 /// a call again and again. Pinned by `traffic-many.txt`.
-pub(super) const EXPRESS_QUANTUM: i32 = 300;
+pub(super) const EXPRESS_QUANTUM: u16 = 300;
 /// A flow that sends less than this many bytes in [`SPARSE_WINDOW`] is sparse: 640 kbit/s, a call or a game, and the start
 /// of a transfer.
 pub(super) const SPARSE_BYTES: u32 = 8_000;
@@ -347,14 +347,14 @@ pub(super) const BULK_PACKET: usize = 1_000;
 /// For how long that is remembered, in microseconds.
 pub(super) const BULK_MEMORY: u32 = 10_000_000;
 /// Packets of up to so many bytes are not held though their flow carries bulk: acknowledgements of QUIC, and of TCP in a tunnel.
-pub(super) const SMALL_PACKET: usize = 200;
+pub(super) const LIKE_AN_ACK: usize = 200;
 /// An acknowledgement that has waited for so many microseconds is replaced by the next one of its flow: less is a burst that leaves
 /// together.
 pub(super) const THIN_ACKS: u32 = 2_000;
 /// Flows whose turns have passed share with those of the other queue: most that one queue may be ahead, in bytes for each flow.
-pub(super) const MOST_LEAD: i32 = 4 * QUANTUM;
+pub(super) const MOST_LEAD: i32 = 4 * QUANTUM as i32;
 /// Most packets dropped at once from a long queue, so that a flood does not drop one for each that comes.
-pub(super) const DROP_BATCH: usize = 64;
+pub(super) const DROP_BATCH: u16 = 64;
 /// Low-latency traffic (ECT(1), RFC 9331) is marked from this sojourn on, in microseconds.
 pub(super) const L4S_MARK: u32 = 1_500;
 /// Sojourn of sparse packets that is accepted, and for how long it may be exceeded, in microseconds: beyond that they are too many for
@@ -440,3 +440,12 @@ pub(super) const PATIENCE_NOISE: f32 = 4.0;
 pub(super) const PATIENCE_REORDERED: f32 = 3.0;
 /// Round trip of the fastest path while none is known, in microseconds.
 pub(super) const UNKNOWN_FEEDBACK: f32 = 150_000.0;
+/// Packets of up to this many bytes pass every path: an IPv4 host takes packets of 576 bytes (RFC 791 section 3.1). Their losses say
+/// nothing about sizes.
+pub(super) const SMALL_PACKET: u16 = 512;
+/// Large packets lost in a row, each sent after the loss of the one before was known and none of their size arriving meanwhile,
+/// from which on their size is doubted. Where one packet in ten is lost by chance, one of a thousand rows is such a one, and costs a
+/// probe of the size. `sizes/tests.rs`.
+pub(super) const LARGE_LOST: u8 = 3;
+/// A size is doubted for no longer than this if nobody answers: a search of the caller needs at most some seconds.
+pub(super) const DOUBT_FOR: Duration = Duration::from_secs(10);

@@ -17,8 +17,7 @@ impl Adaptive<'_> {
         let express = self.express_path(alive, now).map(|(_, at)| at);
         let lost = self.state.lost.first().and_then(|_| self.repair_path(alive, now));
         let lost = lost.map(|(_, wait)| now.later(wait));
-        let open = PathSet(alive.0 & self.state.delay.open.0);
-        let bulk = (!self.queue.is_empty()).then(|| soonest(open)).flatten();
+        let bulk = self.has_bulk().then(|| soonest(self.for_bulk(alive))).flatten();
         let bulk = bulk.map(|wait| now.later(wait) + GATHER);
         let deaf = self.deaf_at().filter(|at| *at > now);
         let markers = up.into_iter().filter_map(|index| self.marker_at(index, now)).min();

@@ -69,23 +69,40 @@ impl<'b> Departures<'b> {
         let path = *self.paths.get(self.copies)?;
         let is_new = self.copies == 0;
         self.copies += 1;
-        let header_len = self.layout.header_len();
-        let (start, end) = match self.cut {
-            None if self.piece > 0 => return None,
-            None => (HEADROOM, self.buffer.len()),
-            Some(cut) => {
-                let range = cut.header(self.piece).range()?;
-                (HEADROOM + range.start - fragment::LEN, HEADROOM + range.end)
-            }
-        };
-        let datagram = self.buffer.get_mut(start - header_len..end)?;
+        let datagram = locate(self.buffer, self.layout, self.cut, self.piece)?;
         if is_new {
-            if let (Some(cut), Some(payload)) = (self.cut, datagram.get_mut(header_len..)) {
-                cut.header(self.piece).emit(payload);
-            }
-            self.layout.emit(datagram, self.protocol, self.sequence + u32::from(self.piece));
+            let sequence = self.sequence + u32::from(self.piece);
+            emit(datagram, self.layout, self.protocol, (self.cut, self.piece), sequence);
         }
         let ecn = if self.marked.contains(path.index()) { self.ecn } else { Ecn::NotEct };
         Some(Departure { path, datagram, ecn })
     }
+}
+
+/// The datagram of a piece, in a buffer of headroom and packet; `cut` is `None` for a packet that is one piece. `None`: there is no
+/// such piece.
+pub(super) fn locate(buffer: &mut [u8], layout: Layout, cut: Option<Cut>, piece: u8) -> Option<&mut [u8]> {
+    let (start, end) = match cut {
+        None if piece > 0 => return None,
+        None => (HEADROOM, buffer.len()),
+        Some(cut) => {
+            let range = cut.header(piece).range()?;
+            (HEADROOM + range.start - fragment::LEN, HEADROOM + range.end)
+        }
+    };
+    buffer.get_mut(start - layout.header_len()..end)
+}
+
+/// Writes the headers of a piece, over what was before it.
+pub(super) fn emit(
+    datagram: &mut [u8],
+    layout: Layout,
+    protocol: Protocol,
+    (cut, piece): (Option<Cut>, u8),
+    sequence: Seq,
+) {
+    if let (Some(cut), Some(payload)) = (cut, datagram.get_mut(layout.header_len()..)) {
+        cut.header(piece).emit(payload);
+    }
+    layout.emit(datagram, protocol, sequence);
 }

@@ -2,11 +2,13 @@
 
 use core::time::Duration;
 
-use crate::adaptive::{Adaptive, Mode, News, PathModel};
-use crate::connection::{CONTROL_MAX, Connection, Departure, Received, UnknownPath};
+use crate::adaptive::{Adaptive, Leaving, Mode, News, PathModel};
+use crate::connection::departures::{emit, locate};
+use crate::connection::{CONTROL_MAX, Connection, Departure, HEADROOM, Received, UnknownPath};
 use crate::ecn::Ecn;
 use crate::path::PathId;
 use crate::path_set::PathSet;
+use crate::reassembly::Cut;
 use crate::schedule::Policy;
 use crate::seq::Seq;
 use crate::stats::Drop;
@@ -125,13 +127,12 @@ impl<'s> Connection<'s> {
             return None;
         }
         let mode = self.adaptive_mode();
-        let datagram = self.layout.header_len() + extension::LEN + packet.len();
         let now = self.now;
         let adaptive = &mut self.extension.as_mut()?.adaptive;
         if mode == Mode::NoReports {
             adaptive.note_active(now);
         }
-        let fits = adaptive.fits(packet.len()) && datagram <= usize::from(self.smallest_datagram);
+        let fits = adaptive.fits(packet.len()) && adaptive.is_taken(packet.len(), self.up);
         if mode != Mode::Adaptive || !fits || self.scheduler.pin(packet, flow, self.up).is_some() {
             return None;
         }
@@ -181,7 +182,8 @@ impl<'s> Connection<'s> {
             let header = adaptive.stamp(path, kind, false, len, now)?;
             (path, header, self.next_sequence, buffer.get_mut(..body + len)?)
         } else {
-            let leaving = adaptive.poll(self.up, &mut self.next_sequence, now)?;
+            let Some(leaving) = self.poll_packet_or_pieces() else { return self.poll_piece() };
+            let adaptive = &mut self.extension.as_mut()?.adaptive;
             let datagram = adaptive.datagram(&leaving, body);
             (leaving.path, leaving.header, leaving.seq, datagram)
         };
@@ -199,6 +201,72 @@ impl<'s> Connection<'s> {
         }
         let ecn = state.outer_ecn(ecn);
         Some(Departure { path: state.id, datagram, ecn })
+    }
+
+    /// The next packet that leaves whole. `None`: there is none, or one leaves in pieces before.
+    #[inline]
+    fn poll_packet_or_pieces(&mut self) -> Option<Leaving> {
+        loop {
+            let adaptive = &mut self.extension.as_mut()?.adaptive;
+            if adaptive.state.pieces.is_none() {
+                let leaving = adaptive.poll(self.up, &mut self.next_sequence, self.now);
+                if leaving.is_some() || adaptive.state.pieces.is_none() {
+                    return leaving;
+                }
+            }
+            if self.cut_pieces().is_some() {
+                return None;
+            }
+            // It cannot be cut, or has left.
+            self.extension.as_mut()?.adaptive.end_pieces();
+        }
+    }
+
+    /// Looks whether the packet that leaves in pieces has another one, and before the first decides how it is cut.
+    fn cut_pieces(&mut self) -> Option<()> {
+        let adaptive = &mut self.extension.as_mut()?.adaptive;
+        let pieces = adaptive.state.pieces?;
+        if pieces.piece > 0 {
+            let left = pieces.cut.map_or(0, Cut::pieces) > usize::from(pieces.piece);
+            return left.then_some(());
+        }
+        let is_slice = adaptive.packet_in_pieces(0).is_some_and(|packet| slice::is_there(packet));
+        let cut = self.cut_for(PathSet::of(pieces.path), pieces.len).ok().filter(|_| !is_slice);
+        let Some(cut) = cut else {
+            self.stats.tx_too_large += 1;
+            return None;
+        };
+        if cut.is_some() {
+            self.next_fragment = self.next_fragment.wrapping_add(1);
+        }
+        self.extension.as_mut()?.adaptive.state.pieces = Some(pieces.cut_by(cut));
+        Some(())
+    }
+
+    /// The next piece of the packet that leaves in pieces, if there is one.
+    fn poll_piece(&mut self) -> Option<Departure<'_>> {
+        let adaptive = &mut self.extension.as_mut()?.adaptive;
+        let pieces = adaptive.state.pieces?;
+        adaptive.state.pieces = Some(pieces.next());
+        let buffer = adaptive.packet_in_pieces(HEADROOM)?;
+        let packet = buffer.get(HEADROOM..).unwrap_or_default();
+        let (protocol, ecn) = (ip::parse(packet).map(|(protocol, _)| protocol), ip::ecn(packet));
+        let protocol = protocol.filter(|_| pieces.cut.is_none()).unwrap_or(Protocol::Fragment);
+        let datagram = locate(buffer, self.layout, pieces.cut, pieces.piece)?;
+        emit(datagram, self.layout, protocol, (pieces.cut, pieces.piece), self.next_sequence);
+        self.next_sequence = self.next_sequence + 1;
+        self.stats.tx_fragments += u64::from(pieces.cut.is_some());
+        let state = self.paths.get_mut(pieces.path)?.as_mut()?;
+        state.stats.tx_datagrams += 1;
+        state.stats.tx_bytes += datagram.len() as u64;
+        state.handle_used(self.now);
+        Some(Departure { path: state.id, datagram, ecn })
+    }
+
+    /// The path whose large packets seem not to arrive any more, to be told.
+    pub(super) fn poll_doubted(&mut self) -> Option<PathId> {
+        let index = self.extension.as_mut()?.adaptive.state.doubted.pop()?;
+        Some(self.at(index)?.id)
     }
 
     /// Takes what follows a GRE header with an extension header.
@@ -283,9 +351,13 @@ impl<'s> Connection<'s> {
         self.reorder.set_patience(patience);
     }
 
-    /// A path went down or came up.
+    /// A path went down or came up, or carries other datagrams.
     fn refresh_adaptive(&mut self, index: usize, up: bool) {
+        let headers = self.layout.header_len() + extension::LEN;
+        let headers = u16::try_from(headers).unwrap_or(u16::MAX);
+        let room = self.at(index).map_or(u16::MAX, |path| path.max_datagram.saturating_sub(headers));
         if let Some(Extension { adaptive, .. }) = &mut self.extension {
+            adaptive.set_room(index, room, self.now);
             adaptive.set_up(index, up, self.up, self.now);
         }
     }

@@ -2,6 +2,7 @@
 
 use heapless::Vec;
 
+use crate::adaptive::Mode;
 use crate::connection::{Connection, Departures, HEADROOM};
 use crate::ecn::Ecn;
 use crate::path;
@@ -52,7 +53,9 @@ impl Connection<'_> {
         let peer = self.peer.filter(|peer| peer.features.contains(Features::SLICES))?;
         let extension = if peer.extension.is_some() && self.mode().is_some() { extension::LEN } else { 0 };
         let header_len = self.layout.header_len();
-        usize::from(self.smallest_datagram)
+        // What leaves by weight, or is pinned, may get any path.
+        let is_free = self.mode() == Some(Mode::Adaptive) && !self.scheduler.has_pins();
+        usize::from(if is_free { self.common_datagram } else { self.smallest_datagram })
             .checked_sub(header_len + extension)
             .filter(|room| self.slices && self.layout.sequence && *room > slice::LEN)
     }
@@ -112,7 +115,12 @@ impl Connection<'_> {
             self.stats.tx_no_path += 1;
             return Err(EncapsulateError::NoPath);
         }
-        let cut = self.cut_for(paths, len).inspect_err(|_| self.stats.tx_too_large += 1)?;
+        let cut = match self.cut_for(paths, len) {
+            // A slice that was made for other paths cannot be cut.
+            Ok(Some(_)) if flow.is_some() => Err(EncapsulateError::TooLarge),
+            cut => cut,
+        };
+        let cut = cut.inspect_err(|_| self.stats.tx_too_large += 1)?;
         let pieces = cut.map_or(1, Cut::pieces);
         let overhead = self.layout.header_len() + if cut.is_some() { fragment::LEN } else { 0 };
         let ecn = ip::ecn(packet);
@@ -149,7 +157,7 @@ impl Connection<'_> {
     }
 
     /// How the packet must be cut to fit all of `paths`; `None`: it fits whole.
-    fn cut_for(&self, paths: PathSet, len: usize) -> Result<Option<Cut>, EncapsulateError> {
+    pub(super) fn cut_for(&self, paths: PathSet, len: usize) -> Result<Option<Cut>, EncapsulateError> {
         let smallest =
             paths.into_iter().filter_map(|index| self.at(index)).map(|path| path.max_datagram).min();
         let room = usize::from(smallest.unwrap_or(0)).saturating_sub(self.layout.header_len());

@@ -1,29 +1,45 @@
 //! What a path carries beyond its first hop: datagram packetization layer path MTU discovery (RFC 8899), small.
 //!
-//! A path is first taken to carry what its interface does, which mostly is right, and a padded probe of that size
-//! shows it within a round trip. When several of a size stay without an echo although the path is up, a hop in between
-//! drops them without a word: then the largest size that passes is searched by halving, packets that do not fit being
-//! split meanwhile. ICMP is not needed, nor believed.
+//! A path is first taken to carry what its interface does, which mostly is right, and a padded probe of that size shows it within a
+//! round trip. If a hop in between drops such probes without a word, the largest size that passes is searched by halving. Packets that
+//! do not fit take other paths meanwhile, or are split. ICMP is not needed, nor believed.
+//!
+//! A size that passes must not be taken for one that does not. So a small probe leaves just before each padded one. That the padded
+//! one stayed away counts only once the small one was answered: a path that is dead, has no route or loses all says nothing about
+//! sizes. A queue that is nearly full drops large datagrams and takes small ones. So it counts less where the small one took much longer
+//! than the path's shortest round trip.
 
 use std::time::Duration;
 
 use mpt_proto::Instant;
 
-/// Probes of one size without an echo until it counts as too large. RFC 8899 section 5.1.2 has three; five are lost by
-/// chance once a day where one datagram in ten is lost each way.
-const TRIES: u8 = 5;
+/// Evidence against a size, from which on it counts as too large: five probes that stayed away on an idle path. RFC 8899 section 5.1.2
+/// has three; five are lost by chance once a day where one datagram in ten is lost each way.
+const TOO_LARGE: u8 = 5 * AWAY;
+/// Evidence of a padded probe that stayed away though the small one came back soon, and of one that came back late.
+const AWAY: u8 = 3;
+const AWAY_IN_QUEUE: u8 = 1;
+/// A small probe comes back late after this many of the shortest round trips and this time: noise is less.
+const LATE: (u32, Duration) = (2, Duration::from_millis(20));
+/// Bounds of the time in which the padded probe's echo may follow that of the small one, which is half a round trip: networks reorder by
+/// less. On a slow link the padded one takes longer; but its echo comes before that of the next small one, and is taken whenever it comes.
+const GRACE: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(500));
 /// The search ends when the answer is known to so many bytes: less than one packet in a hundred is won by more.
 const GRAIN: u16 = 8;
-/// Between two looks at whether the size that was found still passes, while packets flow.
-const CONFIRM: Duration = Duration::from_secs(30);
-/// Between two searches for a larger size, when the one that was found is smaller than the interface's. RFC 8899 section
-/// 5.1.1 has ten minutes for PMTU_RAISE_TIMER; a size that was lost by chance should not be missed for so long.
-const RAISE: Duration = Duration::from_secs(120);
-/// Bounds of the wait for an echo, which is three round trips: a probe stands in the queue behind packets.
+/// Between two looks at whether the size that was found still passes, while packets flow: a quiet connection whose packets no report tells
+/// of, as under other policies than adaptive, then finds out within ten seconds.
+const CONFIRM: Duration = Duration::from_secs(10);
+/// Until the first search for a larger size, when the one that was found is smaller than the interface's, and the longest time between
+/// later ones: each vain one doubles it. RFC 8899 section 5.1.1 has ten minutes for PMTU_RAISE_TIMER. A search costs some 40 kB.
+const RAISE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(16 * 60));
+/// Bounds of the first wait for an echo, which is three round trips: a probe stands in the queue behind packets. Each that is in vain
+/// doubles it.
 const WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+/// The longest wait for an echo: a queue may hold some seconds on a link that became slow.
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
 
-/// Bytes between two such looks from which on the path counts as in use; probes and echoes are fewer.
-const IN_USE: u64 = 64 << 10;
+/// Bytes between two looks from which on the path counts as in use: two full packets. Signs of life of an idle path are fewer.
+const IN_USE: u64 = 3 << 10;
 
 /// The search on one path. Sizes are UDP payloads in bytes.
 ///
@@ -38,18 +54,38 @@ pub struct PathMtu {
     disproved: bool,
     /// The size that is being tried.
     candidate: u16,
-    tries: u8,
-    /// The stamp of the probes of the candidate. All tries have the same, so that an echo that comes after the next one
-    /// has left shows as well that the size passes: where a queue holds more than the longest wait, each comes so late.
+    /// Evidence against it.
+    against: u8,
+    /// The stamp of the padded probes of the candidate. All have the same, so that an echo that comes after the next one has left shows
+    /// as well that the size passes: where a queue holds more than the longest wait, each comes so late.
     stamp: Option<u32>,
     /// That of the candidate before: its echoes still come.
     former: Option<u32>,
-    /// When the probe under way counts as lost, or the next look is due; `None`: the path is down.
+    small: Small,
+    /// The shortest round trip of the path since it came up.
+    shortest: Option<Duration>,
+    /// When the padded probe counts as lost, the next ones are to leave, or the next look is due; `None`: the path is down.
     deadline: Option<Instant>,
-    /// When a larger size may be searched.
+    /// When a larger size may be searched, and the time to the one after that.
     raise: Instant,
+    raise_wait: Duration,
+    /// A look was asked for, also at a path that is not in use.
+    asked: bool,
     /// Bytes that had been sent on the path at the last look.
     sent_before: u64,
+}
+
+/// The small probes that leave with the padded ones.
+#[derive(Debug, Default)]
+struct Small {
+    /// The stamp, and when the first with it left. Those that follow have the same until it is answered.
+    under_way: Option<(u32, Instant)>,
+    /// That of the one before.
+    former: Option<u32>,
+    /// Waits for it in vain, in a row.
+    vain: u32,
+    /// It was answered: what it counts if the padded one stays away.
+    answered: Option<u8>,
 }
 
 impl PathMtu {
@@ -62,11 +98,15 @@ impl PathMtu {
             fails: 0,
             disproved: false,
             candidate: 0,
-            tries: 0,
+            against: 0,
             stamp: None,
             former: None,
+            small: Small::default(),
+            shortest: None,
             deadline: None,
             raise: Instant::ZERO,
+            raise_wait: RAISE.0,
+            asked: false,
             sent_before: 0,
         };
         search.reset();
@@ -77,20 +117,30 @@ impl PathMtu {
         self.passes = self.least;
         self.fails = self.ceiling.saturating_add(1);
         self.disproved = false;
+        self.raise_wait = RAISE.0;
+        self.shortest = None;
         self.look_at(self.ceiling);
     }
 
     fn look_at(&mut self, candidate: u16) {
         self.candidate = candidate;
-        self.tries = 0;
+        self.against = 0;
         self.former = self.stamp.take().or(self.former);
+        self.forget_small();
+    }
+
+    /// The small probe under way is answered, or of no use any more.
+    fn forget_small(&mut self) {
+        let stamp = self.small.under_way.map(|(stamp, _)| stamp);
+        self.small = Small { former: stamp.or(self.small.former), ..Small::default() };
     }
 
     /// The path came up, perhaps over other hops. What was found too large before is tried again later.
     pub fn resume(&mut self, now: Instant) {
         if self.disproved {
             self.look_at(self.passes);
-            self.raise = now;
+            self.shortest = None;
+            (self.raise, self.raise_wait) = (now, RAISE.0);
             self.deadline = Some(now);
         } else {
             self.restart(self.ceiling, now);
@@ -107,8 +157,18 @@ impl PathMtu {
 
     /// The path is down: nothing can be learnt.
     pub fn pause(&mut self) {
-        self.former = self.stamp.take().or(self.former);
+        self.look_at(self.candidate);
         self.deadline = None;
+    }
+
+    /// Large packets are lost on the path: it is to be looked at now whether the size that was found still passes.
+    pub fn doubt(&mut self, now: Instant) {
+        if self.is_settled() && self.deadline.is_some() {
+            self.asked = true;
+            if self.stamp.is_none() {
+                self.deadline = Some(now);
+            }
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -116,61 +176,103 @@ impl PathMtu {
         self.deadline
     }
 
-    /// The stamp whose echo is awaited, and that further probes of the same size are to have.
-    pub fn stamp(&self) -> Option<u32> {
-        self.stamp
+    /// The stamps that the next small and the next padded probe are to have, if they are not to be new ones.
+    pub fn stamps(&self) -> (Option<u32>, Option<u32>) {
+        (self.small.under_way.map(|(stamp, _)| stamp), self.stamp)
     }
 
-    /// Time has passed; `sent` bytes have been sent on the path so far. Returns the size of the probe that is to
-    /// be sent now, and to be told to [`handle_sent`](Self::handle_sent).
+    /// Time has passed; `sent` bytes have been sent on the path so far. Returns the size of the padded probe that is to be sent now, behind
+    /// a small one, and to be told to [`handle_sent`](Self::handle_sent).
     pub fn handle_timeout(&mut self, sent: u64, now: Instant) -> Option<u16> {
         self.deadline.filter(|deadline| *deadline <= now)?;
-        if self.is_settled() && self.tries == 0 {
+        if self.is_settled() && self.stamp.is_none() && self.small.answered.is_none() {
             let is_used = sent.saturating_sub(std::mem::replace(&mut self.sent_before, sent)) >= IN_USE;
-            if !is_used {
-                self.deadline = Some(now + CONFIRM);
-                return None;
-            }
-            if self.passes < self.ceiling && self.raise <= now {
+            if self.passes < self.ceiling && self.raise <= now && !self.asked {
                 self.fails = self.ceiling.saturating_add(1);
                 self.look_at(self.ceiling);
+            } else if !is_used && !self.asked {
+                self.rest(now);
+                return None;
             }
         }
-        if self.tries == TRIES {
-            self.handle_too_large(now);
-            self.deadline.filter(|deadline| *deadline <= now)?;
+        if let Some(evidence) = self.small.answered {
+            self.forget_small();
+            self.against = self.against.saturating_add(evidence);
+            if self.against >= TOO_LARGE {
+                self.handle_too_large(now);
+                self.deadline.filter(|deadline| *deadline <= now)?;
+            }
         }
-        self.tries += 1;
         Some(self.candidate)
     }
 
-    /// A probe with this stamp has left; `rtt` is the path's round-trip time.
-    pub fn handle_sent(&mut self, stamp: u32, rtt: Option<Duration>, now: Instant) {
+    /// A small probe and a padded one have left, with these stamps; `rtt` is the path's round-trip time.
+    pub fn handle_sent(&mut self, (small, stamp): (u32, u32), rtt: Option<Duration>, now: Instant) {
         self.stamp = Some(stamp);
+        if self.small.under_way.is_none() {
+            self.small.under_way = Some((small, now));
+        }
+        self.shortest = self.shortest.into_iter().chain(rtt).min();
         let wait = rtt.map_or(WAIT.1, |rtt| (rtt * 3).clamp(WAIT.0, WAIT.1));
+        let wait = wait.saturating_mul(1 << self.small.vain.min(5)).min(LONGEST_WAIT);
+        self.small.vain += 1;
         self.deadline = Some(now + wait);
+    }
+
+    /// The probes could not leave, for another reason than their size: that says nothing.
+    pub fn handle_unsent(&mut self, now: Instant) {
+        self.deadline = Some(now + WAIT.1);
     }
 
     /// A probe could not leave, as the interface does not take its size.
     pub fn handle_refused(&mut self, now: Instant) {
-        self.tries = TRIES;
+        self.small.answered = Some(TOO_LARGE);
         self.deadline = Some(now);
     }
 
     /// An echo came; whether it was one of ours.
     pub fn handle_echo(&mut self, stamp: u32, now: Instant) -> bool {
-        if self.stamp != Some(stamp) {
-            return self.former == Some(stamp);
+        if let Some((small, since)) = self.small.under_way.filter(|(small, _)| *small == stamp) {
+            if self.small.answered.is_none() {
+                self.handle_small(now.since(since), now);
+            }
+            return small == stamp;
         }
+        if self.stamp != Some(stamp) {
+            return self.former == Some(stamp) || self.small.former == Some(stamp);
+        }
+        self.handle_passed(now);
+        true
+    }
+
+    /// A datagram of `size` bytes is known to have arrived lately.
+    pub fn handle_carried(&mut self, size: u16, now: Instant) {
+        if self.stamp.is_some() && size >= self.candidate {
+            self.handle_passed(now);
+        }
+    }
+
+    /// The small probe came back after `round`: the padded one may still follow for a moment.
+    fn handle_small(&mut self, round: Duration, now: Instant) {
+        let shortest = self.shortest.map_or(round, |shortest| shortest.min(round));
+        self.shortest = Some(shortest);
+        let is_late = round > shortest * LATE.0 + LATE.1;
+        self.small.answered = Some(if is_late { AWAY_IN_QUEUE } else { AWAY });
+        self.deadline = Some(now + (round / 2).clamp(GRACE.0, GRACE.1));
+    }
+
+    /// The candidate passes.
+    fn handle_passed(&mut self, now: Instant) {
         if self.is_settled() {
             self.look_at(self.passes);
-            self.deadline = Some(now + CONFIRM);
-            return true;
+            self.rest(now);
+            return;
         }
         self.passes = self.candidate;
-        self.disproved &= self.passes < self.ceiling;
+        if self.passes == self.ceiling {
+            (self.disproved, self.raise_wait) = (false, RAISE.0);
+        }
         self.go_on(now);
-        true
     }
 
     /// Largest datagram that may be sent now: what passes, or the interface's size until that is disproved.
@@ -181,6 +283,11 @@ impl PathMtu {
     /// Whether what passes is known as well as it is going to be.
     pub fn is_settled(&self) -> bool {
         self.candidate == self.passes && self.fails - self.passes <= GRAIN
+    }
+
+    /// Whether it is known, and nothing is being looked at.
+    pub fn is_at_rest(&self) -> bool {
+        self.is_settled() && self.stamp.is_none() && !self.asked
     }
 
     fn handle_too_large(&mut self, now: Instant) {
@@ -196,166 +303,25 @@ impl PathMtu {
     fn go_on(&mut self, now: Instant) {
         if self.fails.saturating_sub(self.passes) <= GRAIN {
             self.look_at(self.passes);
-            self.deadline = Some(now + CONFIRM);
-            self.raise = now + RAISE;
+            if self.passes < self.ceiling {
+                self.raise = now + self.raise_wait;
+                self.raise_wait = (self.raise_wait * 2).min(RAISE.1);
+            }
+            self.rest(now);
         } else {
             self.look_at(self.passes.midpoint(self.fails));
             self.deadline = Some(now);
         }
     }
+
+    /// Nothing is to be done until the next look.
+    fn rest(&mut self, now: Instant) {
+        self.asked = false;
+        let confirm = now + CONFIRM;
+        self.deadline =
+            Some(if self.passes < self.ceiling { confirm.min(self.raise.max(now)) } else { confirm });
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LEAST: u16 = 548;
-    const CEILING: u16 = 1472;
-
-    /// A path that carries datagrams of up to `carries` bytes and has a round-trip time of 10 ms.
-    struct Link {
-        search: PathMtu,
-        carries: u16,
-        now: Instant,
-        sent: u64,
-        probes: Vec<u16>,
-    }
-
-    impl Link {
-        fn new(carries: u16) -> Self {
-            let mut search = PathMtu::new(LEAST, CEILING);
-            let now = Instant::from_micros(1_000_000);
-            search.restart(CEILING, now);
-            Self { search, carries, now, sent: 0, probes: Vec::new() }
-        }
-
-        /// Lets `seconds` pass with traffic on the path, and checks the invariant all the way.
-        fn run(&mut self, seconds: u64) {
-            let end = self.now + Duration::from_secs(seconds);
-            while self.search.poll_timeout().is_some_and(|deadline| deadline <= end) {
-                self.now = self.now.max(self.search.poll_timeout().unwrap());
-                self.sent += IN_USE;
-                if let Some(size) = self.search.handle_timeout(self.sent, self.now) {
-                    self.probes.push(size);
-                    let stamp = u32::try_from(self.probes.len()).unwrap();
-                    self.search.handle_sent(stamp, Some(Duration::from_millis(10)), self.now);
-                    assert!(!self.search.handle_echo(stamp + 1, self.now), "another echo");
-                    if size <= self.carries {
-                        self.now = self.now + Duration::from_millis(10);
-                        assert!(self.search.handle_echo(stamp, self.now));
-                    }
-                }
-                let PathMtu { least, passes, fails, .. } = self.search;
-                assert!(least <= passes && passes < fails);
-            }
-            self.now = end;
-        }
-    }
-
-    #[test]
-    fn a_path_that_carries_what_its_interface_does_costs_one_probe() {
-        let mut link = Link::new(CEILING);
-        assert_eq!(link.search.max_datagram(), CEILING, "from the start");
-        link.run(20);
-        assert_eq!((link.search.max_datagram(), link.probes.len()), (CEILING, 1));
-        link.run(60);
-        assert_eq!(link.probes, [CEILING; 3], "confirmed twice");
-    }
-
-    #[test]
-    fn every_smaller_size_is_found_within_seconds() {
-        for carries in LEAST..CEILING {
-            let mut link = Link::new(carries);
-            link.run(10);
-            let found = link.search.max_datagram();
-            assert!(found <= carries && carries - found < GRAIN, "{found} of {carries}");
-            assert!(link.probes.len() <= 50, "{} probes for {carries}", link.probes.len());
-        }
-    }
-
-    #[test]
-    fn a_size_that_passes_no_more_is_noticed_and_one_that_passes_again_is_found() {
-        let mut link = Link::new(CEILING);
-        link.run(20);
-        link.carries = 1400;
-        link.run(45);
-        assert!((1393..=1400).contains(&link.search.max_datagram()), "{}", link.search.max_datagram());
-        link.carries = CEILING;
-        link.run(RAISE.as_secs() + 60);
-        assert_eq!(link.search.max_datagram(), CEILING);
-    }
-
-    #[test]
-    fn an_idle_path_is_not_probed_and_one_that_is_down_neither() {
-        let mut link = Link::new(CEILING);
-        link.run(1);
-        let deadline = link.search.poll_timeout().unwrap();
-        // One look after traffic, then none.
-        assert_eq!(link.search.handle_timeout(link.sent, deadline), Some(CEILING));
-        link.search.handle_sent(99, None, deadline);
-        assert!(link.search.handle_echo(99, deadline));
-        let deadline = link.search.poll_timeout().unwrap();
-        assert_eq!(link.search.handle_timeout(link.sent, deadline), None);
-        assert_eq!(link.search.poll_timeout(), Some(deadline + CONFIRM));
-
-        link.search.pause();
-        assert_eq!(link.search.poll_timeout(), None);
-        assert_eq!(link.search.handle_timeout(link.sent + IN_USE, link.now), None);
-        link.search.restart(1400, link.now);
-        link.run(1);
-        assert_eq!(link.probes.last(), Some(&1400));
-    }
-
-    #[test]
-    fn a_few_losses_do_not_make_a_size_too_large() {
-        let mut search = PathMtu::new(LEAST, CEILING);
-        let mut now = Instant::from_micros(1_000_000);
-        search.restart(CEILING, now);
-        for stamp in 1..=u32::from(TRIES) {
-            assert_eq!(search.handle_timeout(0, now), Some(CEILING));
-            search.handle_sent(stamp, None, now);
-            if stamp < u32::from(TRIES) {
-                now = search.poll_timeout().unwrap();
-            }
-        }
-        assert!(search.handle_echo(u32::from(TRIES), now));
-        assert_eq!(search.max_datagram(), CEILING);
-    }
-
-    #[test]
-    fn echoes_that_come_later_than_the_longest_wait_count_and_later_ones_do_no_harm() {
-        let mut search = PathMtu::new(LEAST, CEILING);
-        let mut now = Instant::from_micros(1_000_000);
-        search.restart(CEILING, now);
-        for _ in 0..3 {
-            assert_eq!(search.handle_timeout(0, now), Some(CEILING));
-            search.handle_sent(search.stamp().unwrap_or(7), Some(Duration::from_secs(2)), now);
-            now = search.poll_timeout().unwrap();
-        }
-        for _ in 0..3 {
-            assert!(search.handle_echo(7, now));
-            assert!(search.is_settled() && search.max_datagram() == CEILING);
-            assert_eq!(search.poll_timeout(), Some(now + CONFIRM));
-        }
-        assert!(!search.handle_echo(8, now), "not ours");
-    }
-
-    #[test]
-    fn a_size_that_the_interface_refuses_is_left_at_once() {
-        let mut search = PathMtu::new(LEAST, CEILING);
-        let now = Instant::from_micros(1_000_000);
-        search.restart(CEILING, now);
-        assert_eq!(search.handle_timeout(0, now), Some(CEILING));
-        search.handle_refused(now);
-        assert_eq!(search.handle_timeout(0, now), Some(LEAST.midpoint(CEILING)));
-        assert_eq!(search.max_datagram(), LEAST);
-    }
-
-    #[test]
-    fn a_path_with_no_room_to_search_is_left_alone() {
-        let mut search = PathMtu::new(1252, 1200);
-        search.restart(1200, Instant::ZERO);
-        assert_eq!(search.max_datagram(), 1200);
-        assert_eq!(search.handle_timeout(0, Instant::ZERO), None);
-    }
-}
+mod tests;

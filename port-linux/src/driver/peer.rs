@@ -51,6 +51,8 @@ pub struct Peer<'s> {
     spares: u16,
     /// Names the next packet that is sent in slices.
     next_sliced: u16,
+    /// What the paths carry, or which of them are up, may be another than at the last look.
+    pub(super) sizes_changed: bool,
 }
 
 /// When a path is used.
@@ -83,8 +85,10 @@ pub struct PeerPath {
     pub ceiling: u16,
     /// Finds out what other hops carry, where the configuration does not say it.
     pub search: Option<PathMtu>,
-    /// Largest UDP payload that people were told of.
+    /// Largest UDP payload that was last found to pass, and that people were told of.
     pub told_datagram: u16,
+    /// The core doubts that it passes, and waits for an answer.
+    pub doubted: bool,
     /// Largest UDP payload that there is room for.
     pub planned_datagram: u16,
     /// What the kernel did not take.
@@ -116,6 +120,7 @@ impl PeerPath {
             ceiling: max_datagram,
             search: None,
             told_datagram: max_datagram,
+            doubted: false,
             planned_datagram: max_datagram,
             not_sent: NotSent::default(),
             outbox: Outbox::new(),
@@ -164,6 +169,7 @@ impl<'s> Peer<'s> {
             hinted: false,
             spares: 0,
             next_sliced: 0,
+            sizes_changed: false,
         }
     }
 
@@ -398,7 +404,15 @@ impl<'s> Peer<'s> {
     fn tell(&mut self, event: Event, now: Instant) {
         let peer = &self.config.name;
         match event {
+            Event::LargeLost { path } => {
+                let Some(path) = self.paths.get_mut(path.index()) else { return };
+                if let Some(search) = &mut path.search {
+                    path.doubted = true;
+                    search.doubt(now);
+                }
+            }
             Event::Path { path, state } => {
+                self.sizes_changed = true;
                 let index = path.index();
                 let bit = 1 << index;
                 let was_up = self.told_up & bit != 0;

@@ -1,10 +1,10 @@
 //! How large the datagrams of a path may be: as its interface has it, and as hops beyond it do.
 
-use mpt_proto::{CONTROL_MAX, Claim, Instant};
+use mpt_proto::{CONTROL_MAX, Claim, Instant, PathState};
 
 use super::strangers::random;
-use super::{Driver, PathMtu, Peer};
-use crate::mtu::max_datagram;
+use super::{Driver, PathMtu, Peer, PeerPath, SharedSocket};
+use crate::mtu::{self, max_datagram};
 use crate::socket::SendError;
 
 impl Driver<'_> {
@@ -12,7 +12,7 @@ impl Driver<'_> {
     pub(super) fn follow_mtu(&mut self, peer: usize, path: usize, interface_mtu: u32, now: Instant) {
         let configured = self.peers[peer].config.paths[path].mtu;
         let mtu = configured.unwrap_or(u16::try_from(interface_mtu).unwrap_or(u16::MAX));
-        let tunnel_mtu = self.tunnel.mtu;
+        let (tunnel_mtu, follows) = (self.tunnel.mtu, self.tunnel_mtu.is_some());
         let overhead = self.peers[peer].overhead();
         let Peer { config, paths, .. } = &mut self.peers[peer];
         let planned = &mut paths[path];
@@ -22,64 +22,107 @@ impl Driver<'_> {
         }
         planned.ceiling = ceiling;
         planned.told_datagram = ceiling;
-        if usize::from(ceiling) < usize::from(tunnel_mtu) + overhead {
+        let (path_name, name) = (&config.paths[path].name, &config.name);
+        let packet = usize::from(ceiling).saturating_sub(overhead);
+        if follows {
+            tracing::info!("path {path_name} of {name}: its interface has MTU {mtu}");
+        } else if packet < usize::from(tunnel_mtu) {
             tracing::warn!(
-                "path {} of {}: its interface has MTU {mtu}, so full packets are split on it; [tunnel] mtu = {} would \
-                 avoid that",
-                config.paths[path].name,
-                config.name,
-                usize::from(ceiling).saturating_sub(overhead)
+                "path {path_name} of {name}: its interface has MTU {mtu}, so full packets take other paths or are split; \
+                 [tunnel] mtu = {packet} would avoid that"
             );
         }
         if let Some(search) = &mut planned.search {
             search.restart(ceiling, now);
         }
-        self.mutate(peer, now, |peer| peer.follow_size(path, now));
+        self.mutate(peer, now, |peer| {
+            peer.sizes_changed = true;
+            peer.follow_size(path, now);
+        });
     }
 
-    /// Sends the padded probes that are due. What waits to leave must have left: a probe tells the peer what was
-    /// sent before it.
+    /// Lets the tunnel's MTU follow what the paths carry.
+    pub(super) fn follow_sizes(&mut self, now: Instant) {
+        let Some(follower) = &mut self.tunnel_mtu else { return };
+        let changed =
+            self.peers.iter_mut().fold(false, |any, peer| std::mem::take(&mut peer.sizes_changed) | any);
+        if changed {
+            follower.handle_sizes(self.peers.iter().filter_map(Peer::common_packet).min(), now);
+        }
+        let Some(mtu) = follower.handle_timeout(now) else { return };
+        let name = &self.tunnel.name;
+        if let Err(error) = crate::link::set_mtu(name, mtu) {
+            tracing::warn!("{error:#}: packets that do not fit a path take others, or are split");
+            self.tunnel_mtu = None;
+            return;
+        }
+        if mtu < self.tunnel.mtu {
+            tracing::info!("{name} has MTU {mtu} now: larger packets do not fit all paths");
+        } else {
+            tracing::info!("{name} has MTU {mtu} again");
+        }
+        self.tunnel.mtu = mtu;
+    }
+
+    /// Sends the probes that are due. What waits to leave must have left: a probe tells the peer what was sent before it.
     pub(super) fn probe_sizes(&mut self, now: Instant) {
         let Self { peers, sockets, .. } = self;
         for peer in peers {
             for path in 0..peer.paths.len() {
-                let Peer { connection, paths, .. } = &mut *peer;
-                let planned = &mut paths[path];
-                let Some(search) = &mut planned.search else { continue };
-                let is_due = search.poll_timeout().is_some_and(|deadline| deadline <= now);
-                let Ok(stats) = connection.path_stats(planned.id) else { continue };
-                if !is_due {
-                    continue;
-                }
-                let Some(size) = search.handle_timeout(stats.tx_bytes, now) else {
+                let is_due = |search: &PathMtu| search.poll_timeout().is_some_and(|deadline| deadline <= now);
+                if peer.paths[path].search.as_ref().is_some_and(is_due) {
+                    peer.probe_size(path, sockets, now);
                     peer.follow_size(path, now);
-                    continue;
-                };
-                let rtt = connection.path_rtt(planned.id).ok().flatten();
-                let mut buffer = [0; CONTROL_MAX];
-                let socket = sockets[planned.socket].socket.as_ref();
-                let stamp = search.stamp().or_else(random);
-                if let (Some((socket, remote)), Some(stamp)) = (socket.zip(planned.remote), stamp)
-                    && let Ok(probe) = connection.challenge(planned.id, stamp, &mut buffer, now)
-                {
-                    // A peer ignores what follows a message, and zeros do not change a checksum.
-                    let mut padded = probe.datagram.to_vec();
-                    padded.resize(usize::from(size).max(padded.len()), 0);
-                    match socket.send(remote, &padded, padded.len(), probe.ecn) {
-                        Err(SendError::TooBig) => search.handle_refused(now),
-                        // Any other that does not leave is a lost one.
-                        _ => search.handle_sent(stamp, rtt, now),
-                    }
-                } else {
-                    search.pause();
                 }
-                peer.follow_size(path, now);
             }
         }
     }
 }
 
 impl Peer<'_> {
+    /// Sends a small probe and a padded one on a path, if they are due.
+    fn probe_size(&mut self, path: usize, sockets: &[SharedSocket], now: Instant) {
+        let Self { connection, paths, .. } = self;
+        let planned = &mut paths[path];
+        let Some(search) = &mut planned.search else { return };
+        // What arrived before the look began is taken out, and says nothing.
+        if let Ok(Some(size)) = connection.take_carried(planned.id) {
+            search.handle_carried(size, now);
+        }
+        let Ok(sent) = connection.path_stats(planned.id).map(|stats| stats.tx_bytes) else { return };
+        let Some(size) = search.handle_timeout(sent, now) else { return };
+        let socket = sockets.get(planned.socket).and_then(|shared| shared.socket.as_ref());
+        let (small, padded) = search.stamps();
+        let (Some((socket, remote)), Some(small), Some(padded)) =
+            (socket.zip(planned.remote), small.or_else(random), padded.or_else(random))
+        else {
+            return search.pause();
+        };
+        let rtt = connection.path_rtt(planned.id).ok().flatten();
+        let mut send = |stamp: u32, size: usize| {
+            let mut buffer = [0; CONTROL_MAX];
+            let probe = connection.challenge(planned.id, stamp, &mut buffer, now).ok()?;
+            // A peer ignores what follows a message, and zeros do not change a checksum.
+            let mut datagram = probe.datagram.to_vec();
+            datagram.resize(size.max(datagram.len()), 0);
+            Some(socket.send(remote, &datagram, datagram.len(), probe.ecn))
+        };
+        // The small one first: of two that arrive together the peer answers the last.
+        match (send(small, 0), send(padded, size.into())) {
+            (Some(Ok(())), Some(Ok(()))) => search.handle_sent((small, padded), rtt, now),
+            (Some(Ok(())), Some(Err(SendError::TooBig))) => search.handle_refused(now),
+            _ => search.handle_unsent(now),
+        }
+    }
+
+    /// The largest packet that leaves whole on every path that is up, but for those that are far narrower than the widest.
+    fn common_packet(&self) -> Option<u16> {
+        let is_up = |path: &&PeerPath| self.connection.path_state(path.id) == Ok(PathState::Up);
+        let sizes = self.paths.iter().filter(is_up).map(|path| path.told_datagram);
+        let overhead = u16::try_from(self.overhead()).unwrap_or(u16::MAX);
+        Some(mtu::common(sizes)?.saturating_sub(overhead))
+    }
+
     /// Whether a datagram is the echo of a padded probe, which is not for the core: it did not make the stamp.
     pub(super) fn takes_echo(&mut self, path: usize, datagram: &[u8], now: Instant) -> bool {
         let Some(search) = self.paths.get_mut(path).and_then(|path| path.search.as_mut()) else {
@@ -103,8 +146,10 @@ impl Peer<'_> {
         let overhead = self.overhead();
         let planned = &mut self.paths[path];
         let size = planned.search.as_ref().map_or(planned.ceiling, PathMtu::max_datagram);
-        if size != planned.max_datagram {
+        let is_answered = planned.search.as_ref().is_none_or(PathMtu::is_at_rest);
+        if size != planned.max_datagram || planned.doubted && is_answered {
             planned.max_datagram = size;
+            planned.doubted = false;
             if let Err(error) = self.connection.set_max_datagram(planned.id, size, now) {
                 tracing::debug!("size of a path's datagrams: {error:?}");
             }
@@ -112,6 +157,7 @@ impl Peer<'_> {
         let found = planned.search.as_ref().is_some_and(PathMtu::is_settled);
         if found && size != planned.told_datagram {
             planned.told_datagram = size;
+            self.sizes_changed = true;
             let (path, peer) = (&self.config.paths[path].name, &self.config.name);
             if size == planned.ceiling {
                 tracing::info!(
@@ -120,7 +166,7 @@ impl Peer<'_> {
             } else {
                 tracing::warn!(
                     "path {path} of {peer}: datagrams of more than {size} bytes do not arrive, though its interface \
-                     takes {}: packets of more than {} bytes are split on it",
+                     takes {}: packets of more than {} bytes take other paths, or are split",
                     planned.ceiling,
                     usize::from(size).saturating_sub(overhead)
                 );

@@ -54,6 +54,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
         clock,
         tun: Tun::plain(device).context("tunnel device")?,
         tunnel: tunnel_facts(config, &peers)?,
+        tunnel_mtu: None,
         sockets: plan.bind(&maker)?,
         peers,
         routes: Routes::new(&config.tunnel.addresses, &config.connections),

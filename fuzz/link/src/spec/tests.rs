@@ -40,6 +40,7 @@ fn every_word_is_read() {
         step: Some(Step { within: 20 * MS, each: 15_000 * MS }),
         swap: Some(Swap { block: 60 * MS, each: 1000 * MS }),
         corrupt: 2_000,
+        mtu: None,
     };
     assert_eq!(spec(text), LinkSpec::symmetric(expected));
     let other = text

@@ -209,6 +209,7 @@ impl Words {
             step: self.step.flatten(),
             swap: self.swap.flatten(),
             corrupt: self.corrupt.unwrap_or(0),
+            mtu: None,
         })
     }
 

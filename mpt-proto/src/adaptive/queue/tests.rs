@@ -62,7 +62,7 @@ fn rfc8290_4_1_flows_share_by_bytes_whatever_the_size_of_their_packets() {
         bench.pool.release(index);
         bytes[usize::from(flow)] += i32::from(len);
         let apart = bytes[0] - bytes[1];
-        assert!(apart.abs() <= 2 * QUANTUM, "{bytes:?}");
+        assert!(apart.abs() <= 2 * i32::from(QUANTUM), "{bytes:?}");
     }
     assert!(bytes[0] > 30_000);
 }
@@ -237,7 +237,7 @@ impl Oracle {
     fn push(&mut self, flow: usize, index: Index, len: i32) {
         self.packets[flow].push_back((index, len));
         if !self.fresh.contains(&flow) && !self.old.contains(&flow) {
-            self.deficits[flow] = QUANTUM;
+            self.deficits[flow] = QUANTUM.into();
             self.fresh.push_back(flow);
         }
         let bytes = self.bytes();
@@ -258,7 +258,7 @@ impl Oracle {
             let list = if is_fresh { &mut self.fresh } else { &mut self.old };
             let flow = *list.front()?;
             if self.deficits[flow] <= 0 {
-                self.deficits[flow] += QUANTUM;
+                self.deficits[flow] += i32::from(QUANTUM);
                 list.pop_front();
                 self.old.push_back(flow);
             } else if let Some((index, len)) = self.packets[flow].pop_front() {
@@ -300,7 +300,7 @@ fn it_answers_like_lists_that_are_searched() {
                         if let Some(victim) = oracle.victim() {
                             let most = oracle.bytes()[victim];
                             oracle.packets[victim].drain(..dropped);
-                            assert!(oracle.bytes()[victim] <= most / 2 || dropped == DROP_BATCH);
+                            assert!(oracle.bytes()[victim] <= most / 2 || dropped == usize::from(DROP_BATCH));
                         }
                     }
                 }
