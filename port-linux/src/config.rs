@@ -5,6 +5,7 @@
 //! to doubt a [`Config`] that came from [`Config::load`].
 
 mod check;
+mod classes;
 mod error;
 mod file;
 mod pins;
@@ -16,7 +17,7 @@ mod value;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use mpt_proto::{Liveness, Policy, ReorderConfig};
+use mpt_proto::{ClassRules, Liveness, Policy, ReorderConfig};
 
 pub use error::ConfigError;
 #[cfg(feature = "program")]
@@ -123,6 +124,8 @@ pub struct Connection {
     pub multicast: bool,
     /// `[connection.adaptive]`: `resend`, `udp_in_order`, `memory_mb`.
     pub adaptive: Adaptive,
+    /// `[[connection.class]]`: how packets travel, whatever their flow does. The core's own.
+    pub classes: ClassRules,
     /// `[connection.reorder]`: `window`, `delay_ms`, `paths_in_order`.
     pub reorder: ReorderConfig,
     /// `[[connection.path]]`: 1 to 16.

@@ -167,7 +167,7 @@ fn sent_by_the_kernel(destination: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::config::Adaptive;
-    use mpt_proto::{Policy, ReorderConfig};
+    use mpt_proto::{ClassRules, Policy, ReorderConfig};
 
     fn connection(peer: &[&str], networks: &[(&str, Option<&str>)]) -> Connection {
         Connection {
@@ -190,6 +190,7 @@ mod tests {
             slices: true,
             multicast: false,
             adaptive: Adaptive { resend: true, udp_in_order: false, memory: None },
+            classes: ClassRules::new(),
             reorder: ReorderConfig::default(),
             paths: Vec::new(),
         }

@@ -96,7 +96,7 @@ impl<'s> Queue<'s> {
         for number in (set * WAYS..set * WAYS + WAYS).filter(|number| *number >= shared) {
             let Some(flow) = self.flows.get_mut(number) else { break };
             if flow.behaviour.is_of(tag, now) {
-                return (number as u16, true);
+                return (narrow(number), true);
             }
             if free.is_none() && flow.packets.is_empty() && flow.behaviour.is_over(now) {
                 free = Some(number);
@@ -104,10 +104,10 @@ impl<'s> Queue<'s> {
         }
         if let Some(flow) = free.and_then(|number| self.flows.get_mut(number)) {
             flow.behaviour = Behaviour::begun(tag, ruled(), now);
-            return (free.unwrap_or(0) as u16, true);
+            return (narrow(free.unwrap_or(0)), true);
         }
         let way = usize::from(tag) % WAYS.min(self.flows.len()).max(1);
-        ((set * WAYS + way) as u16, false)
+        (narrow(set * WAYS + way), false)
     }
 
     /// Whether there is a place for flows.
@@ -309,6 +309,11 @@ impl<'s> Queue<'s> {
             None => self.list(turn).head = Some(number),
         }
     }
+}
+
+/// The number of a bucket; of more than [`u16`] tells apart the rest is not used.
+fn narrow(number: usize) -> u16 {
+    u16::try_from(number).unwrap_or(0)
 }
 
 #[cfg(test)]

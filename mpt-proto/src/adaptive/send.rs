@@ -249,7 +249,9 @@ impl Adaptive<'_> {
 
     /// The express flows that take turns got so many bytes each, or the bulk flows did, if it is negative.
     fn note_share(&mut self, bytes: i32) {
-        self.state.express_lead = (self.state.express_lead + bytes).max(-MOST_LEAD).min(MOST_LEAD);
+        // Not `clamp`, which can panic.
+        let lead = self.state.express_lead.saturating_add(bytes).max(-MOST_LEAD);
+        self.state.express_lead = lead.min(MOST_LEAD);
     }
 
     /// The path for the first packet that is not held, and when it may leave on it. Flows that have had their quantum share the open

@@ -9,6 +9,7 @@ use std::time::Duration;
 use mpt_proto::{Liveness, MAX_PATHS, PathConfig, Policy, Probing, ReorderConfig};
 use toml::Spanned;
 
+use super::classes::class_rules;
 use super::error::Source;
 use super::file;
 use super::pins::PinCheck;
@@ -124,6 +125,10 @@ impl Check<'_> {
             self.warn(&adaptive.span(), "only policy \"adaptive\" uses this table");
         }
         let adaptive = adaptive(table.adaptive.map(|adaptive| adaptive.into_inner().0), &default);
+        if let Some(class) = table.class.first().filter(|_| policy != Policy::Adaptive) {
+            self.warn(&class.span(), "only policy \"adaptive\" uses this table");
+        }
+        let classes = class_rules(table.class, source)?;
         let window_at =
             table.reorder.as_ref().and_then(|reorder| reorder.0.window.as_ref()).map(Spanned::span);
         let reorder = reorder(table.reorder.as_ref().map(|reorder| &reorder.0));
@@ -212,6 +217,7 @@ impl Check<'_> {
             slices: table.slices.unwrap_or(true),
             multicast: self.multicast(table.multicast)?,
             adaptive,
+            classes,
             reorder,
             paths,
         })

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::value::{
-    Address, Host, InterfaceName, LivenessSetting, Local, Name, PolicyName, Port, Prefix, Remote, Table,
-    Text, TunnelMtu, Whole,
+    Address, Host, InterfaceName, LivenessSetting, Local, Name, PolicyName, Port, PortRange, Prefix,
+    ProtocolName, Remote, Table, Text, TravelName, TunnelMtu, Whole,
 };
 
 /// The file.
@@ -49,7 +49,21 @@ pub(super) struct Connection {
     pub(super) adaptive: Option<Spanned<Table<Adaptive>>>,
     pub(super) reorder: Option<Table<Reorder>>,
     #[serde(default)]
+    pub(super) class: Vec<Spanned<Table<Class>>>,
+    #[serde(default)]
     pub(super) path: Vec<Spanned<Table<Path>>>,
+}
+
+/// `[[connection.class]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Class {
+    pub(super) travel: Text<TravelName>,
+    pub(super) overhead: Option<Spanned<Whole<u8, 1, 100>>>,
+    pub(super) protocol: Option<Text<ProtocolName>>,
+    pub(super) ports: Option<Text<PortRange>>,
+    pub(super) dscp: Option<Whole<u8, 0, 63>>,
+    pub(super) network: Option<Text<Prefix>>,
 }
 
 /// `[connection.adaptive]`

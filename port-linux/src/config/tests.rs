@@ -2,7 +2,7 @@ mod refusals;
 
 use std::time::Duration;
 
-use mpt_proto::{Liveness, PathConfig, Policy, Probing, ReorderConfig};
+use mpt_proto::{ClassRule, Liveness, PathConfig, Policy, Probing, ReorderConfig, Travel};
 
 use super::{Adaptive, Config, PORT, QUEUE, TUNNEL_NAME};
 
@@ -301,6 +301,27 @@ fn the_adaptive_policy_has_a_table_and_tiers() {
         Adaptive { resend: false, udp_in_order: true, memory: Some(3 * 1024 * 1024) }
     );
     assert_eq!(connection.paths[0].tier, 8);
+    assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+}
+
+#[test]
+fn classes_are_rules_of_the_core_in_the_order_of_the_file() {
+    let text = with(
+        PATH,
+        "[[connection.class]]\nprotocol = \"udp\"\nports = \"5060\"\ntravel = \"protected\"\n\
+         [[connection.class]]\nprotocol = \"50\"\ndscp = 46\ntravel = \"protected\"\noverhead = 100\n\
+         [[connection.class]]\nnetwork = \"192.168.7.0/24\"\ntravel = \"ordered\"\n\
+         [[connection.class]]\nports = \"10000-20000\"\ntravel = \"sparse\"",
+    );
+    let config = parse(&text);
+    let any = |travel| ClassRule { protocol: None, ports: None, dscp: None, network: None, travel };
+    let expected = [
+        ClassRule { protocol: Some(17), ports: Some((5060, 5060)), ..any(Travel::Protected(15)) },
+        ClassRule { protocol: Some(50), dscp: Some(46), ..any(Travel::Protected(100)) },
+        ClassRule { network: Some(("192.168.7.0".parse().unwrap(), 24)), ..any(Travel::Ordered) },
+        ClassRule { ports: Some((10_000, 20_000)), ..any(Travel::Sparse) },
+    ];
+    assert_eq!(config.connections[0].classes, expected);
     assert!(config.warnings().is_empty(), "{:?}", config.warnings());
 }
 

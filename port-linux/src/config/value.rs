@@ -316,6 +316,66 @@ impl FromText for PolicyName {
     }
 }
 
+/// `travel` of a class.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum TravelName {
+    Ordered,
+    Sparse,
+    Protected,
+}
+
+impl FromText for TravelName {
+    const ALLOWED: &'static str = "\"ordered\", \"sparse\" or \"protected\"";
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        Ok(match text {
+            "ordered" => Self::Ordered,
+            "sparse" => Self::Sparse,
+            "protected" => Self::Protected,
+            _ => return Err("unknown word"),
+        })
+    }
+}
+
+/// An IP protocol by its name or number.
+pub(super) struct ProtocolName(pub(super) u8);
+
+impl FromText for ProtocolName {
+    const ALLOWED: &'static str =
+        "\"tcp\", \"udp\", \"icmp\", \"icmpv6\", \"sctp\", \"esp\", or a number from 0 to 255 as a string";
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        Ok(Self(match text {
+            "icmp" => 1,
+            "tcp" => 6,
+            "udp" => 17,
+            "esp" => 50,
+            "icmpv6" => 58,
+            "sctp" => 132,
+            number => number.parse().map_err(|_| "unknown protocol")?,
+        }))
+    }
+}
+
+/// A port, or the first and the last of some.
+pub(super) struct PortRange(pub(super) (u16, u16));
+
+impl FromText for PortRange {
+    const ALLOWED: &'static str =
+        "a port such as \"5060\", or the first and the last of some, such as \"10000-20000\"";
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let port =
+            |text: &str| text.parse().ok().filter(|port| *port > 0).ok_or("not a port from 1 to 65535");
+        let (first, last) = (port(first)?, port(last)?);
+        if first > last {
+            return Err("the first port is above the last");
+        }
+        Ok(Self((first, last)))
+    }
+}
+
 /// `liveness`: a word or a table.
 pub(super) enum LivenessSetting {
     Word(Liveness),

@@ -169,6 +169,7 @@ impl Plan {
             reorder: config.reorder,
             resend: config.adaptive.resend,
             order_udp: config.adaptive.udp_in_order,
+            classes: config.classes.clone(),
             slices: config.slices && config.sequence && joins,
             ..mpt_proto::Config::default()
         };

@@ -122,6 +122,55 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
             "connection.path.weight = 5_000_000_000_000_000_000_000: out of range",
             "to 10000",
         ),
+        // Classes.
+        (
+            with(PATH, "[[connection.class]]\ntravel = \"sparse\""),
+            lines(12),
+            "connection.class: a class that every packet fits",
+            "one at least of the keys",
+        ),
+        (
+            with(PATH, "[[connection.class]]\ndscp = 64\ntravel = \"sparse\""),
+            lines(13),
+            "connection.class.dscp = 64",
+            "a whole number from 0 to 63",
+        ),
+        (
+            with(PATH, "[[connection.class]]\nports = \"9-8\"\ntravel = \"sparse\""),
+            lines(13),
+            "connection.class.ports = \"9-8\": the first port is above the last",
+            "10000-20000",
+        ),
+        (
+            with(PATH, "[[connection.class]]\nports = \"0\"\ntravel = \"sparse\""),
+            lines(13),
+            "connection.class.ports = \"0\": not a port",
+            "a port such as",
+        ),
+        (
+            with(PATH, "[[connection.class]]\nprotocol = \"quic\"\ntravel = \"sparse\""),
+            lines(13),
+            "connection.class.protocol = \"quic\": unknown protocol",
+            "\"udp\"",
+        ),
+        (
+            with(PATH, "[[connection.class]]\ndscp = 1\ntravel = \"fast\""),
+            lines(14),
+            "connection.class.travel = \"fast\": unknown word",
+            "\"protected\"",
+        ),
+        (
+            with(PATH, "[[connection.class]]\ndscp = 1\ntravel = \"sparse\"\noverhead = 5"),
+            lines(15),
+            "connection.class.overhead = 5: there are no copies",
+            "\"protected\"` only",
+        ),
+        (
+            with(PATH, &"[[connection.class]]\ndscp = 1\ntravel = \"sparse\"\n".repeat(17)),
+            lines(60),
+            "connection.class: one class too many",
+            "16 tables",
+        ),
         // Addresses.
         (
             instead("10.0.0.1/24", "10.0.0.1"),
