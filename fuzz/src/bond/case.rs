@@ -29,10 +29,11 @@ const TUNNELLED: usize = PACKET + 8 + OUTER;
 const HOLD_STEP: Duration = Duration::from_millis(2);
 /// Goodput is kept by this.
 const TENTH: Duration = Duration::from_millis(100);
-/// So many flows have as many queues as in `port-linux` (`run/memory.rs`).
+/// Above this number of flows a sender has as many queues as in `port-linux` (`run/memory.rs`): with 256, four of 1,000 flows would
+/// share one.
 const MANY_FLOWS: usize = 100;
 const PORT_FLOWS: usize = 1024;
-/// What left so short before the end may still be under way: it is not counted as lost.
+/// What left in this time before the end may still be under way: it is not counted as lost.
 const SETTLING: Duration = Duration::from_millis(500);
 
 /// One run: the same text, the same figures.
