@@ -81,7 +81,7 @@ mod tests {
         delays.note(0.02, 0.0);
         for minute in 1..=MINUTES {
             delays.note(0.2, 60.0 * minute as f64);
-            assert_eq!(delays.ends_slow_start(), minute >= FILTER && minute < MINUTES, "{minute}");
+            assert_eq!(delays.ends_slow_start(), (FILTER..MINUTES).contains(&minute), "{minute}");
         }
     }
 }

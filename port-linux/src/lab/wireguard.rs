@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::ends::{Ends, GLANCE};
+use super::ends::Ends;
 use super::topology::{Side, Topology};
 
 /// What to say where [`PROGRAMS`] are not there.
@@ -15,6 +16,9 @@ pub(super) const MISSING: &str = "WireGuard is not measured: wireguard-go and wg
 pub(super) const PROGRAMS: [&str; 2] = ["wireguard-go", "wg"];
 
 const PORT: u16 = 51_820;
+
+/// How long PC2 may take to answer PC1: more than the round trip of the slowest link that can be had.
+const ANSWER: Duration = Duration::from_millis(2500);
 
 /// PC2's address in the tunnel.
 pub(super) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
@@ -38,7 +42,7 @@ pub(super) fn start(net: &Topology, address: impl Fn(Side) -> IpAddr, mtu: u32) 
         tunnel.wait(|| Ok(fs::exists(format!("/run/wireguard/{}.sock", device(side)))?))?;
         set_up(net, side, theirs, SocketAddr::new(address(side.peer()), PORT), mtu)?;
     }
-    tunnel.wait(|| net.pc1.reaches(ADDRESS, GLANCE))?;
+    tunnel.wait(|| net.pc1.reaches(ADDRESS, ANSWER))?;
     Ok(tunnel)
 }
 
