@@ -111,92 +111,42 @@ const KNOWN: &[(&str, &[Known])] = &[
     (
         "traffic.txt",
         &[
-            // UDP is not put in order: a threshold of three takes what overtakes for lost (100/50/20 beside people: all of 1,748
-            // retransmissions were for nothing), and BBR, which leaves no queue, stays on the near path. WireGuard's TCP adapts to
-            // reordering, more or less.
-            known("100/50/20, HTTP3, -", "of the best"),
-            known("100/50/20, HTTP3, -", "of TCP"),
-            known("100/50/20, HTTP3, people", "of the best"),
-            known("100/50/20, HTTP3, people", "of TCP"),
+            // BBR's rows are chaotic: 0.95 is within what another seed makes of them (supposed).
             known("100/50/20, HTTP3-BBR, -", "of TCP"),
-            known("100/50/20, HTTP3-BBR, people", "of TCP"),
-            known("100/50/20, WireGuard, people", "of TCP"),
-            known("100/50/20, WireGuard-BBR, -", "of TCP"),
-            known("100/50/20, WireGuard-BBR, people", "of TCP"),
-            known("50+50, HTTP3, -", "of the best"),
-            known("50+50, HTTP3, -", "of TCP"),
-            known("50+50, HTTP3, people", "of the best"),
-            known("50+50, HTTP3, people", "of TCP"),
-            known("50+50, HTTP3-BBR, -", "of TCP"),
-            known("50+50, HTTP3-BBR, people", "of TCP"),
-            known("100+10, HTTP3, -", "of the best"),
-            known("100+10, HTTP3, -", "of TCP"),
-            known("100+10, HTTP3, people", "of the best"),
-            known("100+10, HTTP3, people", "of TCP"),
-            known("100+10, HTTP3-BBR, -", "of the best"),
-            known("100+10, HTTP3-BBR, -", "of TCP"),
-            known("100+10, HTTP3-BBR, people", "of the best"),
-            known("100+10, HTTP3-BBR, people", "of TCP"),
-            known("2x15, HTTP3, -", "of the best"),
-            known("2x15, HTTP3, -", "of TCP"),
-            known("2x15, HTTP3, people", "of the best"),
-            known("2x15, HTTP3, people", "of TCP"),
-            known("LTE, Starlink, DSL, HTTP3, -", "of the best"),
-            known("LTE, Starlink, DSL, HTTP3, -", "of TCP"),
-            known("LTE, Starlink, DSL, HTTP3, people", "of the best"),
-            known("LTE, Starlink, DSL, HTTP3, people", "of TCP"),
-            known("LTE, Starlink, DSL, HTTP3-BBR, -", "of the best"),
-            known("LTE, Starlink, DSL, HTTP3-BBR, -", "of TCP"),
-            known("LTE, Starlink, DSL, HTTP3-BBR, people", "of the best"),
-            known("LTE, Starlink, DSL, HTTP3-BBR, people", "of TCP"),
+            known("LTE, Starlink, DSL, WireGuard-BBR, -", "of TCP"),
             known("LTE, Starlink, DSL, WireGuard-BBR, people", "of TCP"),
-            // The same, and LEDBAT halves its window each time.
-            known("100/50/20, uTP, -", "of the best"),
-            known("100/50/20, uTP, people", "of the best"),
-            known("50+50, uTP, -", "of the best"),
-            known("50+50, uTP, people", "of the best"),
-            known("100+10, uTP, -", "of the best"),
-            known("100+10, uTP, people", "of the best"),
-            known("2x15, uTP, -", "of the best"),
-            known("2x15, uTP, people", "of the best"),
+            // LEDBAT halves its window at each loss of Starlink's 1 %, and grows by a packet a round trip (supposed).
             known("LTE, Starlink, DSL, uTP, -", "of the best"),
             known("LTE, Starlink, DSL, uTP, people", "of the best"),
             // Against the download: DSL's way back of 2 Mbit/s, the near one, has the acknowledgements and a video of 2.5 Mbit/s to share. Without
-            // a flow it is 12.6 ms there.
+            // a flow it was 12.6 ms there.
             known("LTE, Starlink, DSL, CUBIC, people", "more than alone"),
             known("LTE, Starlink, DSL, BBR, people", "more than alone"),
+            known("LTE, Starlink, DSL, HTTP3, people", "more than alone"),
+            known("LTE, Starlink, DSL, HTTP3-BBR, people", "more than alone"),
             known("LTE, Starlink, DSL, WireGuard, people", "more than alone"),
             known("LTE, Starlink, DSL, WireGuard-BBR, people", "more than alone"),
+            known("LTE, Starlink, DSL, uTP, people", "more than alone"),
         ],
     ),
     (
         "traffic-many.txt",
         &[
-            // Thin flows are sparse each, and so served before all else: together they leave nothing, and a ping waits among them.
+            // Seven per cent below its share of what all want; the reason is not known.
             known("thin 120x400kbit", "of what it should have"),
-            known("thin 120x400kbit", "ping lost %"),
-            known("thin 120x400kbit", "ping and back 95 %, ms"),
-            // SYNs leave at once as acknowledgements do, however many.
-            known("syn 40000", "of what it should have"),
-            known("syn 40000", "ping lost %"),
-            known("syn 40000", "ping and back 95 %, ms"),
         ],
     ),
     (
         "traffic-flows.txt",
         &[
             // Of 170 kbit/s each a window is two packets: a loss is a timeout, timeouts double, and such flows have nothing for 10 s.
-            known("1,000 CUBIC", "fairness"),
             known("1,000 CUBIC", "without anything"),
         ],
     ),
     (
         "traffic-both.txt",
         &[
-            // Acknowledgements of the download are served first, and fill the way back (issue 16).
-            known("CUBIC down, CUBIC up", "of its own"),
-            known("BBR down, CUBIC up", "of its own"),
-            // One packet in eight comes behind a later one, though the links are alike, and is taken for a loss.
+            // Its own is 86 Mbit/s by this table; what it loses beside an upload is not looked into.
             known("HTTP3 down, CUBIC up", "part of its own"),
         ],
     ),
