@@ -4,6 +4,7 @@
 //! namespaces of the laboratory's own and vanishes with its process; nothing on the host is touched.
 
 pub mod cpu;
+mod ends;
 pub mod figure;
 pub mod host;
 pub mod limit;
@@ -27,6 +28,7 @@ pub mod topology;
 pub mod traffic;
 pub mod transfer;
 pub mod tunnel;
+mod wireguard;
 
 use std::fs;
 use std::path::PathBuf;
@@ -68,6 +70,10 @@ const ABOUT: &str = "Builds the paper's two PCs as network namespaces, joined by
     unequal links beside kernel MPTCP: six minutes\n  \
     mpt lab --links \"starlink, 5g\" --flow tcp,quic --udp-in-order\n                                   \
     links as people have them, by TCP and by QUIC: eight minutes\n  \
+    mpt lab --links \"lte, dsl\" --flow call --only tcp,mptcp,mpt --congestion cubic\n                                   \
+    a call beside a download, over each link and over all: two minutes\n  \
+    mpt lab --links \"50mbit 20ms, 50mbit 40ms\" --flow wireguard --only tcp,mpt\n                                   \
+    WireGuard through the tunnel: four minutes\n  \
     mpt lab --soak --seconds 60      a minute of full rate and cut links, each byte checked\n\n\
     The links of --links, separated by commas, are emulated in user space: no netem is needed.";
 
@@ -143,7 +149,8 @@ pub struct Args {
     #[arg(long, requires = "links", value_enum, value_delimiter = ',', value_name = "WHAT,...",
           default_values_t = Part::ALL, hide_default_value = true)]
     only: Vec<Part>,
-    /// With --links, protocol of the flow: the kernel's TCP, or QUIC by quinn with MTU discovery and GSO
+    /// With --links, what is sent: the kernel's TCP; QUIC by quinn with MTU discovery and GSO; TCP inside wireguard-go, with
+    /// its usual MTU of 1420 and with one that fits; TCP with a call beside it, 50 packets a second each way
     #[arg(
         long,
         requires = "links",
@@ -282,7 +289,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             cut: args.cut,
             seed: args.seed,
             parts: args.only,
-            flows: Protocol::ALL.into_iter().filter(|flow| args.flow.contains(flow)).collect(),
+            flows: Protocol::ALL.into_iter().filter(|flow| args.flow.contains(&flow.asked_for())).collect(),
             congestion: if congestion.is_empty() { links::CONGESTION.to_vec() } else { congestion },
             udp_in_order: args.udp_in_order,
         };
@@ -356,7 +363,10 @@ mod tests {
         assert!(Args::try_parse_from(["lab", "--seed", "7"]).is_err());
         let quic = ["lab", "--links", "1mbit 5ms", "--flow", "tcp,quic", "--udp-in-order"];
         let quic = Args::try_parse_from(quic).expect("both flows");
-        assert_eq!((quic.flow, quic.udp_in_order), (Protocol::ALL.to_vec(), true));
+        assert_eq!((quic.flow, quic.udp_in_order), (vec![Protocol::Tcp, Protocol::Quic], true));
+        let others = ["lab", "--links", "1mbit 5ms", "--flow", "wireguard,call"];
+        let others = Args::try_parse_from(others).expect("both flows");
+        assert_eq!(others.flow, [Protocol::Wireguard, Protocol::Call]);
         assert!(Args::try_parse_from(["lab", "--flow", "quic"]).is_err());
         assert!(Args::try_parse_from(["lab", "--udp-in-order"]).is_err());
         assert!(Args::try_parse_from(["lab", "--links", "1mbit 5ms", "--flow", "sctp"]).is_err());

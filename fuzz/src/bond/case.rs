@@ -11,9 +11,7 @@ use std::time::Duration;
 use mpt_proto::{Liveness, Policy, Probing};
 
 use super::links::{config, links, sizes};
-use super::{
-    AppId, Bond, Figures, Memory, OUTER, PathSetup, Route, Setup, Sizes, StreamSetup, TcpSetup, Traffic,
-};
+use super::{AppId, Bond, Figures, Memory, OUTER, PathSetup, Route, Setup, StreamSetup, TcpSetup, Traffic};
 use crate::joined::{A, End};
 use crate::tcp_model;
 
@@ -29,10 +27,7 @@ const TUNNELLED: usize = PACKET + 8 + OUTER;
 const HOLD_STEP: Duration = Duration::from_millis(2);
 /// Goodput is kept by this.
 const TENTH: Duration = Duration::from_millis(100);
-/// So many flows have as many queues as in `port-linux` (`run/memory.rs`).
-const MANY_FLOWS: usize = 100;
-const PORT_FLOWS: usize = 1024;
-/// What left so short before the end may still be under way: it is not counted as lost.
+/// What left in this time before the end may still be under way: it is not counted as lost.
 const SETTLING: Duration = Duration::from_millis(500);
 
 /// One run: the same text, the same figures.
@@ -249,9 +244,7 @@ impl Case {
     /// Calls with a fresh bond whose paths are up.
     pub fn with_bond<T>(&self, run: impl FnOnce(&mut Bond<'_>) -> T) -> T {
         let paths = self.paths();
-        let sizes = sizes(&paths);
-        let flows = if self.flows.len() > MANY_FLOWS { PORT_FLOWS } else { sizes.flows };
-        let mut memory = Memory::new(Sizes { flows, ..sizes }, 0);
+        let mut memory = Memory::new(sizes(&paths), 0);
         let setup = Setup { drift: self.drift, ..Setup::new(self.seed, &config(self.policy), paths) };
         let mut bond = Bond::new(&setup, &mut memory);
         bond.bring_up();

@@ -29,7 +29,7 @@ pub(super) struct Shape {
     pub(super) frame_len: usize,
     /// Bytes of a packet at most.
     pub(super) packet_len: usize,
-    /// One of so many frames is a key frame of so many times the size.
+    /// Frames from one key frame to the next, and a key frame's size to that of another frame.
     pub(super) key: Option<(u64, usize)>,
 }
 
@@ -62,7 +62,7 @@ struct Frame {
 }
 
 impl Leg {
-    /// A direction from an end that begins later than `now` by `after`.
+    /// A direction from an end; its first frame leaves `after` behind `now`.
     pub(super) fn new(from: End, ports: [u16; 2], shape: Shape, now: Instant, after: Duration) -> Self {
         Self {
             from,

@@ -13,10 +13,11 @@ use super::network::client_port;
 use super::{AppId, Application, Bond};
 use crate::joined::End;
 
-/// RTP payload types as they are usual for Opus and for video (RFC 3551 section 3: dynamic ones).
+/// RTP payload types: G.711, and dynamic ones as browsers take them for Opus and for video (RFC 3551 section 6).
+const G711: u8 = 0;
 const OPUS: u8 = 111;
 const VIDEO: u8 = 96;
-/// UDP ports: RTP as SIP phones have it, audio and video of Microsoft Teams, a game server (Source engine), BitTorrent.
+/// UDP ports: RTP as SIP phones have it, audio and video of Microsoft Teams, a server of Valve's games, BitTorrent.
 const CALL_PORT: u16 = 5004;
 const AUDIO_PORT: u16 = 3479;
 const VIDEO_PORT: u16 = 3480;
@@ -24,24 +25,26 @@ const GAME_PORT: u16 = 27_015;
 const THIN_PORT: u16 = 51_413;
 /// The first port of clients of thin flows.
 const THIN_CLIENT_PORT: u16 = 20_000;
-/// Video: 30 frames a second, a key frame each 3 s of five times the size.
+/// Frames a second, frames from one key frame to the next (3 s), and a key frame's size to that of another frame: chosen, in the range of
+/// what WebRTC's encoders make of a talking head.
 const FRAMES: u64 = 30;
 const KEY_EACH: u64 = 3 * FRAMES;
 const KEY_TIMES: usize = 5;
+/// Bytes of a video packet at most, with all headers: WebRTC keeps below 1,200 of RTP.
 const VIDEO_PACKET: usize = 1200;
-/// Bytes of a thin flow's packets.
+/// Bytes of a thin flow's packets: full ones, as of a download.
 const THIN_PACKET: usize = 1400;
 
 /// Speech of 20 ms in 160 bytes (G.711, RFC 3551 section 4.5.14), with RTP, UDP and IPv4.
 const SPEECH: Shape = Shape {
-    lead: Lead::Rtp(OPUS),
+    lead: Lead::Rtp(G711),
     every: Duration::from_millis(20),
     frame_len: 200,
     packet_len: 200,
     key: None,
 };
-/// First-person shooters send some 100 bytes at 60 Hz and get some 400 at 45 Hz (Claypool and Claypool, "Latency and player
-/// actions in online games", 2006, and Feng et al., "Provisioning on-line games", IMW 2002, have such sizes and rates).
+/// Small packets at a steady pace both ways, as W. Feng et al. found them at a server ("Provisioning on-line games", IMW 2002); sizes
+/// and rates are chosen, in the range of today's games.
 const GAME_UP: Shape = Shape {
     lead: Lead::Bare,
     every: Duration::from_micros(16_667),
@@ -58,23 +61,23 @@ call                speech both ways: 50 packets a second of 200 bytes (RTP)
 conference 2.5mbit  speech and video both ways: 30 frames a second in bursts of packets, a key frame each 3 s
 game                60 packets a second of 100 bytes up, 45 of 400 bytes down
 dns                 a query and its answer each 0.5 s, from a new port each time
-thin 120x400kbit    so many UDP flows of such a rate, one way
-syn 40000           so many TCP SYNs a second from random ports, one way";
+thin 120x400kbit    120 UDP flows of 400 kbit/s each, one way
+syn 40000           40,000 TCP SYNs a second from random ports, one way";
 
 /// Traffic with a name. One way is the direction of the flows that are measured; "up" is the other one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Traffic {
     /// Speech.
     Call,
-    /// Speech and video of so many Mbit/s.
+    /// Speech, and video of this rate in Mbit/s.
     Conference(f64),
     /// A first-person shooter.
     Game,
     /// Names that are looked up.
     Dns,
-    /// Flows of UDP, with kbit/s of each.
+    /// UDP flows at a constant rate: their number, and kbit/s of each.
     Thin(u32, u32),
-    /// SYNs a second.
+    /// TCP SYNs from random ports: their number a second.
     Syn(u64),
 }
 
@@ -85,17 +88,17 @@ pub struct Figures {
     pub called: String,
     /// Mbit/s that arrived.
     pub rate: f64,
-    /// Packets sent, and of these lost; of DNS queries, and without an answer.
+    /// Packets sent, or DNS queries.
     pub sent: u64,
-    /// Of these lost.
+    /// Packets sent that did not arrive, or queries without an answer.
     pub lost: u64,
     /// Packets that took 60 ms longer than the median, which a jitter buffer does not wait for.
     pub late: u64,
-    /// Packets that arrived behind one that was sent later.
+    /// Packets that arrived behind one that was sent later, since the beginning.
     pub overtaken: u64,
-    /// Of a hundred packets 50, 95 and 99 took no longer; one way, of DNS with the answer.
+    /// The 50th, 95th and 99th percentile of the delay one way, or of DNS that of the query and its answer together.
     pub delay: [Duration; 3],
-    /// Frames that were complete within 150 ms, of all.
+    /// Frames that were complete within 150 ms, and all frames.
     pub frames: Option<[u64; 2]>,
 }
 
@@ -130,7 +133,8 @@ impl Traffic {
         let legs: Vec<Leg> = match self {
             Self::Call => both(CALL_PORT, SPEECH).into(),
             Self::Conference(megabits) => {
-                both(AUDIO_PORT, SPEECH).into_iter().chain(both(VIDEO_PORT, video(megabits))).collect()
+                let audio = Shape { lead: Lead::Rtp(OPUS), ..SPEECH };
+                both(AUDIO_PORT, audio).into_iter().chain(both(VIDEO_PORT, video(megabits))).collect()
             }
             Self::Game => {
                 vec![leg(from, [GAME_PORT, client], GAME_DOWN), leg(far, [client, GAME_PORT], GAME_UP)]
@@ -175,7 +179,7 @@ impl Traffic {
     }
 }
 
-/// Video of so many Mbit/s on average.
+/// Video of an average rate in Mbit/s.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float saturates")]
 fn video(megabits: f64) -> Shape {
     let of_key = KEY_EACH as f64 / (KEY_EACH as f64 - 1.0 + KEY_TIMES as f64);

@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 
-/// The queue that is aimed at, in seconds: the most that RFC 6817 section 2.4.2 allows, and what libutp uses.
+/// The queue that is aimed at, in seconds: the most that RFC 6817 section 2.5 allows, and what libutp uses.
 const TARGET: f64 = 0.1;
 /// Slow start ends at this share of the target, as in libutp.
 const SLOW_START_ENDS: f64 = 0.9;
-/// The least of the last so many delays is compared with the base (RFC 6817: CURRENT_FILTER).
+/// Delays of which the least is compared with the base: one late packet is no queue (CURRENT_FILTER of RFC 6817 section 2.5).
 const FILTER: usize = 4;
-/// The base is the least delay of so many minutes (RFC 6817: BASE_HISTORY).
+/// Minutes of which the least delay is the base (BASE_HISTORY of RFC 6817 section 2.5).
 const MINUTES: usize = 10;
 const MINUTE: f64 = 60.0;
-/// The window may exceed what is in flight by so many segments (RFC 6817: ALLOWED_INCREASE).
+/// Segments by which the window may exceed what is in flight (ALLOWED_INCREASE of RFC 6817 section 2.5).
 const ALLOWED_INCREASE: f64 = 1.0;
 
 /// One-way delays, in seconds.
@@ -38,7 +38,7 @@ impl Delays {
         }
     }
 
-    /// The window after so many segments were acknowledged outside of slow start.
+    /// The window after `count` segments were acknowledged outside of slow start. It is not made smaller because little is in flight.
     pub(super) fn window(&self, window: f64, count: f64, in_flight: f64) -> f64 {
         let off_target = (TARGET - self.queue()) / TARGET;
         let allowed = in_flight + ALLOWED_INCREASE;

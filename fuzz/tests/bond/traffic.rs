@@ -218,7 +218,7 @@ fn a_download_and_an_upload_over_narrow_ways_back_leave_each_other_alive() {
     let mut table = Table::new(
         "traffic-both.txt",
         "A flow each way over 2 x 100/2 Mbit/s; from 8 s to 20 s: Mbit/s, and of what each has alone",
-        &["", "download", "of its own", "upload", "of its own"],
+        &["", "download", "part of its own", "upload", "of its own"],
     );
     for (down, up) in [("CUBIC", "CUBIC"), ("BBR", "CUBIC"), ("HTTP3", "CUBIC")] {
         let download = case(NARROW_BACK, down, &[]);

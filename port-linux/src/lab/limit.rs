@@ -70,6 +70,26 @@ pub fn quic_tunnel(stack: Stack, mtu: u32, extension: u32) -> f64 {
     share(udp - QUIC, udp + UDP + inner.header() + extension + GRE + UDP + stack.outer().header())
 }
 
+/// Payload per byte on the wire for TCP inside WireGuard whose interface has that MTU: over a link, or through the tunnel whose
+/// interface has an MTU and whose datagrams have an extension header: the lengths of both.
+pub fn wireguard(stack: Stack, mtu: u32, tunnel: Option<(u32, u32)>) -> f64 {
+    // The packet inside is IPv4, and padded to no more than the MTU.
+    let payload = mtu - Version::V4.header() - TCP;
+    let header = stack.inner().header();
+    let datagram = mtu + wireguard_overhead(stack.inner());
+    let Some((below, extension)) = tunnel else { return share(payload, datagram) };
+    // What does not fit leaves as IP fragments, each with an IP header.
+    let fragments = if datagram > below { (datagram - header).div_ceil((below - header) / 8 * 8) } else { 1 };
+    let fragment_headers = (fragments - 1) * (header + if stack.inner() == Version::V6 { 8 } else { 0 });
+    let each = extension + GRE + UDP + stack.outer().header() + ETHERNET + FRAME_OVERHEAD;
+    f64::from(payload) / f64::from(datagram + fragment_headers + fragments * each)
+}
+
+/// What WireGuard over an IP version adds to the packet inside: IP, UDP, type and receiver (8), counter (8), tag (16).
+pub const fn wireguard_overhead(outer: Version) -> u32 {
+    outer.header() + UDP + 32
+}
+
 /// The largest UDP payload that QUIC can find on an interface with that MTU.
 fn quic_udp_payload(version: Version, mtu: u32) -> u32 {
     QUINN_MAX.min(mtu - version.header() - UDP)

@@ -1,4 +1,4 @@
-//! `mpt lab --links`: unequal links, emulated by the relay. How much of their sum one flow of TCP or QUIC gets and what a
+//! `mpt lab --links`: unequal links, emulated by the relay. How much of their sum one flow of TCP, QUIC or WireGuard gets and what a
 //! call beside it feels, over the best link alone, over kernel MPTCP (TCP only) and over the tunnel, interleaved in one
 //! run; then each link is cut and restored in turn.
 
@@ -23,7 +23,8 @@ use super::relay::link::Link;
 use super::sample::{Summary, summary};
 use super::stack::Stack;
 use super::topology::{Cut, Topology};
-use super::{cpu, limit, mptcp};
+use super::traffic::call::{Call, Heard};
+use super::{cpu, limit, mptcp, namespace, wireguard};
 use super::{machine::Machine, write};
 use crate::output;
 
@@ -38,21 +39,57 @@ pub enum Protocol {
     Tcp,
     /// QUIC, by quinn
     Quic,
+    /// TCP inside wireguard-go, with its usual MTU, and then with one that fits
+    Wireguard,
+    /// TCP inside wireguard-go with an MTU that fits: no packet of it must be cut
+    #[value(skip)]
+    WireguardFitting,
+    /// TCP, the kernel's, with a call beside it
+    Call,
 }
 
 impl Protocol {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Tcp, Self::Quic];
+    /// All.
+    pub const ALL: [Self; 5] = [Self::Tcp, Self::Quic, Self::Wireguard, Self::WireguardFitting, Self::Call];
+
+    /// By which name it is asked for.
+    pub const fn asked_for(self) -> Self {
+        match self {
+            Self::WireguardFitting => Self::Wireguard,
+            other => other,
+        }
+    }
+
+    /// Whether it needs wireguard-go.
+    const fn is_wireguard(self) -> bool {
+        matches!(self, Self::Wireguard | Self::WireguardFitting)
+    }
+
+    /// Whether the kernel's TCP sends.
+    const fn is_tcp(self) -> bool {
+        !matches!(self, Self::Quic)
+    }
+
+    /// What it adds to the label of a system that carries it.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Tcp => "",
+            Self::Quic => ", QUIC",
+            Self::Wireguard => ", WireGuard",
+            Self::WireguardFitting => ", WireGuard, MTU fits",
+            Self::Call => ", call",
+        }
+    }
 }
 
 /// A part of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// TCP, or QUIC with --flow quic, over each link without a tunnel
+    /// TCP, or what --flow says, over each link without a tunnel
     #[value(alias = "quic")]
     Tcp,
-    /// Kernel MPTCP over all links (not with --flow quic)
+    /// Kernel MPTCP over all links (with --flow tcp and call)
     Mptcp,
     /// The tunnel over the best link alone
     Alone,
@@ -109,8 +146,12 @@ enum System {
     Tcp { link: u8 },
     /// QUIC over one link.
     Quic { link: u8 },
+    /// Anything else over one link.
+    Plain { link: u8, flow: Protocol },
     /// Kernel MPTCP over all links.
     Mptcp,
+    /// The same, with a call beside it on the best link.
+    MptcpCall,
     /// The tunnel over one link.
     MptAlone { link: u8, flow: Protocol },
     /// The tunnel over all links.
@@ -123,14 +164,15 @@ impl System {
         match flow {
             Protocol::Tcp => Self::Tcp { link },
             Protocol::Quic => Self::Quic { link },
+            flow => Self::Plain { link, flow },
         }
     }
 
     /// The link, where there is one and no tunnel.
     const fn plain_link(self) -> Option<u8> {
         match self {
-            Self::Tcp { link } | Self::Quic { link } => Some(link),
-            Self::Mptcp | Self::MptAlone { .. } | Self::Mpt { .. } => None,
+            Self::Tcp { link } | Self::Quic { link } | Self::Plain { link, .. } => Some(link),
+            Self::Mptcp | Self::MptcpCall | Self::MptAlone { .. } | Self::Mpt { .. } => None,
         }
     }
 
@@ -139,16 +181,29 @@ impl System {
         match self {
             Self::Tcp { .. } | Self::Mptcp => Protocol::Tcp,
             Self::Quic { .. } => Protocol::Quic,
-            Self::MptAlone { flow, .. } | Self::Mpt { flow } => flow,
+            Self::MptcpCall => Protocol::Call,
+            Self::Plain { flow, .. } | Self::MptAlone { flow, .. } | Self::Mpt { flow } => flow,
+        }
+    }
+
+    /// Kernel MPTCP with such a flow.
+    const fn mptcp(flow: Protocol) -> Option<Self> {
+        match flow {
+            Protocol::Tcp => Some(Self::Mptcp),
+            Protocol::Call => Some(Self::MptcpCall),
+            Protocol::Quic | Protocol::Wireguard | Protocol::WireguardFitting => None,
         }
     }
 
     fn label(self) -> String {
-        let of = |flow| if flow == Protocol::Quic { ", QUIC" } else { "" };
+        let of = Protocol::suffix;
         match self {
             Self::Tcp { link } => format!("TCP, link {link}"),
             Self::Quic { link } => format!("QUIC, link {link}"),
+            Self::Plain { link, flow: Protocol::Call } => format!("TCP, link {link}, call"),
+            Self::Plain { link, flow } => format!("link {link}{}", of(flow)),
             Self::Mptcp => "kernel MPTCP, all links".to_owned(),
+            Self::MptcpCall => "kernel MPTCP, all links, call".to_owned(),
             Self::MptAlone { link, flow } => format!("mpt, link {link} alone{}", of(flow)),
             Self::Mpt { flow } => format!("mpt, all links{}", of(flow)),
         }
@@ -157,18 +212,22 @@ impl System {
 
 impl Plan {
     /// The most payload that the links leave to a system after headers and losses, in Mbit/s, without the links that
-    /// are `cut`. `tunnel` is the tunnel's payload per byte on the wire.
+    /// are `cut`. `tunnel` is the payload per byte on the wire
+    /// of a tunnel, mpt's or WireGuard's.
     fn limit(&self, system: System, tunnel: f64, cut: Option<u8>) -> f64 {
         let version = self.stack.inner();
         let share = match system {
-            System::Tcp { .. } => limit::tcp(version),
+            System::Tcp { .. } | System::Plain { flow: Protocol::Call, .. } => limit::tcp(version),
             System::Quic { .. } => limit::quic(version),
-            System::Mptcp => limit::mptcp(version),
-            System::MptAlone { .. } | System::Mpt { .. } => tunnel,
+            System::Mptcp | System::MptcpCall => limit::mptcp(version),
+            System::Plain { .. } | System::MptAlone { .. } | System::Mpt { .. } => tunnel,
         };
         let used = |number: u8| match system {
-            System::Tcp { link } | System::Quic { link } | System::MptAlone { link, .. } => number == link,
-            System::Mptcp | System::Mpt { .. } => Some(number) != cut,
+            System::Tcp { link }
+            | System::Quic { link }
+            | System::Plain { link, .. }
+            | System::MptAlone { link, .. } => number == link,
+            System::Mptcp | System::MptcpCall | System::Mpt { .. } => Some(number) != cut,
         };
         let passes =
             (1..).zip(&self.links).filter(|(number, _)| used(*number)).map(|(_, link)| link.passes());
@@ -206,27 +265,28 @@ impl Plan {
     /// The systems that carry such a flow beside the links alone, when `best` is the best of these.
     fn systems(&self, flow: Protocol, best: u8) -> Vec<System> {
         let systems = [
-            (self.has(Part::Mptcp) && flow == Protocol::Tcp, System::Mptcp),
-            (self.has(Part::Alone), System::MptAlone { link: best, flow }),
-            (self.has(Part::Mpt), System::Mpt { flow }),
+            System::mptcp(flow).filter(|_| self.has(Part::Mptcp)),
+            self.has(Part::Alone).then_some(System::MptAlone { link: best, flow }),
+            self.has(Part::Mpt).then_some(System::Mpt { flow }),
         ];
-        systems.into_iter().filter_map(|(wanted, system)| wanted.then_some(system)).collect()
+        systems.into_iter().flatten().collect()
     }
 
-    /// Under which systems links are cut.
+    /// Under which systems links are cut: those that carry TCP or QUIC and nothing else.
     fn series(&self) -> Vec<System> {
         let mptcp = self.has(Part::Cuts) && self.count() <= mptcp::MOST_LINKS;
         let mpt = self.has(Part::Cuts) || self.has(Part::MptCuts);
         let of =
             |&flow: &Protocol| [(mptcp && flow == Protocol::Tcp, System::Mptcp), (mpt, System::Mpt { flow })];
-        self.flows.iter().flat_map(of).filter_map(|(wanted, system)| wanted.then_some(system)).collect()
+        let flows = self.flows.iter().filter(|flow| matches!(flow, Protocol::Tcp | Protocol::Quic));
+        flows.flat_map(of).filter_map(|(wanted, system)| wanted.then_some(system)).collect()
     }
 
     /// The flows that are measured, by protocol and congestion control, when the kernel's TCP lacks those that are
     /// `missing`.
     fn flows(&self, missing: &[&'static str]) -> Vec<(Protocol, &'static str)> {
         let all = self.congestion.iter().flat_map(|name| self.flows.iter().map(move |flow| (*flow, *name)));
-        all.filter(|(flow, name)| *flow != Protocol::Tcp || !missing.contains(name)).collect()
+        all.filter(|(flow, name)| !flow.is_tcp() || !missing.contains(name)).collect()
     }
 
     /// The link that should be the best, as long as none was measured.
@@ -255,7 +315,31 @@ struct Row {
     link_bytes_per_byte: Summary,
     /// QUIC packets that the sender declared lost, in per cent of those sent.
     quic_lost_percent: Option<Summary>,
+    /// The call beside the flow, there and back.
+    call: Option<[CallRow; 2]>,
     samples: Vec<Sample>,
+}
+
+/// One direction of a call.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct CallRow {
+    lost_percent: Summary,
+    p50_ms: Summary,
+    p95_ms: Summary,
+    p99_ms: Summary,
+}
+
+impl CallRow {
+    /// `None` for no calls.
+    fn of(calls: &[Heard]) -> Option<Self> {
+        let sum = |value: fn(&Heard) -> f64| summary(calls.iter().map(value));
+        Some(Self {
+            lost_percent: sum(Heard::lost_percent)?,
+            p50_ms: sum(|heard| heard.p50_ms)?,
+            p95_ms: sum(|heard| heard.p95_ms)?,
+            p99_ms: sum(|heard| heard.p99_ms)?,
+        })
+    }
 }
 
 /// Everything.
@@ -267,6 +351,8 @@ struct Outcome {
     plan: Plan,
     /// Congestion controls of TCP that this kernel does not have.
     missing: Vec<&'static str>,
+    /// What was not measured, and why.
+    skipped: Vec<&'static str>,
     idle: Vec<Idle>,
     rows: Vec<Row>,
     series: Vec<Series>,
@@ -281,7 +367,16 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
     let known = "/proc/sys/net/ipv4/tcp_available_congestion_control";
     let known = fs::read_to_string(known).with_context(|| format!("cannot read {known}"))?;
     let is_missing = |name: &&str| known.split_whitespace().all(|word| word != *name);
-    let has_tcp = plan.flows.contains(&Protocol::Tcp);
+    let mut plan = plan.clone();
+    let mut skipped = Vec::new();
+    if plan.flows.iter().any(|flow| flow.is_wireguard())
+        && !wireguard::PROGRAMS.into_iter().all(namespace::is_installed)
+    {
+        plan.flows.retain(|flow| !flow.is_wireguard());
+        skipped.push(wireguard::MISSING);
+    }
+    let plan = &plan;
+    let has_tcp = plan.flows.iter().any(|flow| flow.is_tcp());
     let missing: Vec<_> =
         plan.congestion.iter().copied().filter(|name| has_tcp && is_missing(name)).collect();
     let flows = plan.flows(&missing);
@@ -307,6 +402,7 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
         background_percent,
         plan: plan.clone(),
         missing,
+        skipped,
         idle,
         rows: rows(&run.samples),
         series: run.series,
@@ -315,8 +411,8 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
     let text = serde_json::to_string_pretty(&outcome)? + "\n";
     if let Some(directory) = out {
         write(directory, "links.json", &text)?;
-        if !outcome.rows.is_empty() {
-            write(directory, "links-goodput.svg", &figures::goodput(&outcome)?)?;
+        if let Some(figure) = figures::goodput(&outcome)? {
+            write(directory, "links-goodput.svg", &figure)?;
         }
         if let Some(figure) = figures::cuts(&outcome)? {
             write(directory, "links-cuts.svg", &figure)?;
@@ -438,10 +534,17 @@ fn rows(samples: &[Sample]) -> Vec<Row> {
             quic_lost_percent: summary(
                 of(system).filter_map(|sample| sample.quic.map(|counts| counts.lost_percent())),
             ),
+            call: calls(&of(system).filter_map(|sample| sample.call).collect::<Vec<_>>()),
             samples: of(system).cloned().collect(),
         });
     }
     rows
+}
+
+/// Calls, there and back.
+fn calls(calls: &[Call]) -> Option<[CallRow; 2]> {
+    let of = |direction: fn(&Call) -> Heard| CallRow::of(&calls.iter().map(direction).collect::<Vec<_>>());
+    Some([of(|call| call.there)?, of(|call| call.back)?])
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
 //! `mpt lab --speed`: how fast the tunnel is over links without a rate limit, and what it costs, beside no tunnel, kernel
 //! MPTCP and other tunnels that are installed, on the same links in the same run.
 
-mod ends;
 mod figure;
 mod pipe;
 mod system;
 mod table;
-mod wireguard;
 mod work;
 
 use std::path::Path;
@@ -20,7 +18,7 @@ use super::quick::START;
 use super::rate::Rate;
 use super::sample::{Summary, summary};
 use super::topology::Topology;
-use super::{POLICIES, cpu, memory, namespace, write};
+use super::{POLICIES, cpu, memory, namespace, wireguard, write};
 use crate::output;
 use system::System;
 pub use work::Measure;

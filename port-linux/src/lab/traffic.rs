@@ -3,6 +3,7 @@
 //! `mpt traffic serve` and `mpt traffic send` make it usable between any two hosts; the laboratory calls the same
 //! functions in threads that are on its hosts.
 
+pub mod call;
 pub mod echo;
 pub mod meter;
 pub mod packets;

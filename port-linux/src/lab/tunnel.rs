@@ -166,6 +166,23 @@ impl Tunnel {
         Ok(limit::quic_tunnel(self.options.stack, net.pc1.mtu(DEVICE)?, self.extension()?))
     }
 
+    /// Payload of TCP inside WireGuard with an MTU per byte on the wire, for the MTU that the tunnel interface really has.
+    ///
+    /// # Errors
+    /// When the interface is gone.
+    pub fn wireguard_limit(&self, net: &Topology, mtu: u32) -> anyhow::Result<f64> {
+        let below = (net.pc1.mtu(DEVICE)?, self.extension()?);
+        Ok(limit::wireguard(self.options.stack, mtu, Some(below)))
+    }
+
+    /// The largest MTU of WireGuard with which no packet must be cut to pass.
+    ///
+    /// # Errors
+    /// When the interface is gone.
+    pub fn wireguard_mtu(&self, net: &Topology) -> anyhow::Result<u32> {
+        Ok(net.pc1.mtu(DEVICE)? - limit::wireguard_overhead(self.options.stack.inner()))
+    }
+
     /// Bytes of extension header in each datagram.
     fn extension(&self) -> anyhow::Result<u32> {
         Ok(if self.options.policy == "adaptive" { u32::try_from(extension::LEN)? } else { 0 })

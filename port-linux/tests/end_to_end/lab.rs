@@ -4,6 +4,7 @@
 use std::fs;
 
 use anyhow::{Context as _, ensure};
+use port_linux::lab::namespace;
 use serde_json::Value;
 
 use crate::bench;
@@ -35,6 +36,68 @@ fn an_emulated_link_is_measured_with_every_system_and_written_down() {
         let written = fs::read_to_string(out.path().join("links.json"))?;
         ensure!(written.as_bytes() == done.stdout, "the file says what was printed");
         ensure!(fs::read_to_string(out.path().join("links-goodput.svg"))?.contains("kernel MPTCP"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_call_beside_a_download_is_heard_both_ways_over_each_system() {
+    bench::test(&[], || {
+        let links = "20mbit 5ms, 10mbit 10ms";
+        let args =
+            ["lab", "--links", links, "--flow", "call", "--congestion", "cubic", "--seconds", "3", "--json"];
+        let done = bench::mpt().args(args).args(["--only", "tcp,mptcp,mpt"]).output()?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let outcome: Value = serde_json::from_slice(&done.stdout)?;
+        let rows = outcome["rows"].as_array().context("rows")?;
+        let kinds: Vec<_> =
+            rows.iter().map(|row| row["system"]["kind"].as_str().unwrap_or_default()).collect();
+        ensure!(kinds == ["plain", "plain", "mptcp_call", "mpt"], "{kinds:?}");
+        for row in rows {
+            ensure!(row["goodput_mbit_s"]["median"].as_f64() > Some(1.0), "{row}");
+            // Headers at least.
+            ensure!(row["link_bytes_per_byte"]["median"].as_f64() > Some(1.03), "{row}");
+            for direction in [0, 1] {
+                let sample = &row["samples"][0]["call"][["there", "back"][direction]];
+                ensure!((90..=100).contains(&sample["sent"].as_u64().unwrap_or(0)), "{row}");
+                ensure!(row["call"][direction]["p50_ms"]["median"].as_f64() >= Some(5.0), "{row}");
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn wireguard_carries_tcp_inside_the_tunnel_with_both_mtus_or_says_that_it_is_not_there() {
+    bench::test(&[], || {
+        let links = "20mbit 5ms, 10mbit 10ms";
+        let args = [
+            "lab",
+            "--links",
+            links,
+            "--flow",
+            "wireguard",
+            "--congestion",
+            "cubic",
+            "--seconds",
+            "3",
+            "--json",
+        ];
+        let done = bench::mpt().args(args).args(["--only", "mpt"]).output()?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let outcome: Value = serde_json::from_slice(&done.stdout)?;
+        let rows = outcome["rows"].as_array().context("rows")?;
+        if !["wireguard-go", "wg"].into_iter().all(namespace::is_installed) {
+            let said = outcome["skipped"][0].as_str().context("a sentence")?;
+            ensure!(rows.is_empty() && said.contains("wireguard-go and wg are not installed"), "{outcome}");
+            return Ok(());
+        }
+        let flows: Vec<_> =
+            rows.iter().map(|row| row["system"]["flow"].as_str().unwrap_or_default()).collect();
+        ensure!(flows == ["wireguard", "wireguard_fitting"], "{flows:?}");
+        let per_byte = rows.iter().map(|row| row["link_bytes_per_byte"]["median"].as_f64().unwrap_or(0.0));
+        ensure!(per_byte.clone().all(|ratio| ratio > 1.1), "headers of two tunnels: {outcome}");
+        ensure!(rows.iter().all(|row| row["goodput_mbit_s"]["median"].as_f64() > Some(1.0)), "{outcome}");
         Ok(())
     });
 }

@@ -38,7 +38,7 @@ pub const OPTIONS: &str = "\
 --only PATH         all other paths are cut from the begin
 --plain PATH        the flows run on the link of a path, beside the tunnel";
 
-/// So many equal flows are told by their number.
+/// From this number on equal flows are told by their number.
 const MANY: usize = 10;
 
 const POLICIES: [(&str, Policy); 5] = [

@@ -4,20 +4,23 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{Plan, Protocol, System};
 use crate::lab::cpu::{self, Cpu};
-use crate::lab::mptcp;
+use crate::lab::ends::Ends;
 use crate::lab::quick::WARM_UP;
 use crate::lab::relay::link::Counts;
 use crate::lab::stopwatch::Stopwatch;
 use crate::lab::topology::{Side, Topology};
+use crate::lab::traffic::call::{self, Call};
 use crate::lab::traffic::ping::{self, Pings};
 use crate::lab::traffic::quic;
 use crate::lab::traffic::stream::{self, Amount, Transport};
 use crate::lab::transfer::{self, Transfer};
 use crate::lab::tunnel::{Options, Tunnel};
+use crate::lab::{limit, mptcp, wireguard};
 
 /// How long an idle link is asked.
 pub(super) const IDLE_TIME: Duration = Duration::from_secs(2);
@@ -59,6 +62,8 @@ pub(super) struct Sample {
     pub(super) link_packets: Vec<[Counts; 2]>,
     /// What `mpt status --json` said on PC1 and PC2 after the flow.
     pub(super) status: [Option<serde_json::Value>; 2],
+    /// The call beside the flow, where there was one.
+    pub(super) call: Option<Call>,
     /// What the sender's QUIC connection counted; `None` for TCP.
     pub(super) quic: Option<quic::Counts>,
     pub(super) interval_ms: u64,
@@ -75,6 +80,8 @@ enum Flow {
 /// A system, ready to carry a flow. What there is of it ends with it.
 pub(super) struct Carrier {
     tunnel: Option<Tunnel>,
+    /// WireGuard above it.
+    wireguard: Option<Ends>,
     flow: Flow,
     /// Where the flow goes.
     pub(super) to: IpAddr,
@@ -89,6 +96,7 @@ impl Carrier {
     }
 
     pub(super) fn stop(self) -> anyhow::Result<()> {
+        self.wireguard.map_or(Ok(()), Ends::stop)?;
         self.tunnel.map_or(Ok(()), Tunnel::stop)
     }
 }
@@ -110,17 +118,24 @@ impl Bench<'_> {
     ) -> anyhow::Result<Sample> {
         let carrier = self.carrier(system, congestion)?;
         let ping_to = match system {
-            System::Mptcp => Side::Pc2.address(best, self.plan.stack.inner()),
+            System::Mptcp | System::MptcpCall => Side::Pc2.address(best, self.plan.stack.inner()),
             _ => carrier.to,
         };
         let time = self.plan.time;
-        let mut pings = None;
+        let (mut pings, mut call) = (None, None);
+        let has_call = system.flow() == Protocol::Call;
         let (relay, packets) = (self.relay_time(), self.packets());
         let clock = Stopwatch::start();
         let done = self.carry(&carrier, time, |clock| {
             std::thread::sleep(WARM_UP.saturating_sub(clock.elapsed()));
-            pings = Some(self.ping(ping_to, time.saturating_sub(clock.elapsed()))?);
-            Ok(())
+            let rest = time.saturating_sub(clock.elapsed());
+            std::thread::scope(|scope| {
+                let calling = has_call.then(|| scope.spawn(|| self.call(ping_to, rest)));
+                pings = Some(self.ping(ping_to, rest)?);
+                let called = calling.map(|it| it.join().expect("a call does not panic"));
+                call = called.transpose().context("the call")?;
+                Ok(())
+            })
         })?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let percent = |time: Duration| 100.0 * time.as_secs_f64() / clock.elapsed().as_secs_f64() / cores;
@@ -148,6 +163,7 @@ impl Bench<'_> {
             link_bytes_per_byte,
             link_packets,
             status,
+            call,
             quic,
             interval_ms: received.interval_ms,
             intervals: received.intervals,
@@ -162,20 +178,38 @@ impl Bench<'_> {
             Flow::Kernel(stream::Flow { congestion: Some(congestion), ..transport.into() })
         };
         let flow = match system.flow() {
-            Protocol::Tcp => kernel(Transport::Tcp),
+            Protocol::Tcp | Protocol::Call | Protocol::Wireguard | Protocol::WireguardFitting => {
+                kernel(Transport::Tcp)
+            }
             Protocol::Quic => Flow::Quic(quic::Flow { congestion, ..quic::Flow::default() }),
         };
         let links = match system {
-            System::Tcp { link } | System::Quic { link } => {
+            System::Tcp { link }
+            | System::Quic { link }
+            | System::Plain { link, flow: Protocol::Tcp | Protocol::Quic | Protocol::Call } => {
                 let to = Side::Pc2.address(link, version);
-                return Ok(Carrier { tunnel: None, flow, to, share: 0.0 });
+                return Ok(Carrier { tunnel: None, wireguard: None, flow, to, share: 0.0 });
             }
-            System::Mptcp => {
+            System::Plain { link, flow: protocol } if protocol.is_wireguard() => {
+                let fitting = limit::LINK_MTU - limit::wireguard_overhead(version);
+                let mtu = if protocol == Protocol::Wireguard { wireguard::USUAL_MTU } else { fitting };
+                let ends = wireguard::start(self.net, |side| side.address(link, version), mtu)?;
+                let share = limit::wireguard(stack, mtu, None);
+                return Ok(Carrier {
+                    tunnel: None,
+                    wireguard: Some(ends),
+                    flow,
+                    to: wireguard::ADDRESS,
+                    share,
+                });
+            }
+            System::Mptcp | System::MptcpCall => {
                 mptcp::prepare(self.net, self.plan.count(), version)?;
                 let to = Side::Pc2.address(1, version);
-                return Ok(Carrier { tunnel: None, flow: kernel(Transport::Mptcp), to, share: 0.0 });
+                let flow = kernel(Transport::Mptcp);
+                return Ok(Carrier { tunnel: None, wireguard: None, flow, to, share: 0.0 });
             }
-            System::MptAlone { link, .. } => link..=link,
+            System::Plain { link, .. } | System::MptAlone { link, .. } => link..=link,
             System::Mpt { .. } => 1..=self.plan.count(),
         };
         let options = Options {
@@ -188,11 +222,21 @@ impl Bench<'_> {
         };
         let tunnel = Tunnel::start(self.net, self.mpt, options)?;
         let to = tunnel.address();
-        let share = match system.flow() {
-            Protocol::Tcp => tunnel.limit(self.net)?,
-            Protocol::Quic => tunnel.quic_limit(self.net)?,
+        let mtu = match system.flow() {
+            Protocol::Tcp | Protocol::Call => {
+                let share = tunnel.limit(self.net)?;
+                return Ok(Carrier { tunnel: Some(tunnel), wireguard: None, flow, to, share });
+            }
+            Protocol::Quic => {
+                let share = tunnel.quic_limit(self.net)?;
+                return Ok(Carrier { tunnel: Some(tunnel), wireguard: None, flow, to, share });
+            }
+            Protocol::Wireguard => wireguard::USUAL_MTU,
+            Protocol::WireguardFitting => tunnel.wireguard_mtu(self.net)?,
         };
-        Ok(Carrier { tunnel: Some(tunnel), flow, to, share })
+        let share = tunnel.wireguard_limit(self.net, mtu)?;
+        let ends = wireguard::start(self.net, |side| side.tunnel_address(version), mtu)?;
+        Ok(Carrier { tunnel: Some(tunnel), wireguard: Some(ends), flow, to: wireguard::ADDRESS, share })
     }
 
     /// Sends for so long, while `meanwhile` runs.
@@ -215,6 +259,13 @@ impl Bench<'_> {
         let address = answerer.local_addr()?;
         let asker = self.net.pc1.inside(|| ping::asker(address))??;
         ping::run(&asker, &answerer, time)
+    }
+
+    /// Calls PC2 from PC1.
+    fn call(&self, to: IpAddr, time: Duration) -> anyhow::Result<Call> {
+        let caller = |address| self.net.pc1.inside(|| call::caller(address))?;
+        let called = |address| self.net.pc2.inside(|| call::called(address))?;
+        call::run(&call::connect(to, caller, called)?, time)
     }
 
     fn packets(&self) -> Vec<[Counts; 2]> {

@@ -19,11 +19,11 @@ impl Kind {
     }
 }
 
-/// Goodput by congestion control.
+/// Goodput by congestion control of TCP and QUIC; `None` without either.
 ///
 /// # Errors
 /// When plotters cannot draw it.
-pub(super) fn goodput(outcome: &Outcome) -> anyhow::Result<String> {
+pub(super) fn goodput(outcome: &Outcome) -> anyhow::Result<Option<String>> {
     let mut names: Vec<&str> = outcome.rows.iter().map(|row| row.congestion).collect();
     names.dedup();
     // Which link is the best may differ between congestion controls.
@@ -47,6 +47,9 @@ pub(super) fn goodput(outcome: &Outcome) -> anyhow::Result<String> {
         }),
     ];
     let is_measured = |kind: &Kind| outcome.rows.iter().any(kind.is_one);
+    if !kinds.iter().any(is_measured) {
+        return Ok(None);
+    }
     let bars = |kind: Kind| {
         let value = |congestion: &&str| {
             let is_it = |row: &&Row| row.congestion == *congestion && (kind.is_one)(row);
@@ -62,7 +65,7 @@ pub(super) fn goodput(outcome: &Outcome) -> anyhow::Result<String> {
         groups: names.iter().map(|name| (*name).to_owned()).collect(),
         series: kinds.into_iter().filter(is_measured).map(bars).collect(),
     };
-    figure::bars(&[chart], 1)
+    figure::bars(&[chart], 1).map(Some)
 }
 
 /// Goodput over time with the cuts marked, of the first repeat; `None` without one.
@@ -71,7 +74,7 @@ pub(super) fn goodput(outcome: &Outcome) -> anyhow::Result<String> {
 /// As [`goodput`].
 pub(super) fn cuts(outcome: &Outcome) -> anyhow::Result<Option<String>> {
     let of = |system| outcome.series.iter().find(|series| series.system == system && series.broke.is_none());
-    let [tcp, quic] = Protocol::ALL.map(|flow| of(System::Mpt { flow }));
+    let [tcp, quic] = [Protocol::Tcp, Protocol::Quic].map(|flow| of(System::Mpt { flow }));
     let Some(mpt) = tcp.or(quic) else { return Ok(None) };
     let line = |name: &str, colour, series: &Series| {
         let received = &series.received;

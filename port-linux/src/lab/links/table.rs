@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::cuts::Series;
-use super::{Outcome, Plan, Protocol, System};
+use super::{Outcome, Plan, Protocol, Row, System};
 use crate::lab::cpu;
 use crate::lab::report::percent;
 use crate::lab::sample::{Summary, summary};
@@ -30,6 +30,10 @@ pub(super) fn text(outcome: &Outcome) -> String {
     for congestion in super::CONGESTION {
         flows(&mut text, outcome, congestion);
     }
+    calls(&mut text, outcome);
+    for skipped in &outcome.skipped {
+        let _ = writeln!(text, "\n{skipped}");
+    }
     for system in plan.series() {
         cuts(&mut text, outcome, system);
     }
@@ -49,10 +53,11 @@ fn flows(text: &mut String, outcome: &Outcome, congestion: &str) {
     if rows().next().is_none() {
         return;
     }
+    let width = widest(rows().map(|row| row.system.label()), 23);
     let _ = writeln!(text, "\nOne {congestion} flow, and a ping of 10 ms beside it");
     let _ = writeln!(
         text,
-        "{:<23}  {:>22}  {:>6}  {:>7}  {:>7}  {:>7}  {:>8}  {:>8}  {:>5}  {:>8}{}",
+        "{:<width$}  {:>22}  {:>6}  {:>7}  {:>7}  {:>7}  {:>8}  {:>8}  {:>5}  {:>8}{}",
         "system",
         "goodput, Mbit/s",
         "limit",
@@ -68,7 +73,7 @@ fn flows(text: &mut String, outcome: &Outcome, congestion: &str) {
     for row in rows() {
         let _ = writeln!(
             text,
-            "{:<23}  {:>22}  {:>6.1}  {:>7}  {:>7}  {:>7}  {:>5.1} ms  {:>5.1} ms  {:>3.0} %  {:>8.3}{}",
+            "{:<width$}  {:>22}  {:>6.1}  {:>7}  {:>7}  {:>7}  {:>5.1} ms  {:>5.1} ms  {:>3.0} %  {:>8.3}{}",
             row.system.label(),
             ranged(row.goodput_mbit_s),
             row.limit_mbit_s,
@@ -81,6 +86,34 @@ fn flows(text: &mut String, outcome: &Outcome, congestion: &str) {
             row.link_bytes_per_byte.median,
             row.quic_lost_percent.map_or(String::new(), |lost| format!("  {:>5.2} %", lost.median))
         );
+    }
+}
+
+/// The length of the longest name, or `least` if that is more.
+fn widest(names: impl Iterator<Item = String>, least: usize) -> usize {
+    names.map(|name| name.chars().count()).max().unwrap_or(0).max(least)
+}
+
+/// The calls beside the flows, a line for each system and control.
+fn calls(text: &mut String, outcome: &Outcome) {
+    let mut called = outcome.rows.iter().filter_map(|row| Some((row, row.call?))).peekable();
+    if called.peek().is_none() {
+        return;
+    }
+    let _ = writeln!(text, "\nA call of 50 packets a second each way beside the flow: delays one way, in ms");
+    let name = |row: &Row| format!("{} ({})", row.system.label(), row.congestion);
+    let width = widest(outcome.rows.iter().filter(|row| row.call.is_some()).map(name), 31);
+    let _ = writeln!(text, "{:<width$}  {:>34}  {:>34}", "", "with the flow", "against it");
+    let heads = format!("{:>7}  {:>7}  {:>7}  {:>7}", "lost", "p50", "p95", "p99");
+    let _ = writeln!(text, "{:<width$}  {heads}  {heads}", "system");
+    for (row, directions) in called {
+        let _ = write!(text, "{:<width$}", name(row));
+        for it in directions {
+            let [lost, p50, p95, p99] =
+                [it.lost_percent, it.p50_ms, it.p95_ms, it.p99_ms].map(|summary| summary.median);
+            let _ = write!(text, "  {lost:>5.2} %  {p50:>7.1}  {p95:>7.1}  {p99:>7.1}");
+        }
+        let _ = writeln!(text);
     }
 }
 
@@ -153,7 +186,7 @@ fn notes(text: &mut String, outcome: &Outcome) {
         text,
         "Limit: what headers and losses leave of the links' rates; slices save some headers. Share: of the limit,\n\
          without the first second. Settled: of it, in the last half. To best: to the same protocol over the best single\n\
-         link. Links other than the best are measured once. MPTCP carries no UDP: beside it the ping takes the best link.\n\
+         link. Links other than the best are measured once. MPTCP carries no UDP: beside it the ping and the call take the best link.\n\
          Per byte: bytes that PC1 sent on the links, with Ethernet headers, for each byte of payload received."
     );
     if outcome.plan.flows.contains(&Protocol::Quic) {

@@ -42,6 +42,7 @@ fn sample(system: System, goodput_mbit_s: f64) -> Sample {
         link_bytes_per_byte: 1.0625,
         link_packets: Vec::new(),
         status: [None, None],
+        call: None,
         quic: (system.flow() == Protocol::Quic).then_some(quic::Counts {
             sent_packets: 1000,
             lost_packets: 25,
@@ -62,6 +63,7 @@ fn outcome(plan: Plan, samples: &[Sample]) -> Outcome {
         background_percent: 0.0,
         plan,
         missing: vec!["bbr"],
+        skipped: Vec::new(),
         idle: Vec::new(),
         rows: rows(samples),
         series: Vec::new(),
@@ -121,7 +123,8 @@ fn the_table_has_a_line_for_each_system_and_says_what_is_missing() {
     ] {
         assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
     }
-    assert!(figures::goodput(&outcome).expect("drawn").contains("mpt, all links"));
+    let figure = figures::goodput(&outcome).expect("drawn").expect("rows");
+    assert!(figure.contains("mpt, all links"));
     assert!(figures::cuts(&outcome).expect("nothing to draw").is_none());
 }
 
@@ -141,7 +144,7 @@ fn quic_is_compared_with_quic_and_its_losses_are_told() {
         (None, Some(2.5))
     );
 
-    let both = Plan { flows: Protocol::ALL.to_vec(), udp_in_order: true, ..three() };
+    let both = Plan { flows: vec![Protocol::Tcp, Protocol::Quic], udp_in_order: true, ..three() };
     let outcome = outcome(both, &samples);
     let text = table::text(&outcome);
     for wanted in [
@@ -152,7 +155,7 @@ fn quic_is_compared_with_quic_and_its_losses_are_told() {
     ] {
         assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
     }
-    let figure = figures::goodput(&outcome).expect("drawn");
+    let figure = figures::goodput(&outcome).expect("drawn").expect("rows");
     assert!(figure.contains("mpt, all links, QUIC") && !figure.contains("kernel MPTCP"));
 }
 
@@ -166,7 +169,7 @@ fn quic_is_measured_over_all_but_mptcp_and_with_each_congestion_control() {
         [System::MptAlone { link: 2, flow: Protocol::Quic }, MPT_QUIC]
     );
 
-    let both = Plan { flows: Protocol::ALL.to_vec(), ..three() };
+    let both = Plan { flows: vec![Protocol::Tcp, Protocol::Quic], ..three() };
     let flows = [(Protocol::Tcp, "cubic"), (Protocol::Quic, "cubic"), (Protocol::Quic, "bbr")];
     assert_eq!(both.flows(&["bbr"]), flows, "each control's flows are neighbours");
     assert_eq!(both.series(), [System::Mptcp, MPT, MPT_QUIC]);
@@ -181,4 +184,50 @@ fn what_is_measured_is_named_in_json_by_system_and_flow() {
     let json = |system: System| serde_json::to_string(&system).expect("JSON");
     assert_eq!(json(System::Quic { link: 2 }), r#"{"kind":"quic","link":2}"#);
     assert_eq!(json(MPT_QUIC), r#"{"kind":"mpt","flow":"quic"}"#);
+}
+
+#[test]
+fn a_call_has_a_line_for_each_system_and_wireguard_says_when_it_is_not_there() {
+    let call = Protocol::Call;
+    let heard = Heard { sent: 200, lost: 1, p50_ms: 20.5, p95_ms: 24.0, p99_ms: 31.0, max_ms: 40.0 };
+    let with_call = |system| {
+        let back = Heard { lost: 0, p99_ms: 12.0, ..heard };
+        Sample { call: Some(Call { there: heard, back }), ..sample(system, 47.0) }
+    };
+    let samples = [with_call(System::plain(call, 1)), with_call(System::Mpt { flow: call })];
+    let plan = Plan { flows: vec![call], ..three() };
+    assert_eq!(
+        plan.systems(call, 1),
+        [System::MptcpCall, System::MptAlone { link: 1, flow: call }, System::Mpt { flow: call }]
+    );
+    assert_eq!(plan.series(), [], "calls are not measured while links are cut");
+    let outcome = Outcome { skipped: vec![wireguard::MISSING], ..outcome(plan, &samples) };
+    let text = table::text(&outcome);
+    for wanted in [
+        "mpt, all links, call (cubic)      0.50 %     20.5     24.0     31.0   0.00 %     20.5     24.0     12.0",
+        "TCP, link 1, call (cubic) ",
+        "WireGuard is not measured: wireguard-go and wg are not installed",
+    ] {
+        assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
+    }
+    assert!(figures::goodput(&outcome).expect("nothing to draw").is_none());
+}
+
+#[test]
+fn wireguard_is_measured_with_both_mtus_and_limited_by_what_it_adds() {
+    let plan = Plan { flows: vec![Protocol::Wireguard, Protocol::WireguardFitting], ..three() };
+    let systems = plan.flows.iter().flat_map(|flow| plan.systems(*flow, 1));
+    assert_eq!(
+        systems.map(System::label).collect::<Vec<_>>(),
+        [
+            "mpt, link 1 alone, WireGuard",
+            "mpt, all links, WireGuard",
+            "mpt, link 1 alone, WireGuard, MTU fits",
+            "mpt, all links, WireGuard, MTU fits",
+        ]
+    );
+    let percent = |mtu, tunnel| (limit::wireguard(Stack::V4OverV4, mtu, tunnel) * 1000.0).round() / 10.0;
+    // 1,440 of MTU are 1,388 of payload in 1,538 bytes on the wire; 1,420 through a tunnel of 1,456 are two fragments.
+    assert_eq!((percent(1440, None), percent(1420, None)), (90.2, 90.1));
+    assert_eq!((percent(1396, Some((1456, 8))), percent(1420, Some((1456, 8)))), (87.4, 82.2));
 }

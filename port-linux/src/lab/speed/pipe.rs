@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-use super::ends::{Ends, GLANCE};
+use crate::lab::ends::{Ends, GLANCE};
 use crate::lab::stack::Version;
 use crate::lab::topology::{Side, Topology};
 

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::ends::Ends;
-use super::{pipe, wireguard};
+use super::pipe;
+use crate::lab::ends::Ends;
 use crate::lab::mptcp;
 use crate::lab::stack::{Stack, Version};
 use crate::lab::topology::{Side, Topology};
 use crate::lab::traffic::stream::Transport;
 use crate::lab::tunnel::{Options, Tunnel};
+use crate::lab::wireguard;
 
 /// One of the systems.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -69,7 +70,10 @@ impl System {
                 Started::Mpt(Tunnel::start(net, mpt, options)?)
             }
             Self::Pipe => Started::Other(pipe::start(net, mpt)?, pipe::ADDRESS),
-            Self::WireGuard => Started::Other(wireguard::start(net)?, wireguard::ADDRESS),
+            Self::WireGuard => Started::Other(
+                wireguard::start(net, |side| side.address(1, Version::V4), wireguard::USUAL_MTU)?,
+                wireguard::ADDRESS,
+            ),
         })
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use crate::lab::host::Running;
-use crate::lab::stopwatch::Stopwatch;
-use crate::lab::topology::{Side, Topology};
+use super::host::Running;
+use super::stopwatch::Stopwatch;
+use super::topology::{Side, Topology};
 
 /// Time to start and, where there is such a thing, to shake hands.
 const PATIENCE: Duration = Duration::from_secs(10);
