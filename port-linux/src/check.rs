@@ -27,6 +27,16 @@ fn summary(config: &Config) -> String {
     let addresses: Vec<String> = tunnel.addresses.iter().map(ToString::to_string).collect();
     let mtu = tunnel.mtu.map_or("auto".to_owned(), |mtu| mtu.to_string());
     let mut text = format!("tunnel interface {}: {}, MTU {mtu}\n", tunnel.name, addresses.join(", "));
+    // 20 or 40 bytes of IP, 8 of UDP, 32 of WireGuard.
+    let _ = match tunnel.mtu {
+        Some(mtu) => writeln!(
+            text,
+            "  WireGuard inside it: MTU {} over IPv4, {} over IPv6",
+            mtu.saturating_sub(60),
+            mtu.saturating_sub(80)
+        ),
+        None => writeln!(text, "  WireGuard inside it: its MTU less 60 over IPv4, 80 over IPv6"),
+    };
     for connection in &config.connections {
         let peers: Vec<String> = connection.peer.iter().map(ToString::to_string).collect();
         // Writing to a String cannot fail.

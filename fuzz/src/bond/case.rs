@@ -11,6 +11,7 @@ use std::time::Duration;
 use mpt_proto::{Liveness, Policy, Probing};
 
 use super::links::{config, links, sizes};
+use super::traffic::protecting;
 use super::{AppId, Bond, Figures, Memory, OUTER, PathSetup, Route, Setup, StreamSetup, TcpSetup, Traffic};
 use crate::joined::{A, End};
 use crate::tcp_model;
@@ -51,6 +52,8 @@ pub struct Case {
     pub paced: Vec<f64>,
     /// What else runs beside them.
     pub traffic: Vec<Traffic>,
+    /// Calls are protected: copies may be so many per cent of what is sent.
+    pub protect: Option<u8>,
     /// What happens, in the order of time.
     pub events: Vec<Happening>,
     /// How long the run is.
@@ -116,6 +119,8 @@ pub struct Outcome {
     pub ping: [Duration; 2],
     /// Pings without an answer, as a share, and of a hundred answers 95.
     pub answered: (f64, Duration),
+    /// Mbit/s that the links carry from where the flows begin, without headers of the links.
+    pub on_links: f64,
     /// Packets of flows that arrived more often than they were sent.
     pub copies: u64,
     /// Of all flows that are measured, over each tenth of a second since they began.
@@ -173,6 +178,7 @@ impl Case {
             streams: Vec::new(),
             paced: Vec::new(),
             traffic: Vec::new(),
+            protect: None,
             events: Vec::new(),
             time: Duration::from_secs(20),
             warm: None,
@@ -245,7 +251,9 @@ impl Case {
     pub fn with_bond<T>(&self, run: impl FnOnce(&mut Bond<'_>) -> T) -> T {
         let paths = self.paths();
         let mut memory = Memory::new(sizes(&paths), 0);
-        let setup = Setup { drift: self.drift, ..Setup::new(self.seed, &config(self.policy), paths) };
+        let mut config = config(self.policy);
+        config.classes.extend(self.protect.map(protecting));
+        let setup = Setup { drift: self.drift, ..Setup::new(self.seed, &config, paths) };
         let mut bond = Bond::new(&setup, &mut memory);
         bond.bring_up();
         run(&mut bond)
@@ -310,6 +318,9 @@ impl Case {
             traffic: running.figures(bond, &within),
             ping: [percentile(50), percentile(99)],
             answered: (lost, round_trip.map_or(Duration::ZERO, |it| it.percentile(95, &within))),
+            on_links: (0..bond.path_count())
+                .map(|path| bond.path_series(self.from, path).rate(&within))
+                .sum(),
             copies: running.flows.iter().map(|app| bond.flow(*app).copies()).sum(),
             tenths: tenths.map(of_tenth).collect(),
         }

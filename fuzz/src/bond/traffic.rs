@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::time::Duration;
 
+use mpt_proto::{ClassRule, Travel};
+
 use super::datagram::Lead;
 use super::flood::Flood;
 use super::lookup::Lookup;
@@ -54,6 +56,12 @@ const GAME_UP: Shape = Shape {
 };
 const GAME_DOWN: Shape =
     Shape { every: Duration::from_micros(22_222), frame_len: 400, packet_len: 400, ..GAME_UP };
+
+/// The rule that protects calls, with copies of so many per cent.
+pub const fn protecting(share: u8) -> ClassRule {
+    let ports = Some((CALL_PORT, CALL_PORT));
+    ClassRule { protocol: None, ports, dscp: None, network: None, travel: Travel::Protected(share) }
+}
 
 /// The words of [`Traffic`], for the help of a command.
 pub const GRAMMAR: &str = "\

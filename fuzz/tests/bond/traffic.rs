@@ -235,3 +235,55 @@ fn a_download_and_an_upload_over_narrow_ways_back_leave_each_other_alive() {
     }
     table.check();
 }
+
+/// What copies may be, in per cent of all that is sent.
+const COPIES: u8 = 15;
+
+#[test]
+fn a_call_that_is_protected_has_no_gaps_and_no_late_packets_over_links_that_lose() {
+    let mut table = Table::new(
+        "traffic-call.txt",
+        "A call over two links that lose 3 % in bursts of so many packets, beside a download or alone, without and with protection; from \
+         8 s to 120 s. Beside what it has on the better link alone; what the links carry beside the same without protection",
+        &["", "burst", "protected", "lost %", "99 % ms", "more than its own", "on the links"],
+    );
+    let runs = Runs::default();
+    let mut cases = Vec::new();
+    for (called, flow) in [("beside CUBIC", "CUBIC"), ("alone", "none")] {
+        for burst in [1, 4, 20] {
+            let links = format!("20mbit 20ms 3% burst {burst}, 20mbit 30ms 3% burst {burst}");
+            for protect in [None, Some(COPIES)] {
+                let flows = if flow == "none" { Vec::new() } else { vec![flow.to_lowercase()] };
+                let case = Case {
+                    flows,
+                    protect,
+                    time: Duration::from_secs(120),
+                    ..case(&links, flow, &[Traffic::Call])
+                };
+                cases.push((called, burst, case));
+            }
+        }
+    }
+    let outcomes = each(&cases, THREADS, |(.., case)| {
+        let own = Case { flows: Vec::new(), protect: None, ..case.clone() };
+        (runs.run(case), Worst::of(&runs.run(&own.alone(0)), "call").p99)
+    });
+    for (pair, outcomes) in cases.chunks(2).zip(outcomes.chunks(2)) {
+        let without = outcomes[0].0.on_links;
+        for ((called, burst, case), (outcome, own)) in pair.iter().zip(outcomes) {
+            let call = Worst::of(outcome, "call");
+            let row = table.row(called).text(&burst.to_string());
+            match case.protect.is_some() {
+                false => row.text("no").value(call.loss, 2).value(call.p99, 1).value(call.p99 - own, 1).end(),
+                true => row
+                    .text("yes")
+                    .at_most(call.loss, CALL_LOSS, 2)
+                    .value(call.p99, 1)
+                    .at_most(call.p99 - own, CALL_ADDED, 1)
+                    .at_most(outcome.on_links / without, 1.0 + f64::from(COPIES) / 100.0, 3)
+                    .end(),
+            }
+        }
+    }
+    table.check();
+}

@@ -36,8 +36,8 @@ pub(super) struct Behaviour {
     recent: u32,
     /// When a packet last joined the ordered sequence.
     ordered_at: Option<u32>,
-    /// What shows that it carries bulk, though it is UDP, and when that was last seen.
-    evidence: Option<(Evidence, u32)>,
+    /// What shows that it carries bulk, though it is UDP.
+    evidence: Option<Evidence>,
     /// Since when packets of it that are not ordered have always waited.
     waits_since: Option<u32>,
     /// What the configuration says of it.
@@ -49,8 +49,8 @@ pub(super) struct Behaviour {
 enum Evidence {
     /// A packet said what it is of: that holds for as long as the flow lives.
     Named,
-    /// Its rate, or its queue: that may be over.
-    Seen,
+    /// Its rate, or its queue, seen last at this time: that may be over.
+    Seen(u32),
 }
 
 /// What the first rule says that fits a packet of `flow`.
@@ -101,8 +101,8 @@ impl Behaviour {
     ) -> Class {
         let class = match self.travel {
             None => self.judge(packet, flow, order_udp, waiting, overtakes, now),
-            Some(Travel::Ordered) => Class::Bulk,
-            Some(Travel::Sparse | Travel::Protected(_)) => Class::Express,
+            Some(Travel::Sparse | Travel::Protected(_)) if !slice::is_there(packet) => Class::Express,
+            Some(_) => Class::Bulk,
         };
         if class == Class::Bulk {
             self.ordered_at = Some(now);
@@ -154,21 +154,15 @@ impl Behaviour {
         self.waits_since = self.waits_since.filter(|_| waiting.express).or(waiting.express.then_some(now));
         let waits = self.waits_since.is_some_and(|since| now.wrapping_sub(since) >= BULK_WAITS);
         let is_full = packet.len() >= BULK_PACKET;
-        if is_named(packet, flow) {
-            self.evidence = Some((Evidence::Named, now));
-        } else if is_full && (self.recent >= BULK_BYTES || waits && self.recent > SPARSE_BYTES) {
-            let kind = self.evidence.map_or(Evidence::Seen, |(kind, _)| kind);
-            self.evidence = Some((kind, now));
-        }
-        let Some((kind, at)) = self.evidence else { return false };
-        if now.wrapping_sub(at) >= BULK_MEMORY {
-            self.evidence = None;
-            return false;
-        }
-        if kind == Evidence::Named {
-            self.evidence = Some((kind, now));
-        }
-        true
+        let is_seen = is_full && (self.recent >= BULK_BYTES || waits && self.recent > SPARSE_BYTES);
+        self.evidence = match self.evidence {
+            Some(Evidence::Named) => Some(Evidence::Named),
+            _ if is_named(packet, flow) => Some(Evidence::Named),
+            _ if is_seen => Some(Evidence::Seen(now)),
+            Some(Evidence::Seen(at)) if now.wrapping_sub(at) >= BULK_MEMORY => None,
+            same => same,
+        };
+        self.evidence.is_some()
     }
 }
 

@@ -57,6 +57,8 @@ pub(super) struct Model {
     pub(super) number: u32,
     /// The receiver has settled all before and this one.
     pub(super) acked: u32,
+    /// When a loss was last reported.
+    pub(super) lost_at: Option<Instant>,
     /// The last ordered packet's number.
     ordered_number: u32,
     /// When something last left that tells the receiver how far the ordered sequence is.
@@ -95,6 +97,7 @@ impl Default for Model {
             down: None,
             number: 1,
             acked: 0,
+            lost_at: None,
             ordered_number: 0,
             last_ordered: Instant::ZERO,
             arrived_bytes: 0,
@@ -273,8 +276,9 @@ impl Model {
     }
 
     /// A datagram did not arrive.
-    pub(super) const fn handle_lost(&mut self) {
+    pub(super) const fn handle_lost(&mut self, now: Instant) {
         self.lost = self.lost.wrapping_add(1);
+        self.lost_at = Some(now);
     }
 
     /// It seems to have stopped to deliver.

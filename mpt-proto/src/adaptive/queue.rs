@@ -130,9 +130,10 @@ impl<'s> Queue<'s> {
         self.flows.get(usize::from(flow)).is_some_and(|flow| !flow.packets.is_empty())
     }
 
-    /// The packet of a flow that came last, if it still waits.
-    pub(super) fn last(&self, flow: u16) -> Option<Index> {
-        self.flows.get(usize::from(flow))?.packets.last()
+    /// The packets of a flow that have waited for longest and shortest.
+    pub(super) fn ends(&self, flow: u16) -> Option<(Index, Index)> {
+        let packets = &self.flows.get(usize::from(flow))?.packets;
+        packets.first().zip(packets.last())
     }
 
     /// The packet whose turn it is, and the list that its flow is in; what was true after [`turn`](Self::turn) still is after others

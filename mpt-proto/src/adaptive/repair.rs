@@ -230,7 +230,7 @@ impl Adaptive<'_> {
                 continue;
             }
             if is_lost {
-                model.handle_lost();
+                model.handle_lost(now);
                 model.sizes.note_lost(slot.len);
             } else {
                 model.sizes.note_arrived(slot.len);

@@ -6,9 +6,9 @@ use crate::adaptive::model::Model;
 use crate::adaptive::pool::{Index, List, PacketSlot};
 use crate::adaptive::queue::Turn;
 use crate::adaptive::tuning::{
-    BULK_INTERVAL, BULK_INTERVALS, BULK_NOISE, BULK_TARGET, BULK_TARGET_NOISE, BULK_TARGETS, CREDIT_SHARE,
-    DELAY_NOISE, EXPRESS_OLDEST, MOST_COPIES, MOST_CREDIT, MOST_LEAD, OLDEST, OVERDRAW_BYTES, REPAIR_BURSTS,
-    RESERVED_CREDIT, RISING, SPARSE_BOUNDS, SPILL, THIN_ACKS, TOLERANCE, UNKNOWN_ROUND_TRIP,
+    BULK_INTERVAL, BULK_INTERVALS, BULK_NOISE, BULK_TARGET, BULK_TARGET_NOISE, BULK_TARGETS, COPY_AFTER,
+    CREDIT_SHARE, DELAY_NOISE, EXPRESS_OLDEST, MOST_COPIES, MOST_CREDIT, MOST_LEAD, OLDEST, OVERDRAW_BYTES,
+    REPAIR_BURSTS, RESERVED_CREDIT, RISING, SPARSE_BOUNDS, SPILL, THIN_ACKS, TOLERANCE, UNKNOWN_ROUND_TRIP,
 };
 use crate::adaptive::{Adaptive, AdaptiveState};
 use crate::path_set::PathSet;
@@ -111,12 +111,13 @@ impl Adaptive<'_> {
         }
     }
 
-    /// Whether a packet is an acknowledgement that takes the place of the one before it, which has waited: all that this said, it says.
+    /// Whether a packet is an acknowledgement that takes the place of the one before it, as its flow has to wait: all that this said, it
+    /// says.
     fn thins(&mut self, packet: &[u8], bucket: u16, now: Instant) -> bool {
-        let Some(last) = self.express.last(bucket) else { return false };
+        let Some((first, last)) = self.express.ends(bucket) else { return false };
         let waits = |slot: &PacketSlot| now.stamp().wrapping_sub(slot.since) >= THIN_ACKS;
         let thins =
-            self.pool.slot(last).is_some_and(waits) && ip::supersedes(packet, self.pool.packet_mut(last));
+            self.pool.slot(first).is_some_and(waits) && ip::supersedes(packet, self.pool.packet_mut(last));
         if thins {
             self.pool.replace(last, packet);
             self.state.active_at = Some(now);
@@ -240,14 +241,19 @@ impl Adaptive<'_> {
             self.pool.release(index);
             self.state.refused += 1;
         };
-        let len = self.pool.slot(index).map_or(0, |slot| i32::from(slot.len));
-        if let Some(share) = len.checked_div(i32::from(self.express.old_flows())) {
-            self.note_share(share);
-        }
+        let bytes = self.bytes_on_the_way(index) / i32::from(self.express.old_flows().max(1));
+        self.note_share(bytes);
         Some((path, index))
     }
 
-    /// The express flows that take turns got so many bytes each, or the bulk flows did, if it is negative.
+    /// What a packet has on a path, headers included.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a small constant")]
+    fn bytes_on_the_way(&self, index: Index) -> i32 {
+        let len = self.pool.slot(index).map_or(0, |slot| slot.len);
+        i32::from(len) + (extension::LEN + extension::OUTER) as i32
+    }
+
+    /// Each of the express flows got so many bytes, or each of the bulk flows did, if it is negative.
     fn note_share(&mut self, bytes: i32) {
         // Not `clamp`, which can panic.
         let lead = self.state.express_lead.saturating_add(bytes).max(-MOST_LEAD);
@@ -445,9 +451,9 @@ impl Adaptive<'_> {
     fn pop_bulk(&mut self, now: Instant) -> Option<Index> {
         let bounds = self.bounds();
         let index = self.queue.pop(&mut self.pool, bounds, &mut self.state.queue_counts, now.stamp())?;
-        let slot = self.pool.slot(index)?;
-        let (sojourn, len) = (now.stamp().wrapping_sub(slot.since), i32::from(slot.len));
-        self.note_share(-len / i32::from(self.queue.old_flows().max(1)));
+        let sojourn = now.stamp().wrapping_sub(self.pool.slot(index)?.since);
+        let bytes = self.bytes_on_the_way(index) / i32::from(self.queue.old_flows().max(1));
+        self.note_share(-bytes);
         self.state.last_sojourn = sojourn;
         self.state.delay.note_sojourn(sojourn);
         Some(index)
@@ -521,7 +527,10 @@ impl Adaptive<'_> {
             }
             let credit = self.state.credit.saturating_add(u32::from(slot.len) / CREDIT_SHARE);
             self.state.credit = credit.min(MOST_CREDIT);
-            if slot.copies > 0 {
+            // Where copies are dear, those are copied that the next loss of a burst may take.
+            let is_plenty = slot.copies >= 100 || self.state.copy_credit >= MOST_COPIES / 2;
+            let loses = |model: &Model| model.lost_at.is_some_and(|at| now < at + COPY_AFTER);
+            if slot.copies > 0 && (is_plenty || self.state.models.get(path).is_some_and(loses)) {
                 self.state.twin = Some(Twin { index, path, cause: Cause::Protected });
             }
             // What is not protected pays for copies as well, by what the last packet that is protected allows.

@@ -348,8 +348,8 @@ pub(super) const BULK_PACKET: usize = 1_000;
 pub(super) const BULK_MEMORY: u32 = 10_000_000;
 /// Packets of up to so many bytes are not held though their flow carries bulk: acknowledgements of QUIC, and of TCP in a tunnel.
 pub(super) const LIKE_AN_ACK: usize = 200;
-/// An acknowledgement that has waited for so many microseconds is replaced by the next one of its flow: less is a burst that leaves
-/// together.
+/// While the first acknowledgement of a flow has waited for so many microseconds, the last is replaced by the next one: less is a burst
+/// that leaves together.
 pub(super) const THIN_ACKS: u32 = 2_000;
 /// Flows whose turns have passed share with those of the other queue: most that one queue may be ahead, in bytes for each flow.
 pub(super) const MOST_LEAD: i32 = 4 * QUANTUM as i32;
@@ -418,6 +418,8 @@ pub(super) const CREDIT_SHARE: u32 = 6;
 pub(super) const MOST_CREDIT: u32 = 256 << 10;
 /// Bytes of that which are kept for first repairs.
 pub(super) const RESERVED_CREDIT: u32 = MOST_CREDIT / 4;
+/// Where copies are dear, packets are copied for this long after a loss on their path: losses of radios come in bursts.
+pub(super) const COPY_AFTER: Micros = Micros(200_000);
 /// Bytes of copies of protected packets at once: a fifth of a second of a conference.
 pub(super) const MOST_COPIES: u32 = 64 << 10;
 /// After reports that did not come, nothing is let go of for this long: those that took another path may still come, and name gaps.

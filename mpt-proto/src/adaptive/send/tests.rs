@@ -167,10 +167,15 @@ fn a_rule_overrules_what_a_flow_does() {
 
 #[test]
 fn what_is_protected_leaves_on_two_paths_while_copies_are_within_their_share() {
-    for (share, least, most) in [(100, 99, 100), (20, 15, 21), (0, 0, 0)] {
+    for (share, loses, least, most) in
+        [(100, false, 99, 100), (20, true, 15, 21), (20, false, 0, 0), (0, true, 0, 0)]
+    {
         let mut bench = over_two(&[rule(1, Travel::Protected(share))]);
         let (mut first, mut copies) = ([0, 0], 0);
         for _ in 0..100 {
+            for path in 0..2 {
+                bench.adaptive.state.models.get_mut(path).unwrap().lost_at = loses.then_some(bench.now);
+            }
             bench.push(&packet(UDP, 1, 200));
             let mut left = Vec::new();
             while let Some(leaving) = bench.adaptive.poll(PathSet(3), &mut bench.next, bench.now) {
@@ -188,6 +193,6 @@ fn what_is_protected_leaves_on_two_paths_while_copies_are_within_their_share() {
             bench.now = bench.now + Micros(20_000);
         }
         assert_eq!(first[0] + first[1], 100);
-        assert!((least..=most).contains(&copies), "{copies} copies of 100 at {share} %");
+        assert!((least..=most).contains(&copies), "{copies} copies of 100 at {share} %, {loses}");
     }
 }
