@@ -164,6 +164,16 @@ impl<'s> Queue<'s> {
         }
     }
 
+    /// Takes the packet of a flow that has waited for longest out of its turn.
+    pub(super) fn take(&mut self, pool: &mut Pool<'_>, flow: u16) -> Option<Index> {
+        let flow = self.flows.get_mut(usize::from(flow))?;
+        let index = pool.pop(&mut flow.packets)?;
+        let len = pool.slot(index).map_or(0, |slot| slot.len);
+        flow.bytes = flow.bytes.saturating_sub(u32::from(len));
+        self.packets -= 1;
+        Some(index)
+    }
+
     /// Finds the flow whose turn it is, and tells the list that it is in; `None`: nothing waits.
     pub(super) fn turn(&mut self) -> Option<Turn> {
         loop {

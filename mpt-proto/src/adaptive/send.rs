@@ -78,8 +78,20 @@ impl Adaptive<'_> {
         (slot.flow, slot.unordered, slot.copies) = (bucket, is_express, copies);
         slot.since = now.stamp();
         slot.continues = slice::is_there(packet) && slice::continues(packet);
-        let queue = if is_express && self.express.has_flows() { &mut self.express } else { &mut self.queue };
-        queue.push(&mut self.pool, index);
+        if is_express && self.express.has_flows() {
+            self.express.push(&mut self.pool, index);
+        } else {
+            // What came before is not to be overtaken.
+            while let Some(index) =
+                (bucket != SHARED).then(|| self.express.take(&mut self.pool, bucket)).flatten()
+            {
+                if let Some(slot) = self.pool.slot_mut(index) {
+                    slot.unordered = is_express;
+                }
+                self.queue.push(&mut self.pool, index);
+            }
+            self.queue.push(&mut self.pool, index);
+        }
         self.state.active_at = Some(now);
     }
 

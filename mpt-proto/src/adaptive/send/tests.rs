@@ -124,6 +124,34 @@ fn acknowledgements_that_wait_are_replaced_by_those_that_follow_and_leave_room_f
 }
 
 #[test]
+fn a_flow_that_becomes_bulk_does_not_overtake_itself() {
+    for others in [0, 30] {
+        let mut bench = Bench::new();
+        // Express flows that wait, so that a turn of the bulk comes first.
+        for port in 0..others {
+            (0..4).for_each(|_| bench.push(&packet(UDP, 100 + port, 1_400)));
+        }
+        let mut came = Vec::new();
+        for number in 0..200u16 {
+            let mut packet = packet(TCP, 7, 1_000);
+            packet[40..42].copy_from_slice(&number.to_be_bytes());
+            bench.push(&packet);
+            if number % 4 == 3 {
+                bench.now = bench.now + Micros(4_000);
+                while let Some(leaving) = bench.adaptive.poll(PathSet::of(0), &mut bench.next, bench.now) {
+                    let packet = bench.adaptive.pool.packet_mut(leaving.slot);
+                    if packet[21] == 7 {
+                        came.push(u16::from_be_bytes([packet[40], packet[41]]));
+                    }
+                    bench.adaptive.state.models.get_mut(0).unwrap().acked = leaving.header.number;
+                }
+            }
+        }
+        assert!(came.len() > 20 && came.is_sorted(), "{others}: {came:?}");
+    }
+}
+
+#[test]
 fn acknowledgements_that_come_together_all_leave() {
     let mut bench = Bench::new();
     (1..=8).for_each(|number| bench.push(&ack(1, number)));
