@@ -94,6 +94,9 @@ pub(crate) struct Probed {
     pub(crate) ecn: Ecn,
 }
 
+/// A time that does not come. It takes half of what an option does.
+const NEVER: Instant = Instant::from_micros(u64::MAX);
+
 /// [`Probing`](crate::Probing), small.
 #[derive(Debug, Clone, Copy)]
 struct Timing {
@@ -124,8 +127,8 @@ pub(crate) struct Path {
     heard_once: bool,
     /// Whether the peer is heard: at first no, then until it was silent for the dead time.
     hears: bool,
-    /// When the first probe left that nothing heard has followed.
-    waiting_since: Option<Instant>,
+    /// When the first probe left that nothing heard has followed; [`NEVER`]: none did.
+    waiting_since: Instant,
     /// When the next probe leaves.
     next_probe: Instant,
     /// When it leaves if the last one was answered and no packets flow.
@@ -135,7 +138,9 @@ pub(crate) struct Path {
     in_use_until: Instant,
     probe_due: bool,
     marked_probe_due: bool,
-    echo_due: Option<Probed>,
+    /// How the probe arrived whose echo is due, and its stamp.
+    echo_due: Option<Ecn>,
+    echo_stamp: u32,
     ecn: EcnCheck,
 }
 
@@ -162,7 +167,7 @@ impl Path {
             rtt: Rtt::default(),
             heard_once: false,
             hears: false,
-            waiting_since: None,
+            waiting_since: NEVER,
             next_probe: now,
             next_idle_probe: now,
             backoff: 0,
@@ -170,6 +175,7 @@ impl Path {
             probe_due: false,
             marked_probe_due: false,
             echo_due: None,
+            echo_stamp: 0,
             ecn: EcnCheck::default(),
         }
     }
@@ -215,7 +221,7 @@ impl Path {
     pub(crate) fn handle_heard(&mut self, now: Instant) {
         self.heard_once = true;
         self.hears = true;
-        self.waiting_since = None;
+        self.waiting_since = NEVER;
         self.backoff = 0;
         if !self.is_used(now) {
             self.next_probe = self.next_probe.max(self.next_idle_probe);
@@ -244,8 +250,8 @@ impl Path {
     /// A probe of the peer came: an echo is due.
     pub(crate) fn handle_probe(&mut self, stamp: u32, ecn: Ecn) {
         // Of two that came together, one with marks tells more.
-        if ecn != Ecn::NotEct || self.echo_due.is_none_or(|probed| probed.ecn == Ecn::NotEct) {
-            self.echo_due = Some(Probed { stamp, ecn });
+        if ecn != Ecn::NotEct || self.echo_due.is_none_or(|due| due == Ecn::NotEct) {
+            (self.echo_due, self.echo_stamp) = (Some(ecn), stamp);
         }
     }
 
@@ -282,7 +288,7 @@ impl Path {
     pub(crate) fn revive(&mut self, now: Instant) {
         self.hears = false;
         self.peer_hears = false;
-        self.waiting_since = None;
+        self.waiting_since = NEVER;
         self.backoff = 0;
         self.next_probe = now;
         self.ecn.restart();
@@ -291,13 +297,13 @@ impl Path {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let probing = self.probing()?;
-        let dead = self.waiting_since.filter(|_| self.hears).map(|since| since + probing.dead);
+        let dead = (self.hears && self.waiting_since != NEVER).then(|| self.waiting_since + probing.dead);
         Some(dead.map_or(self.next_probe, |dead| dead.min(self.next_probe)))
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let Some(probing) = self.probing() else { return };
-        if self.hears && self.waiting_since.is_some_and(|since| since + probing.dead <= now) {
+        if self.hears && self.waiting_since != NEVER && self.waiting_since + probing.dead <= now {
             self.hears = false;
         }
         if self.next_probe <= now {
@@ -308,7 +314,8 @@ impl Path {
     /// What is to be sent now; sending it is assumed. `is_wanted`: packets leave, on whatever path.
     pub(crate) fn poll_due(&mut self, now: Instant, is_wanted: bool, rng: &mut Rng) -> Option<Due> {
         let probing = self.probing();
-        if let Some(probed) = self.echo_due.take().filter(|_| self.enabled && self.link_up) {
+        if let Some(ecn) = self.echo_due.take().filter(|_| self.enabled && self.link_up) {
+            let probed = Probed { stamp: self.echo_stamp, ecn };
             return Some(Due::Echo(probed));
         }
         if core::mem::take(&mut self.marked_probe_due) && probing.is_some() {
@@ -320,7 +327,7 @@ impl Path {
         }
         let probing = probing?;
         self.stats.probes += 1;
-        self.waiting_since = self.waiting_since.or(Some(now));
+        self.waiting_since = self.waiting_since.min(now);
         let wait = if self.hears || self.is_used(now) {
             probing.interval
         } else {

@@ -34,7 +34,6 @@ const KNOWN: &[(&str, &[Known])] = &[
             known("100 <> 10 Mbit/s each 5 s, of 100/50/20, BBR", "of sum"),
             known("50 <> 5 Mbit/s each 5 s, of 100/50/20, BBR", "of sum"),
             known("Wi-Fi with dips, LTE that wanders, BBR", "of sum"),
-            known("Wi-Fi with dips, LTE that wanders, CUBIC", "of sum"),
         ],
     ),
     (
@@ -43,9 +42,6 @@ const KNOWN: &[(&str, &[Known])] = &[
             // What runs and repairs add to a round trip of 10 ms is more than BBR allows for.
             known("1 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%", "in 10 s"),
             known("3 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%", "in 10 s"),
-            known("3 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%", "in 20 s"),
-            known("1 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%", "in 20 s"),
-            known("3 BBR: 100mbit 6ms 1ms 0.2%, 50mbit 32.5ms 2.5ms, 20mbit 81.5ms 1.5ms 1%", "in 60 s"),
         ],
     ),
     (
@@ -53,7 +49,7 @@ const KNOWN: &[(&str, &[Known])] = &[
         &[
             // LTE traces: what is under way when a rate falls to a fifth is a queue of five round trips,
             // and the flow above grows more slowly than the rates. Blocks that change places are late by 60 ms by themselves. Both directions of
-            // 100/2 Mbit/s: acknowledgements fill the way back; plain TCP has nothing there either (issue 16).
+            // 100/2 Mbit/s: acknowledgements and data share the way back, so that each direction has less than alone (`traffic-both.txt`).
             known("three LTE traces, CUBIC, A", "of sum"),
             known("three LTE traces, CUBIC, A", "added ms"),
             known("three LTE traces, BBR, A", "of sum"),
@@ -67,20 +63,21 @@ const KNOWN: &[(&str, &[Known])] = &[
             known("two policed lines of 2 MB, BBR, A", "of sum"),
             known("blocks of 60 ms change places, CUBIC, A", "added ms"),
             known("2 x 100/2 Mbit/s, both directions, CUBIC, B", "of the best"),
-            // Two seeds of twenty are as bad, cause not known.
+            // CUBIC leaves slow start by HyStart, as the round trip varies by 25 ms: two seeds of eighty, and three of eighty before. Upwards the
+            // links have 15 and 20 Mbit/s, and a probe's queue is 11 ms on each.
             known("Starlink + 5G, CUBIC, A", "of sum"),
+            known("Starlink + 5G, CUBIC, B", "added ms"),
         ],
     ),
     (
         "hunted.txt",
         &[
             // Case 2: supposed: BBR fills the near thin link and leaves no queue, so that the far one is opened in steps of twelve seconds.
-            // Case 4: other seeds have 0.72 to 0.96; the link that breathes by half, with 556 ms of queue, brings packets late. Case 5: a
-            // policer is found after 128 packets, tried again each five seconds, and found again. Case 7: the flow begins before the far
-            // path has reported for the first time, 330 ms after it came up, and BBR leaves its startup on the near one.
+            // Case 4: other seeds have 0.72 to 0.96; the link that breathes by half, with 556 ms of queue, brings packets late. Case 7:
+            // the flow begins before the far path has reported for the first time, 330 ms after it came up, and BBR leaves its startup on the
+            // near one.
             known("case 2", "of the best"),
             known("case 4", "of the best"),
-            known("case 5", "of the best"),
             known("case 7", "of the best"),
         ],
     ),
@@ -90,6 +87,7 @@ const KNOWN: &[(&str, &[Known])] = &[
             // BBR over unequal links has a minute of ups and downs behind each disturbance (`climb.txt`).
             known("B's clock jumps ahead by 0.3 s, three unequal, BBR", "of the lesser"),
             known("nothing comes back for 1 s, three unequal, BBR", "of the lesser"),
+            known("nothing comes back for 1 s, two wandering, BBR", "of the lesser"),
         ],
     ),
     (
@@ -100,10 +98,7 @@ const KNOWN: &[(&str, &[Known])] = &[
             known("LTE + Starlink, CUBIC", "of sum"),
             known("LTE + Starlink, BBR", "of sum"),
             known("LTE + Starlink, QUIC", "of sum"),
-            known("congested, CUBIC", "of sum"),
             known("congested, BBR", "of sum"),
-            known("congested, QUIC", "of sum"),
-            known("wander 20 ms, CUBIC", "of sum"),
             known("wander 20 ms, BBR", "of sum"),
             known("wander 20 ms, QUIC", "of sum"),
         ],
@@ -127,12 +122,16 @@ const KNOWN: &[(&str, &[Known])] = &[
             known("LTE, Starlink, DSL, WireGuard, people", "more than alone"),
             known("LTE, Starlink, DSL, WireGuard-BBR, people", "more than alone"),
             known("LTE, Starlink, DSL, uTP, people", "more than alone"),
+            known("100/50/20, HTTP3-BBR, people", "of TCP"),
+            known("100/50/20, WireGuard-BBR, people", "of TCP"),
+            // One packet of 600, as the seed has it; other rows have none.
+            known("LTE, Starlink, DSL, WireGuard, people", "call lost %"),
         ],
     ),
     (
         "traffic-many.txt",
         &[
-            // Seven per cent below its share of what all want; the reason is not known.
+            // Seven per cent below its share of what all want: its window is one or two packets, so that its queue is empty at times (supposed).
             known("thin 120x400kbit", "of what it should have"),
         ],
     ),
@@ -148,13 +147,6 @@ const KNOWN: &[(&str, &[Known])] = &[
         &[
             // Its own is 86 Mbit/s by this table; what it loses beside an upload is not looked into.
             known("HTTP3 down, CUBIC up", "part of its own"),
-        ],
-    ),
-    (
-        "unequal.txt",
-        &[
-            // UDP is not put in order, and a threshold of three takes what overtakes for lost (issue 16).
-            known("QUIC in UDP: 100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%", "of sum"),
         ],
     ),
     (
@@ -201,6 +193,11 @@ const KNOWN: &[(&str, &[Known])] = &[
             known("wander 5ms each 100ms reorder, CUBIC", "added ms"),
             known("wander 5ms each 100ms, BBR", "added ms"),
             known("wander 5ms each 3ms reorder, CUBIC", "added ms"),
+            known("wander 10ms reorder, CUBIC", "added ms"),
+            known("wander 10ms, BBR", "added ms"),
+            known("wander 20ms each 1ms, CUBIC", "added ms"),
+            known("wander 2ms each 1ms, CUBIC", "added ms"),
+            known("wander 5ms each 3ms, CUBIC", "added ms"),
         ],
     ),
     (

@@ -42,8 +42,9 @@ const RETRY: Micros = Micros(60_000_000);
 /// What is known of one path. Small, as a connection has 16.
 #[derive(Debug, Default)]
 pub(crate) struct EcnCheck {
-    /// Until when the test that is under way may be answered, or else when the next one may leave.
-    at: Instant,
+    /// Stamp of until when the test that is under way may be answered, or else of when the next one may leave. A stamp takes half of
+    /// what a time does.
+    at: u32,
     is_testing: bool,
     /// The regular probe before the test was answered.
     is_paired: bool,
@@ -70,16 +71,16 @@ impl EcnCheck {
     /// A regular probe leaves, with the time as its stamp. Whether a test is to leave behind it, with [`stamp`](Self::stamp).
     pub(crate) fn test(&mut self, now: Instant) -> bool {
         let is_wanted = core::mem::take(&mut self.is_wanted);
-        if now < self.at {
+        if !self.is_due(now) {
             return false;
         }
         if core::mem::take(&mut self.is_testing) && self.is_paired {
             self.note_lost(now);
         }
-        if now < self.at || !is_wanted {
+        if !self.is_due(now) || !is_wanted {
             return false;
         }
-        self.at = now + WAIT;
+        self.at = (now + WAIT).stamp();
         (self.is_testing, self.is_paired) = (true, false);
         true
     }
@@ -87,7 +88,7 @@ impl EcnCheck {
     /// The stamp of the test that is to leave, or is under way: 1 us before the regular probe's, so that the echoes can be told
     /// apart and no round trip seems negative.
     pub(crate) fn stamp(&self) -> u32 {
-        (self.at - WAIT).stamp().wrapping_sub(1)
+        self.at.wrapping_sub(WAIT.0).wrapping_sub(1)
     }
 
     /// An echo came of a probe that arrived with these marks; `None`: the peer does not tell.
@@ -108,19 +109,26 @@ impl EcnCheck {
             _ => None,
         };
         self.is_proven |= self.fault.is_none();
-        self.at = match (self.fault, self.marked) {
-            (Some(_), _) => now + RETRY,
-            (None, 0) => now + EACH,
-            (None, _) => now,
+        let wait = match (self.fault, self.marked) {
+            (Some(_), _) => RETRY,
+            (None, 0) => EACH,
+            (None, _) => Micros(0),
         };
+        self.at = (now + wait).stamp();
     }
 
     fn note_lost(&mut self, now: Instant) {
         self.lost = self.lost.saturating_add(1);
         if self.lost >= MOST_LOST {
             self.fault = Some(EcnFault::Lost);
-            self.at = now + RETRY;
+            self.at = (now + RETRY).stamp();
         }
+    }
+
+    /// Whether that time has come: it never lies further ahead than [`RETRY`].
+    const fn is_due(&self, now: Instant) -> bool {
+        let ahead = self.at.wrapping_sub(now.stamp());
+        ahead == 0 || ahead > RETRY.0
     }
 
     /// The path starts anew, perhaps over other hops.

@@ -5,20 +5,30 @@ use crate::time::Micros;
 /// No path takes longer than a minute: a sample beyond is of a clock that jumped or of a message that was made up.
 const LONGEST: Micros = Micros(60_000_000);
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Rtt {
-    smoothed: Option<Micros>,
+    /// Microseconds; [`UNKNOWN`] while none is.
+    smoothed: u32,
+}
+
+const UNKNOWN: u32 = u32::MAX;
+
+impl Default for Rtt {
+    fn default() -> Self {
+        Self { smoothed: UNKNOWN }
+    }
 }
 
 impl Rtt {
-    pub(super) const fn smoothed(&self) -> Option<Micros> {
-        self.smoothed
+    pub(super) fn smoothed(&self) -> Option<Micros> {
+        Some(self.smoothed).filter(|smoothed| *smoothed != UNKNOWN).map(Micros)
     }
 
     /// SRTT <- 7/8 SRTT + 1/8 R'.
     pub(super) fn sample(&mut self, sample: Micros) {
         if sample <= LONGEST {
-            self.smoothed = Some(self.smoothed.map_or(sample, |old| Micros((old.0 * 7 + sample.0) / 8)));
+            let smoothed = self.smoothed().map_or(sample, |old| Micros((old.0 * 7 + sample.0) / 8));
+            self.smoothed = smoothed.0;
         }
     }
 }
