@@ -56,16 +56,12 @@ const KNOWN: &[(&str, &[Known])] = &[
             known("three LTE traces, BBR, A", "added ms"),
             known("blocks of 60 ms change places, BBR, A", "added ms"),
             known("DSL + LTE, both directions, CUBIC, B", "of sum"),
-            known("2 x 100/2 Mbit/s, both directions, CUBIC, A", "of sum"),
             known("2 x 100/2 Mbit/s, both directions, BBR, A", "of sum"),
             known("2 x 100/2 Mbit/s, both directions, CUBIC, B", "of sum"),
-            known("2 x 100/2 Mbit/s, both directions, CUBIC, B", "added ms"),
             known("two policed lines of 2 MB, BBR, A", "of sum"),
             known("blocks of 60 ms change places, CUBIC, A", "added ms"),
-            known("2 x 100/2 Mbit/s, both directions, CUBIC, B", "of the best"),
             // CUBIC leaves slow start by HyStart, as the round trip varies by 25 ms: two seeds of eighty, and three of eighty before. Upwards the
             // links have 15 and 20 Mbit/s, and a probe's queue is 11 ms on each.
-            known("Starlink + 5G, CUBIC, A", "of sum"),
             known("Starlink + 5G, CUBIC, B", "added ms"),
         ],
     ),
@@ -108,8 +104,6 @@ const KNOWN: &[(&str, &[Known])] = &[
         &[
             // BBR's rows are chaotic: 0.95 is within what another seed makes of them (supposed).
             known("100/50/20, HTTP3-BBR, -", "of TCP"),
-            known("LTE, Starlink, DSL, WireGuard-BBR, -", "of TCP"),
-            known("LTE, Starlink, DSL, WireGuard-BBR, people", "of TCP"),
             // LEDBAT halves its window at each loss of Starlink's 1 %, and grows by a packet a round trip (supposed).
             known("LTE, Starlink, DSL, uTP, -", "of the best"),
             known("LTE, Starlink, DSL, uTP, people", "of the best"),
@@ -155,7 +149,6 @@ const KNOWN: &[(&str, &[Known])] = &[
             // Added delay: a probe leaves 8 ms on a path that is full, once or twice a second, which is the 99th percentile; without wander it is
             // 12 ms as well. Of plain: at deviations of 10 ms and more a flow is still growing after 15 s, as it leaves slow start by HyStart; BBR
             // over such a delay is as often stuck without a tunnel.
-            known("wander 1ms each 1ms, CUBIC", "added ms"),
             known("wander 1ms each 3ms, CUBIC", "added ms"),
             known("wander 3ms each 10ms, CUBIC", "added ms"),
             known("wander 5ms each 10ms, CUBIC", "added ms"),
@@ -181,13 +174,10 @@ const KNOWN: &[(&str, &[Known])] = &[
             known("wander 5ms each 10ms reorder, CUBIC", "added ms"),
             known("wander 5ms reorder, CUBIC", "added ms"),
             known("wander 10ms each 100ms, CUBIC", "added ms"),
-            known("wander 10ms, CUBIC", "added ms"),
             known("wander 20ms each 100ms, BBR", "added ms"),
             known("wander 20ms each 100ms, CUBIC", "of plain"),
             known("wander 20ms each 10ms, CUBIC", "of plain"),
-            known("wander 20ms each 30ms, CUBIC", "added ms"),
             known("wander 20ms each 3ms, CUBIC", "added ms"),
-            known("wander 20ms, BBR", "of plain"),
             known("wander 3ms each 100ms, CUBIC", "added ms"),
             known("wander 3ms each 3ms, CUBIC", "added ms"),
             known("wander 5ms each 100ms reorder, CUBIC", "added ms"),
