@@ -145,7 +145,7 @@ pub struct AdaptiveState {
     pub(crate) hold: Option<u32>,
     pub(crate) open: Option<PathSet>,
     queue_counts: queue::Counts,
-    /// Packets for which there was no room.
+    /// Packets for which there was no room, that waited too long, or that a later one replaced.
     refused: u64,
     resent: u64,
     bad_reports: u64,

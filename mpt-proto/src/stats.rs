@@ -97,7 +97,7 @@ pub struct Stats {
     pub tx_too_large: u64,
     /// Fragments sent.
     pub tx_fragments: u64,
-    /// Inner packets dropped from the ingress queue, to keep it short.
+    /// Inner packets dropped from the ingress queue, to keep it short, and acknowledgements that a later one replaced there.
     pub tx_dropped: u64,
     /// Inner packets marked "congestion experienced" there instead.
     pub tx_marked: u64,

@@ -132,6 +132,7 @@ impl Adaptive<'_> {
             self.pool.slot(first).is_some_and(waits) && ip::supersedes(packet, self.pool.packet_mut(last));
         if thins {
             self.pool.replace(last, packet);
+            self.state.refused += 1;
             self.state.active_at = Some(now);
         }
         thins
