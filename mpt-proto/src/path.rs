@@ -257,7 +257,7 @@ impl Path {
 
     /// The echo of a probe that left at `stamp` came. `arrived`: the marks that the probe came with, if the peer tells.
     pub(crate) fn handle_echo(&mut self, stamp: u32, arrived: Option<Ecn>, now: Instant) {
-        self.stats.echoes += 1;
+        self.stats.echoes = self.stats.echoes.saturating_add(1);
         self.ecn.handle_echo(stamp, arrived, now);
         self.rtt.sample(Micros(now.stamp().wrapping_sub(stamp)));
     }
@@ -319,14 +319,14 @@ impl Path {
             return Some(Due::Echo(probed));
         }
         if core::mem::take(&mut self.marked_probe_due) && probing.is_some() {
-            self.stats.probes += 1;
+            self.stats.probes = self.stats.probes.saturating_add(1);
             return Some(Due::MarkedProbe(self.ecn.stamp()));
         }
         if !core::mem::take(&mut self.probe_due) {
             return None;
         }
         let probing = probing?;
-        self.stats.probes += 1;
+        self.stats.probes = self.stats.probes.saturating_add(1);
         self.waiting_since = self.waiting_since.min(now);
         let wait = if self.hears || self.is_used(now) {
             probing.interval

@@ -147,12 +147,12 @@ pub struct PathStats {
     pub rx_datagrams: u64,
     /// Their bytes: UDP payloads.
     pub rx_bytes: u64,
-    /// Probes sent.
-    pub probes: u64,
-    /// Echoes that came back.
-    pub echoes: u64,
-    /// Times the path went down after it had been up.
-    pub downs: u64,
+    /// Probes sent, 4,294,967,295 at most.
+    pub probes: u32,
+    /// Echoes that came back, 4,294,967,295 at most.
+    pub echoes: u32,
+    /// Times the path went down after it had been up, 4,294,967,295 at most.
+    pub downs: u32,
 }
 
 #[cfg(test)]

@@ -213,7 +213,7 @@ impl Connection<'_> {
         let (up, hears) = self.at(index).map_or((false, false), |path| (path.is_up(), path.hears()));
         let went_down = self.up.contains(index) && !up;
         if let Some(path) = self.at_mut(index).filter(|_| went_down) {
-            path.stats.downs += 1;
+            path.stats.downs = path.stats.downs.saturating_add(1);
         }
         self.up.set(index, up);
         self.changed.insert(index);

@@ -109,9 +109,9 @@ impl Driver<'_> {
             tx_bytes: stats.tx_bytes,
             rx_datagrams: stats.rx_datagrams,
             rx_bytes: stats.rx_bytes,
-            probes: stats.probes,
-            echoes: stats.echoes,
-            downs: stats.downs,
+            probes: stats.probes.into(),
+            echoes: stats.echoes.into(),
+            downs: stats.downs.into(),
             not_sent: path.not_sent,
             roaming: path.roaming.as_ref().map(|roaming| roaming.counts),
         })

@@ -29,7 +29,7 @@ impl Driver<'_> {
         let Peer { connection, paths, .. } = &mut peers[peer];
         let planned = &mut paths[path];
         let Ok(stats) = connection.path_stats(planned.id) else { return };
-        let sighting = Sighting { address: source, answers: claim.answers, echoes: stats.echoes };
+        let sighting = Sighting { address: source, answers: claim.answers, echoes: stats.echoes.into() };
         let Some(roaming) = &mut planned.roaming else { return };
         match roaming.handle_sighting(sighting, now, random) {
             Step::Ignore => {}
