@@ -80,7 +80,7 @@ fn rfc8085_3_5_an_idle_tunnel_on_the_internet_sends_a_probe_in_15_s_at_most() {
     pair.run(minutes * 60 * SECOND);
     for (before, after) in before.into_iter().zip(count(&pair)) {
         let probes = after - before;
-        assert!(probes <= u64::from(minutes) * 60 / 15 + 1, "{probes} probes in {minutes} minutes");
+        assert!(probes <= minutes * 60 / 15 + 1, "{probes} probes in {minutes} minutes");
     }
     let all = pair.link(A, 0).stats().sent - sent;
     assert!(all >= u64::from(minutes), "the path is kept alive: {all} datagrams");
