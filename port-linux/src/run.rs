@@ -196,7 +196,7 @@ fn has_ipv6(config: &Config) -> bool {
 #[cfg(feature = "program")]
 fn tunnel_mtu(config: &Config, tunnel: &TunnelFacts) -> Option<TunnelMtu> {
     let least = if has_ipv6(config) { mtu::IPV6_MIN_MTU } else { mtu::IPV4_COMMON_MTU };
-    config.tunnel.mtu.is_none().then(|| TunnelMtu::new(least, tunnel.mtu))
+    config.tunnel.mtu.is_none().then(|| TunnelMtu::new(least, tunnel.mtu, link::set_mtu))
 }
 
 /// Adds a connection's paths to the core, in order.

@@ -51,7 +51,7 @@ impl Driver<'_> {
         }
         let Some(mtu) = follower.handle_timeout(now) else { return };
         let name = &self.tunnel.name;
-        if let Err(error) = crate::link::set_mtu(name, mtu) {
+        if let Err(error) = (follower.set)(name, mtu) {
             tracing::warn!("{error:#}: packets that do not fit a path take others, or are split");
             self.tunnel_mtu = None;
             return;

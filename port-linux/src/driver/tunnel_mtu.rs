@@ -20,12 +20,14 @@ pub struct TunnelMtu {
     wanted: u16,
     /// When it may become what is wanted.
     due: Option<Instant>,
+    /// Gives the interface of this name another MTU. A pointer, so that a host without the means does not link them.
+    pub set: fn(&str, u16) -> anyhow::Result<()>,
 }
 
 impl TunnelMtu {
-    /// For an interface that begins with the MTU `most`, and takes `least` in any case.
-    pub fn new(least: u16, most: u16) -> Self {
-        Self { least: least.min(most), most, current: most, wanted: most, due: None }
+    /// For an interface that begins with the MTU `most`, takes `least` in any case, and is given another one by `set`.
+    pub fn new(least: u16, most: u16, set: fn(&str, u16) -> anyhow::Result<()>) -> Self {
+        Self { least: least.min(most), most, current: most, wanted: most, due: None, set }
     }
 
     /// All paths in use carry packets of `common` bytes from now on; `None`: none is in use, and nothing changes.
@@ -61,7 +63,7 @@ mod tests {
 
     #[test]
     fn it_falls_at_once_and_rises_after_a_while() {
-        let mut mtu = TunnelMtu::new(1280, 1456);
+        let mut mtu = TunnelMtu::new(1280, 1456, |_, _| Ok(()));
         assert_eq!((mtu.poll_timeout(), mtu.handle_timeout(NOW)), (None, None));
         mtu.handle_sizes(Some(1448), NOW);
         assert_eq!((mtu.poll_timeout(), mtu.handle_timeout(NOW)), (Some(NOW), Some(1448)));
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_path_that_goes_for_a_moment_changes_nothing_and_no_size_is_below_the_least() {
-        let mut mtu = TunnelMtu::new(1280, 1456);
+        let mut mtu = TunnelMtu::new(1280, 1456, |_, _| Ok(()));
         mtu.handle_sizes(Some(600), NOW);
         assert_eq!(mtu.handle_timeout(NOW), Some(1280));
         mtu.handle_sizes(Some(1456), NOW);
