@@ -123,7 +123,7 @@ pub struct AdaptiveState {
     trains: PathSet,
     /// The path that the bulk took last, and when.
     run: Option<(usize, Instant)>,
-    /// By how many bytes, for each flow, the express flows that had their turn are ahead of the bulk.
+    /// By how many bytes, for each flow, the express flows are ahead of the bulk.
     express_lead: i32,
     /// The packet that left last, if it is to leave once more.
     twin: Option<Twin>,

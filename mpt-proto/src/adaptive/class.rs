@@ -53,9 +53,40 @@ enum Evidence {
     Seen(u32),
 }
 
-/// What the first rule says that fits a packet of `flow`.
-pub(super) fn ruled(rules: &ClassRules, packet: &[u8], flow: &Flow) -> Option<Travel> {
-    rules.iter().find(|rule| rule.fits(packet, flow)).map(|rule| rule.travel)
+/// A packet that came, or a slice of one, and what is read of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival<'p> {
+    packet: &'p [u8],
+    flow: &'p Flow,
+    is_slice: bool,
+    is_bare_ack: bool,
+    /// Its flow minds its order, whatever it does.
+    wants_order: bool,
+    now: u32,
+}
+
+impl<'p> Arrival<'p> {
+    pub(super) fn new(packet: &'p [u8], flow: &'p Flow, order_udp: bool, now: u32) -> Self {
+        let is_slice = slice::is_there(packet);
+        let is_bare_ack = !is_slice && ip::is_bare_ack(packet, flow);
+        Self { packet, flow, is_slice, is_bare_ack, wants_order: flow.wants_order(order_udp), now }
+    }
+
+    /// Whether it asks for a TCP connection.
+    pub(super) fn opens(&self) -> bool {
+        self.is_bare_ack && ip::opens(self.packet, self.flow)
+    }
+
+    /// How it travels if nothing is known of its flow.
+    pub(super) const fn class(&self) -> Class {
+        if self.wants_order && !self.is_bare_ack { Class::Bulk } else { Class::Express }
+    }
+
+    /// What the first rule says that fits it. A slice has no headers to compare.
+    pub(super) fn ruled(&self, rules: &ClassRules) -> Option<Travel> {
+        let mut rules = rules.iter().filter(|_| !self.is_slice);
+        rules.find(|rule| rule.fits(self.packet, self.flow)).map(|rule| rule.travel)
+    }
 }
 
 /// What a flow has in the two queues.
@@ -88,50 +119,38 @@ impl Behaviour {
         self.seen.is_none_or(|seen| now.wrapping_sub(seen) >= OWNED)
     }
 
-    /// A packet of `flow` came, or a slice of one. `overtakes` tells by how many microseconds a packet that is not held may overtake one
-    /// that is.
+    /// How a packet travels that came. `overtakes` tells by how many microseconds a packet that is not held may overtake one that is.
     pub(super) fn classify(
         &mut self,
-        packet: &[u8],
-        flow: &Flow,
-        order_udp: bool,
+        arrival: &Arrival<'_>,
         waiting: Waiting,
         overtakes: impl FnOnce() -> u32,
-        now: u32,
     ) -> Class {
-        let class = match self.travel {
-            None => self.judge(packet, flow, order_udp, waiting, overtakes, now),
-            Some(Travel::Sparse | Travel::Protected(_)) if !slice::is_there(packet) => Class::Express,
-            Some(_) => Class::Bulk,
+        let is_bulk = match self.travel {
+            None => self.is_bulk(arrival, waiting, overtakes),
+            Some(Travel::Sparse | Travel::Protected(_)) => arrival.is_slice,
+            Some(Travel::Ordered) => true,
         };
-        if class == Class::Bulk {
-            self.ordered_at = Some(now);
+        if is_bulk {
+            self.ordered_at = Some(arrival.now);
+            return Class::Bulk;
         }
-        class
+        Class::Express
     }
 
-    fn judge(
-        &mut self,
-        packet: &[u8],
-        flow: &Flow,
-        order_udp: bool,
-        waiting: Waiting,
-        overtakes: impl FnOnce() -> u32,
-        now: u32,
-    ) -> Class {
-        if !slice::is_there(packet) && ip::is_bare_ack(packet, flow) {
-            return Class::Express;
+    fn is_bulk(&mut self, arrival: &Arrival<'_>, waiting: Waiting, overtakes: impl FnOnce() -> u32) -> bool {
+        let &Arrival { packet, flow, is_slice, is_bare_ack, wants_order, now } = arrival;
+        if is_bare_ack {
+            return false;
         }
-        let is_sparse = self.is_sparse(packet.len(), waiting.bulk, now) && !slice::is_there(packet);
-        let is_bulk = if flow.wants_order(order_udp) {
-            !is_sparse
-        } else {
-            let carries_bulk = flow.udp_ports().is_some() && self.carries_bulk(packet, flow, waiting, now);
-            // A class is left only when nothing is overtaken by it.
-            let stays = self.ordered_at.is_some_and(|at| now.wrapping_sub(at) < overtakes());
-            packet.len() > LIKE_AN_ACK && (carries_bulk && !is_sparse || stays)
-        };
-        if is_bulk { Class::Bulk } else { Class::Express }
+        let is_sparse = self.is_sparse(packet.len(), waiting.bulk, now) && !is_slice;
+        if wants_order {
+            return !is_sparse;
+        }
+        let carries_bulk = flow.udp_ports().is_some() && self.carries_bulk(packet, flow, waiting, now);
+        // A class is left only when nothing is overtaken by it.
+        let stays = self.ordered_at.is_some_and(|at| now.wrapping_sub(at) < overtakes());
+        packet.len() > LIKE_AN_ACK && (carries_bulk && !is_sparse || stays)
     }
 
     /// A packet of `len` bytes came: whether the flow is sparse.

@@ -102,9 +102,11 @@ impl<'s> Queue<'s> {
                 free = Some(number);
             }
         }
-        if let Some(flow) = free.and_then(|number| self.flows.get_mut(number)) {
+        if let Some(number) = free
+            && let Some(flow) = self.flows.get_mut(number)
+        {
             flow.behaviour = Behaviour::begun(tag, ruled(), now);
-            return (narrow(free.unwrap_or(0)), true);
+            return (narrow(number), true);
         }
         let way = usize::from(tag) % WAYS.min(self.flows.len()).max(1);
         (narrow(set * WAYS + way), false)

@@ -1,6 +1,6 @@
-//! What leaves, when and where: sparse packets first, then what was lost, then the bulk, each on the path that suits it.
+//! What leaves, when and where: what is not held, what was lost, and the bulk, each on the path that suits it.
 
-use crate::adaptive::class::{Class, Travel, Waiting, ruled};
+use crate::adaptive::class::{Arrival, Class, Travel, Waiting};
 use crate::adaptive::codel::Bounds;
 use crate::adaptive::model::Model;
 use crate::adaptive::pool::{Index, List, PacketSlot};
@@ -27,6 +27,14 @@ pub(crate) struct Leaving {
     slot: Index,
     pub(crate) header: Header,
     pub(crate) seq: Seq,
+}
+
+/// How a packet travels.
+struct Way {
+    bucket: u16,
+    class: Class,
+    /// Per cent of what is sent that its copies may be.
+    copies: u8,
 }
 
 /// A packet that has left, and is to leave once more.
@@ -60,7 +68,7 @@ impl AdaptiveState {
 impl Adaptive<'_> {
     /// Takes a packet of this flow, or a slice of one. If there is no room for it, others or it are dropped, and counted.
     pub(crate) fn push(&mut self, packet: &[u8], flow: &ip::Flow, now: Instant) {
-        let (bucket, class, copies) = self.classify(packet, flow, now);
+        let Way { bucket, class, copies } = self.way(packet, flow, now);
         let is_express = class == Class::Express;
         if is_express && self.thins(packet, bucket, now) {
             return;
@@ -77,50 +85,40 @@ impl Adaptive<'_> {
         let Some(slot) = self.pool.slot_mut(index) else { return };
         (slot.flow, slot.unordered, slot.copies) = (bucket, is_express, copies);
         slot.since = now.stamp();
-        slot.continues = slice::is_there(packet) && slice::continues(packet);
-        if is_express && self.express.has_flows() {
-            self.express.push(&mut self.pool, index);
-        } else {
-            // What came before is not to be overtaken.
-            while let Some(index) =
-                (bucket != SHARED).then(|| self.express.take(&mut self.pool, bucket)).flatten()
-            {
-                if let Some(slot) = self.pool.slot_mut(index) {
-                    slot.unordered = is_express;
-                }
-                self.queue.push(&mut self.pool, index);
-            }
-            self.queue.push(&mut self.pool, index);
-        }
+        slot.continues = slice::continues(packet);
+        let queue = if is_express && self.express.has_flows() { &mut self.express } else { &mut self.queue };
+        queue.push(&mut self.pool, index);
         self.state.active_at = Some(now);
     }
 
-    /// How a packet travels, its bucket, and how many per cent of what is sent its copies may be.
-    fn classify(&mut self, packet: &[u8], flow: &ip::Flow, now: Instant) -> (u16, Class, u8) {
-        let is_slice = slice::is_there(packet);
+    /// How a packet travels. If its flow becomes bulk with it, what waits of that becomes bulk as well, so that it is not overtaken.
+    fn way(&mut self, packet: &[u8], flow: &ip::Flow, now: Instant) -> Way {
+        let arrival = Arrival::new(packet, flow, self.order_udp, now.stamp());
         // There may be thousands of these in a second.
-        if !is_slice && ip::opens(packet, flow) {
-            return (SHARED, Class::Express, 0);
+        if arrival.opens() {
+            return Way { bucket: SHARED, class: Class::Express, copies: 0 };
         }
-        let Self { state, queue, express, order_udp, .. } = self;
-        let ruled = || if is_slice { None } else { ruled(&state.rules, packet, flow) };
-        let (bucket, is_owner) = queue.bucket(flow.hash, ruled, now.stamp());
+        let Self { state, queue, express, pool, .. } = self;
+        let (bucket, is_owner) = queue.bucket(flow.hash, || arrival.ruled(&state.rules), now.stamp());
         let waiting = Waiting { express: express.waits(bucket), bulk: queue.waits(bucket) };
-        let overtakes = || state.overtakes();
-        match queue.behaviour(bucket).filter(|_| is_owner) {
-            Some(behaviour) => {
-                let class = behaviour.classify(packet, flow, *order_udp, waiting, overtakes, now.stamp());
-                let copies = match behaviour.travel() {
-                    Some(Travel::Protected(share)) => share,
-                    _ => 0,
-                };
-                (bucket, class, copies)
+        let Some(behaviour) = queue.behaviour(bucket).filter(|_| is_owner) else {
+            let class = arrival.class();
+            return Way { bucket: if class == Class::Express { SHARED } else { bucket }, class, copies: 0 };
+        };
+        let class = behaviour.classify(&arrival, waiting, || state.overtakes());
+        let copies = match behaviour.travel() {
+            Some(Travel::Protected(share)) => share,
+            _ => 0,
+        };
+        if class == Class::Bulk && waiting.express {
+            while let Some(index) = express.take(pool, bucket) {
+                if let Some(slot) = pool.slot_mut(index) {
+                    slot.unordered = false;
+                }
+                queue.push(pool, index);
             }
-            None if is_slice || flow.wants_order(*order_udp) && !ip::is_bare_ack(packet, flow) => {
-                (bucket, Class::Bulk, 0)
-            }
-            None => (SHARED, Class::Express, 0),
         }
+        Way { bucket, class, copies }
     }
 
     /// Whether a packet is an acknowledgement that takes the place of the one before it, as its flow has to wait: all that this said, it
@@ -276,16 +274,14 @@ impl Adaptive<'_> {
     /// The path for the first packet that is not held, and when it may leave on it. Flows that have had their quantum share the open
     /// paths with the bulk: `None` if it is the bulk's turn there.
     pub(super) fn express_path(&self, alive: PathSet, now: Instant) -> Option<(usize, Instant)> {
-        let (turn, _) = self.express.first()?;
-        let (path, at) = self.fastest_for_express(alive, now)?;
+        let (turn, first) = self.express.first()?;
+        let (path, at) = self.fastest_for(self.pool.slot(first)?, alive, now)?;
         let is_others = turn == Turn::Old && self.state.express_lead > 0 && self.has_bulk();
         (!is_others || !self.state.delay.open.contains(path)).then_some((path, at))
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-    fn fastest_for_express(&self, alive: PathSet, now: Instant) -> Option<(usize, Instant)> {
-        let (_, first) = self.express.first()?;
-        let first = self.pool.slot(first)?;
+    fn fastest_for(&self, first: &PacketSlot, alive: PathSet, now: Instant) -> Option<(usize, Instant)> {
         let sojourn = now.stamp().wrapping_sub(first.since) as f32;
         let paths = self.lowest_tier(self.fitting(alive, usize::from(first.len)));
         let (fastest, wait) = self.first_to_deliver(paths, now)?;

@@ -260,6 +260,7 @@ impl<'s> Connection<'s> {
         state.stats.tx_datagrams += 1;
         state.stats.tx_bytes += datagram.len() as u64;
         state.handle_used(self.now);
+        let ecn = state.outer_ecn(ecn);
         Some(Departure { path: state.id, datagram, ecn })
     }
 

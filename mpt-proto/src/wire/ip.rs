@@ -82,8 +82,8 @@ impl Flow {
         self.ports.filter(|_| self.protocol == TCP)
     }
 
-    /// Whether packets out of order hurt it: not UDP (unless `udp`), nor ICMP. Fragments of UDP are of no use before the last
-    /// one of their packet, and are few where they come in order.
+    /// Whether packets out of order hurt it: not UDP (unless `udp`), nor ICMP. Fragments of UDP packets are kept in order, as
+    /// one is of no use without the others.
     pub const fn wants_order(&self, udp: bool) -> bool {
         match self.protocol {
             UDP | UDP_LITE => udp || self.ports.is_none(),

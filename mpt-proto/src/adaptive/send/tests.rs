@@ -20,11 +20,16 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(512)
+    }
+
+    /// With places for so many flows, half of them for those that are not held.
+    fn with(flows: usize) -> Self {
         const SLOTS: usize = 2_000;
         let state: &'static mut AdaptiveState = Box::leak(Box::default());
         let slots = vec![PacketSlot::default(); SLOTS].leak();
         let bytes = vec![0; SLOTS * (HEADROOM + 1_500)].leak();
-        let mut adaptive = Adaptive::new(state, slots, bytes, vec![FlowSlot::default(); 512].leak());
+        let mut adaptive = Adaptive::new(state, slots, bytes, vec![FlowSlot::default(); flows].leak());
         (adaptive.is_chosen, adaptive.resends, adaptive.peer_window) = (true, true, 1_000);
         let now = Instant::from_micros(1_000_000);
         let mut report = Report { count: Seq::from_u32(1), repairs: true, ..Report::default() };
@@ -149,6 +154,26 @@ fn a_flow_that_becomes_bulk_does_not_overtake_itself() {
         }
         assert!(came.len() > 20 && came.is_sorted(), "{others}: {came:?}");
     }
+}
+
+#[test]
+fn bulk_that_shares_a_bucket_leaves_what_waits_of_its_owner_alone() {
+    let mut bench = Bench::with(8);
+    (100..103).for_each(|port| bench.push(&packet(UDP, port, 200)));
+    // All buckets have an owner.
+    (0..4).for_each(|_| bench.push(&packet(TCP, 7, 1_000)));
+    let mut kinds = Vec::new();
+    for _ in 0..20 {
+        while let Some(leaving) = bench.adaptive.poll(PathSet::of(0), &mut bench.next, bench.now) {
+            let packet = bench.adaptive.pool.packet_mut(leaving.slot);
+            kinds.push((packet[21], leaving.header.kind));
+        }
+        bench.now = bench.now + Micros(1_000);
+    }
+    for (port, kind) in &kinds {
+        assert_eq!(*kind, if *port == 7 { Kind::Ordered } else { Kind::Unordered }, "{port}");
+    }
+    assert_eq!(kinds.len(), 7);
 }
 
 #[test]

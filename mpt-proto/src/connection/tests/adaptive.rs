@@ -332,6 +332,23 @@ fn udp_that_says_that_it_is_a_tunnel_is_ordered() {
 }
 
 #[test]
+fn pieces_of_marked_packets_arrive_where_marked_datagrams_do_not() {
+    let mut pair = up(&Config::default(), &[lab()]);
+    pair.hop = |ecn| (ecn == Ecn::NotEct).then_some(ecn);
+    for number in 0..40 {
+        let mut packet = numbered(UDP, 1, number, 1_400);
+        packet[1] = Ecn::Ect0.bits();
+        pair.send(0, &packet);
+    }
+    // What waits no longer fits.
+    let path = pair.paths[0][0];
+    pair.ends[0].set_max_datagram(path, 600, pair.now).unwrap();
+    pair.run(300);
+    assert!(pair.ends[1].stats().rx_reassembled > 10, "{:?}", pair.ends[1].stats());
+    assert_eq!(pair.delivered[1].len(), 40);
+}
+
+#[test]
 fn a_dear_path_carries_nothing_until_the_cheap_one_is_full_or_gone() {
     let tiers = [1, 2].map(|tier| PathConfig { tier, ..lab() });
     let mut pair = up(&Config::default(), &tiers);
