@@ -326,9 +326,6 @@ impl<'s> Driver<'s> {
     /// When the interface was deleted.
     fn handle_tun(&mut self, outgoing: &mut Outgoing, segment: &mut [u8]) -> io::Result<()> {
         let now = self.clock.now();
-        for socket in self.sockets.iter_mut().filter_map(|shared| shared.socket.as_mut()) {
-            socket.look(now);
-        }
         let mut bytes = 0;
         while bytes < TUN_BATCH {
             let Some((header, buffer)) = outgoing.read(&self.inside.tun)? else { break };

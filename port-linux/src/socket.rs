@@ -5,8 +5,8 @@ mod backlog;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mpt_proto::{Ecn, Instant};
@@ -103,9 +103,7 @@ pub struct Socket {
     offload: bool,
     /// Bytes that the kernel took.
     sent: AtomicU64,
-    backlog: Backlog,
-    /// Bytes that may be added to what this host's own queues hold of it.
-    room: AtomicU64,
+    backlog: Mutex<Backlog>,
 }
 
 impl Socket {
@@ -129,9 +127,8 @@ impl Socket {
             socket,
             state,
             offload: maker.offload,
-            sent: AtomicU64::new(0),
-            backlog: Backlog::default(),
-            room: AtomicU64::new(u64::MAX),
+            sent: AtomicU64::default(),
+            backlog: Mutex::default(),
         })
     }
 
@@ -187,20 +184,12 @@ impl Socket {
         Err(error.into())
     }
 
-    /// Looks how much of what was sent waits in this host's own queues, if that was not just done.
-    pub fn look(&mut self, now: Instant) {
-        if self.backlog.is_due(now) {
-            let room =
-                self.backlog.room(self.sent.load(Ordering::Relaxed), unsent(&self.socket).unwrap_or(0), now);
-            self.room.store(room, Ordering::Relaxed);
-        }
-    }
-
     /// Whether a datagram of this many bytes may leave, without making a queue of this host's own too long. If so, it is to be
     /// sent.
-    pub fn takes(&self, len: usize) -> bool {
-        let take = |room: u64| room.checked_sub(len as u64);
-        self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    pub fn takes(&self, len: usize, now: Instant) -> bool {
+        let queued = || unsent(&self.socket).unwrap_or(0);
+        let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        backlog.takes(len as u64, self.sent.load(Ordering::Relaxed), queued, now)
     }
 
     /// Fills the batch with what has arrived, at most its size. Never blocks.

@@ -218,17 +218,22 @@ impl<'s> Peer<'s> {
     /// Sends the inner packet after the headroom of `buffer`; [`settle`](Self::settle) must follow.
     pub fn send(&mut self, buffer: &mut [u8], now: Instant, sockets: &[SharedSocket]) {
         let departures = self.connection.encapsulate(buffer, now);
-        self.transmit(departures, sockets);
+        self.transmit(departures, now, sockets);
     }
 
     /// What carries a packet. A refusal is counted by the core. What would make a long queue of this host's own longer is lost, as
     /// on a link with a shorter one: the interface's queue is no place to wait, as a TCP does not see what waits there.
-    fn transmit(&mut self, departures: Result<Departures<'_>, EncapsulateError>, sockets: &[SharedSocket]) {
+    fn transmit(
+        &mut self,
+        departures: Result<Departures<'_>, EncapsulateError>,
+        now: Instant,
+        sockets: &[SharedSocket],
+    ) {
         let Ok(mut departures) = departures else { return };
         while let Some(departure) = departures.next() {
             let Some(path) = self.paths.get_mut(departure.path.index()) else { continue };
             let socket = sockets.get(path.socket).and_then(|shared| shared.socket.as_ref());
-            if socket.is_some_and(|socket| !socket.takes(departure.datagram.len())) {
+            if socket.is_some_and(|socket| !socket.takes(departure.datagram.len(), now)) {
                 path.not_sent.full += 1;
                 continue;
             }
@@ -254,7 +259,7 @@ impl<'s> Peer<'s> {
             let slice = &mut buffer[..HEADROOM + len];
             // Not moved: reading it in other pieces than it was written in would wait for the packet to reach the memory.
             let departures = self.connection.encapsulate_slice(slice, &flow, now);
-            self.transmit(departures, sockets);
+            self.transmit(departures, now, sockets);
         }
         Some(())
     }

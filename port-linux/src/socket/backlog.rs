@@ -40,7 +40,9 @@ struct Note {
 /// The bytes of one socket that this host's queues hold.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    looked: Instant,
+    /// When it was looked last how much waits, and how many more bytes may be sent since.
+    looked: Option<Instant>,
+    room: u64,
     /// Of the last [`TARGET`] since something waits, oldest first.
     notes: VecDeque<Note>,
     /// Bytes that have left.
@@ -50,15 +52,20 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    /// Whether it is time for another look.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        now.since(self.looked) >= LOOK_EACH
+    /// Whether `len` bytes more may be sent, which then is to be done, after the `sent` so far. `queued` tells how many of them wait,
+    /// or fewer: the kernel counts its own bookkeeping, too.
+    pub(super) fn takes(&mut self, len: u64, sent: u64, queued: impl FnOnce() -> u64, now: Instant) -> bool {
+        if self.looked.is_none_or(|looked| now.since(looked) >= LOOK_EACH) {
+            self.looked = Some(now);
+            self.room = self.room(sent, queued(), now);
+        }
+        let rest = self.room.checked_sub(len);
+        self.room = rest.unwrap_or(self.room);
+        rest.is_some()
     }
 
-    /// How many more bytes may be sent until the next look. `sent` have been sent so far, and of those `queued` wait, or fewer:
-    /// the kernel counts its own bookkeeping, too.
-    pub(super) fn room(&mut self, sent: u64, queued: u64, now: Instant) -> u64 {
-        self.looked = now;
+    /// How many more bytes may be sent until the next look.
+    fn room(&mut self, sent: u64, queued: u64, now: Instant) -> u64 {
         self.left = self.left.max(sent.saturating_sub(queued));
         if queued == 0 {
             self.notes.clear();
@@ -124,6 +131,24 @@ mod tests {
         // Bursts of 80 ms, ten times a second.
         let (longest, _) = waits(1000, |ms| if ms % 100 == 0 { 80_000 } else { 0 });
         assert_eq!(longest, 80, "all of a burst enters");
+    }
+
+    #[test]
+    fn what_has_room_is_taken_until_the_next_look() {
+        let mut backlog = Backlog::default();
+        let mut looks = 0;
+        let mut takes = |len, queued, us| {
+            let queued = || {
+                looks += 1;
+                queued
+            };
+            backlog.takes(len, 1_000_000, queued, Instant::from_micros(us))
+        };
+        assert!(takes(1_000_000, 0, 1), "nothing waits");
+        assert!(takes(1, 10_000, 200), "another look");
+        assert!(takes(ENOUGH - 10_001, 0, 299) && !takes(1, 0, 299), "all the room");
+        assert!(takes(1, 0, 300));
+        assert_eq!(looks, 3);
     }
 
     #[test]
