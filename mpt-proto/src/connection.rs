@@ -27,7 +27,7 @@ use crate::wire::{extension, fragment, report};
 use extended::Extension;
 
 pub use departures::{Departure, Departures};
-pub use paths::{AddPathError, Link, UnknownPath};
+pub use paths::{AddPathError, Link, UnknownPath, common_size};
 pub use receive::Received;
 pub use send::EncapsulateError;
 pub use storage::Storage;
@@ -118,8 +118,7 @@ pub struct Connection<'s> {
     reorder: Reorder<'s>,
     reassembly: Reassembly<'s>,
     extension: Option<Extension<'s>>,
-    /// Largest datagram that every path that is up carries; and that every one of them carries that is not
-    /// [far narrower](paths) than the widest.
+    /// Largest datagram that every path that is up carries, and their [`common_size`].
     smallest_datagram: u16,
     common_datagram: u16,
     /// The caller joins slices.

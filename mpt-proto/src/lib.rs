@@ -41,7 +41,7 @@ pub use adaptive::{
 pub use config::{Config, Liveness, PathConfig, Probing, ReorderConfig};
 pub use connection::{
     AddPathError, CONTROL_MAX, Claim, Connection, Departure, Departures, EncapsulateError, HEADROOM, Link,
-    Received, Storage, UnknownPath,
+    Received, Storage, UnknownPath, common_size,
 };
 pub use ecn::Ecn;
 pub use event::Event;

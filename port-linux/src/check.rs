@@ -1,12 +1,14 @@
 //! `mpt check`: the configuration as mpt understands it, or what is wrong with it.
 
 use std::fmt::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use anyhow::Result;
 use mpt_proto::Policy;
 
 use crate::config::Config;
+use crate::mtu::inside_wireguard;
 use crate::output;
 use crate::report::policy_name;
 
@@ -27,19 +29,17 @@ fn summary(config: &Config) -> String {
     let addresses: Vec<String> = tunnel.addresses.iter().map(ToString::to_string).collect();
     let mtu = tunnel.mtu.map_or("auto".to_owned(), |mtu| mtu.to_string());
     let mut text = format!("tunnel interface {}: {}, MTU {mtu}\n", tunnel.name, addresses.join(", "));
-    // 20 or 40 bytes of IP, 8 of UDP, 32 of WireGuard.
+    // Writing to a String cannot fail.
     let _ = match tunnel.mtu {
-        Some(mtu) => writeln!(
-            text,
-            "  WireGuard inside it: MTU {} over IPv4, {} over IPv6",
-            mtu.saturating_sub(60),
-            mtu.saturating_sub(80)
-        ),
+        Some(mtu) => {
+            let inside = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+            let [four, six] = inside.map(|address| inside_wireguard(mtu, address));
+            writeln!(text, "  WireGuard inside it: MTU {four} over IPv4, {six} over IPv6")
+        }
         None => writeln!(text, "  WireGuard inside it: its MTU less 60 over IPv4, 80 over IPv6"),
     };
     for connection in &config.connections {
         let peers: Vec<String> = connection.peer.iter().map(ToString::to_string).collect();
-        // Writing to a String cannot fail.
         let _ = writeln!(
             text,
             "connection {} to {}: {}, {} path{}",

@@ -29,6 +29,14 @@ pub const fn least_mtu(local: IpAddr) -> u16 {
     }
 }
 
+/// What WireGuard adds to a packet beside the IP header: UDP, type and receiver (8), counter (8), tag (16).
+pub const WIREGUARD: u16 = UDP_HEADER + 32;
+
+/// The MTU of WireGuard whose packets fit whole into one of this MTU, between addresses of this version.
+pub fn inside_wireguard(mtu: u16, address: IpAddr) -> u16 {
+    mtu.saturating_sub(ip_header(address) + WIREGUARD)
+}
+
 /// Largest UDP payload on a path with this IP MTU; zero when not even the headers fit.
 pub fn max_datagram(path_mtu: u16, local: IpAddr) -> u16 {
     path_mtu.saturating_sub(ip_header(local)).saturating_sub(UDP_HEADER)
@@ -39,16 +47,6 @@ pub fn max_datagram(path_mtu: u16, local: IpAddr) -> u16 {
 pub fn tunnel_mtu(max_datagrams: impl IntoIterator<Item = u16>, header_len: usize) -> u16 {
     let header_len = u16::try_from(header_len).unwrap_or(u16::MAX);
     max_datagrams.into_iter().min().unwrap_or(0).saturating_sub(header_len)
-}
-
-/// Paths that carry less than this part of what the widest does are left out where one size is chosen for all: with half the size, headers
-/// cost 3 % more, which is more than such a path mostly adds. Large packets take the others.
-const FAR_NARROWER: u16 = 2;
-
-/// Largest of these sizes that every path takes, but for those that are far narrower than the widest. `None`: there is no path.
-pub fn common(sizes: impl Iterator<Item = u16> + Clone) -> Option<u16> {
-    let widest = sizes.clone().max()?;
-    sizes.filter(|size| *size >= widest / FAR_NARROWER).min()
 }
 
 #[cfg(test)]
@@ -75,15 +73,6 @@ mod tests {
             tunnel_mtu([max_datagram(9000, V4), max_datagram(1492, V6), max_datagram(1500, V4)], 4),
             1440
         );
-    }
-
-    #[test]
-    fn a_path_that_is_far_narrower_than_the_widest_does_not_decide_for_all() {
-        let of = |sizes: &[u16]| common(sizes.iter().copied());
-        assert_eq!(of(&[1472, 1464]), Some(1464));
-        assert_eq!(of(&[1472, 548]), Some(1472));
-        assert_eq!(of(&[548]), Some(548));
-        assert_eq!(of(&[]), None);
     }
 
     #[test]

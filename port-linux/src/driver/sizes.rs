@@ -4,7 +4,7 @@ use mpt_proto::{CONTROL_MAX, Claim, Instant, PathState};
 
 use super::strangers::random;
 use super::{Driver, PathMtu, Peer, PeerPath, SharedSocket};
-use crate::mtu::{self, max_datagram};
+use crate::mtu::max_datagram;
 use crate::socket::SendError;
 
 impl Driver<'_> {
@@ -120,7 +120,7 @@ impl Peer<'_> {
         let is_up = |path: &&PeerPath| self.connection.path_state(path.id) == Ok(PathState::Up);
         let sizes = self.paths.iter().filter(is_up).map(|path| path.told_datagram);
         let overhead = u16::try_from(self.overhead()).unwrap_or(u16::MAX);
-        Some(mtu::common(sizes)?.saturating_sub(overhead))
+        Some(mpt_proto::common_size(sizes)?.saturating_sub(overhead))
     }
 
     /// Whether a datagram is the echo of a padded probe, which is not for the core: it did not make the stamp.

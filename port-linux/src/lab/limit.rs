@@ -7,6 +7,7 @@
 
 use super::stack::{Stack, Version};
 use super::topology::FRAME_OVERHEAD;
+use crate::mtu;
 
 /// MTU of the links: Ethernet's.
 pub const LINK_MTU: u32 = 1500;
@@ -85,9 +86,9 @@ pub fn wireguard(stack: Stack, mtu: u32, tunnel: Option<(u32, u32)>) -> f64 {
     f64::from(payload) / f64::from(datagram + fragment_headers + fragments * each)
 }
 
-/// What WireGuard over an IP version adds to the packet inside: IP, UDP, type and receiver (8), counter (8), tag (16).
-pub const fn wireguard_overhead(outer: Version) -> u32 {
-    outer.header() + UDP + 32
+/// What WireGuard over an IP version adds to the packet inside.
+pub fn wireguard_overhead(outer: Version) -> u32 {
+    outer.header() + u32::from(mtu::WIREGUARD)
 }
 
 /// The largest UDP payload that QUIC can find on an interface with that MTU.

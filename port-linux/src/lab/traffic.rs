@@ -6,6 +6,7 @@
 pub mod call;
 pub mod echo;
 pub mod meter;
+pub mod paced;
 pub mod packets;
 pub mod pattern;
 pub mod ping;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::paced::{Delays, GLANCE, LAST_ORDERS, paced};
 use super::ping::{answerer, asker};
-use crate::lab::sample::percentile;
 use crate::lab::stopwatch::Stopwatch;
 
 /// From one packet to the next: a frame of speech.
@@ -23,17 +23,6 @@ const RTP: [u8; 2] = [0x80, 0];
 
 /// Bytes of RTP's header; number and stamp follow.
 const HEADER: usize = 12;
-
-/// A packet that comes later than this after the last one was sent counts as lost.
-const LAST_ORDERS: Duration = Duration::from_secs(1);
-
-/// How often the waiting threads look whether it is over.
-const GLANCE: Duration = Duration::from_millis(100);
-
-/// Delays are counted in steps of this many microseconds, up to [`MOST_STEPS`] of them.
-const STEP_US: u128 = 10;
-/// 10 s.
-const MOST_STEPS: usize = 1_000_000;
 
 /// More packets than a day has: what claims to be a later one is not ours.
 const MOST_PACKETS: usize = 86_400 * 50;
@@ -125,36 +114,27 @@ pub fn run(ends: &[UdpSocket; 2], time: Duration) -> anyhow::Result<Call> {
     Ok(Call { there, back })
 }
 
-fn heard(sent: u64, delays: &[u64]) -> anyhow::Result<Heard> {
-    let arrived: u64 = delays.iter().sum();
+fn heard(sent: u64, delays: &Delays) -> anyhow::Result<Heard> {
+    let arrived = delays.count();
     anyhow::ensure!(arrived > 0, "not one of {sent} packets of the call arrived");
-    let ms = |share| percentile(delays, share) as f64 * STEP_US as f64 / 1e3;
-    let [p50_ms, p95_ms, p99_ms, max_ms] = [0.5, 0.95, 0.99, 1.0].map(ms);
+    let [p50_ms, p95_ms, p99_ms, max_ms] = [0.5, 0.95, 0.99, 1.0].map(|share| delays.ms(share));
     Ok(Heard { sent, lost: sent - arrived.min(sent), p50_ms, p95_ms, p99_ms, max_ms })
 }
 
 fn speak(socket: &UdpSocket, clock: &Stopwatch, time: Duration) -> u64 {
-    let mut sent: u64 = 0;
-    loop {
-        let due = PERIOD * u32::try_from(sent).unwrap_or(u32::MAX);
-        if due >= time {
-            return sent;
-        }
-        thread::sleep(due.saturating_sub(clock.elapsed()));
-        let now = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    paced(clock, PERIOD, time, |number, now| {
         let mut datagram = [0; SIZE];
         datagram[..2].copy_from_slice(&RTP);
-        datagram[HEADER..HEADER + 8].copy_from_slice(&sent.to_be_bytes());
+        datagram[HEADER..HEADER + 8].copy_from_slice(&number.to_be_bytes());
         datagram[HEADER + 8..HEADER + 16].copy_from_slice(&now.to_be_bytes());
         // A full queue, or a path that is down: lost like any other.
         let _ = socket.send(&datagram);
-        sent += 1;
-    }
+    })
 }
 
-/// Packets by their delay; each number counts once.
-fn listen(socket: &UdpSocket, clock: &Stopwatch, over: &AtomicBool) -> Vec<u64> {
-    let mut delays = vec![0; MOST_STEPS + 1];
+/// Delays of packets; each number counts once.
+fn listen(socket: &UdpSocket, clock: &Stopwatch, over: &AtomicBool) -> Delays {
+    let mut delays = Delays::default();
     let mut known = Vec::new();
     let mut datagram = [0; SIZE];
     while !over.load(Ordering::Relaxed) {
@@ -174,9 +154,7 @@ fn listen(socket: &UdpSocket, clock: &Stopwatch, over: &AtomicBool) -> Vec<u64> 
             known.resize(index + 1, false);
         }
         if !std::mem::replace(&mut known[index], true) {
-            let delay = clock.elapsed().saturating_sub(Duration::from_nanos(stamp));
-            let step = usize::try_from(delay.as_micros() / STEP_US).unwrap_or(MOST_STEPS);
-            delays[step.min(MOST_STEPS)] += 1;
+            delays.note(stamp, clock);
         }
     }
     delays

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::lab::sample::percentile;
+use super::paced::{Delays, GLANCE, LAST_ORDERS, paced};
 use crate::lab::stopwatch::Stopwatch;
 
 /// From one to the next.
@@ -16,17 +16,6 @@ pub const PERIOD: Duration = Duration::from_millis(10);
 
 /// Payload: a frame of a narrow-band voice codec.
 const SIZE: usize = 60;
-
-/// An echo that comes later than this after the last question counts as lost.
-const LAST_ORDERS: Duration = Duration::from_secs(1);
-
-/// How often the waiting threads look whether it is over.
-const GLANCE: Duration = Duration::from_millis(100);
-
-/// Round trips are counted in steps of this many microseconds, up to [`MOST_STEPS`] of them.
-const STEP_US: u128 = 10;
-/// 10 s.
-const MOST_STEPS: usize = 1_000_000;
 
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -60,10 +49,10 @@ pub fn run(asker: &UdpSocket, answerer: &UdpSocket, time: Duration) -> anyhow::R
         over.store(true, Ordering::Relaxed);
         (sent, listener.join().expect("the listener does not panic"))
     });
-    let answered: u64 = trips.iter().sum();
+    let answered = trips.count();
     anyhow::ensure!(answered > 0, "not one of {sent} datagrams was answered");
-    let ms = |share| percentile(&trips, share) as f64 * STEP_US as f64 / 1e3;
-    Ok(Pings { sent, lost: sent - answered.min(sent), p50_ms: ms(0.5), p99_ms: ms(0.99), max_ms: ms(1.0) })
+    let [p50_ms, p99_ms, max_ms] = [0.5, 0.99, 1.0].map(|share| trips.ms(share));
+    Ok(Pings { sent, lost: sent - answered.min(sent), p50_ms, p99_ms, max_ms })
 }
 
 /// A socket that echoes, on an address of this host.
@@ -87,20 +76,12 @@ pub fn asker(address: SocketAddr) -> anyhow::Result<UdpSocket> {
 }
 
 fn ask(socket: &UdpSocket, clock: &Stopwatch, time: Duration) -> u64 {
-    let mut sent = 0;
-    loop {
-        let due = PERIOD * u32::try_from(sent).unwrap_or(u32::MAX);
-        if due >= time {
-            return sent;
-        }
-        thread::sleep(due.saturating_sub(clock.elapsed()));
+    paced(clock, PERIOD, time, |_, now| {
         let mut datagram = [0; SIZE];
-        let now = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
         datagram[..8].copy_from_slice(&now.to_be_bytes());
         // A full queue, or a path that is down: lost like any other.
         let _ = socket.send(&datagram);
-        sent += 1;
-    }
+    })
 }
 
 fn echo(socket: &UdpSocket, over: &AtomicBool) {
@@ -112,16 +93,14 @@ fn echo(socket: &UdpSocket, over: &AtomicBool) {
     }
 }
 
-/// Round trips by their length.
-fn listen(socket: &UdpSocket, clock: &Stopwatch, over: &AtomicBool) -> Vec<u64> {
-    let mut trips = vec![0; MOST_STEPS + 1];
+/// Round trips.
+fn listen(socket: &UdpSocket, clock: &Stopwatch, over: &AtomicBool) -> Delays {
+    let mut trips = Delays::default();
     let mut datagram = [0; SIZE];
     while !over.load(Ordering::Relaxed) {
         let Ok(bytes) = socket.recv(&mut datagram) else { continue };
         if let Some((sent, _)) = datagram[..bytes].split_first_chunk() {
-            let trip = clock.elapsed().saturating_sub(Duration::from_nanos(u64::from_be_bytes(*sent)));
-            let step = usize::try_from(trip.as_micros() / STEP_US).unwrap_or(MOST_STEPS);
-            trips[step.min(MOST_STEPS)] += 1;
+            trips.note(u64::from_be_bytes(*sent), clock);
         }
     }
     trips
