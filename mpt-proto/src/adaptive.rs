@@ -27,7 +27,7 @@ use crate::seq::Seq;
 use crate::time::{Instant, Micros};
 
 pub use class::{ClassRule, ClassRules, MAX_CLASS_RULES, Travel};
-use codel::Bounds;
+use codel::Accepted;
 use common_delay::CommonDelay;
 use fit::Pieces;
 pub use model::{LimitedBy, Phase};
@@ -105,7 +105,7 @@ pub struct AdaptiveState {
     next_unordered: Seq,
     credit: u32,
     /// As of the last report; `None`: to be found out anew.
-    bounds: Option<Bounds>,
+    accepted: Option<Accepted>,
     /// Delays are measured against this raw one.
     reference: Option<u32>,
     last_count: Option<Seq>,
@@ -258,7 +258,7 @@ impl<'s> Adaptive<'s> {
         self.state.last_count = None;
         (self.state.waiting_since, self.state.deafness) = (None, None);
         self.state.delay = CommonDelay::default();
-        self.state.bounds = None;
+        self.state.accepted = None;
         self.state.once.restart();
         (self.state.hold, self.state.open) = (None, None);
         self.state.feedback.restart(PathSet(u16::MAX));

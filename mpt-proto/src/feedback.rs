@@ -91,6 +91,14 @@ impl Meter {
     }
 }
 
+/// Where reports leave.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Ways {
+    pub(crate) paths: PathSet,
+    /// Least time between two of them, as the paths carry no more.
+    pub(crate) pause: Micros,
+}
+
 /// Numbers that did not come yet.
 #[derive(Debug, Clone, Copy)]
 struct Missing {
@@ -116,6 +124,8 @@ pub(crate) struct Feedback {
     /// The path after the last one reported on.
     turn: usize,
     last: Instant,
+    /// As in [`Ways`].
+    pause: Micros,
     due: Option<Instant>,
     count: Seq,
     /// Packets since the last report.
@@ -167,9 +177,14 @@ impl Feedback {
         if wanted {
             self.packets += 1;
             let is_urgent = self.packets >= MANY;
-            let in_turn = (self.last + INTERVAL).max(now + SOON);
+            let in_turn = self.next().max(now + SOON);
             self.ask(if is_urgent { self.last + SHORTEST } else { in_turn });
         }
+    }
+
+    /// When the next report in turn may leave.
+    fn next(&self) -> Instant {
+        (self.last + INTERVAL).max(self.last + self.pause)
     }
 
     /// A report shall leave by then.
@@ -241,19 +256,20 @@ impl Feedback {
         self.due
     }
 
-    /// Writes a report if one is due, to leave on `best`. `hold` and `open` go into it; `number_of` gives the
+    /// Writes a report if one is due, to leave on `ways`. `hold` and `open` go into it; `number_of` gives the
     /// number that the peer gives a path.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
         instance: u32,
         (hold, open, repairs): (Option<u32>, PathSet, bool),
-        best: PathSet,
+        ways: Ways,
         number_of: impl Fn(usize) -> Option<u8>,
     ) {
-        if self.due.is_none_or(|due| due > now) || best.is_empty() {
+        if self.due.is_none_or(|due| due > now) || ways.paths.is_empty() {
             return;
         }
+        self.pause = ways.pause;
         let mut report =
             Report { instance, count: self.count, hold, open: open.0, repairs, ..Report::default() };
         self.count = self.count + 1;
@@ -289,9 +305,9 @@ impl Feedback {
             self.ask(now + SHORTEST);
         } else if self.after > 0 || self.missing.iter().any(|missing| missing.told > 0 && known(missing.path))
         {
-            self.ask(now + INTERVAL);
+            self.ask(self.next());
         }
-        self.leaving = Some((report, best));
+        self.leaving = Some((report, ways.paths));
     }
 
     /// The paths whose turn it is to be reported on: those with news.

@@ -70,7 +70,7 @@ pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<In
 
 /// A span of up to 71 minutes, in a quarter of a [`Duration`]'s bytes and without its divisions: what every path
 /// keeps. Longer ones are taken as that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Micros(pub(crate) u32);
 
 impl From<Duration> for Micros {

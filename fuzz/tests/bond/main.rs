@@ -20,6 +20,7 @@ mod many;
 mod mqvpn;
 mod random;
 mod table;
+mod thin;
 mod traffic;
 mod unequal;
 mod wander;

@@ -9,6 +9,13 @@ pub(super) struct Bounds {
     pub(super) interval: u32,
 }
 
+/// What is accepted in the two queues.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Accepted {
+    pub(super) express: Bounds,
+    pub(super) bulk: Bounds,
+}
+
 /// The state of one queue. Stamps are microseconds modulo 2^32.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Codel {

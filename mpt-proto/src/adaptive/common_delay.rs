@@ -19,9 +19,9 @@
 use core::time::Duration;
 
 use crate::adaptive::tuning::{
-    ALLOWANCE, CLOSING_NOISE, DELAY_NOISE, FALL, FILLED, FILLED_FOR, HELD_NOISE, LIFT, MAIN_SHARE, MEMORY,
-    MOST_SPREAD, NO_HOLD, PERSISTS, REMEMBERED, RESTS, RISE, RUSH, STANDING, START_RATE, TOLERANCE,
-    WINDOW_SHARE,
+    ALLOWANCE, CLOSING_NOISE, DELAY_NOISE, FALL, FILLED, FILLED_FOR, HELD_NOISE, LEAST_SHARE, LIFT,
+    MAIN_SHARE, MEMORY, MOST_SPREAD, NO_HOLD, PERSISTS, REMEMBERED, RESTS, RISE, RUSH, STANDING, START_RATE,
+    TOLERANCE, WINDOW_SHARE,
 };
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::time::Instant;
@@ -71,6 +71,8 @@ pub(super) struct CommonDelay {
     pub(super) is_used: bool,
     /// Paths that may carry ordered packets.
     pub(super) open: PathSet,
+    /// Paths that are closed as they carry next to nothing: copies of what leaves on others show when they carry more.
+    pub(super) tried: PathSet,
     /// Until how long after their stamp ordered packets are held, against the reference; `None`: nothing is held.
     pub(super) hold: Option<f32>,
 }
@@ -224,7 +226,7 @@ impl CommonDelay {
     /// What the paths allow; `None`: nothing is known of any that can be used.
     fn frame(&mut self, paths: &PathDelays, up: PathSet, window: f32, now: Instant) -> Option<Frame> {
         let usable = || usable(paths, up).map(|(_, path)| path);
-        let rate: f32 = usable().map(|path| path.rate).sum();
+        let rate = whole_rate(paths, up);
         let up_to =
             |most: f32| usable().filter(|path| path.need() <= most).map(|path| path.rate).sum::<f32>();
         let least_of = |wanted: &dyn Fn(f32) -> bool| {
@@ -238,10 +240,13 @@ impl CommonDelay {
         let remembered = |path: &&PathDelay| {
             path.unusable_since.is_none_or(|since| (now.micros_since(since) as f32) < REMEMBERED)
         };
-        let needs = paths.iter().flatten().filter(remembered).map(PathDelay::need);
+        let is_worth_it = |path: &&PathDelay| path.rate >= LEAST_SHARE * rate;
+        let worth_it = paths.iter().flatten().filter(remembered).filter(is_worth_it);
+        let needs = worth_it.map(PathDelay::need);
         let ceiling = needs.filter(|need| *need <= most + TOLERANCE).fold(floor, f32::max);
         let enough = least_of(&|need| FILLED * up_to(need) >= self.sent.rate).unwrap_or(ceiling);
-        let next = least_of(&|need| need > self.delay + 100.0);
+        let slower = usable().filter(is_worth_it).map(PathDelay::need);
+        let next = slower.filter(|need| *need > self.delay + 100.0).reduce(f32::min);
         let round_trips = usable().map(|path| (path.feedback - path.queue).max(0.0));
         let round_trip = round_trips.reduce(f32::min).unwrap_or(0.0);
         let spread = self.note_spread((self.delay - fastest).max(0.0));
@@ -274,6 +279,11 @@ impl CommonDelay {
             open.insert(index);
         }
         self.open = open;
+        let rate = whole_rate(paths, up);
+        self.tried = PathSet::default();
+        for (index, path) in usable(paths, up) {
+            self.tried.set(index, !open.contains(index) && path.rate < LEAST_SHARE * rate);
+        }
         let is_alone = usable(paths, up).nth(1).is_none();
         self.hold = near.and_then(|near| {
             let beyond = (self.delay - near.need()).max(0.0);
@@ -289,6 +299,11 @@ impl CommonDelay {
 fn usable(paths: &PathDelays, up: PathSet) -> impl Iterator<Item = (usize, &PathDelay)> {
     let known = up.into_iter().filter_map(|index| Some((index, paths.get(index)?.as_ref()?)));
     known.filter(|(_, path)| path.unusable_since.is_none())
+}
+
+/// Bytes a second that they carry together.
+fn whole_rate(paths: &PathDelays, up: PathSet) -> f32 {
+    usable(paths, up).map(|(_, path)| path.rate).sum()
 }
 
 impl Waits {

@@ -20,10 +20,11 @@ mod trial;
 use crate::adaptive::News;
 use crate::adaptive::common_delay::PathDelay;
 use crate::adaptive::tuning::{
-    BURST_NOISE, FEEDBACK_GAIN, GROWS, IN_FLIGHT, LONGEST_FEEDBACK, LONGEST_SAMPLE, OVERDUE_NOISE,
-    OVERDUE_QUEUE, OWN_NOISE, POLICED_SCATTER, POLICED_TIME, PROBE_GAIN, PROBE_NOISE, PROBE_TIME,
-    RATE_ROUNDS, RATE_SAMPLES, RATE_WINDOW, REPORTED_LATER, REPORTED_NOISE, SAMPLE, SAMPLE_NOISE,
-    SATURATED_GAIN, SCATTER_OF_JITTER, SLACK_PACKETS, STARTUP_NOISE, STARTUP_SAMPLE,
+    BURST_NOISE, FEEDBACK_GAIN, GROWS, IN_FLIGHT, LONGEST_FEEDBACK, LONGEST_SAMPLE, MARKER, OVERDUE_NOISE,
+    OVERDUE_QUEUE, OWN_NOISE, POLICED_SCATTER, POLICED_TIME, PROBE_GAIN, PROBE_NOISE, PROBE_TIME, QUANTUM,
+    QUEUE_PACKETS, RATE_ROUNDS, RATE_SAMPLES, RATE_WINDOW, REPORTED_LATER, REPORTED_NOISE, SAMPLE,
+    SAMPLE_NOISE, SAMPLE_PACKETS, SATURATED_GAIN, SCATTER_OF_JITTER, SIGNAL_BYTES, SIGNAL_SHARE,
+    SLACK_PACKETS, STANDS, STARTUP_NOISE, STARTUP_SAMPLE, THIN,
 };
 use crate::feedback;
 use crate::time::{Instant, Micros};
@@ -63,6 +64,8 @@ pub(super) struct Model {
     ordered_number: u32,
     /// When something last left that tells the receiver how far the ordered sequence is.
     pub(super) last_ordered: Instant,
+    /// When a report last left on it.
+    pub(super) last_report: Instant,
     /// What the receiver has counted, modulo 2^32.
     arrived_bytes: u32,
     arrived_packets: u32,
@@ -100,6 +103,7 @@ impl Default for Model {
             lost_at: None,
             ordered_number: 0,
             last_ordered: Instant::ZERO,
+            last_report: Instant::ZERO,
             arrived_bytes: 0,
             arrived_packets: 0,
             mean_len: 1_400.0,
@@ -138,7 +142,7 @@ impl Model {
     /// What the common delay needs to know; `None`: nothing was measured yet.
     pub(super) fn path_delay(&self) -> Option<PathDelay> {
         Some(PathDelay {
-            base: self.base()?,
+            base: self.base()? + self.delay.thinness(),
             deviation: self.deviation(),
             queue: self.queue(),
             rate: self.rate(),
@@ -160,6 +164,13 @@ impl Model {
     /// Bytes a second that it carries.
     pub(super) const fn rate(&self) -> f32 {
         self.rate.value()
+    }
+
+    /// Time between signs of life or reports at which they take no more than their share, where that is longer than they pause anyhow;
+    /// or else nothing.
+    pub(super) fn signal_time(&self) -> Micros {
+        let time = SIGNAL_SHARE * SIGNAL_BYTES * 1e6 / self.rate.most();
+        if time > MARKER.as_micros() as f32 { micros(time) } else { Micros(0) }
     }
 
     /// What is sent to find that out.
@@ -447,8 +458,9 @@ impl Model {
             self.phases.note_empty(self.rate.value());
         }
         let deviation = self.delay.deviation();
-        let probe_time = PROBE_TIME.max(PROBE_NOISE.0 * deviation);
-        let probe_sample = SAMPLE.max(PROBE_NOISE.0 * deviation);
+        let sample_time = SAMPLE_PACKETS as f32 * self.delay.packet_time();
+        let probe_time = PROBE_TIME.max(PROBE_NOISE.0 * deviation).max(sample_time);
+        let probe_sample = SAMPLE.max(PROBE_NOISE.0 * deviation).max(sample_time);
         let noise = (SAMPLE_NOISE * deviation).min(LONGEST_SAMPLE);
         let shortest = match self.phase() {
             Phase::Startup => STARTUP_SAMPLE.max(STARTUP_NOISE * deviation),
@@ -493,11 +505,23 @@ impl Model {
             self.rate.push(rate, micros(window), now);
         }
         // A queue that stood all the time kept the path busy, however little there was to send.
-        let is_steady = !matches!(self.phase(), Phase::Startup | Phase::Drain);
+        // What waits is more than a packet or two: or else it is noise, of a path that carries little because there is little to send.
+        let holds_packets =
+            self.delay.queue().least > STANDS * QUEUE_PACKETS * f32::from(QUANTUM) * 1e6 / arrival;
+        let is_thin = sample.span.interval() > THIN * shortest && holds_packets;
+        let is_steady = match self.phase() {
+            Phase::Startup => false,
+            Phase::Drain => is_thin,
+            Phase::Cruise | Phase::Probe | Phase::Compete => true,
+        };
         let is_saturated = self.delay.take_standing() && is_steady;
         let surplus = self.rate.value() - arrival;
         if is_saturated && surplus > 0.0 {
-            self.rate.saturate(SATURATED_GAIN * surplus, sample.app_limited, now);
+            let gain = if is_thin { 1.0 } else { SATURATED_GAIN };
+            self.rate.saturate(gain * surplus, sample.app_limited, now);
+        }
+        if !sample.app_limited {
+            self.rate.prove();
         }
         !sample.app_limited
     }

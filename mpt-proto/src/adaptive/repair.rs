@@ -181,9 +181,10 @@ impl Adaptive<'_> {
         let paths = core::array::from_fn(|index| state.models.get(index).and_then(Model::path_delay));
         state.delay.update(&paths, up, backlog, window, now);
         state.lost.age(now);
-        state.bounds = None;
+        state.accepted = None;
         for (index, model) in state.models.iter_mut().enumerate() {
-            if !state.delay.open.contains(index) {
+            let is_tried = backlog && state.delay.tried.contains(index);
+            if !state.delay.open.contains(index) && !is_tried {
                 model.handle_closed();
             }
         }

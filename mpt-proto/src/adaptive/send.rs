@@ -1,14 +1,15 @@
 //! What leaves, when and where: what is not held, what was lost, and the bulk, each on the path that suits it.
 
 use crate::adaptive::class::{Arrival, Class, Travel, Waiting};
-use crate::adaptive::codel::Bounds;
+use crate::adaptive::codel::{Accepted, Bounds};
 use crate::adaptive::model::Model;
 use crate::adaptive::pool::{Index, List, PacketSlot};
 use crate::adaptive::queue::Turn;
 use crate::adaptive::tuning::{
     BULK_INTERVAL, BULK_INTERVALS, BULK_NOISE, BULK_TARGET, BULK_TARGET_NOISE, BULK_TARGETS, COPY_AFTER,
-    CREDIT_SHARE, DELAY_NOISE, EXPRESS_OLDEST, MOST_COPIES, MOST_CREDIT, MOST_LEAD, OLDEST, OVERDRAW_BYTES,
-    REPAIR_BURSTS, RESERVED_CREDIT, RISING, SPARSE_BOUNDS, SPILL, THIN_ACKS, TOLERANCE, UNKNOWN_ROUND_TRIP,
+    CREDIT_SHARE, DELAY_NOISE, EXPRESS_OLDEST, LEAST_RATE, LEAVING, MOST_COPIES, MOST_CREDIT, MOST_LEAD,
+    OLDEST, OVERDRAW_BYTES, QUANTUM, REPAIR_BURSTS, RESERVED_CREDIT, RISING, SPARSE_BOUNDS, SPILL, THIN_ACKS,
+    TOLERANCE, UNKNOWN_ROUND_TRIP,
 };
 use crate::adaptive::{Adaptive, AdaptiveState};
 use crate::path_set::PathSet;
@@ -52,6 +53,8 @@ enum Cause {
     LastTry,
     /// It is protected.
     Protected,
+    /// It shows what a path carries that is not worth waiting for.
+    Trial,
 }
 
 impl AdaptiveState {
@@ -233,18 +236,14 @@ impl Adaptive<'_> {
     /// Packets that are not held: on the fastest path, a little ahead of its pace; on a slower one once they have waited
     /// for as long as that takes longer.
     fn poll_express(&mut self, alive: PathSet, now: Instant) -> Option<(usize, Index)> {
-        let (target, interval) = SPARSE_BOUNDS;
         let (path, at) = self.express_path(alive, now)?;
         if at > now {
             return None;
         }
+        let bounds = self.accepted().express;
         let index = loop {
-            let index = self.express.pop(
-                &mut self.pool,
-                Bounds { target, interval },
-                &mut self.state.queue_counts,
-                now.stamp(),
-            )?;
+            let index =
+                self.express.pop(&mut self.pool, bounds, &mut self.state.queue_counts, now.stamp())?;
             let &PacketSlot { since, flow, .. } = self.pool.slot(index)?;
             if now.stamp().wrapping_sub(since) < EXPRESS_OLDEST || !self.express.waits(flow) {
                 break index;
@@ -360,20 +359,33 @@ impl Adaptive<'_> {
                 in_time.unwrap_or(taken)
             }
             Cause::Protected => other?,
+            Cause::Trial => self.tried(now).filter(|path| self.takes(*path, len))?,
         };
         let model = self.state.models.get(path).filter(|_| alive.contains(path))?;
         if model.wait(now) > model.time_of(OVERDRAW_BYTES) {
             return None;
         }
-        let (credit, least) = match cause {
-            Cause::LastTry => (&mut self.state.credit, RESERVED_CREDIT),
-            Cause::Protected => (&mut self.state.copy_credit, 0),
+        // What a path that is tried carries is next to nothing, and costs no credit.
+        let credit = match cause {
+            Cause::LastTry => Some((&mut self.state.credit, RESERVED_CREDIT)),
+            Cause::Protected => Some((&mut self.state.copy_credit, 0)),
+            Cause::Trial => None,
         };
-        *credit = credit.checked_sub(u32::from(slot.len)).filter(|rest| *rest >= least)?;
+        if let Some((credit, least)) = credit {
+            *credit = credit.checked_sub(u32::from(slot.len)).filter(|rest| *rest >= least)?;
+        }
         self.state.resent += u64::from(cause == Cause::LastTry);
         let kind = if slot.unordered { Kind::Unordered } else { Kind::Ordered };
         let header = self.stamp(path, kind, true, len, now)?;
         Some(Leaving { path, slot: index, header, seq: slot.seq })
+    }
+
+    /// The path that is to be tried and is ready.
+    fn tried(&self, now: Instant) -> Option<usize> {
+        let is_ready = |index: &usize| {
+            self.state.models.get(*index).is_some_and(|model| model.is_alive() && model.is_ready(now))
+        };
+        self.state.delay.tried.into_iter().find(is_ready)
     }
 
     /// The path for the first packet that was lost, and how long it waits for it: the one that delivers it first; or, if
@@ -458,7 +470,7 @@ impl Adaptive<'_> {
 
     /// The packet of the queue whose turn it is.
     fn pop_bulk(&mut self, now: Instant) -> Option<Index> {
-        let bounds = self.bounds();
+        let bounds = self.accepted().bulk;
         let index = self.queue.pop(&mut self.pool, bounds, &mut self.state.queue_counts, now.stamp())?;
         let sojourn = now.stamp().wrapping_sub(self.pool.slot(index)?.since);
         let bytes = self.bytes_on_the_way(index) / i32::from(self.queue.old_flows().max(1));
@@ -494,26 +506,37 @@ impl Adaptive<'_> {
         })
     }
 
-    /// The queue here may stand for a part of the round trip: less would leave a lone flow below capacity.
+    /// What is accepted in the two queues. That of bulk may stand for a part of the round trip: less would leave a lone flow below
+    /// capacity. Neither bound is shorter than what some packets take to leave.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    fn bounds(&mut self) -> Bounds {
-        if let Some(bounds) = self.state.bounds {
-            return bounds;
+    fn accepted(&mut self) -> Accepted {
+        if let Some(accepted) = self.state.accepted {
+            return accepted;
         }
-        let open = self.state.delay.open;
-        let models = open.into_iter().filter_map(|index| self.state.models.get(index));
-        let noise = models.map(Model::deviation).fold(0.0, f32::max);
+        let (mut noise, mut rate) = (0.0, LEAST_RATE);
+        for model in self.state.delay.open.into_iter().filter_map(|index| self.state.models.get(index)) {
+            noise = f32::max(noise, model.deviation());
+            rate += model.rate();
+        }
+        let leaving = LEAVING * f32::from(QUANTUM) / rate * 1e6;
         let rising = if self.state.delay.may_rise { RISING } else { 0.0 };
         let round_trip = self.round_trip() + BULK_NOISE * noise + rising;
         let (least, most) = BULK_TARGETS;
         let (shortest, longest) = BULK_INTERVALS;
-        let bounds = Bounds {
-            // Not `clamp`, which panics where the bounds are not in order.
-            target: (BULK_TARGET * round_trip).max(least).min(most + BULK_TARGET_NOISE * noise) as u32,
-            interval: (BULK_INTERVAL * round_trip).clamp(shortest, longest) as u32,
+        let (target, interval) = SPARSE_BOUNDS;
+        let accepted = Accepted {
+            express: Bounds { target: target.max(leaving as u32), interval },
+            bulk: Bounds {
+                // Not `clamp`, which panics where the bounds are not in order.
+                target: (BULK_TARGET * round_trip)
+                    .max(least)
+                    .min(most + BULK_TARGET_NOISE * noise)
+                    .max(leaving) as u32,
+                interval: (BULK_INTERVAL * round_trip).clamp(shortest, longest) as u32,
+            },
         };
-        self.state.bounds = Some(bounds);
-        bounds
+        self.state.accepted = Some(accepted);
+        accepted
     }
 
     fn depart(&mut self, path: usize, index: Index, next: &mut Seq, now: Instant) -> Option<Leaving> {
@@ -522,6 +545,7 @@ impl Adaptive<'_> {
             self.begin_pieces(path, index, len, now);
             return None;
         }
+        let is_tried = self.tried(now).is_some();
         let slot = self.pool.slot_mut(index)?;
         let resent = slot.tries > 0;
         slot.tries = slot.tries.saturating_add(1);
@@ -541,6 +565,10 @@ impl Adaptive<'_> {
             let loses = |model: &Model| model.lost_at.is_some_and(|at| now < at + COPY_AFTER);
             if slot.copies > 0 && (is_plenty || self.state.models.get(path).is_some_and(loses)) {
                 self.state.twin = Some(Twin { index, path, cause: Cause::Protected });
+            }
+            if is_tried && self.state.twin.is_none() && !slot.unordered {
+                self.state.twin = Some(Twin { index, path, cause: Cause::Trial });
+                self.state.run = None;
             }
             // What is not protected pays for copies as well, by what the last packet that is protected allows.
             self.state.copy_share =
@@ -580,6 +608,9 @@ impl Adaptive<'_> {
         let model = self.state.models.get_mut(path)?;
         if matches!(kind, Kind::Marker | Kind::Report) {
             model.last_ordered = now;
+        }
+        if kind == Kind::Report {
+            model.last_report = now;
         }
         let number = model.handle_sent(len + extension::LEN + extension::OUTER, now) & 0x00ff_ffff;
         Some(Header { kind, resent, number, stamp: now.stamp() })

@@ -75,6 +75,9 @@ pub(super) const CENTRE: f32 = 2.0;
 pub(super) const QUEUE_TARGET: f32 = 4_000.0;
 /// See [`QUEUE_TARGET`].
 pub(super) const QUEUE_NOISE: f32 = 2.0;
+/// On a path where a full packet takes longer than that, so many times what it takes longer is accepted: it is itself later than a small
+/// one by its own time. Pinned by `thin.txt`.
+pub(super) const QUEUE_PACKETS: f32 = 1.5;
 /// Less than this share of the accepted queue is none.
 pub(super) const EMPTY: f32 = 0.2;
 /// Share by which the mean queueing delay of a report moves the smoothed one.
@@ -128,6 +131,9 @@ pub(super) const LEAST_USED: f32 = 0.5;
 pub(super) const STANDS: f32 = 1.5;
 /// Where a queue stands what arrives is the capacity: share by which it moves the rate.
 pub(super) const SATURATED_GAIN: f32 = 0.3;
+/// A path is thin if its packets are so few that a sample takes this many times as long as it has to. Such a sample then counts for
+/// several: it sets the rate, in Drain too. Pinned by `home.txt`.
+pub(super) const THIN: f32 = 2.0;
 /// If more than this share is lost, twice in a row, the path drops what exceeds its rate: a policer, or a queue that is full. Bursts
 /// of losses on radios lose less over so many packets. Pinned by `home.txt`.
 pub(super) const POLICED: f32 = 0.12;
@@ -163,12 +169,14 @@ pub(super) const DRAIN_STARTUP: f32 = 0.6;
 pub(super) const DRAIN: f32 = 0.5;
 /// What Drain sends after a probe that left a queue.
 pub(super) const DRAIN_PROBE: f32 = 0.9;
-/// Longest Drain: this many rounds, this many microseconds and this many deviations together.
+/// Longest Drain: this many rounds, this many microseconds, this many deviations and the time of this many full packets together.
 pub(super) const DRAIN_ROUNDS: f32 = 4.0;
 /// See [`DRAIN_ROUNDS`].
 pub(super) const DRAIN_TIME: f32 = 300_000.0;
 /// See [`DRAIN_ROUNDS`].
 pub(super) const DRAIN_NOISE: f32 = 16.0;
+/// See [`DRAIN_ROUNDS`].
+pub(super) const DRAIN_PACKETS: f32 = 8.0;
 /// A drain is judged when the delay should have fallen by this, in microseconds, or by [`ANSWER_NOISE`] deviations.
 pub(super) const ANSWER: f32 = 5_000.0;
 /// See [`ANSWER`].
@@ -197,7 +205,7 @@ pub(super) const PROBE_HURRY: f32 = 4.0;
 /// What a probe sends, of the rate: enough to be seen in a sample, little enough that its queue is.
 pub(super) const PROBE_GAIN: f32 = 1.125;
 /// Longest time at [`PROBE_GAIN`], in microseconds: a whole round trip of it would leave a queue of an eighth of the round trip,
-/// and a far path would be closed.
+/// and a far path would be closed. On a thin path it is that of [`SAMPLE_PACKETS`].
 pub(super) const PROBE_TIME: f32 = 60_000.0;
 /// On a noisy path a probe lasts for this many deviations, and sends more by this many in that time: what it leaves on a path that
 /// is full stands out of the noise. Pinned by `wander.txt`.
@@ -229,6 +237,8 @@ pub(super) const FALLEN: f32 = 0.7;
 pub(super) const REGAIN: f32 = 1.25;
 /// A queue that stands for this long although the rate was cut to [`SQUEEZED_SHARE`] is kept by others. Pinned by `sharing.txt`.
 pub(super) const SQUEEZED: Duration = Duration::from_secs(2);
+/// And for this many times as long as it ever was: the queue of a SIM that is throttled to 64 kbit/s may hold three seconds of ours.
+pub(super) const SQUEEZED_QUEUE: f32 = 2.0;
 /// See [`SQUEEZED`].
 pub(super) const SQUEEZED_SHARE: f32 = 0.5;
 /// Compete grows by this many packets a round trip, and keeps this share of its rate at a loss, as CUBIC does.
@@ -277,6 +287,9 @@ pub(super) const CLOSING_NOISE: f32 = 1.5;
 /// Most that the slowest path may lag behind the fastest, in microseconds. A flow by CUBIC whose round trip grows by 300 ms has less
 /// than the fast path alone for half a minute. Pinned by `mqvpn.txt` and `a_path_that_lags_too_far_behind_is_not_worth_it`.
 pub(super) const MOST_SPREAD: f32 = 250_000.0;
+/// For a path with less than this share of the whole rate the delay does not rise: a SIM that is throttled to 64 kbit/s adds a
+/// thousandth to a line of 50 Mbit/s, and 200 ms to each packet. Pinned by `thin.txt`.
+pub(super) const LEAST_SHARE: f32 = 0.005;
 /// The delay is never less than what paths with this share of the whole rate need, or with [`START_RATE`]: a fast start on
 /// a path that is near but thin would end in a crawl, and a short transfer should not wait for a path that is far. Pinned by
 /// `short.txt`.
@@ -368,6 +381,9 @@ pub(super) const BULK_TARGETS: (f32, f32) = (5_000.0, 40_000.0);
 pub(super) const BULK_INTERVAL: f32 = 3.0;
 /// Bounds of that, in microseconds.
 pub(super) const BULK_INTERVALS: (f32, f32) = (100_000.0, 1e6);
+/// Sojourn that is accepted at least, as the time that this many full packets take on the open paths together: where one packet takes
+/// longer than the bounds above, every one would be dropped that another is behind (RFC 8290 section 5.2.2). Pinned by `home.txt`.
+pub(super) const LEAVING: f32 = 1.5;
 /// Round trip while none is known, in microseconds.
 pub(super) const UNKNOWN_ROUND_TRIP: f32 = 100_000.0;
 /// While the common delay may rise, packets may wait as long as with a round trip that is longer by this, in microseconds.
@@ -396,6 +412,11 @@ pub(super) const GATHER: Duration = Duration::from_micros(1_500);
 pub(super) const MARKER: Duration = Duration::from_millis(10);
 /// Between signs of life on other paths.
 pub(super) const IDLE_MARKER: Duration = Duration::from_millis(100);
+/// Signs of life and reports may take one in this many bytes of what a path carries: those above would need more than all of a SIM that
+/// is throttled to 64 kbit/s ...
+pub(super) const SIGNAL_SHARE: f32 = 10.0;
+/// ... as each has so many bytes with all that links add.
+pub(super) const SIGNAL_BYTES: f32 = 100.0;
 /// Paths are watched for this long after the last packet.
 pub(super) const ACTIVE: Duration = Duration::from_secs(1);
 /// Without a report for this long, with packets under way, nothing is known; in microseconds, where none came yet.

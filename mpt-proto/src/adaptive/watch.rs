@@ -3,6 +3,7 @@
 use crate::adaptive::Adaptive;
 use crate::adaptive::model::Model;
 use crate::adaptive::tuning::{ACTIVE, DEAF, DEAF_ROUNDS, GATHER, IDLE_MARKER, LEAST_DEAF, MARKER};
+use crate::feedback::Ways;
 use crate::path_set::PathSet;
 use crate::time::{Instant, Micros};
 
@@ -34,7 +35,7 @@ impl Adaptive<'_> {
             || model.suspect_since().is_some_and(|since| now < since + ACTIVE)
             || model.base().is_none();
         let wait = if watched { MARKER } else { IDLE_MARKER };
-        let at = model.last_ordered + wait;
+        let at = (model.last_ordered + wait).max(model.last_ordered + model.signal_time());
         (at < active + ACTIVE).then_some(at)
     }
 
@@ -66,8 +67,22 @@ impl Adaptive<'_> {
         state.markers.pop().map(|path| (path, false))
     }
 
-    /// Paths that a report should take: the two that deliver first.
-    pub(crate) fn best(&self, up: PathSet, now: Instant) -> PathSet {
+    /// Where the next report leaves: on the two paths that deliver first, but on one that is thin only as often as that may be.
+    pub(crate) fn report_ways(&self, up: PathSet, now: Instant) -> Ways {
+        let best = self.best(up, now);
+        let models = best.into_iter().filter_map(|index| Some((index, self.state.models.get(index)?)));
+        let Some((widest, model)) = models.clone().max_by(|a, b| a.1.rate().total_cmp(&b.1.rate())) else {
+            return Ways::default();
+        };
+        let mut paths = PathSet::of(widest);
+        for (index, _) in models.filter(|(_, model)| now >= model.last_report + model.signal_time()) {
+            paths.insert(index);
+        }
+        Ways { paths, pause: model.signal_time() }
+    }
+
+    /// The two paths that deliver first.
+    fn best(&self, up: PathSet, now: Instant) -> PathSet {
         let alive = self.alive(up);
         let candidates = if alive.is_empty() { up } else { self.lowest_tier(alive) };
         let mut best = PathSet::default();

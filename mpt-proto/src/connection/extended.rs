@@ -152,12 +152,12 @@ impl<'s> Connection<'s> {
             return;
         }
         adaptive.handle_timeout(up, now);
-        let best = adaptive.best(up, now);
+        let ways = adaptive.report_ways(up, now);
         let paths = &self.paths;
         let number_of = |index: usize| paths.get(index)?.as_ref()?.peer_index;
         // What leaves by another policy is not repaired, and may come on any path at any time.
         let orders = if by_measure { adaptive.orders() } else { (None, PathSet::default(), false) };
-        adaptive.state.feedback.handle_timeout(now, instance, orders, best, number_of);
+        adaptive.state.feedback.handle_timeout(now, instance, orders, ways, number_of);
     }
 
     /// The next datagram with an extension header: a report or a sign of life, written to `buffer`, or a packet.

@@ -8,11 +8,18 @@ use std::vec::Vec;
 /// Bytes that every packet counts.
 const LEN: usize = 1_000;
 
+/// On these paths, as often as wanted.
+fn ways(paths: PathSet) -> Ways {
+    Ways { paths, ..Ways::default() }
+}
+
 /// A receiver whose paths have the same numbers at both ends, and a clock in microseconds.
 #[derive(Default)]
 struct Bench {
     feedback: Feedback,
     now: Instant,
+    /// Least time between reports.
+    pause: Micros,
     /// Every report, once, with the time when it was written.
     reports: Vec<(u64, Report)>,
 }
@@ -39,7 +46,7 @@ impl Bench {
                 self.now,
                 7,
                 (None, PathSet::of(0), false),
-                PathSet::of(2),
+                Ways { paths: PathSet::of(2), pause: self.pause },
                 |path| u8::try_from(path).ok(),
             );
             let moved = self.feedback.deadline().is_none_or(|next| next > self.now);
@@ -275,7 +282,9 @@ fn a_report_leaves_once_on_each_of_the_paths_given() {
     feedback.ask(Instant::from_micros(5));
     let mut best = PathSet::of(1);
     best.insert(3);
-    feedback.handle_timeout(Instant::from_micros(5), 9, (Some(80), PathSet::of(4), true), best, |_| Some(0));
+    feedback.handle_timeout(Instant::from_micros(5), 9, (Some(80), PathSet::of(4), true), ways(best), |_| {
+        Some(0)
+    });
     let mut left = Vec::new();
     while let Some((path, report)) = feedback.poll() {
         left.push((path, report.clone()));
@@ -288,9 +297,9 @@ fn a_report_leaves_once_on_each_of_the_paths_given() {
 fn without_a_path_a_report_waits() {
     let (mut feedback, now) = (Feedback::default(), Instant::from_micros(5));
     feedback.ask(now);
-    feedback.handle_timeout(now, 9, (None, PathSet::default(), true), PathSet::default(), |_| Some(0));
+    feedback.handle_timeout(now, 9, (None, PathSet::default(), true), ways(PathSet::default()), |_| Some(0));
     assert!(feedback.poll().is_none());
-    feedback.handle_timeout(now, 9, (None, PathSet::default(), true), PathSet::of(0), |_| Some(0));
+    feedback.handle_timeout(now, 9, (None, PathSet::default(), true), ways(PathSet::of(0)), |_| Some(0));
     assert!(feedback.poll().is_some());
 }
 
@@ -304,7 +313,7 @@ fn a_path_whose_number_is_not_known_does_not_ask_for_reports_for_ever() {
     let mut written = 0;
     while let Some(due) = feedback.deadline() {
         now = due;
-        feedback.handle_timeout(now, 9, (None, PathSet::default(), false), PathSet::of(0), |_| None);
+        feedback.handle_timeout(now, 9, (None, PathSet::default(), false), ways(PathSet::of(0)), |_| None);
         while feedback.poll().is_some() {
             written += 1;
         }
@@ -415,4 +424,16 @@ fn packets_that_others_overtook_count_for_the_delay_and_its_jitter() {
     assert_eq!(delay, 20_000);
     assert!((4_500..5_500).contains(&excess), "{excess}");
     assert!((9_500..=10_000).contains(&jitter), "{jitter}");
+}
+
+#[test]
+fn where_paths_are_thin_reports_of_what_comes_in_turn_pause() {
+    let mut bench = Bench { pause: Micros(200_000), ..Bench::default() };
+    for number in 1..=50 {
+        bench.packet(0, number, u64::from(number) * 50_000);
+    }
+    bench.run(3_000_000);
+    let times: Vec<u64> = bench.reports.iter().map(|(at, _)| *at).collect();
+    assert!(times.len() > 10, "{times:?}");
+    assert!(times.windows(2).skip(1).all(|pair| pair[1] - pair[0] >= 200_000), "{times:?}");
 }

@@ -402,3 +402,14 @@ fn what_is_held_for_a_slower_path_does_not_end_at_once_when_that_goes() {
         bench.delay.hold
     );
 }
+
+#[test]
+fn nothing_waits_for_a_path_that_carries_next_to_nothing_but_it_is_tried() {
+    for (share, is_waited_for) in [(0.004, false), (0.1, true)] {
+        let mut bench = bench(&[10_000.0, 90_000.0]);
+        bench.path(1).rate = share * START_RATE;
+        bench.run(5_000, 20_000);
+        assert_eq!(bench.open(), [true, is_waited_for], "{share}");
+        assert_eq!(bench.delay.tried.contains(1), !is_waited_for, "{share}");
+    }
+}

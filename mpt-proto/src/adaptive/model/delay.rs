@@ -8,7 +8,9 @@ use crate::adaptive::model::anchor::Anchor;
 use crate::adaptive::model::elapsed;
 use crate::adaptive::model::noise::Noise;
 use crate::adaptive::model::phase::Phase;
-use crate::adaptive::tuning::{BASE_WINDOW, CENTRE, NOISY, QUEUE_GAIN, QUEUE_NOISE, QUEUE_TARGET, STANDS};
+use crate::adaptive::tuning::{
+    BASE_WINDOW, CENTRE, NOISY, QUANTUM, QUEUE_GAIN, QUEUE_NOISE, QUEUE_PACKETS, QUEUE_TARGET, STANDS,
+};
 use crate::time::Instant;
 
 /// Delay beyond the base, in microseconds; negative by chance.
@@ -32,10 +34,13 @@ pub(super) struct DelayEstimate {
     /// The delay without a queue; `None`: nothing was measured yet.
     base: Option<f32>,
     queue: Queue,
+    /// What a full packet takes to leave at the path's rate.
+    packet_time: f32,
     /// A queue has stood since the rate was last measured.
     stands: bool,
-    /// When the queue was last seen to be empty.
+    /// When the queue was last seen to be empty, and the least delay of a report since that was longest.
     empty_at: Instant,
+    deepest: f32,
     /// The base that a drain last proved, and when.
     proven: Option<f32>,
     proven_at: Instant,
@@ -64,7 +69,17 @@ impl DelayEstimate {
 
     /// The queueing delay that is accepted.
     pub(super) const fn target(&self) -> f32 {
-        QUEUE_TARGET + QUEUE_NOISE * self.deviation()
+        (QUEUE_TARGET + QUEUE_NOISE * self.deviation()).max(QUEUE_PACKETS * self.thinness())
+    }
+
+    /// What a full packet takes to leave at the path's rate.
+    pub(super) const fn packet_time(&self) -> f32 {
+        self.packet_time
+    }
+
+    /// How much longer a full packet takes than the small ones that show the base, where that is more than a queue may.
+    pub(super) const fn thinness(&self) -> f32 {
+        (self.packet_time - QUEUE_TARGET).max(0.0)
     }
 
     pub(super) const fn queue(&self) -> Queue {
@@ -96,14 +111,25 @@ impl DelayEstimate {
         elapsed(now, self.empty_at)
     }
 
+    /// The longest queue since it was last seen to be empty.
+    pub(super) const fn deepest(&self) -> f32 {
+        self.deepest
+    }
+
     /// Counts as seen empty now: something is done about it.
     pub(super) const fn set_empty(&mut self, now: Instant) {
         self.empty_at = now;
     }
 
-    /// Whether the base of a noisy path is due for a proof: noise lets its queue seem empty at any time.
+    /// Whether the delay alone does not show that the queue is empty: noise lets it seem so at any time, and on a thin path a packet
+    /// that always waits is accepted.
+    pub(super) const fn is_vague(&self) -> bool {
+        self.is_noisy() || QUEUE_PACKETS * self.thinness() > QUEUE_TARGET
+    }
+
+    /// Whether the base is due for a proof.
     pub(super) fn wants_proof(&self, now: Instant) -> bool {
-        self.is_noisy() && elapsed(now, self.proven_at) > BASE_WINDOW.as_micros() as f32
+        self.is_vague() && elapsed(now, self.proven_at) > BASE_WINDOW.as_micros() as f32
     }
 
     /// Without a queue of ours the delay was `level`.
@@ -122,6 +148,7 @@ impl DelayEstimate {
     /// Compete the queue is kept by others, and nothing of it becomes the base. Returns whether the queue is empty.
     pub(super) fn handle(&mut self, at: Anchor, least: f32, rate: f32, phase: Phase, now: Instant) -> bool {
         self.noise.handle(at, rate, phase == Phase::Startup);
+        self.packet_time = f32::from(QUANTUM) * 1e6 / rate;
         if phase != Phase::Compete && elapsed(now, self.window_since) > BASE_WINDOW.as_micros() as f32 {
             self.windows = [self.windows[1], None];
             self.window_since = now;
@@ -144,6 +171,7 @@ impl DelayEstimate {
         self.queue.smoothed += QUEUE_GAIN * (self.queue.now - self.queue.smoothed);
         let is_empty = self.is_empty();
         self.stands &= self.queue.least > STANDS * self.target();
+        self.deepest = if is_empty { 0.0 } else { self.deepest.max(self.queue.least) };
         if is_empty {
             self.empty_at = now;
         }

@@ -34,10 +34,10 @@ use crate::adaptive::model::trial::{Answer, Trial};
 use crate::adaptive::tuning::{
     ANSWER, ANSWER_NOISE, BRAKE_EVENT, BRAKE_NOISE, BRAKE_QUEUE, BRAKE_SHARE, BRAKE_STRETCH, BRAKE_TIME,
     COMPETE_KEEPS, COMPETE_PACKETS, COMPETE_STEP, CRUISE_LEAST, CRUISE_SLOPE, DRAIN, DRAIN_NOISE,
-    DRAIN_PROBE, DRAIN_ROUNDS, DRAIN_STARTUP, DRAIN_TIME, EMPTY, FALLEN, FLAT_ROUNDS, GROWING_REPORTS,
-    LONGER_WAY, PROBE_BACKOFF, PROBE_FULL, PROBE_GROWTH, PROBE_HURRY, PROBE_JITTER, PROBE_JUDGED,
-    PROBE_PERIOD, PROBE_QUEUE, PROBE_SPREAD, QUEUED_REPORTS, REGAIN, SAMPLE_PACKETS, SQUEEZED,
-    SQUEEZED_SHARE, STABLE_GAIN, STALE_BASE, STARTUP_GAIN, STARTUP_GROWTH, STARTUP_QUEUE,
+    DRAIN_PACKETS, DRAIN_PROBE, DRAIN_ROUNDS, DRAIN_STARTUP, DRAIN_TIME, EMPTY, FALLEN, FLAT_ROUNDS,
+    GROWING_REPORTS, LONGER_WAY, PROBE_BACKOFF, PROBE_FULL, PROBE_GROWTH, PROBE_HURRY, PROBE_JITTER,
+    PROBE_JUDGED, PROBE_PERIOD, PROBE_QUEUE, PROBE_SPREAD, QUEUED_REPORTS, REGAIN, SAMPLE_PACKETS, SQUEEZED,
+    SQUEEZED_QUEUE, SQUEEZED_SHARE, STABLE_GAIN, STALE_BASE, STARTUP_GAIN, STARTUP_GROWTH, STARTUP_QUEUE,
 };
 use crate::time::Instant;
 
@@ -308,9 +308,10 @@ impl Phases {
 
     /// Whether others keep the queue.
     fn squeeze(&self, see: &Signal, rate: &mut RateEstimate, delay: &DelayEstimate) -> Option<Next> {
+        let stands_for = delay.since_empty(see.now) - SQUEEZED_QUEUE * delay.deepest();
         let is_squeezed = see.backlog
             && !matches!(self.state, State::Compete { .. })
-            && delay.since_empty(see.now) > SQUEEZED.as_micros() as f32
+            && stands_for > SQUEEZED.as_micros() as f32
             && delay.queue().least > BRAKE_QUEUE
             && rate.value() < SQUEEZED_SHARE * self.rate_when_empty;
         is_squeezed.then(|| {
@@ -378,7 +379,10 @@ impl Phases {
                 Next::Stay(State::Startup { best, round_since, flat_rounds, queued_reports, growing_reports })
             }
             State::Drain { after, .. } => {
-                let longest = DRAIN_ROUNDS * see.round + DRAIN_TIME + DRAIN_NOISE * delay.deviation();
+                let longest = DRAIN_ROUNDS * see.round
+                    + DRAIN_TIME
+                    + DRAIN_NOISE * delay.deviation()
+                    + DRAIN_PACKETS * delay.packet_time();
                 let is_empty = match after {
                     Cause::Proof => self.is_proved(see, rate, delay),
                     _ => queue.least < target,
@@ -425,10 +429,10 @@ impl Phases {
 
     /// Whether the drain showed the base, or an empty queue.
     fn is_proved(&mut self, see: &Signal, rate: &RateEstimate, delay: &mut DelayEstimate) -> bool {
-        if !delay.is_noisy() && delay.is_empty() {
+        if !delay.is_vague() && delay.is_empty() {
             return true;
         }
-        let expected = ANSWER.max(ANSWER_NOISE * delay.deviation());
+        let expected = ANSWER.max(ANSWER_NOISE * delay.deviation()).max(delay.packet_time());
         match self.trial.answer(rate.used(), expected) {
             Answer::Open => false,
             Answer::Stays(level) => {

@@ -14,6 +14,8 @@ use crate::wire::extension;
 #[derive(Debug)]
 pub(super) struct RateEstimate {
     value: f32,
+    /// It at the end of the last sample of which all left while there was enough to send.
+    proven: f32,
     highest: Highest,
     /// The highest sample of [`SEEN_FOR`], and what it says.
     recent: Highest,
@@ -44,6 +46,7 @@ impl Default for RateEstimate {
     fn default() -> Self {
         Self {
             value: START_RATE,
+            proven: START_RATE,
             highest: Highest::default(),
             recent: Highest::default(),
             seen: 0.0,
@@ -62,6 +65,16 @@ impl RateEstimate {
     /// Bytes a second.
     pub(super) const fn value(&self) -> f32 {
         self.value
+    }
+
+    /// What it surely carries no more than: the rate, unless that was judged while there was too little to send.
+    pub(super) const fn most(&self) -> f32 {
+        self.value.max(self.proven)
+    }
+
+    /// The rate stands after a sample of which all left while there was enough to send.
+    pub(super) const fn prove(&mut self) {
+        self.proven = self.value;
     }
 
     /// What went through it lately, in bytes a second: the rate, or what there was to send, but no less than half of the rate.

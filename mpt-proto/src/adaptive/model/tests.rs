@@ -1,6 +1,6 @@
 use super::*;
 use crate::adaptive::tuning::MOST_RATE;
-use crate::feedback::Feedback;
+use crate::feedback::{Feedback, Ways};
 use crate::path_set::PathSet;
 use crate::rng::Rng;
 use crate::wire::extension::{Header, Kind};
@@ -30,6 +30,7 @@ struct Bench {
     last_arrival: u64,
     /// There is always something to send.
     busy: bool,
+    posted_at: Instant,
     free_at: f64,
     data: VecDeque<(u64, u32, u32)>,
     reports: VecDeque<(u64, Report)>,
@@ -68,6 +69,7 @@ fn bench(rate: f64, delay: u64) -> Bench {
         wander: None,
         last_arrival: 0,
         busy: true,
+        posted_at: Instant::from_micros(START),
         free_at: 0.0,
         data: VecDeque::new(),
         reports: VecDeque::new(),
@@ -95,6 +97,10 @@ impl Bench {
         while self.busy && self.model.is_ready(self.now) {
             self.post();
         }
+        // A sign of life.
+        if self.busy && self.now.since(self.posted_at) > Duration::from_secs(2) {
+            self.post();
+        }
         if !self.busy {
             self.model.handle_idle();
         }
@@ -103,6 +109,7 @@ impl Bench {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times of a test")]
     fn post(&mut self) {
         let number = self.model.handle_sent(LEN, self.now);
+        self.posted_at = self.now;
         let now = self.now.as_micros();
         let begins = self.free_at.max(now as f64);
         if self.cut || begins - now as f64 > self.buffer as f64 {
@@ -126,7 +133,8 @@ impl Bench {
             self.delivered += LEN as u64;
         }
         let orders = (None, PathSet::default(), false);
-        self.receiver.handle_timeout(now, 1, orders, PathSet::of(0), |_| Some(0));
+        let ways = Ways { paths: PathSet::of(0), pause: self.model.signal_time() };
+        self.receiver.handle_timeout(now, 1, orders, ways, |_| Some(0));
         while let Some((_, report)) = self.receiver.poll() {
             self.reports.push_back((now.as_micros() + self.delay, report.clone()));
         }
@@ -188,6 +196,21 @@ fn is_found_and_used(rates: &[f64]) {
             assert!((base - delay as f32).abs() < 10_000.0, "{what}: base {base}");
             assert!(!bench.overdue, "{what}");
         }
+    }
+}
+
+#[test]
+fn a_throttled_path_is_found_though_its_packets_are_few_and_its_queue_stays_short() {
+    for kbits in [64.0, 128.0, 500.0] {
+        let mut bench = Bench { buffer: 1_000_000, ..bench(kbits * 125.0, 15_000) };
+        // By its own queue of a second it is taken for one that others fill, for half a minute.
+        bench.run(60_000);
+        let packet_time = LEN as f64 * 1e6 / bench.rate;
+        assert!((0.7..1.2).contains(&bench.estimate()), "{kbits} kbit/s: {}", bench.estimate());
+        let queue = bench.mean_queue(20_000);
+        assert!(queue < 2.0 * packet_time, "{kbits} kbit/s: {queue} us wait");
+        let share = bench.share(20_000);
+        assert!(share > 0.75, "{kbits} kbit/s: only {share} is used");
     }
 }
 

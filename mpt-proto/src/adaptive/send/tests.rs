@@ -249,3 +249,25 @@ fn what_is_protected_leaves_on_two_paths_while_copies_are_within_their_share() {
         assert!((least..=most).contains(&copies), "{copies} copies of 100 at {share} %, {loses}");
     }
 }
+
+#[test]
+fn a_path_that_is_tried_gets_copies_at_its_pace_of_what_leaves_in_order_elsewhere() {
+    let mut bench = over_two(&[rule(1, Travel::Ordered)]);
+    (bench.adaptive.state.delay.open, bench.adaptive.state.delay.tried) = (PathSet::of(0), PathSet::of(1));
+    let mut sent = [0, 0];
+    for _ in 0..200 {
+        bench.push(&packet(UDP, 1, 1_000));
+        let mut last = None;
+        while let Some(leaving) = bench.adaptive.poll(PathSet(3), &mut bench.next, bench.now) {
+            assert_eq!(leaving.header.resent, leaving.path == 1);
+            assert!(leaving.path == 0 || last == Some(leaving.seq), "a copy follows what it is of");
+            last = Some(leaving.seq);
+            sent[leaving.path] += 1;
+        }
+        for path in 0..2 {
+            bench.adaptive.state.models.get_mut(path).unwrap().forgive();
+        }
+        bench.now = bench.now + Micros(200);
+    }
+    assert!(sent[0] > 80 && (20..=sent[0]).contains(&sent[1]), "{sent:?}");
+}
