@@ -312,8 +312,13 @@ impl<'s> Driver<'s> {
             };
             let ecn = run.ecn;
             let arrived = run.stamp.map_or(now, |stamp| self.stamps.arrival(stamp));
-            let Some(peer) = self.peers.get_mut(sender.peer) else { continue };
+            let source = run.source;
             for datagram in run.datagrams() {
+                let Some(peer) = self.peers.get_mut(sender.peer) else { break };
+                if let Some((path, claim)) = peer.claimed_instead(sender.path, datagram) {
+                    self.handle_claim((sender.peer, path), source, claim, now);
+                    continue;
+                }
                 peer.receive(sender.path, datagram, ecn, (arrived, now), sender.peer, &mut self.inside);
             }
         }

@@ -1,9 +1,10 @@
-//! Datagrams from addresses that belong to no path: the peer itself, perhaps, from somewhere else.
+//! Datagrams from addresses that belong to no path, or to another one than they say: the peer itself, perhaps, from somewhere else.
 
 use std::net::SocketAddr;
 
 use mpt_proto::{CONTROL_MAX, Claim, DownReason, Instant, PathState};
 
+use super::peer::PeerPath;
 use super::roaming::{Sighting, Step};
 use super::{Driver, Peer, Sender};
 use crate::socket::Run;
@@ -24,7 +25,14 @@ impl Driver<'_> {
         }
     }
 
-    fn handle_claim(&mut self, (peer, path): (usize, usize), source: SocketAddr, claim: Claim, now: Instant) {
+    /// A control message that says it is of this path, from an address that is not the path's remote end.
+    pub(super) fn handle_claim(
+        &mut self,
+        (peer, path): (usize, usize),
+        source: SocketAddr,
+        claim: Claim,
+        now: Instant,
+    ) {
         let Self { peers, sockets, .. } = self;
         let Peer { connection, paths, .. } = &mut peers[peer];
         let planned = &mut paths[path];
@@ -66,11 +74,19 @@ impl Driver<'_> {
         }
         planned.remote = Some(address);
         planned.ends.remote = address.ip();
-        let senders = &mut self.sockets[planned.socket].senders;
-        senders.retain(|sender| (sender.peer, sender.path) != (peer, path));
+        let (id, socket) = (planned.id, planned.socket);
+        // Another path that had this address has it no longer, and waits until the peer is heard on it.
+        let others = paths.iter_mut().enumerate().filter(|(other, it)| *other != path && it.socket == socket);
+        for (_, other) in others.filter(|(_, it)| it.remote == Some(address)) {
+            other.remote = None;
+        }
+        let senders = &mut self.sockets[socket].senders;
+        let is_taken =
+            |sender: &Sender| sender.address == address.ip() && sender.port == Some(address.port());
+        senders.retain(|sender| (sender.peer, sender.path) != (peer, path) && !is_taken(sender));
         senders.push(Sender { address: address.ip(), port: Some(address.port()), peer, path });
         // The path is there: its counters were.
-        let _ = connection.probe(planned.id, now);
+        let _ = connection.probe(id, now);
         self.check_path(peer, path, now);
     }
 }
@@ -102,6 +118,25 @@ impl Peer<'_> {
             ))
         };
         (0..self.paths.len()).filter_map(rank).min().map(|(.., path)| path)
+    }
+
+    /// The other path that a datagram from the remote end of `path` says it is of: a NAT may hand out its ports the other way round
+    /// after it forgot them.
+    pub(super) fn claimed_instead(&self, path: usize, datagram: &[u8]) -> Option<(usize, Claim)> {
+        let follows = |path: &PeerPath| path.roaming.is_some();
+        let planned = self.paths.get(path).filter(|path| follows(path))?;
+        if datagram.len() > CONTROL_MAX {
+            return None;
+        }
+        let claim = self.connection.claim(datagram).filter(|claim| claim.known)?;
+        let number = |path: &PeerPath| self.connection.peer_number(path.id).ok().flatten();
+        if number(planned).is_none_or(|number| number == claim.path) {
+            return None;
+        }
+        let is_meant = |other: &PeerPath| {
+            other.socket == planned.socket && follows(other) && number(other) == Some(claim.path)
+        };
+        self.paths.iter().position(is_meant).map(|other| (other, claim))
     }
 
     /// Tells people, once, that somebody speaks this protocol from an unexpected address: a NAT in between is

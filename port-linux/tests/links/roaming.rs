@@ -99,6 +99,42 @@ impl World {
         self.carrier.run("nft -f /run/carrier.nft").map(drop)
     }
 
+    /// The DSL line of the Pi comes by the same carrier, as the interface usb1 with the address 10.65.0.9.
+    fn second_customer(&self) -> Result<()> {
+        for line in [
+            "ip link add air1 type veth peer name usb1 netns PC1",
+            "ip address add 10.65.0.1/16 dev air1",
+            "ip link set air1 up",
+        ] {
+            self.carrier.run(line)?;
+        }
+        self.carrier.sysctl("net.ipv4.conf.all.rp_filter", "0")?;
+        self.net.pc1.run("ip address add 10.65.0.9/16 dev usb1")?;
+        self.net.pc1.run("ip link set usb1 up")?;
+        self.net.pc1.run("ip route add default via 10.65.0.1 dev usb1 metric 9")?;
+        self.net.pc2.run("ip route add 198.51.100.9 via 198.51.100.1").map(drop)
+    }
+
+    /// The carrier has a NAT that knows no flows: it hands out these ports of 198.51.100.9, for usb0 and usb1.
+    fn hand_out(&self, ports: [u16; 2]) -> Result<()> {
+        let (mut out, mut back) = (String::new(), String::new());
+        for (address, port) in ["10.64.0.9", "10.65.0.9"].into_iter().zip(ports) {
+            out += &format!(
+                "ip saddr {address} udp sport 4754 ip saddr set 198.51.100.9 udp sport set {port}\n"
+            );
+            back += &format!(
+                "ip daddr 198.51.100.9 udp dport {port} ip daddr set {address} udp dport set 4754\n"
+            );
+        }
+        let rules = format!(
+            "table ip carrier\ndelete table ip carrier\ntable ip carrier {{\n\
+             chain out {{ type filter hook postrouting priority 0; oif != net0 accept\n{out}}}\n\
+             chain back {{ type filter hook prerouting priority -300; iif != net0 accept\n{back}}}\n}}\n"
+        );
+        fs::write("/run/carrier.nft", rules)?;
+        self.carrier.run("nft -f /run/carrier.nft").map(drop)
+    }
+
     /// The NAT gets another address. The kernel forgets the flows of a masquerade whose address goes.
     fn rebind(&self, from: &str, to: &str) -> Result<()> {
         self.carrier.run(&format!("ip address add {to}/24 dev net0"))?;
@@ -194,6 +230,39 @@ fn a_server_finds_a_pi_behind_nats_and_follows_it_when_they_forget_it_in_mid_tra
             server.said()
         );
         ensure!(pi.path("modem")?["roaming"].is_null(), "the Pi was told where the server is");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_nat_may_hand_out_the_ports_of_two_paths_the_other_way_round() {
+    test(&["iperf3", "nft"], || {
+        let world = World::build()?;
+        world.second_customer()?;
+        world.hand_out([5001, 5002])?;
+        let mut server = Mpt::start(&world.net.pc2, SERVER)?;
+        let mut pi = Mpt::start(&world.net.pc1, &PI.replace("eth1", "usb1"))?;
+        for path in ["dsl", "modem"] {
+            pi.wait_until(path, "up")?;
+            server.wait_until(path, "up")?;
+        }
+        for (reverse, modem, dsl) in [(false, 5002, 5001), (true, 5001, 5002)] {
+            let (_iperf3, client) = world.transfer(reverse)?;
+            sleep(Duration::from_millis(1500));
+            world.hand_out([modem, dsl])?;
+            let changed = Stopwatch::start();
+            server.wait_for("the other ports", |server| {
+                [("modem", modem), ("dsl", dsl)]
+                    .iter()
+                    .all(|(path, port)| remote(server, path).is_some_and(|at| at.port() == *port))
+            })?;
+            eprintln!("followed within {} ms", changed.elapsed().as_millis());
+            for path in ["dsl", "modem"] {
+                pi.wait_until(path, "up")?;
+                server.wait_until(path, "up")?;
+            }
+            finish(client)?;
+        }
         Ok(())
     });
 }
