@@ -504,8 +504,7 @@ impl Model {
         if counts || rate > self.rate.value() {
             self.rate.push(rate, micros(window), now);
         }
-        // A queue that stood all the time kept the path busy, however little there was to send.
-        // What waits is more than a packet or two: or else it is noise, of a path that carries little because there is little to send.
+        // Less than some packets that wait are noise, of a path that carries little because there is little to send.
         let holds_packets =
             self.delay.queue().least > STANDS * QUEUE_PACKETS * f32::from(QUANTUM) * 1e6 / arrival;
         let is_thin = sample.span.interval() > THIN * shortest && holds_packets;
@@ -514,6 +513,7 @@ impl Model {
             Phase::Drain => is_thin,
             Phase::Cruise | Phase::Probe | Phase::Compete => true,
         };
+        // A queue that stood all the time kept the path busy, however little there was to send.
         let is_saturated = self.delay.take_standing() && is_steady;
         let surplus = self.rate.value() - arrival;
         if is_saturated && surplus > 0.0 {

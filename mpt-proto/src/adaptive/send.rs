@@ -359,7 +359,7 @@ impl Adaptive<'_> {
                 in_time.unwrap_or(taken)
             }
             Cause::Protected => other?,
-            Cause::Trial => self.tried(now).filter(|path| self.takes(*path, len))?,
+            Cause::Trial => self.tried(taken, now).filter(|path| self.takes(*path, len))?,
         };
         let model = self.state.models.get(path).filter(|_| alive.contains(path))?;
         if model.wait(now) > model.time_of(OVERDRAW_BYTES) {
@@ -380,12 +380,12 @@ impl Adaptive<'_> {
         Some(Leaving { path, slot: index, header, seq: slot.seq })
     }
 
-    /// The path that is to be tried and is ready.
-    fn tried(&self, now: Instant) -> Option<usize> {
-        let is_ready = |index: &usize| {
-            self.state.models.get(*index).is_some_and(|model| model.is_alive() && model.is_ready(now))
-        };
-        self.state.delay.tried.into_iter().find(is_ready)
+    /// The path that is to be tried with a packet that takes path `taken`, and is ready: none that is paid for what another one carries.
+    fn tried(&self, taken: usize, now: Instant) -> Option<usize> {
+        let tier = self.state.models.get(taken)?.tier;
+        let is_ready = |model: &Model| model.tier <= tier && model.is_alive() && model.is_ready(now);
+        let mut tried = self.state.delay.tried.into_iter();
+        tried.find(|index| self.state.models.get(*index).is_some_and(is_ready))
     }
 
     /// The path for the first packet that was lost, and how long it waits for it: the one that delivers it first; or, if
@@ -545,7 +545,7 @@ impl Adaptive<'_> {
             self.begin_pieces(path, index, len, now);
             return None;
         }
-        let is_tried = self.tried(now).is_some();
+        let is_tried = self.tried(path, now).is_some();
         let slot = self.pool.slot_mut(index)?;
         let resent = slot.tries > 0;
         slot.tries = slot.tries.saturating_add(1);

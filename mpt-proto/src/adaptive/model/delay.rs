@@ -38,7 +38,7 @@ pub(super) struct DelayEstimate {
     packet_time: f32,
     /// A queue has stood since the rate was last measured.
     stands: bool,
-    /// When the queue was last seen to be empty, and the least delay of a report since that was longest.
+    /// When the queue was last seen to be empty, and the longest one since.
     empty_at: Instant,
     deepest: f32,
     /// The base that a drain last proved, and when.
