@@ -95,7 +95,7 @@ impl Meter {
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Ways {
     pub(crate) paths: PathSet,
-    /// Least time between two of them, as the paths carry no more.
+    /// Least time between two reports, in microseconds, as the widest of the paths carries no more.
     pub(crate) pause: Micros,
 }
 
@@ -124,7 +124,7 @@ pub(crate) struct Feedback {
     /// The path after the last one reported on.
     turn: usize,
     last: Instant,
-    /// As in [`Ways`].
+    /// Least time between two reports in turn; see [`Ways::pause`].
     pause: Micros,
     due: Option<Instant>,
     count: Seq,

@@ -315,11 +315,11 @@ impl<'s> Driver<'s> {
             let source = run.source;
             for datagram in run.datagrams() {
                 let Some(peer) = self.peers.get_mut(sender.peer) else { break };
-                if let Some((path, claim)) = peer.claimed_instead(sender.path, datagram) {
+                let times = (arrived, now);
+                let claimed = peer.receive(sender.path, datagram, ecn, times, sender.peer, &mut self.inside);
+                if let Some((path, claim)) = claimed {
                     self.handle_claim((sender.peer, path), source, claim, now);
-                    continue;
                 }
-                peer.receive(sender.path, datagram, ecn, (arrived, now), sender.peer, &mut self.inside);
             }
         }
     }

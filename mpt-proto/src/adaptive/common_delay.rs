@@ -48,6 +48,11 @@ impl PathDelay {
     fn need(&self) -> f32 {
         self.base + DELAY_NOISE * self.deviation + ALLOWANCE
     }
+
+    /// Whether it is worth to wait for the path, where all carry `whole` bytes a second.
+    fn is_worth_it(&self, whole: f32) -> bool {
+        self.rate >= LEAST_SHARE * whole
+    }
 }
 
 /// What is known of each path, by number.
@@ -240,7 +245,7 @@ impl CommonDelay {
         let remembered = |path: &&PathDelay| {
             path.unusable_since.is_none_or(|since| (now.micros_since(since) as f32) < REMEMBERED)
         };
-        let is_worth_it = |path: &&PathDelay| path.rate >= LEAST_SHARE * rate;
+        let is_worth_it = |path: &&PathDelay| path.is_worth_it(rate);
         let worth_it = paths.iter().flatten().filter(remembered).filter(is_worth_it);
         let needs = worth_it.map(PathDelay::need);
         let ceiling = needs.filter(|need| *need <= most + TOLERANCE).fold(floor, f32::max);
@@ -282,7 +287,7 @@ impl CommonDelay {
         let rate = whole_rate(paths, up);
         self.tried = PathSet::default();
         for (index, path) in usable(paths, up) {
-            self.tried.set(index, !open.contains(index) && path.rate < LEAST_SHARE * rate);
+            self.tried.set(index, !open.contains(index) && !path.is_worth_it(rate));
         }
         let is_alone = usable(paths, up).nth(1).is_none();
         self.hold = near.and_then(|near| {

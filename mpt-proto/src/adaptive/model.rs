@@ -128,6 +128,11 @@ impl Default for Model {
     }
 }
 
+/// What a full packet takes to leave at `rate` bytes a second, in microseconds.
+pub(super) fn packet_time(rate: f32) -> f32 {
+    f32::from(QUANTUM) * 1e6 / rate
+}
+
 /// Microseconds from one moment to a later one.
 const fn elapsed(now: Instant, since: Instant) -> f32 {
     now.micros_since(since) as f32
@@ -505,8 +510,7 @@ impl Model {
             self.rate.push(rate, micros(window), now);
         }
         // Less than some packets that wait are noise, of a path that carries little because there is little to send.
-        let holds_packets =
-            self.delay.queue().least > STANDS * QUEUE_PACKETS * f32::from(QUANTUM) * 1e6 / arrival;
+        let holds_packets = self.delay.queue().least > STANDS * QUEUE_PACKETS * packet_time(arrival);
         let is_thin = sample.span.interval() > THIN * shortest && holds_packets;
         let is_steady = match self.phase() {
             Phase::Startup => false,

@@ -2,13 +2,13 @@
 
 use crate::adaptive::class::{Arrival, Class, Travel, Waiting};
 use crate::adaptive::codel::{Accepted, Bounds};
-use crate::adaptive::model::Model;
+use crate::adaptive::model::{Model, packet_time};
 use crate::adaptive::pool::{Index, List, PacketSlot};
 use crate::adaptive::queue::Turn;
 use crate::adaptive::tuning::{
     BULK_INTERVAL, BULK_INTERVALS, BULK_NOISE, BULK_TARGET, BULK_TARGET_NOISE, BULK_TARGETS, COPY_AFTER,
     CREDIT_SHARE, DELAY_NOISE, EXPRESS_OLDEST, LEAST_RATE, LEAVING, MOST_COPIES, MOST_CREDIT, MOST_LEAD,
-    OLDEST, OVERDRAW_BYTES, QUANTUM, REPAIR_BURSTS, RESERVED_CREDIT, RISING, SPARSE_BOUNDS, SPILL, THIN_ACKS,
+    OLDEST, OVERDRAW_BYTES, REPAIR_BURSTS, RESERVED_CREDIT, RISING, SPARSE_BOUNDS, SPILL, THIN_ACKS,
     TOLERANCE, UNKNOWN_ROUND_TRIP,
 };
 use crate::adaptive::{Adaptive, AdaptiveState};
@@ -518,7 +518,7 @@ impl Adaptive<'_> {
             noise = f32::max(noise, model.deviation());
             rate += model.rate();
         }
-        let leaving = LEAVING * f32::from(QUANTUM) / rate * 1e6;
+        let leaving = LEAVING * packet_time(rate);
         let rising = if self.state.delay.may_rise { RISING } else { 0.0 };
         let round_trip = self.round_trip() + BULK_NOISE * noise + rising;
         let (least, most) = BULK_TARGETS;

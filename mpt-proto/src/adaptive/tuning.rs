@@ -75,8 +75,8 @@ pub(super) const CENTRE: f32 = 2.0;
 pub(super) const QUEUE_TARGET: f32 = 4_000.0;
 /// See [`QUEUE_TARGET`].
 pub(super) const QUEUE_NOISE: f32 = 2.0;
-/// On a path where a full packet takes longer than that, so many times what it takes longer is accepted: it is itself later than a small
-/// one by its own time. Pinned by `thin.txt`.
+/// Queueing delay on a thin path that is accepted, as a multiple of what a full packet takes beyond [`QUEUE_TARGET`]: a full packet is later
+/// than a small one by its own time, which is no queue. Pinned by `thin.txt`.
 pub(super) const QUEUE_PACKETS: f32 = 1.5;
 /// Less than this share of the accepted queue is none.
 pub(super) const EMPTY: f32 = 0.2;
@@ -131,8 +131,8 @@ pub(super) const LEAST_USED: f32 = 0.5;
 pub(super) const STANDS: f32 = 1.5;
 /// Where a queue stands what arrives is the capacity: share by which it moves the rate.
 pub(super) const SATURATED_GAIN: f32 = 0.3;
-/// A path is thin if its packets are so few that a sample takes this many times as long as it has to. Such a sample then counts for
-/// several: it sets the rate, in Drain too. Pinned by `home.txt`.
+/// A sample that takes this many times as long as it has to, as packets are few, counts for several: it sets the rate, in Drain too.
+/// Pinned by `thin.txt`.
 pub(super) const THIN: f32 = 2.0;
 /// If more than this share is lost, twice in a row, the path drops what exceeds its rate: a policer, or a queue that is full. Bursts
 /// of losses on radios lose less over so many packets. Pinned by `home.txt`.
@@ -237,7 +237,8 @@ pub(super) const FALLEN: f32 = 0.7;
 pub(super) const REGAIN: f32 = 1.25;
 /// A queue that stands for this long although the rate was cut to [`SQUEEZED_SHARE`] is kept by others. Pinned by `sharing.txt`.
 pub(super) const SQUEEZED: Duration = Duration::from_secs(2);
-/// And for this many times as long as it ever was: the queue of a SIM that is throttled to 64 kbit/s may hold three seconds of ours.
+/// A queue of ours may drain for this many times as long as it was at worst before it is taken for that of others: a SIM that is throttled
+/// to 64 kbit/s may hold three seconds. Pinned by `thin.txt`.
 pub(super) const SQUEEZED_QUEUE: f32 = 2.0;
 /// See [`SQUEEZED`].
 pub(super) const SQUEEZED_SHARE: f32 = 0.5;
@@ -382,7 +383,8 @@ pub(super) const BULK_INTERVAL: f32 = 3.0;
 /// Bounds of that, in microseconds.
 pub(super) const BULK_INTERVALS: (f32, f32) = (100_000.0, 1e6);
 /// Sojourn that is accepted at least, as the time that this many full packets take on the open paths together: where one packet takes
-/// longer than the bounds above, every one would be dropped that another is behind (RFC 8290 section 5.2.2). Pinned by `home.txt`.
+/// longer than [`BULK_TARGETS`], every one would be dropped that another is behind (RFC 8290 section 5.2.2). In virtual time 3 and 5 give
+/// the same goodput over links of 64 to 500 kbit/s.
 pub(super) const LEAVING: f32 = 1.5;
 /// Round trip while none is known, in microseconds.
 pub(super) const UNKNOWN_ROUND_TRIP: f32 = 100_000.0;
@@ -412,10 +414,10 @@ pub(super) const GATHER: Duration = Duration::from_micros(1_500);
 pub(super) const MARKER: Duration = Duration::from_millis(10);
 /// Between signs of life on other paths.
 pub(super) const IDLE_MARKER: Duration = Duration::from_millis(100);
-/// Signs of life and reports may take one in this many bytes of what a path carries: those above would need more than all of a SIM that
-/// is throttled to 64 kbit/s ...
+/// Signs of life, and reports, may each take one in this many bytes of what a path carries: at one in 10 ms they would need more than
+/// all of a SIM that is throttled to 64 kbit/s. Pinned by `thin.txt`.
 pub(super) const SIGNAL_SHARE: f32 = 10.0;
-/// ... as each has so many bytes with all that links add.
+/// Bytes of a report on a link, with the headers of IP, UDP and Ethernet; a sign of life has less.
 pub(super) const SIGNAL_BYTES: f32 = 100.0;
 /// Paths are watched for this long after the last packet.
 pub(super) const ACTIVE: Duration = Duration::from_secs(1);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mpt_proto::wire::extension;
 use mpt_proto::{
-    CONTROL_MAX, Connection, Departure, Departures, DownReason, Ecn, EcnFault, EncapsulateError, Event,
-    HEADROOM, Instant, Link, Liveness, MAX_PATHS, Mode, PathState, Policy, Received,
+    CONTROL_MAX, Claim, Connection, Departure, Departures, DownReason, Ecn, EcnFault, EncapsulateError,
+    Event, HEADROOM, Instant, Link, Liveness, MAX_PATHS, Mode, PathState, Policy, Received,
 };
 
 use super::SharedSocket;
@@ -184,7 +184,8 @@ impl<'s> Peer<'s> {
         self.connection.header_len() + if adapts { extension::LEN } else { 0 }
     }
 
-    /// Takes a datagram in that arrived some time ago, and delivers what it brings; [`settle`](Self::settle) must follow.
+    /// Takes a datagram in that arrived some time ago, and delivers what it brings; [`settle`](Self::settle) must follow. Returns
+    /// another path and the claim, if the datagram claims to be of that one: then it is left to the caller.
     pub fn receive(
         &mut self,
         path: usize,
@@ -193,17 +194,25 @@ impl<'s> Peer<'s> {
         (arrived, now): (Instant, Instant),
         index: usize,
         inside: &mut Inside,
-    ) {
-        if self.takes_echo(path, datagram, now) {
-            return;
+    ) -> Option<(usize, Claim)> {
+        let is_small = datagram.len() <= CONTROL_MAX;
+        let claim = is_small.then(|| self.connection.claim(datagram)).flatten().filter(|claim| claim.known);
+        if let Some(claim) = claim {
+            if let Some(other) = self.claimed_instead(path, claim) {
+                return Some((other, claim));
+            }
+            if self.takes_echo(path, claim, now) {
+                return None;
+            }
         }
-        let Some(path) = self.paths.get(path) else { return };
+        let path = self.paths.get(path)?;
         if let Ok(Received::Packet(packet)) =
             self.connection.decapsulate_arrived(path.id, datagram, ecn, arrived, now)
         {
             self.drops.note(inside.deliver(index, packet));
         }
         self.deliver(index, inside);
+        None
     }
 
     /// Lets packets go that waited for a path whose turn it is; [`settle`](Self::settle) must follow. Often enough, so

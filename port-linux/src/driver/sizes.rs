@@ -123,17 +123,10 @@ impl Peer<'_> {
         Some(mpt_proto::common_size(sizes)?.saturating_sub(overhead))
     }
 
-    /// Whether a datagram is the echo of a padded probe, which is not for the core: it did not make the stamp.
-    pub(super) fn takes_echo(&mut self, path: usize, datagram: &[u8], now: Instant) -> bool {
-        let Some(search) = self.paths.get_mut(path).and_then(|path| path.search.as_mut()) else {
-            return false;
-        };
-        if datagram.len() > CONTROL_MAX {
-            return false;
-        }
-        let Some(Claim { answers: Some(stamp), known: true, .. }) = self.connection.claim(datagram) else {
-            return false;
-        };
+    /// Whether a control message of the peer is the echo of a padded probe, which is not for the core: it did not make the stamp.
+    pub(super) fn takes_echo(&mut self, path: usize, claim: Claim, now: Instant) -> bool {
+        let search = self.paths.get_mut(path).and_then(|path| path.search.as_mut());
+        let Some((search, stamp)) = search.zip(claim.answers) else { return false };
         let is_ours = search.handle_echo(stamp, now);
         if is_ours {
             self.follow_size(path, now);

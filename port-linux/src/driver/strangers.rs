@@ -81,10 +81,10 @@ impl Driver<'_> {
             other.remote = None;
         }
         let senders = &mut self.sockets[socket].senders;
-        let is_taken =
-            |sender: &Sender| sender.address == address.ip() && sender.port == Some(address.port());
-        senders.retain(|sender| (sender.peer, sender.path) != (peer, path) && !is_taken(sender));
-        senders.push(Sender { address: address.ip(), port: Some(address.port()), peer, path });
+        let new = Sender { address: address.ip(), port: Some(address.port()), peer, path };
+        let is_there = |sender: &Sender| (sender.address, sender.port) == (new.address, new.port);
+        senders.retain(|sender| sender.peer != peer || sender.path != path && !is_there(sender));
+        senders.push(new);
         // The path is there: its counters were.
         let _ = connection.probe(id, now);
         self.check_path(peer, path, now);
@@ -120,23 +120,17 @@ impl Peer<'_> {
         (0..self.paths.len()).filter_map(rank).min().map(|(.., path)| path)
     }
 
-    /// The other path that a datagram from the remote end of `path` says it is of: a NAT may hand out its ports the other way round
-    /// after it forgot them.
-    pub(super) fn claimed_instead(&self, path: usize, datagram: &[u8]) -> Option<(usize, Claim)> {
-        let follows = |path: &PeerPath| path.roaming.is_some();
-        let planned = self.paths.get(path).filter(|path| follows(path))?;
-        if datagram.len() > CONTROL_MAX {
-            return None;
-        }
-        let claim = self.connection.claim(datagram).filter(|claim| claim.known)?;
+    /// The other path that a control message from the remote end of `path` says it is of: a NAT may hand out its ports the other way
+    /// round after it forgot them.
+    pub(super) fn claimed_instead(&self, path: usize, claim: Claim) -> Option<usize> {
         let number = |path: &PeerPath| self.connection.peer_number(path.id).ok().flatten();
-        if number(planned).is_none_or(|number| number == claim.path) {
+        let is_claimed = |path: &PeerPath| number(path) == Some(claim.path);
+        let planned = self.paths.get(path).filter(|path| path.roaming.is_some())?;
+        if is_claimed(planned) || number(planned).is_none() {
             return None;
         }
-        let is_meant = |other: &PeerPath| {
-            other.socket == planned.socket && follows(other) && number(other) == Some(claim.path)
-        };
-        self.paths.iter().position(is_meant).map(|other| (other, claim))
+        self.claimed_path(planned.socket, claim)
+            .filter(|other| self.paths.get(*other).is_some_and(is_claimed))
     }
 
     /// Tells people, once, that somebody speaks this protocol from an unexpected address: a NAT in between is

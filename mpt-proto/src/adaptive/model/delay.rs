@@ -5,11 +5,11 @@
 //! went does not become the base.
 
 use crate::adaptive::model::anchor::Anchor;
-use crate::adaptive::model::elapsed;
 use crate::adaptive::model::noise::Noise;
 use crate::adaptive::model::phase::Phase;
+use crate::adaptive::model::{elapsed, packet_time};
 use crate::adaptive::tuning::{
-    BASE_WINDOW, CENTRE, NOISY, QUANTUM, QUEUE_GAIN, QUEUE_NOISE, QUEUE_PACKETS, QUEUE_TARGET, STANDS,
+    BASE_WINDOW, CENTRE, NOISY, QUEUE_GAIN, QUEUE_NOISE, QUEUE_PACKETS, QUEUE_TARGET, STANDS,
 };
 use crate::time::Instant;
 
@@ -148,7 +148,7 @@ impl DelayEstimate {
     /// Compete the queue is kept by others, and nothing of it becomes the base. Returns whether the queue is empty.
     pub(super) fn handle(&mut self, at: Anchor, least: f32, rate: f32, phase: Phase, now: Instant) -> bool {
         self.noise.handle(at, rate, phase == Phase::Startup);
-        self.packet_time = f32::from(QUANTUM) * 1e6 / rate;
+        self.packet_time = packet_time(rate);
         if phase != Phase::Compete && elapsed(now, self.window_since) > BASE_WINDOW.as_micros() as f32 {
             self.windows = [self.windows[1], None];
             self.window_since = now;
