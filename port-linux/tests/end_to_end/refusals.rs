@@ -35,9 +35,11 @@ fn state(net: &Topology) -> anyhow::Result<String> {
     let links = net.pc1.run("ip -brief link show")?;
     let addresses = net.pc1.run("ip -brief address show scope global")?;
     let routes = bench::routes(&net.pc1)?;
+    // Their local addresses: what waits in them is traffic.
     let sockets = net.pc1.run("ss -Hlnu")?;
+    let sockets: Vec<_> = sockets.lines().map(|line| line.split_whitespace().nth(3)).collect();
     let control = fs::exists(format!("{DIRECTORY}/PC1.sock"))?;
-    Ok(format!("{links}{addresses}{routes}{sockets}{control}"))
+    Ok(format!("{links}{addresses}{routes}{sockets:?}{control}"))
 }
 
 /// `mpt run` refuses these settings, and has changed nothing.
