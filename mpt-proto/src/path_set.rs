@@ -60,6 +60,14 @@ impl IntoIterator for PathSet {
     }
 }
 
+impl FromIterator<usize> for PathSet {
+    fn from_iter<I: IntoIterator<Item = usize>>(numbers: I) -> Self {
+        let mut set = Self::default();
+        numbers.into_iter().for_each(|number| set.insert(number));
+        set
+    }
+}
+
 /// The numbers of a [`PathSet`], lowest first.
 #[derive(Debug, Clone)]
 pub struct PathSetIter(u16);

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use mpt_proto::Policy;
+use mpt_seal::PresharedKey;
 
 use crate::config::Config;
+use crate::keys::encode;
 use crate::mtu::inside_wireguard;
 use crate::output;
 use crate::report::policy_name;
@@ -38,6 +40,13 @@ fn summary(config: &Config) -> String {
         }
         None => writeln!(text, "  WireGuard inside it: its MTU less 60 over IPv4, 80 over IPv6"),
     };
+    let _ = match &config.security {
+        Some(security) => {
+            let public_key = security.private_key.public();
+            writeln!(text, "encrypted: our public key is {}", encode(public_key.as_bytes()))
+        }
+        None => writeln!(text, "not encrypted: whoever is on the way can read and change packets"),
+    };
     for connection in &config.connections {
         let peers: Vec<String> = connection.peer.iter().map(ToString::to_string).collect();
         let _ = writeln!(
@@ -49,6 +58,10 @@ fn summary(config: &Config) -> String {
             connection.paths.len(),
             if connection.paths.len() == 1 { "" } else { "s" }
         );
+        if let Some(keys) = &connection.keys {
+            let preshared = if keys.preshared == PresharedKey::NONE { "" } else { ", and a pre-shared key" };
+            let _ = writeln!(text, "  public key {}{preshared}", encode(keys.public.as_bytes()));
+        }
         for path in &connection.paths {
             let disabled = if path.enabled { "" } else { ", disabled" };
             let remote = match (path.remote.is_unspecified(), path.roaming) {

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
 use crate::init::Wanted;
+use crate::keys;
 use crate::lab::{self, traffic};
 use crate::run::DEFAULT_CONFIG;
 
@@ -29,7 +30,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "Examples:
   mpt lab                        try it: two hosts, four links, real traffic, all on this machine
-  mpt init > mpt.toml            draft a configuration from this machine's interfaces
+  mpt init -o mpt.toml           draft a configuration from this machine's interfaces, with a key
   mpt check mpt.toml             look for mistakes in a configuration
   sudo mpt run -c mpt.toml       build the tunnel and keep it until Ctrl-C
   mpt status --watch             see the paths' states and rates
@@ -48,8 +49,14 @@ pub enum Command {
     Status(Status),
     /// Take a path of a running mpt into use or out of use
     Path(Path),
-    /// Draft a configuration from the interfaces of this machine, on standard output
+    /// Draft a configuration from the interfaces of this machine, and make its key
     Init(Init),
+    /// Make a private key, which encrypts the tunnel together with the peer's public one
+    Genkey(Genkey),
+    /// Print the public key of the private one on standard input
+    Pubkey(Pubkey),
+    /// Make a pre-shared key: a second secret that both ends have
+    Genpsk(Genpsk),
     /// Turn a configuration of the original MPT-GRE into one of mpt, on standard output
     Import(Import),
     /// Measure the tunnel on this machine: two hosts in namespaces, shaped links, real traffic
@@ -155,13 +162,24 @@ pub struct Control {
     after_help = "Each interface that is up becomes a path that is bound to it by name, with whatever address it
 has: the path waits for the interface, and follows it when it goes, comes back, or gets another
 address. Interfaces that a Raspberry Pi usually has (eth0, wlan0, usb0, wwan0) stand in comments
-while they are not there. Nothing is asked and nothing is changed.
+while they are not there. Nothing is asked.
+
+With -o, the configuration is written to FILE, and a private key beside it unless there is one: home.key
+for home.toml. What is printed is the public key, which belongs into the peer's configuration, as the
+peer's belongs into this one. Without -o the configuration is printed, and no key is made.
 
 Example:
-  mpt init --remote 198.51.100.7 | sudo tee /etc/mpt/home.toml
+  sudo mpt init --remote 198.51.100.7 -o /etc/mpt/home.toml
+  sudo nano /etc/mpt/home.toml               # the peer's public key, tunnel addresses
   sudo systemctl enable --now mpt@home"
 )]
 pub struct Init {
+    /// Write the configuration to this new file, and make its key
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The peer's public key, if it is known already
+    #[arg(long, value_name = "KEY", value_parser = public_key)]
+    pub public_key: Option<String>,
     /// Address of the peer outside of the tunnel; twice for IPv4 and IPv6
     #[arg(long = "remote", value_name = "ADDRESS", default_values = ["192.0.2.1", "2001:db8::1"])]
     pub remotes: Vec<IpAddr>,
@@ -175,8 +193,74 @@ pub struct Init {
 
 impl From<Init> for Wanted {
     fn from(args: Init) -> Self {
-        Self { remotes: args.remotes, addresses: args.addresses, peers: args.peers }
+        Self {
+            remotes: args.remotes,
+            addresses: args.addresses,
+            peers: args.peers,
+            public_key: args.public_key,
+        }
     }
+}
+
+/// Checks the text of a public key.
+fn public_key(text: &str) -> Result<String, String> {
+    match keys::decode(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(problem) => Err(format!("{problem}; allowed: {}", keys::ALLOWED)),
+    }
+}
+
+/// `mpt genkey`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Each end of a tunnel has a private key, in a file of its own that only its owner may read, and the
+other end's public key, in its configuration:
+
+  [security]
+  private_key_file = \"/etc/mpt/home.key\"
+  [[connection]]
+  public_key = \"..\"               # what `mpt genkey -o` printed at the other end
+
+Keys are 32 bytes in base64, as `wg genkey` makes them. Do not use one key in both.
+
+Examples:
+  sudo mpt genkey -o /etc/mpt/home.key         make the file, print the public key
+  umask 077; mpt genkey > home.key             the same by hand, then: mpt pubkey < home.key"
+)]
+pub struct Genkey {
+    /// Write the key to this new file that only its owner may read, and print its public key instead
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `mpt pubkey`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The public key is no secret: it goes into `public_key` of the other end's configuration.
+
+Examples:
+  sudo cat /etc/mpt/home.key | mpt pubkey
+  mpt pubkey < home.key"
+)]
+pub struct Pubkey {}
+
+/// `mpt genpsk`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Optional. It keeps what somebody recorded closed even if public keys give away private ones one
+day, as a quantum computer might do. Both ends have the same one, which travels on a safe way, such as
+a USB stick or ssh:
+
+  [[connection]]
+  preshared_key_file = \"/etc/mpt/home.psk\"
+
+Example:
+  sudo mpt genpsk -o /etc/mpt/home.psk"
+)]
+pub struct Genpsk {
+    /// Write the key to this new file that only its owner may read
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `mpt import`

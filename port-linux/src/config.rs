@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod pins;
 mod roaming;
+mod security;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -18,8 +19,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use mpt_proto::{ClassRules, Liveness, Policy, ReorderConfig};
+use mpt_seal::PeerKeys;
 
 pub use error::ConfigError;
+pub use security::Security;
 #[cfg(feature = "program")]
 pub(crate) use value::{FromText, InterfaceName, Name};
 
@@ -43,6 +46,8 @@ pub struct Config {
     pub tunnel: Tunnel,
     /// `[[connection]]`, at least one.
     pub connections: Vec<Connection>,
+    /// `[security]`: this end's key; `None`: packets travel in the clear.
+    pub security: Option<Security>,
     /// See [`Config::warnings`].
     pub(crate) warnings: Vec<String>,
 }
@@ -60,7 +65,8 @@ impl Config {
         Self::parse(&text, &file)
     }
 
-    /// Reads and checks `text`; `file` is the name that errors and warnings begin with.
+    /// Reads and checks `text`; `file` is the name that errors and warnings begin with. Key files are read, too: their
+    /// names are relative to the directory of `file`.
     ///
     /// # Errors
     ///
@@ -99,6 +105,9 @@ pub struct Connection {
     pub name: String,
     /// `peer`: the peer's tunnel addresses.
     pub peer: Vec<IpAddr>,
+    /// `public_key` and `preshared_key_file`: what the peer must prove. There are some in every connection, or none in
+    /// any, as in [`Config::security`].
+    pub keys: Option<PeerKeys>,
     /// `[[connection.network]]`: networks behind the peer.
     pub networks: Vec<Network>,
     /// `port`: our UDP port on every path, 4754 by default (RFC 8086).
@@ -169,8 +178,8 @@ pub struct Path {
     pub port: u16,
     /// `remote_port`: the peer's UDP port on this path; the connection's unless given (filled in here).
     pub remote_port: u16,
-    /// `roaming`: whether the path follows the peer to another address or port; by default only where `remote` is
-    /// unspecified.
+    /// `roaming`: whether the path follows the peer to another address or port; by default where `remote` is
+    /// unspecified, and with keys.
     pub roaming: bool,
     /// `weight`: 1 to 10,000.
     pub weight: u16,

@@ -6,9 +6,11 @@
 //! wake-up, in the order that [`mpt_proto::Connection`] asks for.
 
 mod inside;
+mod keys;
 mod limits;
 mod links;
 mod mode;
+mod outside;
 mod path_mtu;
 mod peer;
 mod report;
@@ -18,6 +20,8 @@ mod strangers;
 mod tunnel_mtu;
 
 use inside::{Inside, Outgoing};
+use outside::Arrival;
+pub use outside::{Outside, Sender, SharedSocket, SystemEntropy, SystemSealer};
 pub use path_mtu::PathMtu;
 pub use peer::{Peer, PeerPath, Role};
 pub use roaming::Roaming;
@@ -38,7 +42,7 @@ use crate::control::Query;
 use crate::link::Interfaces;
 use crate::offload::{Header, MAX_PACKET, Segmentation, Split, finish_checksum};
 use crate::routes::{Route, Routes};
-use crate::socket::{Batch, Maker, Socket};
+use crate::socket::{Batch, Maker};
 use crate::supervisor::Supervisor;
 use crate::tun::Tun;
 use crate::wake::Waker;
@@ -59,46 +63,6 @@ const BELL: u64 = 1;
 const SIGNAL: u64 = 2;
 const ALARM: u64 = 3;
 const FIRST_SOCKET: u64 = 4;
-
-/// A socket and the paths that share it.
-#[derive(Debug)]
-pub struct SharedSocket {
-    /// Open, or not while its address is gone.
-    pub socket: Option<Socket>,
-    /// Our end, as configured: perhaps with an unspecified address.
-    pub local: std::net::SocketAddr,
-    /// Our end, as bound. A path whose address the kernel chooses is bound to the one it chose: bound to every
-    /// address, its socket would be in the way of the others, which have the same port.
-    pub bound: Option<std::net::SocketAddr>,
-    /// The device it is bound to.
-    pub device: Option<String>,
-    /// The device's number when it was bound: a device that went and came back has another one. 0: none yet.
-    pub interface: u32,
-    /// Who may send to it.
-    pub senders: Vec<Sender>,
-}
-
-/// The peer's end of a path on a socket.
-#[derive(Debug, Clone, Copy)]
-pub struct Sender {
-    /// The peer's address.
-    pub address: std::net::IpAddr,
-    /// Its port; `None`: any.
-    pub port: Option<u16>,
-    /// The connection's index.
-    pub peer: usize,
-    /// The path's index within the connection.
-    pub path: usize,
-}
-
-impl SharedSocket {
-    /// The path that datagrams from `source` belong to. Few paths share a socket, and the kernel joins runs of
-    /// datagrams: searching is cheaper than hashing.
-    fn sender(&self, source: std::net::SocketAddr) -> Option<Sender> {
-        let from = |s: &&Sender| s.address == source.ip() && s.port.is_none_or(|port| port == source.port());
-        self.senders.iter().find(from).copied()
-    }
-}
 
 /// What the tunnel interface is, for the report.
 #[derive(Debug, Clone)]
@@ -137,7 +101,7 @@ pub struct Driver<'s> {
     inside: Inside,
     tunnel: TunnelFacts,
     tunnel_mtu: Option<TunnelMtu>,
-    sockets: Vec<SharedSocket>,
+    outside: Outside<'s>,
     peers: Vec<Peer<'s>>,
     drops: TunnelDrops,
     bell: Waker,
@@ -160,8 +124,8 @@ pub struct Parts<'s> {
     pub tunnel: TunnelFacts,
     /// Lets its MTU follow what the paths carry; `None`: it stays as it is.
     pub tunnel_mtu: Option<TunnelMtu>,
-    /// The sockets.
-    pub sockets: Vec<SharedSocket>,
+    /// The sockets, and what seals.
+    pub outside: Outside<'s>,
     /// The connections, in the order of the configuration.
     pub peers: Vec<Peer<'s>>,
     /// Which of them carries what.
@@ -192,7 +156,7 @@ impl<'s> Driver<'s> {
             tun,
             tunnel,
             tunnel_mtu,
-            sockets,
+            outside,
             peers,
             routes,
             bell,
@@ -210,7 +174,7 @@ impl<'s> Driver<'s> {
             inside: Inside::new(tun, routes),
             tunnel,
             tunnel_mtu,
-            sockets,
+            outside,
             peers,
             drops: TunnelDrops::default(),
             bell,
@@ -226,8 +190,8 @@ impl<'s> Driver<'s> {
         driver.listen(&driver.bell, BELL)?;
         driver.listen(&driver.signal, SIGNAL)?;
         driver.listen(&driver.alarm, ALARM)?;
-        for (number, shared) in (FIRST_SOCKET..).zip(&driver.sockets) {
-            if let Some(socket) = &shared.socket {
+        for (number, shared) in (FIRST_SOCKET..).zip(&driver.outside.sockets) {
+            if let Some(socket) = shared.descriptor() {
                 driver.listen(socket, number)?;
             }
         }
@@ -291,8 +255,8 @@ impl<'s> Driver<'s> {
         batches.resize_with(batches.len().max(ready.len()), Batch::new);
         order.clear();
         for (place, (index, batch)) in ready.iter().zip(batches.iter_mut()).enumerate() {
-            let Some(SharedSocket { socket: Some(socket), .. }) = self.sockets.get(*index) else { continue };
-            if let Err(error) = socket.receive(batch) {
+            let Some(shared) = self.outside.sockets.get(*index) else { continue };
+            if let Err(error) = shared.receive(batch) {
                 tracing::trace!("receive: {error}");
             }
             order.extend(batch.stamps().enumerate().map(|(run, stamp)| (stamp, place, run)));
@@ -301,24 +265,28 @@ impl<'s> Driver<'s> {
         let now = self.stamps.look();
         for &(_, place, run) in order.iter() {
             let (index, mut run) = (ready[place], batches[place].run(run));
-            let Some(sender) = self.sockets[index].sender(run.source) else {
-                let count = run.count() as u64;
-                for peer in self.peers.iter_mut().filter(|peer| peer.uses_socket(index)) {
-                    peer.drops.wrong_source += count;
-                }
-                tracing::trace!("{count} datagrams from {}, which is no path's remote end", run.source);
-                self.handle_stranger(index, &mut run, now);
-                continue;
-            };
-            let ecn = run.ecn;
+            let (ecn, source) = (run.ecn, run.source);
             let arrived = run.stamp.map_or(now, |stamp| self.stamps.arrival(stamp));
-            let source = run.source;
             for datagram in run.datagrams() {
-                let Some(peer) = self.peers.get_mut(sender.peer) else { break };
-                let times = (arrived, now);
-                let claimed = peer.receive(sender.path, datagram, ecn, times, sender.peer, &mut self.inside);
+                let (peer, path, datagram) = match self.outside.open(index, source, datagram, now) {
+                    Arrival::Path { sender, datagram } => (sender.peer, sender.path, datagram),
+                    Arrival::Moved { peer, number, is_newest, datagram } => {
+                        let from = (index, source);
+                        match self.handle_moved((peer, number, is_newest), from, datagram, now) {
+                            Some(path) => (peer, path, datagram),
+                            None => continue,
+                        }
+                    }
+                    Arrival::Stranger(datagram) => {
+                        self.handle_stranger(index, source, datagram, now);
+                        continue;
+                    }
+                    Arrival::Nothing => continue,
+                };
+                let Some(connection) = self.peers.get_mut(peer) else { continue };
+                let claimed = connection.receive(path, datagram, ecn, (arrived, now), &mut self.inside);
                 if let Some((path, claim)) = claimed {
-                    self.handle_claim((sender.peer, path), source, claim, now);
+                    self.handle_claim((peer, path), source, claim, now);
                 }
             }
         }
@@ -348,26 +316,26 @@ impl<'s> Driver<'s> {
             Route::LinkScoped { is_missed } => return self.drop_link_scoped(is_missed),
             Route::None => return self.drops.no_route += 1,
         };
-        let Self { peers, sockets, inside, .. } = self;
+        let Self { peers, outside, inside, .. } = self;
         let (Some(peer), Some(header)) = (peers.get_mut(index), header) else {
             return inside.drops.tun_read += 1;
         };
         if header.segmentation == Segmentation::None {
             match finish_checksum(header, packet) {
-                Some(()) => peer.send(buffer, now, sockets),
+                Some(()) => peer.send(buffer, now, outside),
                 None => inside.drops.tun_read += 1,
             }
-            return peer.pull(sockets);
+            return peer.pull(now, outside);
         }
-        if peer.send_sliced(header, packet, segment, now, sockets).is_some() {
-            return peer.pull(sockets);
+        if peer.send_sliced(header, packet, segment, now, outside).is_some() {
+            return peer.pull(now, outside);
         }
         let room = usize::from(self.tunnel.mtu);
         let Some(mut split) = Split::new(header, packet, room) else { return inside.drops.tun_read += 1 };
         while let Some(len) = split.next_into(&mut segment[HEADROOM..]) {
-            peer.send(&mut segment[..HEADROOM + len], now, sockets);
+            peer.send(&mut segment[..HEADROOM + len], now, outside);
         }
-        peer.pull(sockets);
+        peer.pull(now, outside);
     }
 
     /// Counts a packet to the link itself that no connection carries, and tells people of the first that somebody may miss.
@@ -385,8 +353,9 @@ impl<'s> Driver<'s> {
     /// After a wake-up: control datagrams and events of all connections, and what was held back to go together. Once,
     /// so that packets that arrived on different paths are joined.
     fn settle(&mut self, now: Instant) {
+        self.follow_keys(now);
         for index in 0..self.peers.len() {
-            self.peers[index].settle(now, index, &mut self.inside, &self.sockets);
+            self.peers[index].settle(now, &mut self.inside, &mut self.outside);
             self.note_links(index, now);
         }
         self.inside.flush();
@@ -418,6 +387,8 @@ impl<'s> Driver<'s> {
                 self.mutate(index, now, |peer| peer.connection.handle_timeout(now));
             }
         }
+        self.outside.handle_timeout(now);
+        self.follow_keys(now);
         self.probe_sizes(now);
         self.follow_sizes(now);
         self.supervisor.handle_timeout(now);
@@ -428,7 +399,7 @@ impl<'s> Driver<'s> {
     /// One mutation of a connection, and the drain that must follow.
     fn mutate<T>(&mut self, index: usize, now: Instant, mutation: impl FnOnce(&mut Peer<'s>) -> T) -> T {
         let outcome = mutation(&mut self.peers[index]);
-        self.peers[index].settle(now, index, &mut self.inside, &self.sockets);
+        self.peers[index].settle(now, &mut self.inside, &mut self.outside);
         self.note_links(index, now);
         self.inside.flush();
         outcome
@@ -440,7 +411,7 @@ impl<'s> Driver<'s> {
         let sizes = self.peers.iter().flat_map(|peer| &peer.paths);
         let sizes = sizes.filter_map(|path| path.search.as_ref()?.poll_timeout());
         let tunnel = self.tunnel_mtu.as_ref().and_then(TunnelMtu::poll_timeout);
-        let deadlines = deadlines.chain(sizes).chain(tunnel);
+        let deadlines = deadlines.chain(sizes).chain(tunnel).chain(self.outside.poll_timeout());
         let deadline = deadlines.chain(self.recheck_links).chain(self.supervisor.poll_timeout()).min()?;
         let wait = deadline.since(self.clock.now());
         if wait >= LONG_WAIT {

@@ -1,8 +1,10 @@
 //! `mpt init`: a commented configuration from the interfaces of this machine, to be edited.
 
+mod files;
 mod write;
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use ipnet::IpNet;
@@ -10,6 +12,7 @@ use mpt_proto::MAX_PATHS;
 
 use crate::config::Name;
 use crate::link::{DefaultRoute, Ends, Interface, Interfaces, Missing, default_routes, scoped};
+use crate::output;
 use crate::socket::{ToDevice, source_address};
 
 /// The interfaces that a Raspberry Pi or a laptop gets over time: socket, Wi-Fi, a phone or stick on USB. Those
@@ -49,6 +52,8 @@ pub struct Wanted {
     pub addresses: Vec<IpNet>,
     /// The peer's tunnel addresses.
     pub peers: Vec<IpAddr>,
+    /// The text of the peer's public key, if it is known.
+    pub public_key: Option<String>,
 }
 
 /// The machine, as far as it matters here.
@@ -78,11 +83,31 @@ pub struct Draft {
     pub warnings: Vec<String>,
 }
 
-/// Looks at this machine and drafts a configuration.
+/// The file with our private key, as a draft names it that was printed and has no file.
+const PRIVATE_KEY_FILE: &str = "mpt.key";
+
+/// Runs `mpt init`: the draft to `file`, with a key beside it, or to standard output.
+///
+/// # Errors
+/// When no interface could carry a path, netlink cannot be used, or a file cannot be made.
+pub fn run(wanted: &Wanted, file: Option<&Path>) -> Result<()> {
+    let key = file.map(files::key_beside).transpose()?;
+    let draft = init(wanted, key.as_deref().unwrap_or(Path::new(PRIVATE_KEY_FILE)))?;
+    for warning in &draft.warnings {
+        tracing::warn!("{warning}");
+    }
+    let text = match file.zip(key.as_deref()) {
+        Some((file, key)) => files::make(&draft, file, key)?,
+        None => draft.text,
+    };
+    output::print(&text).map(drop)
+}
+
+/// Looks at this machine and drafts a configuration, whose key is in `key_file`.
 ///
 /// # Errors
 /// When no interface could carry a path, or netlink cannot be used.
-pub fn init(wanted: &Wanted) -> Result<Draft> {
+pub fn init(wanted: &Wanted, key_file: &Path) -> Result<Draft> {
     let machine = Machine { interfaces: Interfaces::now()?, default_routes: default_routes()? };
     // A socket bound to a device finds a route always: without one, Linux takes every IPv4 host to be on the link.
     let has_route = |interface: &Interface, remote: IpAddr| {
@@ -94,12 +119,13 @@ pub fn init(wanted: &Wanted) -> Result<Draft> {
         machine.default_routes.iter().any(leads)
             || source.is_some_and(|source| interface.addresses.contains(&source))
     };
-    draft(&machine, wanted, has_route)
+    draft(&machine, wanted, key_file, has_route)
 }
 
 fn draft(
     machine: &Machine,
     wanted: &Wanted,
+    key_file: &Path,
     has_route: impl Fn(&Interface, IpAddr) -> bool,
 ) -> Result<Draft> {
     let mut proposals = propose(&machine.interfaces, &wanted.remotes);
@@ -128,7 +154,7 @@ fn draft(
         }
     }
     warnings.extend(shared_links(machine));
-    Ok(Draft { text: write::configuration(&proposals, wanted, &warnings), warnings })
+    Ok(Draft { text: write::configuration(&proposals, wanted, key_file, &warnings), warnings })
 }
 
 /// A path for each interface that could carry one, wired ones first, and comments for the others.

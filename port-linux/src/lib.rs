@@ -6,6 +6,7 @@
 
 #[cfg(feature = "program")]
 pub mod check;
+pub mod ciphers;
 #[cfg(feature = "program")]
 pub mod cli;
 pub mod clock;
@@ -17,6 +18,7 @@ pub mod failure;
 pub mod import;
 #[cfg(feature = "program")]
 pub mod init;
+pub mod keys;
 #[cfg(feature = "program")]
 pub mod lab;
 pub mod link;

@@ -8,9 +8,10 @@ const CAPACITY: usize = 65_535 - 48;
 /// Datagrams of a run: what the kernel takes in one call (`UDP_MAX_SEGMENTS` was 64 until Linux 6.9).
 const MAX_RUN: usize = 64;
 
-/// Bytes of the largest packet that leaves in one call, in slices or in segments that fill a tunnel of this MTU.
-pub fn largest_packet(mtu: u16) -> u32 {
-    let datagrams = (CAPACITY / (usize::from(mtu) + HEADROOM)).clamp(1, MAX_RUN);
+/// Bytes of the largest packet that leaves in one call, in slices or in segments that fill a tunnel of this MTU; `sealing` bytes are
+/// added to each datagram.
+pub fn largest_packet(mtu: u16, sealing: usize) -> u32 {
+    let datagrams = (CAPACITY / (usize::from(mtu) + HEADROOM + sealing)).clamp(1, MAX_RUN);
     let bytes = datagrams * usize::from(mtu).saturating_sub(slice::LEN);
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
@@ -34,19 +35,44 @@ impl Outbox {
     /// Appends a datagram. `send` gets the run that stood before it if it does not fit in, as bytes, size of a
     /// datagram, and mark. `max_run` is the most that one call takes.
     pub fn push(&mut self, datagram: &[u8], ecn: Ecn, max_run: usize, send: impl FnMut(&[u8], usize, Ecn)) {
+        self.make_room(datagram.len(), ecn, max_run, send);
+        self.bytes.extend_from_slice(datagram);
+        self.count += 1;
+    }
+
+    /// Appends a datagram of `len` bytes, which `write` makes in place; it returns whether there is one. The rest as for
+    /// [`push`](Self::push).
+    pub fn push_with(
+        &mut self,
+        len: usize,
+        ecn: Ecn,
+        max_run: usize,
+        write: impl FnOnce(&mut [u8]) -> bool,
+        send: impl FnMut(&[u8], usize, Ecn),
+    ) {
+        self.make_room(len, ecn, max_run, send);
+        let end = self.bytes.len();
+        self.bytes.resize(end + len, 0);
+        if write(&mut self.bytes[end..]) {
+            self.count += 1;
+        } else {
+            self.bytes.truncate(end);
+        }
+    }
+
+    /// Sends the run that stands there if a datagram of `len` bytes may not follow it.
+    fn make_room(&mut self, len: usize, ecn: Ecn, max_run: usize, send: impl FnMut(&[u8], usize, Ecn)) {
         let fits = self.count < max_run.min(MAX_RUN)
             && self.ecn == ecn
             // Only the last one may be shorter, and it ends the run.
             && self.bytes.len() == self.count * self.size
-            && datagram.len() <= self.size
-            && self.bytes.len() + datagram.len() <= CAPACITY;
+            && len <= self.size
+            && self.bytes.len() + len <= CAPACITY;
         if !fits {
             self.flush(send);
-            self.size = datagram.len();
+            self.size = len;
             self.ecn = ecn;
         }
-        self.bytes.extend_from_slice(datagram);
-        self.count += 1;
     }
 
     /// Sends what is there.

@@ -7,6 +7,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, Way};
+use crate::keys::commands;
 use crate::run::Defaults;
 use crate::status::Show;
 use crate::{check, failure, import, init, lab, output, run, status};
@@ -40,12 +41,12 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
             status::set_path(&path.name, enabled, path.control.socket.as_deref())
         }
         Command::Init(args) => {
-            let draft = init::init(&args.into())?;
-            for warning in &draft.warnings {
-                tracing::warn!("{warning}");
-            }
-            output::print(&draft.text).map(drop)
+            let output = args.output.clone();
+            init::run(&args.into(), output.as_deref())
         }
+        Command::Genkey(args) => commands::genkey(args.output.as_deref()),
+        Command::Pubkey(_) => commands::pubkey(),
+        Command::Genpsk(args) => commands::genpsk(args.output.as_deref()),
         Command::Import(args) => output::print(&import::import(&args.dir)?).map(drop),
         Command::Lab(args) => lab::run(args),
         Command::Traffic(args) => lab::traffic::run(args),

@@ -173,6 +173,7 @@ mod tests {
         Connection {
             name: "test".into(),
             peer: peer.iter().map(|a| a.parse().unwrap()).collect(),
+            keys: None,
             networks: networks
                 .iter()
                 .map(|(to, from)| Network {

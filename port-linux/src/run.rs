@@ -21,7 +21,7 @@ use crate::mtu;
 #[cfg(feature = "program")]
 use crate::{
     control::{Server, default_socket},
-    driver::{Driver, Parts, TunnelMtu},
+    driver::{Driver, Outside, Parts, TunnelMtu},
     link::{self, Interfaces, Setup},
     outbox, privilege,
     routes::{Routes, kernel_routes},
@@ -29,6 +29,8 @@ use crate::{
     tun::Tun,
     wake::Waker,
 };
+#[cfg(feature = "program")]
+use memory::SealerMemory;
 #[cfg(feature = "program")]
 use plan::Plan;
 
@@ -80,6 +82,8 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     let clock = Clock::start();
     let mut memories = plan.memories(&config, defaults.adaptive_memory);
     let peers = plan.peers(&config, &mut memories, &clock, config.tunnel.offload)?;
+    let mut sealer_memory = SealerMemory::new(peers.len());
+    let sealer = plan::sealer(&config, &mut sealer_memory, &clock)?;
     let tunnel = tunnel_facts(&config, &peers)?;
     let maker = Maker { offload: config.tunnel.offload, ..Maker::new(defaults.socket_buffer) };
     let sockets = plan.bind(&maker)?;
@@ -93,7 +97,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
         addresses: &tunnel.addresses,
         mtu: tunnel.mtu,
         queue: config.tunnel.queue,
-        largest: outbox::largest_packet(tunnel.mtu),
+        largest: outbox::largest_packet(tunnel.mtu, plan::sealing(&config).into()),
         routes: &routes,
     };
     setup.apply()?;
@@ -108,7 +112,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
         tun,
         tunnel: tunnel.clone(),
         tunnel_mtu: tunnel_mtu(&config, &tunnel),
-        sockets,
+        outside: Outside::new(sockets, sealer),
         peers,
         routes: Routes::new(&config.tunnel.addresses, &config.connections),
         queries: server.serve(bell.clone())?,
@@ -156,7 +160,7 @@ fn misrouted(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {
 fn tunnel_facts(config: &Config, peers: &[Peer<'_>]) -> Result<TunnelFacts> {
     let narrowest = |extended: bool| {
         let fits = peers.iter().map(|peer| {
-            let overhead = if extended { peer.overhead() } else { peer.connection.header_len() };
+            let overhead = if extended { peer.overhead() } else { peer.header_len() };
             mtu::tunnel_mtu(peer.paths.iter().map(|path| path.max_datagram), overhead)
         });
         fits.min().unwrap_or(0)

@@ -1,6 +1,9 @@
 //! The documents about the configuration file, held against what the program accepts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +35,13 @@ fn toml_blocks(document: &str) -> Vec<(usize, String)> {
     }
     assert!(open.is_none(), "a block is not closed");
     blocks
+}
+
+/// A key file that nobody else may read, as `mpt genkey -o` makes it.
+fn write_key(path: &Path) {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).expect("a file");
+    let key = port_linux::keys::random_private().expect("a key");
+    writeln!(file, "{}", port_linux::keys::encode(&key)).expect("written");
 }
 
 /// The keys that a table accepts, as the program itself lists them when it meets one it does not know.
@@ -67,6 +77,7 @@ fn every_key_of_every_table_is_documented_and_nothing_else() {
     let base = "[tunnel]\naddress = [\"10.0.0.1/24\"]\n";
     let connection = format!("{base}[[connection]]\nname = \"c\"\npeer = [\"10.0.0.2\"]\n");
     let tables = [
+        ("`[security]`", format!("{base}[security]\nzzzzzzzz = 1")),
         ("`[tunnel]`", format!("{base}zzzzzzzz = 1")),
         ("`[[connection]]`", format!("{connection}zzzzzzzz = 1")),
         ("`[connection.adaptive]`", format!("{connection}[connection.adaptive]\nzzzzzzzz = 1")),
@@ -83,7 +94,7 @@ fn every_key_of_every_table_is_documented_and_nothing_else() {
         );
     }
     // A new table would be a new key of one of these or of the file itself.
-    let top: BTreeSet<String> = ["tunnel", "connection"].map(str::to_owned).into();
+    let top: BTreeSet<String> = ["security", "tunnel", "connection"].map(str::to_owned).into();
     assert_eq!(accepted_keys(&format!("zzzzzzzz = 1\n{base}")), top);
 }
 
@@ -92,7 +103,13 @@ fn every_example_of_the_document_is_accepted_without_warnings() {
     let document = document();
     let blocks = toml_blocks(&document);
     assert!(blocks.len() >= 8, "only {} examples were found", blocks.len());
+    // Their keys are in a directory that is there.
+    let directory = tempfile::tempdir().expect("a directory");
+    for name in ["mpt.key", "home.key", "office.psk"] {
+        write_key(&directory.path().join(name));
+    }
     for (line, text) in blocks {
+        let text = text.replace("/etc/mpt", &directory.path().display().to_string());
         let file = format!("the example in line {line} of docs/configuration.md");
         let config = Config::parse(&text, &file).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(config.warnings(), [] as [String; 0]);
@@ -102,6 +119,7 @@ fn every_example_of_the_document_is_accepted_without_warnings() {
 #[test]
 fn the_annotated_example_means_the_same_as_a_file_without_optional_keys() {
     let minimal = r#"
+        security = "none"
         tunnel.address = ["10.0.0.1/24", "fec::1:1/112"]
         [[connection]]
         name = "pc2"

@@ -43,6 +43,11 @@ fn a_typical_configuration_keeps_all_its_settings() {
     assert_eq!((config.tunnel.name.as_str(), config.tunnel.mtu), ("tun0", Some(1440)));
     let addresses: Vec<String> = config.tunnel.addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.0.0.1/24", "fec::1:1/112"]);
+    assert!(
+        text.contains("\n# The original encrypts nothing.") && text.contains("\nsecurity = \"none\"\n"),
+        "{text}"
+    );
+    assert!(config.security.is_none());
 
     let connection = only_connection(&config);
     assert_eq!(connection.name, "PC1-PC2");

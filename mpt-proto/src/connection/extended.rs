@@ -318,6 +318,8 @@ impl<'s> Connection<'s> {
                     None if self.slices && slice::is_there(body) => body.len(),
                     None => return Received::Dropped(Drop::BadInner),
                 };
+                // What the sender counted: zeros behind the packet, as padding, are not of it.
+                let len = inner_len + extension::LEN + extension::OUTER;
                 adaptive.state.feedback.handle(index, &header, len, true, arrived, now);
                 let packet = body.get_mut(..inner_len).unwrap_or_default();
                 if !ip::decapsulate_ecn(packet, ecn) {

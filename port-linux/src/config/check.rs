@@ -14,6 +14,7 @@ use super::error::Source;
 use super::file;
 use super::pins::PinCheck;
 use super::roaming::{self, UnnamedPeers};
+use super::security::{Choice, ConnectionKeys, FarPeers, SeenKeys};
 use super::value::{Host, LivenessSetting, LivenessTable, Port, Table, Text};
 use super::{
     Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, QUEUE, TUNNEL_NAME, Tunnel,
@@ -25,14 +26,21 @@ const IPV6_MIN_MTU: u16 = 1280;
 /// Checks the tables of a file and makes a [`Config`] of them.
 pub(super) fn config(file: file::File, source: &Source) -> Result<Config, ConfigError> {
     let tunnel = tunnel(file.tunnel.0, source)?;
+    let choice = Choice::new(file.security, source)?;
     if file.connection.is_empty() {
         return Err(source.error_in_file("no connection", "one table [[connection]] or more"));
     }
-    let mut check = Check { source, tunnel: &tunnel, warnings: Vec::new(), seen: Seen::default() };
+    let mut check =
+        Check { source, tunnel: &tunnel, choice: &choice, warnings: Vec::new(), seen: Seen::default() };
     let connections =
         file.connection.into_iter().map(|table| check.connection(table)).collect::<Result<_, _>>()?;
-    let warnings = check.warnings;
-    Ok(Config { tunnel, connections, warnings })
+    let Check { mut warnings, seen, .. } = check;
+    warnings.extend(seen.far.check(&choice, source)?);
+    let security = match choice {
+        Choice::Sealed(security) => Some(security),
+        Choice::Clear(_) | Choice::Unsaid => None,
+    };
+    Ok(Config { tunnel, connections, security, warnings })
 }
 
 fn tunnel(table: file::Tunnel, source: &Source) -> Result<Tunnel, ConfigError> {
@@ -82,6 +90,8 @@ struct Seen {
     networks: HashMap<Network, usize>,
     sockets: HashMap<(IpAddr, u16, Option<String>, IpAddr, u16), usize>,
     unnamed: UnnamedPeers,
+    keys: SeenKeys,
+    far: FarPeers,
     /// The line of `multicast = true`.
     multicast: Option<usize>,
 }
@@ -96,6 +106,7 @@ fn earlier<K: Eq + Hash>(seen: &mut HashMap<K, usize>, key: K, line: usize) -> O
 struct Check<'a> {
     source: &'a Source<'a>,
     tunnel: &'a Tunnel,
+    choice: &'a Choice,
     warnings: Vec<String>,
     seen: Seen,
 }
@@ -110,6 +121,9 @@ impl Check<'_> {
         let at = table.span();
         let table = table.into_inner().0;
         let default = mpt_proto::Config::default();
+
+        let keys =
+            ConnectionKeys { at: &at, table: &table }.check(self.choice, &mut self.seen.keys, source)?;
 
         let name_at = table.name.span();
         let name = table.name.into_inner().0.0;
@@ -161,7 +175,7 @@ impl Check<'_> {
         let defaults = PathDefaults {
             policy,
             connection: name.clone(),
-            key: table.key.as_ref().map(|key| key.0).or(default.key),
+            key: table.key.as_ref().map(|key| key.get_ref().0).or(default.key),
             check_source_port: table.check_source_port.unwrap_or(true),
             port: self.port(table.port, PORT),
             remote_port: self.port(table.remote_port, PORT),
@@ -206,13 +220,14 @@ impl Check<'_> {
         Ok(Connection {
             name,
             peer,
+            keys,
             networks: networks.into_iter().map(|(_, network)| network).collect(),
             port: defaults.port,
             remote_port: defaults.remote_port,
             check_source_port: defaults.check_source_port,
             policy,
             key: defaults.key,
-            checksum: table.checksum.unwrap_or(default.checksum),
+            checksum: table.checksum.map_or(default.checksum, Spanned::into_inner),
             sequence,
             slices: table.slices.unwrap_or(true),
             multicast: self.multicast(table.multicast)?,
@@ -342,6 +357,7 @@ impl Check<'_> {
         let line = source.line(&local_at);
         let ends = roaming::Ends {
             connection: &defaults.connection,
+            is_sealed: self.choice.is_sealed(),
             key: defaults.key,
             check_source_port: defaults.check_source_port,
             local,
@@ -352,6 +368,7 @@ impl Check<'_> {
             line,
         };
         let roaming = ends.check(table.roaming, liveness, &mut self.seen.unnamed, source)?;
+        self.seen.far.add(remote, &remote_at);
         // Paths whose peer is to be learnt may differ in nothing here: they are told apart by their numbers.
         let before = earlier(&mut self.seen.sockets, socket, line);
         if let Some(line) = before.filter(|_| !remote.is_unspecified()) {

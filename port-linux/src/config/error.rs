@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
@@ -36,13 +37,20 @@ impl ConfigError {
         let line = 1 + error.as_bytes().iter().take(good).filter(|&&byte| byte == b'\n').count();
         Self { message: format!("{file}:{line}: not text; allowed: TOML in UTF-8") }
     }
+
+    /// The same error with lines of advice below the excerpt.
+    pub(super) fn with_advice(mut self, advice: &str) -> Self {
+        self.message += advice;
+        self
+    }
 }
 
 /// Longest found value that a message repeats, in characters; the line itself is shown below.
 const FOUND_MAX: usize = 60;
 
 /// An example for each key that must be given.
-const REQUIRED: [(&str, &str); 12] = [
+const REQUIRED: [(&str, &str); 13] = [
+    ("private_key_file", "private_key_file = \"/etc/mpt/mpt.key\", made by `mpt genkey -o /etc/mpt/mpt.key`"),
     ("tunnel", "[tunnel] with address = [\"10.0.0.1/24\"]"),
     ("address", "address = [\"10.0.0.1/24\"]"),
     ("peer", "peer = [\"10.0.0.2\"]"),
@@ -56,6 +64,9 @@ const REQUIRED: [(&str, &str); 12] = [
     ("dead_ms", "dead_ms = 125"),
     ("path", "[[connection.path]]"),
 ];
+
+/// Keys that name a file with a secret. Without `_file` they might be followed by the secret itself.
+const FILES_OF_SECRETS: [&str; 2] = ["private_key_file", "preshared_key_file"];
 
 /// A key and its value, as places in the text.
 struct Place {
@@ -103,6 +114,16 @@ impl<'a> Source<'a> {
         format!("{}: {problem}", self.heading(at))
     }
 
+    /// A warning about the file as a whole: one line.
+    pub(super) fn warning_in_file(&self, problem: &str) -> String {
+        format!("{}: {problem}", self.file)
+    }
+
+    /// A file that a value names: relative to the directory of the configuration file.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        Path::new(self.file).parent().unwrap_or(Path::new("")).join(name)
+    }
+
     /// The error for what the TOML reader or serde refused.
     pub(super) fn refused(&self, error: &toml::de::Error) -> ConfigError {
         let message = error.message();
@@ -111,8 +132,16 @@ impl<'a> Source<'a> {
         }
         let (problem, expected) = message.split_once(EXPECTED).unwrap_or((message, ""));
         if let Some(key) = between_backticks(problem, "unknown field ") {
+            if let Some(file) = FILES_OF_SECRETS.iter().find(|file| file.strip_suffix("_file") == Some(key)) {
+                return self.secret(key, file, error.span());
+            }
             let keys: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-            let hint = closest(key, &keys).map_or(String::new(), |near| format!(", did you mean `{near}`?"));
+            let hint = match closest(key, &keys) {
+                Some(near) => format!(", did you mean `{near}`?"),
+                // In TOML it belongs to the table above it.
+                None if key == "security" => " in this table: it stands above the first one".to_owned(),
+                None => String::new(),
+            };
             return self.error_or_first_line(error.span(), &format!("unknown key{hint}"), &keys.join(", "));
         }
         // A number too large for serde's own integers is no other type to the reader of the message.
@@ -140,6 +169,18 @@ impl<'a> Source<'a> {
             words => words.to_owned(),
         };
         self.error_or_first_line(error.span(), problem, &allowed)
+    }
+
+    /// A secret in the configuration itself: the message goes to a log, and repeats nothing of it.
+    fn secret(&self, key: &str, file: &str, at: Option<Range<usize>>) -> ConfigError {
+        let line = at.map_or(1, |at| self.line(&at));
+        ConfigError {
+            message: format!(
+                "{}:{line}: {key}: a secret does not belong into the configuration; allowed: {file} = \"..\", a file that \
+                 only its owner may read",
+                self.file
+            ),
+        }
     }
 
     fn error_or_first_line(&self, at: Option<Range<usize>>, problem: &str, allowed: &str) -> ConfigError {

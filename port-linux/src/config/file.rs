@@ -4,14 +4,15 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::value::{
-    Address, Host, InterfaceName, LivenessSetting, Local, Name, PolicyName, Port, PortRange, Prefix,
-    ProtocolName, Remote, Table, Text, TravelName, TunnelMtu, Whole,
+    Address, FileName, Host, InterfaceName, LivenessSetting, Local, Name, PolicyName, Port, PortRange,
+    Prefix, ProtocolName, PublicKeyText, Remote, SecuritySetting, Table, Text, TravelName, TunnelMtu, Whole,
 };
 
 /// The file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
+    pub(super) security: Option<Spanned<SecuritySetting>>,
     pub(super) tunnel: Table<Tunnel>,
     #[serde(default)]
     pub(super) connection: Vec<Spanned<Table<Connection>>>,
@@ -34,14 +35,16 @@ pub(super) struct Tunnel {
 pub(super) struct Connection {
     pub(super) name: Spanned<Text<Name>>,
     pub(super) peer: Spanned<Vec<Spanned<Text<Host>>>>,
+    pub(super) public_key: Option<Spanned<Text<PublicKeyText>>>,
+    pub(super) preshared_key_file: Option<Spanned<Text<FileName>>>,
     #[serde(default)]
     pub(super) network: Vec<Spanned<Table<Network>>>,
     pub(super) port: Option<Spanned<Port>>,
     pub(super) remote_port: Option<Spanned<Port>>,
     pub(super) check_source_port: Option<bool>,
     pub(super) policy: Option<Text<PolicyName>>,
-    pub(super) key: Option<Whole<u32, 0, { u32::MAX }>>,
-    pub(super) checksum: Option<bool>,
+    pub(super) key: Option<Spanned<Whole<u32, 0, { u32::MAX }>>>,
+    pub(super) checksum: Option<Spanned<bool>>,
     pub(super) sequence: Option<Spanned<bool>>,
     pub(super) slices: Option<bool>,
     pub(super) multicast: Option<Spanned<bool>>,

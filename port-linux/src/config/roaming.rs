@@ -18,6 +18,8 @@ pub(super) type UnnamedPeers = HashMap<(IpAddr, u16, Option<String>, Option<u32>
 pub(super) struct Ends<'a> {
     /// The name of its connection, whose key it has.
     pub(super) connection: &'a str,
+    /// Whether datagrams are authenticated, and tell by their index whose they are.
+    pub(super) is_sealed: bool,
     pub(super) key: Option<u32>,
     pub(super) check_source_port: bool,
     pub(super) local: IpAddr,
@@ -29,7 +31,8 @@ pub(super) struct Ends<'a> {
 }
 
 impl Ends<'_> {
-    /// Whether the path follows its peer: by default only where `remote` leaves the peer's address open.
+    /// Whether the path follows its peer: by default where `remote` leaves the peer's address open, and where
+    /// datagrams are sealed and a peer that moves can be probed.
     pub(super) fn check(
         &self,
         wanted: Option<Spanned<bool>>,
@@ -39,7 +42,8 @@ impl Ends<'_> {
     ) -> Result<bool, ConfigError> {
         let is_open = self.remote.is_unspecified();
         let at = wanted.as_ref().map_or(self.remote_at.clone(), Spanned::span);
-        let roaming = wanted.map_or(is_open, Spanned::into_inner);
+        let can_prove = liveness != Liveness::Off && self.check_source_port;
+        let roaming = wanted.map_or(is_open || (self.is_sealed && can_prove), Spanned::into_inner);
         if is_open && !roaming {
             let problem = "`remote` leaves the peer's address open, so it must be learnt";
             return Err(source.error(&at, problem, "true, or the peer's address in `remote`"));
@@ -48,12 +52,12 @@ impl Ends<'_> {
             let problem = "neither end of the path is known";
             return Err(source.error(self.remote_at, problem, "the peer's address, or ours in `local`"));
         }
-        if roaming && (liveness == Liveness::Off || !self.check_source_port) {
+        if roaming && !can_prove {
             let problem = "only mpt can prove that it has moved, and liveness = \"off\" or check_source_port = false say \
                            that the peer is something else";
             return Err(source.error(&at, problem, "a peer that is probed, or one fixed address"));
         }
-        if is_open {
+        if is_open && !self.is_sealed {
             let datagrams = (self.local, self.port, self.device.clone(), self.key);
             let first = unnamed.entry(datagrams).or_insert_with(|| (self.connection.to_owned(), self.line));
             if first.0 != self.connection {

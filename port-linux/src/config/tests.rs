@@ -1,4 +1,5 @@
 mod refusals;
+mod security;
 
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use mpt_proto::{ClassRule, Liveness, PathConfig, Policy, Probing, ReorderConfig,
 use super::{Adaptive, Config, PORT, QUEUE, TUNNEL_NAME};
 
 /// Only what must be given.
-const MINIMAL: &str = r#"[tunnel]
+const MINIMAL: &str = r#"security = "none"
+[tunnel]
 address = ["10.0.0.1/24", "fec::1:1/112"]
 
 [[connection]]
@@ -68,7 +70,11 @@ fn paths_whose_peer_is_open_may_be_alike_and_connections_with_different_keys_too
             path("b")
         )
     };
-    let text = format!("[tunnel]\naddress = [\"10.0.0.1/24\"]\n{}{}", open("x", 2, 1), open("y", 3, 2));
+    let text = format!(
+        "security = \"none\"\n[tunnel]\naddress = [\"10.0.0.1/24\"]\n{}{}",
+        open("x", 2, 1),
+        open("y", 3, 2)
+    );
     let config = Config::parse(&text, "mpt.toml").unwrap();
     assert!(config.connections.iter().flat_map(|connection| &connection.paths).all(|path| path.roaming));
 }
@@ -122,6 +128,7 @@ fn a_path_overrides_what_it_would_inherit() {
 #[test]
 fn every_key_reaches_the_typed_configuration() {
     let text = r#"
+security = "none"
 [tunnel]
 name = "tun7"
 address = ["10.0.0.1/24"]
@@ -186,7 +193,7 @@ udp_src = [1, 65535]
 fn an_error_shows_the_line_and_marks_the_place() {
     let message = refuse(&with(PATH, "\tweight = 0 # none"));
     let lines: Vec<&str> = message.lines().collect();
-    assert_eq!(lines[1], " 12 | \tweight = 0 # none");
+    assert_eq!(lines[1], " 13 | \tweight = 0 # none");
     assert_eq!(lines[2], "    | \t         ^");
 }
 
@@ -209,23 +216,23 @@ fn a_file_that_is_not_text_is_refused_with_its_line() {
 fn what_is_probably_not_meant_is_a_warning_with_its_line() {
     let network = "[[connection.network]]\nto = \"172.16.0.0/16\"";
     let cases = [
-        (with(CONNECTION, "sequence = false\npolicy = \"redundant\""), 7, "delivers every copy"),
+        (with(CONNECTION, "sequence = false\npolicy = \"redundant\""), 8, "delivers every copy"),
         (
             with(CONNECTION, "sequence = false\nreorder.window = 100"),
-            8,
+            9,
             "order is restored by sequence numbers",
         ),
-        (with(PATH, "enabled = false"), 4, "no path is enabled"),
-        (with(CONNECTION, "policy = \"backup\"") + "weight = 3\n", 13, "does not use weights"),
-        (with(CONNECTION, "port = 4755"), 7, "with DTLS"),
-        (with(PATH, "remote_port = 4755"), 12, "with DTLS"),
-        (with(PATH, "rank = 3"), 12, "only policy \"backup\" uses ranks"),
-        (with(CONNECTION, network), 8, "the tunnel's own datagrams go into the tunnel"),
-        (instead("10.0.0.2", "10.0.9.2"), 6, "no route leads there"),
+        (with(PATH, "enabled = false"), 5, "no path is enabled"),
+        (with(CONNECTION, "policy = \"backup\"") + "weight = 3\n", 14, "does not use weights"),
+        (with(CONNECTION, "port = 4755"), 8, "with DTLS"),
+        (with(PATH, "remote_port = 4755"), 13, "with DTLS"),
+        (with(PATH, "rank = 3"), 13, "only policy \"backup\" uses ranks"),
+        (with(CONNECTION, network), 9, "the tunnel's own datagrams go into the tunnel"),
+        (instead("10.0.0.2", "10.0.9.2"), 7, "no route leads there"),
         (
             with(CONNECTION, "policy = \"backup\"\nliveness = \"off\"")
                 + "[[connection.path]]\nname = \"b\"\nlocal = \"172.16.2.10\"\nremote = \"172.16.2.20\"\n",
-            4,
+            5,
             "only when an interface goes down",
         ),
     ];
@@ -332,8 +339,8 @@ fn what_only_the_adaptive_policy_uses_is_warned_of_under_another() {
     assert_eq!(
         parse(&text).warnings(),
         [
-            "mpt.toml:15: connection.adaptive: only policy \"adaptive\" uses this table",
-            "mpt.toml:12: connection.path.tier = 2: only policy \"adaptive\" uses tiers",
+            "mpt.toml:16: connection.adaptive: only policy \"adaptive\" uses this table",
+            "mpt.toml:13: connection.path.tier = 2: only policy \"adaptive\" uses tiers",
         ]
     );
 }
@@ -346,7 +353,7 @@ fn without_sequence_numbers_the_adaptive_policy_is_warned_of_only_when_it_was_as
     assert_eq!(
         parse(&text).warnings(),
         [
-            "mpt.toml:8: connection.sequence = false: policy \"adaptive\" needs sequence numbers: packets are sent by weight"
+            "mpt.toml:9: connection.sequence = false: policy \"adaptive\" needs sequence numbers: packets are sent by weight"
         ]
     );
 }

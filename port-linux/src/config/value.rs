@@ -9,9 +9,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use mpt_proto::{Liveness, Policy, Probing};
+use mpt_seal::PublicKey;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor, value::MapAccessDeserializer};
 use toml::Spanned;
+
+use crate::keys;
 
 /// Between what is wrong with a value and what is allowed: serde's own wording, which ours follows.
 pub(super) const EXPECTED: &str = ", expected ";
@@ -422,5 +425,77 @@ impl<'de> Visitor<'de> for LivenessVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Self::Value, A::Error> {
         LivenessTable::deserialize(MapAccessDeserializer::new(table)).map(LivenessSetting::Table)
+    }
+}
+
+/// `public_key`
+pub(super) struct PublicKeyText(pub(super) PublicKey);
+
+impl FromText for PublicKeyText {
+    const ALLOWED: &'static str = keys::ALLOWED;
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        keys::decode(text).map(|bytes| Self(PublicKey::from_bytes(*bytes)))
+    }
+}
+
+/// The name of a file.
+pub(super) struct FileName(pub(super) String);
+
+impl FromText for FileName {
+    const ALLOWED: &'static str =
+        "the name of a file, absolute or relative to the directory of the configuration file";
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        if text.is_empty() {
+            Err("empty")
+        } else if text.contains('\0') {
+            Err("a character that names of files cannot have")
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+}
+
+/// `security`: a word or a table.
+pub(super) enum SecuritySetting {
+    /// `security = "none"`
+    Clear,
+    /// `[security]`
+    Keys(SecurityTable),
+}
+
+/// `[security]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SecurityTable {
+    pub(super) private_key_file: Spanned<Text<FileName>>,
+}
+
+impl<'de> Deserialize<'de> for SecuritySetting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecurityVisitor)
+    }
+}
+
+struct SecurityVisitor;
+
+impl<'de> Visitor<'de> for SecurityVisitor {
+    type Value = SecuritySetting;
+
+    fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str("\"none\" or a table [security] with private_key_file = \"..\"")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        if text == "none" {
+            Ok(SecuritySetting::Clear)
+        } else {
+            Err(E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Self::Value, A::Error> {
+        SecurityTable::deserialize(MapAccessDeserializer::new(table)).map(SecuritySetting::Keys)
     }
 }

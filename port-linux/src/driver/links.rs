@@ -55,11 +55,11 @@ impl Driver<'_> {
         let interface = ends.interface(&self.interfaces)?;
         let found = Found { index: interface.index, mtu: interface.mtu };
         let chosen_by_kernel = ends.local.is_unspecified();
-        let shared = &self.sockets[self.peers[peer].paths[path].socket];
+        let shared = &self.outside.sockets[self.peers[peer].paths[path].socket];
         let other_device = shared.device.is_some() && shared.interface != found.index;
         let planned = &self.peers[peer].paths[path];
         let was_down = self.peers[peer].link_is_down(path) && planned.missing != Some(Missing::Peer);
-        if was_down || shared.socket.is_none() || other_device {
+        if was_down || !shared.is_open() || other_device {
             self.restore(peer, path, found)?;
         } else if chosen_by_kernel {
             self.follow_address(peer, path, found, now)?;
@@ -90,7 +90,7 @@ impl Driver<'_> {
     fn find_source(&mut self, peer: usize, path: usize) -> Result<std::net::IpAddr, Missing> {
         let peer = &mut self.peers[peer];
         let planned = &mut peer.paths[path];
-        let shared = &self.sockets[planned.socket];
+        let shared = &self.outside.sockets[planned.socket];
         let Some(remote) = planned.remote else { return Ok(shared.local.ip()) };
         let source = source_address(shared.local, remote, shared.device.as_deref(), &*self.maker.tie)
             .ok_or_else(|| Missing::Route(planned.ends.remote, planned.ends.device.clone()))?;
@@ -113,28 +113,27 @@ impl Driver<'_> {
         let in_use = self.peers.iter().any(|peer| {
             (0..peer.paths.len()).any(|path| peer.paths[path].socket == index && !peer.link_is_down(path))
         });
-        let shared = &mut self.sockets[index];
+        let shared = &mut self.outside.sockets[index];
         let same_device = shared.device.is_none() || shared.interface == found.index;
         shared.local = scoped(shared.local.ip(), shared.local.port(), found.index);
         let source = self.find_source(peer, path)?;
-        let shared = &mut self.sockets[index];
+        let shared = &mut self.outside.sockets[index];
         let still_ours = shared.bound.is_some_and(|bound| {
             self.interfaces
                 .iter()
                 .any(|interface| interface.index == found.index && interface.addresses.contains(&bound.ip()))
         });
-        if in_use && same_device && still_ours && shared.socket.is_some() {
+        if in_use && same_device && still_ours && shared.is_open() {
             return Ok(());
         }
         // The old one goes first, as it holds the port; closing it takes it out of epoll.
-        shared.socket = None;
+        shared.close();
         let local = scoped(source, shared.local.port(), found.index);
         let refused = |error: std::io::Error| Missing::Socket(local, error.to_string());
         let socket = Socket::bind(local, shared.device.as_deref(), &self.maker).map_err(refused)?;
         self.listen(&socket, FIRST_SOCKET + index as u64).map_err(refused)?;
-        let shared = &mut self.sockets[index];
-        shared.socket = Some(socket);
-        shared.bound = Some(local);
+        let shared = &mut self.outside.sockets[index];
+        shared.open(socket, local);
         shared.interface = found.index;
         Ok(())
     }

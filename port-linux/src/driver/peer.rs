@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use mpt_proto::wire::extension;
 use mpt_proto::{
-    CONTROL_MAX, Claim, Connection, Departure, Departures, DownReason, Ecn, EcnFault, EncapsulateError,
-    Event, HEADROOM, Instant, Link, Liveness, MAX_PATHS, Mode, PathState, Policy, Received,
+    CONTROL_MAX, Claim, Connection, Departures, DownReason, Ecn, EcnFault, EncapsulateError,
+    Event, HEADROOM, Instant, Link, Liveness, MAX_PATHS, Mode, PathSet, PathState, Policy, Received,
 };
 
-use super::SharedSocket;
 use super::inside::{Inside, Refusal};
 use super::limits::LimitNews;
 use super::mode::ModeNews;
+use super::outside::Outside;
 use super::path_mtu::PathMtu;
 use super::roaming::Roaming;
 use crate::config;
@@ -20,13 +20,14 @@ use crate::link::{Ends, Missing};
 use crate::offload::{Header, Slices};
 use crate::outbox::Outbox;
 use crate::report::NotSent;
-use crate::socket::{SendError, Socket};
 
 /// Between two looks at what limits the paths.
 const LIMITS_EACH: Duration = Duration::from_secs(1);
 
 /// One peer.
 pub struct Peer<'s> {
+    /// Its position among all.
+    pub index: usize,
     /// From the configuration.
     pub config: config::Connection,
     /// The state machine.
@@ -53,6 +54,8 @@ pub struct Peer<'s> {
     next_sliced: u16,
     /// What the paths carry, or which of them are up, may be another than at the last look.
     pub(super) sizes_changed: bool,
+    /// Bytes that sealing adds to each datagram.
+    sealing: u16,
 }
 
 /// When a path is used.
@@ -154,8 +157,16 @@ impl PeerDrops {
 
 impl<'s> Peer<'s> {
     /// A peer whose paths have been added to `connection` in the order of `paths`.
-    pub fn new(config: config::Connection, connection: Connection<'s>, paths: Vec<PeerPath>) -> Self {
+    /// Sealing adds `sealing` bytes to each of its datagrams.
+    pub fn new(
+        index: usize,
+        config: config::Connection,
+        connection: Connection<'s>,
+        paths: Vec<PeerPath>,
+        sealing: u16,
+    ) -> Self {
         Self {
+            index,
             config,
             connection,
             paths,
@@ -170,6 +181,7 @@ impl<'s> Peer<'s> {
             spares: 0,
             next_sliced: 0,
             sizes_changed: false,
+            sealing,
         }
     }
 
@@ -178,10 +190,40 @@ impl<'s> Peer<'s> {
         self.paths.iter().any(|path| path.socket == socket)
     }
 
-    /// Bytes that an inner packet gets before it, if it leaves whole by the connection's policy.
+    /// Bytes that every packet has more on a path than in the tunnel, outer IP and UDP headers aside.
+    pub fn header_len(&self) -> usize {
+        self.connection.header_len() + usize::from(self.sealing)
+    }
+
+    /// The same for a packet that leaves whole by the connection's policy.
     pub fn overhead(&self) -> usize {
         let adapts = self.config.policy == Policy::Adaptive && self.config.sequence;
-        self.connection.header_len() + if adapts { extension::LEN } else { 0 }
+        self.header_len() + if adapts { extension::LEN } else { 0 }
+    }
+
+    /// Tells the core how large the datagrams of a path may be: on the wire, `size` bytes.
+    pub(super) fn set_max_datagram(&mut self, path: usize, size: u16, now: Instant) {
+        let planned = &mut self.paths[path];
+        planned.max_datagram = size;
+        if let Err(error) = self.connection.set_max_datagram(planned.id, size - self.sealing.min(size), now) {
+            tracing::debug!("size of a path's datagrams: {error:?}");
+        }
+    }
+
+    /// The paths that a handshake may leave on: those in use with a link and a known remote end.
+    pub(super) fn usable_paths(&self) -> PathSet {
+        let may = |index: &usize| {
+            self.paths[*index].remote.is_some() && !self.link_is_down(*index) && self.is_enabled(*index)
+        };
+        (0..self.paths.len()).filter(may).collect()
+    }
+
+    /// Probes all paths that may be probed; [`settle`](Self::settle) must follow.
+    pub(super) fn probe_all(&mut self, now: Instant) {
+        for path in &self.paths {
+            // The path is there: it was added.
+            let _ = self.connection.probe(path.id, now);
+        }
     }
 
     /// Takes a datagram in that arrived some time ago, and delivers what it brings; [`settle`](Self::settle) must follow. Returns
@@ -192,7 +234,6 @@ impl<'s> Peer<'s> {
         datagram: &mut [u8],
         ecn: Ecn,
         (arrived, now): (Instant, Instant),
-        index: usize,
         inside: &mut Inside,
     ) -> Option<(usize, Claim)> {
         let is_small = datagram.len() <= CONTROL_MAX;
@@ -209,45 +250,30 @@ impl<'s> Peer<'s> {
         if let Ok(Received::Packet(packet)) =
             self.connection.decapsulate_arrived(path.id, datagram, ecn, arrived, now)
         {
-            self.drops.note(inside.deliver(index, packet));
+            self.drops.note(inside.deliver(self.index, packet));
         }
-        self.deliver(index, inside);
+        self.deliver(inside);
         None
     }
 
     /// Lets packets go that waited for a path whose turn it is; [`settle`](Self::settle) must follow. Often enough, so
     /// that paths do not stand still, and the queue does not overflow, while a batch is read.
-    pub fn pull(&mut self, sockets: &[SharedSocket]) {
+    pub fn pull(&mut self, now: Instant, outside: &mut Outside<'_>) {
         let mut control = [0; CONTROL_MAX];
         while let Some(departure) = self.connection.poll_transmit(&mut control) {
-            transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
+            let index = departure.path.index();
+            let Some(path) = self.paths.get_mut(index) else { continue };
+            if !outside.transmit(self.index, path, &departure, now) {
+                self.failed_links |= 1 << index;
+            }
         }
     }
 
     /// Sends the inner packet after the headroom of `buffer`; [`settle`](Self::settle) must follow.
-    pub fn send(&mut self, buffer: &mut [u8], now: Instant, sockets: &[SharedSocket]) {
-        let departures = self.connection.encapsulate(buffer, now);
-        self.transmit(departures, now, sockets);
-    }
-
-    /// What carries a packet. A refusal is counted by the core. What would make a long queue of this host's own longer is lost, as
-    /// on a link with a shorter one: the interface's queue is no place to wait, as a TCP does not see what waits there.
-    fn transmit(
-        &mut self,
-        departures: Result<Departures<'_>, EncapsulateError>,
-        now: Instant,
-        sockets: &[SharedSocket],
-    ) {
-        let Ok(mut departures) = departures else { return };
-        while let Some(departure) = departures.next() {
-            let Some(path) = self.paths.get_mut(departure.path.index()) else { continue };
-            let socket = sockets.get(path.socket).and_then(|shared| shared.socket.as_ref());
-            if socket.is_some_and(|socket| !socket.takes(departure.datagram.len(), now)) {
-                path.not_sent.full += 1;
-                continue;
-            }
-            transmit(&mut self.paths, &mut self.failed_links, sockets, &departure);
-        }
+    pub fn send(&mut self, buffer: &mut [u8], now: Instant, outside: &mut Outside<'_>) {
+        let Self { connection, paths, failed_links, index, .. } = self;
+        let departures = connection.encapsulate(buffer, now);
+        transmit(departures, (*index, paths, failed_links), now, outside);
     }
 
     /// Sends a large packet of TCP, as it came from the kernel, in slices; [`settle`](Self::settle) must follow. `buffer`
@@ -258,7 +284,7 @@ impl<'s> Peer<'s> {
         packet: &[u8],
         buffer: &mut [u8],
         now: Instant,
-        sockets: &[SharedSocket],
+        outside: &mut Outside<'_>,
     ) -> Option<()> {
         let room = self.connection.slice_room()?.min(buffer.len() - HEADROOM);
         let mut slices = Slices::new(header, packet, room, self.next_sliced)?;
@@ -267,24 +293,27 @@ impl<'s> Peer<'s> {
         while let Some(len) = slices.next_into(&mut buffer[HEADROOM..]) {
             let slice = &mut buffer[..HEADROOM + len];
             // Not moved: reading it in other pieces than it was written in would wait for the packet to reach the memory.
-            let departures = self.connection.encapsulate_slice(slice, &flow, now);
-            self.transmit(departures, now, sockets);
+            let Self { connection, paths, failed_links, index, .. } = self;
+            let departures = connection.encapsulate_slice(slice, &flow, now);
+            transmit(departures, (*index, paths, failed_links), now, outside);
         }
         Some(())
     }
 
     /// What must follow mutations, in the order that the core asks for; then everything that waits leaves. A
     /// path whose link failed is told to the core, which is a mutation again; each path fails at most once.
-    pub fn settle(&mut self, now: Instant, index: usize, inside: &mut Inside, sockets: &[SharedSocket]) {
+    pub fn settle(&mut self, now: Instant, inside: &mut Inside, outside: &mut Outside<'_>) {
         loop {
-            self.deliver(index, inside);
-            self.pull(sockets);
+            self.deliver(inside);
+            self.pull(now, outside);
             for (number, path) in self.paths.iter_mut().enumerate() {
-                path.flush(number, &mut self.failed_links, sockets);
+                if !outside.flush(path) {
+                    self.failed_links |= 1 << number;
+                }
             }
             while let Some(event) = self.connection.poll_event() {
                 if event == Event::PeerStarted {
-                    inside.forget(index);
+                    inside.forget(self.index);
                 }
                 self.tell(event, now);
             }
@@ -338,9 +367,9 @@ impl<'s> Peer<'s> {
         changed
     }
 
-    fn deliver(&mut self, index: usize, inside: &mut Inside) {
+    fn deliver(&mut self, inside: &mut Inside) {
         while let Some(packet) = self.connection.poll_packet() {
-            self.drops.note(inside.deliver(index, packet));
+            self.drops.note(inside.deliver(self.index, packet));
         }
     }
 
@@ -498,62 +527,23 @@ fn explain(reason: DownReason, liveness: Liveness) -> String {
     }
 }
 
-/// Puts a datagram behind those that wait to leave on its path.
+/// What carries a packet, of the connection with this position. A refusal is counted by the core. What would make a long queue of this
+/// host's own longer is lost, as on a link with a shorter one: the interface's queue is no place to wait, as a TCP does not see what
+/// waits there.
 fn transmit(
-    paths: &mut [PeerPath],
-    failed_links: &mut u16,
-    sockets: &[SharedSocket],
-    departure: &Departure<'_>,
+    departures: Result<Departures<'_>, EncapsulateError>,
+    (peer, paths, failed_links): (usize, &mut [PeerPath], &mut u16),
+    now: Instant,
+    outside: &mut Outside<'_>,
 ) {
-    let index = departure.path.index();
-    let Some(PeerPath { socket, remote, not_sent, outbox, .. }) = paths.get_mut(index) else { return };
-    let socket = sockets.get(*socket).and_then(|shared| shared.socket.as_ref());
-    let max_run = socket.map_or(1, Socket::max_run);
-    outbox.push(departure.datagram, departure.ecn, max_run, |bytes, size, ecn| {
-        if !hand_over(socket, *remote, not_sent, bytes, size, ecn) {
+    let Ok(mut departures) = departures else { return };
+    while let Some(departure) = departures.next() {
+        let index = departure.path.index();
+        let Some(path) = paths.get_mut(index) else { continue };
+        if !outside.takes(path, departure.datagram.len(), now) {
+            path.not_sent.full += 1;
+        } else if !outside.transmit(peer, path, &departure, now) {
             *failed_links |= 1 << index;
         }
-    });
-}
-
-impl PeerPath {
-    /// Lets leave what waits.
-    fn flush(&mut self, index: usize, failed_links: &mut u16, sockets: &[SharedSocket]) {
-        let Self { socket, remote, not_sent, outbox, .. } = self;
-        let socket = sockets.get(*socket).and_then(|shared| shared.socket.as_ref());
-        outbox.flush(|bytes, size, ecn| {
-            if !hand_over(socket, *remote, not_sent, bytes, size, ecn) {
-                *failed_links |= 1 << index;
-            }
-        });
     }
-}
-
-/// Hands datagrams to the kernel; what it does not take is counted and lost, as on any link. Returns whether the
-/// link works.
-fn hand_over(
-    socket: Option<&Socket>,
-    remote: Option<SocketAddr>,
-    not_sent: &mut NotSent,
-    bytes: &[u8],
-    size: usize,
-    ecn: Ecn,
-) -> bool {
-    let count = bytes.len().div_ceil(size.max(1)) as u64;
-    let Some((socket, remote)) = socket.zip(remote) else {
-        not_sent.link += count;
-        return false;
-    };
-    match socket.send(remote, bytes, size, ecn) {
-        Ok(()) => {}
-        Err(SendError::Full) => not_sent.full += count,
-        Err(SendError::TooBig) => not_sent.too_big += count,
-        Err(SendError::Refused) => not_sent.refused += count,
-        Err(SendError::Link(error)) => {
-            not_sent.link += count;
-            tracing::debug!("sending to {remote}: {error}");
-            return false;
-        }
-    }
-    true
 }

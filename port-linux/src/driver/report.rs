@@ -92,7 +92,7 @@ impl Driver<'_> {
         Some(PathReport {
             name: config.name.clone(),
             local: {
-                let shared = self.sockets.get(path.socket)?;
+                let shared = self.outside.sockets.get(path.socket)?;
                 shared.bound.unwrap_or(shared.local)
             },
             remote: path.remote,

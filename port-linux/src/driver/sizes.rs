@@ -3,7 +3,8 @@
 use mpt_proto::{CONTROL_MAX, Claim, Instant, PathState};
 
 use super::strangers::random;
-use super::{Driver, PathMtu, Peer, PeerPath, SharedSocket};
+use super::outside::Outside;
+use super::{Driver, PathMtu, Peer, PeerPath};
 use crate::mtu::max_datagram;
 use crate::socket::SendError;
 
@@ -66,12 +67,12 @@ impl Driver<'_> {
 
     /// Sends the probes that are due. What waits to leave must have left: a probe tells the peer what was sent before it.
     pub(super) fn probe_sizes(&mut self, now: Instant) {
-        let Self { peers, sockets, .. } = self;
+        let Self { peers, outside, .. } = self;
         for peer in peers {
             for path in 0..peer.paths.len() {
                 let is_due = |search: &PathMtu| search.poll_timeout().is_some_and(|deadline| deadline <= now);
                 if peer.paths[path].search.as_ref().is_some_and(is_due) {
-                    peer.probe_size(path, sockets, now);
+                    peer.probe_size(path, outside, now);
                     peer.follow_size(path, now);
                 }
             }
@@ -81,8 +82,8 @@ impl Driver<'_> {
 
 impl Peer<'_> {
     /// Sends a small probe and a padded one on a path, if they are due.
-    fn probe_size(&mut self, path: usize, sockets: &[SharedSocket], now: Instant) {
-        let Self { connection, paths, .. } = self;
+    fn probe_size(&mut self, path: usize, outside: &mut Outside<'_>, now: Instant) {
+        let Self { index, connection, paths, .. } = self;
         let planned = &mut paths[path];
         let Some(search) = &mut planned.search else { return };
         // What arrived before the look began is taken out, and says nothing.
@@ -91,10 +92,10 @@ impl Peer<'_> {
         }
         let Ok(sent) = connection.path_stats(planned.id).map(|stats| stats.tx_bytes) else { return };
         let Some(size) = search.handle_timeout(sent, now) else { return };
-        let socket = sockets.get(planned.socket).and_then(|shared| shared.socket.as_ref());
         let (small, padded) = search.stamps();
-        let (Some((socket, remote)), Some(small), Some(padded)) =
-            (socket.zip(planned.remote), small.or_else(random), padded.or_else(random))
+        let remote = planned.remote.filter(|_| outside.is_open(planned.socket));
+        let (Some(remote), Some(small), Some(padded)) =
+            (remote, small.or_else(random), padded.or_else(random))
         else {
             return search.pause();
         };
@@ -102,13 +103,12 @@ impl Peer<'_> {
         let mut send = |stamp: u32, size: usize| {
             let mut buffer = [0; CONTROL_MAX];
             let probe = connection.challenge(planned.id, stamp, &mut buffer, now).ok()?;
-            // A peer ignores what follows a message, and zeros do not change a checksum.
-            let mut datagram = probe.datagram.to_vec();
-            datagram.resize(size.max(datagram.len()), 0);
-            Some(socket.send(remote, &datagram, datagram.len(), probe.ecn))
+            outside.send_alone(*index, planned, remote, &probe, size, now)
         };
         // The small one first: of two that arrive together the peer answers the last.
-        match (send(small, 0), send(padded, size.into())) {
+        let outcome = (send(small, 0), send(padded, size.into()));
+        let Some(search) = &mut planned.search else { return };
+        match outcome {
             (Some(Ok(())), Some(Ok(()))) => search.handle_sent((small, padded), rtt, now),
             (Some(Ok(())), Some(Err(SendError::TooBig))) => search.handle_refused(now),
             _ => search.handle_unsent(now),
@@ -141,12 +141,10 @@ impl Peer<'_> {
         let size = planned.search.as_ref().map_or(planned.ceiling, PathMtu::max_datagram);
         let is_answered = planned.search.as_ref().is_none_or(PathMtu::is_at_rest);
         if size != planned.max_datagram || planned.doubted && is_answered {
-            planned.max_datagram = size;
             planned.doubted = false;
-            if let Err(error) = self.connection.set_max_datagram(planned.id, size, now) {
-                tracing::debug!("size of a path's datagrams: {error:?}");
-            }
+            self.set_max_datagram(path, size, now);
         }
+        let planned = &mut self.paths[path];
         let found = planned.search.as_ref().is_some_and(PathMtu::is_settled);
         if found && size != planned.told_datagram {
             planned.told_datagram = size;

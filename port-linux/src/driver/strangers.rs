@@ -6,23 +6,52 @@ use mpt_proto::{CONTROL_MAX, Claim, DownReason, Instant, PathState};
 
 use super::peer::PeerPath;
 use super::roaming::{Sighting, Step};
-use super::{Driver, Peer, Sender};
-use crate::socket::Run;
+use super::outside::Sender;
+use super::{Driver, Peer};
 
 impl Driver<'_> {
-    /// A run of datagrams from `run.source`, which is no path's remote end; to be settled.
-    pub(super) fn handle_stranger(&mut self, socket: usize, run: &mut Run<'_>, now: Instant) {
-        let source = run.source;
-        for datagram in run.datagrams() {
-            // Who is known goes first: without keys, other connections take it for a restarted peer of theirs.
-            let claims = self.peers.iter().enumerate().filter(|(_, peer)| peer.uses_socket(socket));
-            let claims = claims.filter_map(|(index, peer)| Some((index, peer.connection.claim(datagram)?)));
-            let Some((peer, claim)) = claims.max_by_key(|(_, claim)| claim.known) else { continue };
-            match self.peers[peer].claimed_path(socket, claim) {
+    /// A datagram that is no path's remote end's, where nothing is sealed; to be settled.
+    pub(super) fn handle_stranger(&mut self, socket: usize, source: SocketAddr, datagram: &[u8], now: Instant) {
+        for peer in self.peers.iter_mut().filter(|peer| peer.uses_socket(socket)) {
+            peer.drops.wrong_source += 1;
+        }
+        tracing::trace!("a datagram from {source}, which is no path's remote end");
+        // Who is known goes first: without keys, other connections take it for a restarted peer of theirs.
+        let claims = self.peers.iter().enumerate().filter(|(_, peer)| peer.uses_socket(socket));
+        let claims = claims.filter_map(|(index, peer)| Some((index, peer.connection.claim(datagram)?)));
+        let Some((peer, claim)) = claims.max_by_key(|(_, claim)| claim.known) else { return };
+        match self.peers[peer].claimed_path(socket, claim, false) {
+            Some(path) => self.handle_claim((peer, path), source, claim, now),
+            None => self.peers[peer].hint(socket, source),
+        }
+    }
+
+    /// An authentic datagram of this peer from an address that is no path's remote end; to be settled. What it brings is taken in on the
+    /// path that the peer numbers so; if it is the newest and a control message, it is asked whether the peer is there. Returns that path.
+    pub(super) fn handle_moved(
+        &mut self,
+        (peer, number, is_newest): (usize, u8, bool),
+        (socket, source): (usize, SocketAddr),
+        datagram: &[u8],
+        now: Instant,
+    ) -> Option<usize> {
+        let claim = self.peers[peer].connection.claim(datagram).filter(|_| is_newest);
+        if let Some(claim) = claim {
+            match self.peers[peer].claimed_path(socket, claim, true) {
                 Some(path) => self.handle_claim((peer, path), source, claim, now),
                 None => self.peers[peer].hint(socket, source),
             }
+            return None;
         }
+        let peer = &mut self.peers[peer];
+        let is_it = |path: &PeerPath| {
+            path.socket == socket
+                && path.roaming.is_some()
+                && peer.connection.peer_number(path.id) == Ok(Some(number))
+        };
+        let path = peer.paths.iter().position(is_it);
+        peer.drops.wrong_source += u64::from(path.is_none());
+        path
     }
 
     /// A control message that says it is of this path, from an address that is not the path's remote end.
@@ -33,7 +62,7 @@ impl Driver<'_> {
         claim: Claim,
         now: Instant,
     ) {
-        let Self { peers, sockets, .. } = self;
+        let Self { peers, outside, .. } = self;
         let Peer { connection, paths, .. } = &mut peers[peer];
         let planned = &mut paths[path];
         let Ok(stats) = connection.path_stats(planned.id) else { return };
@@ -44,10 +73,9 @@ impl Driver<'_> {
             Step::Challenge { stamp, first } => {
                 let mut buffer = [0; CONTROL_MAX];
                 let challenge = connection.challenge(planned.id, stamp, &mut buffer, now);
-                if let (Ok(challenge), Some(socket)) = (challenge, &sockets[planned.socket].socket) {
+                if let Ok(challenge) = challenge {
                     // A challenge that does not leave is a lost one.
-                    let datagram = challenge.datagram;
-                    let _ = socket.send(source, datagram, datagram.len(), challenge.ecn);
+                    let _ = outside.send_alone(peer, planned, source, &challenge, 0, now);
                 }
                 if first {
                     // The path is there: its counters were.
@@ -80,7 +108,7 @@ impl Driver<'_> {
         for (_, other) in others.filter(|(_, it)| it.remote == Some(address)) {
             other.remote = None;
         }
-        let senders = &mut self.sockets[socket].senders;
+        let senders = &mut self.outside.sockets[socket].senders;
         let new = Sender { address: address.ip(), port: Some(address.port()), peer, path };
         let is_there = |sender: &Sender| (sender.address, sender.port) == (new.address, new.port);
         senders.retain(|sender| sender.peer != peer || sender.path != path && !is_there(sender));
@@ -97,10 +125,12 @@ impl Peer<'_> {
     /// work; next, the one that has that number here, which is how paths whose peer speaks first are told apart.
     ///
     /// Who is not known to be the peer may be the peer after a restart. It is listened to where the configuration
-    /// leaves the address open, and only while nothing is heard of the peer that was known.
-    fn claimed_path(&self, socket: usize, claim: Claim) -> Option<usize> {
-        let may_be_anybody =
-            |path: usize| self.config.paths[path].remote.is_unspecified() && self.paths_up() == 0;
+    /// leaves the address open, and only while nothing is heard of the peer that was known; with a seal it is the peer in any case
+    /// (`is_authentic`).
+    fn claimed_path(&self, socket: usize, claim: Claim, is_authentic: bool) -> Option<usize> {
+        let may_be_anybody = |path: usize| {
+            is_authentic || self.config.paths[path].remote.is_unspecified() && self.paths_up() == 0
+        };
         let rank = |path: usize| {
             let planned = &self.paths[path];
             let state = self.connection.path_state(planned.id).ok()?;
@@ -129,7 +159,7 @@ impl Peer<'_> {
         if is_claimed(planned) || number(planned).is_none() {
             return None;
         }
-        self.claimed_path(planned.socket, claim)
+        self.claimed_path(planned.socket, claim, false)
             .filter(|other| self.paths.get(*other).is_some_and(is_claimed))
     }
 

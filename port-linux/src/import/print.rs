@@ -27,6 +27,11 @@ fn write_configuration(
     }
     writeln!(out, "# A comment that begins with a file and a line tells what has no equivalent, and why.")?;
     writeln!(out, "# Change both ends to mpt together. docs/configuration.md describes every key.")?;
+    writeln!(
+        out,
+        "\n# The original encrypts nothing. With keys, [security] does, with mpt at both ends: mpt genkey --help."
+    )?;
+    writeln!(out, "security = \"none\"")?;
     writeln!(out, "\n[tunnel]\nname = {}", quoted(&interface.name))?;
     writeln!(out, "address = [{}]", list(interface.addresses.iter().map(quoted)))?;
     writeln!(out, "mtu = {}  # \"auto\" finds the largest that no path has to split", interface.mtu)?;

@@ -11,6 +11,7 @@ fn wanted(remotes: &[&str]) -> Wanted {
         remotes: remotes.iter().map(|remote| remote.parse().unwrap()).collect(),
         addresses: vec!["10.0.0.1/24".parse().unwrap()],
         peers: vec!["10.0.0.2".parse().unwrap()],
+        public_key: None,
     }
 }
 
@@ -34,27 +35,46 @@ fn pi() -> Machine {
     }
 }
 
-fn devices(text: &str) -> Vec<String> {
-    let config = Config::parse(text, "draft").unwrap_or_else(|error| panic!("{error}\n{text}"));
+fn drafted(
+    machine: &Machine,
+    wanted: &Wanted,
+    has_route: impl Fn(&Interface, IpAddr) -> bool,
+) -> Result<Draft> {
+    draft(machine, wanted, Path::new("home.key"), has_route)
+}
+
+/// What `mpt run` makes of a draft once its key is there and the peer's is known.
+fn parsed(text: &str) -> Config {
+    let directory = tempfile::tempdir().expect("a directory");
+    crate::keys::create(&directory.path().join("home.key"), &crate::keys::random_private().unwrap()).unwrap();
+    let file = directory.path().join("home.toml").display().to_string();
+    let text =
+        text.replace("public_key = \"\"", "public_key = \"hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\"");
+    let config = Config::parse(&text, &file).unwrap_or_else(|error| panic!("{error}\n{text}"));
     assert_eq!(config.warnings(), [] as [String; 0]);
+    config
+}
+
+fn devices(text: &str) -> Vec<String> {
+    let config = parsed(text);
     config.connections[0].paths.iter().filter_map(|path| path.device.clone()).collect()
 }
 
 #[test]
 fn each_real_interface_becomes_a_path_wired_ones_first() {
-    let draft = draft(&pi(), &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
+    let draft = drafted(&pi(), &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
 
     assert_eq!(devices(&draft.text), ["eth0", "wlan0", "usb0"]);
     assert!(draft.text.contains("# device = \"wwan0\""), "proposed as a comment: {}", draft.text);
     assert!(draft.text.contains("policy = \"adaptive\""), "{}", draft.text);
-    let paid = Config::parse(&draft.text, "draft").unwrap().connections[0].paths.clone();
+    let paid = parsed(&draft.text).connections[0].paths.clone();
     let paid: Vec<_> = paid.iter().map(|path| (path.name.as_str(), path.tier)).collect();
     assert_eq!(paid, [("eth0", 1), ("wlan0", 1), ("usb0", 2)]);
 }
 
 #[test]
 fn a_commented_path_is_right_once_the_comment_signs_are_taken_away() {
-    let draft = draft(&pi(), &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
+    let draft = drafted(&pi(), &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
     let (before, commented) = draft.text.split_once("# wwan0: ").unwrap();
     let (_, commented) = commented.split_once('\n').unwrap();
     let uncommented: String =
@@ -67,7 +87,7 @@ fn a_commented_path_is_right_once_the_comment_signs_are_taken_away() {
 
 #[test]
 fn two_ways_to_the_same_router_are_called_out() {
-    let draft = draft(&pi(), &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
+    let draft = drafted(&pi(), &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
 
     assert_eq!(draft.warnings.len(), 1, "{:?}", draft.warnings);
     assert!(draft.warnings[0].contains("eth0 and wlan0 lead to the same router 192.168.1.1"));
@@ -79,7 +99,7 @@ fn two_default_routes_through_one_link_are_called_out() {
     let mut machine = pi();
     machine.default_routes = vec![route(2, "192.168.1.1"), route(2, "192.168.1.254")];
 
-    let draft = draft(&machine, &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
+    let draft = drafted(&machine, &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
 
     assert!(draft.warnings[0].contains("two default routes go through eth0"), "{:?}", draft.warnings);
     assert_eq!(devices(&draft.text).iter().filter(|device| *device == "eth0").count(), 1);
@@ -87,7 +107,7 @@ fn two_default_routes_through_one_link_are_called_out() {
 
 #[test]
 fn an_interface_without_a_route_to_the_peer_is_called_out() {
-    let draft = draft(&pi(), &wanted(&["198.51.100.7"]), |interface, _| interface.name != "usb0").unwrap();
+    let draft = drafted(&pi(), &wanted(&["198.51.100.7"]), |interface, _| interface.name != "usb0").unwrap();
 
     let about: Vec<&String> = draft.warnings.iter().filter(|warning| warning.contains("no route")).collect();
     assert_eq!(about.len(), 1);
@@ -101,8 +121,8 @@ fn an_interface_takes_the_remote_of_the_version_it_has() {
             .into(),
         default_routes: Vec::new(),
     };
-    let draft = draft(&machine, &wanted(&["198.51.100.7", "2001:db8:1::7"]), |_, _| true).unwrap();
-    let config = Config::parse(&draft.text, "draft").unwrap();
+    let draft = drafted(&machine, &wanted(&["198.51.100.7", "2001:db8:1::7"]), |_, _| true).unwrap();
+    let config = parsed(&draft.text);
     let remotes: Vec<String> =
         config.connections[0].paths.iter().map(|path| path.remote.to_string()).collect();
     assert_eq!(remotes, ["2001:db8:1::7", "198.51.100.7"]);
@@ -116,12 +136,12 @@ fn an_interface_without_address_is_a_comment_and_none_at_all_is_an_error() {
         Interface { running: true, ..interface(3, "wlan0", &[]) },
     ]
     .into();
-    let one = draft(&machine, &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
+    let one = drafted(&machine, &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
     assert_eq!(devices(&one.text), ["eth0"]);
     assert!(one.text.contains("# wlan0: it has no address that leads to the peer."), "{}", one.text);
 
     machine.interfaces = vec![interface(1, "lo", &["127.0.0.1"]), interface(2, "eth0", &[])].into();
-    let none = draft(&machine, &wanted(&["198.51.100.7"]), |_, _| true).unwrap_err().to_string();
+    let none = drafted(&machine, &wanted(&["198.51.100.7"]), |_, _| true).unwrap_err().to_string();
     assert!(none.contains("eth0: it is switched off or has no carrier"), "{none}");
 }
 
@@ -130,8 +150,28 @@ fn more_interfaces_than_paths_are_cut_at_sixteen() {
     let many = (1u8..=20).map(|n| interface(n.into(), &format!("eth{n}"), &[&format!("10.0.{n}.1")]));
     let machine = Machine { interfaces: many.collect::<Vec<_>>().into(), default_routes: Vec::new() };
 
-    let draft = draft(&machine, &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
+    let draft = drafted(&machine, &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
 
     assert_eq!(devices(&draft.text).len(), 16);
     assert!(draft.warnings[0].contains("at most 16 paths"));
+}
+
+#[test]
+fn a_draft_has_a_key_and_asks_for_the_peers() {
+    let draft = drafted(&pi(), &wanted(&["1.2.3.4"]), |_, _| true).unwrap();
+    let config = parsed(&draft.text);
+    assert!(config.security.is_some() && config.connections[0].keys.is_some());
+    assert!(config.connections[0].paths.iter().all(|path| path.roaming));
+
+    let directory = tempfile::tempdir().expect("a directory");
+    crate::keys::create(&directory.path().join("home.key"), &crate::keys::random_private().unwrap()).unwrap();
+    let file = directory.path().join("home.toml").display().to_string();
+    let error = Config::parse(&draft.text, &file).unwrap_err().to_string();
+    assert!(error.contains("connection.public_key = \"\": empty"), "{error}");
+
+    let known = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+    let wanted = Wanted { public_key: Some(known.into()), ..wanted(&["1.2.3.4"]) };
+    assert!(
+        drafted(&pi(), &wanted, |_, _| true).unwrap().text.contains(&format!("public_key = \"{known}\""))
+    );
 }

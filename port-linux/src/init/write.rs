@@ -1,14 +1,20 @@
 //! The draft as text.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::{Medium, Proposal, Wanted, path_name};
 
 /// The whole file.
-pub(super) fn configuration(proposals: &[Proposal], wanted: &Wanted, warnings: &[String]) -> String {
+pub(super) fn configuration(
+    proposals: &[Proposal],
+    wanted: &Wanted,
+    key_file: &Path,
+    warnings: &[String],
+) -> String {
     let mut text = String::from(
         "# mpt: a multipath tunnel. Drafted by `mpt init` from the interfaces of this machine.\n\
-         # Edit the addresses, check with `mpt check FILE`, and start with `mpt run -c FILE`.\n\
+         # Edit the addresses and the peer's public key, check with `mpt check FILE`, and start with `mpt run -c FILE`.\n\
          # Every key and its default: docs/configuration.md.\n",
     );
     for warning in warnings {
@@ -16,7 +22,13 @@ pub(super) fn configuration(proposals: &[Proposal], wanted: &Wanted, warnings: &
     }
     let _ = write!(
         text,
-        "\n[tunnel]\n\
+        "\n\
+         [security]\n\
+         # What makes this end this end. `mpt genkey -o FILE` makes one, `mpt pubkey < FILE` prints the public key of\n\
+         # it, for the peer's configuration. To go without encryption, security = \"none\" instead of this table.\n\
+         private_key_file = {}\n\
+         \n\
+         [tunnel]\n\
          name = \"mpt0\"\n\
          # Our addresses inside the tunnel: any private ones, the same network on both ends.\n\
          address = [{}]\n\
@@ -25,11 +37,15 @@ pub(super) fn configuration(proposals: &[Proposal], wanted: &Wanted, warnings: &
          name = \"peer\"\n\
          # The peer's addresses inside the tunnel.\n\
          peer = [{}]\n\
+         # The peer's public key, which `mpt init -o`, `mpt genkey -o` or `mpt pubkey` prints there.\n\
+         public_key = \"{}\"\n\
          # \"adaptive\" measures the paths and adds them up; \"weighted\" adds them up by their weights; \"backup\" uses\n\
          # the lowest rank that works; \"redundant\" sends on all.\n\
          policy = \"adaptive\"\n",
+        toml::Value::String(key_file.display().to_string()),
         quoted(&wanted.addresses),
-        quoted(&wanted.peers)
+        quoted(&wanted.peers),
+        wanted.public_key.as_deref().unwrap_or_default(),
     );
     for proposal in proposals {
         text.push('\n');

@@ -7,12 +7,13 @@ use std::sync::mpsc;
 
 use anyhow::{Context, Result};
 
-use super::plan::Plan;
+use super::memory::SealerMemory;
+use super::plan::{self, Plan};
 use super::tunnel_facts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Query;
-use crate::driver::{Driver, Parts};
+use crate::driver::{Driver, Outside, Parts};
 use crate::link::Interfaces;
 use crate::routes::Routes;
 use crate::socket::Maker;
@@ -50,12 +51,14 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
     let clock = Clock::start();
     let mut memories = plan.memories(config, adaptive_memory);
     let peers = plan.peers(config, &mut memories, &clock, false)?;
+    let mut sealer_memory = SealerMemory::new(peers.len());
+    let sealer = plan::sealer(config, &mut sealer_memory, &clock)?;
     let driver = Driver::new(Parts {
         clock,
         tun: Tun::plain(device).context("tunnel device")?,
         tunnel: tunnel_facts(config, &peers)?,
         tunnel_mtu: None,
-        sockets: plan.bind(&maker)?,
+        outside: Outside::new(plan.bind(&maker)?, sealer),
         peers,
         routes: Routes::new(&config.tunnel.addresses, &config.connections),
         bell,

@@ -6,13 +6,15 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
 use mpt_proto::{Connection, Liveness, Pin, PinError, Pins, PortMatch, Storage};
+use mpt_seal::Sealer;
 use rustix::io::Errno;
 
 use super::add_paths;
-use super::memory::{Memory, MemorySize};
+use super::memory::{Memory, MemorySize, SealerMemory};
+use crate::ciphers::NativeCiphers;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::driver::{PathMtu, Peer, PeerPath, Roaming, Sender, SharedSocket};
+use crate::driver::{PathMtu, Peer, PeerPath, Roaming, Sender, SharedSocket, SystemEntropy, SystemSealer};
 use crate::failure::misconfigured;
 use crate::link::{Ends, Interfaces, scoped};
 use crate::mtu::{least_mtu, max_datagram};
@@ -94,14 +96,7 @@ impl Plan {
         let socket = match self.sockets.iter().position(same) {
             Some(socket) => socket,
             None => {
-                self.sockets.push(SharedSocket {
-                    socket: None,
-                    local,
-                    bound: None,
-                    device: path.device.clone(),
-                    interface: index,
-                    senders: Vec::new(),
-                });
+                self.sockets.push(SharedSocket::new(local, path.device.clone(), index));
                 self.sockets.len() - 1
             }
         };
@@ -143,20 +138,24 @@ impl Plan {
         clock: &Clock,
         joins: bool,
     ) -> Result<Vec<Peer<'s>>> {
+        let sealing = sealing(config);
         let connections = config.connections.iter().zip(memories).enumerate();
         connections
-            .map(|(index, (connection, memory))| self.peer(index, connection, memory.lend(), clock, joins))
+            .map(|(index, (connection, memory))| {
+                self.peer(index, connection, memory.lend(), clock, (joins, sealing))
+            })
             .collect()
     }
 
-    /// The state machine of a connection, with its paths; `joins`: the tunnel device takes and gives large packets.
+    /// The state machine of a connection, with its paths; `joins`: the tunnel device takes and gives large packets; `sealing`: bytes that
+    /// each datagram has more on the wire.
     fn peer<'s>(
         &self,
         index: usize,
         config: &config::Connection,
         storage: Storage<'s>,
         clock: &Clock,
-        joins: bool,
+        (joins, sealing): (bool, u16),
     ) -> Result<Peer<'s>> {
         let planned = self.paths.get(index).map(Vec::as_slice).unwrap_or_default();
         let settings = mpt_proto::Config {
@@ -174,7 +173,7 @@ impl Plan {
             ..mpt_proto::Config::default()
         };
         let mut connection = Connection::new(settings, storage, clock.now());
-        let max_datagrams: Vec<u16> = planned.iter().map(|path| path.max_datagram).collect();
+        let max_datagrams: Vec<u16> = planned.iter().map(|path| path.max_datagram.saturating_sub(sealing)).collect();
         let ids = add_paths(&mut connection, config, &max_datagrams, clock)?;
         let paths = ids.into_iter().zip(planned).zip(&config.paths).map(|((id, path), config)| {
             let mut made = PeerPath::new(id, path.ends.clone(), path.socket, path.remote, path.max_datagram);
@@ -186,7 +185,7 @@ impl Plan {
             }
             made
         });
-        Ok(Peer::new(config.clone(), connection, paths.collect()))
+        Ok(Peer::new(index, config.clone(), connection, paths.collect(), sealing))
     }
 
     /// Binds the sockets: the last check, and it changes nothing that outlives them.
@@ -220,13 +219,12 @@ impl Plan {
                     });
                 }
             };
-            shared.bound = Some(local);
             let (receive, send) = socket.buffer_sizes()?;
             granted = (granted.0.min(receive), granted.1.min(send));
             if socket.may_fragment() {
                 tracing::warn!("the kernel may fragment datagrams from {local}");
             }
-            shared.socket = Some(socket);
+            shared.open(socket, local);
         }
         if granted.0 < buffer || granted.1 < buffer {
             tracing::warn!(
@@ -274,6 +272,40 @@ fn pins(config: &config::Connection) -> Result<Pins> {
         }
     }
     Ok(pins)
+}
+
+/// Bytes that sealing adds to each datagram.
+pub(super) fn sealing(config: &Config) -> u16 {
+    if config.security.is_some() { u16::try_from(mpt_seal::OVERHEAD).unwrap_or(u16::MAX) } else { 0 }
+}
+
+/// The layer that seals, if there are keys, with the connections as its peers.
+///
+/// # Errors
+/// Two connections with one key, or one with our own.
+pub(super) fn sealer<'s>(
+    config: &Config,
+    memory: &'s mut SealerMemory,
+    clock: &Clock,
+) -> Result<Option<SystemSealer<'s>>> {
+    let Some(security) = &config.security else { return Ok(None) };
+    #[allow(clippy::cast_possible_truncation, reason = "any 32 bits do")]
+    let instance = seed() as u32;
+    let mut sealer = Sealer::new(
+        security.private_key.clone(),
+        instance,
+        NativeCiphers::new(),
+        SystemEntropy,
+        memory.lend(),
+        clock.now(),
+    );
+    for connection in &config.connections {
+        let keys = connection.keys.clone().context("a connection without a public key")?;
+        sealer
+            .add_peer(keys)
+            .map_err(|error| misconfigured(format!("connection {}: {error}", connection.name)))?;
+    }
+    Ok(Some(sealer))
 }
 
 /// A number that differs from run to run, from the randomness that the standard library gets from the system.

@@ -22,6 +22,7 @@ use crate::test;
 
 /// The Pi: two links, and a server of which it knows the one address.
 const PI: &str = r#"
+security = "none"
 [tunnel]
 address = ["10.0.0.1/24"]
 [[connection]]
@@ -42,6 +43,7 @@ remote = "198.51.100.20"
 
 /// The server: one address, and a Pi whose addresses nobody knows.
 const SERVER: &str = r#"
+security = "none"
 [tunnel]
 address = ["10.0.0.2/24"]
 [[connection]]
@@ -297,8 +299,8 @@ fn over_ipv6_a_peer_is_found_as_well_and_again_at_another_port() {
         let net = Topology::build(1, None)?;
         let config = |own: u8, other: u8, local: &str, remote: &str, port: u16| {
             format!(
-                "[tunnel]\naddress = [\"10.0.0.{own}/24\"]\n[[connection]]\nname = \"c\"\npeer = [\"10.0.0.{other}\"]\n\
-                 liveness = \"lab\"\n[[connection.path]]\nname = \"p\"\nlocal = \"{local}\"\nremote = \"{remote}\"\n\
+                "security = \"none\"\n[tunnel]\naddress = [\"10.0.0.{own}/24\"]\n\
+                 [[connection]]\nname = \"c\"\npeer = [\"10.0.0.{other}\"]\nliveness = \"lab\"\n[[connection.path]]\nname = \"p\"\nlocal = \"{local}\"\nremote = \"{remote}\"\n\
                  port = {port}\n"
             )
         };
@@ -441,8 +443,8 @@ fn who_replays_guesses_or_only_claims_is_not_taken_for_the_peer() {
     test(&[], || {
         let net = Topology::build(1, None)?;
         net.pc1.run("ip address add 172.16.1.66/24 dev eth1")?;
-        let config = "[tunnel]\naddress = [\"10.0.0.2/24\"]\n[[connection]]\nname = \"pi\"\npeer = [\"10.0.0.1\"]\n\
-                      [[connection.path]]\nname = \"p\"\nlocal = \"172.16.1.20\"\nremote = \"0.0.0.0\"\n";
+        let config = "security = \"none\"\n[tunnel]\naddress = [\"10.0.0.2/24\"]\n\
+                      [[connection]]\nname = \"pi\"\npeer = [\"10.0.0.1\"]\n[[connection.path]]\nname = \"p\"\nlocal = \"172.16.1.20\"\nremote = \"0.0.0.0\"\n";
         let server = Mpt::start(&net.pc2, config)?;
         let mut peer = Speaker::new(&net.pc1, "172.16.1.10:4754", INSTANCE)?;
         let mut thief = Speaker::new(&net.pc1, "172.16.1.66:4754", INSTANCE)?;
@@ -507,8 +509,8 @@ fn who_replays_guesses_or_only_claims_is_not_taken_for_the_peer() {
 fn whose_address_is_forged_gets_no_more_than_was_sent_in_its_name() {
     test(&[], || {
         let net = Topology::build(1, None)?;
-        let config = "[tunnel]\naddress = [\"10.0.0.2/24\"]\n[[connection]]\nname = \"pi\"\npeer = [\"10.0.0.1\"]\n\
-                      [[connection.path]]\nname = \"p\"\nlocal = \"172.16.1.20\"\nremote = \"0.0.0.0\"\n";
+        let config = "security = \"none\"\n[tunnel]\naddress = [\"10.0.0.2/24\"]\n\
+                      [[connection]]\nname = \"pi\"\npeer = [\"10.0.0.1\"]\n[[connection.path]]\nname = \"p\"\nlocal = \"172.16.1.20\"\nremote = \"0.0.0.0\"\n";
         let server = Mpt::start(&net.pc2, config)?;
         // The victim never answers: what arrives is what somebody with its address in raw packets would bring on it.
         let mut victim = Speaker::new(&net.pc1, "172.16.1.10:53", INSTANCE)?;

@@ -1,0 +1,246 @@
+//! A peer: its keys, its epochs, and the handshake that is under way with it.
+
+use core::time::Duration;
+
+use mpt_proto::{Instant, PathSet};
+
+use crate::epoch::Epoch;
+use crate::hash::MAC_LEN;
+use crate::keys::{PeerKeys, PublicKey};
+use crate::limits::{
+    ASSUMED_RTT, COOKIE_LIFE, CROSSED_WITHIN, EPHEMERAL_LIFE, EPOCHS, RETRY_AFTER, RETRY_AT_MOST, RETRY_FAST_FOR,
+    RETRY_SLOWLY, SILENT, SILENT_AFTER_ASKING,
+};
+use crate::message::{INITIATION_LEN, Proposal, RESPONSE_LEN};
+use crate::noise::Initiator;
+
+/// One peer. What of it is due when is in [`Peer::deadline`].
+pub(crate) struct Peer<K> {
+    pub(crate) keys: PeerKeys,
+    pub(crate) epochs: [Option<Epoch<K>>; EPOCHS],
+    /// The place of the epoch that we seal with.
+    pub(crate) in_use: Option<usize>,
+    /// The paths that a handshake may leave on.
+    pub(crate) paths: PathSet,
+    pub(crate) handshake: Option<Handshake>,
+    pub(crate) retry: Retry,
+    /// Something wanted to leave and there was no epoch for it.
+    pub(crate) wanted: bool,
+    pub(crate) silence: Silence,
+    pub(crate) cookie: Option<Cookie>,
+    /// The time in our last initiation: the next has a later one.
+    pub(crate) our_time: u64,
+    /// The latest time in an initiation of the peer's.
+    pub(crate) newest_time: Option<u64>,
+    pub(crate) initiation_at: Option<Instant>,
+    pub(crate) stale_reply_at: Option<Instant>,
+    pub(crate) answered: Option<Answered>,
+    /// The round trip of the last handshake.
+    pub(crate) rtt: Option<Duration>,
+    pub(crate) handshakes: u32,
+    pub(crate) news: News,
+}
+
+/// A handshake that we began.
+pub(crate) struct Handshake {
+    pub(crate) initiator: Initiator,
+    pub(crate) proposal: Proposal,
+    /// Its mac2 is that of no path.
+    pub(crate) datagram: [u8; INITIATION_LEN],
+    /// Our index.
+    pub(crate) index: u32,
+    pub(crate) began: Instant,
+    /// When the datagram last left.
+    pub(crate) sent: Instant,
+    /// Paths that it is still to leave on.
+    pub(crate) unsent: PathSet,
+    /// When a wrong response last came.
+    pub(crate) refused_at: Option<Instant>,
+}
+
+/// When to try again.
+pub(crate) struct Retry {
+    /// Not before.
+    pub(crate) at: Instant,
+    wait: Duration,
+    /// When the first of the tries in a row was.
+    since: Option<Instant>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { at: Instant::ZERO, wait: RETRY_AFTER, since: None }
+    }
+}
+
+impl Retry {
+    /// The peer speaks with our keys: the next time tries begin anew.
+    pub(crate) fn settle(&mut self) {
+        (self.wait, self.since) = (RETRY_AFTER, None);
+    }
+
+    /// A try is made now. The next wait is longer or shorter by a quarter at most, by `chance` (0 to 255).
+    pub(crate) fn note(&mut self, chance: u8, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        let longest = if now.since(since) < RETRY_FAST_FOR { RETRY_AT_MOST } else { RETRY_SLOWLY };
+        self.wait = self.wait.min(longest);
+        self.at = now + self.wait * (384 + u32::from(chance)) / 512;
+        self.wait = (self.wait * 2).min(longest);
+    }
+}
+
+/// Whether anything comes from the peer.
+#[derive(Default)]
+pub(crate) struct Silence {
+    /// When the first datagram left after the last authentic one came.
+    pub(crate) since: Option<Instant>,
+    /// When the peer was asked on all paths because of that.
+    pub(crate) asked: Option<Instant>,
+}
+
+/// A cookie that the peer gave us.
+pub(crate) struct Cookie {
+    pub(crate) bytes: [u8; MAC_LEN],
+    /// The path that it is good on.
+    pub(crate) path: u8,
+    pub(crate) since: Instant,
+}
+
+/// The last initiation that we answered, and how: its copies on other paths get the same.
+pub(crate) struct Answered {
+    pub(crate) mac1: [u8; MAC_LEN],
+    pub(crate) response: [u8; RESPONSE_LEN],
+    pub(crate) at: Instant,
+    pub(crate) copies: u8,
+}
+
+/// What the caller is to be told.
+#[derive(Default)]
+pub(crate) struct News {
+    /// There is a new epoch to seal with; `Some(true)`: with another process of the peer.
+    pub(crate) session: Option<bool>,
+    pub(crate) silent: bool,
+    pub(crate) expired: bool,
+}
+
+impl<K> Peer<K> {
+    pub(crate) fn new(keys: PeerKeys) -> Self {
+        Self {
+            keys,
+            epochs: [const { None }; EPOCHS],
+            in_use: None,
+            paths: PathSet::default(),
+            handshake: None,
+            retry: Retry::default(),
+            wanted: false,
+            silence: Silence::default(),
+            cookie: None,
+            our_time: 0,
+            newest_time: None,
+            initiation_at: None,
+            stale_reply_at: None,
+            answered: None,
+            rtt: None,
+            handshakes: 0,
+            news: News::default(),
+        }
+    }
+
+    /// The epoch that we seal with.
+    pub(crate) fn epoch(&self) -> Option<&Epoch<K>> {
+        self.epochs.get(self.in_use?)?.as_ref()
+    }
+
+    /// The same.
+    pub(crate) fn epoch_mut(&mut self) -> Option<&mut Epoch<K>> {
+        self.epochs.get_mut(self.in_use?)?.as_mut()
+    }
+
+    /// The place for another epoch: an empty one; else that of one that waits for its first datagram, if the new one would wait as well
+    /// (so that replayed initiations crowd out nothing), or the oldest that we do not seal with.
+    pub(crate) fn place(&self, waits: bool) -> usize {
+        let waiting = |place: &usize| {
+            self.epochs.get(*place).and_then(Option::as_ref).is_some_and(|epoch| epoch.confirmed.is_none())
+        };
+        let empty = |place: &usize| self.epochs.get(*place).is_some_and(Option::is_none);
+        let born = |place: &usize| {
+            self.epochs.get(*place).and_then(Option::as_ref).map_or(Instant::ZERO, |epoch| epoch.terms.born)
+        };
+        let replaced = (0..EPOCHS).find(|place| waits && waiting(place));
+        let replaced = replaced.or_else(|| (0..EPOCHS).find(empty));
+        replaced
+            .or_else(|| (0..EPOCHS).filter(|place| Some(*place) != self.in_use).min_by_key(born))
+            .unwrap_or(0)
+    }
+
+    /// The epoch in `place` is confirmed: it is sealed with from now on, but for the case that both ends began one at the same time and
+    /// the other is to be used. Returns whether the peer is another process than before; then older epochs are of no use.
+    pub(crate) fn take_into_use(&mut self, place: usize, ours: &PublicKey, now: Instant) -> bool {
+        let Some(new) = self.epochs.get(place).and_then(Option::as_ref) else { return false };
+        let (we_began, instance) = (new.terms.we_began, new.terms.instance);
+        let before = self.epoch();
+        let restarted = before.is_some_and(|epoch| epoch.terms.instance != instance);
+        let crossed = before.is_some_and(|epoch| {
+            epoch.terms.we_began != we_began
+                && epoch.confirmed.is_some_and(|confirmed| now.since(confirmed) < CROSSED_WITHIN)
+        });
+        let peers_is_used = self.keys.public > *ours;
+        if restarted || !crossed || we_began != peers_is_used {
+            self.in_use = Some(place);
+        }
+        self.news.session = Some(restarted || self.news.session == Some(true));
+        self.silence = Silence::default();
+        restarted
+    }
+
+    pub(crate) fn rtt_or_assumed(&self) -> Duration {
+        self.rtt.unwrap_or(ASSUMED_RTT)
+    }
+
+    /// When the peer counts as silent: first it is to be asked, then a handshake is to begin.
+    fn silent_at(&self) -> Option<Instant> {
+        let rtt = self.rtt_or_assumed();
+        match self.silence.asked {
+            Some(asked) => Some(asked + SILENT_AFTER_ASKING.max(rtt * 3)),
+            None => Some(self.silence.since? + SILENT + rtt),
+        }
+    }
+
+    /// Whether the peer is to be asked on all paths now.
+    pub(crate) fn should_ask(&self, now: Instant) -> bool {
+        self.silence.asked.is_none() && self.silent_at().is_some_and(|at| at <= now) && self.epoch().is_some()
+    }
+
+    /// Whether the peer may have lost its keys.
+    fn is_silent(&self, now: Instant) -> bool {
+        self.silence.asked.is_some() && self.silent_at().is_some_and(|at| at <= now)
+    }
+
+    /// Whether a handshake is wanted now.
+    pub(crate) fn wants(&self, now: Instant) -> bool {
+        !self.paths.is_empty()
+            && (self.wanted && self.epoch().is_none()
+                || self.is_silent(now)
+                || self.epoch().is_some_and(|epoch| epoch.rekey_at <= now))
+    }
+
+    /// The cookie for a path.
+    pub(crate) fn cookie_for(&self, path: u8, now: Instant) -> Option<&[u8; MAC_LEN]> {
+        let cookie = self.cookie.as_ref()?;
+        (cookie.path == path && now.since(cookie.since) < COOKIE_LIFE).then_some(&cookie.bytes)
+    }
+
+    /// When something is to be done; later if nothing is.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let dies = self.epochs.iter().flatten().map(|epoch| epoch.dies).min();
+        let handshake = self.handshake.as_ref().map(|handshake| handshake.began + EPHEMERAL_LIFE);
+        let can = !self.paths.is_empty();
+        let wanted = (can && self.wanted && self.epoch().is_none()).then_some(self.retry.at);
+        let rekey = self.epoch().filter(|_| can).map(|epoch| epoch.rekey_at.max(self.retry.at));
+        let silent = match self.silence.asked {
+            Some(_) => self.silent_at().filter(|_| can).map(|at| at.max(self.retry.at)),
+            None => self.silent_at().filter(|_| self.epoch().is_some()),
+        };
+        [dies, handshake, wanted, rekey, silent].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,659 @@
+//! The layer itself: what leaves is sealed, what arrives is opened, and handshakes happen between.
+
+mod handshake;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+pub use stats::{PeerStatus, Reason, Stats};
+
+use mpt_proto::{Instant, PathSet};
+
+use crate::budget::{Budget, SourceSlot};
+use crate::cipher::Ciphers;
+use crate::datagram::{self, Header, Plaintext, SHORTEST};
+use crate::epoch::Epoch;
+use crate::index::{Index, IndexSlot, Role};
+use crate::keys::{PeerKeys, PrivateKey, PublicKey};
+use crate::limits::{COPIES_WITHIN, EPHEMERAL_LIFE, EPOCHS};
+use crate::mac::{Cookies, Source};
+use crate::message::{self, INITIATION_LEN, Identity};
+use crate::peer::{Peer, Silence};
+
+/// Where randomness comes from.
+pub trait Entropy {
+    /// Fills `bytes` with what nobody can guess. A generator that is weak, or the same after each start, weakens only what the
+    /// private key does not strengthen: cookies, nonces of cookie replies, and receiver indices.
+    fn fill(&mut self, bytes: &mut [u8]);
+}
+
+/// Names a peer: its position among those that were added, from 0 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(u16);
+
+impl PeerId {
+    /// The position.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The place of a peer; lent by [`Storage`].
+pub struct PeerSlot<K>(Option<Peer<K>>);
+
+impl<K> Default for PeerSlot<K> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+/// The place for word of an initiation that was answered; lent by [`Storage`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RecentSlot {
+    mac1: [u8; 16],
+    peer: u16,
+    at: Instant,
+}
+
+/// Memory that a [`Sealer`] is lent for its life.
+pub struct Storage<'s, K> {
+    /// One for each peer.
+    pub peers: &'s mut [PeerSlot<K>],
+    /// As many as peers.
+    pub order: &'s mut [u16],
+    /// At least [`INDEX_SLOTS_PER_PEER`](crate::INDEX_SLOTS_PER_PEER) for each peer; a power of two of them is used.
+    pub index: &'s mut [IndexSlot],
+    /// At least [`WINDOW_WORDS_MIN`] for each peer. The more, the further a datagram may be behind the newest of its path: by 64
+    /// numbers for each word of the path's window but one. What is not used is not touched.
+    pub windows: &'s mut [u64],
+    /// Sources with a cookie that are counted one by one: 1,024 on a server, none on a device with one peer.
+    pub sources: &'s mut [SourceSlot],
+    /// Initiations whose copies are known without a Diffie-Hellman: 64 on a server, one on a device with one peer.
+    pub recent: &'s mut [RecentSlot],
+}
+
+/// Words of the windows of one peer at least: two for each path and epoch, so that a datagram may be 64 numbers late.
+pub const WINDOW_WORDS_MIN: usize = 2 * WINDOWS;
+/// Windows of one peer.
+const WINDOWS: usize = mpt_proto::MAX_PATHS * EPOCHS;
+
+/// Why a peer was not added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AddPeerError {
+    /// There is no room for another one.
+    Full,
+    /// There is one with this public key.
+    Known,
+    /// The public key is our own.
+    Ourselves,
+}
+
+impl core::fmt::Display for AddPeerError {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        out.write_str(match self {
+            Self::Full => "there is no room for another peer",
+            Self::Known => "there is a peer with this public key already",
+            Self::Ourselves => "the peer's public key is our own",
+        })
+    }
+}
+
+impl core::error::Error for AddPeerError {}
+
+/// Why a datagram was not sealed; it is not to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotSealed {
+    /// There are no keys yet, or no more; a handshake begins by itself.
+    NoSession,
+    /// The path has used all its counters; a handshake begins by itself.
+    Spent,
+    /// Not a datagram that may be sealed (a GRE header with a key or a checksum), the place for it is of the wrong length, or there is
+    /// no such peer.
+    Form,
+}
+
+/// What became of a datagram that arrived.
+#[derive(Debug)]
+#[must_use]
+pub enum Opened<'d> {
+    /// It is of this peer, whole and for the first time.
+    Clear {
+        /// Who sealed it.
+        peer: PeerId,
+        /// The sender's number of the path it left on.
+        path: u8,
+        /// Whether no later one of that path came before.
+        is_newest: bool,
+        /// The clear datagram, for the core; zeros may follow what it holds.
+        datagram: &'d mut [u8],
+    },
+    /// To be sent back to where the datagram came from; shorter than that was.
+    Reply(&'d [u8]),
+    /// Taken in: it was about keys.
+    Consumed,
+    /// Dropped and counted.
+    Refused(Reason),
+}
+
+/// What the caller should know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// New keys are in use: the peer is to be probed on all paths, so that it uses them too.
+    Session {
+        /// With whom.
+        peer: PeerId,
+        /// Its process is another than before.
+        restarted: bool,
+    },
+    /// Datagrams leave and nothing comes: the peer is to be probed on all paths. Without an answer a handshake follows by itself.
+    Silent {
+        /// Who.
+        peer: PeerId,
+    },
+    /// The last keys are too old: nothing leaves until the next handshake.
+    Expired {
+        /// With whom.
+        peer: PeerId,
+    },
+}
+
+/// Seals and opens the datagrams of all peers of one private key, and keeps their keys fresh.
+///
+/// The caller owns sockets, clock and memory. After each mutation with a later `now` it drains [`poll_transmit`](Self::poll_transmit)
+/// and [`poll_event`](Self::poll_event), and it calls [`handle_timeout`](Self::handle_timeout) when
+/// [`poll_timeout`](Self::poll_timeout) says so.
+pub struct Sealer<'s, C: Ciphers, E> {
+    identity: Identity,
+    public: PublicKey,
+    instance: u32,
+    ciphers: C,
+    entropy: E,
+    cookies: Cookies,
+    budget: Budget<'s>,
+    index: Index<'s>,
+    peers: &'s mut [PeerSlot<C::Key>],
+    /// Positions of peers by their public keys.
+    order: &'s mut [u16],
+    /// How many there are.
+    count: usize,
+    windows: &'s mut [u64],
+    /// Words of one window.
+    window: usize,
+    recent: &'s mut [RecentSlot],
+    next_recent: usize,
+    stats: Stats,
+    /// The first moment at which something may be due.
+    next: Option<Instant>,
+    /// The peers from which on a datagram may be to leave, and an event to be told.
+    transmit_from: Option<usize>,
+    event_from: Option<usize>,
+    outgoing: [u8; INITIATION_LEN],
+}
+
+impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
+    /// For the owner of this private key. `instance` is that of the connections ([`mpt_proto::Connection::instance`] of any of them,
+    /// or a random number): peers know by it that this process is another one.
+    pub fn new(
+        key: PrivateKey,
+        instance: u32,
+        ciphers: C,
+        mut entropy: E,
+        storage: Storage<'s, C::Key>,
+        now: Instant,
+    ) -> Self {
+        let Storage { peers, order, index, windows, sources, recent } = storage;
+        let mut secret = [0; 32];
+        entropy.fill(&mut secret);
+        let most = peers.len().min(order.len()).min(index.len() / crate::INDEX_SLOTS_PER_PEER);
+        let words = (windows.len() / WINDOWS).checked_div(most).unwrap_or(0);
+        for slot in peers.iter_mut() {
+            slot.0 = None;
+        }
+        Self {
+            public: key.public(),
+            identity: Identity::new(key),
+            instance,
+            ciphers,
+            entropy,
+            cookies: Cookies::new(secret, now),
+            budget: Budget::new(sources),
+            index: Index::new(index),
+            peers,
+            order,
+            count: 0,
+            windows,
+            window: words.checked_ilog2().map_or(0, |log| 1 << log),
+            recent,
+            next_recent: 0,
+            stats: Stats::default(),
+            next: None,
+            transmit_from: None,
+            event_from: None,
+            outgoing: [0; INITIATION_LEN],
+        }
+    }
+
+    /// Our public key.
+    pub fn public(&self) -> PublicKey {
+        self.public
+    }
+
+    /// The peer that was added as this one, counted from 0, if it was not removed.
+    pub fn peer_id(&self, position: usize) -> Option<PeerId> {
+        let id = PeerId(u16::try_from(position).ok()?);
+        self.peer(id).map(|_| id)
+    }
+
+    /// Adds a peer, at the first position that is free. No handshake leaves before [`set_paths`](Self::set_paths).
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn add_peer(&mut self, keys: PeerKeys) -> Result<PeerId, AddPeerError> {
+        if keys.public == self.public {
+            return Err(AddPeerError::Ourselves);
+        }
+        let Err(rank) = self.rank(&keys.public) else { return Err(AddPeerError::Known) };
+        let place = self.peers.iter().position(|slot| slot.0.is_none()).filter(|_| {
+            self.count < self.order.len() && self.count < self.index.peers() && self.window >= 2
+        });
+        let Some(place) = place else { return Err(AddPeerError::Full) };
+        let id = u16::try_from(place).map_err(|_| AddPeerError::Full)?;
+        if let Some(rest) = self.order.get_mut(rank..=self.count) {
+            rest.rotate_right(1);
+            if let Some(first) = rest.first_mut() {
+                *first = id;
+            }
+        }
+        self.count += 1;
+        if let Some(slot) = self.peers.get_mut(place) {
+            slot.0 = Some(Peer::new(keys));
+        }
+        Ok(PeerId(id))
+    }
+
+    /// Removes a peer: its keys are erased, and its indices stand for nobody.
+    pub fn remove_peer(&mut self, peer: PeerId) {
+        let Some(removed) = self.peers.get_mut(peer.index()).and_then(|slot| slot.0.take()) else { return };
+        if let Ok(rank) = self.rank_of(&removed.keys.public, Some(peer)) {
+            if let Some(rest) = self.order.get_mut(rank..self.count) {
+                rest.rotate_left(1);
+            }
+            self.count -= 1;
+        }
+        for epoch in removed.epochs.iter().flatten() {
+            self.index.remove(epoch.terms.local);
+        }
+        if let Some(handshake) = &removed.handshake {
+            self.index.remove(handshake.index);
+        }
+    }
+
+    /// The position of a public key among all, or where it would be.
+    fn rank(&self, public: &PublicKey) -> Result<usize, usize> {
+        self.rank_of(public, None)
+    }
+
+    /// The same; `gone` is a peer with this key that was just taken out of its place.
+    fn rank_of(&self, public: &PublicKey, gone: Option<PeerId>) -> Result<usize, usize> {
+        let known = self.order.get(..self.count).unwrap_or_default();
+        known.binary_search_by(|id| {
+            if gone == Some(PeerId(*id)) {
+                return core::cmp::Ordering::Equal;
+            }
+            match self.peers.get(usize::from(*id)).and_then(|slot| slot.0.as_ref()) {
+                Some(peer) => peer.keys.public.cmp(public),
+                None => core::cmp::Ordering::Less,
+            }
+        })
+    }
+
+    fn peer(&self, peer: PeerId) -> Option<&Peer<C::Key>> {
+        self.peers.get(peer.index())?.0.as_ref()
+    }
+
+    fn peer_mut(&mut self, peer: PeerId) -> Option<&mut Peer<C::Key>> {
+        self.peers.get_mut(peer.index())?.0.as_mut()
+    }
+
+    /// The paths of a peer that handshakes may leave on: those in use whose remote end is known. At first there is none.
+    pub fn set_paths(&mut self, peer: PeerId, paths: PathSet) {
+        let Some(it) = self.peer_mut(peer) else { return };
+        if it.paths == paths {
+            return;
+        }
+        let new: PathSet = paths.into_iter().filter(|path| !it.paths.contains(*path)).collect();
+        it.paths = paths;
+        if let Some(handshake) = &mut it.handshake {
+            for path in new {
+                handshake.unsent.insert(path);
+            }
+            self.transmit_from = Some(0);
+        }
+        self.look_at(peer);
+    }
+
+    /// A handshake with this peer is wanted now, whether or not there are keys.
+    pub fn initiate(&mut self, peer: PeerId, now: Instant) {
+        let Some(it) = self.peer_mut(peer) else { return };
+        it.wanted = true;
+        if let Some(epoch) = it.epoch_mut() {
+            epoch.rekey_at = epoch.rekey_at.min(now);
+        }
+        self.look_at(peer);
+    }
+
+    /// Bytes that this clear datagram will have when it is sealed for a path that takes `limit` bytes. `None`: it may not be sealed.
+    pub fn sealed_len(&self, clear: &[u8], limit: usize) -> Option<usize> {
+        Some(Plaintext::of(clear)?.sealed_len(limit))
+    }
+
+    /// Seals a datagram of the core for a path into `place`, which has [`sealed_len`](Self::sealed_len) bytes.
+    ///
+    /// # Errors
+    /// Why not; then `place` holds nothing that may leave.
+    pub fn seal(
+        &mut self,
+        peer: PeerId,
+        path: u8,
+        clear: &[u8],
+        place: &mut [u8],
+        now: Instant,
+    ) -> Result<(), NotSealed> {
+        let plaintext = Plaintext::of(clear).ok_or(NotSealed::Form)?;
+        if place.len() < plaintext.sealed_len(0) {
+            return Err(NotSealed::Form);
+        }
+        let Some(it) = self.peers.get_mut(peer.index()).and_then(|slot| slot.0.as_mut()) else {
+            return Err(NotSealed::Form);
+        };
+        let Some(epoch) = it.epoch_mut().filter(|epoch| epoch.lives(now)) else {
+            self.stats.not_sealed += 1;
+            if !core::mem::replace(&mut it.wanted, true) || it.epoch().is_some() {
+                self.look_at(peer);
+            }
+            return Err(NotSealed::NoSession);
+        };
+        let was_due = epoch.is_due(now);
+        let is_sealed = epoch.seal(path, plaintext, place, now);
+        let mut look = !was_due && epoch.is_due(now);
+        if plaintext.asks() && it.silence.since.is_none() {
+            it.silence.since = Some(now);
+            look = true;
+        }
+        if look {
+            self.look_at(peer);
+        }
+        if is_sealed {
+            Ok(())
+        } else {
+            self.stats.not_sealed += 1;
+            Err(NotSealed::Spent)
+        }
+    }
+
+    /// Takes a datagram in that came from `source`; its bytes are changed. `path` is our path with that remote end, if there is one.
+    pub fn open<'d>(
+        &mut self,
+        source: &Source,
+        path: Option<(PeerId, u8)>,
+        datagram: &'d mut [u8],
+        now: Instant,
+    ) -> Opened<'d> {
+        let opened = match message::kind_of(datagram) {
+            Some(kind) => self.handle_handshake(kind, source, path, datagram, now),
+            None => self.open_data(datagram, now),
+        };
+        if let Opened::Refused(reason) = opened {
+            self.stats.refuse(reason);
+        }
+        opened
+    }
+
+    fn open_data<'d>(&mut self, datagram: &'d mut [u8], now: Instant) -> Opened<'d> {
+        let Some(header) = Header::parse(datagram) else {
+            return Opened::Refused(if datagram.len() < SHORTEST {
+                Reason::Short
+            } else if is_clear(datagram) {
+                Reason::Clear
+            } else {
+                Reason::Form
+            });
+        };
+        let Some((number, Role::Epoch(place))) = self.index.get(header.index) else {
+            return Opened::Refused(Reason::UnknownIndex);
+        };
+        let (number, place) = (usize::from(number), usize::from(place));
+        let Some(peer) = self.peers.get_mut(number).and_then(|slot| slot.0.as_mut()) else {
+            return Opened::Refused(Reason::UnknownIndex);
+        };
+        let Some(epoch) = peer.epochs.get_mut(place).and_then(Option::as_mut) else {
+            return Opened::Refused(Reason::UnknownIndex);
+        };
+        let first = ((number * EPOCHS + place) * mpt_proto::MAX_PATHS + usize::from(header.path)) * self.window;
+        let words = self.windows.get_mut(first..first + self.window).unwrap_or_default();
+        let is_newest = match epoch.open(header, words, datagram, now) {
+            Ok(is_newest) => is_newest,
+            Err(reason) => return Opened::Refused(reason),
+        };
+        let (is_first, is_due) = (epoch.confirmed.is_none(), epoch.is_due(now));
+        peer.silence = Silence::default();
+        peer.retry.settle();
+        let id = PeerId(position(number));
+        if is_first {
+            self.confirm(id, place, now);
+        } else if is_due {
+            self.look_at(id);
+        }
+        let len = datagram.len() - crate::cipher::TAG_LEN;
+        match datagram::clear(datagram, len) {
+            Some(datagram) => Opened::Clear { peer: id, path: header.path, is_newest, datagram },
+            None => Opened::Refused(Reason::Content),
+        }
+    }
+
+    /// The first datagram of an epoch came: the peer has the keys.
+    fn confirm(&mut self, id: PeerId, place: usize, now: Instant) {
+        let public = self.public;
+        let Some(peer) = self.peer_mut(id) else { return };
+        if let Some(epoch) = peer.epochs.get_mut(place).and_then(Option::as_mut) {
+            epoch.confirmed = Some(now);
+            let born = epoch.terms.born;
+            if !epoch.terms.we_began {
+                peer.rtt = Some(now.since(born));
+            }
+        }
+        self.take_into_use(id, place, &public, now);
+    }
+
+    /// Lets a confirmed epoch be sealed with, and erases those of a process that is gone.
+    fn take_into_use(&mut self, id: PeerId, place: usize, public: &PublicKey, now: Instant) {
+        let Some(peer) = self.peer_mut(id) else { return };
+        let restarted = peer.take_into_use(place, public, now);
+        peer.handshakes += 1;
+        peer.wanted = false;
+        if restarted {
+            for other in (0..EPOCHS).filter(|other| *other != place) {
+                self.erase(id, other);
+            }
+        }
+        self.event_from = Some(0);
+        self.look_at(id);
+    }
+
+    /// Erases the keys of an epoch; its index stands for nobody.
+    fn erase(&mut self, id: PeerId, place: usize) {
+        let Some(peer) = self.peers.get_mut(id.index()).and_then(|slot| slot.0.as_mut()) else { return };
+        let Some(epoch) = peer.epochs.get_mut(place).and_then(Option::take) else { return };
+        self.index.remove(epoch.terms.local);
+        if peer.in_use == Some(place) {
+            peer.in_use = None;
+        }
+    }
+
+    /// Puts an epoch into its place.
+    fn put(&mut self, id: PeerId, epoch: Epoch<C::Key>) -> Option<usize> {
+        let peer = self.peer(id)?;
+        let place = peer.place(epoch.confirmed.is_none());
+        self.erase(id, place);
+        if !self.index.insert(epoch.terms.local, id.0, Role::Epoch(u8::try_from(place).ok()?)) {
+            return None;
+        }
+        *self.peer_mut(id)?.epochs.get_mut(place)? = Some(epoch);
+        Some(place)
+    }
+
+    /// Something of this peer may be due earlier than thought.
+    fn look_at(&mut self, id: PeerId) {
+        let deadline = self.peer(id).and_then(Peer::deadline);
+        self.next = match (self.next, deadline) {
+            (Some(next), Some(deadline)) => Some(next.min(deadline)),
+            (next, deadline) => next.or(deadline),
+        };
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// Does what is due. `time` is that of day in microseconds since 1970, or 0 where there is no clock: it only has to rise, mostly.
+    pub fn handle_timeout(&mut self, time: u64, now: Instant) {
+        if self.next.is_none_or(|next| next > now) {
+            return;
+        }
+        self.next = None;
+        for place in 0..self.peers.len() {
+            let id = PeerId(position(place));
+            if self.peer(id).is_some() {
+                self.handle_peer(id, time, now);
+                self.look_at(id);
+            }
+        }
+    }
+
+    fn handle_peer(&mut self, id: PeerId, time: u64, now: Instant) {
+        for place in 0..EPOCHS {
+            let Some(peer) = self.peer_mut(id) else { return };
+            let is_over =
+                peer.epochs.get(place).and_then(Option::as_ref).is_some_and(|epoch| !epoch.lives(now));
+            if is_over {
+                peer.news.expired |= peer.in_use == Some(place);
+                self.erase(id, place);
+                self.event_from = Some(0);
+            }
+        }
+        let Some(peer) = self.peer_mut(id) else { return };
+        if peer.answered.as_ref().is_some_and(|answered| now.since(answered.at) >= COPIES_WITHIN) {
+            peer.answered = None;
+        }
+        if peer.should_ask(now) {
+            peer.silence.asked = Some(now);
+            peer.news.silent = true;
+            self.event_from = Some(0);
+        }
+        let Some(peer) = self.peer_mut(id) else { return };
+        let (wants, may) = (peer.wants(now), peer.retry.at <= now);
+        let is_old =
+            peer.handshake.as_ref().is_some_and(|handshake| now.since(handshake.began) >= EPHEMERAL_LIFE);
+        if is_old {
+            // Whoever still wants one says so again.
+            peer.wanted = false;
+            let index = peer.handshake.take().map_or(0, |handshake| handshake.index);
+            self.index.remove(index);
+        }
+        if wants && may {
+            self.try_handshake(id, time, now);
+        }
+    }
+
+    /// The next initiation that is to leave: on which path of whom.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<(PeerId, u8, &[u8])> {
+        let from = self.transmit_from?;
+        for place in from..self.peers.len() {
+            let Some(peer) = self.peers.get_mut(place).and_then(|slot| slot.0.as_mut()) else { continue };
+            let Some(handshake) = &mut peer.handshake else { continue };
+            let Some(path) = handshake.unsent.pop().and_then(|path| u8::try_from(path).ok()) else { continue };
+            self.outgoing = handshake.datagram;
+            message::set_mac2(&mut self.outgoing, peer.cookie_for(path, now));
+            self.transmit_from = Some(place);
+            return Some((PeerId(position(place)), path, &self.outgoing));
+        }
+        self.transmit_from = None;
+        None
+    }
+
+    /// What happened, one thing at a time.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let from = self.event_from?;
+        for place in from..self.peers.len() {
+            let Some(peer) = self.peers.get_mut(place).and_then(|slot| slot.0.as_mut()) else { continue };
+            let id = PeerId(position(place));
+            self.event_from = Some(place);
+            if core::mem::take(&mut peer.news.expired) {
+                return Some(Event::Expired { peer: id });
+            }
+            if let Some(restarted) = peer.news.session.take() {
+                return Some(Event::Session { peer: id, restarted });
+            }
+            if core::mem::take(&mut peer.news.silent) {
+                return Some(Event::Silent { peer: id });
+            }
+        }
+        self.event_from = None;
+        None
+    }
+
+    /// Datagrams by what became of them.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// What people are told of a peer.
+    pub fn status(&self, peer: PeerId, now: Instant) -> Option<PeerStatus> {
+        let peer = self.peer(peer)?;
+        let epoch = peer.epoch().filter(|epoch| epoch.lives(now));
+        Some(PeerStatus {
+            public: peer.keys.public,
+            suite: epoch.map(|epoch| epoch.terms.suite),
+            age: epoch.map(|epoch| now.since(epoch.terms.born)),
+            handshakes: peer.handshakes,
+        })
+    }
+}
+
+#[cfg(test)]
+impl<C: Ciphers, E> Sealer<'_, C, E> {
+    /// All that a datagram could change, but for counters of refusals and the budget for handshakes.
+    fn fingerprint(&self) -> std::string::String {
+        let peers: std::vec::Vec<_> = self
+            .peers
+            .iter()
+            .flat_map(|slot| &slot.0)
+            .map(|peer| {
+                let epochs: std::vec::Vec<_> =
+                    peer.epochs.iter().flatten().map(Epoch::fingerprint).collect();
+                let handshake = peer.handshake.as_ref().map(|handshake| (handshake.index, handshake.unsent));
+                let times = (peer.our_time, peer.newest_time, peer.initiation_at, peer.retry.at);
+                let silence = (peer.silence.since, peer.silence.asked);
+                std::format!("{epochs:?} {:?} {handshake:?} {times:?} {silence:?} {:?}", peer.in_use, peer.wanted)
+            })
+            .collect();
+        std::format!("{peers:?} {:?} {:?} {:?}", self.windows, self.index, self.next)
+    }
+}
+
+/// Whether this may be a datagram of a tunnel without keys: GRE of version 0 with an EtherType of one.
+fn is_clear(datagram: &[u8]) -> bool {
+    matches!(
+        datagram,
+        [flags, 0, 0x08, 0x00, ..] | [flags, 0, 0x86, 0xdd, ..] | [flags, 0, 0x88, 0xb5 | 0xb6, ..] if flags & 0x4f == 0
+    )
+}
+
+/// A position as a peer's number.
+fn position(place: usize) -> u16 {
+    u16::try_from(place).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,320 @@
+//! Handshakes: what arrives of them, and what begins them.
+
+use mpt_proto::Instant;
+
+use super::{Entropy, Opened, PeerId, Reason, RecentSlot, Sealer};
+use crate::budget::Verdict;
+use crate::cipher::Ciphers;
+use crate::epoch::{Epoch, Terms};
+use crate::index::{INDEX_BITS, Role};
+use crate::limits::{
+    COPIES_AT_MOST, COPIES_WITHIN, INITIATIONS_APART, REKEY_AFTER, REKEY_AFTER_ANSWERING, REKEY_SPREAD,
+    STALE_REPLIES_APART, WRONG_RESPONSES_APART,
+};
+use crate::mac::Source;
+use crate::message::{
+    Choice, CookieReply, Initiation, Kind, Proposal, Response, StaleReply, read_proposal, write_cookie_reply,
+    write_initiation, write_response, write_stale_reply,
+};
+use crate::noise::Responder;
+use crate::peer::{Answered, Cookie, Handshake};
+
+/// The form of data datagrams that this version speaks.
+const FORM: u8 = 1;
+
+impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
+    pub(super) fn handle_handshake<'d>(
+        &mut self,
+        kind: Kind,
+        source: &Source,
+        path: Option<(PeerId, u8)>,
+        datagram: &'d mut [u8],
+        now: Instant,
+    ) -> Opened<'d> {
+        let mut reply = Reply::default();
+        let outcome = match kind {
+            Kind::Initiation => self.handle_initiation(source, datagram, &mut reply, now),
+            Kind::Response => self.handle_response(datagram, now),
+            Kind::CookieReply => self.handle_cookie(path, datagram, now),
+            Kind::StaleReply => self.handle_stale(datagram, now),
+        };
+        match (outcome, datagram.get_mut(..reply.len)) {
+            (Err(reason), _) => Opened::Refused(reason),
+            (Ok(()), Some(place)) if reply.len > 0 => {
+                for (to, from) in place.iter_mut().zip(reply.bytes) {
+                    *to = from;
+                }
+                Opened::Reply(place)
+            }
+            (Ok(()), _) => Opened::Consumed,
+        }
+    }
+
+    /// Somebody begins a handshake. What costs least is looked at first.
+    fn handle_initiation(
+        &mut self,
+        source: &Source,
+        datagram: &[u8],
+        reply: &mut Reply,
+        now: Instant,
+    ) -> Result<(), Reason> {
+        let initiation = Initiation::parse(datagram).ok_or(Reason::Form)?;
+        if !initiation.has_mac1(&self.identity) {
+            return Err(Reason::BadMac);
+        }
+        if let Some(response) = self.copy_of(initiation.mac1(), now) {
+            reply.put(&response);
+            return Ok(());
+        }
+        let has_cookie = initiation.has_mac2(&self.cookies, source, now);
+        match self.budget.initiation(source, has_cookie, now) {
+            Verdict::Take => {}
+            Verdict::Drop => return Err(Reason::Busy),
+            Verdict::AskForCookie => {
+                let Self { cookies, entropy, .. } = self;
+                let cookie = cookies.make(source, now, || random(entropy));
+                let nonce = random(entropy);
+                let bytes =
+                    write_cookie_reply(&self.identity, initiation.sender(), initiation.mac1(), &cookie, &nonce);
+                reply.put(&bytes);
+                return Ok(());
+            }
+        }
+        let claim = initiation.read_static(&self.identity).map_err(|_| Reason::BadTag)?;
+        let rank = self.rank(claim.public()).map_err(|_| Reason::UnknownPeer)?;
+        let id = PeerId(self.order.get(rank).copied().ok_or(Reason::UnknownPeer)?);
+        let peer = self.peer(id).ok_or(Reason::UnknownPeer)?;
+        if peer.initiation_at.is_some_and(|at| now.since(at) < INITIATIONS_APART) {
+            return Err(Reason::Busy);
+        }
+        let (responder, proposal) = read_proposal(claim, &self.identity).map_err(|_| Reason::BadTag)?;
+        let peer = self.peer_mut(id).ok_or(Reason::UnknownPeer)?;
+        if let Some(newest) = peer.newest_time.filter(|newest| proposal.time <= *newest) {
+            if peer.stale_reply_at.is_some_and(|at| now.since(at) < STALE_REPLIES_APART) {
+                return Err(Reason::Stale);
+            }
+            peer.stale_reply_at = Some(now);
+            let nonce = random(&mut self.entropy);
+            reply.put(&write_stale_reply(&responder, initiation.sender(), newest, &nonce));
+            return Ok(());
+        }
+        if !(proposal.lowest_form..=proposal.highest_form).contains(&FORM) {
+            return Err(Reason::Form);
+        }
+        self.answer(id, responder, (&initiation, proposal), reply, now)
+    }
+
+    /// A sound initiation of a peer: an epoch that waits for its first datagram, and the response.
+    fn answer(
+        &mut self,
+        id: PeerId,
+        responder: Responder,
+        (initiation, proposal): (&Initiation<'_>, Proposal),
+        reply: &mut Reply,
+        now: Instant,
+    ) -> Result<(), Reason> {
+        let index = self.fresh_index();
+        let suite = self.ciphers.offered().best(proposal.ciphers);
+        let choice = Choice { index, form: FORM, cipher: suite, instance: self.instance };
+        let entropy: [u8; 32] = random(&mut self.entropy);
+        let peer =
+            self.peers.get_mut(id.index()).and_then(|slot| slot.0.as_mut()).ok_or(Reason::UnknownPeer)?;
+        let (preshared, receiver) = (&peer.keys.preshared, initiation.sender());
+        let (secrets, response) =
+            write_response(responder, &mut self.identity, preshared, receiver, &choice, &entropy)
+                .map_err(|_| Reason::BadTag)?;
+        peer.newest_time = Some(proposal.time);
+        peer.initiation_at = Some(now);
+        let mac1 = *initiation.mac1();
+        peer.answered = Some(Answered { mac1, response, at: now, copies: 0 });
+        let terms = Terms {
+            local: index,
+            remote: receiver,
+            suite,
+            we_began: false,
+            instance: proposal.instance,
+            born: now,
+        };
+        let epoch = Epoch::new(&self.ciphers, &secrets, terms, REKEY_AFTER_ANSWERING);
+        self.put(id, epoch).ok_or(Reason::Busy)?;
+        if let Some(slot) = self.recent.get_mut(self.next_recent) {
+            *slot = RecentSlot { mac1, peer: id.0, at: now };
+            self.next_recent = (self.next_recent + 1) % self.recent.len();
+        }
+        self.look_at(id);
+        reply.put(&response);
+        Ok(())
+    }
+
+    /// The response to an initiation that was answered already: each path brings a copy.
+    fn copy_of(&mut self, mac1: &[u8; 16], now: Instant) -> Option<[u8; 92]> {
+        let is_it = |slot: &&RecentSlot| slot.mac1 == *mac1 && now.since(slot.at) < COPIES_WITHIN;
+        let id = PeerId(self.recent.iter().find(is_it)?.peer);
+        let answered = self.peer_mut(id)?.answered.as_mut().filter(|answered| answered.mac1 == *mac1)?;
+        if answered.copies == COPIES_AT_MOST {
+            return None;
+        }
+        answered.copies += 1;
+        Some(answered.response)
+    }
+
+    /// The peer of a handshake of ours that has this index.
+    fn handshake_of(&self, index: u32) -> Result<PeerId, Reason> {
+        match self.index.get(index) {
+            Some((peer, Role::Handshake)) => Ok(PeerId(peer)),
+            Some((_, Role::Epoch(_))) => Err(Reason::Stale),
+            None => Err(Reason::UnknownIndex),
+        }
+    }
+
+    fn handle_response(&mut self, datagram: &[u8], now: Instant) -> Result<(), Reason> {
+        let response = Response::parse(datagram).ok_or(Reason::Form)?;
+        let id = self.handshake_of(response.receiver())?;
+        if !response.has_mac1(&self.identity) {
+            return Err(Reason::BadMac);
+        }
+        let peer =
+            self.peers.get_mut(id.index()).and_then(|slot| slot.0.as_mut()).ok_or(Reason::UnknownPeer)?;
+        let handshake = peer.handshake.as_mut().ok_or(Reason::Stale)?;
+        let throttled = handshake.refused_at.is_some_and(|at| now.since(at) < WRONG_RESPONSES_APART);
+        if throttled || !self.budget.response(now) {
+            return Err(Reason::Busy);
+        }
+        let Handshake { initiator, proposal, index, sent, .. } = handshake;
+        let finished = response.finish(initiator, &self.identity, &peer.keys.preshared, proposal);
+        let Ok((secrets, choice)) = finished else {
+            handshake.refused_at = Some(now);
+            return Err(Reason::BadTag);
+        };
+        let terms = Terms {
+            local: *index,
+            remote: choice.index,
+            suite: choice.cipher,
+            we_began: true,
+            instance: choice.instance,
+            born: now,
+        };
+        peer.rtt = Some(now.since(*sent));
+        peer.handshake = None;
+        let [chance] = random(&mut self.entropy);
+        let rekey_after = REKEY_AFTER + REKEY_SPREAD * u32::from(chance) / 256;
+        let epoch = Epoch::new(&self.ciphers, &secrets, terms, rekey_after);
+        let place = self.put(id, epoch).ok_or(Reason::Busy)?;
+        let public = self.public;
+        self.take_into_use(id, place, &public, now);
+        Ok(())
+    }
+
+    fn handle_cookie(
+        &mut self,
+        path: Option<(PeerId, u8)>,
+        datagram: &[u8],
+        now: Instant,
+    ) -> Result<(), Reason> {
+        let answer = CookieReply::parse(datagram).ok_or(Reason::Form)?;
+        let id = self.handshake_of(answer.receiver())?;
+        let peer = self.peer_mut(id).ok_or(Reason::UnknownPeer)?;
+        let handshake = peer.handshake.as_ref().ok_or(Reason::Stale)?;
+        let bytes = answer.open(&peer.keys.public, &handshake.datagram).ok_or(Reason::BadTag)?;
+        let (_, path) = path.filter(|(peer, _)| *peer == id).ok_or(Reason::Stale)?;
+        peer.cookie = Some(Cookie { bytes, path, since: now });
+        Ok(())
+    }
+
+    fn handle_stale(&mut self, datagram: &[u8], now: Instant) -> Result<(), Reason> {
+        let answer = StaleReply::parse(datagram).ok_or(Reason::Form)?;
+        let id = self.handshake_of(answer.receiver())?;
+        let peer = self.peer_mut(id).ok_or(Reason::UnknownPeer)?;
+        let handshake = peer.handshake.as_ref().ok_or(Reason::Stale)?;
+        let newest = answer.open(&handshake.initiator).ok_or(Reason::BadTag)?;
+        let index = handshake.index;
+        // It is the time from which on we are believed; the handshake begins again with a later one.
+        peer.our_time = peer.our_time.max(newest);
+        peer.handshake = None;
+        peer.wanted = true;
+        peer.retry.at = now;
+        self.index.remove(index);
+        self.look_at(id);
+        Ok(())
+    }
+
+    /// Begins a handshake, or lets the initiation of the one under way leave again, on all paths.
+    pub(super) fn try_handshake(&mut self, id: PeerId, time: u64, now: Instant) {
+        let [chance] = random(&mut self.entropy);
+        let Some(peer) = self.peer_mut(id) else { return };
+        peer.retry.note(chance, now);
+        let paths = peer.paths;
+        if peer.handshake.is_none() && self.begin(id, time, now).is_none() {
+            return;
+        }
+        let Some(handshake) = self.peer_mut(id).and_then(|peer| peer.handshake.as_mut()) else { return };
+        handshake.unsent = paths;
+        handshake.sent = now;
+        self.transmit_from = Some(0);
+    }
+
+    fn begin(&mut self, id: PeerId, time: u64, now: Instant) -> Option<()> {
+        let index = self.fresh_index();
+        let entropy: [u8; 32] = random(&mut self.entropy);
+        let (instance, ciphers) = (self.instance, self.ciphers.offered());
+        let peer = self.peers.get_mut(id.index())?.0.as_mut()?;
+        peer.our_time = time.max(peer.our_time.saturating_add(1));
+        let proposal =
+            Proposal { time: peer.our_time, lowest_form: FORM, highest_form: FORM, ciphers, instance };
+        let (initiator, datagram) =
+            write_initiation(&mut self.identity, &peer.keys.public, index, &proposal, &entropy).ok()?;
+        let unsent = peer.paths;
+        peer.handshake = Some(Handshake {
+            initiator,
+            proposal,
+            datagram,
+            index,
+            began: now,
+            sent: now,
+            unsent,
+            refused_at: None,
+        });
+        if !self.index.insert(index, id.0, Role::Handshake) {
+            self.peer_mut(id)?.handshake = None;
+            return None;
+        }
+        Some(())
+    }
+
+    /// An index that stands for nobody.
+    fn fresh_index(&mut self) -> u32 {
+        loop {
+            let index = u32::from_be_bytes(random(&mut self.entropy)) >> (32 - INDEX_BITS);
+            if index != 0 && self.index.get(index).is_none() {
+                return index;
+            }
+        }
+    }
+}
+
+/// What is to be sent back.
+struct Reply {
+    bytes: [u8; 92],
+    len: usize,
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        Self { bytes: [0; 92], len: 0 }
+    }
+}
+
+impl Reply {
+    fn put(&mut self, reply: &[u8]) {
+        for (to, from) in self.bytes.iter_mut().zip(reply) {
+            *to = *from;
+        }
+        self.len = reply.len();
+    }
+}
+
+fn random<const N: usize>(entropy: &mut impl Entropy) -> [u8; N] {
+    let mut bytes = [0; N];
+    entropy.fill(&mut bytes);
+    bytes
+}

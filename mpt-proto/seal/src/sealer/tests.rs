@@ -1,0 +1,6 @@
+//! Two sealers over paths in virtual time, and what happens on the way.
+
+mod adversary;
+mod handshakes;
+mod promises;
+mod world;

@@ -1,0 +1,386 @@
+//! The tunnel's outer side: the sockets, and the layer that seals what leaves through them and opens what arrives.
+//!
+//! Nothing else of the loop can send on a socket: the way there leads through [`Outside::transmit`] and
+//! [`Outside::send_alone`], which seal if there are keys.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mpt_proto::{Departure, Ecn, Instant, PathSet};
+use mpt_seal::{Entropy, Event, Opened, PeerStatus, Sealer, Source, Stats};
+
+use super::peer::PeerPath;
+use crate::ciphers::NativeCiphers;
+use crate::socket::{Batch, SendError, Socket};
+
+/// The layer that seals, with this system's randomness.
+pub type SystemSealer<'s> = Sealer<'s, NativeCiphers, SystemEntropy>;
+
+/// The system's generator of random numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    /// # Panics
+    /// If the kernel gives none: a tunnel without secrets must not go on.
+    fn fill(&mut self, bytes: &mut [u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match rustix::rand::getrandom(&mut *rest, rustix::rand::GetRandomFlags::empty()) {
+                Ok(len) => rest = &mut rest[len..],
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => panic!("no randomness from the system: {error}"),
+            }
+        }
+    }
+}
+
+/// A socket and the paths that share it.
+#[derive(Debug)]
+pub struct SharedSocket {
+    /// Open, or not while its address is gone.
+    socket: Option<Socket>,
+    /// Our end, as configured: perhaps with an unspecified address.
+    pub local: SocketAddr,
+    /// Our end, as bound. A path whose address the kernel chooses is bound to the one it chose: bound to every
+    /// address, its socket would be in the way of the others, which have the same port.
+    pub bound: Option<SocketAddr>,
+    /// The device it is bound to.
+    pub device: Option<String>,
+    /// The device's number when it was bound: a device that went and came back has another one. 0: none yet.
+    pub interface: u32,
+    /// Who may send to it, where datagrams are not sealed.
+    pub senders: Vec<Sender>,
+}
+
+/// The peer's end of a path on a socket.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender {
+    /// The peer's address.
+    pub address: IpAddr,
+    /// Its port; `None`: any.
+    pub port: Option<u16>,
+    /// The connection's index.
+    pub peer: usize,
+    /// The path's index within the connection.
+    pub path: usize,
+}
+
+impl Sender {
+    fn is_at(&self, source: SocketAddr) -> bool {
+        self.address == source.ip() && self.port.is_none_or(|port| port == source.port())
+    }
+}
+
+impl SharedSocket {
+    /// One that is to be opened.
+    pub fn new(local: SocketAddr, device: Option<String>, interface: u32) -> Self {
+        Self { socket: None, local, bound: None, device, interface, senders: Vec::new() }
+    }
+
+    /// Whether it is open.
+    pub fn is_open(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// It is open from now on, bound to `local`.
+    pub fn open(&mut self, socket: Socket, local: SocketAddr) {
+        self.socket = Some(socket);
+        self.bound = Some(local);
+    }
+
+    /// Closes it, which takes it out of epoll, too.
+    pub fn close(&mut self) {
+        self.socket = None;
+    }
+
+    /// What is waited for, if it is open.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    /// What has arrived.
+    ///
+    /// # Errors
+    /// As [`Socket::receive`].
+    pub fn receive(&self, batch: &mut Batch) -> io::Result<()> {
+        self.socket.as_ref().map_or(Ok(()), |socket| socket.receive(batch))
+    }
+
+    /// The path that datagrams from `source` belong to. Few paths share a socket, and the kernel joins runs of
+    /// datagrams: searching is cheaper than hashing.
+    fn sender(&self, source: SocketAddr) -> Option<Sender> {
+        self.senders.iter().find(|sender| sender.is_at(source)).copied()
+    }
+
+    /// The path of this peer that datagrams from `source` belong to.
+    fn sender_of(&self, peer: usize, source: SocketAddr) -> Option<Sender> {
+        self.senders.iter().find(|sender| sender.peer == peer && sender.is_at(source)).copied()
+    }
+}
+
+/// Whom a datagram is of, and what the core is to read.
+#[derive(Debug)]
+pub enum Arrival<'d> {
+    /// Of the path whose remote end it came from.
+    Path {
+        /// The path.
+        sender: Sender,
+        /// The clear datagram.
+        datagram: &'d mut [u8],
+    },
+    /// Authentic, and from an address that is no path's remote end.
+    Moved {
+        /// The connection.
+        peer: usize,
+        /// The number that the peer gives the path.
+        number: u8,
+        /// Whether no later one came of that path.
+        is_newest: bool,
+        /// The clear datagram.
+        datagram: &'d mut [u8],
+    },
+    /// From an address that is no path's remote end; nothing is known of who sent it.
+    Stranger(&'d mut [u8]),
+    /// There is nothing for the core.
+    Nothing,
+}
+
+/// Sockets, and the layer before them.
+pub struct Outside<'s> {
+    /// The sockets.
+    pub sockets: Vec<SharedSocket>,
+    sealer: Option<SystemSealer<'s>>,
+}
+
+impl<'s> Outside<'s> {
+    /// Sealed if there is a sealer: then its peers were added in the order of the connections.
+    pub fn new(sockets: Vec<SharedSocket>, sealer: Option<SystemSealer<'s>>) -> Self {
+        Self { sockets, sealer }
+    }
+
+    /// Whether a socket is open.
+    pub fn is_open(&self, socket: usize) -> bool {
+        self.sockets.get(socket).is_some_and(SharedSocket::is_open)
+    }
+
+    /// Whether everything is sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.sealer.is_some()
+    }
+
+    /// Takes in a datagram that came to a socket.
+    pub fn open<'d>(
+        &mut self,
+        socket: usize,
+        source: SocketAddr,
+        datagram: &'d mut [u8],
+        now: Instant,
+    ) -> Arrival<'d> {
+        let Self { sockets, sealer } = self;
+        let Some(shared) = sockets.get(socket) else { return Arrival::Nothing };
+        let Some(sealer) = sealer else {
+            return match shared.sender(source) {
+                Some(sender) => Arrival::Path { sender, datagram },
+                None => Arrival::Stranger(datagram),
+            };
+        };
+        // Only answers to handshakes need to know the path, and these come from where they were sent to.
+        let path = || {
+            let sender = shared.sender(source)?;
+            Some((sealer.peer_id(sender.peer)?, u8::try_from(sender.path).ok()?))
+        };
+        let path = if datagram.len() <= mpt_seal::LONGEST_HANDSHAKE { path() } else { None };
+        match sealer.open(&opaque(socket, source), path, datagram, now) {
+            Opened::Clear { peer, path: number, is_newest, datagram } => {
+                match shared.sender_of(peer.index(), source) {
+                    Some(sender) => Arrival::Path { sender, datagram },
+                    None => Arrival::Moved { peer: peer.index(), number, is_newest, datagram },
+                }
+            }
+            Opened::Reply(reply) => {
+                if let Some(socket) = &shared.socket {
+                    // A lost answer is asked for again.
+                    let _ = socket.send(source, reply, reply.len(), Ecn::NotEct);
+                }
+                Arrival::Nothing
+            }
+            Opened::Consumed => Arrival::Nothing,
+            Opened::Refused(reason) => {
+                tracing::trace!("a datagram from {source} is refused: {reason:?}");
+                Arrival::Nothing
+            }
+        }
+    }
+
+    /// Whether a datagram of so many bytes may leave on a path without making a queue of this host's own too long.
+    pub fn takes(&self, path: &PeerPath, len: usize, now: Instant) -> bool {
+        let socket = self.sockets.get(path.socket).and_then(|shared| shared.socket.as_ref());
+        socket.is_none_or(|socket| socket.takes(len, now))
+    }
+
+    /// Puts a datagram behind those that wait to leave on its path. Returns whether the path's link works.
+    pub fn transmit(
+        &mut self,
+        peer: usize,
+        path: &mut PeerPath,
+        departure: &Departure<'_>,
+        now: Instant,
+    ) -> bool {
+        let Self { sockets, sealer } = self;
+        let socket = sockets.get(path.socket).and_then(|shared| shared.socket.as_ref());
+        let PeerPath { remote, not_sent, outbox, max_datagram, .. } = path;
+        let max_run = socket.map_or(1, Socket::max_run);
+        let mut works = true;
+        let hand_over = |bytes: &[u8], size: usize, ecn: Ecn| {
+            works &= hand_over(socket, *remote, not_sent, bytes, size, ecn);
+        };
+        let clear = departure.datagram;
+        let Some(sealer) = sealer else {
+            outbox.push(clear, departure.ecn, max_run, hand_over);
+            return works;
+        };
+        let number = departure.path.index();
+        let sealed = sealer.sealed_len(clear, usize::from(*max_datagram)).zip(sealer.peer_id(peer));
+        if let Some(((len, peer), number)) = sealed.zip(u8::try_from(number).ok()) {
+            let seal = |place: &mut [u8]| sealer.seal(peer, number, clear, place, now).is_ok();
+            outbox.push_with(len, departure.ecn, max_run, seal, hand_over);
+        }
+        works
+    }
+
+    /// Lets leave what waits on a path. Returns whether its link works.
+    pub fn flush(&self, path: &mut PeerPath) -> bool {
+        let PeerPath { socket, remote, not_sent, outbox, .. } = path;
+        let socket = self.sockets.get(*socket).and_then(|shared| shared.socket.as_ref());
+        let mut works = true;
+        outbox.flush(|bytes, size, ecn| works &= hand_over(socket, *remote, not_sent, bytes, size, ecn));
+        works
+    }
+
+    /// Sends a control message of a path to `remote` at once, as a datagram of `size` bytes if it is shorter: zeros follow it, which a
+    /// peer ignores and which do not change a checksum. `None`: there is no socket or there are no keys.
+    pub fn send_alone(
+        &mut self,
+        peer: usize,
+        path: &PeerPath,
+        remote: SocketAddr,
+        message: &Departure<'_>,
+        size: usize,
+        now: Instant,
+    ) -> Option<Result<(), SendError>> {
+        let Self { sockets, sealer } = self;
+        let socket = sockets.get(path.socket)?.socket.as_ref()?;
+        let mut datagram = message.datagram.to_vec();
+        if let Some(sealer) = sealer {
+            let bare = sealer.sealed_len(&datagram, 0)?;
+            datagram.resize(datagram.len() + size.saturating_sub(bare), 0);
+            let mut sealed = vec![0; sealer.sealed_len(&datagram, size)?];
+            let number = u8::try_from(path.id.index()).ok()?;
+            sealer.seal(sealer.peer_id(peer)?, number, &datagram, &mut sealed, now).ok()?;
+            datagram = sealed;
+        } else {
+            datagram.resize(size.max(datagram.len()), 0);
+        }
+        Some(socket.send(remote, &datagram, datagram.len(), message.ecn))
+    }
+
+    /// Sends a handshake on a path. A lost one is sent again later.
+    pub fn send_handshakes<'p>(
+        &mut self,
+        path: impl Fn(usize, usize) -> Option<(usize, SocketAddr)> + 'p,
+        now: Instant,
+    ) {
+        let Self { sockets, sealer } = self;
+        let Some(sealer) = sealer else { return };
+        while let Some((peer, number, initiation)) = sealer.poll_transmit(now) {
+            let Some((socket, remote)) = path(peer.index(), usize::from(number)) else { continue };
+            if let Some(socket) = sockets.get(socket).and_then(|shared| shared.socket.as_ref()) {
+                let _ = socket.send(remote, initiation, initiation.len(), Ecn::NotEct);
+            }
+        }
+    }
+
+    /// What happened to a peer's keys.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.sealer.as_mut()?.poll_event()
+    }
+
+    /// Which paths of a peer handshakes may leave on.
+    pub fn set_paths(&mut self, peer: usize, paths: PathSet) {
+        if let Some(sealer) = &mut self.sealer
+            && let Some(peer) = sealer.peer_id(peer)
+        {
+            sealer.set_paths(peer, paths);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.sealer.as_ref()?.poll_timeout()
+    }
+
+    /// Keys that are too old, handshakes that are due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(sealer) = &mut self.sealer {
+            let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros());
+            sealer.handle_timeout(u64::try_from(time).unwrap_or(u64::MAX), now);
+        }
+    }
+
+    /// What people are told of a peer's keys; `None`: nothing is sealed.
+    pub fn status(&self, peer: usize, now: Instant) -> Option<PeerStatus> {
+        let sealer = self.sealer.as_ref()?;
+        sealer.status(sealer.peer_id(peer)?, now)
+    }
+
+    /// Datagrams refused; `None`: nothing is sealed.
+    pub fn stats(&self) -> Option<&Stats> {
+        self.sealer.as_ref().map(Sealer::stats)
+    }
+}
+
+/// An address and the socket that heard it, as the sealer compares them.
+fn opaque(socket: usize, source: SocketAddr) -> Source {
+    let ip = match source.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let mut bytes = [0; 20];
+    bytes[..16].copy_from_slice(&ip.octets());
+    bytes[16..18].copy_from_slice(&source.port().to_be_bytes());
+    let socket = u16::try_from(socket).unwrap_or(u16::MAX);
+    bytes[18..].copy_from_slice(&socket.to_be_bytes());
+    Source(bytes)
+}
+
+/// Hands datagrams to the kernel; what it does not take is counted and lost, as on any link. Returns whether the
+/// link works.
+fn hand_over(
+    socket: Option<&Socket>,
+    remote: Option<SocketAddr>,
+    not_sent: &mut crate::report::NotSent,
+    bytes: &[u8],
+    size: usize,
+    ecn: Ecn,
+) -> bool {
+    let count = bytes.len().div_ceil(size.max(1)) as u64;
+    let Some((socket, remote)) = socket.zip(remote) else {
+        not_sent.link += count;
+        return false;
+    };
+    match socket.send(remote, bytes, size, ecn) {
+        Ok(()) => {}
+        Err(SendError::Full) => not_sent.full += count,
+        Err(SendError::TooBig) => not_sent.too_big += count,
+        Err(SendError::Refused) => not_sent.refused += count,
+        Err(SendError::Link(error)) => {
+            not_sent.link += count;
+            tracing::debug!("sending to {remote}: {error}");
+            return false;
+        }
+    }
+    true
+}
