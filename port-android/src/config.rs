@@ -165,7 +165,8 @@ pub fn facts(text: &str) -> Result<String> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = r#"tunnel.address = ["10.0.0.1/24"]
+    const TEXT: &str = r#"security = "none"
+tunnel.address = ["10.0.0.1/24"]
 
 [[connection]]
 name = "home"
@@ -221,7 +222,7 @@ remote = "vpn.example.org"
     #[test]
     fn what_is_wrong_is_said_with_line_and_key_as_the_program_says_it() {
         let error = refusal(&TEXT.replace("name = \"home\"", "name = \"home\"\nweight = 3"));
-        assert!(error.starts_with("configuration:5: connection.weight"), "{error}");
+        assert!(error.starts_with("configuration:6: connection.weight"), "{error}");
         assert!(refusal("").contains("tunnel"), "{}", refusal(""));
         assert!(refusal("[[[").starts_with("configuration:1"), "{}", refusal("[[["));
     }

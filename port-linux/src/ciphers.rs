@@ -3,7 +3,7 @@
 //! Both give the same bytes. ring is faster, and its code for each processor is assembly and C, which a build for
 //! another machine cannot always compile.
 
-use mpt_seal::{Cipher, Ciphers, NONCE_LEN, Offer, Portable, PortableKey, Suite, TAG_LEN};
+use mpt_seal::{Cipher, Ciphers, NONCE_LEN, Offer, Portable, Suite, TAG_LEN};
 
 /// Bytes of a key.
 const KEY_LEN: usize = 32;
@@ -55,11 +55,10 @@ fn has_aes_instructions() -> bool {
 /// A key of [`NativeCiphers`]. It has no `Debug`, and is erased when it is dropped.
 pub struct NativeKey(Backend);
 
-enum Backend {
-    #[cfg(feature = "ring")]
-    Ring(ring_key::RingKey),
-    Portable(PortableKey),
-}
+#[cfg(feature = "ring")]
+type Backend = ring_key::RingKey;
+#[cfg(not(feature = "ring"))]
+type Backend = mpt_seal::PortableKey;
 
 impl Ciphers for NativeCiphers {
     type Key = NativeKey;
@@ -70,20 +69,16 @@ impl Ciphers for NativeCiphers {
 
     fn key(&self, suite: Suite, key: &[u8; KEY_LEN]) -> NativeKey {
         #[cfg(feature = "ring")]
-        if let Some(key) = ring_key::RingKey::new(suite, key) {
-            return NativeKey(Backend::Ring(key));
-        }
-        NativeKey(Backend::Portable(Portable.key(suite, key)))
+        let backend = ring_key::RingKey::new(suite, key);
+        #[cfg(not(feature = "ring"))]
+        let backend = Portable.key(suite, key);
+        NativeKey(backend)
     }
 }
 
 impl Cipher for NativeKey {
     fn seal(&self, nonce: &[u8; NONCE_LEN], associated: &[u8], bytes: &mut [u8]) -> [u8; TAG_LEN] {
-        match &self.0 {
-            #[cfg(feature = "ring")]
-            Backend::Ring(key) => key.seal(nonce, associated, bytes),
-            Backend::Portable(key) => key.seal(nonce, associated, bytes),
-        }
+        self.0.seal(nonce, associated, bytes)
     }
 
     fn open(
@@ -93,11 +88,7 @@ impl Cipher for NativeKey {
         bytes: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> bool {
-        match &self.0 {
-            #[cfg(feature = "ring")]
-            Backend::Ring(key) => key.open(nonce, associated, bytes, tag),
-            Backend::Portable(key) => key.open(nonce, associated, bytes, tag),
-        }
+        self.0.open(nonce, associated, bytes, tag)
     }
 }
 
@@ -116,22 +107,19 @@ mod ring_key {
     pub(super) struct RingKey(MaybeUninit<LessSafeKey>);
 
     impl RingKey {
-        /// `None` would be a key of a wrong length, which there is not.
-        pub(super) fn new(suite: Suite, key: &[u8; KEY_LEN]) -> Option<Self> {
+        pub(super) fn new(suite: Suite, key: &[u8; KEY_LEN]) -> Self {
             let algorithm = match suite {
                 Suite::ChaCha20Poly1305 => &CHACHA20_POLY1305,
                 Suite::Aes256Gcm => &AES_256_GCM,
             };
-            let key = UnboundKey::new(algorithm, key).ok()?;
-            Some(Self(MaybeUninit::new(LessSafeKey::new(key))))
+            let key = UnboundKey::new(algorithm, key)
+                .unwrap_or_else(|_| unreachable!("both have keys of 32 bytes"));
+            Self(MaybeUninit::new(LessSafeKey::new(key)))
         }
 
         fn key(&self) -> &LessSafeKey {
             // SAFETY: it is initialised by `new` and erased by `drop`, after which nothing reads it.
-            #[allow(
-                unsafe_code,
-                reason = "ring does not erase its keys, and only MaybeUninit may be overwritten"
-            )]
+            #[allow(unsafe_code, reason = "only MaybeUninit may be overwritten, and ring does not do it")]
             unsafe {
                 self.0.assume_init_ref()
             }
@@ -191,7 +179,7 @@ mod ring_key {
         fn a_key_that_is_dropped_leaves_nothing_in_its_place() {
             assert!(!std::mem::needs_drop::<LessSafeKey>(), "it may hold memory of the heap");
             for suite in Suite::ALL {
-                let key = RingKey::new(suite, b"find me in what is left, please.").expect("a key");
+                let key = RingKey::new(suite, b"find me in what is left, please.");
                 let mut place = ManuallyDrop::new(key);
                 let address = std::ptr::from_ref(&place).addr();
                 assert!(memory(address, size_of::<RingKey>()).iter().any(|byte| *byte != 0));

@@ -206,7 +206,7 @@ impl From<Init> for Wanted {
 fn public_key(text: &str) -> Result<String, String> {
     match keys::decode(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(problem) => Err(format!("{problem}; allowed: {}", keys::ALLOWED)),
+        Err(problem) => Err(format!("{problem}; allowed: {}", keys::ALLOWED_PUBLIC)),
     }
 }
 

@@ -281,6 +281,10 @@ impl<'s> Driver<'s> {
                         self.handle_stranger(index, source, datagram, now);
                         continue;
                     }
+                    Arrival::Refused(reason) => {
+                        self.tell_refused(index, source, reason);
+                        continue;
+                    }
                     Arrival::Nothing => continue,
                 };
                 let Some(connection) = self.peers.get_mut(peer) else { continue };

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 #[cfg(feature = "program")]
 pub(crate) use file::create;
 pub(crate) use file::read;
-pub(crate) use text::{ALLOWED, decode};
+pub(crate) use text::{ALLOWED, ALLOWED_PUBLIC, decode};
 pub use text::{KeyText, encode};
 
 /// Bytes of every key.

@@ -47,6 +47,7 @@ use self::stack::Stack;
 use self::topology::{Cut, MAX_LINKS};
 use self::traffic::quic;
 use self::traffic::stream::USUAL_CONGESTION;
+use self::tunnel::Security;
 use crate::output;
 use crate::report::policy_name;
 
@@ -101,6 +102,9 @@ pub struct Args {
     /// How the tunnel chooses a path for each packet [default: adaptive]
     #[arg(long, conflicts_with = "paper", value_parser = POLICIES)]
     policy: Option<String>,
+    /// Whether the tunnel is sealed, by keys made for it [default: keys; with --paper none, as in the paper]. --speed measures both
+    #[arg(long, value_enum, conflicts_with_all = ["paper", "speed"], value_name = "HOW")]
+    security: Option<Security>,
     /// How the last path is cut; with --links each in turn
     #[arg(long, value_enum, default_value = "link", conflicts_with = "paper")]
     cut: Cut,
@@ -196,6 +200,8 @@ pub struct Settings {
     pub stack: Stack,
     /// The tunnel's policy.
     pub policy: String,
+    /// Whether the tunnel is sealed.
+    pub security: Security,
     /// How the last path is cut.
     pub cut: Cut,
     /// Whether goodput is measured by iperf3.
@@ -272,11 +278,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return paper::run(&plan, &mpt, &out.unwrap_or_default(), args.json);
     }
     let policy = args.policy.unwrap_or_else(|| policy_name(Policy::default()).to_owned());
+    let security = args.security.unwrap_or(Security::Keys);
     if args.soak {
         let time = Duration::from_secs_f64(args.seconds.unwrap_or(600.0));
         let congestion = only(&congestion)?;
         let plan =
-            soak::Plan { links: args.paths, rate: args.rate, time, stack: args.ip, policy, congestion };
+            soak::Plan { links: args.paths, rate: args.rate, time, stack: args.ip, policy, security, congestion };
         return soak::run(&plan, &mpt, out.as_deref(), args.json);
     }
     if let Some(Links(links)) = args.links {
@@ -286,6 +293,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             time: Duration::from_secs_f64(args.seconds.unwrap_or(20.0)),
             repeats: args.repeats.unwrap_or(1),
             policy,
+            security,
             cut: args.cut,
             seed: args.seed,
             parts: args.only,
@@ -301,6 +309,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         seconds: args.seconds.unwrap_or(8.0),
         stack: args.ip,
         policy,
+        security,
         cut: args.cut,
         iperf3: args.iperf3,
         congestion: only(&congestion)?,

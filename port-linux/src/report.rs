@@ -56,12 +56,30 @@ pub struct ConnectionReport {
     pub mode_reason: Option<String>,
     /// Whether the peer is known to be an mpt.
     pub peer_is_mpt: bool,
+    /// The peer's keys; absent where packets travel in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<SealReport>,
     /// What went through.
     pub counters: Counters,
     /// What was dropped.
     pub dropped: Dropped,
     /// Its paths, in the order of the configuration.
     pub paths: Vec<PathReport>,
+}
+
+/// What is known of a peer whose packets are sealed. Secrets are not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealReport {
+    /// The peer's public key, as in the configuration.
+    pub public_key: String,
+    /// The cipher in use; absent while there are no keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cipher: Option<String>,
+    /// Milliseconds since the handshake that gave the keys in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_age_ms: Option<u64>,
+    /// Handshakes that gave keys since the start.
+    pub handshakes: u32,
 }
 
 /// A connection's counters: inner packets, without our headers.

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::control::{Answer, Command, ask};
 use crate::output;
-use crate::report::{ConnectionReport, Dropped, PathReport, Report, State};
+use crate::report::{ConnectionReport, Dropped, PathReport, Report, SealReport, State};
 
 /// Between two looks of `--watch`.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -117,6 +117,7 @@ fn connection_text(
     let kind = if connection.peer_is_mpt { "peer is mpt" } else { "peer has not said that it is mpt" };
     let policy = policy_text(connection);
     let mut text = format!("\n{}  {}  {policy}  {kind}\n", connection.name, peers.join(", "));
+    text += &seal_text(connection.seal.as_ref());
     let rate = |now: u64, then: fn(&ConnectionReport) -> u64| {
         before.map_or(String::new(), |(b, seconds)| {
             format!(", {}", bit_rate(now.saturating_sub(then(b)), seconds))
@@ -152,6 +153,18 @@ fn connection_text(
     text += &dropped(&connection.dropped);
     text + &paths_text(&connection.paths, before.map(|(b, seconds)| (&b.paths[..], seconds)), colour)
         + &models_text(&connection.paths)
+}
+
+/// Whether packets are sealed, and by what.
+fn seal_text(seal: Option<&SealReport>) -> String {
+    let Some(seal) = seal else { return "  in the clear: everybody on the way can read and change packets\n".into() };
+    let key = seal.public_key.get(..8).unwrap_or(&seal.public_key);
+    match (&seal.cipher, seal.keys_age_ms) {
+        (Some(cipher), Some(age)) => {
+            format!("  sealed by {cipher}, peer's key {key}.., keys of {} ago\n", duration(Duration::from_millis(age)))
+        }
+        _ => format!("  sealed, peer's key {key}..: no handshake with it yet, or none any more\n"),
+    }
 }
 
 /// The policy, and how packets are sent if not by it.

@@ -1,27 +1,22 @@
-//! How much work strangers may cause: handshakes per second, with and without a cookie, in all and for each source.
+//! How much work strangers may cause: handshakes per second, with and without a cookie, in all and for each host.
 
 use core::time::Duration;
 
 use mpt_proto::Instant;
 
+use crate::hash::keyed;
+use crate::keys::Secret;
 use crate::limits::{
     COOKIE_REPLIES_PER_SECOND, HANDSHAKES_PER_SECOND, LOAD_LASTS, PER_SOURCE_AT_ONCE, PER_SOURCE_PER_SECOND,
     WITHOUT_COOKIE_PER_SECOND,
 };
 use crate::mac::Source;
 
-/// A row of the table of sources that have proven that they receive what is sent there; lent to [`Storage`](crate::Storage).
-#[derive(Debug, Clone, Copy)]
+/// A row of the table of hosts that have proven that they receive what is sent to them; lent to [`Storage`](crate::Storage).
+#[derive(Debug, Clone, Copy, Default)]
 pub struct SourceSlot {
-    source: Source,
-    /// When its allowance would be full again.
+    /// When the allowance of the hosts of this row would be full again.
     full_at: Instant,
-}
-
-impl Default for SourceSlot {
-    fn default() -> Self {
-        Self { source: Source([0; 20]), full_at: Instant::ZERO }
-    }
 }
 
 /// What may be done with an initiation.
@@ -35,9 +30,9 @@ pub(crate) enum Verdict {
     Drop,
 }
 
-/// The counts of this second, and the table of sources.
-pub(crate) struct Budget<'s> {
-    sources: &'s mut [SourceSlot],
+/// The counts of one second.
+#[derive(Default)]
+struct Share {
     second: Instant,
     handshakes: u16,
     without_cookie: u16,
@@ -45,49 +40,7 @@ pub(crate) struct Budget<'s> {
     loaded_until: Instant,
 }
 
-impl<'s> Budget<'s> {
-    /// Nothing was spent. Without any row for sources, who has a cookie counts in all alone.
-    pub(crate) fn new(sources: &'s mut [SourceSlot]) -> Self {
-        sources.fill(SourceSlot::default());
-        Self {
-            sources,
-            second: Instant::ZERO,
-            handshakes: 0,
-            without_cookie: 0,
-            cookie_replies: 0,
-            loaded_until: Instant::ZERO,
-        }
-    }
-
-    /// An initiation whose mac1 is right; `has_cookie`: and its mac2, for this source.
-    pub(crate) fn initiation(&mut self, source: &Source, has_cookie: bool, now: Instant) -> Verdict {
-        self.turn(now);
-        if has_cookie {
-            let may = self.source_may(source, now) && self.handshakes < HANDSHAKES_PER_SECOND;
-            self.handshakes += u16::from(may);
-            return if may { Verdict::Take } else { Verdict::Drop };
-        }
-        if self.without_cookie >= WITHOUT_COOKIE_PER_SECOND {
-            self.loaded_until = now + LOAD_LASTS;
-        }
-        if now >= self.loaded_until {
-            self.without_cookie += 1;
-            self.handshakes += 1;
-            return Verdict::Take;
-        }
-        let may = self.cookie_replies < COOKIE_REPLIES_PER_SECOND;
-        self.cookie_replies += u16::from(may);
-        if may { Verdict::AskForCookie } else { Verdict::Drop }
-    }
-
-    /// Whether a response may be taken: nobody has one but to a handshake of ours.
-    pub(crate) fn response(&mut self, now: Instant) -> bool {
-        self.turn(now);
-        let may = self.handshakes < HANDSHAKES_PER_SECOND;
-        self.handshakes += u16::from(may);
-        may
-    }
-
+impl Share {
     fn turn(&mut self, now: Instant) {
         if now.since(self.second) >= Duration::from_secs(1) {
             self.second = now;
@@ -95,18 +48,83 @@ impl<'s> Budget<'s> {
         }
     }
 
-    /// Whether a source has something left of its allowance, of which then a part is spent.
-    fn source_may(&mut self, source: &Source, now: Instant) -> bool {
-        const PART: Duration = Duration::from_micros(1_000_000 / PER_SOURCE_PER_SECOND as u64);
-        let hash = source.0.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let rows = self.sources.len() as u64;
-        let row = hash.checked_rem(rows).and_then(|row| usize::try_from(row).ok());
-        let Some(slot) = row.and_then(|row| self.sources.get_mut(row)) else { return true };
-        if slot.source != *source {
-            *slot = SourceSlot { source: *source, full_at: now };
+    /// Whether one more of [`HANDSHAKES_PER_SECOND`] may be, which then is counted.
+    fn handshake(&mut self) -> bool {
+        let may = self.handshakes < HANDSHAKES_PER_SECOND;
+        self.handshakes += u16::from(may);
+        may
+    }
+
+    fn without_cookie(&mut self, now: Instant) -> Verdict {
+        if self.without_cookie >= WITHOUT_COOKIE_PER_SECOND {
+            self.loaded_until = now + LOAD_LASTS;
         }
+        if now >= self.loaded_until {
+            self.without_cookie += 1;
+            return Verdict::Take;
+        }
+        let may = self.cookie_replies < COOKIE_REPLIES_PER_SECOND;
+        self.cookie_replies += u16::from(may);
+        if may { Verdict::AskForCookie } else { Verdict::Drop }
+    }
+}
+
+/// The counts of this second, and the table of hosts.
+pub(crate) struct Budget<'s> {
+    sources: &'s mut [SourceSlot],
+    /// Nobody else knows which hosts share a row.
+    secret: Secret,
+    strangers: Share,
+    /// Of initiations from the remote address of a peer's path.
+    known: Share,
+    responses: Share,
+}
+
+impl<'s> Budget<'s> {
+    /// Nothing was spent. Without any row for sources, who has a cookie counts in all alone. `secret` is random.
+    pub(crate) fn new(sources: &'s mut [SourceSlot], secret: [u8; 32]) -> Self {
+        sources.fill(SourceSlot::default());
+        Self {
+            sources,
+            secret: Secret::from_bytes(secret),
+            strangers: Share::default(),
+            known: Share::default(),
+            responses: Share::default(),
+        }
+    }
+
+    /// An initiation whose mac1 is right. `has_cookie`: and its mac2, for this source. `is_known`: it came from where a path of a peer
+    /// is; strangers do not spend what is for these.
+    pub(crate) fn initiation(
+        &mut self,
+        source: &Source,
+        has_cookie: bool,
+        is_known: bool,
+        now: Instant,
+    ) -> Verdict {
+        let may = !has_cookie || self.host_may(source, now);
+        let share = if is_known { &mut self.known } else { &mut self.strangers };
+        share.turn(now);
+        match (has_cookie, may) {
+            (false, _) => share.without_cookie(now),
+            (true, true) if share.handshake() => Verdict::Take,
+            (true, _) => Verdict::Drop,
+        }
+    }
+
+    /// Whether a response may be taken: nobody has one but to a handshake of ours.
+    pub(crate) fn response(&mut self, now: Instant) -> bool {
+        self.responses.turn(now);
+        self.responses.handshake()
+    }
+
+    /// Whether a host has something left of its allowance, of which then a part is spent. Hosts whose row is the same share one
+    /// allowance, so that nobody gets another one by taking turns with a second address.
+    fn host_may(&mut self, source: &Source, now: Instant) -> bool {
+        const PART: Duration = Duration::from_micros(1_000_000 / PER_SOURCE_PER_SECOND as u64);
+        let hash = u128::from_be_bytes(keyed(self.secret.as_bytes(), &[source.host()]));
+        let row = hash.checked_rem(self.sources.len() as u128).and_then(|row| usize::try_from(row).ok());
+        let Some(slot) = row.and_then(|row| self.sources.get_mut(row)) else { return true };
         let full_at = slot.full_at.max(now) + PART;
         let may = full_at.since(now) <= PART * u32::from(PER_SOURCE_AT_ONCE);
         if may {
@@ -125,50 +143,93 @@ mod tests {
         Instant::from_micros(60_000_000 + ms * 1000)
     }
 
-    fn source(port: u8) -> Source {
-        Source([port; 20])
+    /// An IPv6 address by its first bytes, a port and the socket 0.
+    fn source(network: u32, host: u8, port: u16) -> Source {
+        let mut bytes = [0; 20];
+        bytes[..2].copy_from_slice(&[0x20, 0x01]);
+        bytes[4..8].copy_from_slice(&network.to_be_bytes());
+        bytes[15] = host;
+        bytes[16..18].copy_from_slice(&port.to_be_bytes());
+        Source(bytes)
+    }
+
+    fn ipv4(last: u8, port: u16) -> Source {
+        let mut bytes = [0; 20];
+        bytes[10..16].copy_from_slice(&[0xff, 0xff, 192, 0, 2, last]);
+        bytes[16..18].copy_from_slice(&port.to_be_bytes());
+        Source(bytes)
     }
 
     #[test]
     fn more_initiations_without_a_cookie_than_a_few_hundred_a_second_must_get_one() {
         let mut rows = vec![SourceSlot::default(); 16];
-        let mut budget = Budget::new(&mut rows);
+        let mut budget = Budget::new(&mut rows, [1; 32]);
+        let (one, two, three) = (source(1, 1, 1), source(2, 1, 1), source(3, 1, 1));
         for _ in 0..WITHOUT_COOKIE_PER_SECOND {
-            assert_eq!(budget.initiation(&source(1), false, at(0)), Verdict::Take);
+            assert_eq!(budget.initiation(&one, false, false, at(0)), Verdict::Take);
         }
         for _ in 0..COOKIE_REPLIES_PER_SECOND {
-            assert_eq!(budget.initiation(&source(2), false, at(900)), Verdict::AskForCookie);
+            assert_eq!(budget.initiation(&two, false, false, at(900)), Verdict::AskForCookie);
         }
-        assert_eq!(budget.initiation(&source(2), false, at(999)), Verdict::Drop);
-        assert_eq!(budget.initiation(&source(2), false, at(1500)), Verdict::AskForCookie, "load lasts");
-        assert_eq!(budget.initiation(&source(2), true, at(1500)), Verdict::Take);
-        assert_eq!(budget.initiation(&source(3), false, at(2500)), Verdict::Take, "it is over");
+        assert_eq!(budget.initiation(&two, false, false, at(999)), Verdict::Drop);
+        assert_eq!(budget.initiation(&two, false, false, at(1500)), Verdict::AskForCookie, "load lasts");
+        assert_eq!(budget.initiation(&two, true, false, at(1500)), Verdict::Take);
+        assert_eq!(budget.initiation(&three, false, false, at(2500)), Verdict::Take, "it is over");
     }
 
     #[test]
-    fn a_source_with_a_cookie_has_five_at_once_and_twenty_a_second() {
-        let mut rows = vec![SourceSlot::default(); 16];
-        let mut budget = Budget::new(&mut rows);
-        let taken = |budget: &mut Budget<'_>, from: u64| {
-            (0..1000).filter(|ms| budget.initiation(&source(1), true, at(from + ms)) == Verdict::Take).count()
+    fn a_flood_of_strangers_spends_nothing_of_what_is_for_the_paths_of_peers() {
+        let mut budget = Budget::new(&mut [], [1; 32]);
+        for _ in 0..10_000 {
+            budget.initiation(&source(1, 1, 1), false, false, at(0));
+            budget.initiation(&source(1, 1, 1), true, false, at(0));
+        }
+        assert_eq!(budget.initiation(&source(2, 1, 1), false, false, at(0)), Verdict::Drop);
+        assert_eq!(budget.initiation(&source(2, 1, 1), true, false, at(0)), Verdict::Drop);
+        assert_eq!(budget.initiation(&source(2, 1, 1), false, true, at(0)), Verdict::Take);
+        assert_eq!(budget.initiation(&source(2, 1, 1), true, true, at(0)), Verdict::Take);
+    }
+
+    #[test]
+    fn a_host_with_a_cookie_has_five_at_once_and_twenty_a_second_whatever_its_port() {
+        let mut rows = vec![SourceSlot::default(); 1024];
+        let mut budget = Budget::new(&mut rows, [1; 32]);
+        let mut taken = |source: &dyn Fn(u8) -> Source, from: u64| {
+            let take = |ms: u64| {
+                let source = source(u8::try_from(ms % 256).unwrap());
+                budget.initiation(&source, true, false, at(from + ms)) == Verdict::Take
+            };
+            (0..1000).map(take).filter(|taken| *taken).count()
         };
-        let first = taken(&mut budget, 0);
-        assert!((24..=25).contains(&first), "{first}");
-        assert_eq!(budget.initiation(&source(2), true, at(500)), Verdict::Take, "another is not its concern");
+        let of_one_host: [&dyn Fn(u8) -> Source; 2] =
+            [&|number| ipv4(7, number.into()), &|number| source(1, number, number.into())];
+        for one in of_one_host {
+            let first = taken(one, 0);
+            assert!((24..=25).contains(&first), "{first}");
+        }
+        assert!(taken(&|number| ipv4(number, 1), 0) > 500, "hosts count one by one");
+        assert!(taken(&|number| source(number.into(), 1, 1), 2000) > 500, "and so do networks");
     }
 
     #[test]
-    fn with_cookies_of_many_sources_there_is_an_end_too() {
+    fn two_hosts_in_one_row_have_no_more_than_one() {
+        let mut rows = vec![SourceSlot::default(); 1];
+        let mut budget = Budget::new(&mut rows, [1; 32]);
+        let take = |number: u8| budget.initiation(&ipv4(number % 2, 1), true, false, at(0)) == Verdict::Take;
+        assert_eq!((0..100).map(take).filter(|taken| *taken).count(), PER_SOURCE_AT_ONCE.into());
+    }
+
+    #[test]
+    fn with_cookies_of_many_hosts_there_is_an_end_too_and_answers_to_us_are_taken_nevertheless() {
         let mut rows = vec![SourceSlot::default(); 4096];
-        let mut budget = Budget::new(&mut rows);
+        let mut budget = Budget::new(&mut rows, [1; 32]);
         let mut taken = 0;
         for number in 0..3000u32 {
-            let mut address = [7; 20];
-            address[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
-            taken += u16::from(budget.initiation(&Source(address), true, at(5)) == Verdict::Take);
+            taken += u16::from(budget.initiation(&source(number, 1, 1), true, false, at(5)) == Verdict::Take);
         }
         assert_eq!(taken, HANDSHAKES_PER_SECOND);
-        assert!(!budget.response(at(6)));
-        assert!(budget.response(at(1005)));
+        let responses = (0..3000).filter(|_| budget.response(at(6))).count();
+        assert_eq!(responses, HANDSHAKES_PER_SECOND.into());
+        assert!(budget.response(at(1006)));
     }
 }

@@ -140,6 +140,10 @@ pub struct Portable;
 /// A key of [`Portable`]. It has no `Debug`, and is erased when it is dropped.
 pub struct PortableKey(Context);
 
+#[cfg_attr(
+    feature = "aes",
+    allow(clippy::large_enum_variant, reason = "there is no heap for a key schedule")
+)]
 enum Context {
     ChaCha(ChaCha20Poly1305),
     #[cfg(feature = "aes")]
@@ -212,7 +216,11 @@ mod tests {
     use super::*;
 
     fn hex(text: &str) -> Vec<u8> {
-        let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
+        let digits: Vec<u8> = text
+            .chars()
+            .filter_map(|c| c.to_digit(16))
+            .filter_map(|digit| u8::try_from(digit).ok())
+            .collect();
         digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
     }
 

@@ -151,14 +151,27 @@ impl<K: Cipher> Epoch<K> {
         Ok(window.commit(words, header.counter))
     }
 
-    /// Whether a counter or the number of bytes asks for new keys before their time.
+    /// Whether new keys are due, because of the time, a counter or the number of bytes.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.rekey_at <= now
     }
 }
 
+impl<K> Epoch<K> {
+    /// Whether a datagram of this path was opened.
+    pub(crate) fn has_opened(&self, path: u8) -> bool {
+        self.windows.get(usize::from(path)).is_some_and(Window::is_used)
+    }
+}
+
 #[cfg(test)]
 impl<K> Epoch<K> {
+    /// Lets the next counter of every path be no less than this, and these the bytes of either direction.
+    pub(crate) fn use_up(&mut self, counter: u32, bytes: u64) {
+        self.counters = self.counters.map(|before| before.max(counter));
+        (self.sealed_bytes, self.opened_bytes) = (bytes, bytes);
+    }
+
     pub(crate) fn fingerprint(&self) -> std::string::String {
         std::format!(
             "{:?} {:?} {:?} {:?} {:?} {} {}",

@@ -48,6 +48,11 @@ impl<'s> Index<'s> {
         self.slots.len() / INDEX_SLOTS_PER_PEER
     }
 
+    /// Slots of the table.
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
     /// Whom an index stands for.
     pub(crate) fn get(&self, index: u32) -> Option<(u16, Role)> {
         let slot = self.slots.get(self.find(index)?)?;

@@ -38,6 +38,11 @@ pub use datagram::OVERHEAD;
 pub use index::{INDEX_SLOTS_PER_PEER, IndexSlot};
 pub use keys::{PeerKeys, PresharedKey, PrivateKey, PublicKey};
 pub use mac::Source;
+/// Whether a datagram begins a handshake, by its form: for an end without keys, which can only tell people of it.
+pub fn is_initiation(datagram: &[u8]) -> bool {
+    message::kind_of(datagram) == Some(message::Kind::Initiation)
+}
+
 /// Bytes of the longest handshake datagram.
 pub const LONGEST_HANDSHAKE: usize = message::INITIATION_LEN;
 

@@ -45,10 +45,14 @@ pub(crate) const SILENT: Duration = Duration::from_millis(100);
 pub(crate) const SILENT_AFTER_ASKING: Duration = Duration::from_millis(250);
 /// The round trip that is assumed until one was measured.
 pub(crate) const ASSUMED_RTT: Duration = Duration::from_millis(500);
+/// The longest round trip that is believed: of a satellite, with a queue. Whoever delays one datagram by more would otherwise delay the
+/// notice of a peer's restart for minutes.
+pub(crate) const LONGEST_RTT: Duration = Duration::from_secs(1);
 
 /// The shortest time between two initiations of one peer that are taken, WireGuard's 20 ms.
 pub(crate) const INITIATIONS_APART: Duration = Duration::from_millis(20);
-/// Handshake datagrams that cost a Diffie-Hellman, per second and in all: at 0.2 ms each a fifth of a processor core.
+/// Initiations that cost a Diffie-Hellman, per second: at 0.2 ms each a fifth of a processor core. Those from the address of a peer's
+/// path count apart from those of strangers, and responses apart from both, so that a flood of one kind keeps out none of another.
 pub(crate) const HANDSHAKES_PER_SECOND: u16 = 1000;
 /// Of these, initiations without a cookie. More mean load: for [`LOAD_LASTS`] only those with a cookie are taken.
 pub(crate) const WITHOUT_COOKIE_PER_SECOND: u16 = 256;
@@ -56,17 +60,19 @@ pub(crate) const WITHOUT_COOKIE_PER_SECOND: u16 = 256;
 pub(crate) const LOAD_LASTS: Duration = Duration::from_secs(1);
 /// Cookie replies per second: each costs as much as it saves when there are more.
 pub(crate) const COOKIE_REPLIES_PER_SECOND: u16 = 1000;
-/// Initiations with a cookie that one source may have taken per second, and at once (WireGuard's numbers).
+/// Initiations with a cookie that one host (an IPv4 address, or an IPv6 network of 64 bits) may have taken per second, and at once
+/// (WireGuard's numbers).
 pub(crate) const PER_SOURCE_PER_SECOND: u8 = 20;
 /// See [`PER_SOURCE_PER_SECOND`].
 pub(crate) const PER_SOURCE_AT_ONCE: u8 = 5;
 /// How long the initiator may use a cookie: its issuer accepts it at least as long.
 pub(crate) const COOKIE_LIFE: Duration = Duration::from_secs(120);
-/// How long copies of an initiation that was answered get the same answer, and how many: one for each path.
+/// How long copies of an initiation that was answered get the same answer: longer than the life of an ephemeral key and the delay of any
+/// path. Their number has no limit, as whoever repeats what it recorded would use it up before the copies of slower paths arrive; an
+/// answer to a copy costs less than any refusal, and is shorter than the copy.
 pub(crate) const COPIES_WITHIN: Duration = Duration::from_secs(10);
-/// See [`COPIES_WITHIN`].
-pub(crate) const COPIES_AT_MOST: u8 = 16;
-/// The shortest time between two stale replies to one peer, and between two that are believed.
+/// The shortest time between two stale replies of one peer after which a handshake begins again at once: one that always sends them
+/// would make us compute a handshake each round trip.
 pub(crate) const STALE_REPLIES_APART: Duration = Duration::from_secs(1);
 /// After a response that was wrong, others to the same handshake wait so long: who floods us with them costs a core a few percent.
 pub(crate) const WRONG_RESPONSES_APART: Duration = Duration::from_millis(5);

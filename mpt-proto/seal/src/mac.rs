@@ -13,10 +13,20 @@ use crate::keys::{PublicKey, Secret};
 /// made at the end of that time can be used for 120 s at least.
 pub(crate) const COOKIE_LIFE: Duration = Duration::from_secs(120);
 
-/// Where a datagram came from, opaque to this crate: address, port and the socket that it came to, as the program writes
-/// them. A cookie is worth something from the same source only.
+/// Where a datagram came from: 16 bytes of an IPv6 address (`::ffff:a.b.c.d` for IPv4), 2 of the port, and 2 that tell to which
+/// socket it came. A cookie is worth something from the same source only; how many handshakes one host may begin is counted without
+/// port, socket and the lower half of an IPv6 address, of which everybody has many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(pub [u8; 20]);
+
+impl Source {
+    /// The IPv4 address, or the network of an IPv6 address.
+    pub(crate) fn host(&self) -> &[u8] {
+        const IPV4: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+        let len = if self.0.starts_with(&IPV4) { 16 } else { 8 };
+        self.0.get(..len).unwrap_or(&self.0)
+    }
+}
 
 /// The keys, derived from a public key, with which handshake datagrams to its owner are checked and cookies from it are
 /// sealed. Everybody who knows the public key has them.

@@ -2,14 +2,14 @@
 
 use core::time::Duration;
 
-use mpt_proto::{Instant, PathSet};
+use mpt_proto::{Instant, MAX_PATHS, PathSet};
 
 use crate::epoch::Epoch;
 use crate::hash::MAC_LEN;
 use crate::keys::{PeerKeys, PublicKey};
 use crate::limits::{
-    ASSUMED_RTT, COOKIE_LIFE, CROSSED_WITHIN, EPHEMERAL_LIFE, EPOCHS, RETRY_AFTER, RETRY_AT_MOST, RETRY_FAST_FOR,
-    RETRY_SLOWLY, SILENT, SILENT_AFTER_ASKING,
+    ASSUMED_RTT, COOKIE_LIFE, CROSSED_WITHIN, EPHEMERAL_LIFE, EPOCHS, LONGEST_RTT, RETRY_AFTER, RETRY_AT_MOST,
+    RETRY_FAST_FOR, RETRY_SLOWLY, SILENT, SILENT_AFTER_ASKING,
 };
 use crate::message::{INITIATION_LEN, Proposal, RESPONSE_LEN};
 use crate::noise::Initiator;
@@ -27,12 +27,14 @@ pub(crate) struct Peer<K> {
     /// Something wanted to leave and there was no epoch for it.
     pub(crate) wanted: bool,
     pub(crate) silence: Silence,
-    pub(crate) cookie: Option<Cookie>,
+    /// Those that the peer gave us, for each path. One for all would let whoever reads one path spoil that of another.
+    pub(crate) cookies: [Cookie; MAX_PATHS],
     /// The time in our last initiation: the next has a later one.
     pub(crate) our_time: u64,
     /// The latest time in an initiation of the peer's.
     pub(crate) newest_time: Option<u64>,
     pub(crate) initiation_at: Option<Instant>,
+    /// When a stale reply last let a handshake begin again at once.
     pub(crate) stale_reply_at: Option<Instant>,
     pub(crate) answered: Option<Answered>,
     /// The round trip of the last handshake.
@@ -98,12 +100,18 @@ pub(crate) struct Silence {
     pub(crate) asked: Option<Instant>,
 }
 
-/// A cookie that the peer gave us.
+/// A cookie that the peer gave us for a path.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Cookie {
-    pub(crate) bytes: [u8; MAC_LEN],
-    /// The path that it is good on.
-    pub(crate) path: u8,
-    pub(crate) since: Instant,
+    bytes: [u8; MAC_LEN],
+    /// When it is too old; at first there is none.
+    until: Instant,
+}
+
+impl Cookie {
+    pub(crate) fn new(bytes: [u8; MAC_LEN], now: Instant) -> Self {
+        Self { bytes, until: now + COOKIE_LIFE }
+    }
 }
 
 /// The last initiation that we answered, and how: its copies on other paths get the same.
@@ -111,7 +119,6 @@ pub(crate) struct Answered {
     pub(crate) mac1: [u8; MAC_LEN],
     pub(crate) response: [u8; RESPONSE_LEN],
     pub(crate) at: Instant,
-    pub(crate) copies: u8,
 }
 
 /// What the caller is to be told.
@@ -134,7 +141,7 @@ impl<K> Peer<K> {
             retry: Retry::default(),
             wanted: false,
             silence: Silence::default(),
-            cookie: None,
+            cookies: [Cookie::default(); MAX_PATHS],
             our_time: 0,
             newest_time: None,
             initiation_at: None,
@@ -173,24 +180,48 @@ impl<K> Peer<K> {
             .unwrap_or(0)
     }
 
-    /// The epoch in `place` is confirmed: it is sealed with from now on, but for the case that both ends began one at the same time and
-    /// the other is to be used. Returns whether the peer is another process than before; then older epochs are of no use.
+    /// The epoch in `place` is confirmed: it is sealed with from now on, but for two cases. Of two that both ends began at the same time
+    /// the one is used whose initiator has the larger key. And an epoch whose confirmation was held up on the way for longer does not
+    /// replace one that is younger. Returns whether it is sealed with.
     pub(crate) fn take_into_use(&mut self, place: usize, ours: &PublicKey, now: Instant) -> bool {
         let Some(new) = self.epochs.get(place).and_then(Option::as_ref) else { return false };
-        let (we_began, instance) = (new.terms.we_began, new.terms.instance);
-        let before = self.epoch();
-        let restarted = before.is_some_and(|epoch| epoch.terms.instance != instance);
-        let crossed = before.is_some_and(|epoch| {
-            epoch.terms.we_began != we_began
-                && epoch.confirmed.is_some_and(|confirmed| now.since(confirmed) < CROSSED_WITHIN)
-        });
-        let peers_is_used = self.keys.public > *ours;
-        if restarted || !crossed || we_began != peers_is_used {
+        let is_used = match self.epoch() {
+            None => true,
+            Some(before) if before.terms.instance != new.terms.instance => true,
+            Some(before) => {
+                let apart = before.confirmed.map(|confirmed| now.since(confirmed));
+                let crossed = before.terms.we_began != new.terms.we_began
+                    && apart.is_some_and(|apart| apart < CROSSED_WITHIN);
+                let peers_is_used = self.keys.public > *ours;
+                if crossed {
+                    new.terms.we_began != peers_is_used
+                } else {
+                    new.terms.born >= before.terms.born
+                }
+            }
+        };
+        let restarted = self.epoch().is_some_and(|before| before.terms.instance != new.terms.instance);
+        if is_used {
             self.in_use = Some(place);
         }
         self.news.session = Some(restarted || self.news.session == Some(true));
         self.silence = Silence::default();
-        restarted
+        is_used
+    }
+
+    /// Whether a datagram of a path, the newest of its epoch, is the newest of all epochs: no epoch that began later was used on the
+    /// path. Epochs of handshakes that may have crossed are used in any order.
+    pub(crate) fn is_newest(&self, place: usize, path: u8) -> bool {
+        let Some(born) = self.epochs.get(place).and_then(Option::as_ref).map(|epoch| epoch.terms.born) else {
+            return false;
+        };
+        let is_later = |epoch: &Epoch<K>| epoch.terms.born >= born + CROSSED_WITHIN && epoch.has_opened(path);
+        !self.epochs.iter().flatten().any(is_later)
+    }
+
+    /// A round trip was measured.
+    pub(crate) fn note_rtt(&mut self, rtt: Duration) {
+        self.rtt = Some(rtt.min(LONGEST_RTT));
     }
 
     pub(crate) fn rtt_or_assumed(&self) -> Duration {
@@ -226,8 +257,7 @@ impl<K> Peer<K> {
 
     /// The cookie for a path.
     pub(crate) fn cookie_for(&self, path: u8, now: Instant) -> Option<&[u8; MAC_LEN]> {
-        let cookie = self.cookie.as_ref()?;
-        (cookie.path == path && now.since(cookie.since) < COOKIE_LIFE).then_some(&cookie.bytes)
+        self.cookies.get(usize::from(path)).filter(|cookie| now < cookie.until).map(|cookie| &cookie.bytes)
     }
 
     /// When something is to be done; later if nothing is.

@@ -205,8 +205,7 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
         now: Instant,
     ) -> Self {
         let Storage { peers, order, index, windows, sources, recent } = storage;
-        let mut secret = [0; 32];
-        entropy.fill(&mut secret);
+        let secrets: [[u8; 32]; 2] = [handshake::random(&mut entropy), handshake::random(&mut entropy)];
         let most = peers.len().min(order.len()).min(index.len() / crate::INDEX_SLOTS_PER_PEER);
         let words = (windows.len() / WINDOWS).checked_div(most).unwrap_or(0);
         for slot in peers.iter_mut() {
@@ -218,8 +217,8 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
             instance,
             ciphers,
             entropy,
-            cookies: Cookies::new(secret, now),
-            budget: Budget::new(sources),
+            cookies: Cookies::new(secrets[0], now),
+            budget: Budget::new(sources, secrets[1]),
             index: Index::new(index),
             peers,
             order,
@@ -276,33 +275,30 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
 
     /// Removes a peer: its keys are erased, and its indices stand for nobody.
     pub fn remove_peer(&mut self, peer: PeerId) {
-        let Some(removed) = self.peers.get_mut(peer.index()).and_then(|slot| slot.0.take()) else { return };
-        if let Ok(rank) = self.rank_of(&removed.keys.public, Some(peer)) {
+        let Some(removed) = self.peer(peer) else { return };
+        if let Ok(rank) = self.rank(&removed.keys.public) {
             if let Some(rest) = self.order.get_mut(rank..self.count) {
                 rest.rotate_left(1);
             }
             self.count -= 1;
         }
-        for epoch in removed.epochs.iter().flatten() {
-            self.index.remove(epoch.terms.local);
+        let Some(slot) = self.peers.get_mut(peer.index()) else { return };
+        if let Some(removed) = &slot.0 {
+            for epoch in removed.epochs.iter().flatten() {
+                self.index.remove(epoch.terms.local);
+            }
+            if let Some(handshake) = &removed.handshake {
+                self.index.remove(handshake.index);
+            }
         }
-        if let Some(handshake) = &removed.handshake {
-            self.index.remove(handshake.index);
-        }
+        // Dropped where it lies: what is moved out first leaves its bytes behind.
+        slot.0 = None;
     }
 
     /// The position of a public key among all, or where it would be.
     fn rank(&self, public: &PublicKey) -> Result<usize, usize> {
-        self.rank_of(public, None)
-    }
-
-    /// The same; `gone` is a peer with this key that was just taken out of its place.
-    fn rank_of(&self, public: &PublicKey, gone: Option<PeerId>) -> Result<usize, usize> {
         let known = self.order.get(..self.count).unwrap_or_default();
         known.binary_search_by(|id| {
-            if gone == Some(PeerId(*id)) {
-                return core::cmp::Ordering::Equal;
-            }
             match self.peers.get(usize::from(*id)).and_then(|slot| slot.0.as_ref()) {
                 Some(peer) => peer.keys.public.cmp(public),
                 None => core::cmp::Ordering::Less,
@@ -327,6 +323,7 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
         let new: PathSet = paths.into_iter().filter(|path| !it.paths.contains(*path)).collect();
         it.paths = paths;
         if let Some(handshake) = &mut it.handshake {
+            handshake.unsent = handshake.unsent.into_iter().filter(|path| paths.contains(*path)).collect();
             for path in new {
                 handshake.unsent.insert(path);
             }
@@ -439,6 +436,7 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
             Err(reason) => return Opened::Refused(reason),
         };
         let (is_first, is_due) = (epoch.confirmed.is_none(), epoch.is_due(now));
+        let is_newest = is_newest && peer.is_newest(place, header.path);
         peer.silence = Silence::default();
         peer.retry.settle();
         let id = PeerId(position(number));
@@ -462,22 +460,30 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
             epoch.confirmed = Some(now);
             let born = epoch.terms.born;
             if !epoch.terms.we_began {
-                peer.rtt = Some(now.since(born));
+                peer.note_rtt(now.since(born));
             }
         }
         self.take_into_use(id, place, &public, now);
     }
 
-    /// Lets a confirmed epoch be sealed with, and erases those of a process that is gone.
+    /// Lets a confirmed epoch be sealed with. Those of a process of the peer that is gone are erased then, but not what the same process
+    /// began meanwhile. A handshake of ours has become needless, and its answer could still come from the process that is gone.
     fn take_into_use(&mut self, id: PeerId, place: usize, public: &PublicKey, now: Instant) {
         let Some(peer) = self.peer_mut(id) else { return };
-        let restarted = peer.take_into_use(place, public, now);
+        let is_used = peer.take_into_use(place, public, now);
         peer.handshakes += 1;
         peer.wanted = false;
-        if restarted {
-            for other in (0..EPOCHS).filter(|other| *other != place) {
-                self.erase(id, other);
+        let instance_in =
+            |epoch: &Option<Epoch<C::Key>>| epoch.as_ref().map(|epoch| epoch.terms.instance);
+        let instances = peer.epochs.each_ref().map(instance_in);
+        if is_used {
+            let ours = instances.get(place).copied().flatten();
+            for (other, instance) in instances.into_iter().enumerate() {
+                if instance.is_some() && instance != ours {
+                    self.erase(id, other);
+                }
             }
+            self.give_up(id);
         }
         self.event_from = Some(0);
         self.look_at(id);
@@ -486,11 +492,23 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
     /// Erases the keys of an epoch; its index stands for nobody.
     fn erase(&mut self, id: PeerId, place: usize) {
         let Some(peer) = self.peers.get_mut(id.index()).and_then(|slot| slot.0.as_mut()) else { return };
-        let Some(epoch) = peer.epochs.get_mut(place).and_then(Option::take) else { return };
+        let Some(slot) = peer.epochs.get_mut(place) else { return };
+        let Some(epoch) = slot else { return };
         self.index.remove(epoch.terms.local);
+        // Dropped where it lies: what is moved out first leaves its bytes behind.
+        *slot = None;
         if peer.in_use == Some(place) {
             peer.in_use = None;
         }
+    }
+
+    /// Ends the handshake that we began and that is under way.
+    fn give_up(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id.index()).and_then(|slot| slot.0.as_mut()) else { return };
+        if let Some(handshake) = &peer.handshake {
+            self.index.remove(handshake.index);
+        }
+        peer.handshake = None;
     }
 
     /// Puts an epoch into its place.
@@ -561,8 +579,7 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
         if is_old {
             // Whoever still wants one says so again.
             peer.wanted = false;
-            let index = peer.handshake.take().map_or(0, |handshake| handshake.index);
-            self.index.remove(index);
+            self.give_up(id);
         }
         if wants && may {
             self.try_handshake(id, time, now);
@@ -624,8 +641,24 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
     }
 }
 
+impl<C: Ciphers, E> Drop for Sealer<'_, C, E> {
+    /// Erases the keys in what was lent.
+    fn drop(&mut self) {
+        for slot in self.peers.iter_mut() {
+            slot.0 = None;
+        }
+    }
+}
+
 #[cfg(test)]
 impl<C: Ciphers, E> Sealer<'_, C, E> {
+    /// Lets the latest time of a peer's initiations be this.
+    fn set_newest_time(&mut self, id: PeerId, time: u64) {
+        if let Some(peer) = &mut self.peers[id.index()].0 {
+            peer.newest_time = Some(time);
+        }
+    }
+
     /// All that a datagram could change, but for counters of refusals and the budget for handshakes.
     fn fingerprint(&self) -> std::string::String {
         let peers: std::vec::Vec<_> = self

@@ -41,6 +41,11 @@ impl Window {
         }
     }
 
+    /// Whether any counter was taken in.
+    pub(crate) fn is_used(&self) -> bool {
+        self.next != 0
+    }
+
     /// Notes that the datagram with this counter was authentic, after [`check`](Self::check) let it pass. Returns whether it is the
     /// newest of its path.
     pub(crate) fn commit(&mut self, words: &mut [u64], counter: u32) -> bool {

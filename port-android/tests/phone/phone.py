@@ -126,7 +126,7 @@ class Server:
             for i in (WIFI, CELLULAR)
         )
         with open(self.file, "w") as file:
-            file.write(f'[tunnel]\naddress = ["{SERVER_INSIDE}/24"]\n[[connection]]\nname = "phone"\n'
+            file.write(f'security = "none"\n[tunnel]\naddress = ["{SERVER_INSIDE}/24"]\n[[connection]]\nname = "phone"\n'
                        f'peer = ["{PHONE_INSIDE}"]\n{paths}')
         self.start()
 

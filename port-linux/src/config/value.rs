@@ -432,7 +432,7 @@ impl<'de> Visitor<'de> for LivenessVisitor {
 pub(super) struct PublicKeyText(pub(super) PublicKey);
 
 impl FromText for PublicKeyText {
-    const ALLOWED: &'static str = keys::ALLOWED;
+    const ALLOWED: &'static str = keys::ALLOWED_PUBLIC;
 
     fn from_text(text: &str) -> Result<Self, &'static str> {
         keys::decode(text).map(|bytes| Self(PublicKey::from_bytes(*bytes)))

@@ -1,7 +1,9 @@
 //! Keys that come, change and go: handshakes leave, and paths are probed with new keys.
 
+use std::net::SocketAddr;
+
 use mpt_proto::Instant;
-use mpt_seal::Event;
+use mpt_seal::{Event, Reason};
 
 use super::Driver;
 
@@ -41,6 +43,29 @@ impl Driver<'_> {
             },
             now,
         );
+    }
+
+    /// Tells people, once for each reason, that datagrams from the address of a peer are refused because one end is set up otherwise than
+    /// the other. Of strangers there is only a counter.
+    pub(super) fn tell_refused(&mut self, socket: usize, source: SocketAddr, reason: Reason) {
+        tracing::trace!("a datagram from {source} is refused: {reason:?}");
+        let sender = self.outside.sockets.get(socket).and_then(|shared| shared.sender(source));
+        let Some(peer) = sender.and_then(|sender| self.peers.get_mut(sender.peer)) else { return };
+        let name = &peer.config.name;
+        let why = match reason {
+            Reason::Clear => {
+                "sends in the clear: its configuration lacks [security] and our public key, or is to have keys as ours has"
+            }
+            Reason::BadMac => "has another public key for us than ours, which `mpt pubkey` prints here",
+            Reason::UnknownPeer => "proves a key that is no connection's: public_key is to be what `mpt pubkey` prints there",
+            Reason::BadResponse => "has another pre-shared key, or only one end has one",
+            _ => return,
+        };
+        let bit = 1 << reason as u16;
+        if peer.told_refused & bit == 0 {
+            peer.told_refused |= bit;
+            tracing::warn!("{name}: the peer at {source} {why}");
+        }
     }
 
     fn name_of(&self, peer: usize) -> &str {

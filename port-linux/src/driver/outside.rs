@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mpt_proto::{Departure, Ecn, Instant, PathSet};
-use mpt_seal::{Entropy, Event, Opened, PeerStatus, Sealer, Source, Stats};
+use mpt_seal::{Entropy, Event, Opened, PeerStatus, Reason, Sealer, Source, Stats};
 
 use super::peer::PeerPath;
 use crate::ciphers::NativeCiphers;
@@ -111,7 +111,7 @@ impl SharedSocket {
 
     /// The path that datagrams from `source` belong to. Few paths share a socket, and the kernel joins runs of
     /// datagrams: searching is cheaper than hashing.
-    fn sender(&self, source: SocketAddr) -> Option<Sender> {
+    pub(super) fn sender(&self, source: SocketAddr) -> Option<Sender> {
         self.senders.iter().find(|sender| sender.is_at(source)).copied()
     }
 
@@ -144,6 +144,8 @@ pub enum Arrival<'d> {
     },
     /// From an address that is no path's remote end; nothing is known of who sent it.
     Stranger(&'d mut [u8]),
+    /// Refused and counted.
+    Refused(Reason),
     /// There is nothing for the core.
     Nothing,
 }
@@ -208,10 +210,7 @@ impl<'s> Outside<'s> {
                 Arrival::Nothing
             }
             Opened::Consumed => Arrival::Nothing,
-            Opened::Refused(reason) => {
-                tracing::trace!("a datagram from {source} is refused: {reason:?}");
-                Arrival::Nothing
-            }
+            Opened::Refused(reason) => Arrival::Refused(reason),
         }
     }
 

@@ -56,6 +56,8 @@ pub struct Peer<'s> {
     pub(super) sizes_changed: bool,
     /// Bytes that sealing adds to each datagram.
     sealing: u16,
+    /// Reasons, as bits, for which people were told that datagrams of the peer are refused.
+    pub(super) told_refused: u16,
 }
 
 /// When a path is used.
@@ -182,6 +184,7 @@ impl<'s> Peer<'s> {
             next_sliced: 0,
             sizes_changed: false,
             sealing,
+            told_refused: 0,
         }
     }
 
@@ -246,6 +249,9 @@ impl<'s> Peer<'s> {
                 return None;
             }
         }
+        if self.sealing == 0 && mpt_seal::is_initiation(datagram) {
+            self.tell_sealed();
+        }
         let path = self.paths.get(path)?;
         if let Ok(Received::Packet(packet)) =
             self.connection.decapsulate_arrived(path.id, datagram, ecn, arrived, now)
@@ -254,6 +260,17 @@ impl<'s> Peer<'s> {
         }
         self.deliver(inside);
         None
+    }
+
+    /// Tells people, once, that the peer wants to begin a handshake for which there is no key here.
+    fn tell_sealed(&mut self) {
+        if std::mem::replace(&mut self.told_refused, 1) == 0 {
+            tracing::warn!(
+                "{}: the peer has keys and seals, which security = \"none\" does not understand: give this end [security] and public_key, \
+                 or security = \"none\" to the peer",
+                self.config.name
+            );
+        }
     }
 
     /// Lets packets go that waited for a path whose turn it is; [`settle`](Self::settle) must follow. Often enough, so

@@ -1,11 +1,13 @@
 //! Answers to commands from the control socket.
 
 use mpt_proto::{Drop, Mode, PathState};
+use mpt_seal::Reason;
 
 use super::{Driver, Peer, Role};
 use crate::control::{Answer, Command};
+use crate::keys;
 use crate::report::{
-    ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, State, TunnelReport, VERSION,
+    ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, SealReport, State, TunnelReport, VERSION,
     mode_name, policy_name, reason_name,
 };
 
@@ -43,6 +45,12 @@ impl Driver<'_> {
             ("tun_write", self.inside.drops.tun_write),
             ("slices", self.inside.orphans()),
         ];
+        let drops = drops.into_iter().map(|(name, count)| (name.to_owned(), count));
+        let refused = self.outside.stats().into_iter().flat_map(|stats| {
+            let refused = Reason::ALL.into_iter().map(|reason| (reason.name(), stats.refused(reason)));
+            refused.chain([("seal_no_keys", stats.not_sealed)])
+        });
+        let dropped = drops.chain(refused.map(|(name, count)| (name.to_owned(), count))).collect();
         let uptime = self.clock.now().as_micros() / 1000;
         Report {
             version: VERSION,
@@ -51,7 +59,7 @@ impl Driver<'_> {
                 addresses: self.tunnel.addresses.iter().map(ToString::to_string).collect(),
                 mtu: self.tunnel.mtu,
                 uptime_ms: uptime,
-                dropped: drops.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+                dropped,
             },
             connections: self.peers.iter().map(|peer| self.report_connection(peer)).collect(),
         }
@@ -73,6 +81,12 @@ impl Driver<'_> {
             mode: mode.map(str::to_owned),
             mode_reason: mode_reason.flatten().map(str::to_owned),
             peer_is_mpt: peer.connection.peer_is_mpt(),
+            seal: self.outside.status(peer.index, self.clock.now()).map(|status| SealReport {
+                public_key: keys::encode(status.public.as_bytes()).as_str().to_owned(),
+                cipher: status.suite.map(|suite| suite.name().to_owned()),
+                keys_age_ms: status.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+                handshakes: status.handshakes,
+            }),
             counters: Counters::from(stats),
             dropped,
             paths,

@@ -10,9 +10,13 @@ use super::{KEY_LEN, KeyBytes};
 /// Characters of a key: 43 of base64 and one `=`.
 pub(super) const TEXT_LEN: usize = 44;
 
-/// What a key looks like, for messages.
+/// What a secret key looks like, for messages.
 pub(crate) const ALLOWED: &str =
-    "a key as `mpt genkey`, `mpt pubkey` and `mpt genpsk` print it: 43 letters of base64 and `=`";
+    "a key as `mpt genkey` or `mpt genpsk` prints it: 43 characters of base64 and `=`";
+
+/// What a peer's public key looks like, for messages.
+pub(crate) const ALLOWED_PUBLIC: &str =
+    "the peer's public key as `mpt pubkey` prints it there: 43 characters of base64 and `=`";
 
 /// The text of a key. It may be a secret: it has no `Debug`, and is erased when it is dropped.
 pub struct KeyText(Zeroizing<[u8; TEXT_LEN]>);
@@ -75,8 +79,8 @@ fn slip(text: &str) -> &'static str {
     } else if end != b'=' {
         "its last character is not `=`"
     } else {
-        // The last letter carries four bits of the key, and the two others must be 0.
-        "its last letter is one that no key ends with: a part is missing or mistyped"
+        // The last character carries four bits of the key, and the two others must be 0.
+        "its last character before `=` is one that no key has there: a part is missing or mistyped"
     }
 }
 
@@ -120,7 +124,7 @@ mod tests {
             (&TEXT.replacen('Q', "-", 1), "a character that base64 does not have"),
             (&TEXT.replacen('Q', "=", 1), "a character that base64 does not have"),
             (&TEXT.replacen('Q', " ", 1), "a character that base64 does not have"),
-            (&TEXT.replace("8=", "9="), "its last letter"),
+            (&TEXT.replace("8=", "9="), "its last character before"),
             (&TEXT.replace("h8=", "h=="), "a character that base64 does not have"),
             (&format!("{}=", "A".repeat(43)), "32 zeros"),
             (&"ä".repeat(22), "a character that base64 does not have"),
@@ -135,7 +139,7 @@ mod tests {
             let text = format!("{}{}=", &TEXT[..42], char::from(*last));
             match decode(&text) {
                 Ok(key) => assert_eq!(encode(&key).as_str(), text),
-                Err(problem) => assert!(problem.starts_with("its last letter"), "{problem}"),
+                Err(problem) => assert!(problem.starts_with("its last character before"), "{problem}"),
             }
         }
     }

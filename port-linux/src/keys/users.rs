@@ -28,8 +28,8 @@ fn number(users: &str, name: &str) -> Option<u32> {
 
 /// Gives a new file in the service's directory to the service. Only root can, and only there it is meant.
 pub(super) fn give_to_service(file: &File, path: &Path) -> io::Result<()> {
-    let directory = path.parent().and_then(|directory| directory.canonicalize().ok());
-    let is_meant = geteuid().is_root() && directory.is_some_and(|path| path.starts_with(SERVICE_DIRECTORY));
+    let is_there = path.canonicalize().is_ok_and(|path| path.starts_with(SERVICE_DIRECTORY));
+    let is_meant = geteuid().is_root() && is_there;
     match service().filter(|_| is_meant) {
         Some(user) => Ok(fchown(file, Some(Uid::from_raw(user)), None)?),
         None => Ok(()),

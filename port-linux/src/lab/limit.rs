@@ -42,7 +42,7 @@ pub const fn tunnel_mtu(outer: Version) -> u32 {
 }
 
 /// Payload per byte on the wire for TCP through the tunnel whose interface has that MTU, when each datagram has so many
-/// bytes of extension header.
+/// bytes of extension header and seal.
 pub fn tunnel(stack: Stack, mtu: u32, extension: u32) -> f64 {
     share(mtu - stack.inner().header() - TCP, mtu + extension + GRE + UDP + stack.outer().header())
 }
@@ -64,7 +64,7 @@ pub fn quic(version: Version) -> f64 {
 }
 
 /// Payload per byte on the wire for QUIC through the tunnel whose interface has that MTU, when each datagram has so many
-/// bytes of extension header.
+/// bytes of extension header and seal.
 pub fn quic_tunnel(stack: Stack, mtu: u32, extension: u32) -> f64 {
     let inner = stack.inner();
     let udp = quic_udp_payload(inner, mtu);

@@ -24,6 +24,7 @@ use super::sample::{Summary, summary};
 use super::stack::Stack;
 use super::topology::{Cut, Topology};
 use super::traffic::call::{Call, Heard};
+use super::tunnel::Security;
 use super::{cpu, limit, mptcp, namespace, wireguard};
 use super::{machine::Machine, write};
 use crate::output;
@@ -120,6 +121,8 @@ pub struct Plan {
     pub repeats: u32,
     /// The tunnel's policy.
     pub policy: String,
+    /// Whether the tunnel is sealed.
+    pub security: Security,
     /// How links are cut.
     pub cut: Cut,
     /// What losses and jitter follow from.

@@ -26,7 +26,7 @@ use super::topology::{Side, Topology};
 use super::traffic::meter::mbit_per_second;
 use super::traffic::stream::Transport;
 use super::transfer::{self, Transfer};
-use super::tunnel::{Options, Tunnel};
+use super::tunnel::{Options, Security, Tunnel};
 use crate::output;
 
 pub use plan::{Job, Plan, System, Work};
@@ -111,7 +111,8 @@ impl Bench<'_> {
     fn measure(&self, job: Job, repeat: u32) -> anyhow::Result<Record> {
         match job.system {
             System::Tunnel(stack) => {
-                let options = Options::lab(stack, job.paths, "weighted");
+                let options =
+                    Options { security: Security::None, ..Options::lab(stack, job.paths, "weighted") };
                 let tunnel = Tunnel::start(&self.net, self.mpt, options)?;
                 let share = tunnel.limit(&self.net)?;
                 let record = self.through(job, repeat, share, &tunnel)?;

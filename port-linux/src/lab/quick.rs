@@ -135,7 +135,7 @@ impl Settings {
     }
 
     fn tunnel(&self, paths: u8) -> Options {
-        Options::lab(self.stack, paths, &self.policy)
+        Options { security: self.security, ..Options::lab(self.stack, paths, &self.policy) }
     }
 
     fn flow(&self) -> Flow {

@@ -19,7 +19,7 @@ use super::topology::{Cut, Side, Topology};
 use super::traffic::stream::{Amount, Flow, Payload, Transport, USUAL_CONGESTION};
 use super::traffic::udp::Delivery;
 use super::transfer;
-use super::tunnel::{Options, Tunnel};
+use super::tunnel::{Options, Security, Tunnel};
 use super::{memory, write};
 use crate::output;
 use crate::report::{Counters, Dropped, Report};
@@ -49,6 +49,8 @@ pub struct Plan {
     pub stack: Stack,
     /// `connection.policy`.
     pub policy: String,
+    /// Whether it is sealed.
+    pub security: Security,
     /// The flow's congestion control; `None`: the usual one.
     pub congestion: Option<&'static str>,
 }
@@ -145,7 +147,9 @@ const DIRECTIONS: [&str; 2] = ["PC1 to PC2", "PC2 to PC1"];
 pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let mut progress = Progress::new(plan.time + START);
     let net = Topology::build(plan.links, plan.rate)?;
-    let tunnel = Tunnel::start(&net, mpt, Options::lab(plan.stack, plan.links, &plan.policy))?;
+    let options =
+        Options { security: plan.security, ..Options::lab(plan.stack, plan.links, &plan.policy) };
+    let tunnel = Tunnel::start(&net, mpt, options)?;
     let outcome = soak(plan, &net, &tunnel, &mut progress)?;
     progress.end();
     tunnel.stop()?;

@@ -18,6 +18,7 @@ use super::quick::START;
 use super::rate::Rate;
 use super::sample::{Summary, summary};
 use super::topology::Topology;
+use super::tunnel::Security;
 use super::{POLICIES, cpu, memory, namespace, wireguard, write};
 use crate::output;
 use system::System;
@@ -94,11 +95,18 @@ impl Plan {
             None if self.full => POLICIES.to_vec(),
             None => USUAL_POLICIES.to_vec(),
         };
-        let mpt = |paths, policy: &str| System::Mpt { paths, policy: policy.to_owned(), slices: true };
-        let mut systems = vec![System::Plain, System::Mptcp { links }, System::Pipe, mpt(1, "weighted")];
+        let mpt = |paths, policy: &str, security| {
+            let policy = policy.to_owned();
+            System::Mpt { paths, policy, slices: true, security }
+        };
+        let mut systems = vec![System::Plain, System::Mptcp { links }, System::Pipe];
+        systems.extend([Security::None, Security::Keys].map(|security| mpt(1, "weighted", security)));
         if links > 1 {
-            systems.extend(policies.into_iter().map(|policy| mpt(links, policy)));
-            systems.push(System::Mpt { paths: links, policy: "weighted".to_owned(), slices: false });
+            // What sealing costs, by the policy that is usual here.
+            systems.extend(policies.first().map(|policy| mpt(links, policy, Security::None)));
+            systems.extend(policies.into_iter().map(|policy| mpt(links, policy, Security::Keys)));
+            let policy = "weighted".to_owned();
+            systems.push(System::Mpt { paths: links, policy, slices: false, security: Security::None });
         }
         if wireguard::PROGRAMS.into_iter().all(namespace::is_installed) {
             systems.push(System::WireGuard);
@@ -224,7 +232,8 @@ mod tests {
     }
 
     fn outcome() -> Outcome {
-        let mpt = || System::Mpt { paths: 4, policy: "weighted".to_owned(), slices: true };
+        let security = Security::Keys;
+        let mpt = || System::Mpt { paths: 4, policy: "weighted".to_owned(), slices: true, security };
         let (flow, udp) = (Work::Tcp { flows: 1, congestion: "bbr" }, Work::Udp { payload: 64 });
         let mptcp = System::Mptcp { links: 4 };
         let records = [
@@ -277,8 +286,8 @@ mod tests {
         assert_eq!(plan(true, &[Measure::Udp]).works().len(), 3);
         let tunnels =
             |plan: &Plan| plan.systems().iter().filter(|system| matches!(system, System::Mpt { .. })).count();
-        assert_eq!(tunnels(&plan(false, &[])), 5);
-        assert_eq!(tunnels(&plan(true, &[])), 2 + POLICIES.len());
+        assert_eq!(tunnels(&plan(false, &[])), 7);
+        assert_eq!(tunnels(&plan(true, &[])), 4 + POLICIES.len());
         assert!(!Work::Udp { payload: 64 }.applies_to(&System::Mptcp { links: 4 }));
     }
 }

@@ -1,21 +1,25 @@
 //! The tunnel under test: two real `mpt run` processes with real configuration files.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use mpt_proto::wire::extension;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::host::Running;
 use super::limit;
 use super::stack::{Stack, Version};
 use super::stopwatch::Stopwatch;
 use super::topology::{Side, Topology};
+use crate::keys::{self, KeyBytes};
 
 /// Name of the tunnel interface, as in the paper.
 pub const DEVICE: &str = "tun0";
@@ -47,13 +51,64 @@ pub struct Options {
     pub slices: bool,
     /// `connection.adaptive.udp_in_order`; only for the policy `adaptive`.
     pub udp_in_order: bool,
+    /// Whether it is sealed.
+    pub security: Security,
+}
+
+/// Whether a tunnel is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Security {
+    /// By keys that are made for it.
+    Keys,
+    /// Packets travel in the clear, as RFC 8086 has it and in the paper.
+    None,
+}
+
+/// The private keys of PC1 and PC2, made when they are first asked for.
+fn private_keys() -> &'static [KeyBytes; 2] {
+    static KEYS: OnceLock<[KeyBytes; 2]> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let key = || keys::random_private().expect("the system has random numbers");
+        [key(), key()]
+    })
+}
+
+/// The file name of a side's private key, beside its configuration.
+fn key_file(side: Side) -> &'static str {
+    match side {
+        Side::Pc1 => "PC1.key",
+        Side::Pc2 => "PC2.key",
+    }
+}
+
+/// Writes the private key that the configuration of a side names.
+///
+/// # Errors
+/// When the directory cannot be written to.
+pub fn write_key(side: Side, directory: &Path) -> anyhow::Result<()> {
+    let file = directory.join(key_file(side));
+    if file.exists() {
+        fs::remove_file(&file)?;
+    }
+    let mut opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file)?;
+    writeln!(opened, "{}", keys::encode(&private_keys()[side as usize]).as_str())?;
+    Ok(())
 }
 
 impl Options {
     /// Over the first links, with the liveness for links of a few milliseconds.
     pub fn lab(stack: Stack, paths: u8, policy: &str) -> Self {
         let (links, policy) = (1..=paths, policy.to_owned());
-        Self { stack, links, policy, liveness: Some("lab"), slices: true, udp_in_order: false }
+        Self {
+            stack,
+            links,
+            policy,
+            liveness: Some("lab"),
+            slices: true,
+            udp_in_order: false,
+            security: Security::Keys,
+        }
     }
 }
 
@@ -62,8 +117,13 @@ pub fn config(side: Side, options: &Options) -> String {
     let (own, peer) = (tunnel_addresses(side), tunnel_addresses(side.peer()));
     let (name, policy, slices) =
         (if side == Side::Pc1 { "pc2" } else { "pc1" }, &options.policy, options.slices);
+    let security = match options.security {
+        Security::Keys => format!("[security]\nprivate_key_file = \"{}\"\n", key_file(side)),
+        Security::None => "security = \"none\"\n".to_owned(),
+    };
     let mut text = format!(
-        r#"[tunnel]
+        r#"{security}
+[tunnel]
 name = "{DEVICE}"
 address = ["{v4}/24", "{v6}/112"]
 
@@ -78,6 +138,9 @@ slices = {slices}
         peer4 = peer[0],
         peer6 = peer[1],
     );
+    if options.security == Security::Keys {
+        let _ = writeln!(text, "public_key = \"{}\"", public_key(side.peer()));
+    }
     if let Some(liveness) = options.liveness {
         let _ = writeln!(text, "liveness = \"{liveness}\"");
     }
@@ -99,6 +162,27 @@ remote = "{remote}"
         );
     }
     text
+}
+
+/// A configuration of a side in the clear, sealed: between the laboratory's two hosts.
+///
+/// # Errors
+/// When it is no TOML, or has no connection.
+pub fn sealed(side: Side, text: &str) -> anyhow::Result<String> {
+    let mut table: toml::Table = text.parse()?;
+    let security = toml::Table::from_iter([("private_key_file".to_owned(), key_file(side).into())]);
+    table.insert("security".to_owned(), security.into());
+    let connections = table.get_mut("connection").and_then(toml::Value::as_array_mut);
+    for connection in connections.context("no connection")?.iter_mut().filter_map(toml::Value::as_table_mut) {
+        connection.insert("public_key".to_owned(), public_key(side.peer()).into());
+    }
+    Ok(table.to_string())
+}
+
+/// A side's public key, as configurations have it.
+fn public_key(side: Side) -> String {
+    let public = keys::private(&private_keys()[side as usize]).public();
+    keys::encode(public.as_bytes()).as_str().to_owned()
 }
 
 fn tunnel_addresses(side: Side) -> [std::net::IpAddr; 2] {
@@ -183,9 +267,11 @@ impl Tunnel {
         Ok(net.pc1.mtu(DEVICE)? - limit::wireguard_overhead(self.options.stack.inner()))
     }
 
-    /// Bytes of extension header in each datagram.
+    /// Bytes of extension header and seal in each datagram.
     fn extension(&self) -> anyhow::Result<u32> {
-        Ok(if self.options.policy == "adaptive" { u32::try_from(extension::LEN)? } else { 0 })
+        let extension = if self.options.policy == "adaptive" { extension::LEN } else { 0 };
+        let seal = if self.options.security == Security::Keys { mpt_seal::OVERHEAD } else { 0 };
+        Ok(u32::try_from(extension + seal)?)
     }
 
     /// What `mpt status --json` says on PC1 and PC2 now; nothing where it cannot say.
@@ -231,6 +317,7 @@ impl End {
         let path = |suffix: &str| directory.join(format!("{}.{suffix}", host.name()));
         let (file, control, log) = (path("toml"), path("sock"), path("log"));
         fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
+        write_key(side, directory)?;
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = host.command(mpt);
         command.arg("run").arg("-c").arg(&file).arg("--control").arg(&control);
@@ -299,6 +386,19 @@ mod tests {
         assert_eq!(connection["path"][1]["local"].as_str(), Some("2001:db8:acad:2::20"));
         assert_eq!(connection["path"][1]["remote"].as_str(), Some("2001:db8:acad:2::10"));
         assert!(connection.get("adaptive").is_none());
+    }
+
+    #[test]
+    fn each_side_has_its_own_key_and_knows_its_peers() {
+        let options = Options::lab(Stack::V4OverV4, 1, "weighted");
+        let [one, two]: [toml::Table; 2] =
+            [Side::Pc1, Side::Pc2].map(|side| config(side, &options).parse().expect("TOML"));
+        assert_eq!(one["security"]["private_key_file"].as_str(), Some("PC1.key"));
+        assert_ne!(one["connection"][0]["public_key"], two["connection"][0]["public_key"]);
+        let clear = Options { security: Security::None, ..options };
+        let clear: toml::Table = config(Side::Pc1, &clear).parse().expect("TOML");
+        assert_eq!(clear["security"].as_str(), Some("none"));
+        assert!(clear["connection"][0].get("public_key").is_none());
     }
 
     #[test]

@@ -54,6 +54,7 @@ fn report() -> Report {
             mode: None,
             mode_reason: None,
             peer_is_mpt: true,
+            seal: None,
             counters: Counters {
                 tx_packets: 4000,
                 tx_bytes: 4_000_000,

@@ -7,7 +7,7 @@ use port_linux::lab::topology::{Side, Topology};
 use port_linux::report::State;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::bench::{self, Mpt, Settings, Tunnel, unchanged};
+use crate::bench::{self, Mpt, Settings, Tunnel};
 use crate::programs::{Tool, all_pass, none_passes};
 
 /// GRE in UDP (RFC 8086 section 3.2.2).
@@ -40,7 +40,7 @@ fn v4(address: IpAddr) -> Ipv4Addr {
 #[test]
 fn broken_datagrams_are_counted_by_reason_and_the_tunnel_goes_on() {
     bench::test(&[Tool::Ping], || {
-        let tunnel = Tunnel::start(1, Stack::V4OverV4, unchanged)?;
+        let tunnel = Tunnel::start(1, Stack::V4OverV4, |_, settings| settings.clear())?;
         let peer = v4(Side::Pc1.address(1, Version::V4));
         let to = v4(Side::Pc2.address(1, Version::V4));
         let stranger = Ipv4Addr::new(172, 16, 1, 99);
@@ -99,7 +99,7 @@ fn stay_apart(
 ) -> anyhow::Result<()> {
     let net = Topology::build(1, None)?;
     net.pc1.run("ip address add 172.16.1.99/24 dev eth1")?;
-    let start = |side| Mpt::start(net.host(side), &change(side, Settings::new(side, Stack::V4OverV4, 1)));
+    let start = |side| Mpt::start(net.host(side), &change(side, Settings::new(side, Stack::V4OverV4, 1).clear()));
     let (pc1, pc2) = (start(Side::Pc1)?, start(Side::Pc2)?);
     if paths_are_up {
         pc1.until_up()?;

@@ -13,6 +13,7 @@ use port_linux::lab::host::{Host, Running};
 use port_linux::lab::stack::Stack;
 use port_linux::lab::stopwatch::Stopwatch;
 use port_linux::lab::topology::{Side, Topology};
+use port_linux::lab::tunnel::Security;
 use port_linux::lab::{namespace, tunnel};
 use port_linux::report::{ConnectionReport, PathReport, Report, State};
 use rustix::process::Signal;
@@ -53,6 +54,22 @@ pub(crate) fn offload() -> bool {
     std::env::var_os("MPT_TEST_OFFLOAD").is_none_or(|value| value != "off")
 }
 
+/// Whether tunnels are sealed; `MPT_TEST_SECURITY=none` runs every test in the clear.
+pub(crate) fn security() -> Security {
+    match std::env::var_os("MPT_TEST_SECURITY") {
+        Some(value) if value == "none" => Security::None,
+        _ => Security::Keys,
+    }
+}
+
+/// Bytes that the seal takes of each datagram.
+pub(crate) fn seal() -> u16 {
+    match security() {
+        Security::Keys => 24,
+        Security::None => 0,
+    }
+}
+
 /// The program under test.
 pub(crate) fn mpt() -> Command {
     Command::new(env!("CARGO_BIN_EXE_mpt"))
@@ -63,9 +80,9 @@ pub(crate) fn mpt() -> Command {
 pub(crate) struct Settings(Table);
 
 impl Settings {
-    /// The laboratory's, for the first `paths` links, with calm probes.
+    /// The laboratory's, for the first `paths` links, with calm probes; sealed, but where tests are run without.
     pub(crate) fn new(side: Side, stack: Stack, paths: u8) -> Self {
-        let options = tunnel::Options::lab(stack, paths, "weighted");
+        let options = tunnel::Options { security: security(), ..tunnel::Options::lab(stack, paths, "weighted") };
         let table = tunnel::config(side, &options).parse().expect("the laboratory writes TOML");
         let liveness: Table = LIVENESS.iter().map(|&(key, ms)| (key.to_owned(), ms.into())).collect();
         let settings = Self(table).connection("liveness", liveness);
@@ -87,6 +104,14 @@ impl Settings {
     /// Sets a key of a path, counted from 1.
     pub(crate) fn path(mut self, number: usize, key: &str, value: impl Into<Value>) -> Self {
         set(&mut self.0["connection"][0]["path"][number - 1], key, value);
+        self
+    }
+
+    /// In the clear: for tests of what is on the wire, or of what goes with clear tunnels alone.
+    pub(crate) fn clear(mut self) -> Self {
+        self.0.insert("security".to_owned(), "none".into());
+        let connection = self.0["connection"][0].as_table_mut().expect("a table");
+        connection.remove("public_key");
         self
     }
 
@@ -135,6 +160,9 @@ impl Files {
     /// `mpt run` with this configuration.
     fn command(&self, host: &Host, settings: &Settings) -> anyhow::Result<Command> {
         fs::write(&self.config, settings.text())?;
+        for side in [Side::Pc1, Side::Pc2] {
+            tunnel::write_key(side, Path::new(DIRECTORY))?;
+        }
         let mut command = host.command(mpt().get_program());
         command.arg("run").arg("-c").arg(&self.config).arg("--control").arg(&self.control);
         Ok(command)

@@ -94,7 +94,7 @@ fn headers(stack: Stack) -> anyhow::Result<()> {
     for (section, sequence, key, checksum, flags) in HEADERS {
         let start = |side| {
             let settings =
-                Settings::new(side, stack, 1).connection("policy", "adaptive").connection("liveness", "off");
+                Settings::new(side, stack, 1).clear().connection("policy", "adaptive").connection("liveness", "off");
             let settings = settings.connection("sequence", sequence).connection("checksum", checksum);
             let settings = key.iter().fold(settings, |settings, key| settings.connection("key", *key));
             Mpt::start(net.host(side), &settings)
@@ -187,7 +187,7 @@ fn tshark_finds_over_ipv6_the_gre_header_that_was_configured() {
 fn control_messages_and_fragments_are_gre_with_types_of_their_own() {
     bench::test(TOOLS, || {
         let tunnel = Tunnel::start_on(wire()?, Stack::V4OverV4, |_, settings| {
-            settings.tunnel("mtu", 3000).connection("key", 7).connection("checksum", true)
+            settings.clear().tunnel("mtu", 3000).connection("key", 7).connection("checksum", true)
         })?;
         // Marks leave only on a path that has proven to carry them: a probe with a mark has come back.
         all_pass(&tunnel.net.pc1, Side::Pc2.tunnel_address(Version::V4), 50, "-Q 2")?;

@@ -22,4 +22,5 @@ mod programs;
 mod quic;
 mod refusals;
 mod restart;
+mod sealed;
 mod traffic;

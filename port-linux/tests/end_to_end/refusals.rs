@@ -26,8 +26,9 @@ fn says(output: &Output, code: i32, parts: &[&str]) {
     assert!(!message.contains("panicked"), "{message}");
 }
 
+/// In the clear, as files of these names have no key beside them.
 fn settings() -> Settings {
-    Settings::new(Side::Pc1, Stack::V4OverV4, 2)
+    Settings::new(Side::Pc1, Stack::V4OverV4, 2).clear()
 }
 
 /// Everything that `mpt run` could have changed on a host.

@@ -283,6 +283,9 @@ fn systemd_is_told_that_the_tunnel_is_up_how_it_does_and_that_it_lives() {
     });
 }
 
+/// Bob's public key, RFC 7748 section 6.1.
+const SOMEBODY: &str = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=";
+
 #[test]
 fn what_init_drafts_is_accepted_and_runs() {
     test(&[], || {
@@ -290,12 +293,13 @@ fn what_init_drafts_is_accepted_and_runs() {
         net.pc1.run("ip link add br0 type bridge")?;
         net.pc1.run("ip address add 10.77.0.1/24 dev br0")?;
         net.pc1.run("ip link set br0 up")?;
-        let drafted = net.pc1.command(MPT).args(["init", "--remote", "172.16.1.20"]).output()?;
-        let (text, said) =
-            (String::from_utf8(drafted.stdout)?, String::from_utf8_lossy(&drafted.stderr).into_owned());
+        let mut init = net.pc1.command(MPT);
+        init.args(["init", "--remote", "172.16.1.20", "--public-key", SOMEBODY, "-o", "/run/drafted.toml"]);
+        let drafted = init.output()?;
+        let said = String::from_utf8_lossy(&drafted.stderr).into_owned();
         ensure!(drafted.status.success(), "{said}");
         ensure!(said.contains("no route to 172.16.1.20 through eth2") && !said.contains("eth1"), "{said}");
-        fs::write("/run/drafted.toml", &text)?;
+        let text = fs::read_to_string("/run/drafted.toml")?;
         run(Command::new(MPT).args(["check", "/run/drafted.toml"]))?;
 
         let mut mpt = Mpt::start(&net.pc1, &text)?;

@@ -1,13 +1,15 @@
 //! `mpt run` on a host of the laboratory, and what it says.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use port_linux::lab::host::{Host, Running, run};
+use port_linux::lab::topology::Side;
+use port_linux::lab::tunnel;
 use serde_json::Value;
 
 /// The program under test.
@@ -25,11 +27,26 @@ pub(crate) struct Mpt {
 }
 
 impl Mpt {
+    /// Sealed, but where tests are run without.
     pub(crate) fn start(host: &Host, config: &str) -> Result<Self> {
         Self::start_with(host, config, |_| {})
     }
 
+    /// In the clear.
+    pub(crate) fn start_clear(host: &Host, config: &str) -> Result<Self> {
+        Self::start_as(host, config, |_| {})
+    }
+
     pub(crate) fn start_with(host: &Host, config: &str, prepare: impl FnOnce(&mut Command)) -> Result<Self> {
+        if std::env::var_os("MPT_TEST_SECURITY").is_some_and(|value| value == "none") {
+            return Self::start_as(host, config, prepare);
+        }
+        let side = if host.name() == "PC1" { Side::Pc1 } else { Side::Pc2 };
+        tunnel::write_key(side, Path::new("/run"))?;
+        Self::start_as(host, &tunnel::sealed(side, config)?, prepare)
+    }
+
+    fn start_as(host: &Host, config: &str, prepare: impl FnOnce(&mut Command)) -> Result<Self> {
         let file = |suffix: &str| PathBuf::from(format!("/run/{}.{suffix}", host.name()));
         let (toml, control, log) = (file("toml"), file("sock"), file("log"));
         fs::write(&toml, config)?;

@@ -8,8 +8,8 @@ use crate::cipher::Ciphers;
 use crate::epoch::{Epoch, Terms};
 use crate::index::{INDEX_BITS, Role};
 use crate::limits::{
-    COPIES_AT_MOST, COPIES_WITHIN, INITIATIONS_APART, REKEY_AFTER, REKEY_AFTER_ANSWERING, REKEY_SPREAD,
-    STALE_REPLIES_APART, WRONG_RESPONSES_APART,
+    COPIES_WITHIN, INITIATIONS_APART, REKEY_AFTER, REKEY_AFTER_ANSWERING, REKEY_SPREAD, STALE_REPLIES_APART,
+    WRONG_RESPONSES_APART,
 };
 use crate::mac::Source;
 use crate::message::{
@@ -33,7 +33,7 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
     ) -> Opened<'d> {
         let mut reply = Reply::default();
         let outcome = match kind {
-            Kind::Initiation => self.handle_initiation(source, datagram, &mut reply, now),
+            Kind::Initiation => self.handle_initiation(source, path.is_some(), datagram, &mut reply, now),
             Kind::Response => self.handle_response(datagram, now),
             Kind::CookieReply => self.handle_cookie(path, datagram, now),
             Kind::StaleReply => self.handle_stale(datagram, now),
@@ -50,10 +50,11 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         }
     }
 
-    /// Somebody begins a handshake. What costs least is looked at first.
+    /// Somebody begins a handshake. What costs least is looked at first. `is_known`: it came from where a path of a peer is.
     fn handle_initiation(
         &mut self,
         source: &Source,
+        is_known: bool,
         datagram: &[u8],
         reply: &mut Reply,
         now: Instant,
@@ -67,7 +68,7 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
             return Ok(());
         }
         let has_cookie = initiation.has_mac2(&self.cookies, source, now);
-        match self.budget.initiation(source, has_cookie, now) {
+        match self.budget.initiation(source, has_cookie, is_known, now) {
             Verdict::Take => {}
             Verdict::Drop => return Err(Reason::Busy),
             Verdict::AskForCookie => {
@@ -88,12 +89,10 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
             return Err(Reason::Busy);
         }
         let (responder, proposal) = read_proposal(claim, &self.identity).map_err(|_| Reason::BadTag)?;
-        let peer = self.peer_mut(id).ok_or(Reason::UnknownPeer)?;
+        let peer = self.peer(id).ok_or(Reason::UnknownPeer)?;
         if let Some(newest) = peer.newest_time.filter(|newest| proposal.time <= *newest) {
-            if peer.stale_reply_at.is_some_and(|at| now.since(at) < STALE_REPLIES_APART) {
-                return Err(Reason::Stale);
-            }
-            peer.stale_reply_at = Some(now);
+            // However often: a limit of these would be spent by whoever repeats what it recorded, and a peer without a clock would wait
+            // in vain. The budget above is the limit.
             let nonce = random(&mut self.entropy);
             reply.put(&write_stale_reply(&responder, initiation.sender(), newest, &nonce));
             return Ok(());
@@ -113,7 +112,7 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         reply: &mut Reply,
         now: Instant,
     ) -> Result<(), Reason> {
-        let index = self.fresh_index();
+        let index = self.fresh_index().ok_or(Reason::Busy)?;
         let suite = self.ciphers.offered().best(proposal.ciphers);
         let choice = Choice { index, form: FORM, cipher: suite, instance: self.instance };
         let entropy: [u8; 32] = random(&mut self.entropy);
@@ -123,10 +122,6 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         let (secrets, response) =
             write_response(responder, &mut self.identity, preshared, receiver, &choice, &entropy)
                 .map_err(|_| Reason::BadTag)?;
-        peer.newest_time = Some(proposal.time);
-        peer.initiation_at = Some(now);
-        let mac1 = *initiation.mac1();
-        peer.answered = Some(Answered { mac1, response, at: now, copies: 0 });
         let terms = Terms {
             local: index,
             remote: receiver,
@@ -137,6 +132,11 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         };
         let epoch = Epoch::new(&self.ciphers, &secrets, terms, REKEY_AFTER_ANSWERING);
         self.put(id, epoch).ok_or(Reason::Busy)?;
+        let mac1 = *initiation.mac1();
+        let peer = self.peer_mut(id).ok_or(Reason::UnknownPeer)?;
+        peer.newest_time = Some(proposal.time);
+        peer.initiation_at = Some(now);
+        peer.answered = Some(Answered { mac1, response, at: now });
         if let Some(slot) = self.recent.get_mut(self.next_recent) {
             *slot = RecentSlot { mac1, peer: id.0, at: now };
             self.next_recent = (self.next_recent + 1) % self.recent.len();
@@ -147,14 +147,10 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
     }
 
     /// The response to an initiation that was answered already: each path brings a copy.
-    fn copy_of(&mut self, mac1: &[u8; 16], now: Instant) -> Option<[u8; 92]> {
+    fn copy_of(&self, mac1: &[u8; 16], now: Instant) -> Option<[u8; 92]> {
         let is_it = |slot: &&RecentSlot| slot.mac1 == *mac1 && now.since(slot.at) < COPIES_WITHIN;
         let id = PeerId(self.recent.iter().find(is_it)?.peer);
-        let answered = self.peer_mut(id)?.answered.as_mut().filter(|answered| answered.mac1 == *mac1)?;
-        if answered.copies == COPIES_AT_MOST {
-            return None;
-        }
-        answered.copies += 1;
+        let answered = self.peer(id)?.answered.as_ref().filter(|answered| answered.mac1 == *mac1)?;
         Some(answered.response)
     }
 
@@ -184,7 +180,7 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         let finished = response.finish(initiator, &self.identity, &peer.keys.preshared, proposal);
         let Ok((secrets, choice)) = finished else {
             handshake.refused_at = Some(now);
-            return Err(Reason::BadTag);
+            return Err(Reason::BadResponse);
         };
         let terms = Terms {
             local: *index,
@@ -194,12 +190,15 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
             instance: choice.instance,
             born: now,
         };
-        peer.rtt = Some(now.since(*sent));
-        peer.handshake = None;
+        let rtt = now.since(*sent);
         let [chance] = random(&mut self.entropy);
         let rekey_after = REKEY_AFTER + REKEY_SPREAD * u32::from(chance) / 256;
         let epoch = Epoch::new(&self.ciphers, &secrets, terms, rekey_after);
+        // The index of the handshake becomes that of the epoch.
         let place = self.put(id, epoch).ok_or(Reason::Busy)?;
+        let peer = self.peer_mut(id).ok_or(Reason::UnknownPeer)?;
+        peer.note_rtt(rtt);
+        peer.handshake = None;
         let public = self.public;
         self.take_into_use(id, place, &public, now);
         Ok(())
@@ -217,7 +216,7 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         let handshake = peer.handshake.as_ref().ok_or(Reason::Stale)?;
         let bytes = answer.open(&peer.keys.public, &handshake.datagram).ok_or(Reason::BadTag)?;
         let (_, path) = path.filter(|(peer, _)| *peer == id).ok_or(Reason::Stale)?;
-        peer.cookie = Some(Cookie { bytes, path, since: now });
+        *peer.cookies.get_mut(usize::from(path)).ok_or(Reason::Stale)? = Cookie::new(bytes, now);
         Ok(())
     }
 
@@ -227,13 +226,14 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         let peer = self.peer_mut(id).ok_or(Reason::UnknownPeer)?;
         let handshake = peer.handshake.as_ref().ok_or(Reason::Stale)?;
         let newest = answer.open(&handshake.initiator).ok_or(Reason::BadTag)?;
-        let index = handshake.index;
         // It is the time from which on we are believed; the handshake begins again with a later one.
         peer.our_time = peer.our_time.max(newest);
-        peer.handshake = None;
         peer.wanted = true;
-        peer.retry.at = now;
-        self.index.remove(index);
+        if peer.stale_reply_at.is_none_or(|at| now.since(at) >= STALE_REPLIES_APART) {
+            peer.stale_reply_at = Some(now);
+            peer.retry.at = now;
+        }
+        self.give_up(id);
         self.look_at(id);
         Ok(())
     }
@@ -254,7 +254,7 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
     }
 
     fn begin(&mut self, id: PeerId, time: u64, now: Instant) -> Option<()> {
-        let index = self.fresh_index();
+        let index = self.fresh_index()?;
         let entropy: [u8; 32] = random(&mut self.entropy);
         let (instance, ciphers) = (self.instance, self.ciphers.offered());
         let peer = self.peers.get_mut(id.index())?.0.as_mut()?;
@@ -281,14 +281,21 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         Some(())
     }
 
-    /// An index that stands for nobody.
-    fn fresh_index(&mut self) -> u32 {
-        loop {
-            let index = u32::from_be_bytes(random(&mut self.entropy)) >> (32 - INDEX_BITS);
+    /// An index that stands for nobody. Where the entropy gives none, one of those behind what it gave.
+    fn fresh_index(&mut self) -> Option<u32> {
+        const TRIES: u32 = 8;
+        let mut index = 0;
+        for step in 0..TRIES + self.index.len() {
+            index = if step < TRIES {
+                u32::from_be_bytes(random(&mut self.entropy)) >> (32 - INDEX_BITS)
+            } else {
+                (index + 1) & ((1 << INDEX_BITS) - 1)
+            };
             if index != 0 && self.index.get(index).is_none() {
-                return index;
+                return Some(index);
             }
         }
+        None
     }
 }
 
@@ -313,7 +320,7 @@ impl Reply {
     }
 }
 
-fn random<const N: usize>(entropy: &mut impl Entropy) -> [u8; N] {
+pub(super) fn random<const N: usize>(entropy: &mut impl Entropy) -> [u8; N] {
     let mut bytes = [0; N];
     entropy.fill(&mut bytes);
     bytes

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::cipher::Suite;
 use crate::keys::PublicKey;
 
-/// Why a datagram was refused. Nothing but a counter changed because of it.
+/// Why a datagram was refused. Nothing but a counter changed because of it, except for [`Content`](Self::Content).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
@@ -31,6 +31,8 @@ pub enum Reason {
     BadMac,
     /// A handshake of a key that is no peer's.
     UnknownPeer,
+    /// An answer to a handshake of ours that does not fit: by the true peer, the pre-shared keys differ.
+    BadResponse,
     /// A handshake that is no later than one that was answered, or that answers none of ours.
     Stale,
     /// More handshakes than are answered.
@@ -39,7 +41,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Short,
         Self::Form,
         Self::Clear,
@@ -51,6 +53,7 @@ impl Reason {
         Self::Content,
         Self::BadMac,
         Self::UnknownPeer,
+        Self::BadResponse,
         Self::Stale,
         Self::Busy,
     ];
@@ -69,6 +72,7 @@ impl Reason {
             Self::Content => "seal_content",
             Self::BadMac => "seal_bad_mac",
             Self::UnknownPeer => "seal_unknown_peer",
+            Self::BadResponse => "seal_bad_response",
             Self::Stale => "seal_stale",
             Self::Busy => "seal_busy",
         }

@@ -139,14 +139,14 @@ fn what_does_not_go_with_keys_is_refused_with_its_line() {
             sealed("").replace(BOB, &BOB[..43]),
             8,
             &format!("connection.public_key = \"{}\": the `=` at the end is missing", &BOB[..43]),
-            "43 letters of base64",
+            "43 characters of base64",
         ),
-        (sealed("").replace(BOB, ""), 8, "connection.public_key = \"\": empty", "43 letters of base64"),
+        (sealed("").replace(BOB, ""), 8, "connection.public_key = \"\": empty", "43 characters of base64"),
         (
             sealed("").replace(BOB, &BOB.replace('+', "-")),
             8,
             "connection.public_key = ",
-            "43 letters of base64",
+            "43 characters of base64",
         ),
         (
             sealed("preshared_key_file = \"\""),

@@ -216,6 +216,7 @@ impl Bench<'_> {
             stack,
             links,
             policy: self.plan.policy.clone(),
+            security: self.plan.security,
             liveness: None,
             slices: true,
             udp_in_order: self.plan.udp_in_order,

@@ -14,6 +14,7 @@ fn plan(links: &str) -> Plan {
         time: Duration::from_secs(20),
         repeats: 1,
         policy: "weighted".to_owned(),
+        security: Security::Keys,
         cut: Cut::Silent,
         seed: 1,
         parts: Part::ALL.to_vec(),

@@ -11,7 +11,7 @@ use crate::lab::mptcp;
 use crate::lab::stack::{Stack, Version};
 use crate::lab::topology::{Side, Topology};
 use crate::lab::traffic::stream::Transport;
-use crate::lab::tunnel::{Options, Tunnel};
+use crate::lab::tunnel::{Options, Security, Tunnel};
 use crate::lab::wireguard;
 
 /// One of the systems.
@@ -33,6 +33,8 @@ pub(super) enum System {
         policy: String,
         /// Whether large packets cross as slices, or as plain RFC 8086 has it.
         slices: bool,
+        /// Whether it is sealed.
+        security: Security,
     },
     /// The least that a tunnel in user space does, over the first link.
     Pipe,
@@ -46,9 +48,12 @@ impl System {
         match self {
             Self::Plain => "no tunnel, 1 link".to_owned(),
             Self::Mptcp { links } => format!("kernel MPTCP, {links} links"),
-            Self::Mpt { paths: 1, .. } => "mpt, 1 path".to_owned(),
-            Self::Mpt { paths, policy, slices: true } => format!("mpt, {paths} paths, {policy}"),
-            Self::Mpt { paths, .. } => format!("mpt, {paths} paths, no slices"),
+            Self::Mpt { paths, policy, slices, security } => {
+                let paths = if *paths == 1 { "1 path".to_owned() } else { format!("{paths} paths, {policy}") };
+                let slices = if *slices { "" } else { ", no slices" };
+                let security = if *security == Security::None { ", clear" } else { "" };
+                format!("mpt, {paths}{slices}{security}")
+            }
             Self::Pipe => "tun and UDP alone, 1 link".to_owned(),
             Self::WireGuard => "wireguard-go, 1 link".to_owned(),
         }
@@ -65,8 +70,12 @@ impl System {
                 mptcp::prepare(net, *links, Version::V4)?;
                 Started::Kernel(Transport::Mptcp)
             }
-            Self::Mpt { paths, policy, slices } => {
-                let options = Options { slices: *slices, ..Options::lab(Stack::V4OverV4, *paths, policy) };
+            Self::Mpt { paths, policy, slices, security } => {
+                let options = Options {
+                    slices: *slices,
+                    security: *security,
+                    ..Options::lab(Stack::V4OverV4, *paths, policy)
+                };
                 Started::Mpt(Tunnel::start(net, mpt, options)?)
             }
             Self::Pipe => Started::Other(pipe::start(net, mpt)?, pipe::ADDRESS),

@@ -239,3 +239,21 @@ fn what_cannot_be_sealed_is_refused_with_its_reason() {
     assert_eq!(seal(&packet, 0, &mut place[..20]), Err(NotSealed::Form));
     assert_eq!(seal(&[0x20, 0, 8, 0, 0, 0, 0, 1], 0, &mut place), Err(NotSealed::Form), "a GRE key");
 }
+
+#[test]
+fn traffic_one_way_over_a_long_path_does_not_begin_one_handshake_after_the_other() {
+    let cases: [&[u64]; 7] = [&[125], &[130], &[140], &[300], &[400], &[10, 300], &[10, 400]];
+    for (number, delays) in (40..).zip(cases) {
+        let mut world = World::up(delays, number);
+        if delays.len() > 1 {
+            // From now on only the slow path works.
+            world.hand = Some(Box::new(|flying, _| {
+                if flying.path == 1 { vec![(Duration::ZERO, flying.clone())] } else { vec![] }
+            }));
+        }
+        let before = world.ends[0].handshakes(world.now);
+        world.load(&[0], 20, 60_000);
+        let begun = world.ends[0].handshakes(world.now) - before;
+        assert!(begun <= 2, "{delays:?}: {begun}");
+    }
+}

@@ -159,8 +159,8 @@ fn p10_a_flipped_bit_is_never_taken() {
 fn refusals_say_their_reason() {
     let (mut world, record) = recorded(7);
     let now = world.now;
-    let data = record.iter().filter(|flying| flying.to == 1 && flying.bytes[0] == 0x30);
-    let data = data.last().unwrap().bytes.clone();
+    let mut data = record.iter().filter(|flying| flying.to == 1 && flying.bytes[0] == 0x30);
+    let data = data.next_back().unwrap().bytes.clone();
     let end = &mut world.ends[1];
     let mut refused = |bytes: &[u8], now| match end.sealer.open(&source(9), None, &mut bytes.to_vec(), now) {
         Opened::Refused(reason) => reason,

@@ -13,7 +13,7 @@ use mpt_proto::{Instant, PathSet};
 
 use crate::cipher::{Cipher, Ciphers, NONCE_LEN, Offer, Portable, PortableKey, Suite, TAG_LEN};
 use crate::keys::{PeerKeys, PresharedKey, PrivateKey};
-use crate::sealer::{Entropy, Event, NotSealed, Opened, PeerId, Sealer, Storage};
+use crate::sealer::{Entropy, Event, NotSealed, Opened, PeerId, Reason, Sealer, Storage};
 use crate::{INDEX_SLOTS_PER_PEER, IndexSlot, PeerSlot, RecentSlot, Source, SourceSlot, WINDOW_WORDS_MIN};
 
 /// A generator with a seed.
@@ -321,6 +321,66 @@ impl World {
         assert!(world.ends.iter().all(|end| end.is_up(world.now)), "both ends have keys");
         world
     }
+}
+
+/// Lets all datagrams pass and keeps a copy of each.
+pub(super) fn record(world: &mut World) -> Rc<RefCell<Vec<Flying>>> {
+    let kept = Rc::new(RefCell::new(Vec::new()));
+    let hand = kept.clone();
+    world.hand = Some(Box::new(move |flying, _| {
+        hand.borrow_mut().push(flying.clone());
+        vec![(Duration::ZERO, flying.clone())]
+    }));
+    kept
+}
+
+/// Lets all datagrams pass but those to an end that have one of these lengths, which are kept.
+pub(super) fn withhold(world: &mut World, to: usize, lens: &'static [usize]) -> Rc<RefCell<Vec<Flying>>> {
+    let kept = Rc::new(RefCell::new(Vec::new()));
+    let hand = kept.clone();
+    world.hand = Some(Box::new(move |flying, _| {
+        if flying.to == to && lens.contains(&flying.bytes.len()) {
+            hand.borrow_mut().push(flying.clone());
+            return vec![];
+        }
+        vec![(Duration::ZERO, flying.clone())]
+    }));
+    kept
+}
+
+/// Hands a datagram to an end as if it came on a path of its peer: the answer, or why it is refused.
+pub(super) fn hand_over(
+    world: &mut World,
+    to: usize,
+    path: u8,
+    bytes: &[u8],
+) -> Result<Option<Vec<u8>>, Reason> {
+    let end = &mut world.ends[to];
+    match end.sealer.open(&source(path), Some((end.peer, path)), &mut bytes.to_vec(), world.now) {
+        Opened::Reply(reply) => Ok(Some(reply.to_vec())),
+        Opened::Refused(reason) => Err(reason),
+        Opened::Clear { .. } | Opened::Consumed => Ok(None),
+    }
+}
+
+/// The initiation that this end wants to send now.
+pub(super) fn initiation(world: &mut World, end: usize) -> Vec<u8> {
+    let now = world.now;
+    let end = &mut world.ends[end];
+    end.sealer.initiate(end.peer, now);
+    end.sealer.handle_timeout(end.clock.map_or(0, |ahead| now.as_micros() + ahead), now);
+    let bytes = end.sealer.poll_transmit(now).expect("it begins").2.to_vec();
+    while end.sealer.poll_transmit(now).is_some() {}
+    bytes
+}
+
+/// A packet of 20 bytes that this end seals now.
+pub(super) fn sealed(world: &mut World, end: usize, path: u8) -> Vec<u8> {
+    let packet = [&[0x10, 0, 8, 0, 0, 0, 0, 1][..], &[0x45; 20]].concat();
+    let end = &mut world.ends[end];
+    let mut place = vec![0; end.sealer.sealed_len(&packet, 1400).unwrap()];
+    end.sealer.seal(end.peer, path, &packet, &mut place, world.now).unwrap();
+    place
 }
 
 impl End {

@@ -193,7 +193,7 @@ public final class MptConfig {
                         .append("\"\nremote = \"").append(remote).append("\"\n");
             }
         }
-        StringBuilder toml = new StringBuilder("[tunnel]\naddress = ").append(strings(required(keys, "address")));
+        StringBuilder toml = new StringBuilder("security = \"none\"\n\n[tunnel]\naddress = ").append(strings(required(keys, "address")));
         if (keys.containsKey("mtu")) {
             toml.append("\nmtu = ").append(keys.get("mtu"));
         }
