@@ -30,6 +30,16 @@ impl Clock {
     }
 }
 
+/// Microseconds since 1970 by the system's clock, which somebody may step; 0 before 1970.
+pub fn time_of_day() -> u64 {
+    u64::try_from(since_epoch().as_micros()).unwrap_or(u64::MAX)
+}
+
+#[allow(clippy::disallowed_methods, reason = "this module is the one that reads the clock")]
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
 /// How far the two clocks may seem to move against each other between two looks before that is a step: 1 ms. Reading one after
 /// the other takes less than a microsecond, and a delay that is wrong by 1 ms for one batch is within the noise of most paths.
 /// Slewing (adjtimex(2)) moves both alike.
@@ -59,11 +69,10 @@ impl Stamps {
     }
 
     /// Looks at both clocks, and returns the time. To be called between receiving datagrams and asking for their arrival.
-    #[allow(clippy::disallowed_methods, reason = "this module is the one that reads the clock")]
     pub fn look(&mut self) -> Instant {
         // In this order: an interruption between the two makes arrivals later, which is taken for a step, and not earlier,
         // which would be taken for a queue.
-        let system = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let system = since_epoch();
         let now = self.clock.now();
         self.note(system, now)
     }

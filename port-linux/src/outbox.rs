@@ -20,7 +20,9 @@ pub fn largest_packet(mtu: u16, sealing: usize) -> u32 {
 /// shorter, and of one congestion mark.
 #[derive(Debug)]
 pub struct Outbox {
-    bytes: Vec<u8>,
+    /// Room for a run, of which the first `len` bytes are one.
+    bytes: Box<[u8]>,
+    len: usize,
     size: usize,
     count: usize,
     ecn: Ecn,
@@ -29,15 +31,17 @@ pub struct Outbox {
 impl Outbox {
     /// Empty. Memory is taken once, here.
     pub fn new() -> Self {
-        Self { bytes: Vec::with_capacity(CAPACITY), size: 0, count: 0, ecn: Ecn::NotEct }
+        Self { bytes: vec![0; CAPACITY].into(), len: 0, size: 0, count: 0, ecn: Ecn::NotEct }
     }
 
     /// Appends a datagram. `send` gets the run that stood before it if it does not fit in, as bytes, size of a
     /// datagram, and mark. `max_run` is the most that one call takes.
     pub fn push(&mut self, datagram: &[u8], ecn: Ecn, max_run: usize, send: impl FnMut(&[u8], usize, Ecn)) {
-        self.make_room(datagram.len(), ecn, max_run, send);
-        self.bytes.extend_from_slice(datagram);
-        self.count += 1;
+        let copy = |place: &mut [u8]| {
+            place.copy_from_slice(datagram);
+            true
+        };
+        self.push_with(datagram.len(), ecn, max_run, copy, send);
     }
 
     /// Appends a datagram of `len` bytes, which `write` makes in place; it returns whether there is one. The rest as for
@@ -51,12 +55,11 @@ impl Outbox {
         send: impl FnMut(&[u8], usize, Ecn),
     ) {
         self.make_room(len, ecn, max_run, send);
-        let end = self.bytes.len();
-        self.bytes.resize(end + len, 0);
-        if write(&mut self.bytes[end..]) {
+        // A datagram that is larger than all a socket takes does not leave.
+        let Some(place) = self.bytes.get_mut(self.len..self.len + len) else { return };
+        if write(place) {
+            self.len += len;
             self.count += 1;
-        } else {
-            self.bytes.truncate(end);
         }
     }
 
@@ -65,9 +68,9 @@ impl Outbox {
         let fits = self.count < max_run.min(MAX_RUN)
             && self.ecn == ecn
             // Only the last one may be shorter, and it ends the run.
-            && self.bytes.len() == self.count * self.size
+            && self.len == self.count * self.size
             && len <= self.size
-            && self.bytes.len() + len <= CAPACITY;
+            && self.len + len <= CAPACITY;
         if !fits {
             self.flush(send);
             self.size = len;
@@ -78,9 +81,8 @@ impl Outbox {
     /// Sends what is there.
     pub fn flush(&mut self, mut send: impl FnMut(&[u8], usize, Ecn)) {
         if self.count > 0 {
-            send(&self.bytes, self.size, self.ecn);
-            self.bytes.clear();
-            self.count = 0;
+            send(&self.bytes[..self.len], self.size, self.ecn);
+            (self.len, self.count) = (0, 0);
         }
     }
 }

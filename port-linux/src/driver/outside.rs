@@ -6,13 +6,13 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use mpt_proto::{Departure, Ecn, Instant, PathSet};
 use mpt_seal::{Entropy, Event, Opened, PeerStatus, Reason, Sealer, Source, Stats};
 
 use super::peer::PeerPath;
 use crate::ciphers::NativeCiphers;
+use crate::clock;
 use crate::socket::{Batch, SendError, Socket};
 
 /// The layer that seals, with this system's randomness.
@@ -324,8 +324,7 @@ impl<'s> Outside<'s> {
     /// Keys that are too old, handshakes that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
         if let Some(sealer) = &mut self.sealer {
-            let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros());
-            sealer.handle_timeout(u64::try_from(time).unwrap_or(u64::MAX), now);
+            sealer.handle_timeout(clock::time_of_day(), now);
         }
     }
 

@@ -16,6 +16,16 @@ use serde_json::Value;
 pub(crate) const MPT: &str = env!("CARGO_BIN_EXE_mpt");
 /// Between two looks at what is waited for.
 const GLANCE: Duration = Duration::from_millis(50);
+/// Whether tunnels are sealed; `MPT_TEST_SECURITY=none` runs every test in the clear.
+pub(crate) fn is_sealed() -> bool {
+    std::env::var_os("MPT_TEST_SECURITY").is_none_or(|value| value != "none")
+}
+
+/// Bytes that the seal takes of each datagram.
+pub(crate) fn seal() -> u64 {
+    if is_sealed() { 24 } else { 0 }
+}
+
 /// Looks until waiting is given up: ten seconds, several times what the slowest change needs.
 const PATIENCE: u32 = 200;
 
@@ -38,7 +48,7 @@ impl Mpt {
     }
 
     pub(crate) fn start_with(host: &Host, config: &str, prepare: impl FnOnce(&mut Command)) -> Result<Self> {
-        if std::env::var_os("MPT_TEST_SECURITY").is_some_and(|value| value == "none") {
+        if !is_sealed() {
             return Self::start_as(host, config, prepare);
         }
         let side = if host.name() == "PC1" { Side::Pc1 } else { Side::Pc2 };
