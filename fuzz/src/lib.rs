@@ -5,6 +5,7 @@
 //! - [`bond`]: the same two connections under load, with [`tcp_model`], a TCP to judge a tunnel by. The tables in
 //!   `tests/bond/` and the command `examples/bond.rs` run on it.
 //! - [`oracle`]: naive models of the core's data structures.
+//! - [`sealed`]: what a sealer of sealed mode is lent, and ciphers that fail where a nonce is used twice.
 //! - [`target`]: what fuzzing runs. Each target is a function of bytes, called by the fuzzer
 //!   (`fuzz_targets/`), by a seeded test and with every file of the committed corpus (`tests/corpus.rs`).
 //!
@@ -19,5 +20,6 @@ pub mod oracle;
 pub mod packet;
 pub mod pair;
 pub mod rng;
+pub mod sealed;
 pub mod target;
 pub mod tcp_model;

@@ -5,6 +5,8 @@ mod coalesce;
 mod connection;
 mod reassembly;
 mod reorder;
+mod sealed;
+mod sealer;
 mod slice;
 mod split;
 mod weighted;
@@ -15,6 +17,8 @@ pub use coalesce::coalesce;
 pub use connection::connection;
 pub use reassembly::reassembly;
 pub use reorder::reorder;
+pub use sealed::{handshake_datagram, sealed_datagram};
+pub use sealer::sealer;
 pub use slice::slice;
 pub use split::split;
 pub use weighted::weighted;
@@ -32,7 +36,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 13] = [
+pub const ALL: [Target; 16] = [
     Target { name: "gre", run: gre },
     Target { name: "control", run: control },
     Target { name: "fragment", run: fragment },
@@ -46,6 +50,9 @@ pub const ALL: [Target; 13] = [
     Target { name: "split", run: split },
     Target { name: "coalesce", run: coalesce },
     Target { name: "slice", run: slice },
+    Target { name: "handshake_datagram", run: handshake_datagram },
+    Target { name: "sealed_datagram", run: sealed_datagram },
+    Target { name: "sealer", run: sealer },
 ];
 
 /// The operations that `data` stands for, one behind the other until it is used up.

@@ -77,3 +77,18 @@ fn what_is_sliced_comes_together_again_but_for_what_is_lost() {
 fn an_adaptive_connection_bears_whatever_the_network_its_peer_and_its_caller_do() {
     run_at_random("adaptive", 300, 2000);
 }
+
+#[test]
+fn a_handshake_datagram_that_is_not_authentic_changes_nothing() {
+    run_at_random("handshake_datagram", 150, 400);
+}
+
+#[test]
+fn what_is_sealed_comes_out_once_and_nothing_else_does() {
+    run_at_random("sealed_datagram", 500, 300);
+}
+
+#[test]
+fn two_sealers_bear_whatever_the_network_and_their_callers_do() {
+    run_at_random("sealer", 300, 600);
+}

@@ -9,7 +9,7 @@ use mpt_seal::{Cipher, Ciphers, NONCE_LEN, Offer, Portable, Suite, TAG_LEN};
 const KEY_LEN: usize = 32;
 
 /// The fastest implementation that the program was built with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NativeCiphers {
     offer: Offer,
 }

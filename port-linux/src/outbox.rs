@@ -5,6 +5,8 @@ use mpt_proto::{Ecn, HEADROOM};
 
 /// Bytes of a run: what one UDP segmentation call takes, headers of IPv6 and UDP aside.
 const CAPACITY: usize = 65_535 - 48;
+/// Bytes of the largest datagram: it leaves alone.
+const LARGEST: usize = 65_535;
 /// Datagrams of a run: what the kernel takes in one call (`UDP_MAX_SEGMENTS` was 64 until Linux 6.9).
 const MAX_RUN: usize = 64;
 
@@ -31,7 +33,7 @@ pub struct Outbox {
 impl Outbox {
     /// Empty. Memory is taken once, here.
     pub fn new() -> Self {
-        Self { bytes: vec![0; CAPACITY].into(), len: 0, size: 0, count: 0, ecn: Ecn::NotEct }
+        Self { bytes: vec![0; LARGEST].into(), len: 0, size: 0, count: 0, ecn: Ecn::NotEct }
     }
 
     /// Appends a datagram. `send` gets the run that stood before it if it does not fit in, as bytes, size of a

@@ -10,7 +10,8 @@ use toml::Spanned;
 
 use super::error::{ConfigError, Source};
 use super::file;
-use super::value::{FileName, SecuritySetting, Text};
+use super::value::{CipherName, FileName, SecuritySetting, Text};
+use crate::ciphers::NativeCiphers;
 use crate::keys::{self, KeyBytes};
 
 /// `[security]`: the tunnel is sealed.
@@ -18,6 +19,8 @@ use crate::keys::{self, KeyBytes};
 pub struct Security {
     /// The key in `private_key_file`: what this end proves.
     pub private_key: PrivateKey,
+    /// `cipher`: the ciphers that this end offers.
+    pub ciphers: NativeCiphers,
 }
 
 /// Shows the public key alone.
@@ -49,7 +52,11 @@ impl Choice {
             SecuritySetting::Clear => Self::Clear(at),
             SecuritySetting::Keys(table) => {
                 let bytes = key_in(&table.private_key_file, source)?;
-                Self::Sealed(Security { private_key: keys::private(&bytes) })
+                let ciphers = match table.cipher.map(|cipher| cipher.0) {
+                    Some(CipherName::ChaCha20Poly1305) => NativeCiphers::only_chacha(),
+                    Some(CipherName::Auto) | None => NativeCiphers::new(),
+                };
+                Self::Sealed(Security { private_key: keys::private(&bytes), ciphers })
             }
         })
     }

@@ -470,6 +470,26 @@ pub(super) enum SecuritySetting {
 #[serde(deny_unknown_fields)]
 pub(super) struct SecurityTable {
     pub(super) private_key_file: Spanned<Text<FileName>>,
+    pub(super) cipher: Option<Text<CipherName>>,
+}
+
+/// `cipher` of `[security]`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum CipherName {
+    Auto,
+    ChaCha20Poly1305,
+}
+
+impl FromText for CipherName {
+    const ALLOWED: &'static str = "\"auto\" or \"chacha20-poly1305\"";
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "chacha20-poly1305" => Ok(Self::ChaCha20Poly1305),
+            _ => Err("unknown cipher"),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for SecuritySetting {

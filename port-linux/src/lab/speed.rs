@@ -103,7 +103,8 @@ impl Plan {
         systems.extend([Security::None, Security::Keys].map(|security| mpt(1, "weighted", security)));
         if links > 1 {
             // What sealing costs, by the policy that is usual here.
-            systems.extend(policies.first().map(|policy| mpt(links, policy, Security::None)));
+            let others = [Security::None, Security::Chacha];
+            systems.extend(policies.first().into_iter().flat_map(|policy| others.map(|it| mpt(links, policy, it))));
             systems.extend(policies.into_iter().map(|policy| mpt(links, policy, Security::Keys)));
             let policy = "weighted".to_owned();
             systems.push(System::Mpt { paths: links, policy, slices: false, security: Security::None });
@@ -262,7 +263,7 @@ mod tests {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         assert_eq!(
             cells[1..],
-            ["mpt, 4 paths, weighted", "5.00 (1.00 to 9.00)", "0.50", "1.50", "0.500", "20", ""]
+            ["mpt, 4 paths, weighted, sealed", "5.00 (1.00 to 9.00)", "0.50", "1.50", "0.500", "20", ""]
         );
         assert!(text.contains("UDP of 64 bytes"), "{text}");
     }
@@ -286,8 +287,8 @@ mod tests {
         assert_eq!(plan(true, &[Measure::Udp]).works().len(), 3);
         let tunnels =
             |plan: &Plan| plan.systems().iter().filter(|system| matches!(system, System::Mpt { .. })).count();
-        assert_eq!(tunnels(&plan(false, &[])), 7);
-        assert_eq!(tunnels(&plan(true, &[])), 4 + POLICIES.len());
+        assert_eq!(tunnels(&plan(false, &[])), 8);
+        assert_eq!(tunnels(&plan(true, &[])), 5 + POLICIES.len());
         assert!(!Work::Udp { payload: 64 }.applies_to(&System::Mptcp { links: 4 }));
     }
 }

@@ -61,6 +61,8 @@ pub struct Options {
 pub enum Security {
     /// By keys that are made for it.
     Keys,
+    /// The same, by ChaCha20-Poly1305 even where AES has instructions.
+    Chacha,
     /// Packets travel in the clear, as RFC 8086 has it and in the paper.
     None,
 }
@@ -119,6 +121,9 @@ pub fn config(side: Side, options: &Options) -> String {
         (if side == Side::Pc1 { "pc2" } else { "pc1" }, &options.policy, options.slices);
     let security = match options.security {
         Security::Keys => format!("[security]\nprivate_key_file = \"{}\"\n", key_file(side)),
+        Security::Chacha => {
+            format!("[security]\nprivate_key_file = \"{}\"\ncipher = \"chacha20-poly1305\"\n", key_file(side))
+        }
         Security::None => "security = \"none\"\n".to_owned(),
     };
     let mut text = format!(
@@ -138,7 +143,7 @@ slices = {slices}
         peer4 = peer[0],
         peer6 = peer[1],
     );
-    if options.security == Security::Keys {
+    if options.security != Security::None {
         let _ = writeln!(text, "public_key = \"{}\"", public_key(side.peer()));
     }
     if let Some(liveness) = options.liveness {
@@ -270,7 +275,7 @@ impl Tunnel {
     /// Bytes of extension header and seal in each datagram.
     fn extension(&self) -> anyhow::Result<u32> {
         let extension = if self.options.policy == "adaptive" { extension::LEN } else { 0 };
-        let seal = if self.options.security == Security::Keys { mpt_seal::OVERHEAD } else { 0 };
+        let seal = if self.options.security == Security::None { 0 } else { mpt_seal::OVERHEAD };
         Ok(u32::try_from(extension + seal)?)
     }
 

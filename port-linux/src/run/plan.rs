@@ -11,7 +11,6 @@ use rustix::io::Errno;
 
 use super::add_paths;
 use super::memory::{Memory, MemorySize, SealerMemory};
-use crate::ciphers::NativeCiphers;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::driver::{PathMtu, Peer, PeerPath, Roaming, Sender, SharedSocket, SystemEntropy, SystemSealer};
@@ -294,7 +293,7 @@ pub(super) fn sealer<'s>(
     let mut sealer = Sealer::new(
         security.private_key.clone(),
         instance,
-        NativeCiphers::new(),
+        security.ciphers,
         SystemEntropy,
         memory.lend(),
         clock.now(),

@@ -54,7 +54,12 @@ fn report() -> Report {
             mode: None,
             mode_reason: None,
             peer_is_mpt: true,
-            seal: None,
+            seal: Some(SealReport {
+                public_key: "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=".into(),
+                cipher: Some("AES-256-GCM".into()),
+                keys_age_ms: Some(34_500),
+                handshakes: 2,
+            }),
             counters: Counters {
                 tx_packets: 4000,
                 tx_bytes: 4_000_000,
@@ -80,6 +85,7 @@ mpt0  10.0.0.1/24, fd00::1/64  MTU 1464  up 1 h 2 min
   dropped: no_route 5
 
 pc2  10.0.0.2  weighted  peer is mpt
+  sealed by AES-256-GCM, peer's key 3p7bfXt9.., keys of 34 s ago
   sent 4000 packets, 4.0 MB; received 7 packets, 644 B
   2 lost on the way
   dropped: duplicate 3, wrong_source 1
@@ -89,6 +95,16 @@ pc2  10.0.0.2  weighted  peer is mpt
   lte: the kernel did not take: full 9
 ";
     assert_eq!(table(&report(), None, false), golden);
+}
+
+#[test]
+fn a_connection_without_keys_or_without_a_handshake_says_so() {
+    let mut report = report();
+    let seal = report.connections[0].seal.as_mut().expect("there is one");
+    (seal.cipher, seal.keys_age_ms) = (None, None);
+    assert!(table(&report, None, false).contains("sealed, peer's key 3p7bfXt9..: no handshake with it yet"));
+    report.connections[0].seal = None;
+    assert!(table(&report, None, false).contains("in the clear: everybody on the way can read"));
 }
 
 #[test]

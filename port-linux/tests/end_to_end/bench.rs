@@ -65,7 +65,7 @@ pub(crate) fn security() -> Security {
 /// Bytes that the seal takes of each datagram.
 pub(crate) fn seal() -> u16 {
     match security() {
-        Security::Keys => 24,
+        Security::Keys | Security::Chacha => 24,
         Security::None => 0,
     }
 }

@@ -51,7 +51,11 @@ impl System {
             Self::Mpt { paths, policy, slices, security } => {
                 let paths = if *paths == 1 { "1 path".to_owned() } else { format!("{paths} paths, {policy}") };
                 let slices = if *slices { "" } else { ", no slices" };
-                let security = if *security == Security::None { ", clear" } else { "" };
+                let security = match security {
+                    Security::None => ", clear",
+                    Security::Keys => ", sealed",
+                    Security::Chacha => ", sealed, ChaCha",
+                };
                 format!("mpt, {paths}{slices}{security}")
             }
             Self::Pipe => "tun and UDP alone, 1 link".to_owned(),
