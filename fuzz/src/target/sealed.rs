@@ -105,11 +105,10 @@ fn reply(opened: Opened<'_>) -> Vec<u8> {
 }
 
 /// Both ends get a session by an initiation and a response, which are returned.
-fn meet(from: &mut End<'_>, to: &mut End<'_>, now: Instant) -> [Vec<u8>; 2] {
+fn meet<'m>(from: &mut End<'m>, to: &mut End<'m>, now: Instant) -> [Vec<u8>; 2] {
     let initiation = from.initiate(now);
     let response = reply(to.sealer.open(&source(0), None, &mut initiation.clone(), now));
-    let opened = from.sealer.open(&source(0), None, &mut response.clone(), now);
-    assert!(matches!(opened, Opened::Consumed));
+    assert!(matches!(from.sealer.open(&source(0), None, &mut response.clone(), now), Opened::Consumed));
     exchange(from, to, now);
     exchange(to, from, now);
     for end in [from, to] {
@@ -279,7 +278,8 @@ pub fn sealed_datagram(data: &[u8]) {
             }
             opened => assert!(matches!(opened, Opened::Refused(Reason::Content)) && ether_type.is_none()),
         }
-        let opened = end.sealer.open(&source(path), None, &mut sealed.clone(), now);
+        let mut again = sealed;
+        let opened = end.sealer.open(&source(path), None, &mut again, now);
         assert!(matches!(opened, Opened::Refused(Reason::Replayed)));
         end.state(now);
     }

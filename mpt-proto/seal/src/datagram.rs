@@ -67,13 +67,10 @@ impl Header {
 
     /// The bytes.
     pub(crate) fn bytes(self) -> [u8; HEADER_LEN] {
-        let mut bytes = [0; HEADER_LEN];
-        let key = key_field(self.index, self.path);
-        let fields = FORM.into_iter().chain(key.to_be_bytes()).chain(self.counter.to_be_bytes());
-        for (to, from) in bytes.iter_mut().zip(fields) {
-            *to = from;
-        }
-        bytes
+        let [f, o, r, m] = FORM;
+        let [i, n, d, x] = key_field(self.index, self.path).to_be_bytes();
+        let [c, u, t, e] = self.counter.to_be_bytes();
+        [f, o, r, m, i, n, d, x, c, u, t, e]
     }
 }
 

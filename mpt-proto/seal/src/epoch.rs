@@ -64,12 +64,9 @@ impl<K: Cipher> Direction<K> {
 
     /// The deterministic construction of NIST SP 800-38D section 8.2.1, with 32 bits for the path as in RFC 10069.
     fn nonce(&self, path: u8, counter: u32) -> [u8; NONCE_LEN] {
-        let fields = [0, 0, 0, path, 0, 0, 0, 0].into_iter().chain(counter.to_be_bytes());
-        let mut nonce = self.iv;
-        for (byte, field) in nonce.iter_mut().zip(fields) {
-            *byte ^= field;
-        }
-        nonce
+        let [p0, p1, p2, p3, h0, h1, h2, h3, l0, l1, l2, l3] = self.iv;
+        let [c0, c1, c2, c3] = counter.to_be_bytes();
+        [p0, p1, p2, p3 ^ path, h0, h1, h2, h3, l0 ^ c0, l1 ^ c1, l2 ^ c2, l3 ^ c3]
     }
 }
 
@@ -166,10 +163,10 @@ impl<K> Epoch<K> {
 
 #[cfg(test)]
 impl<K> Epoch<K> {
-    /// Lets the next counter of every path be no less than this, and these the bytes of either direction.
-    pub(crate) fn use_up(&mut self, counter: u32, bytes: u64) {
+    /// Lets the next counter of every path be no less than this, and these the bytes that were sealed and opened.
+    pub(crate) fn use_up(&mut self, counter: u32, sealed: u64, opened: u64) {
         self.counters = self.counters.map(|before| before.max(counter));
-        (self.sealed_bytes, self.opened_bytes) = (bytes, bytes);
+        (self.sealed_bytes, self.opened_bytes) = (sealed, opened);
     }
 
     pub(crate) fn fingerprint(&self) -> std::string::String {

@@ -13,8 +13,10 @@ impl Driver<'_> {
         if !self.outside.is_sealed() {
             return;
         }
-        for peer in &self.peers {
-            self.outside.set_paths(peer.index, peer.usable_paths());
+        for peer in &mut self.peers {
+            if std::mem::take(&mut peer.paths_changed) {
+                self.outside.set_paths(peer.index, peer.usable_paths());
+            }
         }
         while let Some(event) = self.outside.poll_event() {
             let (peer, probes) = match event {

@@ -54,6 +54,8 @@ pub struct Peer<'s> {
     next_sliced: u16,
     /// What the paths carry, or which of them are up, may be another than at the last look.
     pub(super) sizes_changed: bool,
+    /// Which paths can be used may be another than at the last look.
+    pub(super) paths_changed: bool,
     /// Bytes that sealing adds to each datagram.
     sealing: u16,
     /// Reasons, as bits, for which people were told that datagrams of the peer are refused.
@@ -183,6 +185,7 @@ impl<'s> Peer<'s> {
             spares: 0,
             next_sliced: 0,
             sizes_changed: false,
+            paths_changed: true,
             sealing,
             told_refused: 0,
         }
@@ -356,6 +359,7 @@ impl<'s> Peer<'s> {
     /// There is no such path.
     pub fn set_role(&mut self, index: usize, role: Role, now: Instant) -> Result<(), mpt_proto::UnknownPath> {
         let Some(path) = self.paths.get(index) else { return Err(mpt_proto::UnknownPath) };
+        self.paths_changed = true;
         match role {
             Role::Spare => self.spares |= 1 << index,
             Role::Member | Role::Unused => {
@@ -381,6 +385,7 @@ impl<'s> Peer<'s> {
                 changed |= self.connection.set_enabled(self.paths[index].id, needed, now).is_ok();
             }
         }
+        self.paths_changed |= changed;
         changed
     }
 
@@ -400,6 +405,7 @@ impl<'s> Peer<'s> {
         if before == self.down_links {
             return false;
         }
+        self.paths_changed = true;
         self.connection.handle_link(path.id, link, now).is_ok()
     }
 

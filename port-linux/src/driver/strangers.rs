@@ -88,7 +88,8 @@ impl Driver<'_> {
 
     /// The peer's end of a path is at `address` from now on.
     fn move_path(&mut self, peer: usize, path: usize, address: SocketAddr, now: Instant) {
-        let Peer { config, connection, paths, .. } = &mut self.peers[peer];
+        let Peer { config, connection, paths, paths_changed, .. } = &mut self.peers[peer];
+        *paths_changed = true;
         let planned = &mut paths[path];
         let name = &config.paths[path].name;
         match planned.remote {

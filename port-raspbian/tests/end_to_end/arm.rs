@@ -13,6 +13,8 @@ use serde_json::Value;
 
 /// This machine's own program.
 pub(crate) const NATIVE: &str = env!("CARGO_BIN_EXE_mpt-raspbian");
+/// Where configurations, keys, sockets and logs are: in the namespace's own /run, so that they vanish with it.
+pub(crate) const DIRECTORY: &str = "/run";
 /// Between two looks at what is waited for.
 const GLANCE: Duration = Duration::from_millis(100);
 /// Looks until waiting is given up: a minute, as emulation is slow on a busy machine.
@@ -85,7 +87,7 @@ pub(crate) struct End {
 impl End {
     /// Starts `program` with its arguments on a host.
     pub(crate) fn start(host: &Host, program: &[&str], text: &str) -> Result<Self> {
-        let file = |suffix: &str| PathBuf::from(format!("/run/{}.{suffix}", host.name()));
+        let file = |suffix: &str| Path::new(DIRECTORY).join(format!("{}.{suffix}", host.name()));
         let (toml, control, log) = (file("toml"), file("sock"), file("log"));
         fs::write(&toml, text)?;
         let output = File::create(&log)?;

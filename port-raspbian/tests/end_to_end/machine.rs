@@ -1,5 +1,5 @@
 //! Whole machines: Debian's own arm kernel (6.1) in full emulation starts `mpt`, which holds a tunnel with this machine's
-//! own over two emulated network cards.
+//! own over two emulated network cards, sealed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,8 +9,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use port_linux::lab::host::{Host, run};
 use port_linux::lab::namespace;
+use port_linux::lab::topology::Side;
+use port_linux::lab::tunnel::{sealed, write_key};
 
-use crate::arm::{AARCH64, ARMV7, Arm, End, NATIVE};
+use crate::arm::{AARCH64, ARMV7, Arm, DIRECTORY, End, NATIVE};
 
 /// Kernel modules in the order they are loaded; those that a kernel has built in are not there as files.
 const MODULES: [&str; 7] =
@@ -127,7 +129,8 @@ fn root(arm: &Arm, directory: &Path) -> Result<PathBuf> {
         }
     }
     fs::write(root.join("modules"), modules.join("\n"))?;
-    fs::write(root.join("etc/mpt.toml"), PI)?;
+    fs::write(root.join("etc/mpt.toml"), sealed(Side::Pc2, PI)?)?;
+    write_key(Side::Pc2, &root.join("etc"))?;
     let data: Vec<u8> = (0..=250).cycle().take(DOWNLOAD).collect();
     fs::write(root.join("srv/data"), data)?;
     fs::write(root.join("init"), INIT)?;
@@ -194,7 +197,8 @@ fn machine(name: &str, arm: &Arm) {
         let mut computer = power_on(&pc, arm, &archive, &console)?;
         let said = || fs::read_to_string(&console).unwrap_or_default();
         let checks = || -> Result<()> {
-            let mut mpt = End::start(&pc, &[NATIVE], PC)?;
+            write_key(Side::Pc1, Path::new(DIRECTORY))?;
+            let mut mpt = End::start(&pc, &[NATIVE], &sealed(Side::Pc1, PC)?)?;
             mpt.wait_until_up(2)?;
             for address in ["10.0.0.2", "fec::1:2"] {
                 for size in [0, 1400, 4000] {

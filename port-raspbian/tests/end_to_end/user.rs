@@ -1,8 +1,9 @@
 //! `mpt` as ARM code: cross-built programs under qemu-user hold a tunnel with this machine's own program.
 //!
 //! What it looks for is byte order, alignment and 32-bit arithmetic: everything that the two ends say to each other
-//! crosses the processors.
+//! crosses the processors. The tunnel is sealed, so that ciphers and handshake of the Pi (RustCrypto) meet those of the PC (ring).
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -12,10 +13,10 @@ use port_linux::lab::host::run;
 use port_linux::lab::namespace;
 use port_linux::lab::stack::{Stack, Version};
 use port_linux::lab::topology::{Cut, Side, Topology};
-use port_linux::lab::tunnel::{Options, config};
+use port_linux::lab::tunnel::{Options, config, write_key};
 use serde_json::Value;
 
-use crate::arm::{AARCH64, ARMV7, Arm, End, NATIVE};
+use crate::arm::{AARCH64, ARMV7, Arm, DIRECTORY, End, NATIVE};
 
 /// Well below what emulation brings, well above what a stalled transfer would.
 const LEAST_BITS_PER_SECOND: f64 = 1e6;
@@ -45,6 +46,9 @@ fn tunnel_with(name: &str, arm: &Arm) {
     namespace::test(name, || {
         let program = arm.program().display().to_string();
         let emulated = [arm.emulator, "-L", arm.libraries, &program];
+        for side in Side::BOTH {
+            write_key(side, Path::new(DIRECTORY))?;
+        }
         for stack in Stack::ALL {
             let net = Topology::build(2, None)?;
             let options = Options::lab(stack, 2, "weighted");

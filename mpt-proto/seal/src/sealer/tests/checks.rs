@@ -85,13 +85,16 @@ fn other_flags_or_another_type_are_no_sealed_form() {
 fn keys_are_not_used_for_more_bytes_than_is_safe() {
     let mut world = World::up(&[1], 202);
     let good = sealed(&mut world, 0, 0);
-    epoch(&mut world, 1).use_up(9, REJECT_AFTER_BYTES);
-    assert_eq!(hand_over(&mut world, 1, 0, &good), Err(Reason::Expired), "for opening");
-    let (packet, mut place) = ([&[0x10, 0, 8, 0, 0, 0, 0, 1][..], &[0x45; 20]].concat(), vec![0; 60]);
-    let now = world.now;
-    let end = &mut world.ends[1];
-    assert_eq!(end.sealer.seal(end.peer, 0, &packet, &mut place, now), Err(NotSealed::NoSession), "for sealing");
-    assert_eq!(place, [0; 60], "and nothing is written");
+    for (bytes_sealed, bytes_opened) in [(REJECT_AFTER_BYTES, 0), (0, REJECT_AFTER_BYTES)] {
+        epoch(&mut world, 1).use_up(9, bytes_sealed, bytes_opened);
+        assert_eq!(hand_over(&mut world, 1, 0, &good), Err(Reason::Expired), "for opening");
+        let (packet, mut place) = ([&[0x10, 0, 8, 0, 0, 0, 0, 1][..], &[0x45; 20]].concat(), vec![0; 60]);
+        let now = world.now;
+        let end = &mut world.ends[1];
+        let refused = end.sealer.seal(end.peer, 0, &packet, &mut place, now);
+        assert_eq!(refused, Err(NotSealed::NoSession), "for sealing");
+        assert_eq!(place, [0; 60], "and nothing is written");
+    }
 }
 
 #[test]
@@ -105,26 +108,22 @@ fn keys_are_not_used_beyond_their_age_for_sealing_either() {
 
 #[test]
 fn new_keys_are_made_in_time_before_bytes_or_counters_run_out() {
-    for (counter, bytes) in [(REKEY_AFTER_COUNT, 0), (0, REKEY_AFTER_BYTES)] {
-        let mut world = World::up(&[1, 1], 204);
+    let cases = [(0, REKEY_AFTER_COUNT, 0, 0), (0, 0, REKEY_AFTER_BYTES, 0), (1, 0, 0, REKEY_AFTER_BYTES)];
+    for (end, counter, bytes_sealed, bytes_opened) in cases {
+        let mut world = World::up(&[1], 204);
         let before = world.ends[0].handshakes(world.now);
-        epoch(&mut world, 0).use_up(counter, bytes);
-        world.send(0, 0);
-        world.run_for(500);
-        assert_eq!(world.ends[0].handshakes(world.now), before + 1, "{counter} {bytes}");
-        // What was opened counts as well.
-        epoch(&mut world, 1).use_up(0, bytes);
-        world.send(0, 0);
-        world.run_for(500);
-        let expected = before + 1 + u32::from(bytes > 0);
-        assert_eq!(world.ends[1].handshakes(world.now), expected, "{counter} {bytes}");
+        epoch(&mut world, end).use_up(counter, bytes_sealed, bytes_opened);
+        let bytes = sealed(&mut world, 0, 0);
+        assert_eq!(hand_over(&mut world, 1, 0, &bytes), Ok(None));
+        world.run_for(50);
+        assert_eq!(world.ends[0].handshakes(world.now), before + 1, "{counter} {bytes_sealed} {bytes_opened}");
     }
 }
 
 #[test]
 fn the_last_counter_of_a_path_is_never_used_and_other_paths_go_on() {
     let mut world = World::up(&[1, 1], 205);
-    epoch(&mut world, 0).use_up(LAST_COUNT - 1, 0);
+    epoch(&mut world, 0).use_up(LAST_COUNT - 1, 0, 0);
     let (packet, mut place) = ([&[0x10, 0, 8, 0, 0, 0, 0, 1][..], &[0x45; 20]].concat(), vec![0; 60]);
     let now = world.now;
     let end = &mut world.ends[0];
