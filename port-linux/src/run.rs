@@ -12,6 +12,8 @@ use std::{os::unix::net::UnixStream, path::Path};
 use anyhow::Context;
 use anyhow::Result;
 use mpt_proto::Connection;
+#[cfg(feature = "program")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -67,6 +69,10 @@ impl Default for Defaults {
 /// that: what the kernel refused; nothing is left behind.
 pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result<()> {
     let config = Config::load(config)?;
+    if config.security.is_some() {
+        // The keys are in no core dump, and no other process of this user reads them from memory.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid core dumps")?;
+    }
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }

@@ -18,6 +18,8 @@ extern crate std;
 mod budget;
 mod cipher;
 mod datagram;
+#[cfg(feature = "embassy")]
+pub mod embassy;
 mod epoch;
 mod hash;
 mod index;

@@ -68,7 +68,7 @@ pub fn new<'r, 's, S, const MTU: usize, const INCOMING: usize, const OUTGOING: u
     (device, Runner { connection, sockets, stack, datagram, control, oversized: 0, refused: 0 })
 }
 
-impl<'s, S: DatagramSocket, const MTU: usize> Runner<'_, 's, S, MTU> {
+impl<'r, 's, S: DatagramSocket, const MTU: usize> Runner<'r, 's, S, MTU> {
     /// Carries packets until something happens that the firmware may want to tell. Nothing is lost when the
     /// future is dropped.
     pub async fn next_event(&mut self) -> Event {
@@ -110,6 +110,11 @@ impl<'s, S: DatagramSocket, const MTU: usize> Runner<'_, 's, S, MTU> {
     /// The connection, to change its paths.
     pub const fn connection_mut(&mut self) -> &mut Connection<'s> {
         self.connection
+    }
+
+    /// The sockets of the paths.
+    pub const fn sockets(&self) -> &'r [(PathId, S)] {
+        self.sockets
     }
 
     /// Inner packets dropped because they were larger than the device's MTU, or than the room for a datagram.
