@@ -1,16 +1,25 @@
 //! A Cortex-M4 that holds a multipath tunnel with `mpt run` on Linux, and serves UDP and TCP through it.
 //!
 //! ```text
-//!   echo services -> embassy-net on 10.9.0.2 -> tunnel -> path 0: UDP port 4754 -> embassy-net on 192.168.77.2
-//!                                                      \> path 1: UDP port 4756 /> -> LAN9118
+//!   echo services -> embassy-net on 10.9.0.2 -> tunnel -> keys -> path 0: UDP port 4754 -> embassy-net on 192.168.77.2
+//!                                                              \> path 1: UDP port 4756 /> -> LAN9118
 //! ```
 //!
-//! `./run` builds it and runs it in QEMU against the Linux port. The datagram "quit" to the UDP echo ends it.
+//! `./run` builds it and runs it in QEMU against the Linux port. The datagram "quit" to the UDP echo ends it. Without the feature
+//! `sealed` there are no keys, and packets travel in the clear: `./run clear`.
 #![no_std]
 #![no_main]
 
+#[cfg(not(feature = "sealed"))]
+#[path = "clear.rs"]
+mod security;
+#[cfg(feature = "sealed")]
+#[path = "sealed.rs"]
+mod security;
+
 mod clock;
 mod echo;
+mod entropy;
 mod lan9118;
 mod socket;
 mod stack;
@@ -31,6 +40,7 @@ use mpt_proto::{
 use static_cell::{ConstStaticCell, StaticCell};
 
 use lan9118::Lan9118;
+use security::{Link, OVERHEAD, Security};
 use socket::{Bytes, Meta, PathSocket};
 
 /// Our address on the Ethernet, and the peer's.
@@ -41,8 +51,10 @@ const PORTS: [u16; 2] = [4754, 4756];
 /// Our address in the tunnel.
 const INNER: Ipv4Cidr = Ipv4Cidr::new(Ipv4Address::new(10, 9, 0, 2), 24);
 
-/// Inner packets: Ethernet's 1,500 bytes less IPv4, UDP and GRE with a sequence number.
-const MTU: usize = 1464;
+/// The largest datagram: Ethernet's 1,500 bytes less IPv4 and UDP.
+const WIRE: u16 = 1472;
+/// Inner packets: as much less GRE with a sequence number, and what sealing adds.
+const MTU: usize = WIRE as usize - 8 - OVERHEAD;
 const PACKET: usize = HEADROOM + MTU;
 /// Packets that can wait for earlier ones.
 const WINDOW: usize = 16;
@@ -57,33 +69,30 @@ const PROBING: Probing = Probing {
     dead: Duration::from_millis(500),
 };
 
-type Paths = [(PathId, PathSocket); PORTS.len()];
+type Paths = [(PathId, Link); PORTS.len()];
 
 /// A connection with a path for each port, and the sockets of the paths.
-fn connect(stack: Stack<'static>) -> (&'static mut Connection<'static>, Paths) {
+fn connect(stack: Stack<'static>, security: Security, now: Instant) -> (&'static mut Connection<'static>, Paths) {
     static CONNECTION: StaticCell<Connection<'static>> = StaticCell::new();
     static SLOTS: StaticCell<[ReorderSlot; WINDOW + 1]> = StaticCell::new();
     static BYTES: ConstStaticCell<[u8; (WINDOW + 1) * MTU]> = ConstStaticCell::new([0; (WINDOW + 1) * MTU]);
     static SOCKET_META: ConstStaticCell<[Meta<SOCKET>; PORTS.len()]> =
         ConstStaticCell::new([[[PacketMetadata::EMPTY; SOCKET]; 2]; PORTS.len()]);
-    static SOCKET_BYTES: ConstStaticCell<[Bytes<SOCKET, PACKET>; PORTS.len()]> =
-        ConstStaticCell::new([[[[0; PACKET]; SOCKET]; 2]; PORTS.len()]);
+    static SOCKET_BYTES: ConstStaticCell<[Bytes<SOCKET, { WIRE as usize }>; PORTS.len()]> =
+        ConstStaticCell::new([[[[0; WIRE as usize]; SOCKET]; 2]; PORTS.len()]);
     let storage = Storage::none().with_reorder(SLOTS.init(Default::default()), BYTES.take());
-    let now = Instant::from_micros(embassy_time::Instant::now().as_micros());
-    let config = Config { seed: SEED, ..Config::default() };
+    let config = Config { seed: entropy::seed(), ..Config::default() };
     let connection = CONNECTION.init_with(|| Connection::new(config, storage, now));
-    let path = PathConfig { liveness: Liveness::Probe(PROBING), max_datagram: 1472, ..PathConfig::default() };
+    let max_datagram = WIRE - OVERHEAD as u16;
+    let path = PathConfig { liveness: Liveness::Probe(PROBING), max_datagram, ..PathConfig::default() };
     let mut buffers = SOCKET_META.take().iter_mut().zip(SOCKET_BYTES.take());
     let paths = PORTS.map(|port| {
         let id = defmt::unwrap!(connection.add_path(path, now));
         let socket = PathSocket::new(stack, defmt::unwrap!(buffers.next()), port, (PEER, port).into());
-        (id, socket)
+        (id, security.wrap(socket, id, WIRE))
     });
     (connection, paths)
 }
-
-/// A product takes it from its random number generator.
-const SEED: u64 = 0x6d70_7421;
 
 #[embassy_executor::task]
 async fn ethernet(mut runner: embassy_net::Runner<'static, Lan9118>) -> ! {
@@ -96,16 +105,15 @@ async fn inner(mut runner: embassy_net::Runner<'static, Device<'static, MTU>>) -
 }
 
 #[embassy_executor::task]
-async fn tunnel(mut runner: Runner<'static, 'static, PathSocket, MTU>) {
-    while let Either::First(event) = select(runner.next_event(), echo::END.wait()).await {
-        defmt::info!("{}", event);
-    }
+async fn tunnel(mut runner: Runner<'static, 'static, Link, MTU>, security: Security) {
+    while let Either::First(()) = select(security.run(&mut runner), echo::END.wait()).await {}
     let connection = runner.connection();
     for path in connection.paths() {
         defmt::info!("path {}: {}", path.index(), defmt::unwrap!(connection.path_stats(path)));
     }
     defmt::info!("{}", connection.stats());
     defmt::info!("refused {}, oversized {}", runner.refused(), runner.oversized());
+    security.log();
     defmt::info!("stack: {} bytes at most", stack::high_water());
     debug::exit(debug::EXIT_SUCCESS);
 }
@@ -124,6 +132,7 @@ async fn main(spawner: Spawner) {
     static INNER_SOCKETS: StaticCell<StackResources<3>> = StaticCell::new();
     static STATE: ConstStaticCell<State<MTU, QUEUE, QUEUE>> = ConstStaticCell::new(State::new());
     static DATAGRAM: ConstStaticCell<[u8; PACKET]> = ConstStaticCell::new([0; PACKET]);
+    static SEALED: ConstStaticCell<[u8; WIRE as usize]> = ConstStaticCell::new([0; WIRE as usize]);
     static PATHS: StaticCell<Paths> = StaticCell::new();
 
     stack::paint();
@@ -131,15 +140,17 @@ async fn main(spawner: Spawner) {
 
     let driver = Lan9118::new([0x02, 0, 0, 0, 0, 2]);
     let sockets = OUTER_SOCKETS.init(StackResources::new());
-    let (outer, runner) = embassy_net::new(driver, static_address(OUTER), sockets, SEED);
+    let (outer, runner) = embassy_net::new(driver, static_address(OUTER), sockets, entropy::seed());
     spawner.spawn(defmt::unwrap!(ethernet(runner).ok()));
 
-    let (connection, paths) = connect(outer);
+    let now = Instant::from_micros(embassy_time::Instant::now().as_micros());
+    let security = Security::new(SEALED.take(), now);
+    let (connection, paths) = connect(outer, security, now);
     let (device, runner) = embassy::new(STATE.take(), DATAGRAM.take(), connection, PATHS.init(paths));
-    spawner.spawn(defmt::unwrap!(tunnel(runner).ok()));
+    spawner.spawn(defmt::unwrap!(tunnel(runner, security).ok()));
 
     let sockets = INNER_SOCKETS.init(StackResources::new());
-    let (stack, runner) = embassy_net::new(device, static_address(INNER), sockets, SEED);
+    let (stack, runner) = embassy_net::new(device, static_address(INNER), sockets, entropy::seed());
     spawner.spawn(defmt::unwrap!(inner(runner).ok()));
     spawner.spawn(defmt::unwrap!(echo::udp(stack).ok()));
     spawner.spawn(defmt::unwrap!(echo::tcp(stack).ok()));

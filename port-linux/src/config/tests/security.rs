@@ -6,6 +6,7 @@ use mpt_proto::Liveness;
 use mpt_seal::PresharedKey;
 
 use super::{CONNECTION, MINIMAL, PATH, instead, parse, refuse, with};
+use crate::ciphers::NativeCiphers;
 use crate::config::{Config, ConfigError};
 use crate::keys::{self, KeyBytes, encode};
 
@@ -59,6 +60,20 @@ fn with_keys_a_configuration_has_ours_and_the_peers() {
     assert!(without.connections[0].keys.as_ref().expect("keys").preshared == PresharedKey::NONE);
     assert_ne!(config, without);
     assert!(parse(MINIMAL).security.is_none() && parse(MINIMAL).connections[0].keys.is_none());
+}
+
+#[test]
+fn a_cipher_is_chosen_by_both_ends_unless_the_file_says_chacha() {
+    let directory = directory();
+    let with = |line: &str| sealed("").replace("\"home.key\"", &format!("\"home.key\"\nsecurity.cipher = {line}"));
+    let offered = |text: &str| {
+        let config = parse_in(directory.path(), text).expect("a good file");
+        config.security.expect("keys").ciphers
+    };
+    assert_eq!(offered(&with("\"auto\"")), offered(&sealed("")));
+    assert_eq!(offered(&with("\"chacha20-poly1305\"")), NativeCiphers::only_chacha());
+    let error = refuse_sealed(&with("\"rot13\""));
+    assert!(error.contains("unknown cipher") && error.contains("chacha20-poly1305"), "{error}");
 }
 
 #[test]
