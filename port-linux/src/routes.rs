@@ -74,22 +74,32 @@ impl Routes {
         }
     }
 
-    /// Whether the connection may bring this packet: its source is the peer, or lies behind the peer.
-    /// Otherwise one peer could speak in the name of another, or of a host on our own network.
+    /// Whether the connection may bring this packet: its source is the peer, or lies behind the peer and behind no other with a longer
+    /// prefix. Otherwise one peer could speak in the name of another, or of a host on our own network.
     pub fn accepts(&self, connection: usize, packet: &[u8]) -> bool {
         let Some((source, destination)) = addresses(packet) else { return false };
         if self.accepted.get() == Some((connection, source)) {
             return true;
         }
         let is_link = self.multicast == Some(connection);
-        let accepts = self.peers.get(&source) == Some(&connection)
-            || self.networks.iter().any(|(n, index)| *index == connection && n.to.contains(&source))
-            || (is_link && is_link_local(source));
+        let accepts = match self.peers.get(&source) {
+            Some(owner) => *owner == connection,
+            None => self.is_behind(connection, source) || (is_link && is_link_local(source)),
+        };
         if accepts {
             self.accepted.set(Some((connection, source)));
         }
         // A host without an address may ask the whole link for one (RFC 2131 section 4.1), but nobody else.
         accepts || (is_link && source.is_unspecified() && self.is_link_scoped(destination))
+    }
+
+    /// Whether the longest prefix with this address is one of the connection's. Several connections may have it.
+    fn is_behind(&self, connection: usize, address: IpAddr) -> bool {
+        let mut matching = self.networks.iter().filter(|(network, _)| network.to.contains(&address)).peekable();
+        let longest = matching.peek().map(|(network, _)| network.to.prefix_len());
+        matching
+            .take_while(|(network, _)| Some(network.to.prefix_len()) == longest)
+            .any(|(_, index)| *index == connection)
     }
 
     /// Whether a destination is the link itself or a host known only there: multicast, broadcast, link-local.
@@ -195,6 +205,20 @@ mod tests {
             reorder: ReorderConfig::default(),
             paths: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_peer_with_a_wide_network_does_not_speak_in_the_name_of_another() {
+        let routes = routes(&[
+            connection(&["10.0.0.2"], &[("0.0.0.0/0", None)]),
+            connection(&["10.0.0.3"], &[("192.168.7.0/24", None)]),
+            connection(&["10.0.0.4"], &[("192.168.7.0/24", Some("10.1.0.0/16"))]),
+        ]);
+        let accepted = |from: &str| [0, 1, 2].map(|index| routes.accepts(index, &packet(from, "10.0.0.1")));
+        assert_eq!(accepted("8.8.8.8"), [true, false, false]);
+        assert_eq!(accepted("10.0.0.3"), [false, true, false], "another peer itself");
+        assert_eq!(accepted("192.168.7.9"), [false, true, true], "behind others");
+        assert_eq!(accepted("10.0.0.2"), [true, false, false]);
     }
 
     fn routes(connections: &[Connection]) -> Routes {

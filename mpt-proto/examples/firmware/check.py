@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-MPT = sys.argv[1]
+MPT, SECURITY = sys.argv[1:]
 FIRMWARE = "10.9.0.2"
 ECHO = 7
 DATAGRAMS = 200
@@ -22,10 +22,13 @@ def run(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def connection():
+    return json.loads(run(MPT, "status", "--json"))["connections"][0]
+
+
 def paths():
     """State of each path by name."""
-    report = json.loads(run(MPT, "status", "--json"))
-    return {path["name"]: path for path in report["connections"][0]["paths"]}
+    return {path["name"]: path for path in connection()["paths"]}
 
 
 def wait_for(what, condition, seconds=20):
@@ -48,9 +51,11 @@ def udp_echo():
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.settimeout(2)
     echoed, times = 0, []
+    with open("/sys/class/net/mpt0/mtu") as file:
+        largest = int(file.read()) - 28
     for number in range(DATAGRAMS):
-        # Sizes from 4 to 1,436 bytes: whole packets up to the MTU.
-        message = number.to_bytes(4, "big") + bytes(number * 179 % 1433)
+        # Whole packets of 4 bytes of payload up to the MTU.
+        message = number.to_bytes(4, "big") + bytes(number * 179 % (largest - 3))
         start = time.monotonic()
         udp.sendto(message, (FIRMWARE, ECHO))
         try:
@@ -105,8 +110,9 @@ def flood():
 
 
 wait_for("both paths come up", states(one="up", two="up"))
-print("tunnel: both paths are up")
-ok = True
+seal = connection().get("seal")
+print("tunnel: both paths are up,", f"sealed by {seal['cipher']}" if seal else "in the clear")
+ok = (seal is None) == (SECURITY == "clear")
 for size in ("56", "1400"):
     print("ping:", run("ping", "-c", "5", "-i", "0.2", "-s", size, FIRMWARE).splitlines()[-2])
 ok &= udp_echo()

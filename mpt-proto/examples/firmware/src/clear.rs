@@ -16,12 +16,12 @@ pub struct Security;
 
 impl Security {
     /// Needs nothing.
-    pub fn new<const WIRE: usize>(_: &'static mut [u8; WIRE], _: Instant) -> Self {
+    pub fn new(_: Instant) -> Self {
         Self
     }
 
     /// A path's socket.
-    pub fn wrap(self, socket: PathSocket, _: PathId, _: u16) -> Link {
+    pub fn wrap(self, socket: PathSocket, _: PathId) -> Link {
         socket
     }
 

@@ -89,7 +89,7 @@ fn connect(stack: Stack<'static>, security: Security, now: Instant) -> (&'static
     let paths = PORTS.map(|port| {
         let id = defmt::unwrap!(connection.add_path(path, now));
         let socket = PathSocket::new(stack, defmt::unwrap!(buffers.next()), port, (PEER, port).into());
-        (id, security.wrap(socket, id, WIRE))
+        (id, security.wrap(socket, id))
     });
     (connection, paths)
 }
@@ -132,7 +132,6 @@ async fn main(spawner: Spawner) {
     static INNER_SOCKETS: StaticCell<StackResources<3>> = StaticCell::new();
     static STATE: ConstStaticCell<State<MTU, QUEUE, QUEUE>> = ConstStaticCell::new(State::new());
     static DATAGRAM: ConstStaticCell<[u8; PACKET]> = ConstStaticCell::new([0; PACKET]);
-    static SEALED: ConstStaticCell<[u8; WIRE as usize]> = ConstStaticCell::new([0; WIRE as usize]);
     static PATHS: StaticCell<Paths> = StaticCell::new();
 
     stack::paint();
@@ -144,7 +143,7 @@ async fn main(spawner: Spawner) {
     spawner.spawn(defmt::unwrap!(ethernet(runner).ok()));
 
     let now = Instant::from_micros(embassy_time::Instant::now().as_micros());
-    let security = Security::new(SEALED.take(), now);
+    let security = Security::new(now);
     let (connection, paths) = connect(outer, security, now);
     let (device, runner) = embassy::new(STATE.take(), DATAGRAM.take(), connection, PATHS.init(paths));
     spawner.spawn(defmt::unwrap!(tunnel(runner, security).ok()));

@@ -9,8 +9,8 @@ use mpt_seal::{
 };
 use static_cell::{ConstStaticCell, StaticCell};
 
-use crate::entropy;
 use crate::socket::PathSocket;
+use crate::{WIRE, entropy};
 
 /// Our private key: that of Alice in RFC 7748 section 6.1, which everybody knows. Each device of a product has one of its own.
 const PRIVATE: [u8; 32] = [
@@ -42,14 +42,15 @@ impl Entropy for Host {
 pub struct Security(&'static Keys<'static, Portable, Host>);
 
 impl Security {
-    /// For a tunnel to one peer, whose datagrams on the wire have up to `WIRE` bytes.
-    pub fn new<const WIRE: usize>(datagram: &'static mut [u8; WIRE], now: Instant) -> Self {
+    /// For a tunnel to one peer.
+    pub fn new(now: Instant) -> Self {
         static PEERS: StaticCell<[PeerSlot<PortableKey>; 1]> = StaticCell::new();
         static ORDER: ConstStaticCell<[u16; 1]> = ConstStaticCell::new([0]);
         static INDEX: StaticCell<[IndexSlot; INDEX_SLOTS_PER_PEER]> = StaticCell::new();
         static WINDOWS: ConstStaticCell<[u64; WINDOW_WORDS_MIN]> =
             ConstStaticCell::new([0; WINDOW_WORDS_MIN]);
         static RECENT: StaticCell<[RecentSlot; 1]> = StaticCell::new();
+        static DATAGRAM: ConstStaticCell<[u8; WIRE as usize]> = ConstStaticCell::new([0; WIRE as usize]);
         static KEYS: StaticCell<Keys<'static, Portable, Host>> = StaticCell::new();
         let storage = Storage {
             peers: PEERS.init_with(Default::default),
@@ -64,12 +65,12 @@ impl Security {
         let (key, instance) = (PrivateKey::from_bytes(PRIVATE), u32::from_le_bytes(instance));
         let peer = PeerKeys { public: PublicKey::from_bytes(PEER), preshared: PresharedKey::NONE };
         let sealer = Sealer::new(key, instance, Portable, Host, storage, now);
-        Self(KEYS.init(defmt::unwrap!(Keys::new(sealer, peer, datagram).ok())))
+        Self(KEYS.init(defmt::unwrap!(Keys::new(sealer, peer, DATAGRAM.take()).ok())))
     }
 
     /// A path's socket with keys.
-    pub fn wrap(self, socket: PathSocket, path: PathId, max_datagram: u16) -> Link {
-        SealedSocket::new(socket, self.0, path, max_datagram)
+    pub fn wrap(self, socket: PathSocket, path: PathId) -> Link {
+        SealedSocket::new(socket, self.0, path, WIRE)
     }
 
     /// Carries packets until something happens, and logs it.
