@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench -p mpt-fuzz --bench core              # the table of docs/measurements.md
 //! cargo bench -p mpt-fuzz --bench core -- 1 64      # one number of paths and one window only
+//! cargo bench -p mpt-fuzz --bench core -- sealed    # sealed mode only
 //! ```
 //!
 //! Packets of 1,400 bytes in 16 TCP flows go from one end to the other in batches, in virtual time. Every second path
@@ -10,6 +11,9 @@
 //! packets, reports that come, deadlines, and one copy of each datagram to where the network would take it. The
 //! receiver's is the same for the other end. Each number is that of the quickest of many rounds: whatever else the
 //! machine does only adds to it.
+
+#[path = "core/sealed.rs"]
+mod sealed;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant as Wall};
@@ -192,6 +196,10 @@ fn measure(policy: Policy, paths: usize, window: usize) -> ([f64; 2], f64) {
 }
 
 fn main() {
+    if std::env::args().any(|argument| argument == "sealed") {
+        sealed::print();
+        return;
+    }
     let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let wanted = |at: usize, value: usize| numbers.get(at).is_none_or(|number| *number == value);
     println!("| policy | paths | window | sender, ns | receiver, ns | delivered |");
@@ -206,5 +214,9 @@ fn main() {
                 );
             }
         }
+    }
+    if numbers.is_empty() {
+        println!();
+        sealed::print();
     }
 }

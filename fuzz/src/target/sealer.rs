@@ -329,9 +329,9 @@ impl<'m> World<'m> {
     /// Lets time pass, with all deadlines kept or with none.
     fn pass(&mut self, time: Duration, keeps: bool) {
         let until = self.now + time;
-        while keeps {
+        loop {
             let next = self.ends.iter().filter_map(|end| end.sealer.poll_timeout()).min();
-            let Some(next) = next.filter(|next| *next <= until) else { break };
+            let Some(next) = next.filter(|next| keeps && *next <= until) else { break };
             self.set_time(self.now.max(next));
             (0..2).for_each(|end| self.time_out(end));
         }

@@ -51,8 +51,7 @@ def udp_echo():
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.settimeout(2)
     echoed, times = 0, []
-    with open("/sys/class/net/mpt0/mtu") as file:
-        largest = int(file.read()) - 28
+    largest = json.loads(run("ip", "-json", "link", "show", "mpt0"))[0]["mtu"] - 28
     for number in range(DATAGRAMS):
         # Whole packets of 4 bytes of payload up to the MTU.
         message = number.to_bytes(4, "big") + bytes(number * 179 % (largest - 3))

@@ -7,7 +7,7 @@ use mpt_proto::Instant;
 use crate::hash::keyed;
 use crate::keys::Secret;
 use crate::limits::{
-    COOKIE_REPLIES_PER_SECOND, HANDSHAKES_PER_SECOND, LOAD_LASTS, PER_SOURCE_AT_ONCE, PER_SOURCE_PER_SECOND,
+    CHECKS_PER_SECOND, COOKIE_REPLIES_PER_SECOND, HANDSHAKES_PER_SECOND, LOAD_LASTS, PER_SOURCE_AT_ONCE, PER_SOURCE_PER_SECOND,
     WITHOUT_COOKIE_PER_SECOND,
 };
 use crate::mac::Source;
@@ -34,6 +34,7 @@ pub(crate) enum Verdict {
 #[derive(Default)]
 struct Share {
     second: Instant,
+    checks: u16,
     handshakes: u16,
     without_cookie: u16,
     cookie_replies: u16,
@@ -44,8 +45,15 @@ impl Share {
     fn turn(&mut self, now: Instant) {
         if now.since(self.second) >= Duration::from_secs(1) {
             self.second = now;
-            (self.handshakes, self.without_cookie, self.cookie_replies) = (0, 0, 0);
+            (self.checks, self.handshakes, self.without_cookie, self.cookie_replies) = (0, 0, 0, 0);
         }
+    }
+
+    /// Whether one more of [`CHECKS_PER_SECOND`] may be, which then is counted.
+    fn check(&mut self) -> bool {
+        let may = self.checks < CHECKS_PER_SECOND;
+        self.checks += u16::from(may);
+        may
     }
 
     /// Whether one more of [`HANDSHAKES_PER_SECOND`] may be, which then is counted.
@@ -91,6 +99,13 @@ impl<'s> Budget<'s> {
             known: Share::default(),
             responses: Share::default(),
         }
+    }
+
+    /// Whether the mac1 of another initiation may be looked at. `is_known` as below.
+    pub(crate) fn check(&mut self, is_known: bool, now: Instant) -> bool {
+        let share = if is_known { &mut self.known } else { &mut self.strangers };
+        share.turn(now);
+        share.check()
     }
 
     /// An initiation whose mac1 is right. `has_cookie`: and its mac2, for this source. `is_known`: it came from where a path of a peer
@@ -175,6 +190,15 @@ mod tests {
         assert_eq!(budget.initiation(&two, false, false, at(1500)), Verdict::AskForCookie, "load lasts");
         assert_eq!(budget.initiation(&two, true, false, at(1500)), Verdict::Take);
         assert_eq!(budget.initiation(&three, false, false, at(2500)), Verdict::Take, "it is over");
+    }
+
+    #[test]
+    fn a_flood_is_dropped_unread_but_for_a_part_and_the_paths_of_peers_have_their_own() {
+        let mut rows = vec![SourceSlot::default(); 16];
+        let mut budget = Budget::new(&mut rows, [1; 32]);
+        let checked = (0..300_000).filter(|_| budget.check(false, at(0))).count();
+        assert_eq!(checked, CHECKS_PER_SECOND.into());
+        assert!(budget.check(true, at(0)) && budget.check(false, at(1000)));
     }
 
     #[test]

@@ -182,3 +182,55 @@ impl<K> Epoch<K> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cipher::Portable;
+    use crate::testing::{bytes, hex};
+    use std::vec;
+
+    /// What [`Epoch::seal`] makes of a packet of 20 bytes. The numbers were computed with Python, too (`hmac`, `hashlib` and the
+    /// `cryptography` package).
+    #[test]
+    fn a_sealed_packet_is_that_of_docs_wire_md() {
+        let secrets = Secrets {
+            send: core::array::from_fn(|place| u8::try_from(place).unwrap()),
+            receive: [0; 32],
+            hash: core::array::from_fn(|place| u8::try_from(32 + place).unwrap()),
+        };
+        let derived = data_key(&secrets.send, 1, &secrets.hash);
+        let terms = Terms {
+            local: 1,
+            remote: 0x0abc_def1,
+            suite: Suite::ChaCha20Poly1305,
+            we_began: true,
+            instance: 0,
+            born: Instant::ZERO,
+        };
+        let mut epoch = Epoch::new(&Portable, &secrets, terms, Duration::from_secs(120));
+        epoch.use_up(0x0102_0304, 0, 0);
+        let clear = [&[0x10, 0, 8, 0, 0, 0, 0, 7][..], &[0x45; 20]].concat();
+        let plaintext = Plaintext::of(&clear).unwrap();
+        let mut place = vec![0; plaintext.sealed_len(1400)];
+        assert!(epoch.seal(3, plaintext, &mut place, Instant::ZERO));
+        let nonce = epoch.send.nonce(3, 0x0102_0304);
+        std::println!(
+            "key {}\niv {}\nnonce {}\nsealed:\n{}",
+            hex(&derived.key),
+            hex(&derived.iv),
+            hex(&nonce),
+            hex(&place)
+        );
+        assert_eq!(hex(&derived.key), "5f7758f5d6c4377c01715f5e5487442cb819e2bc44d91e3fdfd72d0f139b42f0");
+        assert_eq!(hex(&derived.iv), "2f16db16b4cfad4268422fab");
+        assert_eq!(hex(&nonce), "2f16db15b4cfad4269402caf");
+        assert_eq!(
+            place,
+            bytes(
+                "300088b6abcdef1301020304c656570700f5d50ca1e81e2de36d644a15845009
+                 ec366de523c96bd92ae2471f05483edce79c2ff74d47e4b8ab485763"
+            )
+        );
+    }
+}

@@ -411,3 +411,35 @@ fn ephemeral_keys_differ_also_where_the_entropy_does_not() {
         assert_ne!(other, key);
     }
 }
+
+/// The token `ee` needs one of the ephemeral private keys, which no longer exist: nothing that static keys give stands in for it.
+#[test]
+fn p3_who_has_all_static_keys_and_the_record_later_cannot_compute_the_keys() {
+    let meeting = Meeting::new();
+    let second = meeting.answer(&PRESHARED);
+    let used = meeting.finish(&second).ok().unwrap();
+    let (public, text) = second.split_first_chunk::<KEY_LEN>().unwrap();
+    let theirs = PublicKey::from_bytes(*public);
+    let compute = |ee: &[u8]| {
+        // What the initiator would do, by who can read message 1 with the responder's static key.
+        let mut symmetric = meeting.heard().symmetric;
+        symmetric.mix_ephemeral(&theirs);
+        symmetric.mix_key(ee);
+        symmetric.mix_shared(&meeting.initiator, &theirs).ok().unwrap();
+        let key = symmetric.mix_preshared(&PRESHARED);
+        let is_read = symmetric.decrypt(&key, text, &mut [0; 4]).is_ok();
+        (is_read, symmetric.split().each_ref().map(|secret| *secret.as_bytes()))
+    };
+    let ephemeral = PrivateKey::from_bytes([3; 32]);
+    let shared = ephemeral.agree(&theirs).unwrap();
+    let known = [used.send, used.receive];
+    assert_eq!(compute(shared.as_bytes()), (true, known), "with it, it could be done");
+    let publics = [ephemeral.public(), theirs, meeting.initiator.public(), meeting.responder.public()];
+    for private in [&meeting.initiator, &meeting.responder] {
+        for public in &publics {
+            let (is_read, secrets) = compute(private.agree(public).unwrap().as_bytes());
+            assert!(!is_read && secrets.iter().all(|secret| !known.contains(secret)));
+        }
+    }
+    assert!(!compute(&[0; 32]).0);
+}

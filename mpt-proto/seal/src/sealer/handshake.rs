@@ -60,6 +60,9 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         now: Instant,
     ) -> Result<(), Reason> {
         let initiation = Initiation::parse(datagram).ok_or(Reason::Form)?;
+        if !self.budget.check(is_known, now) {
+            return Err(Reason::Busy);
+        }
         if !initiation.has_mac1(&self.identity) {
             return Err(Reason::BadMac);
         }

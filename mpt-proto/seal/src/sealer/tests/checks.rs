@@ -243,6 +243,41 @@ fn an_answer_to_a_handshake_that_is_done_is_stale_and_one_to_none_of_ours_is_unk
         assert_eq!(hand_over(&mut world, 0, 0, bytes), Err(Reason::UnknownIndex));
     }
     assert_eq!(world.ends[0].sealer.fingerprint(), before);
+    // It is not taken for an answer to the handshake that is under way by then, either.
+    world.now = world.now + ms(1000);
+    let begun = initiation(&mut world, 0);
+    let answer = hand_over(&mut world, 1, 0, &begun).unwrap().unwrap();
+    for _ in 0..3 {
+        let late = wrong_response(index, &private(1));
+        assert_eq!(hand_over(&mut world, 0, 0, &late), Err(Reason::Stale));
+    }
+    assert_eq!(hand_over(&mut world, 0, 0, &answer), Ok(None));
+}
+
+#[test]
+fn more_than_a_thousand_responses_a_second_are_not_looked_at() {
+    let used = Used::default();
+    let mut sealer = sealer(1, 1, 11, 1, &used, START);
+    let indices: Vec<u32> = (2..13)
+        .map(|number| {
+            let peer = sealer.add_peer(keys(number, 0)).unwrap();
+            sealer.set_paths(peer, PathSet::of(0));
+            sealer.initiate(peer, START);
+            sealer.handle_timeout(1, START);
+            index_of(sealer.poll_transmit(START).unwrap().2)
+        })
+        .collect();
+    let mut looked_at = 0;
+    for round in 0..100 {
+        for index in &indices {
+            let mut wrong = wrong_response(*index, &private(1));
+            match sealer.open(&source(0), None, &mut wrong, START + ms(5 * round)) {
+                Opened::Refused(Reason::BadResponse) => looked_at += 1,
+                other => assert!(matches!(other, Opened::Refused(Reason::Busy)), "{other:?}"),
+            }
+        }
+    }
+    assert_eq!(looked_at, 1000);
 }
 
 #[test]
@@ -372,9 +407,13 @@ fn after_an_outage_of_minutes_a_restart_is_noticed_as_fast_as_ever() {
     world.hand = None;
     world.load(&[0, 1], 20, 10_000);
     assert!(world.ends.iter().all(|end| end.is_up(world.now)));
+    // The peer is gone for a second, and does not begin a handshake itself.
+    world.hand = Some(Box::new(|_, _| vec![]));
+    world.load(&[0], 10, 1000);
+    world.hand = None;
     world.restart(1, 6);
     world.ends[1].sealer.set_paths(world.ends[1].peer, PathSet::default());
-    let sent = world.load(&[0], 10, 1200);
+    let sent = world.load(&[0], 10, 1000);
     world.run_for(50);
     assert!(world.ends[1].got.contains_key(sent.last().unwrap()));
 }

@@ -2,6 +2,7 @@
 
 use std::boxed::Box;
 use std::vec;
+use std::vec::Vec;
 
 use core::time::Duration;
 
@@ -72,7 +73,8 @@ fn handshakes_that_cross_leave_both_ends_with_the_same_keys_in_use() {
 
 #[test]
 fn p4_keys_change_under_load_without_a_lost_late_or_doubled_packet() {
-    let mut world = World::up(&[5, 80, 500], 4);
+    let delays: Vec<u64> = (0..16).map(|path| 5 + 33 * path).collect();
+    let mut world = World::up(&delays, 4);
     let sent = world.load(&[0, 1], 20, 1_250_000);
     world.run_for(2000);
     assert!(world.ends[0].handshakes(world.now) >= 10, "{}", world.ends[0].handshakes(world.now));
