@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use mpt_proto::Instant;
 use mpt_seal::{
-    Cipher, Ciphers, Entropy, INDEX_SLOTS_PER_PEER, IndexSlot, NONCE_LEN, Offer, PeerKeys, PeerSlot, Portable,
-    PortableKey, PresharedKey, PrivateKey, RecentSlot, Sealer, Source, SourceSlot, Storage, Suite, TAG_LEN,
-    WINDOW_WORDS_MIN,
+    Cipher, Ciphers, Entropy, INDEX_SLOTS_PER_PEER, IndexSlot, NONCE_LEN, Offer, PeerKeys, PeerSlot,
+    Portable, PortableKey, PresharedKey, PrivateKey, RecentSlot, Sealer, Source, SourceSlot, Storage, Suite,
+    TAG_LEN, WINDOW_WORDS_MIN,
 };
 
 use crate::rng::Rng;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
@@ -19,9 +20,9 @@ use jni::sys::{jboolean, jint, jlong};
 use jni::{Env, EnvUnowned, JavaVM, jni_sig, jni_str};
 use port_linux::socket::Tie;
 
-use crate::config;
 use crate::networks::Mark;
 use crate::tunnel::{App, Tunnel};
+use crate::{config, keys};
 
 /// Tunnels by the numbers that Java has. A number is never given twice.
 static TUNNELS: Mutex<(jlong, BTreeMap<jlong, Arc<Tunnel>>)> = Mutex::new((0, BTreeMap::new()));
@@ -100,7 +101,8 @@ pub(crate) extern "system" fn Java_io_github_mpttunnel_MptTunnel_start<'local>(
         }
         let toml = field(env, &config, "toml")?;
         let hosts = field(env, &config, "hosts")?;
-        let config = config::parse(&toml, &addresses(&hosts)?)?;
+        let files = field(env, &config, "files")?;
+        let config = config::parse(&toml, &addresses(&hosts)?, Path::new(&files))?;
         let app = JavaHost { machine: env.get_java_vm()?, host: env.new_global_ref(host)? };
         let tunnel = Arc::new(Tunnel::start(config, device, Arc::new(app))?);
         let mut tunnels = TUNNELS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,18 +216,51 @@ pub(crate) extern "system" fn Java_io_github_mpttunnel_MptTunnel_stats<'local>(
     env.with_env(stats).resolve::<ThrowMptException>()
 }
 
-/// `static native String facts(String toml)`
+/// `static native String facts(String toml, String files)`
 #[unsafe(no_mangle)]
 pub(crate) extern "system" fn Java_io_github_mpttunnel_MptTunnel_facts<'local>(
     mut env: EnvUnowned<'local>,
     _class: JClass<'local>,
     toml: JString<'local>,
+    files: JString<'local>,
 ) -> JString<'local> {
     let facts = |env: &mut Env<'local>| -> Answer<JString<'local>> {
-        let lines = config::facts(&toml.try_to_string(env)?)?;
+        let (toml, files) = (toml.try_to_string(env)?, files.try_to_string(env)?);
+        let lines = config::facts(&toml, Path::new(&files))?;
         Ok(env.new_string(lines)?)
     };
     env.with_env(facts).resolve::<ThrowMptException>()
+}
+
+/// `static native String imported(String toml, String files)`
+#[unsafe(no_mangle)]
+pub(crate) extern "system" fn Java_io_github_mpttunnel_MptTunnel_imported<'local>(
+    mut env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    toml: JString<'local>,
+    files: JString<'local>,
+) -> JString<'local> {
+    let imported = |env: &mut Env<'local>| -> Answer<JString<'local>> {
+        let (toml, files) = (toml.try_to_string(env)?, files.try_to_string(env)?);
+        let kept = config::imported(&toml, Path::new(&files))?;
+        Ok(env.new_string(kept)?)
+    };
+    env.with_env(imported).resolve::<ThrowMptException>()
+}
+
+/// `static native String publicKey(String files)`
+#[unsafe(no_mangle)]
+pub(crate) extern "system" fn Java_io_github_mpttunnel_MptTunnel_publicKey<'local>(
+    mut env: EnvUnowned<'local>,
+    _class: JClass<'local>,
+    files: JString<'local>,
+) -> JString<'local> {
+    let public_key = |env: &mut Env<'local>| -> Answer<JString<'local>> {
+        let files = files.try_to_string(env)?;
+        let public = keys::public_key(Path::new(&files))?;
+        Ok(env.new_string(public)?)
+    };
+    env.with_env(public_key).resolve::<ThrowMptException>()
 }
 
 /// The Java object `MptTunnel.Host`.

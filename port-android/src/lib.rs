@@ -7,6 +7,7 @@
 
 mod bridge;
 pub mod config;
+pub mod keys;
 pub mod networks;
 pub mod stats;
 pub mod tunnel;

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 #[cfg(feature = "program")]
 pub(crate) use file::create;
-pub(crate) use file::read;
+pub use file::{KeyFileError, read};
 pub(crate) use text::{ALLOWED, ALLOWED_PUBLIC, decode};
 pub use text::{KeyText, encode};
 

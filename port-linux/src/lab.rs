@@ -282,8 +282,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.soak {
         let time = Duration::from_secs_f64(args.seconds.unwrap_or(600.0));
         let congestion = only(&congestion)?;
-        let plan =
-            soak::Plan { links: args.paths, rate: args.rate, time, stack: args.ip, policy, security, congestion };
+        let plan = soak::Plan {
+            links: args.paths,
+            rate: args.rate,
+            time,
+            stack: args.ip,
+            policy,
+            security,
+            congestion,
+        };
         return soak::run(&plan, &mpt, out.as_deref(), args.json);
     }
     if let Some(Links(links)) = args.links {

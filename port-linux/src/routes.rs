@@ -95,7 +95,8 @@ impl Routes {
 
     /// Whether the longest prefix with this address is one of the connection's. Several connections may have it.
     fn is_behind(&self, connection: usize, address: IpAddr) -> bool {
-        let mut matching = self.networks.iter().filter(|(network, _)| network.to.contains(&address)).peekable();
+        let mut matching =
+            self.networks.iter().filter(|(network, _)| network.to.contains(&address)).peekable();
         let longest = matching.peek().map(|(network, _)| network.to.prefix_len());
         matching
             .take_while(|(network, _)| Some(network.to.prefix_len()) == longest)

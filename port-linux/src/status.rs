@@ -157,11 +157,16 @@ fn connection_text(
 
 /// Whether packets are sealed, and by what.
 fn seal_text(seal: Option<&SealReport>) -> String {
-    let Some(seal) = seal else { return "  in the clear: everybody on the way can read and change packets\n".into() };
+    let Some(seal) = seal else {
+        return "  in the clear: everybody on the way can read and change packets\n".into();
+    };
     let key = seal.public_key.get(..8).unwrap_or(&seal.public_key);
     match (&seal.cipher, seal.keys_age_ms) {
         (Some(cipher), Some(age)) => {
-            format!("  sealed by {cipher}, peer's key {key}.., keys of {} ago\n", duration(Duration::from_millis(age)))
+            format!(
+                "  sealed by {cipher}, peer's key {key}.., keys of {} ago\n",
+                duration(Duration::from_millis(age))
+            )
         }
         _ => format!("  sealed, peer's key {key}..: no handshake with it yet, or none any more\n"),
     }

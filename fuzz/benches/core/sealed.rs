@@ -221,9 +221,11 @@ pub(crate) fn print() {
     println!("| sealed mode | cipher | seal 64, ns | 512 | 1,432 | open 64, ns | 512 | 1,432 |");
     println!("|---|---|---|---|---|---|---|---|");
     for suite in [Suite::ChaCha20Poly1305, Suite::Aes256Gcm] {
-        let rows = [("Rust", data(Only(Portable, suite))), ("port-linux", data(Only(NativeCiphers::new(), suite)))];
+        let rows =
+            [("Rust", data(Only(Portable, suite))), ("port-linux", data(Only(NativeCiphers::new(), suite)))];
         for (name, times) in rows {
-            let [seal, open] = [0, 1].map(|which| times.map(|time| format!("{:.0}", time[which])).join(" | "));
+            let [seal, open] =
+                [0, 1].map(|which| times.map(|time| format!("{:.0}", time[which])).join(" | "));
             println!("| {name} | {suite} | {seal} | {open} |");
         }
     }

@@ -253,7 +253,7 @@ pub fn sealed_datagram(data: &[u8]) {
         changes.iter().for_each(|change| change.apply(&mut changed));
         if changed != sealed {
             let opened = end.sealer.open(&source(path), None, &mut changed, now);
-            assert!(matches!(opened, Opened::Refused(_) ), "{opened:?}");
+            assert!(matches!(opened, Opened::Refused(_)), "{opened:?}");
             refused += 1;
             assert_eq!((end.refused(), end.state(now)), (refused, state.clone()));
         }
@@ -271,7 +271,10 @@ pub fn sealed_datagram(data: &[u8]) {
         match end.sealer.open(&source(path), None, &mut arriving, now) {
             Opened::Clear { peer, path: number, is_newest, datagram } => {
                 assert_eq!((peer, number, is_newest), (end.peer, path, true));
-                assert_eq!((datagram[..2].as_ref(), Some([datagram[2], datagram[3]])), (&[0x10, 0][..], ether_type));
+                assert_eq!(
+                    (datagram[..2].as_ref(), Some([datagram[2], datagram[3]])),
+                    (&[0x10, 0][..], ether_type)
+                );
                 assert_eq!(datagram[4..8], sequence.unwrap_or_default());
                 assert_eq!(datagram[8..8 + payload.len()], payload);
                 assert!(datagram[8 + payload.len()..].iter().all(|byte| *byte == 0));

@@ -31,34 +31,81 @@ const MEANING: usize = 144;
 
 #[derive(Debug, Arbitrary)]
 enum Op {
-    Send { end: bool, path: u8, len: u8 },
-    Probe { end: bool, path: u8 },
+    Send {
+        end: bool,
+        path: u8,
+        len: u8,
+    },
+    Probe {
+        end: bool,
+        path: u8,
+    },
     /// One of the datagrams under way arrives.
-    Deliver { which: u8 },
+    Deliver {
+        which: u8,
+    },
     DeliverAll,
-    Lose { which: u8 },
+    Lose {
+        which: u8,
+    },
     /// One that was ever sent arrives, at the end that it was for or at its sender, from another path or not.
-    Replay { which: u16, reflect: bool, path: Option<u8> },
+    Replay {
+        which: u16,
+        reflect: bool,
+        path: Option<u8>,
+    },
     /// One that was ever sent arrives with a change.
-    Mutate { which: u16, at: u16, change: u8, cut: Option<u8> },
+    Mutate {
+        which: u16,
+        at: u16,
+        change: u8,
+        cut: Option<u8>,
+    },
     /// The head of one and the tail of another.
-    Splice { head: u16, tail: u16, at: u8 },
+    Splice {
+        head: u16,
+        tail: u16,
+        at: u8,
+    },
     /// Milliseconds.
     Wait(u8),
     /// Seconds, with deadlines kept or without.
-    WaitLong { seconds: u8, keeps: bool },
-    Timeout { end: bool },
-    Initiate { end: bool },
-    SetPaths { end: bool, paths: u8 },
-    Remove { end: bool },
-    Add { end: bool },
+    WaitLong {
+        seconds: u8,
+        keeps: bool,
+    },
+    Timeout {
+        end: bool,
+    },
+    Initiate {
+        end: bool,
+    },
+    SetPaths {
+        end: bool,
+        paths: u8,
+    },
+    Remove {
+        end: bool,
+    },
+    Add {
+        end: bool,
+    },
     /// Another peer, which never speaks.
-    AddOther { end: bool },
-    RemoveOther { end: bool },
+    AddOther {
+        end: bool,
+    },
+    RemoveOther {
+        end: bool,
+    },
     /// Another process takes an end's place.
-    Restart { end: bool },
+    Restart {
+        end: bool,
+    },
     /// The clock of an end is set.
-    Clock { end: bool, seconds: u16 },
+    Clock {
+        end: bool,
+        seconds: u16,
+    },
 }
 
 /// What was sent.
@@ -175,7 +222,11 @@ impl<'m> World<'m> {
             }
             Op::Replay { which, reflect, path } => {
                 if let Some(Datagram { to, path: own, bytes, .. }) = self.known(which).cloned() {
-                    self.arrive(if reflect { 1 - to } else { to }, path.map_or(own, |path| path % PATHS), bytes);
+                    self.arrive(
+                        if reflect { 1 - to } else { to },
+                        path.map_or(own, |path| path % PATHS),
+                        bytes,
+                    );
                 }
             }
             Op::Mutate { which, at, change, cut } => {
@@ -309,7 +360,9 @@ impl<'m> World<'m> {
             }
             Opened::Reply(reply) => {
                 let is_true = |sent: &Datagram| {
-                    sent.to == to && sent.bytes.len() == 160 && original.len() == 160
+                    sent.to == to
+                        && sent.bytes.len() == 160
+                        && original.len() == 160
                         && sent.bytes[..MEANING] == original[..MEANING]
                 };
                 assert!(reply.len() < original.len());
@@ -348,7 +401,10 @@ impl<'m> World<'m> {
     fn time_out(&mut self, end: usize) {
         let end = &mut self.ends[end];
         end.sealer.handle_timeout(end.clock * 1_000_000, self.now);
-        assert!(end.sealer.poll_timeout().is_none_or(|next| next > self.now), "a deadline that stays makes a caller spin");
+        assert!(
+            end.sealer.poll_timeout().is_none_or(|next| next > self.now),
+            "a deadline that stays makes a caller spin"
+        );
         self.drain();
     }
 

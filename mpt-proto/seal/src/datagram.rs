@@ -233,7 +233,8 @@ mod tests {
             assert_eq!(after[..before.len()], before, "{ether_type:x}");
             assert!(after[before.len()..].iter().all(|byte| *byte == 0));
             let least = before.len() + OVERHEAD;
-            let expected = if is_padded { (least - HEADER_LEN - TAG_LEN).next_multiple_of(16) + 28 } else { least };
+            let expected =
+                if is_padded { (least - HEADER_LEN - TAG_LEN).next_multiple_of(16) + 28 } else { least };
             assert_eq!(len, expected, "{ether_type:x} {payload:?}");
         }
     }

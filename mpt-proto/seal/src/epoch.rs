@@ -7,9 +7,7 @@ use mpt_proto::{Instant, MAX_PATHS};
 use crate::cipher::{Cipher, Ciphers, NONCE_LEN, Suite};
 use crate::datagram::{Header, Plaintext, parts};
 use crate::keys::KEY_LEN;
-use crate::limits::{
-    LAST_COUNT, REJECT_AFTER, REJECT_AFTER_BYTES, REKEY_AFTER_BYTES, REKEY_AFTER_COUNT,
-};
+use crate::limits::{LAST_COUNT, REJECT_AFTER, REJECT_AFTER_BYTES, REKEY_AFTER_BYTES, REKEY_AFTER_COUNT};
 use crate::noise::{Secrets, data_key};
 use crate::sealer::Reason;
 use crate::window::{Refusal, Window};
@@ -99,7 +97,13 @@ impl<K: Cipher> Epoch<K> {
 
     /// Seals a plaintext for a path into `place`, which is as long as [`Plaintext::sealed_len`] says. The counter is spent, whatever
     /// becomes of the datagram. False: the path has no counter left.
-    pub(crate) fn seal(&mut self, path: u8, plaintext: Plaintext<'_>, place: &mut [u8], now: Instant) -> bool {
+    pub(crate) fn seal(
+        &mut self,
+        path: u8,
+        plaintext: Plaintext<'_>,
+        place: &mut [u8],
+        now: Instant,
+    ) -> bool {
         let Some(next) = self.counters.get_mut(usize::from(path)).filter(|next| **next < LAST_COUNT) else {
             return false;
         };

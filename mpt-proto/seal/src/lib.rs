@@ -49,6 +49,6 @@ pub fn is_initiation(datagram: &[u8]) -> bool {
 pub const LONGEST_HANDSHAKE: usize = message::INITIATION_LEN;
 
 pub use sealer::{
-    AddPeerError, Entropy, Event, NotSealed, Opened, PeerId, PeerSlot, PeerStatus, Reason, RecentSlot, Sealer, Stats, Storage,
-    WINDOW_WORDS_MIN,
+    AddPeerError, Entropy, Event, NotSealed, Opened, PeerId, PeerSlot, PeerStatus, Reason, RecentSlot,
+    Sealer, Stats, Storage, WINDOW_WORDS_MIN,
 };

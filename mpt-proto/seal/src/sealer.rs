@@ -255,9 +255,10 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
             return Err(AddPeerError::Ourselves);
         }
         let Err(rank) = self.rank(&keys.public) else { return Err(AddPeerError::Known) };
-        let place = self.peers.iter().position(|slot| slot.0.is_none()).filter(|_| {
-            self.count < self.order.len() && self.count < self.index.peers() && self.window >= 2
-        });
+        let place =
+            self.peers.iter().position(|slot| slot.0.is_none()).filter(|_| {
+                self.count < self.order.len() && self.count < self.index.peers() && self.window >= 2
+            });
         let Some(place) = place else { return Err(AddPeerError::Full) };
         let id = u16::try_from(place).map_err(|_| AddPeerError::Full)?;
         if let Some(rest) = self.order.get_mut(rank..=self.count) {
@@ -298,11 +299,9 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
     /// The position of a public key among all, or where it would be.
     fn rank(&self, public: &PublicKey) -> Result<usize, usize> {
         let known = self.order.get(..self.count).unwrap_or_default();
-        known.binary_search_by(|id| {
-            match self.peers.get(usize::from(*id)).and_then(|slot| slot.0.as_ref()) {
-                Some(peer) => peer.keys.public.cmp(public),
-                None => core::cmp::Ordering::Less,
-            }
+        known.binary_search_by(|id| match self.peers.get(usize::from(*id)).and_then(|slot| slot.0.as_ref()) {
+            Some(peer) => peer.keys.public.cmp(public),
+            None => core::cmp::Ordering::Less,
         })
     }
 
@@ -429,7 +428,8 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
         let Some(epoch) = peer.epochs.get_mut(place).and_then(Option::as_mut) else {
             return Opened::Refused(Reason::UnknownIndex);
         };
-        let first = ((number * EPOCHS + place) * mpt_proto::MAX_PATHS + usize::from(header.path)) * self.window;
+        let first =
+            ((number * EPOCHS + place) * mpt_proto::MAX_PATHS + usize::from(header.path)) * self.window;
         let words = self.windows.get_mut(first..first + self.window).unwrap_or_default();
         let is_newest = match epoch.open(header, words, datagram, now) {
             Ok(is_newest) => is_newest,
@@ -473,8 +473,7 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
         let is_used = peer.take_into_use(place, public, now);
         peer.handshakes += 1;
         peer.wanted = false;
-        let instance_in =
-            |epoch: &Option<Epoch<C::Key>>| epoch.as_ref().map(|epoch| epoch.terms.instance);
+        let instance_in = |epoch: &Option<Epoch<C::Key>>| epoch.as_ref().map(|epoch| epoch.terms.instance);
         let instances = peer.epochs.each_ref().map(instance_in);
         if is_used {
             let ours = instances.get(place).copied().flatten();
@@ -592,7 +591,9 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
         for place in from..self.peers.len() {
             let Some(peer) = self.peers.get_mut(place).and_then(|slot| slot.0.as_mut()) else { continue };
             let Some(handshake) = &mut peer.handshake else { continue };
-            let Some(path) = handshake.unsent.pop().and_then(|path| u8::try_from(path).ok()) else { continue };
+            let Some(path) = handshake.unsent.pop().and_then(|path| u8::try_from(path).ok()) else {
+                continue;
+            };
             self.outgoing = handshake.datagram;
             message::set_mac2(&mut self.outgoing, peer.cookie_for(path, now));
             self.transmit_from = Some(place);
@@ -666,12 +667,15 @@ impl<C: Ciphers, E> Sealer<'_, C, E> {
             .iter()
             .flat_map(|slot| &slot.0)
             .map(|peer| {
-                let epochs: std::vec::Vec<_> =
-                    peer.epochs.iter().flatten().map(Epoch::fingerprint).collect();
+                let epochs: std::vec::Vec<_> = peer.epochs.iter().flatten().map(Epoch::fingerprint).collect();
                 let handshake = peer.handshake.as_ref().map(|handshake| (handshake.index, handshake.unsent));
                 let times = (peer.our_time, peer.newest_time, peer.initiation_at, peer.retry.at);
                 let silence = (peer.silence.since, peer.silence.asked);
-                std::format!("{epochs:?} {:?} {handshake:?} {times:?} {silence:?} {:?}", peer.in_use, peer.wanted)
+                std::format!(
+                    "{epochs:?} {:?} {handshake:?} {times:?} {silence:?} {:?}",
+                    peer.in_use,
+                    peer.wanted
+                )
             })
             .collect();
         std::format!("{peers:?} {:?} {:?} {:?}", self.windows, self.index, self.next)

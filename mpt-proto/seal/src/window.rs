@@ -151,13 +151,18 @@ mod tests {
                     1..=9 => around.saturating_add(draw(4)),
                     _ => around.saturating_sub(draw(300)),
                 };
-                let is_old = newest.is_some_and(|newest| u64::from(newest) + 1 - u64::from(counter.min(newest)) > span);
+                let is_old = newest
+                    .is_some_and(|newest| u64::from(newest) + 1 - u64::from(counter.min(newest)) > span);
                 let expected = match (is_old, taken.contains(&counter)) {
                     (true, _) => Err(Refusal::TooOld),
                     (false, true) => Err(Refusal::Replayed),
                     (false, false) => Ok(newest.is_none_or(|newest| counter > newest)),
                 };
-                assert_eq!(take(&mut window, &mut words, counter), expected, "seed {seed}, counter {counter}");
+                assert_eq!(
+                    take(&mut window, &mut words, counter),
+                    expected,
+                    "seed {seed}, counter {counter}"
+                );
                 if expected.is_ok() {
                     taken.insert(counter);
                     newest = newest.max(Some(counter));

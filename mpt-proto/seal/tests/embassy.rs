@@ -10,8 +10,8 @@ use embassy_net_driver::{Driver, RxToken, TxToken};
 use embassy_time::{Duration, MockDriver};
 use mpt_proto::adapt::embassy::{self, DatagramSocket, Device, Runner, State};
 use mpt_proto::{
-    CONTROL_MAX, Config, Connection, Ecn, HEADROOM, Instant, Liveness, PathConfig, PathId, PathState, Probing,
-    Received, ReorderSlot, Storage,
+    CONTROL_MAX, Config, Connection, Ecn, HEADROOM, Instant, Liveness, PathConfig, PathId, PathState,
+    Probing, Received, ReorderSlot, Storage,
 };
 use mpt_seal::embassy::{Keys, SealedSocket, TunnelEvent};
 use mpt_seal::{
@@ -328,7 +328,14 @@ fn what_is_replayed_damaged_or_in_the_clear_is_refused_and_changes_nothing() {
     damaged[8] ^= 1;
     let clear = [&[0x10, 0, 8, 0, 0, 0, 0, 9][..], &packet(100, 2)].concat();
     let (refused, stranger) = (bench.runner.refused(), vec![0; WIRE.into()]);
-    bench.wires[path].arriving.borrow_mut().extend([good, damaged, clear, stranger, vec![0; 3], vec![0; 2000]]);
+    bench.wires[path].arriving.borrow_mut().extend([
+        good,
+        damaged,
+        clear,
+        stranger,
+        vec![0; 3],
+        vec![0; 2000],
+    ]);
     bench.run_for(10);
     assert_eq!(bench.take(), None);
     let reasons = [Reason::Replayed, Reason::BadTag, Reason::Clear, Reason::Form, Reason::Short];

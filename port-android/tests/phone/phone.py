@@ -34,13 +34,19 @@ PIDFD_GETFD = 438
 TUNSETIFF, IFF_TUN_NO_PI = 0x400454CA, 0x1001
 SO_BINDTODEVICE, SO_MARK = 25, 36
 PATIENCE = 20.0
-SHORT = "mpt:?server=vpn.example.org&address=10.0.0.1/24&peer=10.0.0.2"
-TOML = """[tunnel]
+CLEAR = "mpt:?server=vpn.example.org&address=10.0.0.1/24&peer=10.0.0.2"
+# The server's keys are put in their place when the phone is told.
+SHORT = CLEAR + "&public_key=SERVER_KEY&preshared_key=PRESHARED_KEY"
+TOML = """security.private_key_file = "phone.key"
+
+[tunnel]
 address = ["10.0.0.1/24"]
 mtu = 1400
 
 [[connection]]
 name = "home"
+public_key = "SERVER_KEY"
+preshared_key = "PRESHARED_KEY"
 peer = ["10.0.0.2"]
 
 [[connection.path]]
@@ -115,9 +121,9 @@ class World:
 
 
 class Server:
-    """The program at the other end."""
+    """The program at the other end. `keys` is the folder with its keys and the phone's public key; none: in the clear."""
 
-    def __init__(self, mpt, folder, knows=True):
+    def __init__(self, mpt, folder, keys, knows=True):
         self.mpt, self.control = mpt, f"{folder}/control"
         self.file = f"{folder}/server.toml"
         paths = "".join(
@@ -125,9 +131,11 @@ class Server:
             f'remote = "{ADDRESS[i] if knows else "0.0.0.0"}"\n'
             for i in (WIFI, CELLULAR)
         )
+        security = f'security.private_key_file = "{folder}/server.key"' if keys else 'security = "none"'
+        phone = f'public_key = "{keys.phone}"\npreshared_key_file = "{folder}/server.psk"\n' if keys else ""
         with open(self.file, "w") as file:
-            file.write(f'security = "none"\n[tunnel]\naddress = ["{SERVER_INSIDE}/24"]\n[[connection]]\nname = "phone"\n'
-                       f'peer = ["{PHONE_INSIDE}"]\n{paths}')
+            file.write(f'{security}\n[tunnel]\naddress = ["{SERVER_INSIDE}/24"]\n[[connection]]\nname = "phone"\n'
+                       f'{phone}peer = ["{PHONE_INSIDE}"]\n{paths}')
         self.start()
 
     def start(self):
@@ -143,10 +151,13 @@ class Server:
         for line in pipe:
             sys.stderr.write("server: " + line)
 
+    def connection(self):
+        report = json.loads(run(f"ip netns exec server {self.mpt} status --json --control {self.control}"))
+        return report["connections"][0]
+
     def remotes(self):
         """Where it takes the phone to be, by path."""
-        report = json.loads(run(f"ip netns exec server {self.mpt} status --json --control {self.control}"))
-        return {path["name"]: path["remote"] for path in report["connections"][0]["paths"]}
+        return {path["name"]: path["remote"] for path in self.connection()["paths"]}
 
     def stop(self):
         self.process.send_signal(2)
@@ -226,18 +237,32 @@ class System:
         return "ok"
 
 
+class Keys:
+    """The server's keys, in files that the program makes, and the phone's public key."""
+
+    def __init__(self, mpt, folder):
+        self.server = run(f"{mpt} genkey -o {folder}/server.key").strip()
+        run(f"{mpt} genpsk -o {folder}/server.psk")
+        with open(f"{folder}/server.psk") as file:
+            self.preshared = file.read().strip()
+        self.phone = None
+
+
 class Phone:
     """The Java machine with the service."""
 
-    def __init__(self, system, path, libraries, classes, sdk=33):
+    def __init__(self, system, path, files, keys, libraries, classes, sdk=33):
+        self.files, self.keys = files, keys
+        os.mkdir(files, 0o700)
         command = ["ip", "netns", "exec", "phone", "java", "-Xcheck:jni", "-XX:-UsePerfData", "-XX:+UseSerialGC",
                    "-XX:TieredStopAtLevel=1", "-XX:-UseDynamicNumberOfCompilerThreads", "--add-opens",
                    "java.base/java.io=ALL-UNNAMED", f"-Djava.library.path={libraries}", f"-Dphone.system={path}",
-                   f"-Dphone.sdk={sdk}", "-cp", classes, "phone.Phone"]
+                   f"-Dphone.files={files}", f"-Dphone.sdk={sdk}", "-cp", classes, "phone.Phone"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         system.pid = self.process.pid
 
     def tell(self, command):
+        command = command.replace("SERVER_KEY", self.keys.server).replace("PRESHARED_KEY", self.keys.preshared)
         self.process.stdin.write(command.replace("\n", "\\n") + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
@@ -334,13 +359,15 @@ class Phone:
 class Scene:
     """All of them."""
 
-    def __init__(self, mpt, libraries, classes, sdk=33, serves=True, knows=True):
+    def __init__(self, mpt, libraries, classes, sdk=33, serves=True, knows=True, sealed=True):
         self.folder = tempfile.mkdtemp(dir="/run")
         self.world = World()
-        self.server = Server(mpt, self.folder, knows) if serves else None
-        self.make_server = lambda: Server(mpt, self.folder)
         self.system = System(f"{self.folder}/system")
-        self.phone = Phone(self.system, f"{self.folder}/system", libraries, classes, sdk)
+        keys = Keys(mpt, self.folder)
+        self.phone = Phone(self.system, f"{self.folder}/system", f"{self.folder}/files", keys, libraries, classes, sdk)
+        keys.phone = self.phone.tell("public-key")
+        self.make_server = lambda: Server(mpt, self.folder, keys if sealed else None, knows)
+        self.server = self.make_server() if serves else None
 
     def ping(self, count=5, wait=2):
         run(f"ip netns exec phone ping -q -c {count} -i 0.05 -W {wait} -s 1200 {SERVER_INSIDE}")
@@ -402,6 +429,13 @@ def traffic(scene):
     for fact in ["mtu", "1280"], ["address", "10.0.0.1/24"], ["route", "10.0.0.0/24"], ["dns", "10.0.0.2"], \
             ["metered", "false"], ["family", "10"]:
         check(fact in wanted, fact, "is not in", wanted)
+    seal = scene.server.connection()["seal"]
+    check(seal["public_key"] == phone.tell("public-key") and seal["cipher"], seal)
+    # Secrets are in files that only the app can read, and nowhere else.
+    text = phone.tell("toml")
+    check(phone.keys.preshared not in text and 'preshared_key_file = "preshared-1.key"' in text, text)
+    kept = {file.name: file.stat().st_mode & 0o777 for file in os.scandir(phone.files)}
+    check(kept == {"phone.key": 0o600, "preshared-1.key": 0o600}, kept)
     phone.stop()
 
 
@@ -569,12 +603,17 @@ def misconfigured(scene):
     cases = {
         "": "tunnel",
         "[tunnel": "configuration:1",
-        TOML.replace("mtu = 1400", "mtu = 1"): "configuration:3: tunnel.mtu = 1",
+        TOML.replace("mtu = 1400", "mtu = 1"): "configuration:5: tunnel.mtu = 1",
         TOML.replace('"wifi"\nlocal', '"eth0"\nlocal'): 'device = "eth0" is no network of a phone; allowed: "wifi"',
-        TOML.replace("[[connection.path]]", "[[connection.paths]]"): "configuration:9: connection.paths",
+        TOML.replace("[[connection.path]]", "[[connection.paths]]"): "configuration:13: connection.paths",
+        TOML.replace("SERVER_KEY", "SERVER"): 'configuration:9: connection.public_key = "SERVER"',
+        TOML.replace("SERVER_KEY", phone.keys.phone): "this is our own public key",
+        TOML.replace("PRESHARED_KEY", "SECRET"): 'preshared_key_file = "preshared-1.key": it has no key: too short',
+        TOML.replace("phone.key", "other.key"): 'security.private_key_file = "other.key": there is no such file',
         TOML.replace("198.51.100.7", "198.51.100.700"): "not an IP address",
         "mpt:": 'is no KEY=VALUE',
         "mpt:?address=10.0.0.1/24&peer=10.0.0.2": "has no server=",
+        CLEAR + "&public_key=x": "connection.public_key",
         SHORT + "&cellular=sometimes": "allowed are bond, backup, never",
         SHORT + "&key=%22": "characters that no value",
         SHORT + "&key=%zz": "is no value of an mpt: text",
@@ -667,8 +706,10 @@ def hundred(scene):
 
 
 def old(scene):
+    """And in the clear: the server has no keys."""
     phone = scene.phone
-    scene.connect()
+    scene.connect(CLEAR)
+    check("seal" not in scene.server.connection(), scene.server.connection())
     check(["metered", "false"] not in scene.system.devices[0][1], "Android 7 has no setMetered")
     scene.ping()
     phone.stop()
@@ -681,7 +722,7 @@ def main():
     name, mpt, libraries, classes = sys.argv[1:]
     scenario = {scenario.__name__: scenario for scenario in SCENARIOS}[name]
     sdk = 24 if name == "old" else 33
-    scene = Scene(mpt, libraries, classes, sdk, serves=name != "silent", knows=name != "translated")
+    scene = Scene(mpt, libraries, classes, sdk, serves=name != "silent", knows=name != "translated", sealed=name != "old")
     scenario(scene)
     check(scene.world.counted("unprotected") == 0, "datagrams left from sockets that were not protected")
     scene.phone.end()

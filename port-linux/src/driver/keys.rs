@@ -28,7 +28,10 @@ impl Driver<'_> {
                 }
                 Event::Silent { peer } => (peer, true),
                 Event::Expired { peer } => {
-                    tracing::info!("{}: the keys are too old, until the peer answers", self.name_of(peer.index()));
+                    tracing::info!(
+                        "{}: the keys are too old, until the peer answers",
+                        self.name_of(peer.index())
+                    );
                     (peer, false)
                 }
                 _ => continue,
@@ -59,7 +62,9 @@ impl Driver<'_> {
                 "sends in the clear: its configuration lacks [security] and our public key, or is to have keys as ours has"
             }
             Reason::BadMac => "has another public key for us than ours, which `mpt pubkey` prints here",
-            Reason::UnknownPeer => "proves a key that is no connection's: public_key is to be what `mpt pubkey` prints there",
+            Reason::UnknownPeer => {
+                "proves a key that is no connection's: public_key is to be what `mpt pubkey` prints there"
+            }
             Reason::BadResponse => "has another pre-shared key, or only one end has one",
             _ => return,
         };

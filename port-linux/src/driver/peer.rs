@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mpt_proto::wire::extension;
 use mpt_proto::{
-    CONTROL_MAX, Claim, Connection, Departures, DownReason, Ecn, EcnFault, EncapsulateError,
-    Event, HEADROOM, Instant, Link, Liveness, MAX_PATHS, Mode, PathSet, PathState, Policy, Received,
+    CONTROL_MAX, Claim, Connection, Departures, DownReason, Ecn, EcnFault, EncapsulateError, Event, HEADROOM,
+    Instant, Link, Liveness, MAX_PATHS, Mode, PathSet, PathState, Policy, Received,
 };
 
 use super::inside::{Inside, Refusal};

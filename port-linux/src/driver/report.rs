@@ -7,8 +7,8 @@ use super::{Driver, Peer, Role};
 use crate::control::{Answer, Command};
 use crate::keys;
 use crate::report::{
-    ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, SealReport, State, TunnelReport, VERSION,
-    mode_name, policy_name, reason_name,
+    ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, SealReport, State, TunnelReport,
+    VERSION, mode_name, policy_name, reason_name,
 };
 
 impl Driver<'_> {

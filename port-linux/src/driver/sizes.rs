@@ -2,8 +2,8 @@
 
 use mpt_proto::{CONTROL_MAX, Claim, Instant, PathState};
 
-use super::strangers::random;
 use super::outside::Outside;
+use super::strangers::random;
 use super::{Driver, PathMtu, Peer, PeerPath};
 use crate::mtu::max_datagram;
 use crate::socket::SendError;

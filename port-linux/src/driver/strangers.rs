@@ -4,14 +4,20 @@ use std::net::SocketAddr;
 
 use mpt_proto::{CONTROL_MAX, Claim, DownReason, Instant, PathState};
 
+use super::outside::Sender;
 use super::peer::PeerPath;
 use super::roaming::{Sighting, Step};
-use super::outside::Sender;
 use super::{Driver, Peer};
 
 impl Driver<'_> {
     /// A datagram that is no path's remote end's, where nothing is sealed; to be settled.
-    pub(super) fn handle_stranger(&mut self, socket: usize, source: SocketAddr, datagram: &[u8], now: Instant) {
+    pub(super) fn handle_stranger(
+        &mut self,
+        socket: usize,
+        source: SocketAddr,
+        datagram: &[u8],
+        now: Instant,
+    ) {
         for peer in self.peers.iter_mut().filter(|peer| peer.uses_socket(socket)) {
             peer.drops.wrong_source += 1;
         }

@@ -22,11 +22,11 @@ const ROOT: u32 = 0;
 
 /// Why a file is not taken for one with a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct KeyFileError {
+pub struct KeyFileError {
     /// What is wrong.
-    pub(crate) problem: String,
+    pub problem: String,
     /// What would be right, with the command that does it where there is one.
-    pub(crate) allowed: String,
+    pub allowed: String,
 }
 
 impl KeyFileError {
@@ -41,8 +41,13 @@ impl fmt::Display for KeyFileError {
     }
 }
 
+impl std::error::Error for KeyFileError {}
+
 /// The key in a file.
-pub(crate) fn read(path: &Path) -> Result<KeyBytes, KeyFileError> {
+///
+/// # Errors
+/// The file cannot be read, has no key, or others may read or change it.
+pub fn read(path: &Path) -> Result<KeyBytes, KeyFileError> {
     // A pipe without a writer must not stop the program: what was opened is looked at before it is read.
     let flags = rustix::fs::OFlags::NONBLOCK.union(rustix::fs::OFlags::NOCTTY);
     let flags = i32::try_from(flags.bits()).unwrap_or(0);

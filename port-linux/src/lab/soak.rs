@@ -147,8 +147,7 @@ const DIRECTIONS: [&str; 2] = ["PC1 to PC2", "PC2 to PC1"];
 pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let mut progress = Progress::new(plan.time + START);
     let net = Topology::build(plan.links, plan.rate)?;
-    let options =
-        Options { security: plan.security, ..Options::lab(plan.stack, plan.links, &plan.policy) };
+    let options = Options { security: plan.security, ..Options::lab(plan.stack, plan.links, &plan.policy) };
     let tunnel = Tunnel::start(&net, mpt, options)?;
     let outcome = soak(plan, &net, &tunnel, &mut progress)?;
     progress.end();

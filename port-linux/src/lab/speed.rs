@@ -104,7 +104,9 @@ impl Plan {
         if links > 1 {
             // What sealing costs, by the policy that is usual here.
             let others = [Security::None, Security::Chacha];
-            systems.extend(policies.first().into_iter().flat_map(|policy| others.map(|it| mpt(links, policy, it))));
+            systems.extend(
+                policies.first().into_iter().flat_map(|policy| others.map(|it| mpt(links, policy, it))),
+            );
             systems.extend(policies.into_iter().map(|policy| mpt(links, policy, Security::Keys)));
             let policy = "weighted".to_owned();
             systems.push(System::Mpt { paths: links, policy, slices: false, security: Security::None });

@@ -172,7 +172,8 @@ impl Plan {
             ..mpt_proto::Config::default()
         };
         let mut connection = Connection::new(settings, storage, clock.now());
-        let max_datagrams: Vec<u16> = planned.iter().map(|path| path.max_datagram.saturating_sub(sealing)).collect();
+        let max_datagrams: Vec<u16> =
+            planned.iter().map(|path| path.max_datagram.saturating_sub(sealing)).collect();
         let ids = add_paths(&mut connection, config, &max_datagrams, clock)?;
         let paths = ids.into_iter().zip(planned).zip(&config.paths).map(|((id, path), config)| {
             let mut made = PeerPath::new(id, path.ends.clone(), path.socket, path.remote, path.max_datagram);

@@ -129,7 +129,10 @@ fn a_peer_with_another_policy_is_sent_to_by_what_it_reports() {
         }
         let (here, there) = (tunnel.pc1.connection()?, tunnel.pc2.connection()?);
         assert_eq!((here.mode.as_deref(), there.mode.as_deref()), (Some("adaptive"), None));
-        assert_eq!((tunnel.pc1.status()?.tunnel.mtu, tunnel.pc2.status()?.tunnel.mtu), (1456 - seal(), 1464 - seal()));
+        assert_eq!(
+            (tunnel.pc1.status()?.tunnel.mtu, tunnel.pc2.status()?.tunnel.mtu),
+            (1456 - seal(), 1464 - seal())
+        );
         assert!(models(&there).is_err());
         assert_eq!((here.counters.tx_fragments, there.counters.tx_fragments), (0, 0));
         for end in [&here, &there] {

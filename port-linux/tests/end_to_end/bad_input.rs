@@ -99,7 +99,8 @@ fn stay_apart(
 ) -> anyhow::Result<()> {
     let net = Topology::build(1, None)?;
     net.pc1.run("ip address add 172.16.1.99/24 dev eth1")?;
-    let start = |side| Mpt::start(net.host(side), &change(side, Settings::new(side, Stack::V4OverV4, 1).clear()));
+    let start =
+        |side| Mpt::start(net.host(side), &change(side, Settings::new(side, Stack::V4OverV4, 1).clear()));
     let (pc1, pc2) = (start(Side::Pc1)?, start(Side::Pc2)?);
     if paths_are_up {
         pc1.until_up()?;

@@ -82,7 +82,8 @@ pub(crate) struct Settings(Table);
 impl Settings {
     /// The laboratory's, for the first `paths` links, with calm probes; sealed, but where tests are run without.
     pub(crate) fn new(side: Side, stack: Stack, paths: u8) -> Self {
-        let options = tunnel::Options { security: security(), ..tunnel::Options::lab(stack, paths, "weighted") };
+        let options =
+            tunnel::Options { security: security(), ..tunnel::Options::lab(stack, paths, "weighted") };
         let table = tunnel::config(side, &options).parse().expect("the laboratory writes TOML");
         let liveness: Table = LIVENESS.iter().map(|&(key, ms)| (key.to_owned(), ms.into())).collect();
         let settings = Self(table).connection("liveness", liveness);

@@ -93,8 +93,10 @@ fn headers(stack: Stack) -> anyhow::Result<()> {
     let version = stack.outer();
     for (section, sequence, key, checksum, flags) in HEADERS {
         let start = |side| {
-            let settings =
-                Settings::new(side, stack, 1).clear().connection("policy", "adaptive").connection("liveness", "off");
+            let settings = Settings::new(side, stack, 1)
+                .clear()
+                .connection("policy", "adaptive")
+                .connection("liveness", "off");
             let settings = settings.connection("sequence", sequence).connection("checksum", checksum);
             let settings = key.iter().fold(settings, |settings, key| settings.connection("key", *key));
             Mpt::start(net.host(side), &settings)

@@ -70,8 +70,10 @@ fn table(
     rows: &[Row],
 ) -> anyhow::Result<()> {
     let net = Topology::build(1, None)?;
-    let settings =
-        Settings::new(Side::Pc1, stack, 1).clear().connection("policy", "adaptive").connection("liveness", "off");
+    let settings = Settings::new(Side::Pc1, stack, 1)
+        .clear()
+        .connection("policy", "adaptive")
+        .connection("liveness", "off");
     let mpt = Mpt::start(&net.pc1, &change(settings))?;
     let mut scapy = Scapy::start(&net, stack.outer(), key)?;
     for &(section, gre, outer, fate) in rows {

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use port_linux::lab::stack::{Stack, Version};
+use port_linux::lab::stopwatch::Stopwatch;
 use port_linux::lab::topology::{Side, Topology};
 use rustix::process::Signal;
 
@@ -84,7 +85,7 @@ fn p11_after_a_kill_of_either_end_packets_pass_within_a_second_of_its_return() {
             let end = if side == Side::Pc1 { &mut tunnel.pc1 } else { &mut tunnel.pc2 };
             end.end(Signal::KILL)?;
             let host = if side == Side::Pc1 { &tunnel.net.pc1 } else { &tunnel.net.pc2 };
-            let back = Instant::now();
+            let back = Stopwatch::start();
             *end = Mpt::start(host, &settings)?;
             while !tunnel.net.pc1.reaches(address(), Duration::from_millis(100))? {
                 ensure!(back.elapsed() < Duration::from_secs(10), "round {round}: it does not come back");
@@ -92,7 +93,10 @@ fn p11_after_a_kill_of_either_end_packets_pass_within_a_second_of_its_return() {
             println!("{side:?} back after {} ms", back.elapsed().as_millis());
             slowest = slowest.max(back.elapsed());
         }
-        ensure!(slowest < Duration::from_secs(2), "{slowest:?}: a second and what this machine takes to start it");
+        ensure!(
+            slowest < Duration::from_secs(2),
+            "{slowest:?}: a second and what this machine takes to start it"
+        );
         Ok(())
     });
 }
@@ -181,9 +185,13 @@ fn stay_apart(
     none_passes(&net.pc1, address())?;
     for (side, what) in said {
         let end = if *side == Side::Pc1 { &pc1 } else { &pc2 };
-        let since = Instant::now();
+        let since = Stopwatch::start();
         while !end.said().contains(what) {
-            ensure!(since.elapsed() < Duration::from_secs(5), "{side:?} does not say {what:?}: {}", end.said());
+            ensure!(
+                since.elapsed() < Duration::from_secs(5),
+                "{side:?} does not say {what:?}: {}",
+                end.said()
+            );
             sleep(Duration::from_millis(50));
         }
         ensure!(end.said().matches(what).count() == 1, "once: {}", end.said());
@@ -214,7 +222,10 @@ fn ends_with_keys_that_do_not_fit_tell_people_which() {
             |side, settings| {
                 if side == Side::Pc1 { settings.connection("public_key", other) } else { settings }
             },
-            &[(Side::Pc2, "has another public key for us"), (Side::Pc1, "proves a key that is no connection's")],
+            &[
+                (Side::Pc2, "has another public key for us"),
+                (Side::Pc1, "proves a key that is no connection's"),
+            ],
         )?;
         let psk = Path::new(DIRECTORY).join("psk");
         fs::create_dir_all(DIRECTORY)?;

@@ -232,7 +232,10 @@ fn a_server_finds_a_pi_behind_nats_and_follows_it_when_they_forget_it_in_mid_tra
             server.said()
         );
         let follows = !pi.path("modem")?["roaming"].is_null();
-        ensure!(follows == is_sealed(), "the Pi was told where the server is: with keys it may move all the same");
+        ensure!(
+            follows == is_sealed(),
+            "the Pi was told where the server is: with keys it may move all the same"
+        );
         Ok(())
     });
 }

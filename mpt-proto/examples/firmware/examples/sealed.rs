@@ -4,8 +4,8 @@
 
 use mpt_proto::{Instant, PathSet};
 use mpt_seal::{
-    Entropy, INDEX_SLOTS_PER_PEER, IndexSlot, Opened, PeerKeys, PeerSlot, Portable, PortableKey, PresharedKey,
-    PrivateKey, PublicKey, Reason, RecentSlot, Sealer, Source, Storage, WINDOW_WORDS_MIN,
+    Entropy, INDEX_SLOTS_PER_PEER, IndexSlot, Opened, PeerKeys, PeerSlot, Portable, PortableKey,
+    PresharedKey, PrivateKey, PublicKey, Reason, RecentSlot, Sealer, Source, Storage, WINDOW_WORDS_MIN,
 };
 
 #[panic_handler]
@@ -40,7 +40,11 @@ pub unsafe extern "C" fn mpt_sealed(
 ) -> usize {
     // SAFETY: the caller's promise.
     let ([private, public, preshared], arrived, room) = unsafe {
-        (*keys, core::slice::from_raw_parts_mut(arrived, len), core::slice::from_raw_parts_mut(room, room_len))
+        (
+            *keys,
+            core::slice::from_raw_parts_mut(arrived, len),
+            core::slice::from_raw_parts_mut(room, room_len),
+        )
     };
     let now = Instant::from_micros(micros);
     let mut peers = [PeerSlot::<PortableKey>::default()];

@@ -72,7 +72,11 @@ const PROBING: Probing = Probing {
 type Paths = [(PathId, Link); PORTS.len()];
 
 /// A connection with a path for each port, and the sockets of the paths.
-fn connect(stack: Stack<'static>, security: Security, now: Instant) -> (&'static mut Connection<'static>, Paths) {
+fn connect(
+    stack: Stack<'static>,
+    security: Security,
+    now: Instant,
+) -> (&'static mut Connection<'static>, Paths) {
     static CONNECTION: StaticCell<Connection<'static>> = StaticCell::new();
     static SLOTS: StaticCell<[ReorderSlot; WINDOW + 1]> = StaticCell::new();
     static BYTES: ConstStaticCell<[u8; (WINDOW + 1) * MTU]> = ConstStaticCell::new([0; (WINDOW + 1) * MTU]);

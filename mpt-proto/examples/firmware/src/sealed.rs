@@ -77,7 +77,9 @@ impl Security {
     pub async fn run<const MTU: usize>(self, runner: &mut Runner<'_, '_, Link, MTU>) {
         match self.0.next_event(runner).await {
             TunnelEvent::Connection(event) => defmt::info!("{}", event),
-            TunnelEvent::Keys(Event::Session { restarted: false, .. }) => defmt::info!("keys: new ones are in use"),
+            TunnelEvent::Keys(Event::Session { restarted: false, .. }) => {
+                defmt::info!("keys: new ones are in use")
+            }
             TunnelEvent::Keys(Event::Session { .. }) => defmt::info!("keys: of another process of the peer"),
             TunnelEvent::Keys(Event::Silent { .. }) => defmt::info!("keys: the peer is silent, and asked"),
             TunnelEvent::Keys(_) => defmt::info!("keys: too old, until the peer answers"),

@@ -78,8 +78,13 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
                 let Self { cookies, entropy, .. } = self;
                 let cookie = cookies.make(source, now, || random(entropy));
                 let nonce = random(entropy);
-                let bytes =
-                    write_cookie_reply(&self.identity, initiation.sender(), initiation.mac1(), &cookie, &nonce);
+                let bytes = write_cookie_reply(
+                    &self.identity,
+                    initiation.sender(),
+                    initiation.mac1(),
+                    &cookie,
+                    &nonce,
+                );
                 reply.put(&bytes);
                 return Ok(());
             }

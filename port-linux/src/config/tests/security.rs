@@ -65,7 +65,8 @@ fn with_keys_a_configuration_has_ours_and_the_peers() {
 #[test]
 fn a_cipher_is_chosen_by_both_ends_unless_the_file_says_chacha() {
     let directory = directory();
-    let with = |line: &str| sealed("").replace("\"home.key\"", &format!("\"home.key\"\nsecurity.cipher = {line}"));
+    let with =
+        |line: &str| sealed("").replace("\"home.key\"", &format!("\"home.key\"\nsecurity.cipher = {line}"));
     let offered = |text: &str| {
         let config = parse_in(directory.path(), text).expect("a good file");
         config.security.expect("keys").ciphers

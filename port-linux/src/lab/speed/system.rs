@@ -49,7 +49,8 @@ impl System {
             Self::Plain => "no tunnel, 1 link".to_owned(),
             Self::Mptcp { links } => format!("kernel MPTCP, {links} links"),
             Self::Mpt { paths, policy, slices, security } => {
-                let paths = if *paths == 1 { "1 path".to_owned() } else { format!("{paths} paths, {policy}") };
+                let paths =
+                    if *paths == 1 { "1 path".to_owned() } else { format!("{paths} paths, {policy}") };
                 let slices = if *slices { "" } else { ", no slices" };
                 let security = match security {
                     Security::None => ", clear",

@@ -14,8 +14,8 @@ use mpt_proto::{
     PathConfig, PathId, PathSet, Policy, ReorderSlot, Storage,
 };
 use mpt_seal::{
-    Entropy, INDEX_SLOTS_PER_PEER, IndexSlot, Opened, PeerKeys, PeerSlot, Portable, PortableKey, PresharedKey, PrivateKey, RecentSlot,
-    Sealer, Source, WINDOW_WORDS_MIN,
+    Entropy, INDEX_SLOTS_PER_PEER, IndexSlot, Opened, PeerKeys, PeerSlot, Portable, PortableKey,
+    PresharedKey, PrivateKey, RecentSlot, Sealer, Source, WINDOW_WORDS_MIN,
 };
 
 /// Nanoseconds, and so instructions, of a tick of SysTick at 25 MHz.
@@ -173,7 +173,9 @@ fn seal() {
             response[..len].copy_from_slice(reply);
         }
     });
-    let finish = measure(|| defmt::assert!(matches!(one.open(&from.0, from.1, &mut response[..len], NOW), Opened::Consumed)));
+    let finish = measure(|| {
+        defmt::assert!(matches!(one.open(&from.0, from.1, &mut response[..len], NOW), Opened::Consumed))
+    });
     defmt::println!("instructions: handshake: begin {}, answer {}, finish {}", begin, answer, finish);
     for size in SEALED {
         let mut clear = [0; 8 + SEALED[1]];
@@ -189,7 +191,10 @@ fn seal() {
         for _ in 0..PACKETS / 10 {
             defmt::assert!(one.seal(peer, 0, clear, place, NOW).is_ok());
             opened += measure(|| {
-                defmt::assert!(matches!(black_box(two.open(&from.0, from.1, place, NOW)), Opened::Clear { .. }));
+                defmt::assert!(matches!(
+                    black_box(two.open(&from.0, from.1, place, NOW)),
+                    Opened::Clear { .. }
+                ));
             });
         }
         let opened = opened / (PACKETS / 10);
@@ -202,7 +207,11 @@ fn sealed() {
     let (sealer, peer) = (size_of::<Sealer<'_, Portable, Counter>>(), size_of::<PeerSlot<PortableKey>>());
     let rest = size_of::<SealerMemory>() - peer - WINDOW_WORDS_MIN * 8;
     defmt::println!("RAM: Sealer {} B, each peer {} B, index and recent {} B", sealer, peer, rest);
-    defmt::println!("RAM: sealed, one peer: {} B, and windows of {} B", sealer + peer + rest, WINDOW_WORDS_MIN * 8);
+    defmt::println!(
+        "RAM: sealed, one peer: {} B, and windows of {} B",
+        sealer + peer + rest,
+        WINDOW_WORDS_MIN * 8
+    );
     seal();
 }
 

@@ -49,9 +49,9 @@ fn adversary(seed: u64, paths: u8, active: Rc<Cell<bool>>) -> Hand {
                 5 => forged.bytes.extend([0; 16]),
                 _ => {}
             }
-            let is_replay_to_the_same_path = record
-                .iter()
-                .any(|known| known.bytes == forged.bytes && known.to == forged.to && known.path != forged.path);
+            let is_replay_to_the_same_path = record.iter().any(|known| {
+                known.bytes == forged.bytes && known.to == forged.to && known.path != forged.path
+            });
             // The world asserts that a datagram is of its path; one that is forwarded on another is its business.
             if !is_replay_to_the_same_path {
                 out.push((Duration::from_millis(random.u64(..1000)), forged));

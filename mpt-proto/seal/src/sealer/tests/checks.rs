@@ -33,13 +33,8 @@ fn epochs(world: &World, end: usize) -> usize {
 
 /// An initiation of end 0 that says this.
 fn initiation_that_says(time: u64, forms: (u8, u8)) -> [u8; 160] {
-    let proposal = Proposal {
-        time,
-        lowest_form: forms.0,
-        highest_form: forms.1,
-        ciphers: Offer::CHACHA,
-        instance: 1,
-    };
+    let proposal =
+        Proposal { time, lowest_form: forms.0, highest_form: forms.1, ciphers: Offer::CHACHA, instance: 1 };
     let mut identity = Identity::new(private(1));
     let entropy = core::array::from_fn(|place| time.to_be_bytes()[place % 8]);
     let written = message::write_initiation(&mut identity, &private(2).public(), 77, &proposal, &entropy);
@@ -116,7 +111,11 @@ fn new_keys_are_made_in_time_before_bytes_or_counters_run_out() {
         let bytes = sealed(&mut world, 0, 0);
         assert_eq!(hand_over(&mut world, 1, 0, &bytes), Ok(None));
         world.run_for(50);
-        assert_eq!(world.ends[0].handshakes(world.now), before + 1, "{counter} {bytes_sealed} {bytes_opened}");
+        assert_eq!(
+            world.ends[0].handshakes(world.now),
+            before + 1,
+            "{counter} {bytes_sealed} {bytes_opened}"
+        );
     }
 }
 
@@ -252,6 +251,15 @@ fn an_answer_to_a_handshake_that_is_done_is_stale_and_one_to_none_of_ours_is_unk
         assert_eq!(hand_over(&mut world, 0, 0, &late), Err(Reason::Stale));
     }
     assert_eq!(hand_over(&mut world, 0, 0, &answer), Ok(None));
+}
+
+#[test]
+fn a_data_datagram_for_the_index_of_a_handshake_is_unknown() {
+    let mut world = World::up(&[1], 223);
+    let mut data = sealed(&mut world, 1, 0);
+    let begun = initiation(&mut world, 0);
+    data[4..8].copy_from_slice(&(index_of(&begun) << 4).to_be_bytes());
+    assert_eq!(hand_over(&mut world, 0, 0, &data), Err(Reason::UnknownIndex));
 }
 
 #[test]

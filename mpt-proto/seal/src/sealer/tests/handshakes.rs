@@ -16,7 +16,10 @@ fn the_first_packet_begins_a_handshake_and_both_ends_have_keys_a_round_trip_late
     assert_eq!(world.ends[0].unsent, 1);
     world.run_for(25);
     assert!(world.ends[0].is_up(world.now), "the response is there");
-    assert!(!world.ends[1].is_up(world.now), "the other end sends nothing before it knows that we have the keys");
+    assert!(
+        !world.ends[1].is_up(world.now),
+        "the other end sends nothing before it knows that we have the keys"
+    );
     world.run_for(10);
     assert!(world.ends[1].is_up(world.now));
     let packet = world.send(1, 0);
@@ -34,7 +37,10 @@ fn an_initiation_leaves_on_every_path_and_is_answered_on_each_that_works() {
     }));
     world.send(0, 0);
     world.run_for(1600);
-    assert!(world.ends.iter().all(|end| end.is_up(world.now)), "a satellite's answer to the first initiation counts");
+    assert!(
+        world.ends.iter().all(|end| end.is_up(world.now)),
+        "a satellite's answer to the first initiation counts"
+    );
 }
 
 #[test]
@@ -43,7 +49,11 @@ fn a_lost_response_is_asked_for_again_with_the_same_bytes() {
     let mut first = true;
     world.hand = Some(Box::new(move |flying, _| {
         let is_response = flying.bytes.len() == 92;
-        if is_response && std::mem::take(&mut first) { vec![] } else { vec![(Duration::ZERO, flying.clone())] }
+        if is_response && std::mem::take(&mut first) {
+            vec![]
+        } else {
+            vec![(Duration::ZERO, flying.clone())]
+        }
     }));
     world.send(0, 0);
     world.run_for(400);
@@ -65,9 +75,13 @@ fn handshakes_that_cross_leave_both_ends_with_the_same_keys_in_use() {
             let got = world.ends.iter().filter_map(|end| end.got.get(&number)).sum::<u32>();
             assert_eq!(got, 1, "seed {seed}: packet {number}");
         }
-        let ages = world.ends.each_ref().map(|end| end.sealer.status(end.peer, world.now).unwrap().age.unwrap());
+        let ages =
+            world.ends.each_ref().map(|end| end.sealer.status(end.peer, world.now).unwrap().age.unwrap());
         let apart = ages[0].abs_diff(ages[1]);
-        assert!(apart < Duration::from_millis(61), "seed {seed}: the keys in use are of one handshake: {ages:?}");
+        assert!(
+            apart < Duration::from_millis(61),
+            "seed {seed}: the keys in use are of one handshake: {ages:?}"
+        );
     }
 }
 
@@ -170,7 +184,8 @@ fn peers_are_known_once_not_ourselves_and_no_more_than_there_is_room_for() {
     let used = Used::default();
     let mut sealer = sealer(1, 1, 3, 1, &used, START);
     assert_eq!(sealer.add_peer(keys(1, 0)), Err(AddPeerError::Ourselves));
-    let ids: std::vec::Vec<_> = [5, 3, 4].iter().map(|number| sealer.add_peer(keys(*number, 0)).unwrap()).collect();
+    let ids: std::vec::Vec<_> =
+        [5, 3, 4].iter().map(|number| sealer.add_peer(keys(*number, 0)).unwrap()).collect();
     assert_eq!(sealer.add_peer(keys(3, 1)), Err(AddPeerError::Known));
     assert_eq!(sealer.add_peer(keys(6, 0)), Err(AddPeerError::Full));
     sealer.remove_peer(ids[1]);
@@ -224,7 +239,8 @@ fn thousands_of_peers_find_each_other_under_load_by_cookies() {
             }
         }
     }
-    let up = clients.iter().filter(|(client, peer)| client.status(*peer, now).unwrap().suite.is_some()).count();
+    let up =
+        clients.iter().filter(|(client, peer)| client.status(*peer, now).unwrap().suite.is_some()).count();
     assert_eq!(up, PEERS.into(), "within three seconds");
 }
 
@@ -235,7 +251,8 @@ fn what_cannot_be_sealed_is_refused_with_its_reason() {
     let packet = [&[0x10, 0, 8, 0, 0, 0, 0, 1][..], &[0x45; 20]].concat();
     let len = end.sealer.sealed_len(&packet, 1400).unwrap();
     let mut place = vec![0; len];
-    let mut seal = |clear: &[u8], path, place: &mut [u8]| end.sealer.seal(end.peer, path, clear, place, world.now);
+    let mut seal =
+        |clear: &[u8], path, place: &mut [u8]| end.sealer.seal(end.peer, path, clear, place, world.now);
     assert_eq!(seal(&packet, 0, &mut place), Ok(()));
     assert_eq!(seal(&packet, 16, &mut place), Err(NotSealed::Spent), "there is no such path");
     assert_eq!(seal(&packet, 0, &mut place[..20]), Err(NotSealed::Form));

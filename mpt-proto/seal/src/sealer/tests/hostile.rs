@@ -94,7 +94,8 @@ fn a_confirmation_that_is_held_up_does_not_bring_older_keys_back_into_use() {
     let answer = hand_over(&mut world, 1, 0, &begun).unwrap().unwrap();
     assert_eq!(hand_over(&mut world, 0, 0, &answer), Ok(None));
     world.run_for(20_000);
-    let age = |world: &World| world.ends[0].sealer.status(world.ends[0].peer, world.now).unwrap().age.unwrap();
+    let age =
+        |world: &World| world.ends[0].sealer.status(world.ends[0].peer, world.now).unwrap().age.unwrap();
     let before = age(&world);
     assert_eq!(hand_over(&mut world, 0, 0, &held.bytes), Ok(None), "authentic, and for the first time");
     assert_eq!(age(&world), before);
@@ -299,7 +300,13 @@ impl Cipher for WatchedKey {
         self.0.seal(nonce, associated, bytes)
     }
 
-    fn open(&self, nonce: &[u8; NONCE_LEN], associated: &[u8], bytes: &mut [u8], tag: &[u8; TAG_LEN]) -> bool {
+    fn open(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        associated: &[u8],
+        bytes: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> bool {
         self.0.open(nonce, associated, bytes, tag)
     }
 }
@@ -367,5 +374,8 @@ fn without_any_entropy_two_ends_meet_nevertheless_and_keys_are_erased_where_they
     drop(b);
     let dropped = dropped.take();
     assert_eq!(dropped.len(), 2 * 2 * 7);
-    assert!(dropped.iter().all(|at| lent.iter().any(|lent| lent.contains(at))), "moved before they were erased");
+    assert!(
+        dropped.iter().all(|at| lent.iter().any(|lent| lent.contains(at))),
+        "moved before they were erased"
+    );
 }

@@ -60,7 +60,8 @@ fn p5_whatever_was_recorded_is_taken_at_no_end_a_second_time() {
                 for path in 0..2 {
                     let mut bytes = flying.bytes.clone();
                     let end = &mut world.ends[to];
-                    let opened = end.sealer.open(&source(path), Some((end.peer, path)), &mut bytes, world.now);
+                    let opened =
+                        end.sealer.open(&source(path), Some((end.peer, path)), &mut bytes, world.now);
                     assert!(!matches!(opened, Opened::Clear { .. }), "round {round}: {flying:?}");
                 }
             }

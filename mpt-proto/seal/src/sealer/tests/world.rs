@@ -59,7 +59,13 @@ impl Cipher for CheckedKey {
         self.inner.seal(nonce, associated, bytes)
     }
 
-    fn open(&self, nonce: &[u8; NONCE_LEN], associated: &[u8], bytes: &mut [u8], tag: &[u8; TAG_LEN]) -> bool {
+    fn open(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        associated: &[u8],
+        bytes: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> bool {
         self.inner.open(nonce, associated, bytes, tag)
     }
 }
@@ -67,7 +73,14 @@ impl Cipher for CheckedKey {
 pub(super) type TestSealer = Sealer<'static, Checked, Seeded>;
 
 /// A sealer with memory that is never given back, as the test ends soon.
-pub(super) fn sealer(key: u8, instance: u32, peers: usize, seed: u64, used: &Used, now: Instant) -> TestSealer {
+pub(super) fn sealer(
+    key: u8,
+    instance: u32,
+    peers: usize,
+    seed: u64,
+    used: &Used,
+    now: Instant,
+) -> TestSealer {
     fn lend<T>(items: Vec<T>) -> &'static mut [T] {
         Box::leak(items.into_boxed_slice())
     }

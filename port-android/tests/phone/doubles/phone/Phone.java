@@ -77,6 +77,14 @@ public final class Phone {
         switch (words[0]) {
             case "configure":
                 return configure(argument.replace("\\n", "\n"), app);
+            case "public-key":
+                try {
+                    return MptConfig.publicKey(app);
+                } catch (MptException error) {
+                    return error.getMessage();
+                }
+            case "toml":
+                return MptConfig.load(app).toml();
             case "store":
                 // As if an older version of the app had stored it: unchecked.
                 preferences.edit().putString("toml", argument.replace("\\n", "\n")).apply();
@@ -141,7 +149,7 @@ public final class Phone {
 
     private static String configure(String text, Context app) {
         try {
-            MptConfig.parse(text).save(app);
+            MptConfig.parse(app, text).save(app);
             return "ok";
         } catch (MptException error) {
             return error.getMessage();

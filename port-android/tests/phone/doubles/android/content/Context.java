@@ -2,9 +2,10 @@ package android.content;
 
 import android.content.pm.ApplicationInfo;
 import android.content.pm.PackageManager;
+import java.io.File;
 import phone.Phone;
 
-/** A double: system services, preferences that survive the service, and starting it. */
+/** A double: system services, preferences and files that survive the service, and starting it. */
 public class Context {
     public static final int MODE_PRIVATE = 0;
     public static final String CONNECTIVITY_SERVICE = "connectivity";
@@ -16,6 +17,10 @@ public class Context {
 
     public SharedPreferences getSharedPreferences(String name, int mode) {
         return Phone.preferences;
+    }
+
+    public File getNoBackupFilesDir() {
+        return new File(System.getProperty("phone.files"));
     }
 
     public ComponentName startService(Intent intent) {

@@ -16,7 +16,8 @@ import java.util.Map;
  * makes another one.
  *
  * <p>In the TOML a path's {@code device} is the network it takes: {@code "wifi"}, {@code "cellular"} or
- * {@code "ethernet"}; {@code local} is {@code "0.0.0.0"} or {@code "::"}; {@code remote} may be a name.
+ * {@code "ethernet"}; {@code local} is {@code "0.0.0.0"} or {@code "::"}; {@code remote} may be a name. Key files are in a folder that
+ * only this app can read and that is in no backup; {@code private_key_file = "phone.key"} is the key that is made on the phone.
  */
 public final class MptConfig {
     /** The networks that a path can take. */
@@ -37,14 +38,17 @@ public final class MptConfig {
     final String toml;
     /** Looked-up names, one a line: the name, a tab, an address. Read by the native library. */
     final String hosts;
+    /** The folder with the keys. Read by the native library. */
+    final String files;
 
     private final int[] marks;
     private final String dns;
     private final boolean startOnBoot;
 
-    private MptConfig(String toml, String hosts, int[] marks, String dns, boolean startOnBoot) {
+    private MptConfig(String toml, String hosts, String files, int[] marks, String dns, boolean startOnBoot) {
         this.toml = toml;
         this.hosts = hosts;
+        this.files = files;
         this.marks = marks;
         this.dns = dns;
         this.startOnBoot = startOnBoot;
@@ -52,17 +56,36 @@ public final class MptConfig {
 
     /**
      * Reads TOML, or the short text that fits a QR code:
-     * {@code mpt:?server=vpn.example.org&address=10.0.0.1/24&peer=10.0.0.2}; see docs/android.md.
+     * {@code mpt:?server=vpn.example.org&address=10.0.0.1/24&peer=10.0.0.2&public_key=...}; see docs/android.md. A pre-shared key in it
+     * is moved to a file.
      *
      * @throws MptException what is wrong with it
      */
-    public static MptConfig parse(String text) throws MptException {
+    public static MptConfig parse(Context context, String text) throws MptException {
         String trimmed = text.trim();
-        MptConfig config = trimmed.startsWith("mpt:")
-                ? fromShortText(trimmed)
-                : new MptConfig(text, "", new int[] {BOND, BOND, BOND}, "", false);
+        String files = files(context);
+        MptConfig given = trimmed.startsWith("mpt:")
+                ? fromShortText(trimmed, files)
+                : new MptConfig(text, "", files, new int[] {BOND, BOND, BOND}, "", false);
+        String toml = MptTunnel.imported(given.toml, files);
+        MptConfig config = new MptConfig(toml, "", files, given.marks, given.dns, false);
         config.facts();
         return config;
+    }
+
+    /**
+     * The phone's public key, which the server's configuration names. The private key is made when this is called first, and never
+     * leaves the phone.
+     *
+     * @throws MptException why it cannot be made or read
+     */
+    public static String publicKey(Context context) throws MptException {
+        return MptTunnel.publicKey(files(context));
+    }
+
+    /** Keys belong to one phone: the folder is in no backup. */
+    private static String files(Context context) {
+        return context.getNoBackupFilesDir().getPath();
     }
 
     /** The TOML. */
@@ -80,7 +103,7 @@ public final class MptConfig {
     public MptConfig withMark(String network, int mark) {
         int[] changed = marks.clone();
         changed[NETWORKS.indexOf(network)] = mark;
-        return new MptConfig(toml, hosts, changed, dns, startOnBoot);
+        return new MptConfig(toml, hosts, files, changed, dns, startOnBoot);
     }
 
     /** Addresses of name servers that are used inside the tunnel, with commas between; empty: Android's choice. */
@@ -90,7 +113,7 @@ public final class MptConfig {
 
     /** With other name servers. */
     public MptConfig withDns(String servers) {
-        return new MptConfig(toml, hosts, marks, servers.trim(), startOnBoot);
+        return new MptConfig(toml, hosts, files, marks, servers.trim(), startOnBoot);
     }
 
     /** Whether the tunnel starts with the phone. */
@@ -100,17 +123,17 @@ public final class MptConfig {
 
     /** With or without starting with the phone. */
     public MptConfig withStartOnBoot(boolean start) {
-        return new MptConfig(toml, hosts, marks, dns, start);
+        return new MptConfig(toml, hosts, files, marks, dns, start);
     }
 
     /** With the addresses of its names: one pair a line, a tab between. */
     MptConfig withHosts(String resolved) {
-        return new MptConfig(toml, resolved, marks, dns, startOnBoot);
+        return new MptConfig(toml, resolved, files, marks, dns, startOnBoot);
     }
 
     /** What Android must know. */
     Facts facts() throws MptException {
-        return new Facts(MptTunnel.facts(toml));
+        return new Facts(MptTunnel.facts(toml, files));
     }
 
     /** Keeps it for the service, which Android may start when no app is there. */
@@ -134,7 +157,8 @@ public final class MptConfig {
         for (int index = 0; index < marks.length; index++) {
             marks[index] = store.getInt(NETWORKS.get(index), BOND);
         }
-        return new MptConfig(toml, "", marks, store.getString("dns", ""), store.getBoolean("boot", false));
+        return new MptConfig(
+                toml, "", files(context), marks, store.getString("dns", ""), store.getBoolean("boot", false));
     }
 
     /** A configuration's facts, by name. */
@@ -164,7 +188,7 @@ public final class MptConfig {
         }
     }
 
-    private static MptConfig fromShortText(String text) throws MptException {
+    private static MptConfig fromShortText(String text, String files) throws MptException {
         Map<String, String> keys = new LinkedHashMap<String, String>();
         String query = text.substring(text.indexOf(':') + 1);
         for (String pair : query.substring(query.indexOf('?') + 1).split("&")) {
@@ -193,7 +217,9 @@ public final class MptConfig {
                         .append("\"\nremote = \"").append(remote).append("\"\n");
             }
         }
-        StringBuilder toml = new StringBuilder("security = \"none\"\n\n[tunnel]\naddress = ").append(strings(required(keys, "address")));
+        String security = keys.containsKey("public_key") ? "security.private_key_file = \"phone.key\"" : "security = \"none\"";
+        StringBuilder toml = new StringBuilder(security);
+        toml.append("\n\n[tunnel]\naddress = ").append(strings(required(keys, "address")));
         if (keys.containsKey("mtu")) {
             toml.append("\nmtu = ").append(keys.get("mtu"));
         }
@@ -203,14 +229,16 @@ public final class MptConfig {
                 toml.append(number).append(" = ").append(keys.get(number)).append('\n');
             }
         }
-        if (keys.containsKey("policy")) {
-            toml.append("policy = \"").append(keys.get("policy")).append("\"\n");
+        for (String string : Arrays.asList("policy", "public_key", "preshared_key")) {
+            if (keys.containsKey(string)) {
+                toml.append(string).append(" = \"").append(keys.get(string)).append("\"\n");
+            }
         }
         for (String network : list(keys.containsKey("network") ? keys.get("network") : "")) {
             toml.append("\n[[connection.network]]\nto = \"").append(network).append("\"\n");
         }
         String dns = keys.containsKey("dns") ? keys.get("dns") : "";
-        return new MptConfig(toml.append(paths).toString(), "", marks, dns, false);
+        return new MptConfig(toml.append(paths).toString(), "", files, marks, dns, false);
     }
 
     private static String required(Map<String, String> keys, String key) throws MptException {
@@ -224,7 +252,7 @@ public final class MptConfig {
     private static String decode(String value) throws MptException {
         try {
             String decoded = URLDecoder.decode(value.replace("+", "%2B"), "UTF-8");
-            if (!decoded.matches("[A-Za-z0-9.:/_,-]+")) {
+            if (!decoded.matches("[A-Za-z0-9.:/_,+=-]+")) {
                 throw new MptException("\"" + decoded + "\" has characters that no value of an mpt: text has.");
             }
             return decoded;

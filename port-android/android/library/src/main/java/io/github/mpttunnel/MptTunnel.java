@@ -45,6 +45,15 @@ final class MptTunnel {
     /** One path a line; {@link MptStats} reads it. */
     static native String stats(long tunnel) throws MptException;
 
-    /** What a configuration says that Android must know: one fact a line, a name, a tab, a value. */
-    static native String facts(String toml) throws MptException;
+    /**
+     * What a configuration says that Android must know: one fact a line, a name, a tab, a value. {@code files} is the folder with the
+     * keys, here and below.
+     */
+    static native String facts(String toml, String files) throws MptException;
+
+    /** The configuration to keep of one that came from elsewhere: pre-shared keys in it are moved to files. */
+    static native String imported(String toml, String files) throws MptException;
+
+    /** The phone's public key; its private one is made if there is none. */
+    static native String publicKey(String files) throws MptException;
 }

@@ -42,6 +42,11 @@ public final class TunnelActivity extends Activity implements TunnelScreen.Liste
         screen = new TunnelScreen(this, this);
         setContentView(screen.view());
         screen.show(MptConfig.load(this));
+        try {
+            screen.showKey(MptConfig.publicKey(this));
+        } catch (MptException error) {
+            screen.complain(error.getMessage());
+        }
         if (Build.VERSION.SDK_INT >= TIRAMISU) {
             // Without it the tunnel works all the same; Android then shows no notification.
             requestPermissions(new String[] {"android.permission.POST_NOTIFICATIONS"}, 0);
@@ -81,7 +86,7 @@ public final class TunnelActivity extends Activity implements TunnelScreen.Liste
     public void onImport(String text) {
         MptConfig old = MptConfig.load(this);
         try {
-            MptConfig config = MptConfig.parse(text);
+            MptConfig config = MptConfig.parse(this, text);
             if (old != null && !text.trim().startsWith("mpt:")) {
                 // TOML does not say what only a phone has.
                 config = config.withDns(old.dns());

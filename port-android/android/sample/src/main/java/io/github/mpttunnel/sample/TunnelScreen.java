@@ -23,7 +23,7 @@ import java.util.HashMap;
 import java.util.Locale;
 import java.util.Map;
 
-/** What the sample shows: on or off, a sentence, the paths, when each network is used, and the configuration. */
+/** What the sample shows: on or off, a sentence, the paths, when each network is used, the phone's key, and the configuration. */
 final class TunnelScreen {
     /** What the user does. */
     interface Listener {
@@ -49,6 +49,7 @@ final class TunnelScreen {
     private final TextView paths;
     private final Map<String, Spinner> marks = new HashMap<String, Spinner>();
     private final CheckBox boot;
+    private final TextView key;
     private final EditText text;
     private final TextView complaint;
     /** While the screen sets a control, that is no wish of the user. */
@@ -93,6 +94,12 @@ final class TunnelScreen {
                 }
             }
         });
+
+        heading("This phone's public key, for the server's configuration");
+        key = add(new TextView(activity));
+        key.setTypeface(Typeface.MONOSPACE);
+        key.setTextSize(12);
+        key.setTextIsSelectable(true);
 
         heading("Configuration: TOML, or an mpt: text");
         text = add(new EditText(activity));
@@ -167,6 +174,11 @@ final class TunnelScreen {
     void propose(String configuration) {
         text.setText(configuration);
         complain("");
+    }
+
+    /** The phone's public key, to be copied. */
+    void showKey(String publicKey) {
+        key.setText(publicKey);
     }
 
     /** The configuration that is in use; null: none. */
