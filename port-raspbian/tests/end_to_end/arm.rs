@@ -97,12 +97,22 @@ impl End {
         Ok(Self { running: host.spawn(command.stdout(output.try_clone()?).stderr(output))?, control, log })
     }
 
-    /// The paths, as `mpt status` reports them.
-    pub(crate) fn paths(&self) -> Result<Vec<Value>> {
+    /// The connection, as `mpt status` reports it.
+    fn connection(&self) -> Result<Value> {
         let mut command = Command::new(NATIVE);
         let status = run(command.args(["status", "--json", "--control"]).arg(&self.control))?;
         let status: Value = serde_json::from_str(&status)?;
-        status["connections"][0]["paths"].as_array().cloned().context("paths")
+        Ok(status["connections"][0].clone())
+    }
+
+    /// Its paths.
+    pub(crate) fn paths(&self) -> Result<Vec<Value>> {
+        self.connection()?["paths"].as_array().cloned().context("paths")
+    }
+
+    /// What its packets are sealed by.
+    pub(crate) fn cipher(&self) -> Result<String> {
+        self.connection()?["seal"]["cipher"].as_str().map(str::to_owned).context("a cipher")
     }
 
     /// Waits for a state of the paths.

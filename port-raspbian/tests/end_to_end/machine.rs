@@ -200,6 +200,7 @@ fn machine(name: &str, arm: &Arm) {
             write_key(Side::Pc1, Path::new(DIRECTORY))?;
             let mut mpt = End::start(&pc, &[NATIVE], &sealed(Side::Pc1, PC)?)?;
             mpt.wait_until_up(2)?;
+            eprintln!("{}: sealed by {}", arm.debian, mpt.cipher()?);
             for address in ["10.0.0.2", "fec::1:2"] {
                 for size in [0, 1400, 4000] {
                     pc.run(&format!("ping -c 4 -i 0.2 -W 5 -s {size} {address}"))?;
@@ -211,7 +212,7 @@ fn machine(name: &str, arm: &Arm) {
                     "-sS",
                     "--fail",
                     "--max-time",
-                    "60",
+                    "180",
                     "-o",
                     "/run/got",
                     "-w",

@@ -353,12 +353,14 @@ fn initiations_without_a_confirmation_replace_one_another_and_nothing_that_is_us
 #[test]
 fn of_four_places_for_keys_the_oldest_gives_way_and_never_that_which_is_sealed_with() {
     let mut world = World::up(&[1], 217);
+    let mut held: Option<(usize, Vec<u8>)> = None;
     for round in 0..8 {
-        // From either end, in turns; what is in use at the end that answers stays while none confirms.
+        // From either end, in turns.
         let (from, to) = (round % 2, 1 - round % 2);
         world.now = world.now + Duration::from_secs(6);
         let begun = initiation(&mut world, from);
         let before = sealed(&mut world, to, 0);
+        let for_long = sealed(&mut world, to, 0);
         let answer = hand_over(&mut world, to, 0, &begun).unwrap().unwrap();
         assert_eq!(hand_over(&mut world, from, 0, &answer), Ok(None));
         assert_eq!(hand_over(&mut world, from, 0, &before), Ok(None), "round {round}: a straggler");
@@ -367,7 +369,33 @@ fn of_four_places_for_keys_the_oldest_gives_way_and_never_that_which_is_sealed_w
         let back = sealed(&mut world, to, 0);
         assert_eq!(hand_over(&mut world, from, 0, &back), Ok(None), "round {round}");
         assert!(epochs(&world, 0) <= 4 && epochs(&world, 1) <= 4);
+        if let Some((end, bytes)) = held.replace((from, for_long)) {
+            assert_eq!(hand_over(&mut world, end, 0, &bytes), Ok(None), "round {round}: a late straggler");
+        }
     }
+}
+
+#[test]
+fn keys_in_use_stay_also_when_they_are_the_oldest() {
+    let mut world = World::up(&[1], 224);
+    let small = usize::from(private(1).public() > private(2).public());
+    let large = 1 - small;
+    let begun = initiation(&mut world, large);
+    let answer = hand_over(&mut world, small, 0, &begun).unwrap().unwrap();
+    assert_eq!(hand_over(&mut world, large, 0, &answer), Ok(None));
+    let first = sealed(&mut world, large, 0);
+    assert_eq!(hand_over(&mut world, small, 0, &first), Ok(None));
+    // Handshakes of the end with the smaller key that seem to have crossed: none of these keys is used.
+    for _ in 0..4 {
+        world.now = world.now + ms(1000);
+        let begun = initiation(&mut world, small);
+        let answer = hand_over(&mut world, large, 0, &begun).unwrap().unwrap();
+        assert_eq!(hand_over(&mut world, small, 0, &answer), Ok(None));
+    }
+    let end = &world.ends[small];
+    assert_eq!(end.sealer.status(end.peer, world.now).unwrap().age, Some(ms(4000)));
+    let packet = sealed(&mut world, small, 0);
+    assert_eq!(hand_over(&mut world, large, 0, &packet), Ok(None));
 }
 
 #[test]
