@@ -458,6 +458,9 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
         let Some(peer) = self.peer_mut(id) else { return };
         if let Some(epoch) = peer.epochs.get_mut(place).and_then(Option::as_mut) {
             epoch.confirmed = Some(now);
+            // No copy of the initiation gets these keys any more: an initiator whose randomness repeats after a restart would use their
+            // counters again.
+            peer.answered = None;
             let born = epoch.terms.born;
             if !epoch.terms.we_began {
                 peer.note_rtt(now.since(born));

@@ -13,9 +13,19 @@ impl Driver<'_> {
         if !self.outside.is_sealed() {
             return;
         }
-        for peer in &mut self.peers {
-            if std::mem::take(&mut peer.paths_changed) {
-                self.outside.set_paths(peer.index, peer.usable_paths());
+        if self.peers.iter().any(|peer| peer.paths_changed) {
+            for shared in &mut self.outside.sockets {
+                shared.is_used = false;
+            }
+            for peer in &mut self.peers {
+                if std::mem::take(&mut peer.paths_changed) {
+                    self.outside.set_paths(peer.index, peer.usable_paths());
+                }
+                for (index, path) in peer.paths.iter().enumerate() {
+                    if let Some(shared) = self.outside.sockets.get_mut(path.socket) {
+                        shared.is_used |= peer.listens(index);
+                    }
+                }
             }
         }
         while let Some(event) = self.outside.poll_event() {

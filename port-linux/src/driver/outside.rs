@@ -53,6 +53,8 @@ pub struct SharedSocket {
     pub interface: u32,
     /// Who may send to it, where datagrams are not sealed.
     pub senders: Vec<Sender>,
+    /// Whether a path of it is in use, with a link: else not even a handshake is answered.
+    pub(super) is_used: bool,
 }
 
 /// The peer's end of a path on a socket.
@@ -77,7 +79,7 @@ impl Sender {
 impl SharedSocket {
     /// One that is to be opened.
     pub fn new(local: SocketAddr, device: Option<String>, interface: u32) -> Self {
-        Self { socket: None, local, bound: None, device, interface, senders: Vec::new() }
+        Self { socket: None, local, bound: None, device, interface, senders: Vec::new(), is_used: true }
     }
 
     /// Whether it is open.
@@ -203,7 +205,7 @@ impl<'s> Outside<'s> {
                 }
             }
             Opened::Reply(reply) => {
-                if let Some(socket) = &shared.socket {
+                if let Some(socket) = shared.socket.as_ref().filter(|_| shared.is_used) {
                     // A lost answer is asked for again.
                     let _ = socket.send(source, reply, reply.len(), Ecn::NotEct);
                 }

@@ -224,6 +224,12 @@ impl<'s> Peer<'s> {
         (0..self.paths.len()).filter(may).collect()
     }
 
+    /// Whether a handshake on the path is answered: it is in use, and nothing is missing but word of where the peer is.
+    pub(super) fn listens(&self, index: usize) -> bool {
+        let waits_for_peer = self.paths.get(index).is_some_and(|path| path.missing == Some(Missing::Peer));
+        self.is_enabled(index) && (waits_for_peer || !self.link_is_down(index))
+    }
+
     /// Probes all paths that may be probed; [`settle`](Self::settle) must follow.
     pub(super) fn probe_all(&mut self, now: Instant) {
         for path in &self.paths {
@@ -431,6 +437,7 @@ impl<'s> Peer<'s> {
     /// Notes what a path waits for, and tells people when that is news; for a path that was up, `tell` does.
     pub fn set_missing(&mut self, index: usize, missing: Option<Missing>) {
         let Some(path) = self.paths.get_mut(index).filter(|path| path.missing != missing) else { return };
+        self.paths_changed = true;
         if let (Some(missing), Some(config)) = (&missing, self.config.paths.get(index))
             && self.told_up & (1 << index) == 0
         {

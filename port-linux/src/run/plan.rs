@@ -74,12 +74,13 @@ impl Plan {
         let interface = ends.candidate(interfaces);
         if interface.is_none() && path.device.is_none() {
             let known: Vec<String> = interfaces.addresses().map(|address| address.to_string()).collect();
-            return Err(misconfigured(format!(
+            // Not the user's error: the address may come late at boot, and the service starts mpt again until it is there.
+            bail!(
                 "local = \"{}\" is not an address of this machine, which has {}; with a device, the path would \
                  wait for it",
                 path.local,
                 known.join(", ")
-            )));
+            );
         }
         let (index, mtu) = interface.map_or((0, ABSENT_MTU), |interface| (interface.index, interface.mtu));
         let local = scoped(path.local, path.port, index);

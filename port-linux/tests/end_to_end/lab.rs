@@ -115,7 +115,7 @@ fn udp_in_order_is_refused_for_a_policy_that_has_no_such_setting() -> anyhow::Re
 #[test]
 fn each_system_carries_a_flow_and_questions_when_speed_is_measured() {
     bench::test(&[], || {
-        let arguments = "lab --speed --rate 100mbit --paths 2 --policy adaptive --congestion bbr --repeats 1 --seconds 4 --json";
+        let arguments = "lab --speed --rate 100mbit --paths 2 --policy adaptive --congestion bbr --repeats 1 --seconds 3 --json";
         let done = bench::mpt().args(arguments.split(' ')).output()?;
         ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         let outcome: Value = serde_json::from_slice(&done.stdout)?;

@@ -124,7 +124,7 @@ fn an_address_that_is_not_on_the_machine_is_refused_before_anything_is_changed()
         refuses(
             &net,
             &settings().path(2, "local", "192.0.2.7"),
-            MISCONFIGURED,
+            FAILED,
             &[
                 "path path2 of connection pc2",
                 "local = \"192.0.2.7\" is not an address of this machine, which has ",

@@ -228,7 +228,7 @@ fn an_address_that_is_nowhere_is_refused_unless_the_path_names_a_device() {
         fs::write("/run/refused.toml", config(""))?;
         let output = net.pc1.command(MPT).args(["run", "-c", "/run/refused.toml"]).output()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.code() == Some(2), "{said}");
+        ensure!(output.status.code() == Some(1), "{said}");
         ensure!(said.contains("local = \"10.9.9.9\" is not an address of this machine"), "{said}");
 
         let mut waiting = Mpt::start(&net.pc1, &config("device = \"eth1\"\n"))?;
