@@ -6,9 +6,8 @@ use std::rc::Rc;
 
 use mpt_proto::Instant;
 use mpt_seal::{
-    Cipher, Ciphers, Entropy, INDEX_SLOTS_PER_PEER, IndexSlot, NONCE_LEN, Offer, PeerKeys, PeerSlot,
-    Portable, PortableKey, PresharedKey, PrivateKey, RecentSlot, Sealer, Source, SourceSlot, Storage, Suite,
-    TAG_LEN, WINDOW_WORDS_MIN,
+    Cipher, Ciphers, Entropy, Memory, NONCE_LEN, Offer, PeerKeys, Portable, PortableKey, PresharedKey,
+    PrivateKey, Sealer, Source, Suite, TAG_LEN,
 };
 
 use crate::rng::Rng;
@@ -16,7 +15,7 @@ use crate::rng::Rng;
 /// Runs start here, so that times before the start exist.
 pub const START: Instant = Instant::from_micros(1_000_000_000);
 /// Words of each replay window.
-const WORDS: usize = 4;
+const WINDOW_WORDS: usize = 4;
 
 /// A sealer whose ciphers watch over nonces.
 pub type WatchedSealer<'m> = Sealer<'m, Watched, Seeded>;
@@ -76,41 +75,10 @@ impl Cipher for WatchedKey {
     }
 }
 
-/// What a sealer is lent.
-pub struct Memory<K> {
-    peers: Vec<PeerSlot<K>>,
-    order: Vec<u16>,
-    index: Vec<IndexSlot>,
-    windows: Vec<u64>,
-    sources: Vec<SourceSlot>,
-    recent: Vec<RecentSlot>,
-}
-
-impl<K> Memory<K> {
-    /// For `peers` peers.
-    #[must_use]
-    pub fn new(peers: usize) -> Self {
-        Self {
-            peers: std::iter::repeat_with(PeerSlot::default).take(peers).collect(),
-            order: vec![0; peers],
-            index: vec![IndexSlot::default(); (peers * INDEX_SLOTS_PER_PEER).next_power_of_two()],
-            windows: vec![0; peers * WINDOW_WORDS_MIN / 2 * WORDS],
-            sources: vec![SourceSlot::default(); 16],
-            recent: vec![RecentSlot::default(); 4],
-        }
-    }
-
-    /// Lends it.
-    pub fn lend(&mut self) -> Storage<'_, K> {
-        Storage {
-            peers: &mut self.peers,
-            order: &mut self.order,
-            index: &mut self.index,
-            windows: &mut self.windows,
-            sources: &mut self.sources,
-            recent: &mut self.recent,
-        }
-    }
+/// What a sealer with this many peers is lent.
+#[must_use]
+pub fn memory<K>(peers: usize) -> Memory<K> {
+    Memory::new(peers, WINDOW_WORDS, 16, 4)
 }
 
 /// The private key of this number.

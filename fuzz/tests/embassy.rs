@@ -1,49 +1,22 @@
 //! The runner and the device for embassy-net, against a connection that the test drives by hand. Time stands still.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+mod wire;
+
+use std::cell::Cell;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use embassy_net_driver::{Driver, RxToken, TxToken};
-use mpt_proto::adapt::embassy::{self, DatagramSocket, Device, Runner, State};
+use mpt_proto::adapt::embassy::{self, Device, Runner, State};
 use mpt_proto::{
     Config, Connection, Ecn, HEADROOM, Instant, Liveness, PathConfig, PathId, Received, ReorderConfig,
     ReorderSlot, Storage,
 };
+use wire::{Socket, Wire};
 
 const MTU: usize = 200;
 const PACKET: usize = HEADROOM + MTU;
 const QUEUE: usize = 3;
-
-/// What is on its way to and from the runner on one path, and how many datagrams fit towards the peer.
-#[derive(Default)]
-struct Wire {
-    out: RefCell<VecDeque<Vec<u8>>>,
-    room: Cell<usize>,
-    arriving: RefCell<VecDeque<Vec<u8>>>,
-}
-
-struct Socket(Rc<Wire>);
-
-impl DatagramSocket for Socket {
-    fn poll_ready(&self, _: &mut Context<'_>) -> Poll<()> {
-        if self.0.out.borrow().len() < self.0.room.get() { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    fn send(&self, datagram: &[u8], cx: &mut Context<'_>) {
-        if self.poll_ready(cx).is_ready() {
-            self.0.out.borrow_mut().push_back(datagram.to_vec());
-        }
-    }
-
-    fn poll_receive(&self, buffer: &mut [u8], _: &mut Context<'_>) -> Poll<Option<usize>> {
-        let Some(datagram) = self.0.arriving.borrow_mut().pop_front() else { return Poll::Pending };
-        let Some(place) = buffer.get_mut(..datagram.len()) else { return Poll::Ready(None) };
-        place.copy_from_slice(&datagram);
-        Poll::Ready(Some(datagram.len()))
-    }
-}
 
 /// A firmware with one path that is always up, and its peer.
 struct Bench {

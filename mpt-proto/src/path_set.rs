@@ -1,6 +1,6 @@
 //! Path numbers, sets of them, and what there is one of for each.
 
-use core::ops::{Deref, DerefMut};
+use core::ops::{BitAnd, BitOr, Deref, DerefMut, Sub};
 
 /// Most paths of one connection: path numbers fit a 16-bit mask on the wire.
 pub const MAX_PATHS: usize = 16;
@@ -57,6 +57,33 @@ impl IntoIterator for PathSet {
     type IntoIter = PathSetIter;
     fn into_iter(self) -> PathSetIter {
         PathSetIter(self.0)
+    }
+}
+
+impl BitOr for PathSet {
+    type Output = Self;
+
+    /// What is in one or the other.
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitAnd for PathSet {
+    type Output = Self;
+
+    /// What is in both.
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+impl Sub for PathSet {
+    type Output = Self;
+
+    /// What is in the first alone.
+    fn sub(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }
 

@@ -3,10 +3,7 @@
 //! Both give the same bytes. ring is faster, and its code for each processor is assembly and C, which a build for
 //! another machine cannot always compile.
 
-use mpt_seal::{Cipher, Ciphers, NONCE_LEN, Offer, Portable, Suite, TAG_LEN};
-
-/// Bytes of a key.
-const KEY_LEN: usize = 32;
+use mpt_seal::{Cipher, Ciphers, KEY_LEN, NONCE_LEN, Offer, Portable, Suite, TAG_LEN};
 
 /// The fastest implementation that the program was built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

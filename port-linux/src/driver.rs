@@ -21,7 +21,7 @@ mod tunnel_mtu;
 
 use inside::{Inside, Outgoing};
 use outside::Arrival;
-pub use outside::{Outside, Sender, SharedSocket, SystemEntropy, SystemSealer};
+pub use outside::{Outside, Sender, SharedSocket, SystemSealer};
 pub use path_mtu::PathMtu;
 pub use peer::{Peer, PeerPath, Role};
 pub use roaming::Roaming;

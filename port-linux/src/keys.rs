@@ -11,19 +11,17 @@ mod text;
 mod users;
 
 use anyhow::{Context, Result};
+pub use mpt_seal::KEY_LEN;
 use mpt_seal::{PresharedKey, PrivateKey};
-use rustix::io::Errno;
-use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
+
+use crate::entropy;
 
 #[cfg(feature = "program")]
 pub(crate) use file::create;
 pub use file::{KeyFileError, read};
 pub(crate) use text::{ALLOWED, ALLOWED_PUBLIC, decode};
 pub use text::{KeyText, encode};
-
-/// Bytes of every key.
-pub const KEY_LEN: usize = 32;
 
 /// The bytes of a key, erased when they are dropped.
 pub type KeyBytes = Zeroizing<[u8; KEY_LEN]>;
@@ -34,14 +32,7 @@ pub type KeyBytes = Zeroizing<[u8; KEY_LEN]>;
 /// When the system has none.
 pub fn random() -> Result<KeyBytes> {
     let mut bytes = KeyBytes::default();
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match getrandom(rest, GetRandomFlags::empty()) {
-            Ok(count) => filled += count,
-            Err(Errno::INTR) => {}
-            other => drop(other.context("no random numbers from the system")?),
-        }
-    }
+    entropy::fill(&mut *bytes).context("no random numbers from the system")?;
     Ok(bytes)
 }
 

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod driver;
+pub mod entropy;
 pub mod failure;
 #[cfg(feature = "program")]
 pub mod import;

@@ -32,7 +32,7 @@ use crate::{
     wake::Waker,
 };
 #[cfg(feature = "program")]
-use memory::SealerMemory;
+use memory::sealer_memory;
 #[cfg(feature = "program")]
 use plan::Plan;
 
@@ -88,7 +88,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     let clock = Clock::start();
     let mut memories = plan.memories(&config, defaults.adaptive_memory);
     let peers = plan.peers(&config, &mut memories, &clock, config.tunnel.offload)?;
-    let mut sealer_memory = SealerMemory::new(peers.len());
+    let mut sealer_memory = sealer_memory(peers.len());
     let sealer = plan::sealer(&config, &mut sealer_memory, &clock)?;
     let tunnel = tunnel_facts(&config, &peers)?;
     let maker = Maker { offload: config.tunnel.offload, ..Maker::new(defaults.socket_buffer) };

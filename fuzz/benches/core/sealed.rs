@@ -1,14 +1,12 @@
 //! What sealed mode costs for a datagram, for a handshake, and for what is refused.
 
-use std::time::Instant as Wall;
+use std::time::{Duration, Instant as Wall};
 
 use mpt_fuzz::rng::Rng;
-use mpt_fuzz::sealed::{Memory, START, Seeded, peer, private, source};
+use mpt_fuzz::sealed::{START, Seeded, memory, peer, private, source};
 use mpt_proto::{Instant, PathSet};
-use mpt_seal::{Ciphers, Offer, Opened, PeerId, Portable, Reason, Sealer, Suite};
+use mpt_seal::{Ciphers, Memory, Offer, Opened, PeerId, Portable, Reason, Sealer, Suite};
 use port_linux::ciphers::NativeCiphers;
-
-use std::time::Duration;
 
 /// Bytes of clear datagrams.
 const LENS: [usize; 3] = [64, 512, 1_432];
@@ -109,7 +107,7 @@ fn clear(len: usize) -> Vec<u8> {
 
 /// Nanoseconds to seal and to open datagrams of these lengths.
 fn data<C: Ciphers + Copy>(ciphers: C) -> [[f64; 2]; LENS.len()] {
-    let mut memory = [(); 2].map(|()| Memory::new(1));
+    let mut memory = [(); 2].map(|()| memory(1));
     let [one, other] = memory.each_mut();
     let (mut a, mut b) = (End::new(1, 2, ciphers, one), End::new(2, 1, ciphers, other));
     let response = b.respond(&mut a.initiate(START), START);
@@ -137,7 +135,7 @@ fn data<C: Ciphers + Copy>(ciphers: C) -> [[f64; 2]; LENS.len()] {
 
 /// Microseconds of a handshake at the end that begins it and at the other.
 fn handshake() -> [f64; 2] {
-    let mut memory = [(); 2].map(|()| Memory::new(1));
+    let mut memory = [(); 2].map(|()| memory(1));
     let [one, other] = memory.each_mut();
     let (mut a, mut b) = (End::new(1, 2, Portable, one), End::new(2, 1, Portable, other));
     let (mut now, mut times) = (START, [Duration::MAX; 2]);
@@ -161,7 +159,7 @@ fn handshake() -> [f64; 2] {
 
 /// What is refused, and the nanoseconds that it costs.
 fn refusals() -> Vec<(&'static str, f64)> {
-    let mut memory = [(); 3].map(|()| Memory::new(1));
+    let mut memory = [(); 3].map(|()| memory(1));
     let [one, other, third] = memory.each_mut();
     let (mut a, mut b) = (End::new(1, 2, Portable, one), End::new(2, 1, Portable, other));
     let response = b.respond(&mut a.initiate(START), START);

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use mpt_proto::{Instant, PathSet};
-use mpt_seal::{Event, NotSealed, Opened, PeerId};
+use mpt_seal::{Event, Memory, NotSealed, Opened, PeerId};
 
-use crate::sealed::{self, Memory, START, Watched, WatchedKey, WatchedSealer, peer, source};
+use crate::sealed::{self, START, Watched, WatchedKey, WatchedSealer, memory, peer, source};
 use crate::target::operations;
 
 /// Paths between the two.
@@ -149,7 +149,7 @@ struct World<'m> {
 /// # Panics
 /// A fault was found.
 pub fn sealer(data: &[u8]) {
-    let mut memory: Vec<_> = (0..PROCESSES).map(|_| Memory::new(PEERS)).collect();
+    let mut memory: Vec<_> = (0..PROCESSES).map(|_| memory(PEERS)).collect();
     let mut world = World {
         ends: Vec::new(),
         memory: memory.iter_mut(),

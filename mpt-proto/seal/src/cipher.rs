@@ -211,18 +211,8 @@ impl Cipher for PortableKey {
 
 #[cfg(test)]
 mod tests {
-    use std::vec::Vec;
-
     use super::*;
-
-    fn hex(text: &str) -> Vec<u8> {
-        let digits: Vec<u8> = text
-            .chars()
-            .filter_map(|c| c.to_digit(16))
-            .filter_map(|digit| u8::try_from(digit).ok())
-            .collect();
-        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-    }
+    use crate::testing::bytes as hex;
 
     /// A known answer: sealed as the standard has it, opened again, and refused with any bit of it changed.
     fn check(suite: Suite, [key, nonce, associated, plaintext, ciphertext, tag]: [&str; 6]) {

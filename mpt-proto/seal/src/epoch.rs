@@ -151,14 +151,14 @@ impl<K: Cipher> Epoch<K> {
         }
         Ok(window.commit(words, header.counter))
     }
+}
 
+impl<K> Epoch<K> {
     /// Whether new keys are due, because of the time, a counter or the number of bytes.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.rekey_at <= now
     }
-}
 
-impl<K> Epoch<K> {
     /// Whether a datagram of this path was opened.
     pub(crate) fn has_opened(&self, path: u8) -> bool {
         self.windows.get(usize::from(path)).is_some_and(Window::is_used)

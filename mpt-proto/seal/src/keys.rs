@@ -10,7 +10,7 @@ use x25519_dalek::{SharedSecret, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Bytes of every key here.
-pub(crate) const KEY_LEN: usize = 32;
+pub const KEY_LEN: usize = 32;
 
 /// A private X25519 key (RFC 7748 section 5): who has it is the end that its public key names. Erased when dropped.
 #[derive(Clone)]

@@ -12,6 +12,8 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+#[cfg(any(feature = "alloc", test))]
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
@@ -38,8 +40,15 @@ pub use budget::SourceSlot;
 pub use cipher::{Cipher, Ciphers, NONCE_LEN, Offer, Portable, PortableKey, Suite, TAG_LEN};
 pub use datagram::OVERHEAD;
 pub use index::{INDEX_SLOTS_PER_PEER, IndexSlot};
-pub use keys::{PeerKeys, PresharedKey, PrivateKey, PublicKey};
+pub use keys::{KEY_LEN, PeerKeys, PresharedKey, PrivateKey, PublicKey};
 pub use mac::Source;
+#[cfg(any(feature = "alloc", test))]
+pub use sealer::Memory;
+pub use sealer::{
+    AddPeerError, Entropy, Event, NotSealed, Opened, PeerId, PeerSlot, PeerStatus, Reason, RecentSlot,
+    Sealer, Stats, Storage, WINDOW_WORDS_MIN,
+};
+
 /// Whether a datagram begins a handshake, by its form: for an end without keys, which can only tell people of it.
 pub fn is_initiation(datagram: &[u8]) -> bool {
     message::kind_of(datagram) == Some(message::Kind::Initiation)
@@ -47,8 +56,3 @@ pub fn is_initiation(datagram: &[u8]) -> bool {
 
 /// Bytes of the longest handshake datagram.
 pub const LONGEST_HANDSHAKE: usize = message::INITIATION_LEN;
-
-pub use sealer::{
-    AddPeerError, Entropy, Event, NotSealed, Opened, PeerId, PeerSlot, PeerStatus, Reason, RecentSlot,
-    Sealer, Stats, Storage, WINDOW_WORDS_MIN,
-};

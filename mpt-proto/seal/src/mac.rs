@@ -1,17 +1,12 @@
 //! What costs little to check before a handshake costs a multiplication: mac1, mac2 and the cookies that mac2 is made
 //! with, as in WireGuard (section 5.4.4 and 5.4.7 of its paper) with labels of our own.
 
-use core::time::Duration;
-
 use mpt_proto::Instant;
 use subtle::ConstantTimeEq;
 
 use crate::hash::{HASH_LEN, MAC_LEN, hash, keyed};
 use crate::keys::{PublicKey, Secret};
-
-/// How long one secret makes cookies, 120 s as in WireGuard. They are taken for as long again, so that a cookie that was
-/// made at the end of that time can be used for 120 s at least.
-pub(crate) const COOKIE_LIFE: Duration = Duration::from_secs(120);
+use crate::limits::COOKIE_LIFE;
 
 /// Where a datagram came from: 16 bytes of an IPv6 address (`::ffff:a.b.c.d` for IPv4), 2 of the port, and 2 that tell to which
 /// socket it came. A cookie is worth something from the same source only; how many handshakes one host may begin is counted without
@@ -109,6 +104,8 @@ impl Cookies {
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use super::*;
     use crate::testing::array;
 

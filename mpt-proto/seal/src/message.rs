@@ -19,13 +19,11 @@ use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use mpt_proto::Instant;
 
-use crate::cipher::{Offer, Suite};
+use crate::cipher::{Offer, Suite, TAG_LEN};
 use crate::hash::MAC_LEN;
 use crate::keys::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use crate::mac::{Cookies, MacKeys, Source, is_mac, mac};
-use crate::noise::{
-    Claim, Ephemerals, FIRST_LEN, Initiator, Refused, Responder, SECOND_LEN, Secrets, TAG_LEN,
-};
+use crate::noise::{Claim, Ephemerals, FIRST_LEN, Initiator, Refused, Responder, SECOND_LEN, Secrets};
 
 /// Bytes of an initiation. Nothing that answers it is longer.
 pub(crate) const INITIATION_LEN: usize = 160;

@@ -18,13 +18,12 @@ use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::cipher::TAG_LEN;
 use crate::hash::{HASH_LEN, hash, hkdf, hmac};
 use crate::keys::{KEY_LEN, PresharedKey, PrivateKey, PublicKey, Secret};
 
 /// The protocol's name, which is longer than a hash and is therefore hashed (section 5.2).
 const NAME: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
-/// Bytes that encryption adds.
-pub(crate) const TAG_LEN: usize = 16;
 /// Bytes of a public key, encrypted.
 const SEALED_KEY_LEN: usize = KEY_LEN + TAG_LEN;
 /// Bytes of message 1 besides its payload.

@@ -185,22 +185,19 @@ impl<K> Peer<K> {
     /// replace one that is younger. Returns whether it is sealed with.
     pub(crate) fn take_into_use(&mut self, place: usize, ours: &PublicKey, now: Instant) -> bool {
         let Some(new) = self.epochs.get(place).and_then(Option::as_ref) else { return false };
-        let is_used = match self.epoch() {
-            None => true,
-            Some(before) if before.terms.instance != new.terms.instance => true,
-            Some(before) => {
-                let apart = before.confirmed.map(|confirmed| now.since(confirmed));
+        let before = self.epoch();
+        let restarted = before.is_some_and(|before| before.terms.instance != new.terms.instance);
+        let is_used = restarted
+            || before.is_none_or(|before| {
                 let crossed = before.terms.we_began != new.terms.we_began
-                    && apart.is_some_and(|apart| apart < CROSSED_WITHIN);
-                let peers_is_used = self.keys.public > *ours;
+                    && before.confirmed.is_some_and(|confirmed| now.since(confirmed) < CROSSED_WITHIN);
                 if crossed {
+                    let peers_is_used = self.keys.public > *ours;
                     new.terms.we_began != peers_is_used
                 } else {
                     new.terms.born >= before.terms.born
                 }
-            }
-        };
-        let restarted = self.epoch().is_some_and(|before| before.terms.instance != new.terms.instance);
+            });
         if is_used {
             self.in_use = Some(place);
         }
@@ -252,7 +249,7 @@ impl<K> Peer<K> {
         !self.paths.is_empty()
             && (self.wanted && self.epoch().is_none()
                 || self.is_silent(now)
-                || self.epoch().is_some_and(|epoch| epoch.rekey_at <= now))
+                || self.epoch().is_some_and(|epoch| epoch.is_due(now)))
     }
 
     /// The cookie for a path.

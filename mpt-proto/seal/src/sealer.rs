@@ -1,19 +1,27 @@
 //! The layer itself: what leaves is sealed, what arrives is opened, and handshakes happen between.
 
 mod handshake;
+mod outcome;
 mod stats;
+mod storage;
 #[cfg(test)]
 mod tests;
 
+pub use outcome::{AddPeerError, Event, NotSealed, Opened};
 pub use stats::{PeerStatus, Reason, Stats};
+#[cfg(any(feature = "alloc", test))]
+pub use storage::Memory;
+pub use storage::{PeerSlot, RecentSlot, Storage, WINDOW_WORDS_MIN};
 
-use mpt_proto::{Instant, PathSet};
+use mpt_proto::{Instant, MAX_PATHS, PathSet};
 
-use crate::budget::{Budget, SourceSlot};
-use crate::cipher::Ciphers;
+use storage::WINDOWS;
+
+use crate::budget::Budget;
+use crate::cipher::{Ciphers, TAG_LEN};
 use crate::datagram::{self, Header, Plaintext, SHORTEST};
 use crate::epoch::Epoch;
-use crate::index::{Index, IndexSlot, Role};
+use crate::index::{INDEX_SLOTS_PER_PEER, Index, Role};
 use crate::keys::{PeerKeys, PrivateKey, PublicKey};
 use crate::limits::{COPIES_WITHIN, EPHEMERAL_LIFE, EPOCHS};
 use crate::mac::{Cookies, Source};
@@ -22,8 +30,10 @@ use crate::peer::{Peer, Silence};
 
 /// Where randomness comes from.
 pub trait Entropy {
-    /// Fills `bytes` with what nobody can guess. A generator that is weak, or the same after each start, weakens only what the
-    /// private key does not strengthen: cookies, nonces of cookie replies, and receiver indices.
+    /// Fills `bytes` with what nobody can guess. A generator that is weak weakens what the private key does not strengthen: forward
+    /// secrecy, cookies, nonces of cookie replies, and receiver indices. One that gives the same after each start, in a device without a
+    /// clock, makes the same handshake again: if the device restarts within seconds of it, before anything that it sealed arrived, it
+    /// uses the same keys and counters twice.
     fn fill(&mut self, bytes: &mut [u8]);
 }
 
@@ -36,128 +46,6 @@ impl PeerId {
     pub const fn index(self) -> usize {
         self.0 as usize
     }
-}
-
-/// The place of a peer; lent by [`Storage`].
-pub struct PeerSlot<K>(Option<Peer<K>>);
-
-impl<K> Default for PeerSlot<K> {
-    fn default() -> Self {
-        Self(None)
-    }
-}
-
-/// The place for word of an initiation that was answered; lent by [`Storage`].
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RecentSlot {
-    mac1: [u8; 16],
-    peer: u16,
-    at: Instant,
-}
-
-/// Memory that a [`Sealer`] is lent for its life.
-pub struct Storage<'s, K> {
-    /// One for each peer.
-    pub peers: &'s mut [PeerSlot<K>],
-    /// As many as peers.
-    pub order: &'s mut [u16],
-    /// At least [`INDEX_SLOTS_PER_PEER`](crate::INDEX_SLOTS_PER_PEER) for each peer; a power of two of them is used.
-    pub index: &'s mut [IndexSlot],
-    /// At least [`WINDOW_WORDS_MIN`] for each peer. The more, the further a datagram may be behind the newest of its path: by 64
-    /// numbers for each word of the path's window but one. What is not used is not touched.
-    pub windows: &'s mut [u64],
-    /// Sources with a cookie that are counted one by one: 1,024 on a server, none on a device with one peer.
-    pub sources: &'s mut [SourceSlot],
-    /// Initiations whose copies are known without a Diffie-Hellman: 64 on a server, one on a device with one peer.
-    pub recent: &'s mut [RecentSlot],
-}
-
-/// Words of the windows of one peer at least: two for each path and epoch, so that a datagram may be 64 numbers late.
-pub const WINDOW_WORDS_MIN: usize = 2 * WINDOWS;
-/// Windows of one peer.
-const WINDOWS: usize = mpt_proto::MAX_PATHS * EPOCHS;
-
-/// Why a peer was not added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AddPeerError {
-    /// There is no room for another one.
-    Full,
-    /// There is one with this public key.
-    Known,
-    /// The public key is our own.
-    Ourselves,
-}
-
-impl core::fmt::Display for AddPeerError {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.write_str(match self {
-            Self::Full => "there is no room for another peer",
-            Self::Known => "there is a peer with this public key already",
-            Self::Ourselves => "the peer's public key is our own",
-        })
-    }
-}
-
-impl core::error::Error for AddPeerError {}
-
-/// Why a datagram was not sealed; it is not to leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NotSealed {
-    /// There are no keys yet, or no more; a handshake begins by itself.
-    NoSession,
-    /// The path has used all its counters; a handshake begins by itself.
-    Spent,
-    /// Not a datagram that may be sealed (a GRE header with a key or a checksum), the place for it is of the wrong length, or there is
-    /// no such peer.
-    Form,
-}
-
-/// What became of a datagram that arrived.
-#[derive(Debug)]
-#[must_use]
-pub enum Opened<'d> {
-    /// It is of this peer, whole and for the first time.
-    Clear {
-        /// Who sealed it.
-        peer: PeerId,
-        /// The sender's number of the path it left on.
-        path: u8,
-        /// Whether no later one of that path came before.
-        is_newest: bool,
-        /// The clear datagram, for the core; zeros may follow what it holds.
-        datagram: &'d mut [u8],
-    },
-    /// To be sent back to where the datagram came from; shorter than that was.
-    Reply(&'d [u8]),
-    /// Taken in: it was about keys.
-    Consumed,
-    /// Dropped and counted.
-    Refused(Reason),
-}
-
-/// What the caller should know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// New keys are in use: the peer is to be probed on all paths, so that it uses them too.
-    Session {
-        /// With whom.
-        peer: PeerId,
-        /// Its process is another than before.
-        restarted: bool,
-    },
-    /// Datagrams leave and nothing comes: the peer is to be probed on all paths. Without an answer a handshake follows by itself.
-    Silent {
-        /// Who.
-        peer: PeerId,
-    },
-    /// The last keys are too old: nothing leaves until the next handshake.
-    Expired {
-        /// With whom.
-        peer: PeerId,
-    },
 }
 
 /// Seals and opens the datagrams of all peers of one private key, and keeps their keys fresh.
@@ -194,8 +82,7 @@ pub struct Sealer<'s, C: Ciphers, E> {
 }
 
 impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
-    /// For the owner of this private key. `instance` is that of the connections ([`mpt_proto::Connection::instance`] of any of them,
-    /// or a random number): peers know by it that this process is another one.
+    /// For the owner of this private key. `instance` is a random number, by which peers know that this process is another one.
     pub fn new(
         key: PrivateKey,
         instance: u32,
@@ -206,7 +93,7 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
     ) -> Self {
         let Storage { peers, order, index, windows, sources, recent } = storage;
         let secrets: [[u8; 32]; 2] = [handshake::random(&mut entropy), handshake::random(&mut entropy)];
-        let most = peers.len().min(order.len()).min(index.len() / crate::INDEX_SLOTS_PER_PEER);
+        let most = peers.len().min(order.len()).min(index.len() / INDEX_SLOTS_PER_PEER);
         let words = (windows.len() / WINDOWS).checked_div(most).unwrap_or(0);
         for slot in peers.iter_mut() {
             slot.0 = None;
@@ -310,7 +197,7 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
     }
 
     fn peer_mut(&mut self, peer: PeerId) -> Option<&mut Peer<C::Key>> {
-        self.peers.get_mut(peer.index())?.0.as_mut()
+        at(self.peers, peer.index())
     }
 
     /// The paths of a peer that handshakes may leave on: those in use whose remote end is known. At first there is none.
@@ -319,13 +206,10 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
         if it.paths == paths {
             return;
         }
-        let new: PathSet = paths.into_iter().filter(|path| !it.paths.contains(*path)).collect();
+        let new = paths - it.paths;
         it.paths = paths;
         if let Some(handshake) = &mut it.handshake {
-            handshake.unsent = handshake.unsent.into_iter().filter(|path| paths.contains(*path)).collect();
-            for path in new {
-                handshake.unsent.insert(path);
-            }
+            handshake.unsent = handshake.unsent & paths | new;
             self.transmit_from = Some(0);
         }
         self.look_at(peer);
@@ -362,7 +246,7 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
         if place.len() < plaintext.sealed_len(0) {
             return Err(NotSealed::Form);
         }
-        let Some(it) = self.peers.get_mut(peer.index()).and_then(|slot| slot.0.as_mut()) else {
+        let Some(it) = at(self.peers, peer.index()) else {
             return Err(NotSealed::Form);
         };
         let Some(epoch) = it.epoch_mut().filter(|epoch| epoch.lives(now)) else {
@@ -422,14 +306,13 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
             return Opened::Refused(Reason::UnknownIndex);
         };
         let (number, place) = (usize::from(number), usize::from(place));
-        let Some(peer) = self.peers.get_mut(number).and_then(|slot| slot.0.as_mut()) else {
+        let Some(peer) = at(self.peers, number) else {
             return Opened::Refused(Reason::UnknownIndex);
         };
         let Some(epoch) = peer.epochs.get_mut(place).and_then(Option::as_mut) else {
             return Opened::Refused(Reason::UnknownIndex);
         };
-        let first =
-            ((number * EPOCHS + place) * mpt_proto::MAX_PATHS + usize::from(header.path)) * self.window;
+        let first = ((number * EPOCHS + place) * MAX_PATHS + usize::from(header.path)) * self.window;
         let words = self.windows.get_mut(first..first + self.window).unwrap_or_default();
         let is_newest = match epoch.open(header, words, datagram, now) {
             Ok(is_newest) => is_newest,
@@ -445,7 +328,7 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
         } else if is_due {
             self.look_at(id);
         }
-        let len = datagram.len() - crate::cipher::TAG_LEN;
+        let len = datagram.len() - TAG_LEN;
         match datagram::clear(datagram, len) {
             Some(datagram) => Opened::Clear { peer: id, path: header.path, is_newest, datagram },
             None => Opened::Refused(Reason::Content),
@@ -454,26 +337,24 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
 
     /// The first datagram of an epoch came: the peer has the keys.
     fn confirm(&mut self, id: PeerId, place: usize, now: Instant) {
-        let public = self.public;
         let Some(peer) = self.peer_mut(id) else { return };
         if let Some(epoch) = peer.epochs.get_mut(place).and_then(Option::as_mut) {
             epoch.confirmed = Some(now);
+            let born = epoch.terms.born;
+            peer.note_rtt(now.since(born));
             // No copy of the initiation gets these keys any more: an initiator whose randomness repeats after a restart would use their
             // counters again.
             peer.answered = None;
-            let born = epoch.terms.born;
-            if !epoch.terms.we_began {
-                peer.note_rtt(now.since(born));
-            }
         }
-        self.take_into_use(id, place, &public, now);
+        self.take_into_use(id, place, now);
     }
 
     /// Lets a confirmed epoch be sealed with. Those of a process of the peer that is gone are erased then, but not what the same process
     /// began meanwhile. A handshake of ours has become needless, and its answer could still come from the process that is gone.
-    fn take_into_use(&mut self, id: PeerId, place: usize, public: &PublicKey, now: Instant) {
+    fn take_into_use(&mut self, id: PeerId, place: usize, now: Instant) {
+        let public = self.public;
         let Some(peer) = self.peer_mut(id) else { return };
-        let is_used = peer.take_into_use(place, public, now);
+        let is_used = peer.take_into_use(place, &public, now);
         peer.handshakes += 1;
         peer.wanted = false;
         let instance_in = |epoch: &Option<Epoch<C::Key>>| epoch.as_ref().map(|epoch| epoch.terms.instance);
@@ -493,7 +374,7 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
 
     /// Erases the keys of an epoch; its index stands for nobody.
     fn erase(&mut self, id: PeerId, place: usize) {
-        let Some(peer) = self.peers.get_mut(id.index()).and_then(|slot| slot.0.as_mut()) else { return };
+        let Some(peer) = at(self.peers, id.index()) else { return };
         let Some(slot) = peer.epochs.get_mut(place) else { return };
         let Some(epoch) = slot else { return };
         self.index.remove(epoch.terms.local);
@@ -506,7 +387,7 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
 
     /// Ends the handshake that we began and that is under way.
     fn give_up(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(id.index()).and_then(|slot| slot.0.as_mut()) else { return };
+        let Some(peer) = at(self.peers, id.index()) else { return };
         if let Some(handshake) = &peer.handshake {
             self.index.remove(handshake.index);
         }
@@ -592,7 +473,7 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(PeerId, u8, &[u8])> {
         let from = self.transmit_from?;
         for place in from..self.peers.len() {
-            let Some(peer) = self.peers.get_mut(place).and_then(|slot| slot.0.as_mut()) else { continue };
+            let Some(peer) = at(self.peers, place) else { continue };
             let Some(handshake) = &mut peer.handshake else { continue };
             let Some(path) = handshake.unsent.pop().and_then(|path| u8::try_from(path).ok()) else {
                 continue;
@@ -610,7 +491,7 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
     pub fn poll_event(&mut self) -> Option<Event> {
         let from = self.event_from?;
         for place in from..self.peers.len() {
-            let Some(peer) = self.peers.get_mut(place).and_then(|slot| slot.0.as_mut()) else { continue };
+            let Some(peer) = at(self.peers, place) else { continue };
             let id = PeerId(position(place));
             self.event_from = Some(place);
             if core::mem::take(&mut peer.news.expired) {
@@ -683,6 +564,11 @@ impl<C: Ciphers, E> Sealer<'_, C, E> {
             .collect();
         std::format!("{peers:?} {:?} {:?} {:?}", self.windows, self.index, self.next)
     }
+}
+
+/// The peer in a place. A function of the slots alone, so that the rest of a sealer may be used meanwhile.
+fn at<K>(peers: &mut [PeerSlot<K>], place: usize) -> Option<&mut Peer<K>> {
+    peers.get_mut(place)?.0.as_mut()
 }
 
 /// Whether this may be a datagram of a tunnel without keys: GRE of version 0 with an EtherType of one.

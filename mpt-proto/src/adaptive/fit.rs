@@ -105,7 +105,7 @@ impl Adaptive<'_> {
     /// The paths for bulk: the open ones; for a packet that is parked those of them that take it, or those that are not open if
     /// only such ones do.
     pub(super) fn for_bulk(&self, alive: PathSet) -> PathSet {
-        let open = PathSet(alive.0 & self.state.delay.open.0);
+        let open = alive & self.state.delay.open;
         let Some(slot) = self.state.parked.and_then(|index| self.pool.slot(index)) else { return open };
         let len = usize::from(slot.len);
         if len <= usize::from(self.state.trusted) {

@@ -88,7 +88,7 @@ impl Adaptive<'_> {
         let mut best = PathSet::default();
         for candidates in [candidates, alive] {
             for _ in 0..2 {
-                let rest = PathSet(candidates.0 & !best.0);
+                let rest = candidates - best;
                 if best.0.count_ones() < 2
                     && let Some((index, _)) = self.first_to_deliver(rest, now)
                 {

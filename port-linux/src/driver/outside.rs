@@ -1,41 +1,23 @@
 //! The tunnel's outer side: the sockets, and the layer that seals what leaves through them and opens what arrives.
 //!
-//! Nothing else of the loop can send on a socket: the way there leads through [`Outside::transmit`] and
-//! [`Outside::send_alone`], which seal if there are keys.
+//! Nothing else of the loop can send on a socket: a datagram gets there through [`Outside::transmit`] or
+//! [`Outside::send_alone`], which seal if there are keys; handshakes leave by themselves.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use mpt_proto::{Departure, Ecn, Instant, PathSet};
-use mpt_seal::{Entropy, Event, Opened, PeerStatus, Reason, Sealer, Source, Stats};
+use mpt_seal::{Event, Opened, PeerStatus, Reason, Sealer, Source, Stats};
 
 use super::peer::PeerPath;
 use crate::ciphers::NativeCiphers;
 use crate::clock;
+use crate::entropy::SystemEntropy;
 use crate::socket::{Batch, SendError, Socket};
 
 /// The layer that seals, with this system's randomness.
 pub type SystemSealer<'s> = Sealer<'s, NativeCiphers, SystemEntropy>;
-
-/// The system's generator of random numbers.
-#[derive(Debug, Clone, Copy)]
-pub struct SystemEntropy;
-
-impl Entropy for SystemEntropy {
-    /// # Panics
-    /// If the kernel gives none: a tunnel without secrets must not go on.
-    fn fill(&mut self, bytes: &mut [u8]) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match rustix::rand::getrandom(&mut *rest, rustix::rand::GetRandomFlags::empty()) {
-                Ok(len) => rest = &mut rest[len..],
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => panic!("no randomness from the system: {error}"),
-            }
-        }
-    }
-}
 
 /// A socket and the paths that share it.
 #[derive(Debug)]
@@ -51,7 +33,7 @@ pub struct SharedSocket {
     pub device: Option<String>,
     /// The device's number when it was bound: a device that went and came back has another one. 0: none yet.
     pub interface: u32,
-    /// Who may send to it, where datagrams are not sealed.
+    /// Whose datagrams come to it from where. In the clear, others are refused.
     pub senders: Vec<Sender>,
     /// Whether a path of it is in use, with a link: else not even a handshake is answered.
     pub(super) is_used: bool,
@@ -288,7 +270,8 @@ impl<'s> Outside<'s> {
         Some(socket.send(remote, &datagram, datagram.len(), message.ecn))
     }
 
-    /// Sends a handshake on a path. A lost one is sent again later.
+    /// Sends the handshakes that are due, each on the socket and to the remote end that `path` tells for a connection's path. A lost one is
+    /// sent again later.
     pub fn send_handshakes<'p>(
         &mut self,
         path: impl Fn(usize, usize) -> Option<(usize, SocketAddr)> + 'p,

@@ -211,7 +211,9 @@ impl<'s> Peer<'s> {
     pub(super) fn set_max_datagram(&mut self, path: usize, size: u16, now: Instant) {
         let planned = &mut self.paths[path];
         planned.max_datagram = size;
-        if let Err(error) = self.connection.set_max_datagram(planned.id, size - self.sealing.min(size), now) {
+        if let Err(error) =
+            self.connection.set_max_datagram(planned.id, size.saturating_sub(self.sealing), now)
+        {
             tracing::debug!("size of a path's datagrams: {error:?}");
         }
     }

@@ -8,6 +8,7 @@ use super::outside::Sender;
 use super::peer::PeerPath;
 use super::roaming::{Sighting, Step};
 use super::{Driver, Peer};
+use crate::entropy;
 
 impl Driver<'_> {
     /// A datagram that is no path's remote end's, where nothing is sealed; to be settled.
@@ -189,6 +190,5 @@ impl Peer<'_> {
 /// A number that nobody can guess.
 pub(super) fn random() -> Option<u32> {
     let mut bytes = [0; 4];
-    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    filled.is_ok_and(|filled| filled == bytes.len()).then(|| u32::from_ne_bytes(bytes))
+    entropy::fill(&mut bytes).ok().map(|()| u32::from_ne_bytes(bytes))
 }

@@ -1,10 +1,8 @@
 //! The tunnel under test: two real `mpt run` processes with real configuration files.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::fs::{self, File};
 use std::ops::RangeInclusive;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
@@ -67,6 +65,24 @@ pub enum Security {
     None,
 }
 
+impl Security {
+    /// What tests are run with: `MPT_TEST_SECURITY=none` runs those that are sealed in the clear.
+    pub fn of_tests() -> Self {
+        match std::env::var_os("MPT_TEST_SECURITY") {
+            Some(value) if value == "none" => Self::None,
+            _ => Self::Keys,
+        }
+    }
+
+    /// Bytes that each datagram has more because of it.
+    pub fn overhead(self) -> u16 {
+        match self {
+            Self::None => 0,
+            Self::Keys | Self::Chacha => u16::try_from(mpt_seal::OVERHEAD).unwrap_or(u16::MAX),
+        }
+    }
+}
+
 /// The private keys of PC1 and PC2, made when they are first asked for.
 fn private_keys() -> &'static [KeyBytes; 2] {
     static KEYS: OnceLock<[KeyBytes; 2]> = OnceLock::new();
@@ -93,9 +109,8 @@ pub fn write_key(side: Side, directory: &Path) -> anyhow::Result<()> {
     if file.exists() {
         fs::remove_file(&file)?;
     }
-    let mut opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file)?;
-    writeln!(opened, "{}", keys::encode(&private_keys()[side as usize]).as_str())?;
-    Ok(())
+    keys::create(&file, &private_keys()[side as usize])
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 impl Options {
@@ -275,8 +290,7 @@ impl Tunnel {
     /// Bytes of extension header and seal in each datagram.
     fn extension(&self) -> anyhow::Result<u32> {
         let extension = if self.options.policy == "adaptive" { extension::LEN } else { 0 };
-        let seal = if self.options.security == Security::None { 0 } else { mpt_seal::OVERHEAD };
-        Ok(u32::try_from(extension + seal)?)
+        Ok(u32::try_from(extension + usize::from(self.options.security.overhead()))?)
     }
 
     /// What `mpt status --json` says on PC1 and PC2 now; nothing where it cannot say.

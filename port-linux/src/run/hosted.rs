@@ -7,7 +7,7 @@ use std::sync::mpsc;
 
 use anyhow::{Context, Result};
 
-use super::memory::SealerMemory;
+use super::memory::sealer_memory;
 use super::plan::{self, Plan};
 use super::tunnel_facts;
 use crate::clock::Clock;
@@ -51,7 +51,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
     let clock = Clock::start();
     let mut memories = plan.memories(config, adaptive_memory);
     let peers = plan.peers(config, &mut memories, &clock, false)?;
-    let mut sealer_memory = SealerMemory::new(peers.len());
+    let mut sealer_memory = sealer_memory(peers.len());
     let sealer = plan::sealer(config, &mut sealer_memory, &clock)?;
     let driver = Driver::new(Parts {
         clock,

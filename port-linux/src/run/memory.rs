@@ -4,8 +4,6 @@ use mpt_proto::{
     AdaptiveState, FlowSlot, HEADROOM, PacketSlot, Policy, ReassemblySlot, ReorderSlot, Storage,
 };
 
-use mpt_seal::{INDEX_SLOTS_PER_PEER, IndexSlot, PeerSlot, RecentSlot, SourceSlot, WINDOW_WORDS_MIN};
-
 use crate::ciphers::NativeKey;
 use crate::config;
 
@@ -104,40 +102,9 @@ const SOURCES: usize = 1024;
 /// Initiations whose copies on other paths are known.
 const RECENT: usize = 64;
 
-/// What the layer that seals is lent. Pages that are never written to cost nothing.
-pub(super) struct SealerMemory {
-    peers: Vec<PeerSlot<NativeKey>>,
-    order: Vec<u16>,
-    index: Vec<IndexSlot>,
-    windows: Vec<u64>,
-    sources: Vec<SourceSlot>,
-    recent: Vec<RecentSlot>,
-}
-
-impl SealerMemory {
-    /// For so many peers.
-    pub(super) fn new(peers: usize) -> Self {
-        let index = (peers * INDEX_SLOTS_PER_PEER).next_power_of_two();
-        Self {
-            peers: std::iter::repeat_with(PeerSlot::default).take(peers).collect(),
-            order: vec![0; peers],
-            index: vec![IndexSlot::default(); index],
-            windows: vec![0; peers * WINDOW_WORDS_MIN / 2 * WINDOW_WORDS],
-            sources: vec![SourceSlot::default(); SOURCES],
-            recent: vec![RecentSlot::default(); RECENT],
-        }
-    }
-
-    pub(super) fn lend(&mut self) -> mpt_seal::Storage<'_, NativeKey> {
-        mpt_seal::Storage {
-            peers: &mut self.peers,
-            order: &mut self.order,
-            index: &mut self.index,
-            windows: &mut self.windows,
-            sources: &mut self.sources,
-            recent: &mut self.recent,
-        }
-    }
+/// What the layer that seals is lent, for this many peers.
+pub(super) fn sealer_memory(peers: usize) -> mpt_seal::Memory<NativeKey> {
+    mpt_seal::Memory::new(peers, WINDOW_WORDS, SOURCES, RECENT)
 }
 
 #[cfg(test)]

@@ -10,10 +10,12 @@ use mpt_seal::Sealer;
 use rustix::io::Errno;
 
 use super::add_paths;
-use super::memory::{Memory, MemorySize, SealerMemory};
+use super::memory::{Memory, MemorySize};
+use crate::ciphers::NativeKey;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::driver::{PathMtu, Peer, PeerPath, Roaming, Sender, SharedSocket, SystemEntropy, SystemSealer};
+use crate::driver::{PathMtu, Peer, PeerPath, Roaming, Sender, SharedSocket, SystemSealer};
+use crate::entropy::SystemEntropy;
 use crate::failure::misconfigured;
 use crate::link::{Ends, Interfaces, scoped};
 use crate::mtu::{least_mtu, max_datagram};
@@ -286,7 +288,7 @@ pub(super) fn sealing(config: &Config) -> u16 {
 /// Two connections with one key, or one with our own.
 pub(super) fn sealer<'s>(
     config: &Config,
-    memory: &'s mut SealerMemory,
+    memory: &'s mut mpt_seal::Memory<NativeKey>,
     clock: &Clock,
 ) -> Result<Option<SystemSealer<'s>>> {
     let Some(security) = &config.security else { return Ok(None) };

@@ -54,20 +54,9 @@ pub(crate) fn offload() -> bool {
     std::env::var_os("MPT_TEST_OFFLOAD").is_none_or(|value| value != "off")
 }
 
-/// Whether tunnels are sealed; `MPT_TEST_SECURITY=none` runs every test in the clear.
-pub(crate) fn security() -> Security {
-    match std::env::var_os("MPT_TEST_SECURITY") {
-        Some(value) if value == "none" => Security::None,
-        _ => Security::Keys,
-    }
-}
-
 /// Bytes that the seal takes of each datagram.
 pub(crate) fn seal() -> u16 {
-    match security() {
-        Security::Keys | Security::Chacha => 24,
-        Security::None => 0,
-    }
+    Security::of_tests().overhead()
 }
 
 /// The program under test.
@@ -82,8 +71,10 @@ pub(crate) struct Settings(Table);
 impl Settings {
     /// The laboratory's, for the first `paths` links, with calm probes; sealed, but where tests are run without.
     pub(crate) fn new(side: Side, stack: Stack, paths: u8) -> Self {
-        let options =
-            tunnel::Options { security: security(), ..tunnel::Options::lab(stack, paths, "weighted") };
+        let options = tunnel::Options {
+            security: Security::of_tests(),
+            ..tunnel::Options::lab(stack, paths, "weighted")
+        };
         let table = tunnel::config(side, &options).parse().expect("the laboratory writes TOML");
         let liveness: Table = LIVENESS.iter().map(|&(key, ms)| (key.to_owned(), ms.into())).collect();
         let settings = Self(table).connection("liveness", liveness);

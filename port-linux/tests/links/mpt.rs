@@ -9,21 +9,21 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use port_linux::lab::host::{Host, Running, run};
 use port_linux::lab::topology::Side;
-use port_linux::lab::tunnel;
+use port_linux::lab::tunnel::{self, Security};
 use serde_json::Value;
 
 /// The program under test.
 pub(crate) const MPT: &str = env!("CARGO_BIN_EXE_mpt");
 /// Between two looks at what is waited for.
 const GLANCE: Duration = Duration::from_millis(50);
-/// Whether tunnels are sealed; `MPT_TEST_SECURITY=none` runs every test in the clear.
+/// Whether tunnels are sealed.
 pub(crate) fn is_sealed() -> bool {
-    std::env::var_os("MPT_TEST_SECURITY").is_none_or(|value| value != "none")
+    Security::of_tests() != Security::None
 }
 
 /// Bytes that the seal takes of each datagram.
 pub(crate) fn seal() -> u64 {
-    if is_sealed() { 24 } else { 0 }
+    Security::of_tests().overhead().into()
 }
 
 /// Looks until waiting is given up: ten seconds, several times what the slowest change needs.

@@ -2,7 +2,7 @@
 
 use mpt_proto::Instant;
 
-use super::{Entropy, Opened, PeerId, Reason, RecentSlot, Sealer};
+use super::{Entropy, Opened, PeerId, Reason, RecentSlot, Sealer, at};
 use crate::budget::Verdict;
 use crate::cipher::Ciphers;
 use crate::epoch::{Epoch, Terms};
@@ -124,8 +124,7 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         let suite = self.ciphers.offered().best(proposal.ciphers);
         let choice = Choice { index, form: FORM, cipher: suite, instance: self.instance };
         let entropy: [u8; 32] = random(&mut self.entropy);
-        let peer =
-            self.peers.get_mut(id.index()).and_then(|slot| slot.0.as_mut()).ok_or(Reason::UnknownPeer)?;
+        let peer = at(self.peers, id.index()).ok_or(Reason::UnknownPeer)?;
         let (preshared, receiver) = (&peer.keys.preshared, initiation.sender());
         let (secrets, response) =
             write_response(responder, &mut self.identity, preshared, receiver, &choice, &entropy)
@@ -177,8 +176,7 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         if !response.has_mac1(&self.identity) {
             return Err(Reason::BadMac);
         }
-        let peer =
-            self.peers.get_mut(id.index()).and_then(|slot| slot.0.as_mut()).ok_or(Reason::UnknownPeer)?;
+        let peer = at(self.peers, id.index()).ok_or(Reason::UnknownPeer)?;
         let handshake = peer.handshake.as_mut().ok_or(Reason::Stale)?;
         let throttled = handshake.refused_at.is_some_and(|at| now.since(at) < WRONG_RESPONSES_APART);
         if throttled || !self.budget.response(now) {
@@ -207,8 +205,7 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         let peer = self.peer_mut(id).ok_or(Reason::UnknownPeer)?;
         peer.note_rtt(rtt);
         peer.handshake = None;
-        let public = self.public;
-        self.take_into_use(id, place, &public, now);
+        self.take_into_use(id, place, now);
         Ok(())
     }
 
@@ -265,7 +262,7 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         let index = self.fresh_index()?;
         let entropy: [u8; 32] = random(&mut self.entropy);
         let (instance, ciphers) = (self.instance, self.ciphers.offered());
-        let peer = self.peers.get_mut(id.index())?.0.as_mut()?;
+        let peer = at(self.peers, id.index())?;
         peer.our_time = time.max(peer.our_time.saturating_add(1));
         let proposal =
             Proposal { time: peer.our_time, lowest_form: FORM, highest_form: FORM, ciphers, instance };

@@ -195,6 +195,21 @@ fn copies_of_an_initiation_get_the_same_answer_for_ten_seconds_and_after_that_it
 }
 
 #[test]
+fn when_keys_are_in_use_no_copy_of_the_initiation_gets_them_again() {
+    let mut world = World::new(&[1], 231);
+    let begun = initiation(&mut world, 0);
+    let answer = hand_over(&mut world, 1, 0, &begun).unwrap().unwrap();
+    assert_eq!(hand_over(&mut world, 1, 0, &begun), Ok(Some(answer.clone())));
+    hand_over(&mut world, 0, 0, &answer).unwrap();
+    world.send(0, 0);
+    world.run_for(5);
+    assert!(world.ends[1].is_up(world.now));
+    world.run_for(30);
+    let again = hand_over(&mut world, 1, 0, &begun).unwrap().unwrap();
+    assert_eq!(again.len(), 60, "a stale reply, and no keys whose counters were used");
+}
+
+#[test]
 fn an_initiation_of_who_does_not_know_the_public_key_costs_no_more_than_a_hash() {
     let mut world = World::new(&[1], 210);
     let mut bytes = initiation_that_says(1, (1, 1));

@@ -13,8 +13,8 @@ use mpt_proto::{Instant, PathSet};
 
 use crate::cipher::{Cipher, Ciphers, NONCE_LEN, Offer, Portable, PortableKey, Suite, TAG_LEN};
 use crate::keys::{PeerKeys, PresharedKey, PrivateKey};
-use crate::sealer::{Entropy, Event, NotSealed, Opened, PeerId, Reason, Sealer, Storage};
-use crate::{INDEX_SLOTS_PER_PEER, IndexSlot, PeerSlot, RecentSlot, Source, SourceSlot, WINDOW_WORDS_MIN};
+use crate::sealer::{Entropy, Event, NotSealed, Opened, PeerId, Reason, Sealer};
+use crate::{Memory, Source};
 
 /// A generator with a seed.
 #[derive(Clone)]
@@ -81,17 +81,7 @@ pub(super) fn sealer(
     used: &Used,
     now: Instant,
 ) -> TestSealer {
-    fn lend<T>(items: Vec<T>) -> &'static mut [T] {
-        Box::leak(items.into_boxed_slice())
-    }
-    let storage = Storage {
-        peers: lend(core::iter::repeat_with(PeerSlot::default).take(peers).collect()),
-        order: lend(vec![0; peers]),
-        index: lend(vec![IndexSlot::default(); (peers * INDEX_SLOTS_PER_PEER).next_power_of_two()]),
-        windows: lend(vec![0; peers * WINDOW_WORDS_MIN * 4]),
-        sources: lend(vec![SourceSlot::default(); 64]),
-        recent: lend(vec![RecentSlot::default(); 8]),
-    };
+    let storage = Box::leak(Box::new(Memory::new(peers, 8, 64, 8))).lend();
     let ciphers = Checked { used: used.clone() };
     Sealer::new(private(key), instance, ciphers, Seeded(fastrand::Rng::with_seed(seed)), storage, now)
 }

@@ -1,23 +1,24 @@
 //! Sealed sockets under the runner for embassy-net, against a peer that the test drives by hand, in virtual time.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+mod wire;
+
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use embassy_net_driver::{Driver, RxToken, TxToken};
 use embassy_time::{Duration, MockDriver};
-use mpt_proto::adapt::embassy::{self, DatagramSocket, Device, Runner, State};
+use mpt_fuzz::rng::Rng;
+use mpt_fuzz::sealed::{Seeded, peer, private};
+use mpt_proto::adapt::embassy::{self, Device, Runner, State};
 use mpt_proto::{
     CONTROL_MAX, Config, Connection, Ecn, HEADROOM, Instant, Liveness, PathConfig, PathId, PathState,
     Probing, Received, ReorderSlot, Storage,
 };
 use mpt_seal::embassy::{Keys, SealedSocket, TunnelEvent};
-use mpt_seal::{
-    Entropy, Event, INDEX_SLOTS_PER_PEER, IndexSlot, OVERHEAD, Opened, PeerId, PeerKeys, PeerSlot, Portable,
-    PortableKey, PresharedKey, PrivateKey, Reason, RecentSlot, Sealer, Source, WINDOW_WORDS_MIN,
-};
+use mpt_seal::{Event, Memory, OVERHEAD, Opened, PeerId, Portable, Reason, Sealer, Source};
+use wire::{Socket, Wire};
 
 const PATHS: usize = 2;
 /// Bytes of the largest datagram on the wire, and what is left of it for a packet.
@@ -26,43 +27,6 @@ const MTU: usize = WIRE as usize - OVERHEAD - 8;
 const QUEUE: usize = 3;
 /// Between two looks at what there is to do.
 const STEP: Duration = Duration::from_millis(1);
-
-/// What is on its way to and from the firmware on one path, and how many datagrams fit towards the peer.
-struct Wire {
-    out: RefCell<VecDeque<Vec<u8>>>,
-    room: Cell<usize>,
-    arriving: RefCell<VecDeque<Vec<u8>>>,
-}
-
-struct Socket(Rc<Wire>);
-
-impl DatagramSocket for Socket {
-    fn poll_ready(&self, _: &mut Context<'_>) -> Poll<()> {
-        if self.0.out.borrow().len() < self.0.room.get() { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    fn send(&self, datagram: &[u8], cx: &mut Context<'_>) {
-        if self.poll_ready(cx).is_ready() {
-            self.0.out.borrow_mut().push_back(datagram.to_vec());
-        }
-    }
-
-    fn poll_receive(&self, buffer: &mut [u8], _: &mut Context<'_>) -> Poll<Option<usize>> {
-        let Some(datagram) = self.0.arriving.borrow_mut().pop_front() else { return Poll::Pending };
-        let Some(place) = buffer.get_mut(..datagram.len()) else { return Poll::Ready(None) };
-        place.copy_from_slice(&datagram);
-        Poll::Ready(Some(datagram.len()))
-    }
-}
-
-/// A generator with a seed.
-struct Seeded(fastrand::Rng);
-
-impl Entropy for Seeded {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        self.0.fill(bytes);
-    }
-}
 
 type TestSealer = Sealer<'static, Portable, Seeded>;
 type TestSocket = SealedSocket<'static, 'static, Socket, Portable, Seeded>;
@@ -77,21 +41,9 @@ fn now() -> Instant {
 
 /// With memory for one peer, as a microcontroller has it.
 fn sealer(key: u8, seed: u64) -> TestSealer {
-    let storage = mpt_seal::Storage {
-        peers: lend(vec![PeerSlot::<PortableKey>::default()]),
-        order: lend(vec![0]),
-        index: lend(vec![IndexSlot::default(); INDEX_SLOTS_PER_PEER]),
-        windows: lend(vec![0; WINDOW_WORDS_MIN]),
-        sources: &mut [],
-        recent: lend(vec![RecentSlot::default()]),
-    };
-    let (key, instance) = (PrivateKey::from_bytes([key; 32]), u32::try_from(seed).expect("a small number"));
-    Sealer::new(key, instance, Portable, Seeded(fastrand::Rng::with_seed(seed)), storage, now())
-}
-
-fn keys_of(key: u8) -> PeerKeys {
-    let preshared = PresharedKey::from_bytes([7; 32]);
-    PeerKeys { public: PrivateKey::from_bytes([key; 32]).public(), preshared }
+    let storage = Box::leak(Box::new(Memory::new(1, 2, 0, 1))).lend();
+    let instance = u32::try_from(seed).expect("a small number");
+    Sealer::new(private(key), instance, Portable, Seeded(Rng::new(seed)), storage, now())
 }
 
 fn connection(seed: u64) -> (Connection<'static>, [PathId; PATHS]) {
@@ -116,7 +68,7 @@ struct Peer {
 impl Peer {
     fn new(seed: u64) -> Self {
         let mut sealer = sealer(2, seed);
-        let id = sealer.add_peer(keys_of(1)).expect("room");
+        let id = sealer.add_peer(peer(1)).expect("room");
         sealer.set_paths(id, (0..PATHS).collect());
         let (connection, paths) = connection(seed);
         Self { connection, paths, sealer, id, packets: Vec::new() }
@@ -195,13 +147,10 @@ impl Bench {
     fn new() -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = Keys::new(sealer(1, 1), keys_of(2), lend(vec![0; WIRE.into()])).expect("room");
+        let keys = Keys::new(sealer(1, 1), peer(2), lend(vec![0; WIRE.into()])).expect("room");
         let keys: &'static Keys<'static, Portable, Seeded> = Box::leak(Box::new(keys));
         let (ours, ids) = connection(1);
-        let wires = [(); PATHS].map(|()| {
-            let (out, arriving) = (RefCell::default(), RefCell::default());
-            Rc::new(Wire { out, room: Cell::new(100), arriving })
-        });
+        let wires = [(); PATHS].map(|()| Rc::new(Wire { room: Cell::new(100), ..Wire::default() }));
         let mut below = wires.iter();
         let sockets = ids.map(|id| {
             let socket = Socket(Rc::clone(below.next().expect("a wire for each path")));
@@ -410,7 +359,7 @@ fn a_path_without_room_keeps_packets_back_and_handshakes_go_on_over_the_other() 
 #[test]
 fn our_own_key_is_no_peer() {
     let bench = Bench::new();
-    let keys = Keys::new(sealer(1, 1), keys_of(1), lend(vec![0; 10]));
+    let keys = Keys::new(sealer(1, 1), peer(1), lend(vec![0; 10]));
     assert!(keys.is_err());
     drop(bench);
 }
