@@ -54,7 +54,7 @@ struct Arrival {
     base: u8,
     changes: Vec<Change>,
     bytes: Vec<u8>,
-    /// Whether its sender knows the public key of who gets it, and so makes the mac right.
+    /// Whether its sender knows the public key of who gets it, and so makes the mac of an initiation right.
     has_mac1: bool,
     path: Option<u8>,
 }
@@ -127,7 +127,7 @@ fn exchange(from: &mut End<'_>, to: &mut End<'_>, now: Instant) {
     }
 }
 
-/// The mac1 of a datagram to the owner of a private key, by who knows the public one.
+/// The mac1 of an initiation to the owner of a private key, by who knows the public one.
 fn mac1(to: u8, bytes: &[u8]) -> [u8; 16] {
     let public = crate::sealed::private(to).public();
     let key = blake2::Blake2s256::new().chain_update(b"mpt mac1").chain_update(public.as_bytes()).finalize();
@@ -172,14 +172,9 @@ pub fn handshake_datagram(data: &[u8]) {
         }
         let place = usize::from(to % 4);
         let end = &mut ends[place];
-        let at = match bytes.len() {
-            160 => Some(128),
-            92 => Some(76),
-            _ => None,
-        };
-        if let Some(at) = at.filter(|_| has_mac1) {
-            let mac = mac1(end.number, &bytes[..at]);
-            bytes[at..at + 16].copy_from_slice(&mac);
+        if has_mac1 && bytes.len() == 160 {
+            let mac = mac1(end.number, &bytes[..128]);
+            bytes[128..144].copy_from_slice(&mac);
         }
         // An initiation means the same whatever its mac2 is, while no cookie is asked for. Its copy gets the same response, until the
         // keys are in use.

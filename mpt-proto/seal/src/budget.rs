@@ -85,7 +85,6 @@ pub(crate) struct Budget<'s> {
     strangers: Share,
     /// Of initiations from the remote address of a peer's path.
     known: Share,
-    responses: Share,
 }
 
 impl<'s> Budget<'s> {
@@ -97,7 +96,6 @@ impl<'s> Budget<'s> {
             secret: Secret::from_bytes(secret),
             strangers: Share::default(),
             known: Share::default(),
-            responses: Share::default(),
         }
     }
 
@@ -125,12 +123,6 @@ impl<'s> Budget<'s> {
             (true, true) if share.handshake() => Verdict::Take,
             (true, _) => Verdict::Drop,
         }
-    }
-
-    /// Whether a response may be taken: nobody has one but to a handshake of ours.
-    pub(crate) fn response(&mut self, now: Instant) -> bool {
-        self.responses.turn(now);
-        self.responses.handshake()
     }
 
     /// Whether a host has something left of its allowance, of which then a part is spent. Hosts whose row is the same share one
@@ -244,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn with_cookies_of_many_hosts_there_is_an_end_too_and_answers_to_us_are_taken_nevertheless() {
+    fn with_cookies_of_many_hosts_there_is_an_end_too() {
         let mut rows = vec![SourceSlot::default(); 4096];
         let mut budget = Budget::new(&mut rows, [1; 32]);
         let mut taken = 0;
@@ -252,8 +244,5 @@ mod tests {
             taken += u16::from(budget.initiation(&source(number, 1, 1), true, false, at(5)) == Verdict::Take);
         }
         assert_eq!(taken, HANDSHAKES_PER_SECOND);
-        let responses = (0..3000).filter(|_| budget.response(at(6))).count();
-        assert_eq!(responses, HANDSHAKES_PER_SECOND.into());
-        assert!(budget.response(at(1006)));
     }
 }

@@ -55,7 +55,8 @@ pub(crate) const INITIATIONS_APART: Duration = Duration::from_millis(20);
 /// than a hundredth of a processor core here.
 pub(crate) const CHECKS_PER_SECOND: u16 = 20_000;
 /// Initiations that cost a Diffie-Hellman, per second: at 0.2 ms each a fifth of a processor core. Those from the address of a peer's
-/// path count apart from those of strangers, and responses apart from both, so that a flood of one kind keeps out none of another.
+/// path count apart from those of strangers, whose flood keeps none of them out. Nobody but the responder can have us compute for a
+/// response.
 pub(crate) const HANDSHAKES_PER_SECOND: u16 = 1000;
 /// Of these, initiations without a cookie. More mean load: for [`LOAD_LASTS`] only those with a cookie are taken.
 pub(crate) const WITHOUT_COOKIE_PER_SECOND: u16 = 256;
@@ -77,5 +78,3 @@ pub(crate) const COPIES_WITHIN: Duration = Duration::from_secs(10);
 /// The shortest time between two stale replies of one peer after which a handshake begins again at once: one that always sends them
 /// would make us compute a handshake each round trip.
 pub(crate) const STALE_REPLIES_APART: Duration = Duration::from_secs(1);
-/// After a response that was wrong, others to the same handshake wait so long: who floods us with them costs a core a few percent.
-pub(crate) const WRONG_RESPONSES_APART: Duration = Duration::from_millis(5);

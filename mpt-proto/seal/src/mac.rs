@@ -23,10 +23,9 @@ impl Source {
     }
 }
 
-/// The keys, derived from a public key, with which handshake datagrams to its owner are checked and cookies from it are
-/// sealed. Everybody who knows the public key has them.
+/// The keys, derived from a public key, with which initiations to its owner are checked and cookies from it are sealed. Everybody who knows the public key has them.
 pub(crate) struct MacKeys {
-    /// The key of mac1.
+    /// The key of an initiation's mac1.
     pub(crate) mac1: [u8; HASH_LEN],
     /// The key of cookie replies.
     pub(crate) cookie: [u8; HASH_LEN],

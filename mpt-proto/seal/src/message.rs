@@ -69,6 +69,11 @@ const MAC2_AT: usize = 144;
 const RESPONSE_MAC1_AT: usize = 76;
 /// What a prologue begins with, so that the keys of another protocol are of no use here.
 const PROLOGUE: &[u8] = b"mpt sealed 2";
+/// What the key of a response's mac1 is derived by. That of an initiation is the responder's public key's, as nothing else is common yet;
+/// for a response there is more: nobody can forge its mac1, or try whose public key it was made with.
+const RESPONSE_LABEL: &[u8] = b"mpt response";
+/// What the key of a stale reply is derived by.
+const STALE_LABEL: &[u8] = b"mpt stale";
 
 // The offsets are those that the lengths of the parts give.
 const _: () = assert!(MAC1_AT == NOISE_AT + FIRST_LEN + PAYLOAD_LEN && MAC2_AT == MAC1_AT + MAC_LEN);
@@ -334,10 +339,10 @@ pub(crate) fn write_response(
     let mut datagram = [0; RESPONSE_LEN];
     Kind::Response.put_header(&mut datagram, word_of(receiver));
     let ephemeral = local.ephemerals.next(entropy, &[responder.hash(), &payload]);
-    let macs = MacKeys::new(responder.public());
+    let key = responder.derive(RESPONSE_LABEL);
     let message = &mut datagram[HEADER_LEN..RESPONSE_MAC1_AT];
     let secrets = responder.answer(&ephemeral, preshared, &payload, message)?;
-    let mac1 = mac(&macs.mac1, &datagram[..RESPONSE_MAC1_AT]);
+    let mac1 = mac(key.as_bytes(), &datagram[..RESPONSE_MAC1_AT]);
     put(&mut datagram, RESPONSE_MAC1_AT, mac1);
     Ok((secrets, datagram))
 }
@@ -365,9 +370,10 @@ impl<'d> Response<'d> {
         self.receiver
     }
 
-    /// Whether the sender knows the public key of `local`.
-    pub(crate) fn has_mac1(&self, local: &Identity) -> bool {
-        is_mac(&local.macs.mac1, &self.datagram[..RESPONSE_MAC1_AT], self.mac1)
+    /// Whether the sender read our initiation: it is the responder.
+    pub(crate) fn has_mac1(&self, initiator: &Initiator) -> bool {
+        let key = initiator.derive(RESPONSE_LABEL);
+        is_mac(key.as_bytes(), &self.datagram[..RESPONSE_MAC1_AT], self.mac1)
     }
 
     /// Completes the handshake, with two DHs. A response that is refused changes nothing. A choice that `proposal` did not
@@ -440,7 +446,7 @@ pub(crate) fn write_stale_reply(
 ) -> [u8; STALE_REPLY_LEN] {
     let mut datagram = [0; STALE_REPLY_LEN];
     Kind::StaleReply.put_header(&mut datagram, word_of(receiver));
-    let key = responder.stale_key();
+    let key = responder.derive(STALE_LABEL);
     put_sealed(&mut datagram, key.as_bytes(), nonce, responder.hash(), &newest.to_be_bytes());
     datagram
 }
@@ -466,7 +472,7 @@ impl<'d> StaleReply<'d> {
 
     /// The newest time that the responder knows, if the reply is by who could read the initiation.
     pub(crate) fn open(&self, initiator: &Initiator) -> Option<u64> {
-        let key = initiator.stale_key();
+        let key = initiator.derive(STALE_LABEL);
         open_sealed(self.datagram, key.as_bytes(), initiator.hash()).map(u64::from_be_bytes)
     }
 }

@@ -209,9 +209,9 @@ impl Symmetric {
         hkdf(&self.chain, &[])
     }
 
-    /// The key of a stale reply, when message 1 is complete.
-    fn stale_key(&self) -> Secret {
-        let [key] = hkdf(&self.chain, &[b"mpt stale"]);
+    /// When message 1 is complete: a key that nobody has but who wrote it and who can read it.
+    fn derive(&self, label: &[u8]) -> Secret {
+        let [key] = hkdf(&self.chain, &[label]);
         key
     }
 }
@@ -265,9 +265,9 @@ impl Initiator {
         Ok(Secrets { send: *send.as_bytes(), receive: *receive.as_bytes(), hash: symmetric.hash })
     }
 
-    /// The key of a stale reply to message 1.
-    pub(crate) fn stale_key(&self) -> Secret {
-        self.symmetric.stale_key()
+    /// A key of what answers message 1, which the responder derives as well.
+    pub(crate) fn derive(&self, label: &[u8]) -> Secret {
+        self.symmetric.derive(label)
     }
 
     /// The hash after message 1.
@@ -347,9 +347,9 @@ impl Responder {
         &self.public
     }
 
-    /// The key of a stale reply to message 1.
-    pub(crate) fn stale_key(&self) -> Secret {
-        self.symmetric.stale_key()
+    /// A key of what answers message 1, which the initiator derives as well.
+    pub(crate) fn derive(&self, label: &[u8]) -> Secret {
+        self.symmetric.derive(label)
     }
 
     /// The hash after message 1.

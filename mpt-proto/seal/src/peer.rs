@@ -56,8 +56,6 @@ pub(crate) struct Handshake {
     pub(crate) sent: Instant,
     /// Paths that it is still to leave on.
     pub(crate) unsent: PathSet,
-    /// When a wrong response last came.
-    pub(crate) refused_at: Option<Instant>,
 }
 
 /// When to try again.

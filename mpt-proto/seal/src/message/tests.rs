@@ -62,7 +62,7 @@ fn accept_initiation(datagram: &[u8]) -> Option<(Responder, Proposal)> {
 
 /// All that Alice checks of a response.
 fn accept_response(datagram: &[u8], initiator: &Initiator) -> Option<(Secrets, Choice)> {
-    let response = Response::parse(datagram).filter(|response| response.has_mac1(&alice()))?;
+    let response = Response::parse(datagram).filter(|response| response.has_mac1(initiator))?;
     if response.receiver() != HERE {
         return None;
     }
@@ -107,10 +107,17 @@ impl Record {
     }
 }
 
-/// The datagram with its mac1 computed again, by who knows the public key.
-fn with_mac1<const N: usize>(mut datagram: [u8; N], at: usize, receiver: &PublicKey) -> [u8; N] {
-    let mac1 = mac(&MacKeys::new(receiver).mac1, &datagram[..at]);
-    put(&mut datagram, at, mac1);
+/// The initiation with its mac1 computed again, by who knows the public key of its receiver.
+fn with_mac1(mut datagram: [u8; INITIATION_LEN], receiver: &PublicKey) -> [u8; INITIATION_LEN] {
+    let mac1 = mac(&MacKeys::new(receiver).mac1, &datagram[..MAC1_AT]);
+    put(&mut datagram, MAC1_AT, mac1);
+    datagram
+}
+
+/// The response with its mac1 computed again, by who read the initiation.
+fn with_response_mac1(mut datagram: [u8; RESPONSE_LEN], initiator: &Initiator) -> [u8; RESPONSE_LEN] {
+    let mac1 = mac(initiator.derive(RESPONSE_LABEL).as_bytes(), &datagram[..RESPONSE_MAC1_AT]);
+    put(&mut datagram, RESPONSE_MAC1_AT, mac1);
     datagram
 }
 
@@ -130,17 +137,21 @@ fn initiation_that_says(payload: [u8; PAYLOAD_LEN]) -> [u8; INITIATION_LEN] {
     let prologue: [&[u8]; 2] = [PROLOGUE, head];
     let (alice, bob, ephemeral) = (alice().private, bob().public(), PrivateKey::from_bytes([8; 32]));
     Initiator::start(&prologue, &alice, &bob, ephemeral, &payload, &mut rest[..112]).ok().unwrap();
-    with_mac1(datagram, MAC1_AT, &bob)
+    with_mac1(datagram, &bob)
 }
 
 /// A response with any 16 bytes in the place of the choice.
-fn response_that_says(initiation: &[u8], payload: [u8; PAYLOAD_LEN]) -> [u8; RESPONSE_LEN] {
+fn response_that_says(
+    initiator: &Initiator,
+    initiation: &[u8],
+    payload: [u8; PAYLOAD_LEN],
+) -> [u8; RESPONSE_LEN] {
     let (responder, _) = accept_initiation(initiation).unwrap();
     let mut datagram = respond(initiation, &CHOICE).1;
     let ephemeral = PrivateKey::from_bytes([9; 32]);
     let message = &mut datagram[HEADER_LEN..RESPONSE_MAC1_AT];
     responder.answer(&ephemeral, &PRESHARED, &payload, message).ok().unwrap();
-    with_mac1(datagram, RESPONSE_MAC1_AT, &alice().public())
+    with_response_mac1(datagram, initiator)
 }
 
 #[test]
@@ -164,7 +175,7 @@ const GOLDEN: [&str; 4] = [
      8875bd8a6a561f14059e04d49ade67e7f864c6b398eb2de5dafa82608bc95ffe",
     "200088b512345670220000002afd2ce923d48d33fe39a10dadca885b3f1e1470
      26c2207980e8048f1c132006d0af841ca6f65979184f23ebeae359f435fd8b4d
-     385a87e0ed7828a547380cc14ac50d6bdb9cf255cd003e2b2204a7cc",
+     385a87e0ed7828a547380cc12949738a3c8a1c87ecebbce311332dbf",
     "200088b51234567023000000404142434445464748494a4b4c4d4e4f50515253
      545556574f0490752e4c652e1141c7af0f987eb755cff9d417351a77293e43d8
      772f5e6a",
@@ -210,7 +221,7 @@ fn with_random_keys_indices_and_words_two_ends_meet() {
         let answer = write_response(responder, &mut there, &preshared, sender, &choice, &random.array());
         let (secrets, datagram) = answer.ok().unwrap();
         let response = Response::parse(&datagram).unwrap();
-        assert!(response.has_mac1(&here) && response.receiver() == sender);
+        assert!(response.has_mac1(&initiator) && response.receiver() == sender);
         let (ours, heard) = response.finish(&initiator, &here, &preshared, &proposal).ok().unwrap();
         assert_eq!((heard, ours.send, ours.receive), (choice, secrets.receive, secrets.send));
     }
@@ -288,7 +299,7 @@ fn an_index_is_28_bits_and_not_zero() {
     for word in [0u32, HERE << 4 | 1, HERE << 4 | 8] {
         let mut other = initiation;
         put(&mut other, HEADER_LEN, word.to_be_bytes());
-        assert!(Initiation::parse(&with_mac1(other, MAC1_AT, &bob().public())).is_none(), "{word:#x}");
+        assert!(Initiation::parse(&with_mac1(other, &bob().public())).is_none(), "{word:#x}");
     }
 }
 
@@ -304,7 +315,7 @@ fn no_bit_of_an_initiation_can_be_another_but_those_of_mac2() {
 fn no_bit_of_an_initiation_can_be_another_also_where_mac1_is_right() {
     let (_, initiation) = initiate();
     for (bit, other) in flipped(initiation).take(8 * MAC1_AT) {
-        assert!(accept_initiation(&with_mac1(other, MAC1_AT, &bob().public())).is_none(), "bit {bit}");
+        assert!(accept_initiation(&with_mac1(other, &bob().public())).is_none(), "bit {bit}");
     }
 }
 
@@ -327,7 +338,7 @@ fn no_bit_of_a_response_can_be_another_and_a_good_one_is_taken_after_all_bad_one
     let (_, response) = respond(&initiation, &CHOICE);
     for (bit, other) in flipped(response) {
         assert!(accept_response(&other, &initiator).is_none(), "bit {bit}");
-        let other = with_mac1(other, RESPONSE_MAC1_AT, &alice().public());
+        let other = with_response_mac1(other, &initiator);
         assert_eq!(accept_response(&other, &initiator).is_some(), bit >= 8 * RESPONSE_MAC1_AT, "bit {bit}");
     }
     assert!(accept_response(&response, &initiator).is_some());
@@ -432,7 +443,8 @@ fn fields_for_later_versions_are_ignored_where_they_are_authentic() {
     for place in [6, 7, 12, 13, 14, 15] {
         payload[place] = 0xff;
     }
-    let (_, choice) = accept_response(&response_that_says(&initiation, payload), &initiator).unwrap();
+    let (_, choice) =
+        accept_response(&response_that_says(&initiator, &initiation, payload), &initiator).unwrap();
     assert_eq!(choice, CHOICE);
 }
 
@@ -441,7 +453,7 @@ fn a_choice_that_was_not_offered_is_refused() {
     let finish = |proposal: &Proposal, choice: [u8; PAYLOAD_LEN]| {
         let written = write_initiation(&mut alice(), &bob().public(), HERE, proposal, &[1; 32]);
         let (initiator, initiation) = written.ok().unwrap();
-        let datagram = response_that_says(&initiation, choice);
+        let datagram = response_that_says(&initiator, &initiation, choice);
         let response = Response::parse(&datagram).unwrap();
         response.finish(&initiator, &alice(), &PRESHARED, proposal).err()
     };
@@ -526,13 +538,13 @@ fn arbitrary_bytes_are_refused_and_never_panic() {
         kind.put_header(&mut datagram, if kind == Kind::Initiation { [0; 4] } else { word_of(HERE) });
         put(&mut datagram, HEADER_LEN, word_of(HERE));
         if let Ok(datagram) = <[u8; INITIATION_LEN]>::try_from(datagram.as_slice()) {
-            let datagram = with_mac1(datagram, MAC1_AT, &bob().public());
+            let datagram = with_mac1(datagram, &bob().public());
             assert!(Initiation::parse(&datagram).unwrap().has_mac1(&bob()));
             assert!(accept_initiation(&datagram).is_none());
         }
         if let Ok(datagram) = <[u8; RESPONSE_LEN]>::try_from(datagram.as_slice()) {
-            let datagram = with_mac1(datagram, RESPONSE_MAC1_AT, &alice().public());
-            assert!(Response::parse(&datagram).unwrap().has_mac1(&alice()));
+            let datagram = with_response_mac1(datagram, &initiator);
+            assert!(Response::parse(&datagram).unwrap().has_mac1(&initiator));
             assert!(accept_response(&datagram, &initiator).is_none());
         }
         assert!(accept_cookie(&datagram, &initiation).is_none());
@@ -603,7 +615,7 @@ fn how_long_each_step_takes() {
     time("all of the responder: read and answer", || {
         write_response(heard(), &mut there_too, &PRESHARED, HERE, &CHOICE, &[2; 32])
     });
-    time("response: mac1", || response.has_mac1(&here));
+    time("response: mac1", || response.has_mac1(&initiator));
     time("response: finish", || response.finish(&initiator, &here, &PRESHARED, &PROPOSAL));
     time("cookie made and cookie reply written", || {
         let cookie = cookies.make(&SOURCE, NOON, || unreachable!());

@@ -1,3 +1,5 @@
+mod wireguard_go;
+
 use super::*;
 use crate::testing::{Random, array, bytes, small_order};
 use snow::params::{CipherChoice, DHChoice, HashChoice};
@@ -368,13 +370,14 @@ fn messages_and_payloads_of_lengths_that_do_not_belong_together_are_refused() {
 }
 
 #[test]
-fn both_ends_have_the_stale_key_and_the_hash_after_message_1() {
+fn both_ends_have_the_same_keys_for_answers_and_the_hash_after_message_1() {
     let meeting = Meeting::new();
     let there = meeting.heard();
-    assert_eq!(meeting.begun.stale_key().as_bytes(), there.stale_key().as_bytes());
+    assert_eq!(meeting.begun.derive(b"any").as_bytes(), there.derive(b"any").as_bytes());
+    assert_ne!(there.derive(b"any").as_bytes(), there.derive(b"other").as_bytes());
     assert_eq!(meeting.begun.hash(), there.hash());
     let claim = meeting.claim();
-    assert_ne!(claim.symmetric.stale_key().as_bytes(), there.stale_key().as_bytes(), "it needs `ss`");
+    assert_ne!(claim.symmetric.derive(b"any").as_bytes(), there.derive(b"any").as_bytes(), "it needs `ss`");
 }
 
 // By Python's `hmac`.

@@ -9,7 +9,6 @@ use crate::epoch::{Epoch, Terms};
 use crate::index::{INDEX_BITS, Role};
 use crate::limits::{
     COPIES_WITHIN, INITIATIONS_APART, REKEY_AFTER, REKEY_AFTER_ANSWERING, REKEY_SPREAD, STALE_REPLIES_APART,
-    WRONG_RESPONSES_APART,
 };
 use crate::mac::Source;
 use crate::message::{
@@ -173,19 +172,16 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
     fn handle_response(&mut self, datagram: &[u8], now: Instant) -> Result<(), Reason> {
         let response = Response::parse(datagram).ok_or(Reason::Form)?;
         let id = self.handshake_of(response.receiver())?;
-        if !response.has_mac1(&self.identity) {
-            return Err(Reason::BadMac);
-        }
         let peer = at(self.peers, id.index()).ok_or(Reason::UnknownPeer)?;
-        let handshake = peer.handshake.as_mut().ok_or(Reason::Stale)?;
-        let throttled = handshake.refused_at.is_some_and(|at| now.since(at) < WRONG_RESPONSES_APART);
-        if throttled || !self.budget.response(now) {
-            return Err(Reason::Busy);
+        let handshake = peer.handshake.as_ref().ok_or(Reason::Stale)?;
+        if !response.has_mac1(&handshake.initiator) {
+            return Err(Reason::BadTag);
         }
         let Handshake { initiator, proposal, index, sent, .. } = handshake;
         let finished = response.finish(initiator, &self.identity, &peer.keys.preshared, proposal);
         let Ok((secrets, choice)) = finished else {
-            handshake.refused_at = Some(now);
+            // The responder's own, so that no other will fit: the next try is with another ephemeral key.
+            self.give_up(id);
             return Err(Reason::BadResponse);
         };
         let terms = Terms {
@@ -269,16 +265,8 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         let (initiator, datagram) =
             write_initiation(&mut self.identity, &peer.keys.public, index, &proposal, &entropy).ok()?;
         let unsent = peer.paths;
-        peer.handshake = Some(Handshake {
-            initiator,
-            proposal,
-            datagram,
-            index,
-            began: now,
-            sent: now,
-            unsent,
-            refused_at: None,
-        });
+        peer.handshake =
+            Some(Handshake { initiator, proposal, datagram, index, began: now, sent: now, unsent });
         if !self.index.insert(index, id.0, Role::Handshake) {
             self.peer_mut(id)?.handshake = None;
             return None;

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::world::*;
 use crate::keys::PublicKey;
+use crate::mac::{MacKeys, is_mac};
 use crate::sealer::{Opened, Reason};
 
 /// A session's first datagrams of each kind, from end 0 to end 1 and back.
@@ -85,6 +86,13 @@ fn p6_the_keys_of_neither_end_can_be_read_from_what_passes() {
             }
         }
         assert!(!flying.bytes.windows(8).any(|bytes| bytes == [0x45; 8]), "nor a packet");
+        // Nor can they be tried; that of the responder can, by an initiation.
+        if flying.bytes.len() == 92 {
+            for number in 1..=2 {
+                let key = MacKeys::new(&private(number).public()).mac1;
+                assert!(!is_mac(&key, &flying.bytes[..76], flying.bytes[76..].try_into().unwrap()));
+            }
+        }
     }
     let shape = |record: &[Flying]| record.iter().map(|flying| flying.bytes.len()).collect::<Vec<_>>();
     assert_eq!(shape(&record), shape(&recorded(4).1), "whoever they are");
