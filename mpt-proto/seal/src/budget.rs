@@ -7,8 +7,8 @@ use mpt_proto::Instant;
 use crate::hash::keyed;
 use crate::keys::Secret;
 use crate::limits::{
-    CHECKS_PER_SECOND, COOKIE_REPLIES_PER_SECOND, HANDSHAKES_PER_SECOND, LOAD_LASTS, PER_SOURCE_AT_ONCE,
-    PER_SOURCE_PER_SECOND, WITHOUT_COOKIE_PER_SECOND,
+    CHECKS_PER_HANDSHAKE, HANDSHAKES_PER_SECOND, LOAD_LASTS, ONE_WITHOUT_COOKIE_OF, PER_SOURCE_AT_ONCE,
+    PER_SOURCE_PER_SECOND,
 };
 use crate::mac::Source;
 
@@ -31,10 +31,11 @@ pub(crate) enum Verdict {
 }
 
 /// The counts of one second.
-#[derive(Default)]
 struct Share {
+    /// Handshakes per second.
+    limit: u16,
     second: Instant,
-    checks: u16,
+    checks: u32,
     handshakes: u16,
     without_cookie: u16,
     cookie_replies: u16,
@@ -42,6 +43,18 @@ struct Share {
 }
 
 impl Share {
+    const fn new(limit: u16) -> Self {
+        Self {
+            limit,
+            second: Instant::ZERO,
+            checks: 0,
+            handshakes: 0,
+            without_cookie: 0,
+            cookie_replies: 0,
+            loaded_until: Instant::ZERO,
+        }
+    }
+
     fn turn(&mut self, now: Instant) {
         if now.since(self.second) >= Duration::from_secs(1) {
             self.second = now;
@@ -49,29 +62,30 @@ impl Share {
         }
     }
 
-    /// Whether one more of [`CHECKS_PER_SECOND`] may be, which then is counted.
+    /// Whether one more mac1 may be looked at, which then is counted.
     fn check(&mut self) -> bool {
-        let may = self.checks < CHECKS_PER_SECOND;
-        self.checks += u16::from(may);
+        let may = self.checks < CHECKS_PER_HANDSHAKE * u32::from(self.limit);
+        self.checks += u32::from(may);
         may
     }
 
-    /// Whether one more of [`HANDSHAKES_PER_SECOND`] may be, which then is counted.
+    /// Whether one more handshake may be, which then is counted.
     fn handshake(&mut self) -> bool {
-        let may = self.handshakes < HANDSHAKES_PER_SECOND;
+        let may = self.handshakes < self.limit;
         self.handshakes += u16::from(may);
         may
     }
 
     fn without_cookie(&mut self, now: Instant) -> Verdict {
-        if self.without_cookie >= WITHOUT_COOKIE_PER_SECOND {
+        if self.without_cookie >= self.limit.div_ceil(ONE_WITHOUT_COOKIE_OF) {
             self.loaded_until = now + LOAD_LASTS;
         }
         if now >= self.loaded_until {
             self.without_cookie += 1;
             return Verdict::Take;
         }
-        let may = self.cookie_replies < COOKIE_REPLIES_PER_SECOND;
+        // A cookie reply costs as much as it saves when there are more.
+        let may = self.cookie_replies < self.limit;
         self.cookie_replies += u16::from(may);
         if may { Verdict::AskForCookie } else { Verdict::Drop }
     }
@@ -94,9 +108,14 @@ impl<'s> Budget<'s> {
         Self {
             sources,
             secret: Secret::from_bytes(secret),
-            strangers: Share::default(),
-            known: Share::default(),
+            strangers: Share::new(HANDSHAKES_PER_SECOND),
+            known: Share::new(HANDSHAKES_PER_SECOND),
         }
+    }
+
+    /// From now on so many handshakes per second.
+    pub(crate) fn limit(&mut self, per_second: u16) {
+        (self.strangers.limit, self.known.limit) = (per_second, per_second);
     }
 
     /// Whether the mac1 of another initiation may be looked at. `is_known` as below.
@@ -172,10 +191,10 @@ mod tests {
         let mut rows = vec![SourceSlot::default(); 16];
         let mut budget = Budget::new(&mut rows, [1; 32]);
         let (one, two, three) = (source(1, 1, 1), source(2, 1, 1), source(3, 1, 1));
-        for _ in 0..WITHOUT_COOKIE_PER_SECOND {
+        for _ in 0..HANDSHAKES_PER_SECOND / ONE_WITHOUT_COOKIE_OF {
             assert_eq!(budget.initiation(&one, false, false, at(0)), Verdict::Take);
         }
-        for _ in 0..COOKIE_REPLIES_PER_SECOND {
+        for _ in 0..HANDSHAKES_PER_SECOND {
             assert_eq!(budget.initiation(&two, false, false, at(900)), Verdict::AskForCookie);
         }
         assert_eq!(budget.initiation(&two, false, false, at(999)), Verdict::Drop);
@@ -189,8 +208,24 @@ mod tests {
         let mut rows = vec![SourceSlot::default(); 16];
         let mut budget = Budget::new(&mut rows, [1; 32]);
         let checked = (0..300_000).filter(|_| budget.check(false, at(0))).count();
-        assert_eq!(checked, CHECKS_PER_SECOND.into());
+        assert_eq!(checked, 20_000);
         assert!(budget.check(true, at(0)) && budget.check(false, at(1000)));
+    }
+
+    #[test]
+    fn a_controller_computes_as_many_handshakes_as_it_says_and_never_none() {
+        let mut budget = Budget::new(&mut [], [1; 32]);
+        budget.limit(1);
+        let mut taken = |has_cookie, from: u64| {
+            let take = |ms: u64| {
+                budget.check(false, at(ms))
+                    && budget.initiation(&source(1, 1, 1), has_cookie, false, at(ms)) == Verdict::Take
+            };
+            (from..from + 10_000).map(take).filter(|taken| *taken).count()
+        };
+        // One, then load, in which cookies are asked for.
+        assert!((1..=10).contains(&taken(false, 0)));
+        assert_eq!(taken(true, 10_000), 10);
     }
 
     #[test]

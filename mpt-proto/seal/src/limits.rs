@@ -51,19 +51,18 @@ pub(crate) const LONGEST_RTT: Duration = Duration::from_secs(1);
 
 /// The shortest time between two initiations of one peer that are taken, WireGuard's 20 ms.
 pub(crate) const INITIATIONS_APART: Duration = Duration::from_millis(20);
-/// Initiations per second whose mac1 is looked at, at half a microsecond each: more are dropped unread, so that a flood costs no more
-/// than a hundredth of a processor core here.
-pub(crate) const CHECKS_PER_SECOND: u16 = 20_000;
-/// Initiations that cost a Diffie-Hellman, per second: at 0.2 ms each a fifth of a processor core. Those from the address of a peer's
+/// Initiations that cost a Diffie-Hellman, per second, if [`Sealer::limit_handshakes`](crate::Sealer::limit_handshakes) does not say
+/// otherwise: at 0.2 ms each a fifth of a processor core. The limits below follow it. Those from the address of a peer's
 /// path count apart from those of strangers, whose flood keeps none of them out. Nobody but the responder can have us compute for a
 /// response.
 pub(crate) const HANDSHAKES_PER_SECOND: u16 = 1000;
-/// Of these, initiations without a cookie. More mean load: for [`LOAD_LASTS`] only those with a cookie are taken.
-pub(crate) const WITHOUT_COOKIE_PER_SECOND: u16 = 256;
-/// See [`WITHOUT_COOKIE_PER_SECOND`].
+/// One of so many of these may be without a cookie. More mean load: for [`LOAD_LASTS`] only those with a cookie are taken.
+pub(crate) const ONE_WITHOUT_COOKIE_OF: u16 = 4;
+/// See [`ONE_WITHOUT_COOKIE_OF`].
 pub(crate) const LOAD_LASTS: Duration = Duration::from_secs(1);
-/// Cookie replies per second: each costs as much as it saves when there are more.
-pub(crate) const COOKIE_REPLIES_PER_SECOND: u16 = 1000;
+/// Initiations whose mac1 is looked at, for each that may cost a Diffie-Hellman: at half a microsecond to 200 a flood costs a
+/// hundredth of a processor core. More are dropped unread.
+pub(crate) const CHECKS_PER_HANDSHAKE: u32 = 20;
 /// Initiations with a cookie that one host (an IPv4 address, or an IPv6 network of 64 bits) may have taken per second, and at once
 /// (WireGuard's numbers).
 pub(crate) const PER_SOURCE_PER_SECOND: u8 = 20;

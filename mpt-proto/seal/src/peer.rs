@@ -84,8 +84,8 @@ impl Retry {
         let since = *self.since.get_or_insert(now);
         let longest = if now.since(since) < RETRY_FAST_FOR { RETRY_AT_MOST } else { RETRY_SLOWLY };
         self.wait = self.wait.min(longest);
-        self.at = now + self.wait * (384 + u32::from(chance)) / 512;
-        self.wait = (self.wait * 2).min(longest);
+        self.at = now + self.wait.saturating_mul(384 + u32::from(chance)) / 512;
+        self.wait = self.wait.saturating_mul(2).min(longest);
     }
 }
 
@@ -227,7 +227,7 @@ impl<K> Peer<K> {
     fn silent_at(&self) -> Option<Instant> {
         let rtt = self.rtt_or_assumed();
         match self.silence.asked {
-            Some(asked) => Some(asked + SILENT_AFTER_ASKING.max(rtt * 3)),
+            Some(asked) => Some(asked + SILENT_AFTER_ASKING.max(rtt.saturating_mul(3))),
             None => Some(self.silence.since? + SILENT + rtt),
         }
     }

@@ -133,6 +133,12 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
         self.peer(id).map(|_| id)
     }
 
+    /// So many handshakes per second may be computed for strangers, and as many for those who write from the address of a peer's path:
+    /// 1,000 if nothing is said. Each costs three Diffie-Hellman at most. A controller for which that is a tenth of a second says 1.
+    pub fn limit_handshakes(&mut self, per_second: u16) {
+        self.budget.limit(per_second);
+    }
+
     /// Adds a peer, at the first position that is free. No handshake leaves before [`set_paths`](Self::set_paths).
     ///
     /// # Errors
@@ -148,11 +154,9 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
             });
         let Some(place) = place else { return Err(AddPeerError::Full) };
         let id = u16::try_from(place).map_err(|_| AddPeerError::Full)?;
-        if let Some(rest) = self.order.get_mut(rank..=self.count) {
-            rest.rotate_right(1);
-            if let Some(first) = rest.first_mut() {
-                *first = id;
-            }
+        let mut carried = id;
+        for slot in self.order.iter_mut().take(self.count + 1).skip(rank) {
+            carried = core::mem::replace(slot, carried);
         }
         self.count += 1;
         if let Some(slot) = self.peers.get_mut(place) {
@@ -165,8 +169,9 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
     pub fn remove_peer(&mut self, peer: PeerId) {
         let Some(removed) = self.peer(peer) else { return };
         if let Ok(rank) = self.rank(&removed.keys.public) {
-            if let Some(rest) = self.order.get_mut(rank..self.count) {
-                rest.rotate_left(1);
+            let mut carried = 0;
+            for slot in self.order.iter_mut().take(self.count).skip(rank).rev() {
+                carried = core::mem::replace(slot, carried);
             }
             self.count -= 1;
         }

@@ -64,7 +64,8 @@ impl Security {
         entropy::fill(&mut instance);
         let (key, instance) = (PrivateKey::from_bytes(PRIVATE), u32::from_le_bytes(instance));
         let peer = PeerKeys { public: PublicKey::from_bytes(PEER), preshared: PresharedKey::NONE };
-        let sealer = Sealer::new(key, instance, Portable, Host, storage, now);
+        let mut sealer = Sealer::new(key, instance, Portable, Host, storage, now);
+        sealer.limit_handshakes(2);
         Self(KEYS.init(defmt::unwrap!(Keys::new(sealer, peer, DATAGRAM.take()).ok())))
     }
 

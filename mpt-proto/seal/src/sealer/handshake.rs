@@ -145,7 +145,7 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         peer.answered = Some(Answered { mac1, response, at: now });
         if let Some(slot) = self.recent.get_mut(self.next_recent) {
             *slot = RecentSlot { mac1, peer: id.0, at: now };
-            self.next_recent = (self.next_recent + 1) % self.recent.len();
+            self.next_recent = (self.next_recent + 1).checked_rem(self.recent.len()).unwrap_or(0);
         }
         self.look_at(id);
         reply.put(&response);
@@ -194,7 +194,7 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         };
         let rtt = now.since(*sent);
         let [chance] = random(&mut self.entropy);
-        let rekey_after = REKEY_AFTER + REKEY_SPREAD * u32::from(chance) / 256;
+        let rekey_after = REKEY_AFTER + REKEY_SPREAD.saturating_mul(chance.into()) / 256;
         let epoch = Epoch::new(&self.ciphers, &secrets, terms, rekey_after);
         // The index of the handshake becomes that of the epoch.
         let place = self.put(id, epoch).ok_or(Reason::Busy)?;
