@@ -3,6 +3,7 @@
 //! It rebuilds the bench of the paper (Szilagyi, Fejes, Katona, section 3) on one machine. Everything lives in
 //! namespaces of the laboratory's own and vanishes with its process; nothing on the host is touched.
 
+pub mod attack;
 pub mod cpu;
 mod ends;
 pub mod figure;
@@ -35,7 +36,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 use mpt_link::GRAMMAR;
 use mpt_proto::Policy;
 use serde::Serialize;
@@ -75,7 +76,8 @@ const ABOUT: &str = "Builds the paper's two PCs as network namespaces, joined by
     a call beside a download, over each link and over all: two minutes\n  \
     mpt lab --links \"50mbit 20ms, 50mbit 40ms\" --flow wireguard --only tcp,mpt\n                                   \
     WireGuard through the tunnel: four minutes\n  \
-    mpt lab --soak --seconds 60      a minute of full rate and cut links, each byte checked\n\n\
+    mpt lab --soak --seconds 60      a minute of full rate and cut links, each byte checked\n  \
+    mpt lab --attack                 a sealed tunnel while one end is flooded: three minutes\n\n\
     The links of --links, separated by commas, are emulated in user space: no netem is needed.";
 
 /// Arguments of `mpt lab`.
@@ -92,8 +94,8 @@ pub struct Args {
     /// Rate of each link, in tc's units [default: 100mbit; with --speed and --soak no limit]
     #[arg(long)]
     rate: Option<Rate>,
-    /// Length of each transfer; the first second of it does not count [default: 8; with --speed 4; with --paper 10;
-    /// with --links 20; with --soak 600]
+    /// Length of each transfer; the first second of it does not count [default: 8; with --speed 4; with --attack 6; with
+    /// --paper 10; with --links 20; with --soak 600]
     #[arg(long, value_parser = transfer_seconds)]
     seconds: Option<f64>,
     /// IP versions above and below the tunnel: 46 is IPv4 over IPv6
@@ -142,9 +144,14 @@ pub struct Args {
     /// Send at full rate while a link is cut every 5 s; check every byte and that both ends' counters add up
     #[arg(long, group = "long_run", conflicts_with_all = ["paper", "speed", "cut", "iperf3", "repeats"])]
     soak: bool,
+    /// Measure what a sealed tunnel carries while one end is flooded as fast as one processor core can, by who knows so much
+    /// [default: all]
+    #[arg(long, group = "long_run", value_enum, value_delimiter = ',', value_name = "FLOOD,...", num_args = 0..,
+          conflicts_with_all = ["paper", "speed", "soak", "cut", "iperf3", "security", "congestion"])]
+    attack: Option<Vec<attack::Flood>>,
     /// Measure one flow over unequal links beside TCP and kernel MPTCP: "100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%"
     #[arg(long, group = "long_run", value_name = "LINKS",
-          conflicts_with_all = ["paper", "speed", "soak", "paths", "rate", "iperf3"])]
+          conflicts_with_all = ["paper", "speed", "soak", "attack", "paths", "rate", "iperf3"])]
     links: Option<Links>,
     /// With --links, what is drawn of them follows from: losses, delays that wander, dips
     #[arg(long, default_value_t = 1, requires = "links")]
@@ -171,8 +178,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', conflicts_with_all = ["paper", "iperf3"],
           value_parser = links::CONGESTION)]
     congestion: Vec<String>,
-    /// Repeats of each measurement with --paper, --speed or --links; medians are reported [default: 3; with --speed 5;
-    /// with --links 1]
+    /// Repeats of each measurement with --paper, --speed, --attack or --links; medians are reported [default: 3; with
+    /// --speed 5; with --links 1]
     #[arg(long, requires = "long_run", value_parser = clap::value_parser!(u32).range(1..=100))]
     repeats: Option<u32>,
     /// With --paper, size of the file that is downloaded
@@ -293,6 +300,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         };
         return soak::run(&plan, &mpt, out.as_deref(), args.json);
     }
+    if let Some(floods) = args.attack {
+        let floods = if floods.is_empty() { attack::Flood::value_variants().to_vec() } else { floods };
+        let plan = attack::Plan {
+            links: args.paths,
+            rate,
+            time: Duration::from_secs_f64(args.seconds.unwrap_or(6.0)),
+            repeats: args.repeats.unwrap_or(3),
+            stack: args.ip,
+            policy,
+            floods,
+        };
+        return attack::run(&plan, &mpt, out.as_deref(), args.json);
+    }
     if let Some(Links(links)) = args.links {
         let plan = links::Plan {
             links,
@@ -388,6 +408,11 @@ mod tests {
         assert!(Args::try_parse_from(["lab", "--links", "1mbit 5ms", "--flow", "sctp"]).is_err());
         assert!(Args::try_parse_from(["lab", "--soak", "--policy", "weighted", "--rate", "1gbit"]).is_ok());
         assert!(Args::try_parse_from(["lab", "--soak", "--speed"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--attack", "--repeats", "1", "--paths", "2"]).is_ok());
+        let attack = Args::try_parse_from(["lab", "--attack", "initiations,replays"]).expect("two kinds");
+        assert_eq!(attack.attack, Some(vec![attack::Flood::Initiations, attack::Flood::Replays]));
+        assert!(Args::try_parse_from(["lab", "--attack", "nonsense"]).is_err());
+        assert!(Args::try_parse_from(["lab", "--attack", "--security", "none"]).is_err());
         assert!(Args::try_parse_from(["lab", "--soak", "--congestion", "bbr"]).is_ok());
     }
 

@@ -342,11 +342,6 @@ impl Responder {
         Ok(Secrets { send: *send.as_bytes(), receive: *receive.as_bytes(), hash: symmetric.hash })
     }
 
-    /// The static key of the initiator, which message 1 proved.
-    pub(crate) const fn public(&self) -> &PublicKey {
-        &self.public
-    }
-
     /// A key of what answers message 1, which the initiator derives as well.
     pub(crate) fn derive(&self, label: &[u8]) -> Secret {
         self.symmetric.derive(label)

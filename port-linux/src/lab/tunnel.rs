@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use mpt_proto::wire::extension;
+use mpt_seal::PrivateKey;
 use serde::{Deserialize, Serialize};
 
 use super::host::Running;
@@ -83,13 +84,19 @@ impl Security {
     }
 }
 
-/// The private keys of PC1 and PC2, made when they are first asked for.
-fn private_keys() -> &'static [KeyBytes; 2] {
+/// The private key of a side, made when it is first asked for.
+fn key_bytes(side: Side) -> &'static KeyBytes {
     static KEYS: OnceLock<[KeyBytes; 2]> = OnceLock::new();
-    KEYS.get_or_init(|| {
+    let keys = KEYS.get_or_init(|| {
         let key = || keys::random_private().expect("the system has random numbers");
         [key(), key()]
-    })
+    });
+    &keys[side as usize]
+}
+
+/// The same.
+pub fn private_key(side: Side) -> PrivateKey {
+    keys::private(key_bytes(side))
 }
 
 /// The file name of a side's private key, beside its configuration.
@@ -109,8 +116,7 @@ pub fn write_key(side: Side, directory: &Path) -> anyhow::Result<()> {
     if file.exists() {
         fs::remove_file(&file)?;
     }
-    keys::create(&file, &private_keys()[side as usize])
-        .with_context(|| format!("cannot write {}", file.display()))
+    keys::create(&file, key_bytes(side)).with_context(|| format!("cannot write {}", file.display()))
 }
 
 impl Options {
@@ -201,8 +207,7 @@ pub fn sealed(side: Side, text: &str) -> anyhow::Result<String> {
 
 /// A side's public key, as configurations have it.
 fn public_key(side: Side) -> String {
-    let public = keys::private(&private_keys()[side as usize]).public();
-    keys::encode(public.as_bytes()).as_str().to_owned()
+    keys::encode(private_key(side).public().as_bytes()).as_str().to_owned()
 }
 
 fn tunnel_addresses(side: Side) -> [std::net::IpAddr; 2] {

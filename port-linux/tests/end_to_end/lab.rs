@@ -103,6 +103,25 @@ fn wireguard_carries_tcp_inside_the_tunnel_with_both_mtus_or_says_that_it_is_not
 }
 
 #[test]
+fn a_tunnel_carries_its_flow_while_strangers_flood_one_end_and_answers_less_than_they_send() {
+    bench::test(&[], || {
+        let args =
+            ["lab", "--attack", "initiations", "--paths", "2", "--repeats", "1", "--seconds", "3", "--json"];
+        let done = bench::mpt().args(args).output()?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let outcome: Value = serde_json::from_slice(&done.stdout)?;
+        let (aside, attacked) = (&outcome["rows"][0]["aside"][0], &outcome["rows"][0]["attacked"][0]);
+        let number = |value: &Value| value.as_f64().context("a number");
+        ensure!(number(&aside["sent"]["answered_bytes"])? == 0.0, "{outcome}");
+        let (sent, answered) =
+            (number(&attacked["sent"]["datagrams"])?, number(&attacked["sent"]["answered_bytes"])?);
+        ensure!(sent > 1000.0 && answered > 0.0 && answered < sent * 160.0, "{outcome}");
+        ensure!(number(&attacked["goodput_mbit_s"])? > 1.0, "{outcome}");
+        Ok(())
+    });
+}
+
+#[test]
 fn udp_in_order_is_refused_for_a_policy_that_has_no_such_setting() -> anyhow::Result<()> {
     let args = ["lab", "--links", "20mbit 5ms", "--policy", "weighted", "--udp-in-order"];
     let done = bench::mpt().args(args).output()?;

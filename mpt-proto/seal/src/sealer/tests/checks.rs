@@ -11,7 +11,7 @@ use mpt_proto::PathSet;
 use super::world::*;
 use crate::cipher::Offer;
 use crate::epoch::Epoch;
-use crate::keys::{PresharedKey, PrivateKey};
+use crate::keys::PresharedKey;
 use crate::limits::{LAST_COUNT, REJECT_AFTER_BYTES, REKEY_AFTER_BYTES, REKEY_AFTER_COUNT};
 use crate::mac::{MacKeys, mac};
 use crate::message::{self, Choice, Identity, Proposal};
@@ -49,14 +49,14 @@ fn forged_response(receiver: u32) -> Vec<u8> {
 }
 
 /// The response of end 1 to this initiation, with a data form and a pre-shared key of its own.
-fn response_to(begun: &[u8], form: u8, preshared: PresharedKey) -> [u8; 92] {
+fn response_to(begun: &[u8], form: u8, preshared: &PresharedKey) -> [u8; 92] {
     let mut identity = Identity::new(private(2));
     let initiation = message::Initiation::parse(begun).unwrap();
     let claim = initiation.read_static(&identity).ok().unwrap();
     let (responder, _) = message::read_proposal(claim, &identity).ok().unwrap();
     let choice = Choice { index: 5, form, cipher: crate::Suite::ChaCha20Poly1305, instance: 2 };
     let index = index_of(begun);
-    message::write_response(responder, &mut identity, &preshared, index, &choice, &[form; 32]).ok().unwrap().1
+    message::write_response(responder, &mut identity, preshared, index, &choice, &[form; 32]).ok().unwrap().1
 }
 
 fn index_of(initiation: &[u8]) -> u32 {
@@ -255,7 +255,7 @@ fn forged_responses_are_known_by_their_mac1_and_hold_up_nothing() {
 fn a_response_of_the_responder_that_does_not_fit_ends_that_handshake_and_another_begins() {
     let mut world = World::new(&[1], 224);
     let begun = initiation(&mut world, 0);
-    let wrong = response_to(&begun, 1, PresharedKey::from_bytes([8; 32]));
+    let wrong = response_to(&begun, 1, &PresharedKey::from_bytes([8; 32]));
     assert_eq!(hand_over(&mut world, 0, 0, &wrong), Err(Reason::BadResponse));
     assert_eq!(hand_over(&mut world, 0, 0, &wrong), Err(Reason::UnknownIndex), "it costs nothing again");
     world.now = world.now + ms(800);
@@ -319,12 +319,12 @@ fn an_answer_that_comes_after_the_ephemeral_key_is_erased_is_unknown() {
 fn a_choice_that_was_not_proposed_makes_no_keys() {
     let mut world = World::new(&[1], 214);
     let begun = initiation(&mut world, 0);
-    let psk = || PresharedKey::from_bytes([9; 32]);
-    assert_eq!(hand_over(&mut world, 0, 0, &response_to(&begun, 2, psk())), Err(Reason::BadResponse));
+    let psk = PresharedKey::from_bytes([9; 32]);
+    assert_eq!(hand_over(&mut world, 0, 0, &response_to(&begun, 2, &psk)), Err(Reason::BadResponse));
     assert!(!world.ends[0].is_up(world.now));
     world.now = world.now + ms(800);
     let begun = initiation(&mut world, 0);
-    assert_eq!(hand_over(&mut world, 0, 0, &response_to(&begun, 1, psk())), Ok(None));
+    assert_eq!(hand_over(&mut world, 0, 0, &response_to(&begun, 1, &psk)), Ok(None));
 }
 
 #[test]
