@@ -53,6 +53,12 @@ impl<'s> Index<'s> {
         u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
     }
 
+    /// Slots that stand for somebody.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.index != 0).count()
+    }
+
     /// Whom an index stands for.
     pub(crate) fn get(&self, index: u32) -> Option<(u16, Role)> {
         let slot = self.slots.get(self.find(index)?)?;

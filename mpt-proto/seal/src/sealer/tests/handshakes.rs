@@ -7,6 +7,7 @@ use std::vec::Vec;
 use core::time::Duration;
 
 use super::world::*;
+use crate::limits::EPOCHS;
 use crate::sealer::{AddPeerError, Event, NotSealed, Opened, Reason};
 
 #[test]
@@ -274,5 +275,23 @@ fn traffic_one_way_over_a_long_path_does_not_begin_one_handshake_after_the_other
         world.load(&[0], 20, 60_000);
         let begun = world.ends[0].handshakes(world.now) - before;
         assert!(begun <= 2, "{delays:?}: {begun}");
+    }
+}
+
+#[test]
+fn a_thousand_changes_of_keys_lose_nothing_and_leave_nothing_behind() {
+    let mut world = World::up(&[5, 20], 21);
+    let mut sent = Vec::new();
+    for round in 0..1000 {
+        let (now, end) = (world.now, &mut world.ends[round % 2]);
+        end.sealer.initiate(end.peer, now);
+        sent.extend(world.load(&[0, 1], 25, 100));
+    }
+    world.run_for(100);
+    let got = |number: &u32| world.ends.iter().filter_map(|end| end.got.get(number)).sum::<u32>();
+    assert!(sent.len() == 8000 && sent.iter().all(|number| got(number) == 1));
+    for end in &world.ends {
+        assert!(end.handshakes(world.now) > 1000);
+        assert!(end.sealer.index.used() <= EPOCHS, "indices of keys that are gone stand for nobody");
     }
 }
