@@ -51,8 +51,8 @@ pub struct Plan {
 struct Sample {
     goodput_mbit_s: f64,
     sent: Sent,
-    /// The most memory that the flooded end had held before and after, in MiB.
-    peak_mib: [Option<f64>; 2],
+    /// The most memory that the flooded end held, in MiB.
+    peak_mib: Option<f64>,
 }
 
 /// A flood: beside the tunnel, and at it.
@@ -129,18 +129,17 @@ fn measure(
     let address = Side::Pc2.address(1, plan.stack.outer());
     let beside = net.pc2.inside(|| UdpSocket::bind((address, 0)))??;
     let to = if is_attacked { SocketAddr::new(address, PORT) } else { beside.local_addr()? };
-    let before = memory::peak_mib(attacked);
     let mut sent = None;
     let amount = Amount::Time(plan.time);
     let done = transfer::run(net, tunnel.address(), Transport::Tcp, amount, &pids, |_| {
         sent = Some(net.pc2.inside(|| flood::send(datagrams, to, plan.time))??);
         Ok(())
     })?;
-    let after = memory::peak_mib(attacked);
+    let peak_mib = memory::peak_mib(attacked);
     tunnel.stop()?;
     let goodput_mbit_s = done.received.goodput(WARM_UP, plan.time);
     let sent = sent.unwrap_or(Sent { datagrams: 0, answered_bytes: 0, seconds: 0.0 });
-    Ok(Sample { goodput_mbit_s, sent, peak_mib: [before, after] })
+    Ok(Sample { goodput_mbit_s, sent, peak_mib })
 }
 
 impl Row {
@@ -164,20 +163,20 @@ fn text(outcome: &Outcome) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "| {:<38} | datagrams/s | flood aside | attacked | share (least to most) | answered, bytes/s | MiB before, after |",
+        "| {:<38} | datagrams/s | flood aside | attacked | share (least to most) | answered, bytes/s | MiB: aside, attacked |",
         "flood"
     );
     let _ = writeln!(
         text,
-        "|{:-<40}|-------------|-------------|----------|-----------------------|-------------------|-------------------|",
+        "|{:-<40}|-------------|-------------|----------|-----------------------|-------------------|----------------------|",
         ""
     );
     for row in &outcome.rows {
         let median = |samples: &[Sample], value: fn(&Sample) -> f64| {
             summary(samples.iter().map(value)).map_or(f64::NAN, |summary| summary.median)
         };
-        let peak = |place: usize| {
-            let peaks = row.attacked.iter().filter_map(|sample| sample.peak_mib[place]);
+        let peak = |samples: &[Sample]| {
+            let peaks = samples.iter().filter_map(|sample| sample.peak_mib);
             summary(peaks).map_or("?".to_owned(), |peaks| format!("{:.1}", peaks.max))
         };
         let share = row.share().map_or(String::new(), |share| {
@@ -185,13 +184,13 @@ fn text(outcome: &Outcome) -> String {
         });
         let _ = writeln!(
             text,
-            "| {:<38} | {:>11.0} | {:>11.1} | {:>8.1} | {share:<21} | {:>17.0} | {:<17} |",
+            "| {:<38} | {:>11.0} | {:>11.1} | {:>8.1} | {share:<21} | {:>17.0} | {:<20} |",
             row.flood.label(),
             median(&row.attacked, |sample| sample.sent.datagrams as f64 / sample.sent.seconds),
             median(&row.aside, |sample| sample.goodput_mbit_s),
             median(&row.attacked, |sample| sample.goodput_mbit_s),
             median(&row.attacked, |sample| sample.sent.answered_bytes as f64 / sample.sent.seconds),
-            format!("{}, {}", peak(0), peak(1)),
+            format!("{}, {}", peak(&row.aside), peak(&row.attacked)),
         );
     }
     let _ = writeln!(
