@@ -59,6 +59,9 @@ pub struct ConnectionReport {
     /// The peer's keys; absent where packets travel in the clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<SealReport>,
+    /// Why nothing comes of it, if people can mend that: what the peer does, as "has another pre-shared key, ..".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// What went through.
     pub counters: Counters,
     /// What was dropped.

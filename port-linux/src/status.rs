@@ -118,6 +118,9 @@ fn connection_text(
     let policy = policy_text(connection);
     let mut text = format!("\n{}  {}  {policy}  {kind}\n", connection.name, peers.join(", "));
     text += &seal_text(connection.seal.as_ref());
+    if let Some(problem) = &connection.problem {
+        text += &format!("  the peer {problem}\n");
+    }
     let rate = |now: u64, then: fn(&ConnectionReport) -> u64| {
         before.map_or(String::new(), |(b, seconds)| {
             format!(", {}", bit_rate(now.saturating_sub(then(b)), seconds))

@@ -133,7 +133,7 @@ impl<'a> Source<'a> {
         let (problem, expected) = message.split_once(EXPECTED).unwrap_or((message, ""));
         if let Some(key) = between_backticks(problem, "unknown field ") {
             if let Some(file) = FILES_OF_SECRETS.iter().find(|file| file.strip_suffix("_file") == Some(key)) {
-                return self.secret(key, file, error.span());
+                return self.secret(key, file, error.span().as_ref());
             }
             let keys: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
             let hint = match closest(key, &keys) {
@@ -172,8 +172,8 @@ impl<'a> Source<'a> {
     }
 
     /// A secret in the configuration itself: the message goes to a log, and repeats nothing of it.
-    fn secret(&self, key: &str, file: &str, at: Option<Range<usize>>) -> ConfigError {
-        let line = at.map_or(1, |at| self.line(&at));
+    fn secret(&self, key: &str, file: &str, at: Option<&Range<usize>>) -> ConfigError {
+        let line = at.map_or(1, |at| self.line(at));
         ConfigError {
             message: format!(
                 "{}:{line}: {key}: a secret does not belong into the configuration; allowed: {file} = \"..\", a file that \
@@ -181,6 +181,12 @@ impl<'a> Source<'a> {
                 self.file
             ),
         }
+    }
+
+    /// The same, as the value of a key that is for something else.
+    pub(super) fn secret_at(&self, at: &Range<usize>, file: &str) -> ConfigError {
+        let key = find(&self.root, at, "").map(|place| place.key);
+        self.secret(key.as_deref().unwrap_or(file), file, Some(at))
     }
 
     fn error_or_first_line(&self, at: Option<Range<usize>>, problem: &str, allowed: &str) -> ConfigError {

@@ -51,7 +51,7 @@ impl Choice {
         Ok(match setting.into_inner() {
             SecuritySetting::Clear => Self::Clear(at),
             SecuritySetting::Keys(table) => {
-                let bytes = key_in(&table.private_key_file, source)?;
+                let bytes = key_in(&table.private_key_file, PRIVATE_KEY_FILE, source)?;
                 let ciphers = match table.cipher.map(|cipher| cipher.0) {
                     Some(CipherName::ChaCha20Poly1305) => NativeCiphers::only_chacha(),
                     Some(CipherName::Auto) | None => NativeCiphers::new(),
@@ -67,8 +67,14 @@ impl Choice {
     }
 }
 
+const PRIVATE_KEY_FILE: &str = "private_key_file";
+const PRESHARED_KEY_FILE: &str = "preshared_key_file";
+
 /// The key in the file that a value names.
-fn key_in(value: &Spanned<Text<FileName>>, source: &Source<'_>) -> Result<KeyBytes, ConfigError> {
+fn key_in(value: &Spanned<Text<FileName>>, name: &str, source: &Source<'_>) -> Result<KeyBytes, ConfigError> {
+    if keys::decode(&value.get_ref().0.0).is_ok() {
+        return Err(source.secret_at(&value.span(), name));
+    }
     keys::read(&source.beside(&value.get_ref().0.0))
         .map_err(|error| source.error(&value.span(), error.problem, &error.allowed))
 }
@@ -95,13 +101,17 @@ impl ConnectionKeys<'_> {
         self.without_gre_options(source)?;
         let Some(public_key) = &self.table.public_key else {
             let problem = "the peer's `public_key` is missing, and with [security] every connection has one";
-            let allowed = "public_key = \"..\", which `mpt pubkey` prints at the peer";
+            let allowed = "public_key = \"..\", which `mpt check` prints at the peer";
             return Err(source.error(self.at, problem, allowed));
         };
         let (at, public) = (public_key.span(), public_key.get_ref().0.0);
         if public == security.private_key.public() {
             let problem = "this is our own public key, of the private one in `private_key_file`";
-            return Err(source.error(&at, problem, "the peer's, which `mpt pubkey` prints there"));
+            return Err(source.error(&at, problem, "the peer's, which `mpt check` prints there"));
+        }
+        let as_secret = KeyBytes::from(*public.as_bytes());
+        if keys::private(&as_secret) == security.private_key {
+            return Err(source.secret_at(&at, PRIVATE_KEY_FILE));
         }
         let line = source.line(&at);
         let first = *seen.entry(public).or_insert(line);
@@ -110,9 +120,12 @@ impl ConnectionKeys<'_> {
             return Err(source.error(&at, problem, "each public key once in the file"));
         }
         let preshared = match &self.table.preshared_key_file {
-            Some(file) => keys::preshared(&key_in(file, source)?),
+            Some(file) => keys::preshared(&key_in(file, PRESHARED_KEY_FILE, source)?),
             None => PresharedKey::NONE,
         };
+        if keys::preshared(&as_secret) == preshared {
+            return Err(source.secret_at(&at, PRESHARED_KEY_FILE));
+        }
         Ok(Some(PeerKeys { public, preshared }))
     }
 
@@ -238,7 +251,7 @@ Encrypted, with the same at the other end:
   [security]
   private_key_file = \"/etc/mpt/mpt.key\" # made by: mpt genkey -o /etc/mpt/mpt.key
   [[connection]]
-  public_key = \"..\"                     # what that command, or mpt pubkey, printed at the other end
+  public_key = \"..\"                     # what that command printed at the other end, and `mpt check` prints
 In the clear, as RFC 8086 has it: whoever is on the way can read and change everything. In the file's first line:
   security = \"none\"";
 

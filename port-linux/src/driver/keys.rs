@@ -69,15 +69,18 @@ impl Driver<'_> {
         let name = &peer.config.name;
         let why = match reason {
             Reason::Clear => {
-                "sends in the clear: its configuration lacks [security] and our public key, or is to have keys as ours has"
+                "sends in the clear: it needs [security] with a key of its own and our public key, or this end security = \"none\""
             }
-            Reason::BadMac => "has another public key for us than ours, which `mpt pubkey` prints here",
+            Reason::BadMac => "has another public key for us than ours, which `mpt check` prints here",
             Reason::UnknownPeer => {
-                "proves a key that is no connection's: public_key is to be what `mpt pubkey` prints there"
+                "proves a key that is no connection's: public_key is to be what `mpt check` prints there"
             }
-            Reason::BadResponse => "has another pre-shared key, or only one end has one",
+            Reason::BadResponse => {
+                "has another pre-shared key, or only one end has one: preshared_key_file is to have the same content at both"
+            }
             _ => return,
         };
+        peer.problem = Some(why);
         let bit = 1 << reason as u16;
         if peer.told_refused & bit == 0 {
             peer.told_refused |= bit;

@@ -60,6 +60,8 @@ pub struct Peer<'s> {
     sealing: u16,
     /// Reasons, as bits, for which people were told that datagrams of the peer are refused.
     pub(super) told_refused: u16,
+    /// Why the peer cannot be understood, as a sentence that begins with "the peer".
+    pub(super) problem: Option<&'static str>,
 }
 
 /// When a path is used.
@@ -149,15 +151,9 @@ pub struct PeerDrops {
     pub bad_slice: u64,
 }
 
-impl PeerDrops {
-    fn note(&mut self, delivered: Result<(), Refusal>) {
-        match delivered {
-            Ok(()) => {}
-            Err(Refusal::Source) => self.wrong_inner_source += 1,
-            Err(Refusal::Slice) => self.bad_slice += 1,
-        }
-    }
-}
+/// What is wrong where every inner packet of a peer is refused.
+const WRONG_INNER_SOURCE: &str = "sends packets from addresses that are not the peer's here: what `tunnel.address` has there is to be in \
+    `peer` here, and the other way round";
 
 impl<'s> Peer<'s> {
     /// A peer whose paths have been added to `connection` in the order of `paths`.
@@ -188,6 +184,7 @@ impl<'s> Peer<'s> {
             paths_changed: true,
             sealing,
             told_refused: 0,
+            problem: None,
         }
     }
 
@@ -267,7 +264,8 @@ impl<'s> Peer<'s> {
         if let Ok(Received::Packet(packet)) =
             self.connection.decapsulate_arrived(path.id, datagram, ecn, arrived, now)
         {
-            self.drops.note(inside.deliver(self.index, packet));
+            let delivered = inside.deliver(self.index, packet);
+            self.note(delivered);
         }
         self.deliver(inside);
         None
@@ -275,12 +273,11 @@ impl<'s> Peer<'s> {
 
     /// Tells people, once, that the peer wants to begin a handshake for which there is no key here.
     fn tell_sealed(&mut self) {
+        const WHY: &str = "has keys and seals, which security = \"none\" does not understand: give this end [security] and public_key, or \
+            security = \"none\" to the peer";
+        self.problem = Some(WHY);
         if std::mem::replace(&mut self.told_refused, 1) == 0 {
-            tracing::warn!(
-                "{}: the peer has keys and seals, which security = \"none\" does not understand: give this end [security] and public_key, \
-                 or security = \"none\" to the peer",
-                self.config.name
-            );
+            tracing::warn!("{}: the peer {WHY}", self.config.name);
         }
     }
 
@@ -399,8 +396,31 @@ impl<'s> Peer<'s> {
 
     fn deliver(&mut self, inside: &mut Inside) {
         while let Some(packet) = self.connection.poll_packet() {
-            self.drops.note(inside.deliver(self.index, packet));
+            let delivered = inside.deliver(self.index, packet);
+            self.note(delivered);
         }
+    }
+
+    fn note(&mut self, delivered: Result<(), Refusal>) {
+        match delivered {
+            Ok(()) => {}
+            Err(Refusal::Source) => {
+                if self.drops.wrong_inner_source == 0 {
+                    tracing::warn!("{}: the peer {WRONG_INNER_SOURCE}", self.config.name);
+                }
+                self.drops.wrong_inner_source += 1;
+            }
+            Err(Refusal::Slice) => self.drops.bad_slice += 1,
+        }
+    }
+
+    /// What keeps the peer and this end from each other, if people can mend it: a sentence that begins with "the peer".
+    pub(super) fn problem(&self) -> Option<&'static str> {
+        let refused = self.drops.wrong_inner_source;
+        if refused > 0 && refused == self.connection.stats().rx_packets {
+            return Some(WRONG_INNER_SOURCE);
+        }
+        self.problem.filter(|_| self.told_up == 0)
     }
 
     /// Tells the core about a path's link; [`settle`](Self::settle) must follow. Returns whether that was news.

@@ -87,6 +87,7 @@ impl Driver<'_> {
                 keys_age_ms: status.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
                 handshakes: status.handshakes,
             }),
+            problem: peer.problem().map(str::to_owned),
             counters: Counters::from(stats),
             dropped,
             paths,

@@ -39,7 +39,7 @@ pub(super) fn make(draft: &Draft, file: &Path, key_file: &Path) -> Result<String
     if draft.text.contains("public_key = \"\"") {
         let _ = writeln!(
             said,
-            "Into `public_key` in {} belongs the peer's, which `mpt init -o` or `mpt pubkey` prints there.",
+            "Into `public_key` in {} belongs the peer's, which `mpt init -o` or `mpt check` prints there.",
             file.display()
         );
     }

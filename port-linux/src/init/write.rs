@@ -30,14 +30,15 @@ pub(super) fn configuration(
          \n\
          [tunnel]\n\
          name = \"mpt0\"\n\
-         # Our addresses inside the tunnel: any private ones, the same network on both ends.\n\
+         # Our addresses inside the tunnel, any private ones. At the other end these are in `peer`, and those in `peer`\n\
+         # are here: there, mpt init --address PEER/24 --peer OURS drafts it so.\n\
          address = [{}]\n\
          \n\
          [[connection]]\n\
          name = \"peer\"\n\
          # The peer's addresses inside the tunnel.\n\
          peer = [{}]\n\
-         # The peer's public key, which `mpt init -o`, `mpt genkey -o` or `mpt pubkey` prints there.\n\
+         # The peer's public key, which `mpt init -o`, `mpt genkey -o` or `mpt check` prints there.\n\
          public_key = \"{}\"\n\
          # \"adaptive\" measures the paths and adds them up; \"weighted\" adds them up by their weights; \"backup\" uses\n\
          # the lowest rank that works; \"redundant\" sends on all.\n\

@@ -16,7 +16,7 @@ pub(crate) const ALLOWED: &str =
 
 /// What a peer's public key looks like, for messages.
 pub(crate) const ALLOWED_PUBLIC: &str =
-    "the peer's public key as `mpt pubkey` prints it there: 43 characters of base64 and `=`";
+    "the peer's public key as `mpt check` prints it there: 43 characters of base64 and `=`";
 
 /// The text of a key. It may be a secret: it has no `Debug`, and is erased when it is dropped.
 pub struct KeyText(Zeroizing<[u8; TEXT_LEN]>);
@@ -50,8 +50,13 @@ pub(crate) fn decode(text: &str) -> Result<KeyBytes, &'static str> {
     if text.is_empty() {
         return Err("empty");
     }
+    if text.bytes().all(|byte| byte == b'.') {
+        return Err("it is still to be filled in");
+    }
     if text.len() != TEXT_LEN {
+        let is_around = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\u{feff}');
         return Err(match text.len() {
+            _ if text.trim_matches(is_around).len() == TEXT_LEN => "blanks or quotes around the key",
             43 if !text.ends_with('=') => "the `=` at the end is missing",
             length if length < TEXT_LEN => "too short for a key",
             _ => "too long for a key",
@@ -116,10 +121,13 @@ mod tests {
         let (short, long) = (&TEXT[1..], format!("{TEXT}A"));
         for (text, expected) in [
             ("", "empty"),
+            ("..", "it is still to be filled in"),
             (&TEXT[..43], "the `=` at the end is missing"),
             (short, "too short"),
             (&long, "too long"),
-            (&format!("{TEXT}\n"), "too long"),
+            (&format!("{TEXT}\n"), "blanks or quotes"),
+            (&format!(" {TEXT}"), "blanks or quotes"),
+            (&format!("\u{feff}\"{TEXT}\""), "blanks or quotes"),
             (&TEXT.replace('=', "A"), "its last character is not `=`"),
             (&TEXT.replacen('Q', "-", 1), "a character that base64 does not have"),
             (&TEXT.replacen('Q', "=", 1), "a character that base64 does not have"),

@@ -60,6 +60,7 @@ fn report() -> Report {
                 keys_age_ms: Some(34_500),
                 handshakes: 2,
             }),
+            problem: None,
             counters: Counters {
                 tx_packets: 4000,
                 tx_bytes: 4_000_000,

@@ -195,6 +195,8 @@ fn stay_apart(
             sleep(Duration::from_millis(50));
         }
         ensure!(end.said().matches(what).count() == 1, "once: {}", end.said());
+        let problem = end.connection()?.problem.context("status says why")?;
+        ensure!(problem.contains(what.trim_start_matches("the peer ")), "{problem}");
     }
     Ok(())
 }

@@ -262,6 +262,26 @@ fn a_secret_in_the_configuration_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn a_secret_where_a_files_name_or_the_peers_key_belongs_is_not_repeated_either() {
+    let (secret, shared) = (encode(&ALICE_SECRET), encode(&[7; 32]));
+    let instead_of_file = sealed("").replace("home.key", secret.as_str());
+    let as_peer = sealed("").replace(BOB, secret.as_str());
+    let shared_as_peer = sealed("preshared_key_file = \"home.psk\"").replace(BOB, shared.as_str());
+    let shared_instead = sealed(&format!("preshared_key_file = \"{secret}\""));
+    for (text, key, file) in [
+        (instead_of_file, "security.private_key_file", "private_key_file"),
+        (as_peer, "connection.public_key", "private_key_file"),
+        (shared_as_peer, "connection.public_key", "preshared_key_file"),
+        (shared_instead, "connection.preshared_key_file", "preshared_key_file"),
+    ] {
+        let message = refuse_sealed(&text);
+        assert!(message.contains(&format!("{key}: a secret does not belong")), "{message}");
+        assert!(message.contains(&format!("; allowed: {file} = ")), "{message}");
+        assert!(!message.contains(secret.as_str()) && !message.contains(shared.as_str()), "{message}");
+    }
+}
+
+#[test]
 fn the_word_of_security_is_none_and_stands_above_the_tables() {
     for (text, line, what, allowed) in [
         (
