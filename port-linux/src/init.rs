@@ -114,8 +114,12 @@ pub fn init(wanted: &Wanted, key_file: &Path) -> Result<Draft> {
         let leads =
             |route: &DefaultRoute| route.interface == interface.index && route.ipv4 == remote.is_ipv4();
         let any: IpAddr = if remote.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-        let source =
-            source_address(scoped(any, 0, 0), scoped(remote, DISCARD, interface.index), None, &ToDevice);
+        let source = source_address(
+            scoped(any, 0, 0),
+            scoped(remote, DISCARD, interface.index),
+            None,
+            &ToDevice::default(),
+        );
         machine.default_routes.iter().any(leads)
             || source.is_some_and(|source| interface.addresses.contains(&source))
     };

@@ -67,12 +67,19 @@ pub trait Tie: Send + Sync {
 }
 
 /// Linux's own way: SO_BINDTODEVICE, for paths that name a device.
-#[derive(Debug)]
-pub struct ToDevice;
+#[derive(Debug, Default)]
+pub struct ToDevice {
+    /// SO_MARK of all sockets, by which policy rules know their datagrams, and the kernel's answers which way these would
+    /// take. It needs CAP_NET_ADMIN.
+    pub mark: Option<u32>,
+}
 
 impl Tie for ToDevice {
     fn tie(&self, socket: BorrowedFd<'_>, device: Option<&str>) -> io::Result<()> {
         let socket = socket2::SockRef::from(&socket);
+        if let Some(mark) = self.mark {
+            socket.set_mark(mark)?;
+        }
         device.map_or(Ok(()), |device| socket.bind_device(Some(device.as_bytes())))
     }
 }
@@ -91,7 +98,7 @@ pub struct Maker {
 impl Maker {
     /// With buffers of `buffer` bytes, tied to devices in Linux's own way.
     pub fn new(buffer: usize) -> Self {
-        Self { buffer, tie: Arc::new(ToDevice), offload: true }
+        Self { buffer, tie: Arc::new(ToDevice::default()), offload: true }
     }
 }
 
@@ -391,7 +398,7 @@ mod tests {
     #[test]
     fn the_kernel_chooses_the_source_and_an_address_that_is_not_ours_has_none() {
         let remote = "127.0.0.1:4754".parse().unwrap();
-        let source = |local: &str| source_address(local.parse().unwrap(), remote, None, &ToDevice);
+        let source = |local: &str| source_address(local.parse().unwrap(), remote, None, &ToDevice::default());
         let loopback = IpAddr::from([127, 0, 0, 1]);
         assert_eq!(source("127.0.0.1:0"), Some(loopback));
         assert_eq!(source("0.0.0.0:0"), Some(loopback));
