@@ -8,7 +8,8 @@ use anyhow::Result;
 use mpt_proto::Policy;
 use mpt_seal::PresharedKey;
 
-use crate::config::Config;
+use crate::config::{Config, Network};
+use crate::host_state::HostState;
 use crate::keys::encode;
 use crate::mtu::inside_wireguard;
 use crate::output;
@@ -17,9 +18,10 @@ use crate::report::policy_name;
 /// Runs `mpt check`.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// What is wrong with the file; and what keeps this host from the default route that it wants.
 pub fn check(file: &Path) -> Result<()> {
     let config = Config::load(file)?;
+    HostState::wanted(&config).check()?;
     for warning in config.warnings() {
         output::complain(&format!("warning: {warning}\n"));
     }
@@ -40,6 +42,15 @@ fn summary(config: &Config) -> String {
         }
         None => writeln!(text, "  WireGuard inside it: its MTU less 60 over IPv4, 80 over IPv6"),
     };
+    let mut networks = config.connections.iter().flat_map(|connection| &connection.networks);
+    if networks.any(Network::is_default) {
+        let kill_switch =
+            if tunnel.kill_switch { "stays unreachable until mpt starts again" } else { "goes past it" };
+        let _ = writeln!(
+            text,
+            "  default route by policy rules; after a crash, what it would carry {kill_switch}"
+        );
+    }
     let _ = match &config.security {
         Some(security) => {
             let public_key = security.private_key.public();

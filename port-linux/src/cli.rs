@@ -45,6 +45,8 @@ pub enum Command {
     Run(Run),
     /// Look for mistakes in a configuration file, changing nothing
     Check(Check),
+    /// Remove what an mpt that was killed has left of a default route, and its kill switch
+    Clean(Clean),
     /// Show the connections and paths of a running mpt
     Status(Status),
     /// Take a path of a running mpt into use or out of use
@@ -72,7 +74,8 @@ pub enum Command {
   sudo setcap cap_net_admin+ep $(command -v mpt)
 
 Everything is checked before anything is changed. When mpt ends, in whatever way, the interface
-and its routes are gone.")]
+and its routes are gone. The policy rules of a default route through the tunnel outlive an mpt that is
+killed: `mpt clean` removes them, as does the next start.")]
 pub struct Run {
     /// Configuration file
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
@@ -91,6 +94,26 @@ and what is allowed."
 pub struct Check {
     /// Configuration file
     pub file: PathBuf,
+}
+
+/// `mpt clean`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needed only after an mpt whose tunnel has a default route was killed (kill -9, out of memory): policy
+rules are left then, and with kill_switch = true the route that keeps packets from the Internet. An mpt that
+runs is left alone. The service mpt@NAME does it by itself, but leaves a kill switch in place.
+
+Examples:
+  sudo mpt clean mpt0
+  sudo mpt clean -c /etc/mpt/home.toml"
+)]
+pub struct Clean {
+    /// Name of the tunnel interface
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    pub name: Option<String>,
+    /// Configuration file that names it
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// `mpt status`

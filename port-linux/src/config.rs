@@ -96,6 +96,9 @@ pub struct Tunnel {
     pub queue: u32,
     /// `offload`: whether the kernel may hand over and take many packets as one.
     pub offload: bool,
+    /// `kill_switch`: whether packets that a default route sends into the tunnel are refused, rather than sent past it,
+    /// after mpt has ended by a crash; `false` by default.
+    pub kill_switch: bool,
 }
 
 /// `[[connection]]`: one peer.
@@ -155,10 +158,18 @@ pub struct Adaptive {
 /// `[[connection.network]]`: a network reached through the peer (the original's `[net_n]`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network {
-    /// `to`: destination prefix; gets a route through the tunnel interface.
+    /// `to`: destination prefix; gets a route through the tunnel interface, or, with prefix length 0, policy rules that
+    /// lead there.
     pub to: IpNet,
     /// `from`: source prefix that may use it; everything by default.
     pub from: Option<IpNet>,
+}
+
+impl Network {
+    /// Whether it is everything: `0.0.0.0/0` or `::/0`.
+    pub fn is_default(&self) -> bool {
+        self.to.prefix_len() == 0
+    }
 }
 
 /// `[[connection.path]]`: a pair of physical addresses.

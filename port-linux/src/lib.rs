@@ -8,6 +8,8 @@
 pub mod check;
 pub mod ciphers;
 #[cfg(feature = "program")]
+pub mod clean;
+#[cfg(feature = "program")]
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -15,6 +17,8 @@ pub mod control;
 pub mod driver;
 pub mod entropy;
 pub mod failure;
+#[cfg(feature = "program")]
+pub mod host_state;
 #[cfg(feature = "program")]
 pub mod import;
 #[cfg(feature = "program")]

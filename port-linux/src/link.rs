@@ -1,5 +1,5 @@
-//! Interfaces, addresses and routes, through netlink; the only file that speaks it. What a path needs of
-//! them is in `ends`.
+//! Interfaces, addresses and routes, as netlink tells of them. What a path needs of them is in `ends`; what mpt adds to
+//! them is in `host_state`.
 
 mod ends;
 
@@ -10,12 +10,11 @@ use std::net::IpAddr;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt};
-use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteScope};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute};
 use rtnetlink::{Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
 
 use crate::wake::Waker;
@@ -174,13 +173,13 @@ pub fn default_routes() -> Result<Vec<DefaultRoute>> {
     })
 }
 
-/// The number of the interface through which datagrams from `local` to `remote` leave by the routes as they are;
-/// `None` when there is no way.
+/// The number of the interface through which datagrams from `local` to `remote`, with `mark` if any, leave by the routes as
+/// they are; `None` when there is no way.
 ///
 /// # Errors
 /// When netlink cannot be used at all.
-pub fn egress(local: IpAddr, remote: IpAddr) -> Result<Option<u32>> {
-    let message = match (local, remote) {
+pub fn egress(local: IpAddr, remote: IpAddr, mark: Option<u32>) -> Result<Option<u32>> {
+    let mut message = match (local, remote) {
         (IpAddr::V4(local), IpAddr::V4(remote)) => RouteMessageBuilder::<std::net::Ipv4Addr>::new()
             .source_prefix(local, 32)
             .destination_prefix(remote, 32)
@@ -191,6 +190,7 @@ pub fn egress(local: IpAddr, remote: IpAddr) -> Result<Option<u32>> {
             .build(),
         _ => return Ok(None),
     };
+    message.attributes.extend(mark.map(RouteAttribute::Mark));
     block_on(async {
         // The handle must outlive its answers. An error is the answer that there is no route.
         let handle = connect()?;
@@ -222,64 +222,39 @@ fn first_hops(attributes: &[RouteAttribute]) -> impl Iterator<Item = (u32, Optio
     hops.into_iter()
 }
 
-/// What a tunnel interface is to be.
+/// What a tunnel interface is to be. Its addresses and the routes through it are in
+/// [`HostState`](crate::host_state::HostState).
 #[derive(Debug)]
 pub struct Setup<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its addresses with prefix length.
-    pub addresses: &'a [IpNet],
     /// Its MTU in bytes.
     pub mtu: u16,
     /// Packets the kernel queues for us (txqueuelen).
     pub queue: u32,
     /// Bytes of the largest packet that the kernel leaves to us to cut.
     pub largest: u32,
-    /// Prefixes that are reached through it.
-    pub routes: &'a [IpNet],
 }
 
 impl Setup<'_> {
-    /// Gives the interface its addresses, switches it on, and sets the routes.
+    /// Sets up the interface and switches it on.
     ///
     /// # Errors
-    /// Names the address or route that the kernel refused.
+    /// When the kernel refuses, or the interface is gone.
     pub fn apply(&self) -> Result<()> {
         block_on(async {
             let handle = connect()?;
-            let interfaces = Interfaces::ask(&handle).await?;
             let name = self.name;
-            let Some(index) = interfaces.named(name).map(|interface| interface.index) else {
-                bail!("the interface {name} vanished");
-            };
-            let link = LinkUnspec::new_with_index(index);
+            let link = LinkUnspec::new_with_name(name);
             let link = link.mtu(self.mtu.into()).txqueuelen(self.queue).up().build();
             handle.link().set(link).execute().await.map_err(plain).with_context(|| {
                 format!("cannot switch {name} on with MTU {} and queue {}", self.mtu, self.queue)
             })?;
             // Without it some packets take two calls.
-            let mut link = LinkUnspec::new_with_index(index).build();
+            let mut link = LinkUnspec::new_with_name(name).build();
             link.attributes.push(LinkAttribute::GsoMaxSize(self.largest));
             if let Err(error) = handle.link().set(link).execute().await {
                 tracing::debug!("largest packet of {name}: {}", plain(error));
-            }
-            for address in self.addresses {
-                let mut add = handle.address().add(index, address.addr(), address.prefix_len());
-                if address.addr().is_ipv6() {
-                    // Nobody else on a tunnel interface could have it, and until the kernel has got round to that
-                    // conclusion it would refuse packets and programs that bind to the address.
-                    add.message_mut().header.flags |= AddressHeaderFlags::Nodad;
-                }
-                let outcome = add.execute().await.map_err(plain);
-                outcome.with_context(|| format!("cannot give {name} the address {address}"))?;
-            }
-            for &to in self.routes {
-                let outcome = handle.route().add(route(to, index)).execute().await.map_err(plain);
-                outcome.with_context(|| {
-                    format!(
-                        "cannot set the route to {to} through {name} (`ip route show {to}` shows another one)"
-                    )
-                })?;
             }
             Ok(())
         })
@@ -297,20 +272,6 @@ pub fn set_mtu(name: &str, mtu: u16) -> Result<()> {
         let outcome = handle.link().set(link).execute().await.map_err(plain);
         outcome.with_context(|| format!("cannot give {name} the MTU {mtu}"))
     })
-}
-
-fn route(to: IpNet, interface: u32) -> RouteMessage {
-    match to {
-        IpNet::V4(to) => RouteMessageBuilder::<std::net::Ipv4Addr>::new()
-            .destination_prefix(to.network(), to.prefix_len())
-            .output_interface(interface)
-            .scope(RouteScope::Link)
-            .build(),
-        IpNet::V6(to) => RouteMessageBuilder::<std::net::Ipv6Addr>::new()
-            .destination_prefix(to.network(), to.prefix_len())
-            .output_interface(interface)
-            .build(),
-    }
 }
 
 /// Watches interfaces and addresses from a thread of its own: whenever something has changed, all of it is
@@ -364,7 +325,7 @@ pub fn watch(awaited: Vec<Ends>, waker: Waker) -> Result<mpsc::Receiver<Interfac
 }
 
 /// What the kernel said, without netlink's words around it.
-fn plain(error: rtnetlink::Error) -> anyhow::Error {
+pub(crate) fn plain(error: rtnetlink::Error) -> anyhow::Error {
     match error {
         rtnetlink::Error::NetlinkError(message) => message.to_io().into(),
         other => other.into(),
@@ -377,7 +338,7 @@ fn connect() -> Result<Handle> {
     Ok(handle)
 }
 
-fn block_on<T>(task: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) fn block_on<T>(task: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(task)
 }
 

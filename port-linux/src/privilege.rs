@@ -18,15 +18,24 @@ pub const HOW_TO_GET_NET_ADMIN: &str = "mpt needs the capability CAP_NET_ADMIN t
 /// # Errors
 /// Names what is missing and the command that brings it.
 pub fn check() -> Result<()> {
-    let capabilities = rustix::thread::capabilities(None)?;
-    if !capabilities.effective.contains(CapabilitySet::NET_ADMIN) {
-        bail!("{HOW_TO_GET_NET_ADMIN}");
-    }
+    check_net_admin()?;
     if !Path::new(TUN_DEVICE).exists() {
         bail!(
             "{TUN_DEVICE} does not exist: the kernel's tun driver is not loaded.\nLoad it with:\n  sudo modprobe tun\n\
              (in a container, the device must be passed in: --device {TUN_DEVICE} --cap-add NET_ADMIN)"
         );
+    }
+    Ok(())
+}
+
+/// Checks, without changing anything, that interfaces, routes and rules can be changed.
+///
+/// # Errors
+/// Says how to get the capability that is missing.
+pub fn check_net_admin() -> Result<()> {
+    let capabilities = rustix::thread::capabilities(None)?;
+    if !capabilities.effective.contains(CapabilitySet::NET_ADMIN) {
+        bail!("{HOW_TO_GET_NET_ADMIN}");
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::cli::{Cli, Command, Way};
 use crate::keys::commands;
 use crate::run::Defaults;
 use crate::status::Show;
-use crate::{check, failure, import, init, lab, output, run, status};
+use crate::{check, clean, failure, import, init, lab, output, run, status};
 
 /// Reads the command line, does what it says, and returns the exit code. `defaults` are the platform's.
 pub fn main(defaults: &Defaults) -> ExitCode {
@@ -29,6 +29,7 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => run::run(&args.config, args.control.as_deref(), defaults),
         Command::Check(args) => check::check(&args.file),
+        Command::Clean(args) => clean::clean(args.name.as_deref(), args.config.as_deref()),
         Command::Status(args) => {
             let show = Show { json: args.json, watch: args.watch };
             status::status(args.name.as_deref(), show, args.control.socket.as_deref())

@@ -6,7 +6,7 @@ mod memory;
 mod plan;
 
 #[cfg(feature = "program")]
-use std::{os::unix::net::UnixStream, path::Path};
+use std::{os::unix::net::UnixStream, path::Path, sync::Arc};
 
 #[cfg(feature = "program")]
 use anyhow::Context;
@@ -24,10 +24,11 @@ use crate::mtu;
 use crate::{
     control::{Server, default_socket},
     driver::{Driver, Outside, Parts, TunnelMtu},
-    link::{self, Interfaces, Setup},
+    host_state::{Family, HostState, Keeper, MARK},
+    link::{self, Ends, Interfaces, Setup},
     outbox, privilege,
-    routes::{Routes, kernel_routes},
-    socket::Maker,
+    routes::Routes,
+    socket::{Maker, ToDevice},
     tun::Tun,
     wake::Waker,
 };
@@ -81,7 +82,14 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     let interfaces = Interfaces::now()?;
     Server::check(&control)?;
     let plan = Plan::new(&config, &interfaces)?;
-    for warning in misrouted(&config, &interfaces)? {
+    let host_state = HostState::wanted(&config);
+    host_state.check()?;
+    let mark = host_state.is_gateway().then_some(MARK);
+    let mut warnings = misrouted(&config, &interfaces, mark)?;
+    if host_state.carries_all().contains(&Family::V4) {
+        warnings.extend(strict_sources(&config, &interfaces));
+    }
+    for warning in warnings {
         tracing::warn!("{warning}");
     }
 
@@ -91,20 +99,18 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     let mut sealer_memory = sealer_memory(peers.len());
     let sealer = plan::sealer(&config, &mut sealer_memory, &clock)?;
     let tunnel = tunnel_facts(&config, &peers)?;
-    let maker = Maker { offload: config.tunnel.offload, ..Maker::new(defaults.socket_buffer) };
+    let tie = Arc::new(ToDevice { mark });
+    let maker = Maker { offload: config.tunnel.offload, tie, buffer: defaults.socket_buffer };
     let sockets = plan.bind(&maker)?;
 
     // From here on things are made; each goes away with the value that holds it.
     let server = Server::bind(&control)?;
     let tun = Tun::create(&tunnel.name, config.tunnel.offload)?;
-    let routes = kernel_routes(&config.tunnel.addresses, &config.connections);
     let setup = Setup {
         name: &tunnel.name,
-        addresses: &tunnel.addresses,
         mtu: tunnel.mtu,
         queue: config.tunnel.queue,
         largest: outbox::largest_packet(tunnel.mtu, plan::sealing(&config).into()),
-        routes: &routes,
     };
     setup.apply()?;
     let bell = Waker::new()?;
@@ -128,6 +134,8 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
         interfaces,
         maker,
     })?;
+    // Rules outlive the process: nothing that could fail comes between them and the loop.
+    let keeper = Keeper::start(host_state, config.tunnel.kill_switch)?;
     let count: usize = config.connections.iter().map(|connection| connection.paths.len()).sum();
     tracing::info!(
         "{} is up: MTU {}, connections: {}, paths: {count}, control socket: {}",
@@ -137,6 +145,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
         control.display()
     );
     driver.run()?;
+    keeper.end();
     tracing::info!("{} ends", tunnel.name);
     Ok(())
 }
@@ -144,12 +153,12 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
 #[cfg(feature = "program")]
 /// Paths that leave through another interface than the one with their address: by default, Linux sends by
 /// destination alone, so two addresses do not make two links.
-fn misrouted(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {
+fn misrouted(config: &Config, interfaces: &Interfaces, mark: Option<u32>) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     for path in config.connections.iter().flat_map(|connection| &connection.paths) {
         let known = path.device.is_none() && !path.remote.is_unspecified();
         let own = interfaces.with_address(path.local).filter(|_| known);
-        let Some((own, used)) = own.zip(link::egress(path.local, path.remote)?) else { continue };
+        let Some((own, used)) = own.zip(link::egress(path.local, path.remote, mark)?) else { continue };
         let used = interfaces.iter().find(|interface| interface.index == used && used != LOOPBACK);
         if let Some(used) = used.filter(|used| used.index != own.index) {
             warnings.push(format!(
@@ -160,6 +169,32 @@ fn misrouted(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {
         }
     }
     Ok(warnings)
+}
+
+/// Paths whose peer would not be heard while all IPv4 packets go through the tunnel. The kernel asks the rules, and without
+/// the mark, which way an answer to a datagram would take; where it is strict, that must be the interface that the datagram
+/// came from (`rp_filter` of ip-sysctl).
+#[cfg(feature = "program")]
+fn strict_sources(config: &Config, interfaces: &Interfaces) -> Vec<String> {
+    let filter = |name: &str| {
+        let value = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"));
+        value.ok().and_then(|value| value.trim().parse::<u8>().ok()).unwrap_or(0)
+    };
+    let mut warnings = Vec::new();
+    for path in config.connections.iter().flat_map(|connection| &connection.paths) {
+        let ends = Ends { local: path.local, remote: path.remote, device: path.device.clone() };
+        let interface = ends.candidate(interfaces).filter(|_| path.local.is_ipv4());
+        let Some(name) = interface.map(|interface| &interface.name) else { continue };
+        if filter("all").max(filter(name)) == 1 {
+            warnings.push(format!(
+                "path {}: the kernel drops what arrives on {name}, as rp_filter = 1 there wants answers to leave through \
+                 the same interface, and all other packets go through the tunnel. Run: sudo sysctl \
+                 net.ipv4.conf.{name}.rp_filter=2",
+                path.name
+            ));
+        }
+    }
+    warnings
 }
 
 /// The tunnel's MTU: as configured, or the largest that every path takes whole.
@@ -188,7 +223,7 @@ fn tunnel_facts(config: &Config, peers: &[Peer<'_>]) -> Result<TunnelFacts> {
     if chosen < least {
         return Err(misconfigured(format!(
             "the tunnel MTU would be {chosen} bytes, less than the {least} that an interface with these addresses \
-             needs: raise the narrowest path's mtu, or set [tunnel] mtu = {least} and let packets be split"
+             and networks needs: raise the narrowest path's mtu, or set [tunnel] mtu = {least} and let packets be split"
         )));
     }
     Ok(TunnelFacts {
@@ -198,8 +233,11 @@ fn tunnel_facts(config: &Config, peers: &[Peer<'_>]) -> Result<TunnelFacts> {
     })
 }
 
+/// Whether the tunnel interface has to carry IPv6: the kernel takes that away when the MTU is below 1280.
 fn has_ipv6(config: &Config) -> bool {
-    config.tunnel.addresses.iter().any(|address| address.addr().is_ipv6())
+    let networks = config.connections.iter().flat_map(|connection| &connection.networks);
+    let mut prefixes = config.tunnel.addresses.iter().chain(networks.map(|network| &network.to));
+    prefixes.any(|prefix| prefix.addr().is_ipv6())
 }
 
 /// What lets the tunnel's MTU follow what the paths carry, unless the configuration has it fixed.

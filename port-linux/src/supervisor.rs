@@ -1,4 +1,5 @@
-//! What systemd is told: that the tunnel is up, how many paths work, and that the event loop still turns.
+//! What systemd is told: that the tunnel is up, how many paths work, and that the event loop still turns; and what it
+//! tells.
 //! Nothing is said when mpt was not started by a service of `Type=notify`.
 
 use std::time::Duration;
@@ -62,6 +63,13 @@ impl Supervisor {
         self.next_sign = Some(now + interval);
         true
     }
+}
+
+/// Whether this process was started by systemd because the service has ended otherwise than asked for
+/// (`$SERVICE_RESULT` of systemd.exec(5), which ExecStopPost= has).
+#[cfg(feature = "program")]
+pub fn service_failed() -> bool {
+    std::env::var_os("SERVICE_RESULT").is_some_and(|result| result != "success")
 }
 
 fn notify(states: &[NotifyState<'_>]) {

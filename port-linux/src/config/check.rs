@@ -25,6 +25,7 @@ const IPV6_MIN_MTU: u16 = 1280;
 
 /// Checks the tables of a file and makes a [`Config`] of them.
 pub(super) fn config(file: file::File, source: &Source) -> Result<Config, ConfigError> {
+    let kill_switch = file.tunnel.0.kill_switch.as_ref().map(Spanned::span);
     let tunnel = tunnel(file.tunnel.0, source)?;
     let choice = Choice::new(file.security, source)?;
     if file.connection.is_empty() {
@@ -32,8 +33,14 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
     }
     let mut check =
         Check { source, tunnel: &tunnel, choice: &choice, warnings: Vec::new(), seen: Seen::default() };
-    let connections =
+    let connections: Vec<Connection> =
         file.connection.into_iter().map(|table| check.connection(table)).collect::<Result<_, _>>()?;
+    let networks = connections.iter().flat_map(|connection| &connection.networks);
+    if let Some(at) =
+        kill_switch.filter(|_| tunnel.kill_switch && networks.clone().all(|network| !network.is_default()))
+    {
+        check.warn(&at, "no network is 0.0.0.0/0 or ::/0, so there is nothing that it could hold back");
+    }
     let Check { mut warnings, seen, .. } = check;
     warnings.extend(seen.far.check(&choice, source)?);
     let security = match choice {
@@ -79,6 +86,7 @@ fn tunnel(table: file::Tunnel, source: &Source) -> Result<Tunnel, ConfigError> {
         mtu,
         queue: table.queue.map_or(QUEUE, |queue| queue.0),
         offload: table.offload.unwrap_or(true),
+        kill_switch: table.kill_switch.is_some_and(Spanned::into_inner),
     })
 }
 
@@ -398,7 +406,12 @@ impl Check<'_> {
             self.warn(&rank.span(), "only policy \"backup\" uses ranks");
         }
         if device.is_none() {
-            for (at, _) in networks.iter().filter(|(_, network)| network.to.contains(&remote)) {
+            // A default route for all packets spares those of mpt itself; that from a network knows them by their source.
+            let takes = |network: &Network| {
+                network.to.contains(&remote)
+                    && (!network.is_default() || network.from.is_some_and(|from| from.contains(&local)))
+            };
+            for (at, _) in networks.iter().filter(|(_, network)| takes(network)) {
                 let problem = format_args!(
                     "contains the path's remote address {remote}: unless a narrower route leads there, the \
                     tunnel's own datagrams go into the tunnel; give the path a `device`"

@@ -84,6 +84,7 @@ fn a_minimal_file_gets_the_defaults_of_the_core() {
     let config = parse(MINIMAL);
     assert_eq!(config.tunnel.name, TUNNEL_NAME);
     assert_eq!((config.tunnel.mtu, config.tunnel.queue, config.tunnel.offload), (None, QUEUE, true));
+    assert!(!config.tunnel.kill_switch);
     let core = mpt_proto::Config::default();
     let connection = &config.connections[0];
     assert_eq!((connection.port, connection.remote_port), (PORT, PORT));
@@ -135,6 +136,7 @@ address = ["10.0.0.1/24"]
 mtu = 1400
 queue = 500
 offload = false
+kill_switch = true
 
 [[connection]]
 name = "c"
@@ -173,6 +175,7 @@ udp_src = [1, 65535]
         (config.tunnel.name.as_str(), config.tunnel.mtu, config.tunnel.queue, config.tunnel.offload),
         ("tun7", Some(1400), 500, false)
     );
+    assert!(config.tunnel.kill_switch);
     let connection = &config.connections[0];
     assert_eq!((connection.port, connection.remote_port, connection.check_source_port), (1, 65535, false));
     assert_eq!((connection.policy, connection.key), (Policy::Backup, Some(u32::MAX)));
@@ -242,6 +245,27 @@ fn what_is_probably_not_meant_is_a_warning_with_its_line() {
         assert!(warning.starts_with(&format!("mpt.toml:{line}: connection")), "{warning}");
         assert!(warning.contains(words), "{warning}");
     }
+}
+
+#[test]
+fn a_kill_switch_that_has_nothing_to_hold_back_is_a_warning() {
+    let with_switch = instead("[tunnel]", "[tunnel]\nkill_switch = true");
+    let narrow = parse(&format!("{with_switch}[[connection.network]]\nto = \"192.168.7.0/24\"\n"));
+    let [warning] = narrow.warnings() else { panic!("{:?}", narrow.warnings()) };
+    assert!(warning.contains("tunnel.kill_switch = true: no network is 0.0.0.0/0 or ::/0"), "{warning}");
+    let everything = parse(&format!("{with_switch}[[connection.network]]\nto = \"0.0.0.0/0\"\n"));
+    assert_eq!(everything.warnings(), [] as [String; 0]);
+}
+
+#[test]
+fn a_default_route_spares_datagrams_of_mpt_unless_they_come_from_its_network() {
+    let network =
+        |from: &str| with(CONNECTION, &format!("[[connection.network]]\nto = \"0.0.0.0/0\"\n{from}"));
+    assert_eq!(parse(&network("")).warnings(), [] as [String; 0]);
+    assert_eq!(parse(&network("from = \"192.168.6.0/24\"")).warnings(), [] as [String; 0]);
+    let own = parse(&network("from = \"172.16.0.0/16\""));
+    let [warning] = own.warnings() else { panic!("{:?}", own.warnings()) };
+    assert!(warning.contains("the tunnel's own datagrams go into the tunnel"), "{warning}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod crafted;
 mod deep_buffer;
 mod ecn;
 mod encapsulations;
+mod gateway;
 mod handover;
 mod lab;
 mod multicast;

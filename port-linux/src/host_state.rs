@@ -1,0 +1,353 @@
+//! What a configuration wants of this host's network: addresses of the tunnel interface, routes into it, and the policy
+//! rules of a default route through it.
+//!
+//! A state is a set of [`Item`]s. [`HostState::wanted`] says what is to be there, `netlink` reads what is there, and
+//! [`HostState::difference`] of the two sets is all that is ever added or removed: at the start, when somebody has flushed
+//! something ([`Keeper`]), at the end, and in `mpt clean` after a crash.
+//!
+//! A default route through the tunnel is not in the main table, where it would compete with the host's own. As with
+//! wg-quick, it is in a table of its own, to which rules lead (here for all IPv4 packets of the host):
+//!
+//! ```text
+//! 14754: not from all fwmark 0x4754 lookup main suppress_prefixlength 0   narrower routes than a default one, as before
+//! 14755: not from all fwmark 0x4754 lookup 4754                           what is left: default dev mpt0
+//! ```
+//!
+//! mpt's own datagrams have the mark. So neither rule is for them, and they leave as if mpt did not run, whatever rules
+//! and default routes the host has, gets or loses.
+
+mod keeper;
+mod netlink;
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::config::Config;
+use crate::link::block_on;
+use crate::routes::kernel_routes;
+
+pub use keeper::Keeper;
+use netlink::Netlink;
+
+/// The mark (SO_MARK) of the datagrams of every path, set when there is a default route through the tunnel: the digits of
+/// mpt's UDP port, 4754, as they are in hexadecimal, which is how `ip rule` and `nft` show marks.
+pub const MARK: u32 = 0x4754;
+
+/// The number of the routing table with the default route through the tunnel: that of mpt's UDP port.
+pub const TABLE: u32 = 4754;
+
+/// The priority of the rules that try the main table's narrower routes first; that of the rules behind, which lead to
+/// [`TABLE`], is one more. It lies between what people and programs choose as a rule (up to some thousand) and what the
+/// kernel chooses for who gives none (from 32765 downwards): the former rules come before mpt's.
+pub const PRIORITY: u32 = 14_754;
+
+/// Who made a route or rule (RTA_PROTOCOL, FRA_PROTOCOL): by this number mpt knows its own. Numbers above 4 mean nothing to
+/// the kernel (rtnetlink(7)); this one is GRE's IP protocol number, and none of iproute2's list of names has it.
+const PROTOCOL: u8 = 47;
+
+/// The metric of the kill switch's route: the worst there is, so that any other route of the table is preferred.
+const LAST_METRIC: u32 = u32::MAX;
+
+/// An IP version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4
+    V4,
+    /// IPv6
+    V6,
+}
+
+impl Family {
+    /// Both.
+    const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    fn of(network: &IpNet) -> Self {
+        match network {
+            IpNet::V4(_) => Self::V4,
+            IpNet::V6(_) => Self::V6,
+        }
+    }
+
+    /// `0.0.0.0/0` or `::/0`.
+    fn everything(self) -> IpNet {
+        match self {
+            Self::V4 => Ipv4Net::default().into(),
+            Self::V6 => Ipv6Net::default().into(),
+        }
+    }
+
+    /// The program `ip` for this IP version.
+    const fn ip(self) -> &'static str {
+        match self {
+            Self::V4 => "ip -4",
+            Self::V6 => "ip -6",
+        }
+    }
+}
+
+/// Packets that a rule is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Traffic {
+    /// All packets of an IP version without [`MARK`].
+    All(Family),
+    /// Packets from this network: `from` of a `[[connection.network]]`.
+    From(IpNet),
+}
+
+impl Traffic {
+    fn family(self) -> Family {
+        match self {
+            Self::All(family) => family,
+            Self::From(network) => Family::of(&network),
+        }
+    }
+}
+
+/// One thing that mpt adds to the host's network. Items are added in the order of their comparison and removed in reverse:
+/// addresses before the routes that need them, routes before the rules that lead to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Item {
+    /// The tunnel interface is switched on.
+    Up,
+    /// An address of the tunnel interface.
+    Address(IpNet),
+    /// A route of the main table to this network through the tunnel interface.
+    Route(IpNet),
+    /// The default route through the tunnel interface, in [`TABLE`].
+    Default(Family),
+    /// The kill switch: the route of [`TABLE`] that refuses packets when there is no default route.
+    Unreachable(Family),
+    /// The rule, of priority [`PRIORITY`], that tries the main table without its default routes.
+    NarrowRule(Traffic),
+    /// The rule, of the priority behind, that leads to [`TABLE`].
+    TunnelRule(Traffic),
+}
+
+impl Item {
+    /// Whether it is of the interface itself. Such items need no other, and the kernel adds routes with them.
+    const fn is_of_interface(self) -> bool {
+        matches!(self, Self::Up | Self::Address(_))
+    }
+
+    /// Whether it belongs to a default route through the tunnel. At most one tunnel of a host has one.
+    const fn is_of_gateway(self) -> bool {
+        matches!(self, Self::Default(_) | Self::Unreachable(_) | Self::NarrowRule(_) | Self::TunnelRule(_))
+    }
+
+    /// What it is, in the words of iproute2.
+    fn text(self, device: &str) -> String {
+        let rule = |traffic: Traffic, priority: u32, action: &str| match traffic {
+            Traffic::All(family) => {
+                format!("`{} rule` {priority}: not from all fwmark {MARK:#x} {action}", family.ip())
+            }
+            Traffic::From(network) => {
+                format!("`{} rule` {priority}: from {network} {action}", traffic.family().ip())
+            }
+        };
+        match self {
+            Self::Up => format!("{device} up"),
+            Self::Address(address) => format!("address {address} of {device}"),
+            Self::Route(to) => format!("route {to} dev {device}"),
+            Self::Default(family) => format!("route {} dev {device} table {TABLE}", family.everything()),
+            Self::Unreachable(family) => format!("route unreachable {} table {TABLE}", family.everything()),
+            Self::NarrowRule(traffic) => rule(traffic, PRIORITY, "lookup main suppress_prefixlength 0"),
+            Self::TunnelRule(traffic) => rule(traffic, PRIORITY + 1, &format!("lookup {TABLE}")),
+        }
+    }
+
+    /// What could not be done when it could not be added, and what shows what is in the way.
+    fn refusal(self, device: &str) -> String {
+        match self {
+            Self::Up => format!("cannot switch {device} on"),
+            Self::Address(address) => format!("cannot give {device} the address {address}"),
+            Self::Route(to) => {
+                let ip = Family::of(&to).ip();
+                format!(
+                    "cannot set the route to {to} through {device} (`{ip} route show {to}` shows another one)"
+                )
+            }
+            item => format!("cannot set {}", item.text(device)),
+        }
+    }
+}
+
+/// What is to be added and removed, in the order of doing it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Difference {
+    /// Items that are wanted and not there.
+    pub missing: Vec<Item>,
+    /// Items of mpt's that are there and not wanted.
+    pub excess: Vec<Item>,
+}
+
+/// What is there of what mpt could have added, and what else matters.
+#[derive(Debug, Default)]
+struct Found {
+    /// The number of the tunnel interface, if there is one.
+    interface: Option<u32>,
+    items: BTreeSet<Item>,
+    /// What others have where mpt's rules and default route would be.
+    obstacles: Vec<Obstacle>,
+    /// IP versions for which the kernel has no policy rules.
+    without_rules: Vec<Family>,
+}
+
+/// Something of others that excludes a default route through the tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Obstacle {
+    /// The default route of another mpt's tunnel interface, of this name.
+    Gateway(String),
+    /// A route in [`TABLE`].
+    Route(Family),
+    /// A rule of one of mpt's priorities.
+    Rule(Family, u32),
+}
+
+impl Obstacle {
+    /// What it is, and how to get it out of the way.
+    fn text(&self) -> String {
+        match self {
+            Self::Gateway(name) => format!(
+                "the tunnel interface {name} of another mpt has the default route already, and only one tunnel of a host \
+                 can: stop that mpt, or take the network 0.0.0.0/0 or ::/0 out of one of the configurations"
+            ),
+            Self::Route(family) => format!(
+                "another program uses the routing table {TABLE}, which a default route through the tunnel needs (`{ip} \
+                 route show table {TABLE}` shows what is there). Remove that with:\n  sudo {ip} route flush table {TABLE}",
+                ip = family.ip()
+            ),
+            Self::Rule(family, priority) => format!(
+                "another program has a rule of priority {priority}, which a default route through the tunnel needs (`{ip} \
+                 rule` shows it). Remove that with:\n  sudo {ip} rule delete priority {priority}",
+                ip = family.ip()
+            ),
+        }
+    }
+}
+
+/// What a host's network is to have for one tunnel interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostState {
+    device: String,
+    items: BTreeSet<Item>,
+    /// Whether rules and [`TABLE`] are looked at.
+    with_rules: bool,
+}
+
+impl HostState {
+    /// What a configuration wants.
+    pub fn wanted(config: &Config) -> Self {
+        let tunnel = &config.tunnel;
+        let mut items = BTreeSet::from([Item::Up]);
+        for address in &tunnel.addresses {
+            items.insert(Item::Address(*address));
+            // The kernel adds the route with the address. It is wanted in its own right: somebody may flush it.
+            if address.prefix_len() < address.max_prefix_len() {
+                items.insert(Item::Route(address.trunc()));
+            }
+        }
+        let plain = kernel_routes(&tunnel.addresses, &config.connections);
+        items.extend(plain.into_iter().filter(|to| to.prefix_len() > 0).map(Item::Route));
+
+        let networks = config.connections.iter().flat_map(|connection| &connection.networks);
+        let defaults: Vec<_> = networks.filter(|network| network.is_default()).collect();
+        for family in Family::BOTH {
+            let mut of_family =
+                defaults.iter().filter(|network| Family::of(&network.to) == family).peekable();
+            if of_family.peek().is_none() {
+                continue;
+            }
+            items.insert(Item::Default(family));
+            if tunnel.kill_switch {
+                items.insert(Item::Unreachable(family));
+            }
+            // A rule for all packets makes those for some of them needless.
+            let sources: Option<Vec<IpNet>> = of_family.map(|network| network.from).collect();
+            let traffic = sources.map_or_else(
+                || vec![Traffic::All(family)],
+                |sources| sources.into_iter().map(Traffic::From).collect(),
+            );
+            for traffic in traffic {
+                items.extend([Item::NarrowRule(traffic), Item::TunnelRule(traffic)]);
+            }
+        }
+        Self { device: tunnel.name.clone(), items, with_rules: !defaults.is_empty() }
+    }
+
+    /// Nothing: neither routes nor rules, nor a kill switch.
+    pub fn nothing(device: &str) -> Self {
+        Self { device: device.to_owned(), items: BTreeSet::new(), with_rules: true }
+    }
+
+    /// Whether there is a default route through the tunnel, so that sockets of paths need [`MARK`].
+    pub fn is_gateway(&self) -> bool {
+        self.items.iter().any(|item| item.is_of_gateway())
+    }
+
+    /// IP versions of which all packets of this host go through the tunnel, not only those from some network.
+    pub fn carries_all(&self) -> Vec<Family> {
+        let all = |family: &Family| self.items.contains(&Item::TunnelRule(Traffic::All(*family)));
+        Family::BOTH.into_iter().filter(all).collect()
+    }
+
+    /// What has to be done so that what is there becomes what is wanted.
+    pub fn difference(&self, found: &BTreeSet<Item>) -> Difference {
+        let missing = self.items.difference(found).copied().collect();
+        let mut excess: Vec<Item> = found.difference(&self.items).copied().collect();
+        excess.reverse();
+        Difference { missing, excess }
+    }
+
+    /// Checks, without changing anything, that this host can have the default route that is wanted.
+    ///
+    /// # Errors
+    /// Names what is in the way, or what the kernel lacks. Also when netlink cannot be used at all.
+    pub fn check(&self) -> Result<()> {
+        if !self.is_gateway() {
+            return Ok(());
+        }
+        block_on(async { self.admits(&Netlink::open()?.find(self).await?) })
+    }
+
+    /// Makes the host so: adds what is missing, and removes what an mpt that was killed has left and is not wanted.
+    /// Returns what was done.
+    ///
+    /// # Errors
+    /// Names the item that the kernel refused; what this call has added is removed again.
+    pub fn apply(&self) -> Result<Difference> {
+        block_on(async { Netlink::open()?.apply(self).await })
+    }
+
+    /// The lines that tell people of a change.
+    pub fn texts(&self, items: &[Item]) -> Vec<String> {
+        items.iter().map(|item| item.text(&self.device)).collect()
+    }
+
+    /// Whether nothing of others, and nothing that the kernel lacks, is in the way.
+    fn admits(&self, found: &Found) -> Result<()> {
+        for family in Family::BOTH {
+            let has_rule =
+                |item: &Item| matches!(item, Item::TunnelRule(traffic) if traffic.family() == family);
+            if found.without_rules.contains(&family) && self.items.iter().any(has_rule) {
+                let (network, option) = match family {
+                    Family::V4 => ("0.0.0.0/0", "CONFIG_IP_MULTIPLE_TABLES"),
+                    Family::V6 => ("::/0", "CONFIG_IPV6_MULTIPLE_TABLES, and IPv6 itself switched on"),
+                };
+                bail!(
+                    "this kernel has no policy rules (`{} rule`), which the network {network} needs: take that network out \
+                     of the configuration, or use a kernel with {option}",
+                    family.ip()
+                );
+            }
+        }
+        if let Some(obstacle) = found.obstacles.first().filter(|_| self.is_gateway()) {
+            bail!("{}", obstacle.text());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
