@@ -41,7 +41,7 @@ Exit codes: 0 done, 1 failed, 2 bad configuration or usage.";
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Build the tunnel and keep it until Ctrl-C or SIGTERM
+    /// Build the tunnel and keep it until Ctrl-C, SIGTERM or SIGHUP
     Run(Run),
     /// Look for mistakes in a configuration file, changing nothing
     Check(Check),

@@ -115,7 +115,8 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     setup.apply()?;
     let bell = Waker::new()?;
     let (signal, signalled) = UnixStream::pair()?;
-    for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    // The last one comes when a terminal is closed: rules and a kill switch would stay behind.
+    for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::low_level::pipe::register(number, signalled.try_clone()?).context("signal handler")?;
     }
     let awaited = peers.iter().flat_map(|peer| &peer.paths).map(|path| path.ends.clone()).collect();
