@@ -142,6 +142,23 @@ fn the_last_counter_of_a_path_is_never_used_and_other_paths_go_on() {
 }
 
 #[test]
+fn of_a_flood_of_initiations_only_a_part_is_looked_at() {
+    let mut world = World::new(&[1], 225);
+    world.ends[1].sealer.limit_handshakes(1);
+    let mut bad = initiation_that_says(1, (1, 1));
+    bad[130] ^= 1;
+    let (mut looked_at, mut unread) = (0, 0);
+    for _ in 0..1000 {
+        match hand_over(&mut world, 1, 0, &bad) {
+            Err(Reason::BadMac) => looked_at += 1,
+            Err(Reason::Busy) => unread += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((looked_at, unread), (20, 980));
+}
+
+#[test]
 fn of_two_initiations_of_one_peer_within_20_ms_the_second_is_not_answered() {
     let mut world = World::new(&[1], 206);
     let reply = |world: &mut World, time| hand_over(world, 1, 0, &initiation_that_says(time, (1, 1)));

@@ -201,7 +201,7 @@ impl World {
     }
 
     /// Sends a probe or an echo as the core would.
-    fn control(&mut self, from: usize, path: u8, first: u8) {
+    pub(super) fn control(&mut self, from: usize, path: u8, first: u8) {
         let mut message = vec![0, 0, 0x88, 0xb5, first];
         message.extend([0; 27]);
         let _ = self.seal(from, path, &message);
