@@ -353,9 +353,12 @@ fn a_cookie_is_taken_only_from_where_an_initiation_went() {
     let reply = message::write_cookie_reply(&identity, index_of(&begun), mac1, &[4; 16], &[5; 24]);
     let now = world.now;
     let end = &mut world.ends[0];
-    let mut bytes = reply.to_vec();
-    let opened = end.sealer.open(&source(0), None, &mut bytes, now);
-    assert!(matches!(opened, Opened::Refused(Reason::Stale)), "{opened:?}");
+    let other = end.sealer.add_peer(keys(5, 0)).unwrap();
+    for path in [None, Some((other, 0))] {
+        let mut bytes = reply.to_vec();
+        let opened = end.sealer.open(&source(0), path, &mut bytes, now);
+        assert!(matches!(opened, Opened::Refused(Reason::Stale)), "{opened:?}");
+    }
     let mut forged = reply.to_vec();
     forged[60] ^= 1;
     assert_eq!(hand_over(&mut world, 0, 0, &forged), Err(Reason::BadTag));
