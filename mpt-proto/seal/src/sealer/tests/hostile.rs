@@ -34,6 +34,26 @@ fn handshakes_that_cross_when_a_peer_restarted_leave_both_directions_open() {
 }
 
 #[test]
+fn a_peer_that_restarts_within_seconds_of_our_handshake_is_sent_to_with_its_new_keys_whichever_is_the_larger()
+{
+    for restarted in [0, 1] {
+        let mut world = World::new(&[10], 91);
+        world.send(1 - restarted, 0);
+        world.run_for(300);
+        world.send(restarted, 0);
+        world.run_for(50);
+        assert!(world.ends.iter().all(|end| end.is_up(world.now)));
+        world.restart(restarted, 4);
+        world.send(restarted, 0);
+        world.run_for(100);
+        let sent = world.load(&[0, 1], 20, 300);
+        world.run_for(100);
+        let lost = sent.iter().filter(|number| world.ends.iter().all(|end| !end.got.contains_key(number)));
+        assert_eq!(lost.count(), 0, "end {restarted} restarted");
+    }
+}
+
+#[test]
 fn a_late_answer_of_a_process_that_is_gone_does_not_erase_the_keys_of_the_next() {
     let mut world = World::new(&[10], 81);
     let kept = withhold(&mut world, 0, &[92]);
