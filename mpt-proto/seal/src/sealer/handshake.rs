@@ -229,7 +229,6 @@ impl<C: Ciphers, E: Entropy> Sealer<'_, C, E> {
         let newest = answer.open(&handshake.initiator).ok_or(Reason::BadTag)?;
         // It is the time from which on we are believed; the handshake begins again with a later one.
         peer.our_time = peer.our_time.max(newest);
-        peer.wanted = true;
         if peer.stale_reply_at.is_none_or(|at| now.since(at) >= STALE_REPLIES_APART) {
             peer.stale_reply_at = Some(now);
             peer.retry.at = now;
