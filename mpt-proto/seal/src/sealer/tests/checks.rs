@@ -15,6 +15,7 @@ use crate::keys::PresharedKey;
 use crate::limits::{LAST_COUNT, REJECT_AFTER_BYTES, REKEY_AFTER_BYTES, REKEY_AFTER_COUNT};
 use crate::mac::{MacKeys, mac};
 use crate::message::{self, Choice, Identity, Proposal};
+use crate::peer::Retry;
 use crate::sealer::{NotSealed, Opened, Reason};
 
 fn ms(ms: u64) -> Duration {
@@ -319,6 +320,40 @@ fn a_data_datagram_for_the_index_of_a_handshake_is_unknown() {
     let begun = initiation(&mut world, 0);
     data[4..8].copy_from_slice(&(index_of(&begun) << 4).to_be_bytes());
     assert_eq!(hand_over(&mut world, 0, 0, &data), Err(Reason::UnknownIndex));
+}
+
+#[test]
+fn keys_that_wait_for_their_first_datagram_are_not_sealed_with_also_in_the_place_of_those_that_were() {
+    let mut world = World::up(&[1], 227);
+    // Nothing arrives any more, and the keys in use die.
+    world.hand = Some(Box::new(|_, _| vec![]));
+    world.run_for(200_000);
+    assert_eq!(epochs(&world, 1), 0);
+    let begun = initiation(&mut world, 0);
+    assert_eq!(hand_over(&mut world, 1, 0, &begun).unwrap().unwrap().len(), 92);
+    assert_eq!(epochs(&world, 1), 1);
+    let (packet, mut place) = ([&[0x10, 0, 8, 0, 0, 0, 0, 1][..], &[0x45; 20]].concat(), vec![0; 60]);
+    let (now, end) = (world.now, &mut world.ends[1]);
+    assert_eq!(end.sealer.seal(end.peer, 0, &packet, &mut place, now), Err(NotSealed::NoSession));
+}
+
+#[test]
+fn a_round_trip_that_somebody_made_long_is_not_believed_beyond_a_second() {
+    let mut world = World::up(&[1], 228);
+    let peer = world.ends[0].sealer.peers[0].0.as_mut().unwrap();
+    peer.note_rtt(ms(60_000));
+    assert_eq!(peer.rtt_or_assumed(), ms(1000));
+}
+
+#[test]
+fn tries_are_spread_by_chance_so_that_a_thousand_peers_do_not_come_at_once() {
+    let after = |chance| {
+        let mut retry = Retry::default();
+        retry.note(chance, START);
+        retry.at.since(START)
+    };
+    assert_eq!((after(0), after(128)), (Duration::from_micros(187_500), ms(250)));
+    assert!(after(255) > ms(311) && after(255) < Duration::from_micros(312_500));
 }
 
 #[test]
