@@ -339,7 +339,7 @@ fn keys_that_wait_for_their_first_datagram_are_not_sealed_with_also_in_the_place
 
 #[test]
 fn a_round_trip_that_somebody_made_long_is_not_believed_beyond_a_second() {
-    let mut world = World::up(&[1], 228);
+    let world = World::up(&[1], 228);
     let peer = world.ends[0].sealer.peers[0].0.as_mut().unwrap();
     peer.note_rtt(ms(60_000));
     assert_eq!(peer.rtt_or_assumed(), ms(1000));
