@@ -23,7 +23,8 @@ impl Source {
     }
 }
 
-/// The keys, derived from a public key, with which initiations to its owner are checked and cookies from it are sealed. Everybody who knows the public key has them.
+/// The keys, derived from a public key, with which initiations to its owner are checked and cookies from it are sealed. Everybody who
+/// knows the public key has them.
 pub(crate) struct MacKeys {
     /// The key of an initiation's mac1.
     pub(crate) mac1: [u8; HASH_LEN],

@@ -134,7 +134,8 @@ impl<'s, C: Ciphers, E: Entropy> Sealer<'s, C, E> {
     }
 
     /// So many handshakes per second may be computed for strangers, and as many for those who write from the address of a peer's path:
-    /// 1,000 if nothing is said. Each costs three Diffie-Hellman at most. A controller for which that is a tenth of a second says 1.
+    /// 1,000 if nothing is said. Each costs five multiplications at most. A controller for which that is a fifth of a second says 1 or 2.
+    /// With 0 nobody can begin a handshake with this end; it still begins its own.
     pub fn limit_handshakes(&mut self, per_second: u16) {
         self.budget.limit(per_second);
     }

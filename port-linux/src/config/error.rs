@@ -65,8 +65,12 @@ const REQUIRED: [(&str, &str); 13] = [
     ("path", "[[connection.path]]"),
 ];
 
-/// Keys that name a file with a secret. Without `_file` they might be followed by the secret itself.
-const FILES_OF_SECRETS: [&str; 2] = ["private_key_file", "preshared_key_file"];
+/// The key that names the file with our private key.
+pub(super) const PRIVATE_KEY_FILE: &str = "private_key_file";
+/// The key that names the file with a pre-shared key.
+pub(super) const PRESHARED_KEY_FILE: &str = "preshared_key_file";
+/// Both. Without `_file` they might be followed by the secret itself.
+const FILES_OF_SECRETS: [&str; 2] = [PRIVATE_KEY_FILE, PRESHARED_KEY_FILE];
 
 /// A key and its value, as places in the text.
 struct Place {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use mpt_seal::{PeerKeys, PresharedKey, PrivateKey, PublicKey};
 use toml::Spanned;
 
-use super::error::{ConfigError, Source};
+use super::error::{ConfigError, PRESHARED_KEY_FILE, PRIVATE_KEY_FILE, Source};
 use super::file;
 use super::value::{CipherName, FileName, SecuritySetting, Text};
 use crate::ciphers::NativeCiphers;
@@ -66,9 +66,6 @@ impl Choice {
         matches!(self, Self::Sealed(_))
     }
 }
-
-const PRIVATE_KEY_FILE: &str = "private_key_file";
-const PRESHARED_KEY_FILE: &str = "preshared_key_file";
 
 /// The key in the file that a value names.
 fn key_in(value: &Spanned<Text<FileName>>, name: &str, source: &Source<'_>) -> Result<KeyBytes, ConfigError> {

@@ -129,16 +129,15 @@ fn measure(
     let address = Side::Pc2.address(1, plan.stack.outer());
     let beside = net.pc2.inside(|| UdpSocket::bind((address, 0)))??;
     let to = if is_attacked { SocketAddr::new(address, PORT) } else { beside.local_addr()? };
-    let mut sent = None;
+    let mut sent = Sent::default();
     let amount = Amount::Time(plan.time);
     let done = transfer::run(net, tunnel.address(), Transport::Tcp, amount, &pids, |_| {
-        sent = Some(net.pc2.inside(|| flood::send(datagrams, to, plan.time))??);
+        sent = net.pc2.inside(|| flood::send(datagrams, to, plan.time))??;
         Ok(())
     })?;
     let peak_mib = memory::peak_mib(attacked);
     tunnel.stop()?;
     let goodput_mbit_s = done.received.goodput(WARM_UP, plan.time);
-    let sent = sent.unwrap_or(Sent { datagrams: 0, answered_bytes: 0, seconds: 0.0 });
     Ok(Sample { goodput_mbit_s, sent, peak_mib })
 }
 

@@ -94,7 +94,7 @@ fn initiations(from: PrivateKey, to: PublicKey) -> anyhow::Result<Vec<Vec<u8>>> 
 }
 
 /// What a flood was.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub(super) struct Sent {
     /// Datagrams that left.
     pub datagrams: u64,

@@ -314,6 +314,11 @@ impl World {
         sent
     }
 
+    /// How many of these packets have come to neither end.
+    pub(super) fn lost(&self, sent: &[u32]) -> usize {
+        sent.iter().filter(|number| self.ends.iter().all(|end| !end.got.contains_key(number))).count()
+    }
+
     /// A session in which both ends send.
     pub(super) fn up(delays: &[u64], seed: u64) -> Self {
         let mut world = Self::new(delays, seed);
