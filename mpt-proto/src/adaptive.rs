@@ -178,6 +178,21 @@ impl<'s> Adaptive<'s> {
         flows: &'s mut [FlowSlot],
     ) -> Self {
         let (express, bulk) = flows.split_at_mut(flows.len() / 2);
+        Self::over(state, (slots, bytes), express, bulk)
+    }
+
+    /// As it was lent, for another connection.
+    pub(crate) fn renewed(self) -> Self {
+        let Self { state, pool, express, queue, .. } = self;
+        Self::over(state, pool.into_memory(), express.into_memory(), queue.into_memory())
+    }
+
+    fn over(
+        state: &'s mut AdaptiveState,
+        (slots, bytes): (&'s mut [PacketSlot], &'s mut [u8]),
+        express: &'s mut [FlowSlot],
+        bulk: &'s mut [FlowSlot],
+    ) -> Self {
         *state = AdaptiveState { credit: MOST_CREDIT, ..AdaptiveState::default() };
         Self {
             state,

@@ -205,6 +205,15 @@ impl<'s> Connection<'s> {
         }
     }
 
+    /// Ends the connection: its memory serves another one.
+    pub fn into_storage(self) -> Storage<'s> {
+        Storage {
+            reorder: self.reorder.into_memory(),
+            reassembly: self.reassembly.into_memory(),
+            extension: self.extension.map(Extension::renewed),
+        }
+    }
+
     /// Call when the deadline of [`poll_timeout`](Self::poll_timeout) has come; early or late does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tick(now);

@@ -59,6 +59,11 @@ impl<'s> Reassembly<'s> {
         Self { slots, bytes, timeout: timeout.into(), complete: (0, 0), expired: 0 }
     }
 
+    /// Its memory, for another one.
+    pub(crate) fn into_memory(self) -> (&'s mut [ReassemblySlot], &'s mut [u8]) {
+        (self.slots, self.bytes)
+    }
+
     /// Bytes of the largest packet that can be put together; zero without storage.
     pub fn max_packet(&self) -> usize {
         self.bytes.len().checked_div(self.slots.len()).unwrap_or(0)

@@ -181,6 +181,11 @@ impl<'s> Reorder<'s> {
         }
     }
 
+    /// Its memory, for another one.
+    pub(crate) fn into_memory(self) -> (&'s mut [ReorderSlot], &'s mut [u8]) {
+        (self.slots, self.bytes)
+    }
+
     /// The number that is next: all before it are settled.
     pub const fn head(&self) -> Seq {
         self.head

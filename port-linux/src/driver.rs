@@ -9,22 +9,30 @@ mod inside;
 mod keys;
 mod limits;
 mod links;
+mod memory;
 mod mode;
 mod outside;
 mod path_mtu;
 mod peer;
+mod peers;
+mod plan;
 mod report;
 mod roaming;
+mod senders;
 mod sizes;
 mod strangers;
 mod tunnel_mtu;
 
 use inside::{Inside, Outgoing};
 use outside::Arrival;
-pub use outside::{Outside, Sender, SharedSocket, SystemSealer};
+pub use memory::{Memories, Memory, sealer_memory};
+pub use outside::{Outside, SharedSocket, SystemSealer};
 pub use path_mtu::PathMtu;
 pub use peer::{Peer, PeerPath, Role};
+pub use peers::Peers;
+pub use plan::{Plan, Resources, bind, sealer, sealing};
 pub use roaming::Roaming;
+pub use senders::Sender;
 pub use tunnel_mtu::TunnelMtu;
 
 use std::io;
@@ -102,7 +110,13 @@ pub struct Driver<'s> {
     tunnel: TunnelFacts,
     tunnel_mtu: Option<TunnelMtu>,
     outside: Outside<'s>,
-    peers: Vec<Peer<'s>>,
+    peers: Peers<'s>,
+    /// Positions of connections for which something is due. Kept for its memory.
+    due: Vec<usize>,
+    /// Connections of which other paths can be used than the layer that seals knows of.
+    paths_changed: Vec<usize>,
+    /// What the paths carry may be another than the tunnel's MTU was made for.
+    sizes_changed: bool,
     drops: TunnelDrops,
     bell: Waker,
     signal: UnixStream,
@@ -127,7 +141,7 @@ pub struct Parts<'s> {
     /// The sockets, and what seals.
     pub outside: Outside<'s>,
     /// The connections, in the order of the configuration.
-    pub peers: Vec<Peer<'s>>,
+    pub peers: Peers<'s>,
     /// Which of them carries what.
     pub routes: Routes,
     /// Rung when `queries` or `link_changes` has something.
@@ -176,6 +190,9 @@ impl<'s> Driver<'s> {
             tunnel_mtu,
             outside,
             peers,
+            due: Vec::new(),
+            paths_changed: Vec::new(),
+            sizes_changed: true,
             drops: TunnelDrops::default(),
             bell,
             signal,
@@ -357,12 +374,28 @@ impl<'s> Driver<'s> {
     /// After a wake-up: control datagrams and events of all connections, and what was held back to go together. Once,
     /// so that packets that arrived on different paths are joined.
     fn settle(&mut self, now: Instant) {
-        self.follow_keys(now);
-        for index in 0..self.peers.len() {
-            self.peers[index].settle(now, &mut self.inside, &mut self.outside);
-            self.note_links(index, now);
+        loop {
+            self.settle_touched(now);
+            self.follow_keys(now);
+            if self.paths_changed.is_empty() {
+                break;
+            }
         }
         self.inside.flush();
+    }
+
+    /// Settles every connection that was touched.
+    fn settle_touched(&mut self, now: Instant) {
+        while let Some(peer) = self.peers.next_touched() {
+            peer.settle(now, &mut self.inside, &mut self.outside);
+            let index = peer.index;
+            if std::mem::take(&mut peer.paths_changed) {
+                self.paths_changed.push(index);
+            }
+            self.sizes_changed |= std::mem::take(&mut peer.sizes_changed);
+            self.note_links(index, now);
+            self.peers.note(index);
+        }
     }
 
     /// Commands from the control socket and changes of links.
@@ -384,38 +417,34 @@ impl<'s> Driver<'s> {
         if self.recheck_links.is_some_and(|deadline| deadline <= now) {
             self.check_links(now);
         }
-        for index in 0..self.peers.len() {
-            let due =
-                |peer: &Peer<'_>| peer.connection.poll_timeout().is_some_and(|deadline| deadline <= now);
-            if due(&self.peers[index]) {
-                self.mutate(index, now, |peer| peer.connection.handle_timeout(now));
-            }
+        let mut due = std::mem::take(&mut self.due);
+        self.peers.take_due(now, &mut due);
+        for &index in &due {
+            // What waits to leave leaves before probes of sizes do.
+            self.mutate(index, now, |peer| peer.handle_timeout(now));
+            self.probe_sizes(index, now);
         }
+        self.due = due;
         self.outside.handle_timeout(now);
-        self.follow_keys(now);
-        self.probe_sizes(now);
+        self.settle(now);
         self.follow_sizes(now);
         self.supervisor.handle_timeout(now);
-        let all = self.peers.iter().map(|peer| u32::try_from(peer.paths.len()).unwrap_or(u32::MAX)).sum();
-        self.supervisor.paths(self.peers.iter().map(Peer::paths_up).sum(), all);
+        let (up, all) = self.peers.paths();
+        self.supervisor.paths(up, all);
     }
 
     /// One mutation of a connection, and the drain that must follow.
     fn mutate<T>(&mut self, index: usize, now: Instant, mutation: impl FnOnce(&mut Peer<'s>) -> T) -> T {
         let outcome = mutation(&mut self.peers[index]);
-        self.peers[index].settle(now, &mut self.inside, &mut self.outside);
-        self.note_links(index, now);
+        self.settle_touched(now);
         self.inside.flush();
         outcome
     }
 
     /// How long to wait at most; `None`: until something happens.
     fn timeout(&self) -> Option<Timespec> {
-        let deadlines = self.peers.iter().filter_map(|peer| peer.connection.poll_timeout());
-        let sizes = self.peers.iter().flat_map(|peer| &peer.paths);
-        let sizes = sizes.filter_map(|path| path.search.as_ref()?.poll_timeout());
         let tunnel = self.tunnel_mtu.as_ref().and_then(TunnelMtu::poll_timeout);
-        let deadlines = deadlines.chain(sizes).chain(tunnel).chain(self.outside.poll_timeout());
+        let deadlines = self.peers.poll_timeout().into_iter().chain(tunnel).chain(self.outside.poll_timeout());
         let deadline = deadlines.chain(self.recheck_links).chain(self.supervisor.poll_timeout()).min()?;
         let wait = deadline.since(self.clock.now());
         if wait >= LONG_WAIT {

@@ -2,28 +2,25 @@
 //! process is asked to end.
 
 pub mod hosted;
-mod memory;
-mod plan;
 
 #[cfg(feature = "program")]
 use std::{os::unix::net::UnixStream, path::Path, sync::Arc};
 
 #[cfg(feature = "program")]
-use anyhow::Context;
+use anyhow::{Context, bail};
 use anyhow::Result;
-use mpt_proto::Connection;
 #[cfg(feature = "program")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::clock::Clock;
-use crate::config::{self, Config};
-use crate::driver::{Peer, TunnelFacts};
+use crate::config::Config;
+use crate::driver::{Peers, TunnelFacts};
 use crate::failure::misconfigured;
 use crate::mtu;
 #[cfg(feature = "program")]
 use crate::{
     control::{Server, default_socket},
-    driver::{Driver, Outside, Parts, TunnelMtu},
+    driver::{self, Driver, Memories, Outside, Parts, Plan, Resources, TunnelMtu},
     host_state::{Family, HostState, Keeper, MARK},
     link::{self, Ends, Interfaces, Setup},
     outbox, privilege,
@@ -33,9 +30,7 @@ use crate::{
     wake::Waker,
 };
 #[cfg(feature = "program")]
-use memory::sealer_memory;
-#[cfg(feature = "program")]
-use plan::Plan;
+use typed_arena::Arena;
 
 #[cfg(feature = "program")]
 /// Where the configuration is unless `-c` says otherwise.
@@ -81,6 +76,13 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     privilege::check()?;
     let interfaces = Interfaces::now()?;
     Server::check(&control)?;
+    if interfaces.named(&config.tunnel.name).is_some() {
+        bail!(
+            "the interface {} exists already: another mpt may be running (see `mpt status`); stop it, or choose another \
+             name in [tunnel]",
+            config.tunnel.name
+        );
+    }
     let plan = Plan::new(&config, &interfaces)?;
     let host_state = HostState::wanted(&config);
     host_state.check()?;
@@ -94,14 +96,20 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     }
 
     let clock = Clock::start();
-    let mut memories = plan.memories(&config, defaults.adaptive_memory);
-    let peers = plan.peers(&config, &mut memories, &clock, config.tunnel.offload)?;
-    let mut sealer_memory = sealer_memory(peers.len());
-    let sealer = plan::sealer(&config, &mut sealer_memory, &clock)?;
+    let (arena, mut sealer_memory) = (Arena::new(), driver::sealer_memory(config.connections.len()));
+    let mut outside = Outside::new(driver::sealer(&config, &mut sealer_memory, &clock));
+    let mut resources = Resources {
+        clock,
+        memories: Memories::new(&arena, defaults.adaptive_memory, config.tunnel.mtu),
+        joins: config.tunnel.offload,
+        sealing: driver::sealing(&config),
+    };
+    let awaited = plan.ends();
+    let peers = resources.connect_all(&config, plan, &mut outside)?;
     let tunnel = tunnel_facts(&config, &peers)?;
     let tie = Arc::new(ToDevice { mark });
     let maker = Maker { offload: config.tunnel.offload, tie, buffer: defaults.socket_buffer };
-    let sockets = plan.bind(&maker)?;
+    driver::bind(&mut outside.sockets, &maker)?;
 
     // From here on things are made; each goes away with the value that holds it.
     let server = Server::bind(&control)?;
@@ -110,7 +118,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
         name: &tunnel.name,
         mtu: tunnel.mtu,
         queue: config.tunnel.queue,
-        largest: outbox::largest_packet(tunnel.mtu, plan::sealing(&config).into()),
+        largest: outbox::largest_packet(tunnel.mtu, driver::sealing(&config).into()),
     };
     setup.apply()?;
     let bell = Waker::new()?;
@@ -119,13 +127,12 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::low_level::pipe::register(number, signalled.try_clone()?).context("signal handler")?;
     }
-    let awaited = peers.iter().flat_map(|peer| &peer.paths).map(|path| path.ends.clone()).collect();
     let driver = Driver::new(Parts {
         clock,
         tun,
         tunnel: tunnel.clone(),
         tunnel_mtu: tunnel_mtu(&config, &tunnel),
-        outside: Outside::new(sockets, sealer),
+        outside,
         peers,
         routes: Routes::new(&config.tunnel.addresses, &config.connections),
         queries: server.serve(bell.clone())?,
@@ -199,7 +206,7 @@ fn strict_sources(config: &Config, interfaces: &Interfaces) -> Vec<String> {
 }
 
 /// The tunnel's MTU: as configured, or the largest that every path takes whole.
-fn tunnel_facts(config: &Config, peers: &[Peer<'_>]) -> Result<TunnelFacts> {
+fn tunnel_facts(config: &Config, peers: &Peers<'_>) -> Result<TunnelFacts> {
     let narrowest = |extended: bool| {
         let fits = peers.iter().map(|peer| {
             let overhead = if extended { peer.overhead() } else { peer.header_len() };
@@ -246,36 +253,4 @@ fn has_ipv6(config: &Config) -> bool {
 fn tunnel_mtu(config: &Config, tunnel: &TunnelFacts) -> Option<TunnelMtu> {
     let least = if has_ipv6(config) { mtu::IPV6_MIN_MTU } else { mtu::IPV4_COMMON_MTU };
     config.tunnel.mtu.is_none().then(|| TunnelMtu::new(least, tunnel.mtu, link::set_mtu))
-}
-
-/// Adds a connection's paths to the core, in order.
-fn add_paths(
-    connection: &mut Connection<'_>,
-    config: &config::Connection,
-    max_datagrams: &[u16],
-    clock: &Clock,
-) -> Result<Vec<mpt_proto::PathId>> {
-    let now = clock.now();
-    config
-        .paths
-        .iter()
-        .zip(max_datagrams)
-        .map(|(path, &max_datagram)| {
-            let settings = mpt_proto::PathConfig {
-                weight: path.weight,
-                rank: path.rank,
-                tier: path.tier,
-                max_datagram,
-                liveness: path.liveness,
-            };
-            let id = connection.add_path(settings, now).map_err(|error| {
-                misconfigured(format!("path {} of {}: {error:?}", path.name, config.name))
-            })?;
-            if !path.enabled {
-                // A path that was added a line ago is known.
-                let _ = connection.set_enabled(id, false, now);
-            }
-            Ok(id)
-        })
-        .collect()
 }

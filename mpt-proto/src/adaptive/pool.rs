@@ -96,6 +96,11 @@ impl<'s> Pool<'s> {
         pool
     }
 
+    /// Its memory, for another one.
+    pub(super) fn into_memory(self) -> (&'s mut [PacketSlot], &'s mut [u8]) {
+        (self.slots, self.bytes)
+    }
+
     /// Slots, free or not.
     pub(super) fn len(&self) -> usize {
         self.slots.len()

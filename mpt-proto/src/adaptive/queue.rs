@@ -71,6 +71,11 @@ impl<'s> Queue<'s> {
         Self { flows, quantum, ..Self::default() }
     }
 
+    /// Its memory, for another one.
+    pub(super) fn into_memory(self) -> &'s mut [FlowSlot] {
+        self.flows
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.packets == 0
     }

@@ -33,6 +33,11 @@ impl<'s> Extension<'s> {
     pub(super) const fn new(adaptive: Adaptive<'s>) -> Self {
         Self { adaptive, calls: &CALLS }
     }
+
+    /// As it was lent.
+    pub(super) fn renewed(self) -> Self {
+        Self { adaptive: (self.calls.renew)(self.adaptive), ..self }
+    }
 }
 
 /// What the rest of the connection asks of the extension, as pointers: only [`with_adaptive`] names them, so a program
@@ -43,6 +48,8 @@ impl<'s> Extension<'s> {
 /// [`with_adaptive`]: crate::Storage::with_adaptive
 #[derive(Debug)]
 pub(super) struct Calls {
+    /// Memory as it was lent, for another connection.
+    renew: for<'a> fn(Adaptive<'a>) -> Adaptive<'a>,
     /// The path of this number is a new one, of this tier.
     pub(super) set_path: fn(&mut Connection<'_>, usize, u8),
     /// A path may have gone down or come up, or carry other datagrams.
@@ -63,6 +70,7 @@ pub(super) struct Calls {
 }
 
 static CALLS: Calls = Calls {
+    renew: |adaptive| adaptive.renewed(),
     set_path: |connection, path, tier| {
         if let Some(extension) = connection.extension.as_mut() {
             extension.adaptive.set_path(path, tier, connection.now);

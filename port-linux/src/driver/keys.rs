@@ -13,14 +13,15 @@ impl Driver<'_> {
         if !self.outside.is_sealed() {
             return;
         }
-        if self.peers.iter().any(|peer| peer.paths_changed) {
+        if !self.paths_changed.is_empty() {
+            for index in std::mem::take(&mut self.paths_changed) {
+                let Some(peer) = self.peers.get(index) else { continue };
+                self.outside.set_paths(index, peer.usable_paths());
+            }
             for shared in &mut self.outside.sockets {
                 shared.is_used = false;
             }
-            for peer in &mut self.peers {
-                if std::mem::take(&mut peer.paths_changed) {
-                    self.outside.set_paths(peer.index, peer.usable_paths());
-                }
+            for peer in self.peers.iter() {
                 for (index, path) in peer.paths.iter().enumerate() {
                     if let Some(shared) = self.outside.sockets.get_mut(path.socket) {
                         shared.is_used |= peer.listens(index);
@@ -46,7 +47,7 @@ impl Driver<'_> {
                 }
                 _ => continue,
             };
-            if probes && peer.index() < self.peers.len() {
+            if probes && self.peers.get(peer.index()).is_some() {
                 self.mutate(peer.index(), now, |peer| peer.probe_all(now));
             }
         }
@@ -64,7 +65,7 @@ impl Driver<'_> {
     /// the other. Of strangers there is only a counter.
     pub(super) fn tell_refused(&mut self, socket: usize, source: SocketAddr, reason: Reason) {
         tracing::trace!("a datagram from {source} is refused: {reason:?}");
-        let sender = self.outside.sockets.get(socket).and_then(|shared| shared.sender(source));
+        let sender = self.outside.sockets.get(socket).and_then(|shared| shared.senders.find(source));
         let Some(peer) = sender.and_then(|sender| self.peers.get_mut(sender.peer)) else { return };
         let name = &peer.config.name;
         let why = match reason {

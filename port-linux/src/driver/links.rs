@@ -30,7 +30,7 @@ impl Driver<'_> {
     /// Looks at every path's link and tells the core what changed.
     pub(super) fn check_links(&mut self, now: Instant) {
         self.recheck_links = None;
-        for peer in 0..self.peers.len() {
+        for peer in self.peers.positions() {
             for path in 0..self.peers[peer].paths.len() {
                 self.check_path(peer, path, now);
             }

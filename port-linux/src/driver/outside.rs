@@ -7,13 +7,17 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use anyhow::{Context, Result};
 use mpt_proto::{Departure, Ecn, Instant, PathSet};
 use mpt_seal::{Event, Opened, PeerStatus, Reason, Sealer, Source, Stats};
 
 use super::peer::PeerPath;
+use super::senders::{Sender, Senders};
 use crate::ciphers::NativeCiphers;
 use crate::clock;
+use crate::config;
 use crate::entropy::SystemEntropy;
+use crate::failure::misconfigured;
 use crate::socket::{Batch, SendError, Socket};
 
 /// The layer that seals, with this system's randomness.
@@ -34,34 +38,21 @@ pub struct SharedSocket {
     /// The device's number when it was bound: a device that went and came back has another one. 0: none yet.
     pub interface: u32,
     /// Whose datagrams come to it from where. In the clear, others are refused.
-    pub senders: Vec<Sender>,
+    pub senders: Senders,
     /// Whether a path of it is in use, with a link: else not even a handshake is answered.
     pub(super) is_used: bool,
-}
-
-/// The peer's end of a path on a socket.
-#[derive(Debug, Clone, Copy)]
-pub struct Sender {
-    /// The peer's address.
-    pub address: IpAddr,
-    /// Its port; `None`: any.
-    pub port: Option<u16>,
-    /// The connection's index.
-    pub peer: usize,
-    /// The path's index within the connection.
-    pub path: usize,
-}
-
-impl Sender {
-    fn is_at(&self, source: SocketAddr) -> bool {
-        self.address == source.ip() && self.port.is_none_or(|port| port == source.port())
-    }
 }
 
 impl SharedSocket {
     /// One that is to be opened.
     pub fn new(local: SocketAddr, device: Option<String>, interface: u32) -> Self {
-        Self { socket: None, local, bound: None, device, interface, senders: Vec::new(), is_used: true }
+        Self { socket: None, local, bound: None, device, interface, senders: Senders::default(), is_used: true }
+    }
+
+    /// Whether it serves the same paths as another one.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.device == other.device
+            && (self.local.ip(), self.local.port()) == (other.local.ip(), other.local.port())
     }
 
     /// Whether it is open.
@@ -91,17 +82,6 @@ impl SharedSocket {
     /// As [`Socket::receive`].
     pub fn receive(&self, batch: &mut Batch) -> io::Result<()> {
         self.socket.as_ref().map_or(Ok(()), |socket| socket.receive(batch))
-    }
-
-    /// The path that datagrams from `source` belong to. Few paths share a socket, and the kernel joins runs of
-    /// datagrams: searching is cheaper than hashing.
-    pub(super) fn sender(&self, source: SocketAddr) -> Option<Sender> {
-        self.senders.iter().find(|sender| sender.is_at(source)).copied()
-    }
-
-    /// The path of this peer that datagrams from `source` belong to.
-    fn sender_of(&self, peer: usize, source: SocketAddr) -> Option<Sender> {
-        self.senders.iter().find(|sender| sender.peer == peer && sender.is_at(source)).copied()
     }
 }
 
@@ -142,9 +122,33 @@ pub struct Outside<'s> {
 }
 
 impl<'s> Outside<'s> {
-    /// Sealed if there is a sealer: then its peers were added in the order of the connections.
-    pub fn new(sockets: Vec<SharedSocket>, sealer: Option<SystemSealer<'s>>) -> Self {
-        Self { sockets, sealer }
+    /// Without sockets and peers; sealed if there is a sealer.
+    pub fn new(sealer: Option<SystemSealer<'s>>) -> Self {
+        Self { sockets: Vec::new(), sealer }
+    }
+
+    /// Gives the layer that seals the keys of a connection, and tells its position; `None`: nothing is sealed.
+    ///
+    /// # Errors
+    /// There is no room, or another peer with this key.
+    pub(super) fn add_keys(&mut self, config: &config::Connection) -> Result<Option<usize>> {
+        let Some(sealer) = &mut self.sealer else { return Ok(None) };
+        let keys = config.keys.clone().context("a connection without a public key")?;
+        let peer = sealer.add_peer(keys);
+        let peer = peer.map_err(|error| misconfigured(format!("connection {}: {error}", config.name)))?;
+        Ok(Some(peer.index()))
+    }
+
+    /// Forgets a connection: its keys, and where it is.
+    pub(super) fn remove(&mut self, peer: usize) {
+        for shared in &mut self.sockets {
+            shared.senders.remove(peer);
+        }
+        if let Some(sealer) = &mut self.sealer
+            && let Some(peer) = sealer.peer_id(peer)
+        {
+            sealer.remove_peer(peer);
+        }
     }
 
     /// Whether a socket is open.
@@ -168,20 +172,20 @@ impl<'s> Outside<'s> {
         let Self { sockets, sealer } = self;
         let Some(shared) = sockets.get(socket) else { return Arrival::Nothing };
         let Some(sealer) = sealer else {
-            return match shared.sender(source) {
+            return match shared.senders.find(source) {
                 Some(sender) => Arrival::Path { sender, datagram },
                 None => Arrival::Stranger(datagram),
             };
         };
         // Only answers to handshakes need to know the path, and these come from where they were sent to.
         let path = || {
-            let sender = shared.sender(source)?;
+            let sender = shared.senders.find(source)?;
             Some((sealer.peer_id(sender.peer)?, u8::try_from(sender.path).ok()?))
         };
         let path = if datagram.len() <= mpt_seal::LONGEST_HANDSHAKE { path() } else { None };
         match sealer.open(&opaque(socket, source), path, datagram, now) {
             Opened::Clear { peer, path: number, is_newest, datagram } => {
-                match shared.sender_of(peer.index(), source) {
+                match shared.senders.find_of(peer.index(), source) {
                     Some(sender) => Arrival::Path { sender, datagram },
                     None => Arrival::Moved { peer: peer.index(), number, is_newest, datagram },
                 }

@@ -11,6 +11,7 @@ use mpt_proto::{
 
 use super::inside::{Inside, Refusal};
 use super::limits::LimitNews;
+use super::memory::MemorySize;
 use super::mode::ModeNews;
 use super::outside::Outside;
 use super::path_mtu::PathMtu;
@@ -32,6 +33,8 @@ pub struct Peer<'s> {
     pub config: config::Connection,
     /// The state machine.
     pub connection: Connection<'s>,
+    /// The size of the memory that the state machine works in.
+    pub(super) memory: MemorySize,
     /// Its paths; the index is that of [`mpt_proto::PathId::index`], as none is ever removed.
     pub paths: Vec<PeerPath>,
     /// Dropped by the port.
@@ -56,6 +59,11 @@ pub struct Peer<'s> {
     pub(super) sizes_changed: bool,
     /// Which paths can be used may be another than at the last look.
     pub(super) paths_changed: bool,
+    /// Whether the loop is to settle it, see [`Peers`](super::Peers), and when it last waited for what.
+    pub(super) is_touched: bool,
+    pub(super) deadline: Option<Instant>,
+    /// Paths that are counted as up among those of all connections.
+    pub(super) counted_up: u32,
     /// Bytes that sealing adds to each datagram.
     sealing: u16,
     /// Reasons, as bits, for which people were told that datagrams of the peer are refused.
@@ -161,7 +169,7 @@ impl<'s> Peer<'s> {
     pub fn new(
         index: usize,
         config: config::Connection,
-        connection: Connection<'s>,
+        (connection, memory): (Connection<'s>, MemorySize),
         paths: Vec<PeerPath>,
         sealing: u16,
     ) -> Self {
@@ -169,6 +177,7 @@ impl<'s> Peer<'s> {
             index,
             config,
             connection,
+            memory,
             paths,
             drops: PeerDrops::default(),
             failed_links: 0,
@@ -182,6 +191,9 @@ impl<'s> Peer<'s> {
             next_sliced: 0,
             sizes_changed: false,
             paths_changed: true,
+            is_touched: false,
+            deadline: None,
+            counted_up: 0,
             sealing,
             told_refused: 0,
             problem: None,
@@ -191,6 +203,19 @@ impl<'s> Peer<'s> {
     /// Whether one of its paths uses this socket.
     pub fn uses_socket(&self, socket: usize) -> bool {
         self.paths.iter().any(|path| path.socket == socket)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout), or a look at the size of datagrams, is due.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let searches = self.paths.iter().filter_map(|path| path.search.as_ref()?.poll_timeout());
+        searches.chain(self.connection.poll_timeout()).min()
+    }
+
+    /// Time has passed; [`settle`](Self::settle) must follow.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.connection.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.connection.handle_timeout(now);
+        }
     }
 
     /// Bytes that every packet has more on a path than in the tunnel, outer IP and UDP headers aside.

@@ -22,7 +22,7 @@ impl Driver<'_> {
     }
 
     fn set_role(&mut self, wanted: &str, role: Role) -> Answer {
-        let names = self.peers.iter().map(|peer| &peer.config);
+        let names = self.peers.iter().map(|peer| (peer.index, &peer.config));
         let (peer, path) = match find_path(names, wanted) {
             Ok(found) => found,
             Err(error) => return Answer::error(error),
@@ -135,12 +135,12 @@ impl Driver<'_> {
 
 /// The path called `wanted`: `PATH`, or `CONNECTION/PATH`.
 fn find_path<'c>(
-    connections: impl Iterator<Item = &'c crate::config::Connection>,
+    connections: impl Iterator<Item = (usize, &'c crate::config::Connection)>,
     wanted: &str,
 ) -> Result<(usize, usize), String> {
     let mut found = Vec::new();
     let mut known = Vec::new();
-    for (index, connection) in connections.enumerate() {
+    for (index, connection) in connections {
         for (path_index, path) in connection.paths.iter().enumerate() {
             let full = format!("{}/{}", connection.name, path.name);
             if path.name == wanted || full == wanted {
@@ -180,7 +180,7 @@ mod tests {
             connection("pc3", 3),
             path("lte", 3)
         );
-        find_path(Config::parse(&text, "test").unwrap().connections.iter(), wanted)
+        find_path(Config::parse(&text, "test").unwrap().connections.iter().enumerate(), wanted)
     }
 
     #[test]

@@ -45,9 +45,7 @@ impl Driver<'_> {
     /// Lets the tunnel's MTU follow what the paths carry.
     pub(super) fn follow_sizes(&mut self, now: Instant) {
         let Some(follower) = &mut self.tunnel_mtu else { return };
-        let changed =
-            self.peers.iter_mut().fold(false, |any, peer| std::mem::take(&mut peer.sizes_changed) | any);
-        if changed {
+        if std::mem::take(&mut self.sizes_changed) {
             follower.handle_sizes(self.peers.iter().filter_map(Peer::common_packet).min(), now);
         }
         let Some(mtu) = follower.handle_timeout(now) else { return };
@@ -65,16 +63,15 @@ impl Driver<'_> {
         self.tunnel.mtu = mtu;
     }
 
-    /// Sends the probes that are due. What waits to leave must have left: a probe tells the peer what was sent before it.
-    pub(super) fn probe_sizes(&mut self, now: Instant) {
+    /// Sends the probes of a connection that are due. What waits to leave must have left: a probe tells the peer what was sent before it.
+    pub(super) fn probe_sizes(&mut self, peer: usize, now: Instant) {
         let Self { peers, outside, .. } = self;
-        for peer in peers {
-            for path in 0..peer.paths.len() {
-                let is_due = |search: &PathMtu| search.poll_timeout().is_some_and(|deadline| deadline <= now);
-                if peer.paths[path].search.as_ref().is_some_and(is_due) {
-                    peer.probe_size(path, outside, now);
-                    peer.follow_size(path, now);
-                }
+        let Some(peer) = peers.get_mut(peer) else { return };
+        for path in 0..peer.paths.len() {
+            let is_due = |search: &PathMtu| search.poll_timeout().is_some_and(|deadline| deadline <= now);
+            if peer.paths[path].search.as_ref().is_some_and(is_due) {
+                peer.probe_size(path, outside, now);
+                peer.follow_size(path, now);
             }
         }
     }

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use mpt_proto::{CONTROL_MAX, Claim, DownReason, Instant, PathState};
 
-use super::outside::Sender;
 use super::peer::PeerPath;
 use super::roaming::{Sighting, Step};
+use super::senders::Sender;
 use super::{Driver, Peer};
 use crate::entropy;
 
@@ -24,8 +24,8 @@ impl Driver<'_> {
         }
         tracing::trace!("a datagram from {source}, which is no path's remote end");
         // Who is known goes first: without keys, other connections take it for a restarted peer of theirs.
-        let claims = self.peers.iter().enumerate().filter(|(_, peer)| peer.uses_socket(socket));
-        let claims = claims.filter_map(|(index, peer)| Some((index, peer.connection.claim(datagram)?)));
+        let claims = self.peers.iter().filter(|peer| peer.uses_socket(socket));
+        let claims = claims.filter_map(|peer| Some((peer.index, peer.connection.claim(datagram)?)));
         let Some((peer, claim)) = claims.max_by_key(|(_, claim)| claim.known) else { return };
         match self.peers[peer].claimed_path(socket, claim, false) {
             Some(path) => self.handle_claim((peer, path), source, claim, now),
@@ -116,11 +116,8 @@ impl Driver<'_> {
         for (_, other) in others.filter(|(_, it)| it.remote == Some(address)) {
             other.remote = None;
         }
-        let senders = &mut self.outside.sockets[socket].senders;
         let new = Sender { address: address.ip(), port: Some(address.port()), peer, path };
-        let is_there = |sender: &Sender| (sender.address, sender.port) == (new.address, new.port);
-        senders.retain(|sender| sender.peer != peer || sender.path != path && !is_there(sender));
-        senders.push(new);
+        self.outside.sockets[socket].senders.replace(new);
         // The path is there: its counters were.
         let _ = connection.probe(id, now);
         self.check_path(peer, path, now);

@@ -6,14 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 
 use anyhow::{Context, Result};
+use typed_arena::Arena;
 
-use super::memory::sealer_memory;
-use super::plan::{self, Plan};
 use super::tunnel_facts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Query;
-use crate::driver::{Driver, Outside, Parts};
+use crate::driver::{self, Driver, Memories, Outside, Parts, Plan, Resources};
 use crate::link::Interfaces;
 use crate::routes::Routes;
 use crate::socket::Maker;
@@ -49,16 +48,18 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
     let none = Interfaces::default();
     let plan = Plan::new(config, &none)?;
     let clock = Clock::start();
-    let mut memories = plan.memories(config, adaptive_memory);
-    let peers = plan.peers(config, &mut memories, &clock, false)?;
-    let mut sealer_memory = sealer_memory(peers.len());
-    let sealer = plan::sealer(config, &mut sealer_memory, &clock)?;
+    let (arena, mut sealer_memory) = (Arena::new(), driver::sealer_memory(config.connections.len()));
+    let mut outside = Outside::new(driver::sealer(config, &mut sealer_memory, &clock));
+    let memories = Memories::new(&arena, adaptive_memory, config.tunnel.mtu);
+    let mut resources = Resources { clock, memories, joins: false, sealing: driver::sealing(config) };
+    let peers = resources.connect_all(config, plan, &mut outside)?;
+    driver::bind(&mut outside.sockets, &maker)?;
     let driver = Driver::new(Parts {
         clock,
         tun: Tun::plain(device).context("tunnel device")?,
         tunnel: tunnel_facts(config, &peers)?,
         tunnel_mtu: None,
-        outside: Outside::new(plan.bind(&maker)?, sealer),
+        outside,
         peers,
         routes: Routes::new(&config.tunnel.addresses, &config.connections),
         bell,

@@ -525,3 +525,20 @@ fn a_deadline_never_stays_where_it_is_whatever_happens_to_the_paths() {
         }
     }
 }
+
+#[test]
+fn memory_that_served_a_connection_serves_another_as_if_it_were_new() {
+    let run = |storage| {
+        let mut pair = Pair::with([&Config::default(); 2], storage, &[lab(); 2]);
+        pair.run(20);
+        traffic(&mut pair, 0, 100, 3);
+        // What is lost and what waits leaves traces.
+        pair.cut.insert(0);
+        traffic(&mut pair, 0, 100, 3);
+        (core::mem::take(&mut pair.sent), pair.ends.map(Connection::into_storage))
+    };
+    let (first, used) = run([lent(1024), lent(1024)]);
+    let (second, _) = run(used);
+    assert!(first.len() > 1000);
+    assert_eq!(first, second);
+}

@@ -1,8 +1,9 @@
-//! The memory that connections are lent, taken once.
+//! The memory that connections are lent: taken when one is added, and lent again after it was removed.
 
 use mpt_proto::{
-    AdaptiveState, FlowSlot, HEADROOM, PacketSlot, Policy, ReassemblySlot, ReorderSlot, Storage,
+    AdaptiveState, Connection, FlowSlot, HEADROOM, PacketSlot, Policy, ReassemblySlot, ReorderSlot, Storage,
 };
+use typed_arena::Arena;
 
 use crate::ciphers::NativeKey;
 use crate::config;
@@ -21,7 +22,7 @@ const KEPT_MAX: usize = 65_534;
 
 /// How much a connection is lent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MemorySize {
+pub struct MemorySize {
     /// Packets that may wait for earlier ones.
     window: usize,
     /// Bytes of the largest datagram.
@@ -37,7 +38,7 @@ pub(super) struct MemorySize {
 impl MemorySize {
     /// For a connection whose widest path takes datagrams of `widest` bytes, on an interface of this MTU; `kept` bytes
     /// are for packets to be sent, unless the configuration says otherwise.
-    pub(super) fn new(config: &config::Connection, widest: usize, mtu: usize, kept: usize) -> Self {
+    fn new(config: &config::Connection, widest: usize, mtu: usize, kept: usize) -> Self {
         let kept_cell = HEADROOM + widest;
         let kept = match config.policy {
             Policy::Adaptive if config.sequence => config.adaptive.memory.unwrap_or(kept) / kept_cell,
@@ -54,7 +55,7 @@ impl MemorySize {
 }
 
 /// What a connection is lent, for its life. Pages that are never written to cost nothing.
-pub(super) struct Memory {
+pub struct Memory {
     reorder_slots: Vec<ReorderSlot>,
     reorder_bytes: Vec<u8>,
     reassembly_slots: Vec<ReassemblySlot>,
@@ -66,7 +67,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) fn new(size: MemorySize) -> Self {
+    fn new(size: MemorySize) -> Self {
         // One slot more than the window, and none when reordering is off.
         let slots = if size.window == 0 { 0 } else { size.window + 1 };
         Self {
@@ -82,7 +83,7 @@ impl Memory {
     }
 
     /// Whatever our own policy is, a peer with the adaptive one is understood.
-    pub(super) fn lend(&mut self) -> Storage<'_> {
+    fn lend(&mut self) -> Storage<'_> {
         let storage = Storage::none()
             .with_reassembly(&mut self.reassembly_slots, &mut self.reassembly_bytes)
             .with_adaptive(&mut self.adaptive, &mut self.kept_slots, &mut self.kept_bytes, &mut self.flows);
@@ -91,6 +92,37 @@ impl Memory {
         } else {
             storage.with_reorder(&mut self.reorder_slots, &mut self.reorder_bytes)
         }
+    }
+}
+
+/// The memory of all connections. What was taken for one is kept for others of its size until the arena goes.
+pub struct Memories<'s> {
+    arena: &'s Arena<Memory>,
+    /// Bytes for packets to be sent, unless a connection's configuration says otherwise.
+    kept: usize,
+    /// Bytes of the largest inner packet.
+    mtu: usize,
+    unused: Vec<(MemorySize, Storage<'s>)>,
+}
+
+impl<'s> Memories<'s> {
+    /// Lent from `arena`; a connection may keep `kept` bytes of packets that are to be sent, unless its configuration says otherwise.
+    pub fn new(arena: &'s Arena<Memory>, kept: usize, tunnel_mtu: Option<u16>) -> Self {
+        Self { arena, kept, mtu: tunnel_mtu.unwrap_or(0).into(), unused: Vec::new() }
+    }
+
+    /// Memory for a connection whose widest path takes datagrams of `widest` bytes.
+    pub(super) fn lend(&mut self, config: &config::Connection, widest: usize) -> (MemorySize, Storage<'s>) {
+        let size = MemorySize::new(config, widest, self.mtu, self.kept);
+        match self.unused.iter().position(|(unused, _)| *unused == size) {
+            Some(place) => self.unused.swap_remove(place),
+            None => (size, self.arena.alloc(Memory::new(size)).lend()),
+        }
+    }
+
+    /// Takes back what a connection was lent.
+    pub(super) fn take_back(&mut self, size: MemorySize, connection: Connection<'s>) {
+        self.unused.push((size, connection.into_storage()));
     }
 }
 
@@ -103,7 +135,7 @@ const SOURCES: usize = 1024;
 const RECENT: usize = 64;
 
 /// What the layer that seals is lent, for this many peers.
-pub(super) fn sealer_memory(peers: usize) -> mpt_seal::Memory<NativeKey> {
+pub fn sealer_memory(peers: usize) -> mpt_seal::Memory<NativeKey> {
     mpt_seal::Memory::new(peers, WINDOW_WORDS, SOURCES, RECENT)
 }
 

@@ -1,0 +1,152 @@
+//! The connections, and which of them have something to do: no work of the loop grows with how many there are.
+//!
+//! A connection keeps its position as long as it is there. Who lends one to change it touches it, and the loop settles what was
+//! touched, at the end of the wake-up at the latest. Then its next deadline is noted among all.
+
+use std::collections::BTreeSet;
+use std::ops::{Index, IndexMut};
+
+use mpt_proto::Instant;
+
+use super::Peer;
+
+/// See the module.
+#[derive(Default)]
+pub struct Peers<'s> {
+    places: Vec<Option<Peer<'s>>>,
+    /// Positions of those that were touched since they were settled, each once.
+    touched: Vec<usize>,
+    /// Moments at which something is due, one of a connection at most.
+    deadlines: BTreeSet<(Instant, usize)>,
+    /// Paths of all, and those that are up.
+    paths: u32,
+    paths_up: u32,
+}
+
+impl<'s> Peers<'s> {
+    /// The first position that is free.
+    pub fn vacant(&self) -> usize {
+        self.places.iter().position(Option::is_none).unwrap_or(self.places.len())
+    }
+
+    /// Puts a connection at its own position, which is free.
+    pub fn insert(&mut self, peer: Peer<'s>) {
+        let index = peer.index;
+        if self.places.len() <= index {
+            self.places.resize_with(index + 1, || None);
+        }
+        self.remove(index);
+        self.paths += count(&peer);
+        self.places[index] = Some(peer);
+        self.touch(index);
+    }
+
+    /// Takes a connection out. Its position is free then.
+    pub fn remove(&mut self, index: usize) -> Option<Peer<'s>> {
+        let peer = self.places.get_mut(index)?.take()?;
+        self.touched.retain(|touched| *touched != index);
+        if let Some(deadline) = peer.deadline {
+            self.deadlines.remove(&(deadline, index));
+        }
+        self.paths -= count(&peer);
+        self.paths_up -= peer.counted_up;
+        Some(peer)
+    }
+
+    /// All of them, in the order of their positions.
+    pub fn iter(&self) -> impl Iterator<Item = &Peer<'s>> {
+        self.places.iter().flatten()
+    }
+
+    /// All of them, for changes that need no settling.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer<'s>> {
+        self.places.iter_mut().flatten()
+    }
+
+    /// Positions that are taken.
+    pub fn positions(&self) -> Vec<usize> {
+        self.iter().map(|peer| peer.index).collect()
+    }
+
+    /// The connection at a position.
+    pub fn get(&self, index: usize) -> Option<&Peer<'s>> {
+        self.places.get(index)?.as_ref()
+    }
+
+    /// The connection at a position, to be changed.
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut Peer<'s>> {
+        self.places.get(index)?.as_ref()?;
+        self.touch(index);
+        self.places.get_mut(index)?.as_mut()
+    }
+
+    fn touch(&mut self, index: usize) {
+        if let Some(Some(peer)) = self.places.get_mut(index)
+            && !std::mem::replace(&mut peer.is_touched, true)
+        {
+            self.touched.push(index);
+        }
+    }
+
+    /// The next one that is to be settled; it counts as settled then.
+    pub fn next_touched(&mut self) -> Option<&mut Peer<'s>> {
+        let peer = self.places.get_mut(self.touched.pop()?)?.as_mut()?;
+        peer.is_touched = false;
+        Some(peer)
+    }
+
+    /// Notes what a connection waits for, after it was settled.
+    pub fn note(&mut self, index: usize) {
+        let Some(Some(peer)) = self.places.get_mut(index) else { return };
+        let deadline = peer.poll_timeout();
+        if deadline != peer.deadline {
+            let before = std::mem::replace(&mut peer.deadline, deadline);
+            before.map(|before| self.deadlines.remove(&(before, index)));
+            deadline.map(|deadline| self.deadlines.insert((deadline, index)));
+        }
+        let up = peer.paths_up();
+        self.paths_up = self.paths_up + up - std::mem::replace(&mut peer.counted_up, up);
+    }
+
+    /// The first moment at which something is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Positions of those for which something is due, into `due`. Each has to be [noted](Self::note) again.
+    pub fn take_due(&mut self, now: Instant, due: &mut Vec<usize>) {
+        due.clear();
+        while let Some((deadline, index)) = self.deadlines.first().copied().filter(|(first, _)| *first <= now) {
+            self.deadlines.remove(&(deadline, index));
+            if let Some(Some(peer)) = self.places.get_mut(index) {
+                peer.deadline = None;
+                due.push(index);
+            }
+        }
+    }
+
+    /// How many paths are up, and how many there are.
+    pub fn paths(&self) -> (u32, u32) {
+        (self.paths_up, self.paths)
+    }
+}
+
+fn count(peer: &Peer<'_>) -> u32 {
+    u32::try_from(peer.paths.len()).unwrap_or(u32::MAX)
+}
+
+impl<'s> Index<usize> for Peers<'s> {
+    type Output = Peer<'s>;
+
+    /// # Panics
+    /// When the position is free: positions come from the loop's own tables, which a connection leaves before its position does.
+    fn index(&self, index: usize) -> &Peer<'s> {
+        self.get(index).unwrap_or_else(|| panic!("no connection at position {index}"))
+    }
+}
+
+impl<'s> IndexMut<usize> for Peers<'s> {
+    fn index_mut(&mut self, index: usize) -> &mut Peer<'s> {
+        self.get_mut(index).unwrap_or_else(|| panic!("no connection at position {index}"))
+    }
+}

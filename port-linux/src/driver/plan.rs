@@ -1,0 +1,378 @@
+//! What connections need: which sockets, which paths on them, how large. Making a plan changes nothing; it finds what
+//! cannot work. Then connections are made of it, at the start and whenever the configuration is read again.
+
+use std::hash::{BuildHasher, Hasher};
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail};
+use mpt_proto::{Connection, Liveness, PathId, Pin, PinError, Pins, PortMatch};
+use mpt_seal::Sealer;
+use rustix::io::Errno;
+
+use super::memory::Memories;
+use super::senders::Sender;
+use super::{Outside, PathMtu, Peer, PeerPath, Peers, Roaming, SharedSocket, SystemSealer};
+use crate::ciphers::NativeKey;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::entropy::SystemEntropy;
+use crate::failure::misconfigured;
+use crate::link::{Ends, Interfaces, scoped};
+use crate::mtu::{least_mtu, max_datagram};
+use crate::socket::{Maker, Socket, source_address};
+
+/// The MTU taken for an interface that is not there yet: Ethernet's. One that comes with a smaller MTU gets
+/// smaller datagrams.
+pub(super) const ABSENT_MTU: u16 = 1500;
+
+/// The plan.
+pub struct Plan {
+    pub(super) sockets: Vec<SharedSocket>,
+    /// In the order of the configuration.
+    pub(super) connections: Vec<PlannedConnection>,
+}
+
+/// What one connection needs.
+pub(super) struct PlannedConnection {
+    pins: Pins,
+    paths: Vec<PlannedPath>,
+}
+
+struct PlannedPath {
+    ends: Ends,
+    /// Position among the sockets of the plan.
+    socket: usize,
+    /// `None`: to be learnt.
+    remote: Option<SocketAddr>,
+    /// The port that the peer must send from; `None`: any.
+    from_port: Option<u16>,
+    max_datagram: u16,
+}
+
+impl Plan {
+    /// # Errors
+    /// A local address that is not on this machine (unless a `device` is named: then the path waits for it), two paths that could not
+    /// be told apart, ports pinned to two paths.
+    pub fn new(config: &Config, interfaces: &Interfaces) -> Result<Self> {
+        let mut plan = Self { sockets: Vec::new(), connections: Vec::new() };
+        for (index, connection) in config.connections.iter().enumerate() {
+            let mut paths = Vec::new();
+            for (path_index, path) in connection.paths.iter().enumerate() {
+                let full_name = format!("path {} of connection {}", path.name, connection.name);
+                let planned = plan.add(connection, path, (index, path_index), interfaces);
+                paths.push(planned.context(full_name)?);
+            }
+            plan.connections.push(PlannedConnection { pins: pins(connection)?, paths });
+        }
+        Ok(plan)
+    }
+
+    fn add(
+        &mut self,
+        connection: &config::Connection,
+        path: &config::Path,
+        (peer, path_index): (usize, usize),
+        interfaces: &Interfaces,
+    ) -> Result<PlannedPath> {
+        let ends = Ends { local: path.local, remote: path.remote, device: path.device.clone() };
+        let interface = ends.candidate(interfaces);
+        if interface.is_none() && path.device.is_none() {
+            let known: Vec<String> = interfaces.addresses().map(|address| address.to_string()).collect();
+            // Not the user's error: the address may come late at boot, and the service starts mpt again until it is there.
+            bail!(
+                "local = \"{}\" is not an address of this machine, which has {}; with a device, the path would \
+                 wait for it",
+                path.local,
+                known.join(", ")
+            );
+        }
+        let (index, mtu) = interface.map_or((0, ABSENT_MTU.into()), |interface| (interface.index, interface.mtu));
+        let local = scoped(path.local, path.port, index);
+        let remote = (!path.remote.is_unspecified()).then(|| scoped(path.remote, path.remote_port, index));
+        let path_mtu = path.mtu.unwrap_or(u16::try_from(mtu).unwrap_or(u16::MAX));
+        let from_port = connection.check_source_port.then_some(path.remote_port);
+        let same = |shared: &SharedSocket| shared.local == local && shared.device == path.device;
+        let socket = match self.sockets.iter().position(same) {
+            Some(socket) => socket,
+            None => {
+                self.sockets.push(SharedSocket::new(local, path.device.clone(), index));
+                self.sockets.len() - 1
+            }
+        };
+        let max_datagram = max_datagram(path_mtu, path.local);
+        let planned = PlannedPath { ends, socket, remote, from_port, max_datagram };
+        let Some(remote) = remote else { return Ok(planned) };
+        let sender = Sender { address: path.remote, port: from_port, peer, path: path_index };
+        let senders = &mut self.sockets[socket].senders;
+        let alike = |s: &Sender| {
+            s.address == sender.address
+                && (s.port == sender.port || s.port.is_none() || sender.port.is_none())
+        };
+        if senders.iter().any(alike) {
+            return Err(misconfigured(format!(
+                "another path has the same addresses and ports ({local} and {remote}), and their datagrams could \
+                 not be told apart: give one of them another port or remote_port"
+            )));
+        }
+        senders.add(sender);
+        Ok(planned)
+    }
+
+    /// What the paths of all connections need of this machine.
+    pub fn ends(&self) -> Vec<Ends> {
+        let paths = self.connections.iter().flat_map(|connection| &connection.paths);
+        paths.map(|path| path.ends.clone()).collect()
+    }
+
+    /// Puts the sockets that are not there yet behind `sockets`, to be bound. Tells where each socket of the plan is.
+    pub(super) fn place_sockets(&mut self, sockets: &mut Vec<SharedSocket>) -> Vec<usize> {
+        let place = |mut planned: SharedSocket| {
+            let same = |shared: &SharedSocket| shared.is_same(&planned);
+            sockets.iter().position(same).unwrap_or_else(|| {
+                // These are of the plan's numbers.
+                planned.senders = Default::default();
+                sockets.push(planned);
+                sockets.len() - 1
+            })
+        };
+        std::mem::take(&mut self.sockets).into_iter().map(place).collect()
+    }
+}
+
+/// What connections are made with.
+pub struct Resources<'s> {
+    /// The clock of all of them.
+    pub clock: Clock,
+    /// Their memory.
+    pub memories: Memories<'s>,
+    /// The tunnel device takes and gives large packets.
+    pub joins: bool,
+    /// Bytes that each datagram has more on the wire.
+    pub sealing: u16,
+}
+
+impl<'s> Resources<'s> {
+    /// Makes the connections of a plan.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_all(
+        &mut self,
+        config: &Config,
+        mut plan: Plan,
+        outside: &mut Outside<'s>,
+    ) -> Result<Peers<'s>> {
+        let mut peers = Peers::default();
+        let sockets = plan.place_sockets(&mut outside.sockets);
+        for (config, planned) in config.connections.iter().zip(&plan.connections) {
+            self.connect(config, planned, &sockets, outside, &mut peers)?;
+        }
+        Ok(peers)
+    }
+
+    /// Makes a connection, at a position that is free; its sockets are at these places.
+    ///
+    /// # Errors
+    /// The layer that seals has no room, or another peer with this key.
+    pub(super) fn connect(
+        &mut self,
+        config: &config::Connection,
+        planned: &PlannedConnection,
+        sockets: &[usize],
+        outside: &mut Outside<'s>,
+        peers: &mut Peers<'s>,
+    ) -> Result<usize> {
+        let position = match outside.add_keys(config)? {
+            Some(position) => position,
+            None => peers.vacant(),
+        };
+        let settings = mpt_proto::Config {
+            seed: seed(),
+            key: config.key,
+            checksum: config.checksum,
+            sequence: config.sequence,
+            policy: config.policy,
+            pins: planned.pins.clone(),
+            reorder: config.reorder,
+            resend: config.adaptive.resend,
+            order_udp: config.adaptive.udp_in_order,
+            classes: config.classes.clone(),
+            slices: config.slices && config.sequence && self.joins,
+            ..mpt_proto::Config::default()
+        };
+        let widest = planned.paths.iter().map(|path| usize::from(path.max_datagram)).max().unwrap_or(0);
+        let (size, storage) = self.memories.lend(config, widest);
+        let mut connection = Connection::new(settings, storage, self.clock.now());
+        let mut paths = Vec::new();
+        for (index, (planned, config)) in planned.paths.iter().zip(&config.paths).enumerate() {
+            let id = self.add_path(&mut connection, config, planned.max_datagram)?;
+            let Some(&socket) = sockets.get(planned.socket) else { continue };
+            let mut made =
+                PeerPath::new(id, planned.ends.clone(), socket, planned.remote, planned.max_datagram);
+            made.roaming = config.roaming.then(Roaming::default);
+            // A peer that is not probed would not answer; a configured size needs no search.
+            if config.mtu.is_none() && config.liveness != Liveness::Off {
+                let least = max_datagram(least_mtu(config.local), config.local);
+                made.search = Some(PathMtu::new(least, planned.max_datagram));
+            }
+            if planned.remote.is_some() {
+                let sender = Sender {
+                    address: planned.ends.remote,
+                    port: planned.from_port,
+                    peer: position,
+                    path: index,
+                };
+                outside.sockets[socket].senders.add(sender);
+            }
+            paths.push(made);
+        }
+        peers.insert(Peer::new(position, config.clone(), (connection, size), paths, self.sealing));
+        Ok(position)
+    }
+
+    /// Adds a path to the core, behind those that are there.
+    fn add_path(
+        &self,
+        connection: &mut Connection<'_>,
+        path: &config::Path,
+        max_datagram: u16,
+    ) -> Result<PathId> {
+        let now = self.clock.now();
+        let settings = mpt_proto::PathConfig {
+            weight: path.weight,
+            rank: path.rank,
+            tier: path.tier,
+            max_datagram: max_datagram.saturating_sub(self.sealing),
+            liveness: path.liveness,
+        };
+        let id = connection
+            .add_path(settings, now)
+            .map_err(|error| misconfigured(format!("path {}: {error:?}", path.name)))?;
+        if !path.enabled {
+            // A path that was added a line ago is known.
+            let _ = connection.set_enabled(id, false, now);
+        }
+        Ok(id)
+    }
+
+    /// Removes a connection, if there is one at this position; its memory serves others.
+    pub(super) fn disconnect(&mut self, index: usize, outside: &mut Outside<'s>, peers: &mut Peers<'s>) {
+        outside.remove(index);
+        if let Some(peer) = peers.remove(index) {
+            self.memories.take_back(peer.memory, peer.connection);
+        }
+    }
+}
+
+/// Binds the sockets that are not open: the last check, and it changes nothing that outlives them.
+///
+/// # Errors
+/// Names the address and port that is taken.
+pub fn bind(sockets: &mut [SharedSocket], maker: &Maker) -> Result<()> {
+    let buffer = maker.buffer;
+    let mut granted = (buffer, buffer);
+    for shared in sockets.iter_mut().filter(|shared| !shared.is_open()) {
+        let device = shared.device.as_deref();
+        let local = if shared.local.ip().is_unspecified() {
+            let remote = shared.senders.iter().next().map(|sender| scoped(sender.address, 1, shared.interface));
+            match remote.and_then(|remote| source_address(shared.local, remote, device, &*maker.tie)) {
+                Some(source) => scoped(source, shared.local.port(), shared.interface),
+                None => continue,
+            }
+        } else {
+            shared.local
+        };
+        let socket = match Socket::bind(local, device, maker) {
+            Ok(socket) => socket,
+            Err(error) if waits(shared, &error) => continue,
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!(
+                        "cannot bind UDP {local}: is another program using the port? `ss -ulpn sport = :{}` shows it",
+                        local.port()
+                    )
+                });
+            }
+        };
+        let (receive, send) = socket.buffer_sizes()?;
+        granted = (granted.0.min(receive), granted.1.min(send));
+        if socket.may_fragment() {
+            tracing::warn!("the kernel may fragment datagrams from {local}");
+        }
+        shared.open(socket, local);
+    }
+    if granted.0 < buffer || granted.1 < buffer {
+        tracing::warn!(
+            "socket buffers are {} bytes for receiving and {} for sending; {buffer} were asked for. Raise the \
+             limits with: sudo sysctl net.core.rmem_max={buffer} net.core.wmem_max={buffer}",
+            granted.0,
+            granted.1
+        );
+    }
+    Ok(())
+}
+
+/// Whether a socket cannot be bound only because its device, or the device's address, is yet to come. A
+/// link-local address whose device is not there gets EINVAL.
+fn waits(shared: &SharedSocket, error: &std::io::Error) -> bool {
+    let absent =
+        matches!(Errno::from_io_error(error), Some(Errno::NODEV | Errno::ADDRNOTAVAIL | Errno::INVAL));
+    shared.device.is_some() && absent
+}
+
+/// The ports pinned to paths.
+fn pins(config: &config::Connection) -> Result<Pins> {
+    let mut pins = Pins::new();
+    for (number, path) in (0u8..).zip(&config.paths) {
+        let lists = [
+            ("tcp_src", PortMatch::TcpSource, &path.tcp_src),
+            ("tcp_dst", PortMatch::TcpDestination, &path.tcp_dst),
+            ("udp_src", PortMatch::UdpSource, &path.udp_src),
+            ("udp_dst", PortMatch::UdpDestination, &path.udp_dst),
+        ];
+        for (key, port_match, ports) in lists {
+            for &port in ports {
+                pins.insert(Pin { port_match, port, path: number }).map_err(|error| {
+                    let why = match error {
+                        PinError::Conflict(_) => "that port is pinned to another path already",
+                        _ => "a connection has room for 64 pinned ports",
+                    };
+                    misconfigured(format!(
+                        "path {} of connection {}: {key} = {port}: {why}",
+                        path.name, config.name
+                    ))
+                })?;
+            }
+        }
+    }
+    Ok(pins)
+}
+
+/// Bytes that sealing adds to each datagram.
+pub fn sealing(config: &Config) -> u16 {
+    if config.security.is_some() { u16::try_from(mpt_seal::OVERHEAD).unwrap_or(u16::MAX) } else { 0 }
+}
+
+/// The layer that seals, if there are keys; it has no peers yet.
+pub fn sealer<'s>(
+    config: &Config,
+    memory: &'s mut mpt_seal::Memory<NativeKey>,
+    clock: &Clock,
+) -> Option<SystemSealer<'s>> {
+    let security = config.security.as_ref()?;
+    #[allow(clippy::cast_possible_truncation, reason = "any 32 bits do")]
+    let instance = seed() as u32;
+    Some(Sealer::new(
+        security.private_key.clone(),
+        instance,
+        security.ciphers,
+        SystemEntropy,
+        memory.lend(),
+        clock.now(),
+    ))
+}
+
+/// A number that differs from run to run, from the randomness that the standard library gets from the system.
+fn seed() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
+}
