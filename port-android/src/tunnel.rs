@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, bail};
 use port_linux::config::Config;
-use port_linux::control::{self, Answer, Command, Query};
+use port_linux::control::{self, Answer, Asked, Command, Query};
 use port_linux::link::Interfaces;
 use port_linux::run::hosted;
 use port_linux::socket::{Maker, Tie};
@@ -166,7 +166,7 @@ impl Tunnel {
     }
 
     fn ask(&self, command: Command) -> Result<Answer> {
-        match control::relay(command, &self.queries, &self.bell) {
+        match control::relay(Asked::Command(command), &self.queries, &self.bell) {
             Answer::Error { error, .. } => bail!(error),
             answer => Ok(answer),
         }

@@ -41,7 +41,7 @@ Exit codes: 0 done, 1 failed, 2 bad configuration or usage.";
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Build the tunnel and keep it until Ctrl-C, SIGTERM or SIGHUP
+    /// Build the tunnel and keep it until Ctrl-C or SIGTERM
     Run(Run),
     /// Look for mistakes in a configuration file, changing nothing
     Check(Check),
@@ -49,6 +49,8 @@ pub enum Command {
     Clean(Clean),
     /// Show the connections and paths of a running mpt
     Status(Status),
+    /// Let a running mpt read its configuration again
+    Reload(Reload),
     /// Take a path of a running mpt into use or out of use
     Path(Path),
     /// Draft a configuration from the interfaces of this machine, and make its key
@@ -131,6 +133,19 @@ pub struct Status {
     /// Again every second, with the rates in between, until Ctrl-C
     #[arg(long)]
     pub watch: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub control: Control,
+}
+
+/// `mpt reload`
+#[derive(Debug, Args)]
+#[command(after_help = "Connections and peers that are new come, those that are gone go, those that are set up otherwise begin
+anew, and all others notice nothing. A file with an error changes nothing. What the interface is made
+of cannot change: [tunnel], [security], [listen].
+
+`systemctl reload mpt@NAME` and SIGHUP do the same.")]
+pub struct Reload {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub control: Control,

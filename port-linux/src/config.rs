@@ -8,6 +8,7 @@ mod check;
 mod classes;
 mod error;
 mod file;
+mod listen;
 mod pins;
 mod roaming;
 mod security;
@@ -22,6 +23,7 @@ use mpt_proto::{ClassRules, Liveness, Policy, ReorderConfig};
 use mpt_seal::PeerKeys;
 
 pub use error::ConfigError;
+pub use listen::Listen;
 pub use security::Security;
 #[cfg(feature = "program")]
 pub(crate) use value::{FromText, InterfaceName, Name};
@@ -44,12 +46,16 @@ pub const QUEUE: u32 = 1000;
 pub struct Config {
     /// `[tunnel]`
     pub tunnel: Tunnel,
-    /// `[[connection]]`, at least one.
+    /// `[[connection]]`, at least one unless there is `listen`; behind these the peers of `listen`.
     pub connections: Vec<Connection>,
+    /// `[listen]`: where peers that come by themselves are waited for.
+    pub listen: Option<Listen>,
     /// `[security]`: this end's key; `None`: packets travel in the clear.
     pub security: Option<Security>,
     /// See [`Config::warnings`].
     pub(crate) warnings: Vec<String>,
+    /// See [`Config::peer_errors`].
+    pub(crate) peer_errors: Vec<ConfigError>,
 }
 
 impl Config {
@@ -75,6 +81,11 @@ impl Config {
         let source = error::Source::new(text, file)?;
         let tables = toml::from_str(text).map_err(|error| source.refused(&error))?;
         check::config(tables, &source)
+    }
+
+    /// Why files of the directory `listen.peers` were left out: one file with an error does not keep the peers of the others away.
+    pub fn peer_errors(&self) -> &[ConfigError] {
+        &self.peer_errors
     }
 
     /// What works but is probably not meant: one line each, beginning with file and line.
@@ -142,6 +153,8 @@ pub struct Connection {
     pub reorder: ReorderConfig,
     /// `[[connection.path]]`: 1 to 16.
     pub paths: Vec<Path>,
+    /// A peer of `listen.peers`: `paths` are places for those that the peer turns out to have.
+    pub is_learned: bool,
 }
 
 /// `[connection.adaptive]`: how the adaptive policy works.

@@ -1,15 +1,16 @@
 //! The control socket: one JSON object a line, asked and answered.
 //!
 //! Requests: `{"version":1,"command":"status"}`, `{"version":1,"command":"path_up","path":"eth1"}`,
-//! `{"version":1,"command":"path_down","path":"pc2/eth1"}`, and `path_spare` likewise. Answers carry `"version":1` and either what was
+//! `{"version":1,"command":"path_down","path":"pc2/eth1"}`, and `path_spare` likewise; `reload`. Answers carry `"version":1` and either what was
 //! asked for or `"error"`, a sentence.
 
 mod client;
 mod server;
 
 pub use client::ask;
-pub use server::{Query, Server, relay};
+pub use server::{Asked, Query, Server, relay, reload};
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub fn default_socket(tunnel: &str) -> PathBuf {
 pub enum Command {
     /// For a [`Report`].
     Status,
+    /// Reads the configuration again.
+    Reload,
     /// Enables a path, named `PATH` or, when several connections have one, `CONNECTION/PATH`.
     PathUp {
         /// The name.
@@ -72,6 +75,13 @@ pub enum Answer {
         /// Whether it is enabled now.
         enabled: bool,
     },
+    /// To `reload`.
+    Reload {
+        /// [`VERSION`].
+        version: u32,
+        /// What it changed.
+        reloaded: Reloaded,
+    },
     /// It cannot be done.
     Error {
         /// [`VERSION`].
@@ -79,6 +89,38 @@ pub enum Answer {
         /// Why not.
         error: String,
     },
+}
+
+/// What another configuration changed: connections, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Those that came.
+    pub added: Vec<String>,
+    /// Those that went.
+    pub removed: Vec<String>,
+    /// Those that are set up otherwise now, and began anew.
+    pub changed: Vec<String>,
+    /// Those that noticed nothing.
+    pub kept: usize,
+}
+
+impl Reloaded {
+    /// Whether it changed no connection.
+    pub fn is_nothing(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+}
+
+/// `van-7 added, van-3 removed, 12 as before`
+impl fmt::Display for Reloaded {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (names, what) in [(&self.added, "added"), (&self.changed, "changed"), (&self.removed, "removed")] {
+            for name in names {
+                write!(out, "{name} {what}, ")?;
+            }
+        }
+        write!(out, "{} as before", self.kept)
+    }
 }
 
 impl Answer {

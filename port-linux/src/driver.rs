@@ -16,6 +16,7 @@ mod path_mtu;
 mod peer;
 mod peers;
 mod plan;
+mod reload;
 mod report;
 mod roaming;
 mod senders;
@@ -24,13 +25,14 @@ mod strangers;
 mod tunnel_mtu;
 
 use inside::{Inside, Outgoing};
-use outside::Arrival;
+use outside::{Arrival, Origin};
 pub use memory::{Memories, Memory, sealer_memory};
 pub use outside::{Outside, SharedSocket, SystemSealer};
 pub use path_mtu::PathMtu;
 pub use peer::{Peer, PeerPath, Role};
 pub use peers::Peers;
 pub use plan::{Plan, Resources, bind, sealer, sealing};
+pub use reload::Reload;
 pub use roaming::Roaming;
 pub use senders::Sender;
 pub use tunnel_mtu::TunnelMtu;
@@ -46,7 +48,7 @@ use mpt_proto::{HEADROOM, Instant};
 use rustix::event::{Timespec, epoll};
 
 use crate::clock::{Alarm, Clock, Stamps};
-use crate::control::Query;
+use crate::control::{Asked, Query};
 use crate::link::Interfaces;
 use crate::offload::{Header, MAX_PACKET, Segmentation, Split, finish_checksum};
 use crate::routes::{Route, Routes};
@@ -126,6 +128,7 @@ pub struct Driver<'s> {
     recheck_links: Option<Instant>,
     supervisor: Supervisor,
     maker: Maker,
+    reload: Option<Reload<'s>>,
 }
 
 /// What [`Driver::new`] takes.
@@ -156,6 +159,8 @@ pub struct Parts<'s> {
     pub interfaces: Interfaces,
     /// How sockets are made that replace these.
     pub maker: Maker,
+    /// Lets it follow another configuration.
+    pub reload: Option<Reload<'s>>,
 }
 
 impl<'s> Driver<'s> {
@@ -179,6 +184,7 @@ impl<'s> Driver<'s> {
             link_changes,
             interfaces,
             maker,
+            reload,
         } = parts;
         let driver = Self {
             clock,
@@ -202,6 +208,7 @@ impl<'s> Driver<'s> {
             recheck_links: None,
             supervisor: Supervisor::from_environment(),
             maker,
+            reload,
         };
         driver.listen(&driver.inside.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
@@ -282,24 +289,25 @@ impl<'s> Driver<'s> {
         let now = self.stamps.look();
         for &(_, place, run) in order.iter() {
             let (index, mut run) = (ready[place], batches[place].run(run));
-            let (ecn, source) = (run.ecn, run.source);
+            let ecn = run.ecn;
+            let local = run.destination.filter(|_| self.outside.has_all_addresses(index));
+            let origin = Origin { socket: index, source: run.source, local };
             let arrived = run.stamp.map_or(now, |stamp| self.stamps.arrival(stamp));
             for datagram in run.datagrams() {
-                let (peer, path, datagram) = match self.outside.open(index, source, datagram, now) {
+                let (peer, path, datagram) = match self.outside.open(origin, datagram, now) {
                     Arrival::Path { sender, datagram } => (sender.peer, sender.path, datagram),
                     Arrival::Moved { peer, number, is_newest, datagram } => {
-                        let from = (index, source);
-                        match self.handle_moved((peer, number, is_newest), from, datagram, now) {
+                        match self.handle_moved((peer, number, is_newest), origin, datagram, now) {
                             Some(path) => (peer, path, datagram),
                             None => continue,
                         }
                     }
                     Arrival::Stranger(datagram) => {
-                        self.handle_stranger(index, source, datagram, now);
+                        self.handle_stranger(origin, datagram, now);
                         continue;
                     }
                     Arrival::Refused(reason) => {
-                        self.tell_refused(index, source, reason);
+                        self.tell_refused(origin, reason);
                         continue;
                     }
                     Arrival::Nothing => continue,
@@ -307,7 +315,7 @@ impl<'s> Driver<'s> {
                 let Some(connection) = self.peers.get_mut(peer) else { continue };
                 let claimed = connection.receive(path, datagram, ecn, (arrived, now), &mut self.inside);
                 if let Some((path, claim)) = claimed {
-                    self.handle_claim((peer, path), source, claim, now);
+                    self.handle_claim((peer, path), origin, claim, now);
                 }
             }
         }
@@ -406,7 +414,10 @@ impl<'s> Driver<'s> {
             self.check_links(self.clock.now());
         }
         while let Ok(query) = self.queries.try_recv() {
-            let answer = self.answer(&query.command);
+            let answer = match query.asked {
+                Asked::Command(command) => self.answer(&command),
+                Asked::Configuration(config) => self.answer_config(*config),
+            };
             // The client may have gone meanwhile.
             let _ = query.answer.send(answer);
         }
@@ -422,6 +433,7 @@ impl<'s> Driver<'s> {
         for &index in &due {
             // What waits to leave leaves before probes of sizes do.
             self.mutate(index, now, |peer| peer.handle_timeout(now));
+            self.forget_gone(index, now);
             self.probe_sizes(index, now);
         }
         self.due = due;

@@ -34,6 +34,7 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
             let show = Show { json: args.json, watch: args.watch };
             status::status(args.name.as_deref(), show, args.control.socket.as_deref())
         }
+        Command::Reload(args) => status::reload(args.control.socket.as_deref()),
         Command::Path(args) => {
             let (path, enabled) = match args.way {
                 Way::Up(path) => (path, true),

@@ -8,6 +8,36 @@ use ipnet::IpNet;
 
 use crate::config::{Connection, Network};
 
+/// Networks behind peers. Looking an address up takes as many steps as there are lengths of prefixes, however many networks there are.
+#[derive(Debug, Default)]
+struct Networks {
+    /// For each prefix, who is behind it and which sources may go there, the longest source prefix first.
+    owners: HashMap<IpNet, Vec<(Option<IpNet>, usize)>>,
+    /// Lengths of the prefixes, the longest first, of IPv4 and of IPv6.
+    lengths: [Vec<u8>; 2],
+}
+
+impl Networks {
+    fn add(&mut self, network: Network, connection: usize) {
+        let owners = self.owners.entry(network.to.trunc()).or_default();
+        owners.push((network.from, connection));
+        owners.sort_by_key(|(from, _)| std::cmp::Reverse(from.map_or(0, |from| from.prefix_len())));
+        let lengths = &mut self.lengths[usize::from(network.to.addr().is_ipv6())];
+        if !lengths.contains(&network.to.prefix_len()) {
+            lengths.push(network.to.prefix_len());
+            lengths.sort_by_key(|length| std::cmp::Reverse(*length));
+        }
+    }
+
+    /// Who is behind the prefixes with this address, the longest prefix first.
+    fn with(&self, address: IpAddr) -> impl Iterator<Item = &Vec<(Option<IpNet>, usize)>> {
+        self.lengths[usize::from(address.is_ipv6())].iter().filter_map(move |length| {
+            let prefix = IpNet::new(address, *length).ok()?.trunc();
+            self.owners.get(&prefix)
+        })
+    }
+}
+
 /// Where an inner packet goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
@@ -27,8 +57,7 @@ pub enum Route {
 #[derive(Debug, Default)]
 pub struct Routes {
     peers: HashMap<IpAddr, usize>,
-    /// Longest destination prefix first, and among equals the longest source prefix.
-    networks: Vec<(Network, usize)>,
+    networks: Networks,
     /// The connection with `multicast = true`: the link that multicast, broadcast and link-local packets belong to.
     multicast: Option<usize>,
     /// The broadcast addresses of the tunnel's own prefixes.
@@ -38,19 +67,17 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// From the tunnel's addresses and the connections, whose order in the configuration gives them their indices.
-    pub fn new(tunnel: &[IpNet], connections: &[Connection]) -> Self {
-        let mut routes = Self {
-            multicast: connections.iter().position(|connection| connection.multicast),
-            broadcasts: tunnel.iter().filter_map(broadcast).collect(),
-            ..Self::default()
-        };
-        for (index, connection) in connections.iter().enumerate() {
+    /// From the tunnel's addresses and the connections with their positions.
+    pub fn new<'c>(tunnel: &[IpNet], connections: impl Iterator<Item = (usize, &'c Connection)>) -> Self {
+        let broadcasts = tunnel.iter().filter_map(broadcast).collect();
+        let mut routes = Self { broadcasts, ..Self::default() };
+        for (index, connection) in connections {
+            if connection.multicast {
+                routes.multicast = Some(index);
+            }
             routes.peers.extend(connection.peer.iter().map(|&peer| (peer, index)));
-            routes.networks.extend(connection.networks.iter().map(|&network| (network, index)));
+            connection.networks.iter().for_each(|network| routes.networks.add(*network, index));
         }
-        let source_len = |network: &Network| network.from.map_or(0, |from| from.prefix_len());
-        routes.networks.sort_by_key(|(n, _)| std::cmp::Reverse((n.to.prefix_len(), source_len(n))));
         routes
     }
 
@@ -65,10 +92,8 @@ impl Routes {
             let is_missed = !sent_by_the_kernel(destination);
             return self.multicast.map_or(Route::LinkScoped { is_missed }, Route::To);
         }
-        let matches = |network: &Network| {
-            network.to.contains(&destination) && network.from.is_none_or(|from| from.contains(&source))
-        };
-        match self.networks.iter().find(|(network, _)| matches(network)) {
+        let mut behind = self.networks.with(destination).flatten();
+        match behind.find(|(from, _)| from.is_none_or(|from| from.contains(&source))) {
             Some(&(_, connection)) => Route::To(connection),
             None => Route::None,
         }
@@ -95,12 +120,7 @@ impl Routes {
 
     /// Whether the longest prefix with this address is one of the connection's. Several connections may have it.
     fn is_behind(&self, connection: usize, address: IpAddr) -> bool {
-        let mut matching =
-            self.networks.iter().filter(|(network, _)| network.to.contains(&address)).peekable();
-        let longest = matching.peek().map(|(network, _)| network.to.prefix_len());
-        matching
-            .take_while(|(network, _)| Some(network.to.prefix_len()) == longest)
-            .any(|(_, index)| *index == connection)
+        self.networks.with(address).next().is_some_and(|owners| owners.iter().any(|(_, index)| *index == connection))
     }
 
     /// Whether a destination is the link itself or a host known only there: multicast, broadcast, link-local.
@@ -205,6 +225,7 @@ mod tests {
             classes: ClassRules::new(),
             reorder: ReorderConfig::default(),
             paths: Vec::new(),
+            is_learned: false,
         }
     }
 
@@ -223,7 +244,8 @@ mod tests {
     }
 
     fn routes(connections: &[Connection]) -> Routes {
-        Routes::new(&["10.0.0.1/24".parse().unwrap(), "fd00::1/64".parse().unwrap()], connections)
+        let tunnel = ["10.0.0.1/24".parse().unwrap(), "fd00::1/64".parse().unwrap()];
+        Routes::new(&tunnel, connections.iter().enumerate())
     }
 
     fn packet(source: &str, destination: &str) -> Vec<u8> {
@@ -339,7 +361,8 @@ mod tests {
     #[test]
     fn a_prefix_of_two_hosts_has_no_broadcast_address() {
         let tunnel: Vec<IpNet> = vec!["10.0.0.2/31".parse().unwrap()];
-        let routes = Routes::new(&tunnel, &[connection(&["10.0.0.9"], &[("10.0.0.3/32", None)])]);
+        let connections = [connection(&["10.0.0.9"], &[("10.0.0.3/32", None)])];
+        let routes = Routes::new(&tunnel, connections.iter().enumerate());
         assert_eq!(routes.route(&packet("10.0.0.2", "10.0.0.3")), Route::To(0));
     }
 

@@ -4,13 +4,21 @@
 pub mod hosted;
 
 #[cfg(feature = "program")]
-use std::{os::unix::net::UnixStream, path::Path, sync::Arc};
+use std::{
+    cell::RefCell,
+    io::{IsTerminal, Read},
+    os::unix::net::UnixStream,
+    path::Path,
+    sync::{Arc, mpsc},
+};
 
 #[cfg(feature = "program")]
 use anyhow::{Context, bail};
 use anyhow::Result;
 #[cfg(feature = "program")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+#[cfg(feature = "program")]
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -19,8 +27,8 @@ use crate::failure::misconfigured;
 use crate::mtu;
 #[cfg(feature = "program")]
 use crate::{
-    control::{Server, default_socket},
-    driver::{self, Driver, Memories, Outside, Parts, Plan, Resources, TunnelMtu},
+    control::{self, Answer, Query, Server, default_socket},
+    driver::{self, Driver, Memories, Outside, Parts, Plan, Reload, Resources, TunnelMtu},
     host_state::{Family, HostState, Keeper, MARK},
     link::{self, Ends, Interfaces, Setup},
     outbox, privilege,
@@ -39,6 +47,13 @@ pub const DEFAULT_CONFIG: &str = "/etc/mpt/mpt.toml";
 #[cfg(feature = "program")]
 /// The number of the loopback interface, which leads to peers on the same machine.
 const LOOPBACK: u32 = 1;
+
+/// Connections that may come while mpt runs, so many at least: peers of `[listen]`, and others.
+#[cfg(feature = "program")]
+const ROOM_FOR_PEERS: usize = 1024;
+/// See [`ROOM_FOR_PEERS`].
+#[cfg(feature = "program")]
+const ROOM_FOR_CONNECTIONS: usize = 16;
 
 /// What differs between platforms when the configuration does not say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,14 +78,17 @@ impl Default for Defaults {
 /// # Errors
 /// Before anything was changed: what is wrong with the configuration, the machine or the privileges. After
 /// that: what the kernel refused; nothing is left behind.
-pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result<()> {
-    let config = Config::load(config)?;
+pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> Result<()> {
+    let config = Config::load(config_file)?;
     if config.security.is_some() {
         // The keys are in no core dump, and no other process of this user reads them from memory.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid core dumps")?;
     }
     for warning in config.warnings() {
         tracing::warn!("{warning}");
+    }
+    for error in config.peer_errors() {
+        tracing::error!("this peer is left out: {error}");
     }
     let control = control.map_or_else(|| default_socket(&config.tunnel.name), Path::to_path_buf);
     privilege::check()?;
@@ -96,7 +114,9 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     }
 
     let clock = Clock::start();
-    let (arena, mut sealer_memory) = (Arena::new(), driver::sealer_memory(config.connections.len()));
+    let room = room(&config);
+    let (arena, mut sealer_memory) = (Arena::new(), driver::sealer_memory(room));
+    let keeper = RefCell::new(None::<Keeper>);
     let mut outside = Outside::new(driver::sealer(&config, &mut sealer_memory, &clock));
     let mut resources = Resources {
         clock,
@@ -122,9 +142,17 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     };
     setup.apply()?;
     let bell = Waker::new()?;
+    let (asking, queries) = mpsc::channel();
+    server.serve(config_file.to_path_buf(), asking.clone(), bell.clone())?;
     let (signal, signalled) = UnixStream::pair()?;
-    // The last one comes when a terminal is closed: rules and a kill switch would stay behind.
-    for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+    let mut ends = vec![SIGINT, SIGTERM];
+    if std::io::stdin().is_terminal() {
+        // It comes when the terminal is closed: rules and a kill switch would stay behind.
+        ends.push(SIGHUP);
+    } else {
+        reload_on_hangup(config_file, asking, bell.clone())?;
+    }
+    for number in ends {
         signal_hook::low_level::pipe::register(number, signalled.try_clone()?).context("signal handler")?;
     }
     let driver = Driver::new(Parts {
@@ -134,16 +162,28 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
         tunnel_mtu: tunnel_mtu(&config, &tunnel),
         outside,
         peers,
-        routes: Routes::new(&config.tunnel.addresses, &config.connections),
-        queries: server.serve(bell.clone())?,
+        routes: Routes::new(&config.tunnel.addresses, config.connections.iter().enumerate()),
+        queries,
         link_changes: link::watch(awaited, bell.clone())?,
         bell,
         signal,
         interfaces,
         maker,
+        reload: Some(Reload {
+            config: config.clone(),
+            resources,
+            room,
+            host: Box::new(|config| {
+                let state = HostState::wanted(config);
+                if state.is_gateway() != mark.is_some() {
+                    bail!("a default route through the tunnel cannot come or go while mpt runs: restart it");
+                }
+                keeper.borrow_mut().as_mut().map_or(Ok(()), |keeper| keeper.replace(state))
+            }),
+        }),
     })?;
     // Rules outlive the process: nothing that could fail comes between them and the loop.
-    let keeper = Keeper::start(host_state, config.tunnel.kill_switch)?;
+    keeper.replace(Some(Keeper::start(host_state, config.tunnel.kill_switch)?));
     let count: usize = config.connections.iter().map(|connection| connection.paths.len()).sum();
     tracing::info!(
         "{} is up: MTU {}, connections: {}, paths: {count}, control socket: {}",
@@ -153,8 +193,32 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
         control.display()
     );
     driver.run()?;
-    keeper.end();
+    keeper.take().into_iter().for_each(Keeper::end);
     tracing::info!("{} ends", tunnel.name);
+    Ok(())
+}
+
+/// Connections that there is to be room for: those that a configuration has, and some that come when it is read again.
+#[cfg(feature = "program")]
+fn room(config: &Config) -> usize {
+    let more = if config.listen.is_some() { ROOM_FOR_PEERS } else { ROOM_FOR_CONNECTIONS };
+    (config.connections.len() + more).next_multiple_of(more)
+}
+
+/// Lets the configuration be read again at SIGHUP, by a thread that waits for it.
+#[cfg(feature = "program")]
+fn reload_on_hangup(config: &Path, queries: mpsc::Sender<Query>, bell: Waker) -> Result<()> {
+    let (mut hangups, signalled) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(SIGHUP, signalled).context("signal handler")?;
+    let config = config.to_path_buf();
+    let work = move || {
+        while hangups.read_exact(&mut [0]).is_ok() {
+            if let Answer::Error { error, .. } = control::reload(&config, &queries, &bell) {
+                tracing::error!("SIGHUP: {error}");
+            }
+        }
+    };
+    std::thread::Builder::new().name("reload".into()).spawn(work).context("cannot start a thread")?;
     Ok(())
 }
 

@@ -102,6 +102,21 @@ impl Maker {
     }
 }
 
+/// Where a datagram goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Destination {
+    /// The peer's end.
+    pub remote: SocketAddr,
+    /// The address of ours that it comes from, where the socket has several; `None`: the kernel's choice.
+    pub source: Option<IpAddr>,
+}
+
+impl From<SocketAddr> for Destination {
+    fn from(remote: SocketAddr) -> Self {
+        Self { remote, source: None }
+    }
+}
+
 /// A bound UDP socket.
 #[derive(Debug)]
 pub struct Socket {
@@ -169,14 +184,15 @@ impl Socket {
     /// [`SendError`]; what did not leave is lost.
     pub fn send(
         &self,
-        destination: SocketAddr,
+        destination: impl Into<Destination>,
         datagrams: &[u8],
         size: usize,
         ecn: Ecn,
     ) -> Result<(), SendError> {
+        let Destination { remote: destination, source: src_ip } = destination.into();
         let ecn = EcnCodepoint::from_bits(ecn.bits());
         let segment_size = (datagrams.len() > size).then_some(size);
-        let transmit = Transmit { destination, ecn, contents: datagrams, segment_size, src_ip: None };
+        let transmit = Transmit { destination, ecn, contents: datagrams, segment_size, src_ip };
         let Err(error) = self.state.try_send((&self.socket).into(), &transmit) else {
             self.sent.fetch_add(datagrams.len() as u64, Ordering::Relaxed);
             return Ok(());
@@ -184,7 +200,7 @@ impl Socket {
         if segment_size.is_some() && matches!(Errno::from_io_error(&error), Some(Errno::IO | Errno::INVAL)) {
             // A device that does not segment; from now on `max_run` is 1.
             return datagrams.chunks(size).try_for_each(|contents| {
-                let transmit = Transmit { destination, ecn, contents, segment_size: None, src_ip: None };
+                let transmit = Transmit { destination, ecn, contents, segment_size: None, src_ip };
                 Ok(self.state.try_send((&self.socket).into(), &transmit)?)
             });
         }
@@ -272,6 +288,8 @@ pub struct Batch {
 pub struct Run<'b> {
     /// Who sent them.
     pub source: SocketAddr,
+    /// The address of ours that they were sent to, if the kernel tells.
+    pub destination: Option<IpAddr>,
     /// The congestion bits of their outer headers.
     pub ecn: Ecn,
     /// When the kernel got them, since 1970, by the system's clock.
@@ -284,6 +302,7 @@ impl<'b> Run<'b> {
     fn new(meta: &RecvMeta, buffer: &'b mut [u8]) -> Self {
         Self {
             source: meta.addr,
+            destination: meta.dst_ip,
             ecn: Ecn::from_bits(meta.ecn.map_or(0, |ecn| ecn as u8)),
             stamp: meta.timestamp,
             stride: meta.stride.max(1),

@@ -64,6 +64,17 @@ pub fn set_path(name: &str, enabled: bool, socket: Option<&Path>) -> Result<()> 
     }
 }
 
+/// Runs `mpt reload`.
+///
+/// # Errors
+/// When no daemon runs, or the configuration has an error or needs a new start.
+pub fn reload(socket: Option<&Path>) -> Result<()> {
+    match ask(socket, Command::Reload)? {
+        Answer::Reload { reloaded, .. } => output::print(&format!("{reloaded}\n")).map(drop),
+        other => bail!("unexpected answer: {other:?}"),
+    }
+}
+
 /// Asks a running mpt for its report.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::classes::class_rules;
 use super::error::Source;
-use super::file;
+use super::{file, listen};
 use super::pins::PinCheck;
 use super::roaming::{self, UnnamedPeers};
 use super::security::{Choice, ConnectionKeys, FarPeers, SeenKeys};
@@ -28,13 +28,21 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
     let kill_switch = file.tunnel.0.kill_switch.as_ref().map(Spanned::span);
     let tunnel = tunnel(file.tunnel.0, source)?;
     let choice = Choice::new(file.security, source)?;
-    if file.connection.is_empty() {
-        return Err(source.error_in_file("no connection", "one table [[connection]] or more"));
+    if file.connection.is_empty() && file.listen.is_none() {
+        return Err(source.error_in_file("no connection", "one table [[connection]] or more, or [listen]"));
     }
+    let listen = file.listen.map(|table| listen::listen(table, &choice, source)).transpose()?;
     let mut check =
         Check { source, tunnel: &tunnel, choice: &choice, warnings: Vec::new(), seen: Seen::default() };
-    let connections: Vec<Connection> =
+    let mut connections: Vec<Connection> =
         file.connection.into_iter().map(|table| check.connection(table)).collect::<Result<_, _>>()?;
+    let mut peer_errors = Vec::new();
+    if let Some(listen) = &listen {
+        listen::apart(listen, &connections, source)?;
+        let (peers, errors) = listen::peers(listen, &mut check)?;
+        connections.extend(peers);
+        peer_errors = errors;
+    }
     let networks = connections.iter().flat_map(|connection| &connection.networks);
     if let Some(at) =
         kill_switch.filter(|_| tunnel.kill_switch && networks.clone().all(|network| !network.is_default()))
@@ -47,7 +55,7 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
         Choice::Sealed(security) => Some(security),
         Choice::Clear(_) | Choice::Unsaid => None,
     };
-    Ok(Config { tunnel, connections, security, warnings })
+    Ok(Config { tunnel, connections, listen, security, warnings, peer_errors })
 }
 
 fn tunnel(table: file::Tunnel, source: &Source) -> Result<Tunnel, ConfigError> {
@@ -92,31 +100,31 @@ fn tunnel(table: file::Tunnel, source: &Source) -> Result<Tunnel, ConfigError> {
 
 /// What the connections of a file may not share, and the line where each stands.
 #[derive(Default)]
-struct Seen {
-    connections: HashMap<String, usize>,
-    peers: HashMap<IpAddr, usize>,
-    networks: HashMap<Network, usize>,
+pub(super) struct Seen {
+    pub(super) connections: HashMap<String, String>,
+    pub(super) peers: HashMap<IpAddr, String>,
+    pub(super) networks: HashMap<Network, String>,
     sockets: HashMap<(IpAddr, u16, Option<String>, IpAddr, u16), usize>,
     unnamed: UnnamedPeers,
-    keys: SeenKeys,
+    pub(super) keys: SeenKeys,
     far: FarPeers,
     /// The line of `multicast = true`.
     multicast: Option<usize>,
 }
 
-/// Notes that `key` stands in `line`; tells the line where it stood before.
-fn earlier<K: Eq + Hash>(seen: &mut HashMap<K, usize>, key: K, line: usize) -> Option<usize> {
+/// Notes that `key` stands at a place; tells the place where it stood before.
+pub(super) fn earlier<K: Eq + Hash, P: Clone>(seen: &mut HashMap<K, P>, key: K, place: P) -> Option<P> {
     let mut before = None;
-    seen.entry(key).and_modify(|first| before = Some(*first)).or_insert(line);
+    seen.entry(key).and_modify(|first| before = Some(first.clone())).or_insert(place);
     before
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     source: &'a Source<'a>,
-    tunnel: &'a Tunnel,
-    choice: &'a Choice,
+    pub(super) tunnel: &'a Tunnel,
+    pub(super) choice: &'a Choice,
     warnings: Vec<String>,
-    seen: Seen,
+    pub(super) seen: Seen,
 }
 
 impl Check<'_> {
@@ -135,8 +143,9 @@ impl Check<'_> {
 
         let name_at = table.name.span();
         let name = table.name.into_inner().0.0;
-        if let Some(line) = earlier(&mut self.seen.connections, name.clone(), source.line(&name_at)) {
-            let problem = format_args!("the connection in line {line} has this name already");
+        let place = source.place(&name_at);
+        if let Some(place) = earlier(&mut self.seen.connections, name.clone(), place) {
+            let problem = format_args!("the connection in {place} has this name already");
             return Err(source.error(&name_at, problem, "a name that no other connection has"));
         }
 
@@ -243,6 +252,7 @@ impl Check<'_> {
             classes,
             reorder,
             paths,
+            is_learned: false,
         })
     }
 
@@ -278,9 +288,9 @@ impl Check<'_> {
                 let allowed = "an address of an IP version that `tunnel.address` has, too";
                 return Err(source.error(&at, problem, allowed));
             }
-            if let Some(line) = earlier(&mut self.seen.peers, peer, source.line(&at)) {
+            if let Some(place) = earlier(&mut self.seen.peers, peer, source.place(&at)) {
                 let problem =
-                    format_args!("stands in line {line} already, so packets to it would have two ways");
+                    format_args!("stands in {place} already, so packets to it would have two ways");
                 return Err(source.error(&at, problem, "each peer address once in the file"));
             }
             if self.seen.sockets.keys().any(|(local, _, _, remote, _)| *local == peer || *remote == peer) {
@@ -317,8 +327,8 @@ impl Check<'_> {
             None => None,
         };
         let network = Network { to, from };
-        if let Some(line) = earlier(&mut self.seen.networks, network, source.line(&at)) {
-            let problem = format_args!("the network in line {line} is the same");
+        if let Some(place) = earlier(&mut self.seen.networks, network, source.place(&at)) {
+            let problem = format_args!("the network in {place} is the same");
             return Err(source.error(&at, problem, "each pair of `to` and `from` once in the file"));
         }
         Ok((at, network))

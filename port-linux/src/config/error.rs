@@ -49,7 +49,9 @@ impl ConfigError {
 const FOUND_MAX: usize = 60;
 
 /// An example for each key that must be given.
-const REQUIRED: [(&str, &str); 13] = [
+const REQUIRED: [(&str, &str); 15] = [
+    ("peers", "peers = \"/etc/mpt/peers\", a directory"),
+    ("allowed_ips", "allowed_ips = [\"10.8.0.2\"]"),
     ("private_key_file", "private_key_file = \"/etc/mpt/mpt.key\", made by `mpt genkey -o /etc/mpt/mpt.key`"),
     ("tunnel", "[tunnel] with address = [\"10.0.0.1/24\"]"),
     ("address", "address = [\"10.0.0.1/24\"]"),
@@ -99,6 +101,11 @@ impl<'a> Source<'a> {
     /// The line at a place, from 1.
     pub(super) fn line(&self, at: &Range<usize>) -> usize {
         1 + self.text.bytes().take(at.start).filter(|&byte| byte == b'\n').count()
+    }
+
+    /// A place, for the message about another one.
+    pub(super) fn place(&self, at: &Range<usize>) -> String {
+        format!("line {}", self.line(at))
     }
 
     /// An error at a place that has been read well but cannot be meant.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::value::{
-    Address, FileName, Host, InterfaceName, LivenessSetting, Local, Name, PolicyName, Port, PortRange,
+    Address, AllowedIp, FileName, Host, InterfaceName, ListenAddress, LivenessSetting, Local, Name, PolicyName, Port, PortRange,
     Prefix, ProtocolName, PublicKeyText, Remote, SecuritySetting, Table, Text, TravelName, TunnelMtu, Whole,
 };
 
@@ -14,8 +14,28 @@ use super::value::{
 pub(super) struct File {
     pub(super) security: Option<Spanned<SecuritySetting>>,
     pub(super) tunnel: Table<Tunnel>,
+    pub(super) listen: Option<Spanned<Table<Listen>>>,
     #[serde(default)]
     pub(super) connection: Vec<Spanned<Table<Connection>>>,
+}
+
+/// `[listen]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listen {
+    pub(super) local: Option<Spanned<Vec<Spanned<Text<ListenAddress>>>>>,
+    pub(super) port: Option<Spanned<Port>>,
+    pub(super) peers: Spanned<Text<FileName>>,
+    pub(super) memory_mb: Option<Whole<usize, 1, 1024>>,
+}
+
+/// A file of the directory that `listen.peers` names.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Peer {
+    pub(super) public_key: Spanned<Text<PublicKeyText>>,
+    pub(super) preshared_key_file: Option<Spanned<Text<FileName>>>,
+    pub(super) allowed_ips: Spanned<Vec<Spanned<Text<AllowedIp>>>>,
 }
 
 /// `[tunnel]`

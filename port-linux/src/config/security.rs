@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::error::{ConfigError, PRESHARED_KEY_FILE, PRIVATE_KEY_FILE, Source};
 use super::file;
-use super::value::{CipherName, FileName, SecuritySetting, Text};
+use super::value::{CipherName, FileName, PublicKeyText, SecuritySetting, Text};
 use crate::ciphers::NativeCiphers;
 use crate::keys::{self, KeyBytes};
 
@@ -76,8 +76,49 @@ fn key_in(value: &Spanned<Text<FileName>>, name: &str, source: &Source<'_>) -> R
         .map_err(|error| source.error(&value.span(), error.problem, &error.allowed))
 }
 
-/// The public keys of the peers so far, and the lines where they stand.
-pub(super) type SeenKeys = HashMap<PublicKey, usize>;
+/// The public keys of the peers so far, and where they stand.
+pub(super) type SeenKeys = HashMap<PublicKey, String>;
+
+/// The keys of a peer, as they are given.
+pub(super) struct GivenKeys<'a> {
+    pub(super) public: &'a Spanned<Text<PublicKeyText>>,
+    pub(super) preshared: Option<&'a Spanned<Text<FileName>>>,
+    /// Where they stand, for the message about the second of two.
+    pub(super) place: String,
+}
+
+impl GivenKeys<'_> {
+    /// The keys, which are neither ours nor another peer's.
+    pub(super) fn check(
+        self,
+        security: &Security,
+        seen: &mut SeenKeys,
+        source: &Source<'_>,
+    ) -> Result<PeerKeys, ConfigError> {
+        let (at, public) = (self.public.span(), self.public.get_ref().0.0);
+        if public == security.private_key.public() {
+            let problem = "this is our own public key, of the private one in `private_key_file`";
+            return Err(source.error(&at, problem, "the peer's, which `mpt check` prints there"));
+        }
+        let as_secret = KeyBytes::from(*public.as_bytes());
+        if keys::private(&as_secret) == security.private_key {
+            return Err(source.secret_at(&at, PRIVATE_KEY_FILE));
+        }
+        if let Some(place) = seen.get(&public) {
+            let problem = format_args!("the connection with the key in {place} has this peer already");
+            return Err(source.error(&at, problem, "each public key once in the file"));
+        }
+        let preshared = match self.preshared {
+            Some(file) => keys::preshared(&key_in(file, PRESHARED_KEY_FILE, source)?),
+            None => PresharedKey::NONE,
+        };
+        if keys::preshared(&as_secret) == preshared {
+            return Err(source.secret_at(&at, PRESHARED_KEY_FILE));
+        }
+        seen.insert(public, self.place);
+        Ok(PeerKeys { public, preshared })
+    }
+}
 
 /// What a connection says that concerns its keys.
 pub(super) struct ConnectionKeys<'a> {
@@ -101,29 +142,12 @@ impl ConnectionKeys<'_> {
             let allowed = "public_key = \"..\", which `mpt check` prints at the peer";
             return Err(source.error(self.at, problem, allowed));
         };
-        let (at, public) = (public_key.span(), public_key.get_ref().0.0);
-        if public == security.private_key.public() {
-            let problem = "this is our own public key, of the private one in `private_key_file`";
-            return Err(source.error(&at, problem, "the peer's, which `mpt check` prints there"));
-        }
-        let as_secret = KeyBytes::from(*public.as_bytes());
-        if keys::private(&as_secret) == security.private_key {
-            return Err(source.secret_at(&at, PRIVATE_KEY_FILE));
-        }
-        let line = source.line(&at);
-        let first = *seen.entry(public).or_insert(line);
-        if first != line {
-            let problem = format_args!("the connection with the key in line {first} has this peer already");
-            return Err(source.error(&at, problem, "each public key once in the file"));
-        }
-        let preshared = match &self.table.preshared_key_file {
-            Some(file) => keys::preshared(&key_in(file, PRESHARED_KEY_FILE, source)?),
-            None => PresharedKey::NONE,
+        let keys = GivenKeys {
+            public: public_key,
+            preshared: self.table.preshared_key_file.as_ref(),
+            place: source.place(&public_key.span()),
         };
-        if keys::preshared(&as_secret) == preshared {
-            return Err(source.secret_at(&at, PRESHARED_KEY_FILE));
-        }
-        Ok(Some(PeerKeys { public, preshared }))
+        keys.check(security, seen, source).map(Some)
     }
 
     /// Without `[security]` nothing may look as if it were sealed.

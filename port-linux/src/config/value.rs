@@ -240,6 +240,37 @@ impl FromText for Prefix {
     }
 }
 
+/// An address of ours to listen at, or all of an IP version.
+pub(super) struct ListenAddress(pub(super) IpAddr);
+
+impl FromText for ListenAddress {
+    const ALLOWED: &'static str = "0.0.0.0 and :: for every address of this host, or an IP address of it";
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        let address = ip_address(text)?;
+        if !address.is_unspecified() {
+            unicast(address)?;
+        }
+        Ok(Self(address))
+    }
+}
+
+/// A peer's tunnel address, or a network behind it.
+pub(super) struct AllowedIp(pub(super) IpNet);
+
+impl FromText for AllowedIp {
+    const ALLOWED: &'static str =
+        "the peer's tunnel address, such as 10.8.0.2, or a network behind it, such as 192.168.7.0/24";
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        let network = if text.contains('/') { Prefix::from_text(text)?.0 } else { ip_address(text)?.into() };
+        if !network.addr().is_unspecified() {
+            unicast(network.addr())?;
+        }
+        Ok(Self(network))
+    }
+}
+
 fn ip_address(text: &str) -> Result<IpAddr, &'static str> {
     let address: IpAddr = text.parse().map_err(|_| {
         if text.contains('/') { "a prefix length does not belong here" } else { "not an IP address" }

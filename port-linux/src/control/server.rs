@@ -14,6 +14,7 @@ use rustix::fs::Mode;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{Answer, Command, parse};
+use crate::config::Config;
 use crate::wake::Waker;
 
 /// Longest request in bytes: a command and a path's name.
@@ -25,11 +26,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The event loop answers within a wake-up; when it does not, the client is told so.
 const LOOP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A command on its way to the event loop, and the way back.
+/// What the event loop is asked.
+#[derive(Debug)]
+pub enum Asked {
+    /// A command.
+    Command(Command),
+    /// To follow this configuration, which was read and checked meanwhile: the loop does not wait for files.
+    Configuration(Box<Config>),
+}
+
+/// A question on its way to the event loop, and the way back.
 #[derive(Debug)]
 pub struct Query {
     /// What is asked.
-    pub command: Command,
+    pub asked: Asked,
     /// Where the answer goes.
     pub answer: mpsc::Sender<Answer>,
 }
@@ -85,13 +95,13 @@ impl Server {
         Ok(Self { path: path.to_path_buf(), listener: listen(path).with_context(context)? })
     }
 
-    /// Starts to serve: commands arrive at the receiver, and `waker` is rung for each.
+    /// Starts to serve: questions arrive at the receiver of `queries`, and `waker` is rung for each. For `reload`, the configuration is
+    /// read from the file `config`.
     ///
     /// # Errors
     /// When no thread can be had.
-    pub fn serve(&self, waker: Waker) -> Result<mpsc::Receiver<Query>> {
+    pub fn serve(&self, config: PathBuf, queries: mpsc::Sender<Query>, waker: Waker) -> Result<()> {
         let listener = self.listener.try_clone()?;
-        let (queries, receiver) = mpsc::channel();
         let clients = Arc::new(AtomicUsize::new(0));
         let thread = move || {
             for client in listener.incoming() {
@@ -106,8 +116,9 @@ impl Server {
                     continue;
                 }
                 let (queries, waker, served) = (queries.clone(), waker.clone(), Arc::clone(&clients));
+                let config = config.clone();
                 let serve_one = move || {
-                    let _ = serve_client(&client, &queries, &waker);
+                    let _ = serve_client(&client, &config, &queries, &waker);
                     served.fetch_sub(1, Ordering::Relaxed);
                 };
                 if std::thread::Builder::new().name("client".into()).spawn(serve_one).is_err() {
@@ -116,7 +127,7 @@ impl Server {
             }
         };
         std::thread::Builder::new().name("control".into()).spawn(thread).context("cannot start a thread")?;
-        Ok(receiver)
+        Ok(())
     }
 }
 
@@ -136,7 +147,12 @@ fn listen(path: &Path) -> std::io::Result<UnixListener> {
     Ok(OwnedFd::from(socket).into())
 }
 
-fn serve_client(client: &UnixStream, queries: &mpsc::Sender<Query>, waker: &Waker) -> std::io::Result<()> {
+fn serve_client(
+    client: &UnixStream,
+    config: &Path,
+    queries: &mpsc::Sender<Query>,
+    waker: &Waker,
+) -> std::io::Result<()> {
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
     let mut reader = BufReader::new(client);
@@ -150,15 +166,27 @@ fn serve_client(client: &UnixStream, queries: &mpsc::Sender<Query>, waker: &Wake
         if line.last() != Some(&b'\n') && line.len() as u64 == REQUEST_MAX {
             return write(client, &Answer::error(format!("a request has at most {REQUEST_MAX} bytes")));
         }
-        let answer = parse(&line).map_or_else(|error| error, |command| relay(command, queries, waker));
+        let answer = match parse(&line) {
+            Ok(Command::Reload) => reload(config, queries, waker),
+            Ok(command) => relay(Asked::Command(command), queries, waker),
+            Err(error) => error,
+        };
         write(client, &answer)?;
     }
 }
 
+/// Reads the configuration again, and asks the event loop to follow it. One with an error changes nothing.
+pub fn reload(config: &Path, queries: &mpsc::Sender<Query>, waker: &Waker) -> Answer {
+    match Config::load(config) {
+        Ok(config) => relay(Asked::Configuration(Box::new(config)), queries, waker),
+        Err(error) => Answer::error(error.to_string()),
+    }
+}
+
 /// Asks the event loop behind `queries`, which `waker` wakes, and waits for its answer.
-pub fn relay(command: Command, queries: &mpsc::Sender<Query>, waker: &Waker) -> Answer {
+pub fn relay(asked: Asked, queries: &mpsc::Sender<Query>, waker: &Waker) -> Answer {
     let (sender, receiver) = mpsc::channel();
-    if queries.send(Query { command, answer: sender }).is_err() {
+    if queries.send(Query { asked, answer: sender }).is_err() {
         return Answer::error("mpt is ending");
     }
     waker.wake();
@@ -179,10 +207,11 @@ mod tests {
     /// A server that answers every command with its own text as an error.
     fn start(path: &Path) -> Server {
         let server = Server::bind(path).unwrap();
-        let queries = server.serve(Waker::new().unwrap()).unwrap();
+        let (sender, queries) = mpsc::channel();
+        server.serve(PathBuf::from("/nonexistent"), sender, Waker::new().unwrap()).unwrap();
         std::thread::spawn(move || {
             for query in queries {
-                let _ = query.answer.send(Answer::error(format!("{:?}", query.command)));
+                let _ = query.answer.send(Answer::error(format!("{:?}", query.asked)));
             }
         });
         server

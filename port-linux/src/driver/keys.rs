@@ -1,11 +1,10 @@
 //! Keys that come, change and go: handshakes leave, and paths are probed with new keys.
 
-use std::net::SocketAddr;
-
 use mpt_proto::Instant;
 use mpt_seal::{Event, Reason};
 
 use super::Driver;
+use super::outside::Origin;
 
 impl Driver<'_> {
     /// Lets handshakes leave, on the paths that can be used, and does what new keys ask for.
@@ -55,7 +54,7 @@ impl Driver<'_> {
         outside.send_handshakes(
             |peer, path| {
                 let path = peers.get(peer)?.paths.get(path)?;
-                Some((path.socket, path.remote?))
+                Some((path.socket, path.destination()?))
             },
             now,
         );
@@ -63,7 +62,8 @@ impl Driver<'_> {
 
     /// Tells people, once for each reason, that datagrams from the address of a peer are refused because one end is set up otherwise than
     /// the other. Of strangers there is only a counter.
-    pub(super) fn tell_refused(&mut self, socket: usize, source: SocketAddr, reason: Reason) {
+    pub(super) fn tell_refused(&mut self, origin: Origin, reason: Reason) {
+        let Origin { socket, source, .. } = origin;
         tracing::trace!("a datagram from {source} is refused: {reason:?}");
         let sender = self.outside.sockets.get(socket).and_then(|shared| shared.senders.find(source));
         let Some(peer) = sender.and_then(|sender| self.peers.get_mut(sender.peer)) else { return };

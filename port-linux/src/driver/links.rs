@@ -51,7 +51,12 @@ impl Driver<'_> {
     /// Whether a path's link can be used: there is the interface with the address, a route, a socket that
     /// belongs to them, and a known peer.
     fn check_link(&mut self, peer: usize, path: usize, now: Instant) -> Result<(), Missing> {
-        let ends = &self.peers[peer].paths[path].ends;
+        let planned = &self.peers[peer].paths[path];
+        if self.outside.listens(planned.socket) {
+            // Bound for good, and the kernel finds the way.
+            return planned.remote.map(drop).ok_or(Missing::Peer);
+        }
+        let ends = &planned.ends;
         let interface = ends.interface(&self.interfaces)?;
         let found = Found { index: interface.index, mtu: interface.mtu };
         let chosen_by_kernel = ends.local.is_unspecified();

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::config;
 use crate::entropy::SystemEntropy;
 use crate::failure::misconfigured;
-use crate::socket::{Batch, SendError, Socket};
+use crate::socket::{Batch, Destination, SendError, Socket};
 
 /// The layer that seals, with this system's randomness.
 pub type SystemSealer<'s> = Sealer<'s, NativeCiphers, SystemEntropy>;
@@ -41,17 +41,48 @@ pub struct SharedSocket {
     pub senders: Senders,
     /// Whether a path of it is in use, with a link: else not even a handshake is answered.
     pub(super) is_used: bool,
+    /// Whether peers come to it by themselves, from anywhere.
+    pub listens: bool,
+}
+
+/// Where a datagram came to, and from where.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// Position of the socket.
+    pub socket: usize,
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// The address of ours that it came to, where an answer has to come from that one and the socket has several.
+    pub local: Option<IpAddr>,
+}
+
+impl Origin {
+    /// Where an answer goes.
+    pub const fn back(&self) -> Destination {
+        Destination { remote: self.source, source: self.local }
+    }
 }
 
 impl SharedSocket {
     /// One that is to be opened.
     pub fn new(local: SocketAddr, device: Option<String>, interface: u32) -> Self {
-        Self { socket: None, local, bound: None, device, interface, senders: Senders::default(), is_used: true }
+        Self { socket: None, local, bound: None, device, interface, senders: Senders::default(), is_used: true, listens: false }
+    }
+
+    /// One for peers that come by themselves.
+    pub fn listening(local: SocketAddr) -> Self {
+        Self { listens: true, ..Self::new(local, None, 0) }
+    }
+
+    /// Whether it hears what comes to any address of ours.
+    pub(super) fn has_all_addresses(&self) -> bool {
+        self.listens && self.local.ip().is_unspecified()
     }
 
     /// Whether it serves the same paths as another one.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.device == other.device
+            && self.listens == other.listens
             && (self.local.ip(), self.local.port()) == (other.local.ip(), other.local.port())
     }
 
@@ -156,6 +187,16 @@ impl<'s> Outside<'s> {
         self.sockets.get(socket).is_some_and(SharedSocket::is_open)
     }
 
+    /// Whether a socket hears what comes to any address of ours.
+    pub(super) fn has_all_addresses(&self, socket: usize) -> bool {
+        self.sockets.get(socket).is_some_and(SharedSocket::has_all_addresses)
+    }
+
+    /// Whether peers come to a socket by themselves.
+    pub(super) fn listens(&self, socket: usize) -> bool {
+        self.sockets.get(socket).is_some_and(|shared| shared.listens)
+    }
+
     /// Whether everything is sealed.
     pub fn is_sealed(&self) -> bool {
         self.sealer.is_some()
@@ -164,11 +205,11 @@ impl<'s> Outside<'s> {
     /// Takes in a datagram that came to a socket.
     pub fn open<'d>(
         &mut self,
-        socket: usize,
-        source: SocketAddr,
+        origin: Origin,
         datagram: &'d mut [u8],
         now: Instant,
     ) -> Arrival<'d> {
+        let Origin { socket, source, .. } = origin;
         let Self { sockets, sealer } = self;
         let Some(shared) = sockets.get(socket) else { return Arrival::Nothing };
         let Some(sealer) = sealer else {
@@ -193,7 +234,7 @@ impl<'s> Outside<'s> {
             Opened::Reply(reply) => {
                 if let Some(socket) = shared.socket.as_ref().filter(|_| shared.is_used) {
                     // A lost answer is asked for again.
-                    let _ = socket.send(source, reply, reply.len(), Ecn::NotEct);
+                    let _ = socket.send(origin.back(), reply, reply.len(), Ecn::NotEct);
                 }
                 Arrival::Nothing
             }
@@ -218,11 +259,12 @@ impl<'s> Outside<'s> {
     ) -> bool {
         let Self { sockets, sealer } = self;
         let socket = sockets.get(path.socket).and_then(|shared| shared.socket.as_ref());
-        let PeerPath { remote, not_sent, outbox, max_datagram, .. } = path;
+        let destination = path.destination();
+        let PeerPath { not_sent, outbox, max_datagram, .. } = path;
         let max_run = socket.map_or(1, Socket::max_run);
         let mut works = true;
         let hand_over = |bytes: &[u8], size: usize, ecn: Ecn| {
-            works &= hand_over(socket, *remote, not_sent, bytes, size, ecn);
+            works &= hand_over(socket, destination, not_sent, bytes, size, ecn);
         };
         let clear = departure.datagram;
         let Some(sealer) = sealer else {
@@ -240,26 +282,27 @@ impl<'s> Outside<'s> {
 
     /// Lets leave what waits on a path. Returns whether its link works.
     pub fn flush(&self, path: &mut PeerPath) -> bool {
-        let PeerPath { socket, remote, not_sent, outbox, .. } = path;
+        let destination = path.destination();
+        let PeerPath { socket, not_sent, outbox, .. } = path;
         let socket = self.sockets.get(*socket).and_then(|shared| shared.socket.as_ref());
         let mut works = true;
-        outbox.flush(|bytes, size, ecn| works &= hand_over(socket, *remote, not_sent, bytes, size, ecn));
+        outbox.flush(|bytes, size, ecn| works &= hand_over(socket, destination, not_sent, bytes, size, ecn));
         works
     }
 
-    /// Sends a control message of a path to `remote` at once, as a datagram of `size` bytes if it is shorter: zeros follow it, which a
+    /// Sends a control message of a path from a socket to `to` at once, as a datagram of `size` bytes if it is shorter: zeros follow it, which a
     /// peer ignores and which do not change a checksum. `None`: there is no socket or there are no keys.
     pub fn send_alone(
         &mut self,
         peer: usize,
         path: &PeerPath,
-        remote: SocketAddr,
+        (socket, to): (usize, Destination),
         message: &Departure<'_>,
         size: usize,
         now: Instant,
     ) -> Option<Result<(), SendError>> {
         let Self { sockets, sealer } = self;
-        let socket = sockets.get(path.socket)?.socket.as_ref()?;
+        let socket = sockets.get(socket)?.socket.as_ref()?;
         let mut datagram = message.datagram.to_vec();
         if let Some(sealer) = sealer {
             let bare = sealer.sealed_len(&datagram, 0)?;
@@ -271,22 +314,22 @@ impl<'s> Outside<'s> {
         } else {
             datagram.resize(size.max(datagram.len()), 0);
         }
-        Some(socket.send(remote, &datagram, datagram.len(), message.ecn))
+        Some(socket.send(to, &datagram, datagram.len(), message.ecn))
     }
 
     /// Sends the handshakes that are due, each on the socket and to the remote end that `path` tells for a connection's path. A lost one is
     /// sent again later.
     pub fn send_handshakes<'p>(
         &mut self,
-        path: impl Fn(usize, usize) -> Option<(usize, SocketAddr)> + 'p,
+        path: impl Fn(usize, usize) -> Option<(usize, Destination)> + 'p,
         now: Instant,
     ) {
         let Self { sockets, sealer } = self;
         let Some(sealer) = sealer else { return };
         while let Some((peer, number, initiation)) = sealer.poll_transmit(now) {
-            let Some((socket, remote)) = path(peer.index(), usize::from(number)) else { continue };
+            let Some((socket, to)) = path(peer.index(), usize::from(number)) else { continue };
             if let Some(socket) = sockets.get(socket).and_then(|shared| shared.socket.as_ref()) {
-                let _ = socket.send(remote, initiation, initiation.len(), Ecn::NotEct);
+                let _ = socket.send(to, initiation, initiation.len(), Ecn::NotEct);
             }
         }
     }
@@ -347,25 +390,25 @@ fn opaque(socket: usize, source: SocketAddr) -> Source {
 /// link works.
 fn hand_over(
     socket: Option<&Socket>,
-    remote: Option<SocketAddr>,
+    destination: Option<Destination>,
     not_sent: &mut crate::report::NotSent,
     bytes: &[u8],
     size: usize,
     ecn: Ecn,
 ) -> bool {
     let count = bytes.len().div_ceil(size.max(1)) as u64;
-    let Some((socket, remote)) = socket.zip(remote) else {
+    let Some((socket, destination)) = socket.zip(destination) else {
         not_sent.link += count;
         return false;
     };
-    match socket.send(remote, bytes, size, ecn) {
+    match socket.send(destination, bytes, size, ecn) {
         Ok(()) => {}
         Err(SendError::Full) => not_sent.full += count,
         Err(SendError::TooBig) => not_sent.too_big += count,
         Err(SendError::Refused) => not_sent.refused += count,
         Err(SendError::Link(error)) => {
             not_sent.link += count;
-            tracing::debug!("sending to {remote}: {error}");
+            tracing::debug!("sending to {}: {error}", destination.remote);
             return false;
         }
     }

@@ -21,9 +21,14 @@ use crate::link::{Ends, Missing};
 use crate::offload::{Header, Slices};
 use crate::outbox::Outbox;
 use crate::report::NotSent;
+use crate::socket::Destination;
 
 /// Between two looks at what limits the paths.
 const LIMITS_EACH: Duration = Duration::from_secs(1);
+
+/// A path of a peer that came by itself is probed for so long after it went down: a NAT on the way has forgotten it, and somebody
+/// else may have the address.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 /// One peer.
 pub struct Peer<'s> {
@@ -62,8 +67,8 @@ pub struct Peer<'s> {
     /// Whether the loop is to settle it, see [`Peers`](super::Peers), and when it last waited for what.
     pub(super) is_touched: bool,
     pub(super) deadline: Option<Instant>,
-    /// Paths that are counted as up among those of all connections.
-    pub(super) counted_up: u32,
+    /// Its paths that are up, and those that there are, as they are counted among those of all connections.
+    pub(super) counted: (u32, u32),
     /// Bytes that sealing adds to each datagram.
     sealing: u16,
     /// Reasons, as bits, for which people were told that datagrams of the peer are refused.
@@ -94,6 +99,10 @@ pub struct PeerPath {
     pub socket: usize,
     /// The peer's end; `None` until the peer was heard, where the configuration leaves it open.
     pub remote: Option<SocketAddr>,
+    /// The address of ours that the peer sends to, where the socket has several.
+    pub reply_from: Option<IpAddr>,
+    /// Since when the path is down, where the peer's end was learnt.
+    pub(super) down_since: Option<Instant>,
     /// Follows the peer to another address, if the path does.
     pub roaming: Option<Roaming>,
     /// Largest UDP payload that may be sent now.
@@ -132,6 +141,8 @@ impl PeerPath {
             ends,
             socket,
             remote,
+            reply_from: None,
+            down_since: None,
             roaming: None,
             max_datagram,
             ceiling: max_datagram,
@@ -144,6 +155,16 @@ impl PeerPath {
             source: None,
             missing: None,
         }
+    }
+
+    /// When the peer's end of a path that was learnt is forgotten, unless the path comes up.
+    pub(super) fn forget_at(&self) -> Option<Instant> {
+        self.remote.and(self.down_since).map(|since| since + FORGET_AFTER)
+    }
+
+    /// Where its datagrams go; `None` until the peer was heard.
+    pub(super) fn destination(&self) -> Option<Destination> {
+        Some(Destination { remote: self.remote?, source: self.reply_from })
     }
 }
 
@@ -193,7 +214,7 @@ impl<'s> Peer<'s> {
             paths_changed: true,
             is_touched: false,
             deadline: None,
-            counted_up: 0,
+            counted: (0, 0),
             sealing,
             told_refused: 0,
             problem: None,
@@ -208,7 +229,8 @@ impl<'s> Peer<'s> {
     /// When [`handle_timeout`](Self::handle_timeout), or a look at the size of datagrams, is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let searches = self.paths.iter().filter_map(|path| path.search.as_ref()?.poll_timeout());
-        searches.chain(self.connection.poll_timeout()).min()
+        let gone = self.paths.iter().filter(|_| self.config.is_learned).filter_map(PeerPath::forget_at);
+        searches.chain(gone).chain(self.connection.poll_timeout()).min()
     }
 
     /// Time has passed; [`settle`](Self::settle) must follow.
@@ -481,11 +503,24 @@ impl<'s> Peer<'s> {
         self.told_up.count_ones()
     }
 
+    /// How many paths there are: of a peer that comes by itself, those on which it came.
+    pub(super) fn paths_known(&self) -> u32 {
+        let known = (0..self.paths.len()).filter(|index| self.is_known(*index));
+        u32::try_from(known.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether it is a path, not only a place for one.
+    pub(super) fn is_known(&self, index: usize) -> bool {
+        !self.config.is_learned || self.paths.get(index).is_some_and(|path| path.remote.is_some())
+    }
+
     /// Notes what a path waits for, and tells people when that is news; for a path that was up, `tell` does.
     pub fn set_missing(&mut self, index: usize, missing: Option<Missing>) {
         let Some(path) = self.paths.get_mut(index).filter(|path| path.missing != missing) else { return };
         self.paths_changed = true;
+        // That a place of a peer that comes by itself is free is nothing to tell.
         if let (Some(missing), Some(config)) = (&missing, self.config.paths.get(index))
+            && !self.config.is_learned
             && self.told_up & (1 << index) == 0
         {
             tracing::info!("path {} of {} waits: {missing}", config.name, self.config.name);
@@ -541,6 +576,9 @@ impl<'s> Peer<'s> {
                         PathState::Up => search.resume(now),
                         PathState::Down(_) => search.pause(),
                     }
+                }
+                if let Some(path) = self.paths.get_mut(index) {
+                    path.down_since = (state != PathState::Up).then_some(now);
                 }
                 let Some(path) = self.config.paths.get(index) else { return };
                 match state {

@@ -36,7 +36,6 @@ impl<'s> Peers<'s> {
             self.places.resize_with(index + 1, || None);
         }
         self.remove(index);
-        self.paths += count(&peer);
         self.places[index] = Some(peer);
         self.touch(index);
     }
@@ -48,8 +47,8 @@ impl<'s> Peers<'s> {
         if let Some(deadline) = peer.deadline {
             self.deadlines.remove(&(deadline, index));
         }
-        self.paths -= count(&peer);
-        self.paths_up -= peer.counted_up;
+        self.paths_up -= peer.counted.0;
+        self.paths -= peer.counted.1;
         Some(peer)
     }
 
@@ -104,8 +103,10 @@ impl<'s> Peers<'s> {
             before.map(|before| self.deadlines.remove(&(before, index)));
             deadline.map(|deadline| self.deadlines.insert((deadline, index)));
         }
-        let up = peer.paths_up();
-        self.paths_up = self.paths_up + up - std::mem::replace(&mut peer.counted_up, up);
+        let count = (peer.paths_up(), peer.paths_known());
+        let before = std::mem::replace(&mut peer.counted, count);
+        self.paths_up = self.paths_up + count.0 - before.0;
+        self.paths = self.paths + count.1 - before.1;
     }
 
     /// The first moment at which something is due.
@@ -129,10 +130,6 @@ impl<'s> Peers<'s> {
     pub fn paths(&self) -> (u32, u32) {
         (self.paths_up, self.paths)
     }
-}
-
-fn count(peer: &Peer<'_>) -> u32 {
-    u32::try_from(peer.paths.len()).unwrap_or(u32::MAX)
 }
 
 impl<'s> Index<usize> for Peers<'s> {

@@ -55,6 +55,14 @@ impl Plan {
     /// be told apart, ports pinned to two paths.
     pub fn new(config: &Config, interfaces: &Interfaces) -> Result<Self> {
         let mut plan = Self { sockets: Vec::new(), connections: Vec::new() };
+        if let Some(listen) = &config.listen {
+            for local in &listen.local {
+                if !local.is_unspecified() && interfaces.with_address(*local).is_none() {
+                    bail!("[listen] local = \"{local}\" is not an address of this machine");
+                }
+                plan.sockets.push(SharedSocket::listening(SocketAddr::new(*local, listen.port)));
+            }
+        }
         for (index, connection) in config.connections.iter().enumerate() {
             let mut paths = Vec::new();
             for (path_index, path) in connection.paths.iter().enumerate() {
@@ -75,6 +83,13 @@ impl Plan {
         interfaces: &Interfaces,
     ) -> Result<PlannedPath> {
         let ends = Ends { local: path.local, remote: path.remote, device: path.device.clone() };
+        if connection.is_learned {
+            // As small as they are over any of the sockets that listen, of which the first is a place like the others.
+            let sizes = self.sockets.iter().filter(|shared| shared.listens);
+            let sizes = sizes.map(|shared| max_datagram(ABSENT_MTU, shared.local.ip()));
+            let max_datagram = sizes.min().unwrap_or_default();
+            return Ok(PlannedPath { ends, socket: 0, remote: None, from_port: None, max_datagram });
+        }
         let interface = ends.candidate(interfaces);
         if interface.is_none() && path.device.is_none() {
             let known: Vec<String> = interfaces.addresses().map(|address| address.to_string()).collect();
@@ -121,7 +136,8 @@ impl Plan {
     /// What the paths of all connections need of this machine.
     pub fn ends(&self) -> Vec<Ends> {
         let paths = self.connections.iter().flat_map(|connection| &connection.paths);
-        paths.map(|path| path.ends.clone()).collect()
+        let bound = paths.filter(|path| path.ends.device.is_some() || !path.ends.local.is_unspecified());
+        bound.map(|path| path.ends.clone()).collect()
     }
 
     /// Puts the sockets that are not there yet behind `sockets`, to be bound. Tells where each socket of the plan is.
@@ -273,7 +289,7 @@ pub fn bind(sockets: &mut [SharedSocket], maker: &Maker) -> Result<()> {
     let mut granted = (buffer, buffer);
     for shared in sockets.iter_mut().filter(|shared| !shared.is_open()) {
         let device = shared.device.as_deref();
-        let local = if shared.local.ip().is_unspecified() {
+        let local = if shared.local.ip().is_unspecified() && !shared.listens {
             let remote = shared.senders.iter().next().map(|sender| scoped(sender.address, 1, shared.interface));
             match remote.and_then(|remote| source_address(shared.local, remote, device, &*maker.tie)) {
                 Some(source) => scoped(source, shared.local.port(), shared.interface),
@@ -285,6 +301,10 @@ pub fn bind(sockets: &mut [SharedSocket], maker: &Maker) -> Result<()> {
         let socket = match Socket::bind(local, device, maker) {
             Ok(socket) => socket,
             Err(error) if waits(shared, &error) => continue,
+            Err(error) if lacks_ipv6(shared, &error) => {
+                tracing::info!("this host has no IPv6: peers come by IPv4");
+                continue;
+            }
             Err(error) => {
                 return Err(error).with_context(|| {
                     format!(
@@ -318,6 +338,12 @@ fn waits(shared: &SharedSocket, error: &std::io::Error) -> bool {
     let absent =
         matches!(Errno::from_io_error(error), Some(Errno::NODEV | Errno::ADDRNOTAVAIL | Errno::INVAL));
     shared.device.is_some() && absent
+}
+
+/// Whether a socket for everybody who comes by IPv6 cannot be bound because the host has none.
+fn lacks_ipv6(shared: &SharedSocket, error: &std::io::Error) -> bool {
+    let lacks = matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL));
+    shared.has_all_addresses() && shared.local.is_ipv6() && lacks
 }
 
 /// The ports pinned to paths.

@@ -15,6 +15,8 @@ impl Driver<'_> {
     pub(super) fn answer(&mut self, command: &Command) -> Answer {
         match command {
             Command::Status => Answer::Report(self.report()),
+            // Who asks for it has read no configuration.
+            Command::Reload => Answer::error("this tunnel is set up by the program that it is part of"),
             Command::PathUp { path } => self.set_role(path, Role::Member),
             Command::PathDown { path } => self.set_role(path, Role::Unused),
             Command::PathSpare { path } => self.set_role(path, Role::Spare),
@@ -73,7 +75,8 @@ impl Driver<'_> {
         dropped.insert("wrong_inner_source".into(), peer.drops.wrong_inner_source);
         dropped.insert("bad_slice".into(), peer.drops.bad_slice);
         let (mode, mode_reason) = peer.connection.mode().map(mode_name).unzip();
-        let paths = (0..peer.paths.len()).filter_map(|index| self.report_path(peer, index)).collect();
+        let known = (0..peer.paths.len()).filter(|index| peer.is_known(*index));
+        let paths = known.filter_map(|index| self.report_path(peer, index)).collect();
         ConnectionReport {
             name: peer.config.name.clone(),
             peer: peer.config.peer.clone(),

@@ -71,6 +71,11 @@ impl Senders {
         self.add(new);
     }
 
+    /// Removes that of a path.
+    pub fn remove_path(&mut self, peer: usize, path: usize) {
+        self.retain(|sender| (sender.peer, sender.path) != (peer, path));
+    }
+
     /// Removes those of a connection.
     pub fn remove(&mut self, peer: usize) {
         self.retain(|sender| sender.peer != peer);

@@ -82,6 +82,7 @@ impl Peer<'_> {
     fn probe_size(&mut self, path: usize, outside: &mut Outside<'_>, now: Instant) {
         let Self { index, connection, paths, .. } = self;
         let planned = &mut paths[path];
+        let to = planned.destination().filter(|_| outside.is_open(planned.socket));
         let Some(search) = &mut planned.search else { return };
         // What arrived before the look began is taken out, and says nothing.
         if let Ok(Some(size)) = connection.take_carried(planned.id) {
@@ -90,9 +91,8 @@ impl Peer<'_> {
         let Ok(sent) = connection.path_stats(planned.id).map(|stats| stats.tx_bytes) else { return };
         let Some(size) = search.handle_timeout(sent, now) else { return };
         let (small, padded) = search.stamps();
-        let remote = planned.remote.filter(|_| outside.is_open(planned.socket));
-        let (Some(remote), Some(small), Some(padded)) =
-            (remote, small.or_else(random), padded.or_else(random))
+        let (Some(to), Some(small), Some(padded)) =
+            (to, small.or_else(random), padded.or_else(random))
         else {
             return search.pause();
         };
@@ -100,7 +100,7 @@ impl Peer<'_> {
         let mut send = |stamp: u32, size: usize| {
             let mut buffer = [0; CONTROL_MAX];
             let probe = connection.challenge(planned.id, stamp, &mut buffer, now).ok()?;
-            outside.send_alone(*index, planned, remote, &probe, size, now)
+            outside.send_alone(*index, planned, (planned.socket, to), &probe, size, now)
         };
         // The small one first: of two that arrive together the peer answers the last.
         let outcome = (send(small, 0), send(padded, size.into()));

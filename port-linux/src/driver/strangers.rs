@@ -2,23 +2,25 @@
 
 use std::net::SocketAddr;
 
-use mpt_proto::{CONTROL_MAX, Claim, DownReason, Instant, PathState};
+use mpt_proto::{CONTROL_MAX, Claim, DownReason, Instant, Link, PathState};
 
+use super::outside::Origin;
 use super::peer::PeerPath;
 use super::roaming::{Sighting, Step};
 use super::senders::Sender;
 use super::{Driver, Peer};
 use crate::entropy;
+use crate::link::Missing;
 
 impl Driver<'_> {
     /// A datagram that is no path's remote end's, where nothing is sealed; to be settled.
     pub(super) fn handle_stranger(
         &mut self,
-        socket: usize,
-        source: SocketAddr,
+        origin: Origin,
         datagram: &[u8],
         now: Instant,
     ) {
+        let Origin { socket, source, .. } = origin;
         for peer in self.peers.iter_mut().filter(|peer| peer.uses_socket(socket)) {
             peer.drops.wrong_source += 1;
         }
@@ -28,7 +30,7 @@ impl Driver<'_> {
         let claims = claims.filter_map(|peer| Some((peer.index, peer.connection.claim(datagram)?)));
         let Some((peer, claim)) = claims.max_by_key(|(_, claim)| claim.known) else { return };
         match self.peers[peer].claimed_path(socket, claim, false) {
-            Some(path) => self.handle_claim((peer, path), source, claim, now),
+            Some(path) => self.handle_claim((peer, path), origin, claim, now),
             None => self.peers[peer].hint(socket, source),
         }
     }
@@ -38,21 +40,23 @@ impl Driver<'_> {
     pub(super) fn handle_moved(
         &mut self,
         (peer, number, is_newest): (usize, u8, bool),
-        (socket, source): (usize, SocketAddr),
+        origin: Origin,
         datagram: &[u8],
         now: Instant,
     ) -> Option<usize> {
+        let Origin { socket, source, .. } = origin;
+        let listens = self.outside.listens(socket);
         let claim = self.peers[peer].connection.claim(datagram).filter(|_| is_newest);
         if let Some(claim) = claim {
             match self.peers[peer].claimed_path(socket, claim, true) {
-                Some(path) => self.handle_claim((peer, path), source, claim, now),
+                Some(path) => self.handle_claim((peer, path), origin, claim, now),
                 None => self.peers[peer].hint(socket, source),
             }
             return None;
         }
         let peer = &mut self.peers[peer];
         let is_it = |path: &PeerPath| {
-            path.socket == socket
+            (path.socket == socket || peer.config.is_learned && listens)
                 && path.roaming.is_some()
                 && peer.connection.peer_number(path.id) == Ok(Some(number))
         };
@@ -65,10 +69,11 @@ impl Driver<'_> {
     pub(super) fn handle_claim(
         &mut self,
         (peer, path): (usize, usize),
-        source: SocketAddr,
+        origin: Origin,
         claim: Claim,
         now: Instant,
     ) {
+        let source = origin.source;
         let Self { peers, outside, .. } = self;
         let Peer { connection, paths, .. } = &mut peers[peer];
         let planned = &mut paths[path];
@@ -82,19 +87,20 @@ impl Driver<'_> {
                 let challenge = connection.challenge(planned.id, stamp, &mut buffer, now);
                 if let Ok(challenge) = challenge {
                     // A challenge that does not leave is a lost one.
-                    let _ = outside.send_alone(peer, planned, source, &challenge, 0, now);
+                    let _ = outside.send_alone(peer, planned, (origin.socket, origin.back()), &challenge, 0, now);
                 }
                 if first {
                     // The path is there: its counters were.
                     let _ = connection.probe(planned.id, now);
                 }
             }
-            Step::Move => self.move_path(peer, path, source, now),
+            Step::Move => self.move_path(peer, path, origin, now),
         }
     }
 
-    /// The peer's end of a path is at `address` from now on.
-    fn move_path(&mut self, peer: usize, path: usize, address: SocketAddr, now: Instant) {
+    /// The peer's end of a path is where this came from, from now on.
+    fn move_path(&mut self, peer: usize, path: usize, origin: Origin, now: Instant) {
+        let Origin { socket, source: address, local } = origin;
         let Peer { config, connection, paths, paths_changed, .. } = &mut self.peers[peer];
         *paths_changed = true;
         let planned = &mut paths[path];
@@ -110,17 +116,34 @@ impl Driver<'_> {
         }
         planned.remote = Some(address);
         planned.ends.remote = address.ip();
-        let (id, socket) = (planned.id, planned.socket);
+        planned.reply_from = local;
+        let (id, before) = (planned.id, std::mem::replace(&mut planned.socket, socket));
         // Another path that had this address has it no longer, and waits until the peer is heard on it.
         let others = paths.iter_mut().enumerate().filter(|(other, it)| *other != path && it.socket == socket);
         for (_, other) in others.filter(|(_, it)| it.remote == Some(address)) {
             other.remote = None;
         }
+        self.outside.sockets[before].senders.remove_path(peer, path);
         let new = Sender { address: address.ip(), port: Some(address.port()), peer, path };
         self.outside.sockets[socket].senders.replace(new);
         // The path is there: its counters were.
         let _ = connection.probe(id, now);
         self.check_path(peer, path, now);
+    }
+
+    /// Peers that come by themselves and went for long: where they were is forgotten.
+    pub(super) fn forget_gone(&mut self, peer: usize, now: Instant) {
+        let Some(it) = self.peers.get_mut(peer).filter(|it| it.config.is_learned) else { return };
+        for path in 0..it.paths.len() {
+            let planned = &mut it.paths[path];
+            if !planned.forget_at().is_some_and(|deadline| deadline <= now) {
+                continue;
+            }
+            (planned.remote, planned.down_since) = (None, None);
+            self.outside.sockets[planned.socket].senders.remove_path(peer, path);
+            it.set_missing(path, Some(Missing::Peer));
+            it.set_link(path, Link::Down, now);
+        }
     }
 }
 
@@ -139,7 +162,8 @@ impl Peer<'_> {
         let rank = |path: usize| {
             let planned = &self.paths[path];
             let state = self.connection.path_state(planned.id).ok()?;
-            let listens = planned.socket == socket
+            // A peer that comes by itself may come to any socket that listens, and comes to no other.
+            let listens = (planned.socket == socket || self.config.is_learned)
                 && planned.roaming.is_some()
                 && state != PathState::Down(DownReason::Disabled)
                 && (claim.known || may_be_anybody(path));

@@ -60,20 +60,49 @@ impl Keeper {
     pub fn start(state: HostState, kill_switch: bool) -> Result<Self> {
         state.apply()?;
         let mut keeper = Self { state, stays: false, stop: None, thread: None };
+        keeper.watch()?;
+        keeper.stays = kill_switch;
+        Ok(keeper)
+    }
+
+    /// Makes the host as another state of the same interface wants it, and keeps that one.
+    ///
+    /// # Errors
+    /// As [`HostState::apply`]: then everything is as before. Also when nothing can be watched any more.
+    pub fn replace(&mut self, state: HostState) -> Result<()> {
+        self.end_watch();
+        let outcome = state.apply();
+        if outcome.is_ok() {
+            self.state = state;
+        } else {
+            // What had to go before the refusal.
+            self.state.apply()?;
+        }
+        self.watch()?;
+        outcome.map(drop)
+    }
+
+    fn watch(&mut self) -> Result<()> {
         let (stop, stopped) = oneshot::channel();
         let (ready_sender, ready) = mpsc::channel();
-        let state = keeper.state.clone();
+        let state = self.state.clone();
         let work = move || {
             if let Err(error) = block_on(keep(&state, stopped, ready_sender)) {
                 tracing::error!("routes and rules are not watched any more: {error:#}");
             }
         };
         let thread = std::thread::Builder::new().name("host-state".into());
-        keeper.thread = Some(thread.spawn(work).context("cannot start a thread")?);
-        keeper.stop = Some(stop);
-        ready.recv().context("cannot watch routes and rules through netlink")?;
-        keeper.stays = kill_switch;
-        Ok(keeper)
+        self.thread = Some(thread.spawn(work).context("cannot start a thread")?);
+        self.stop = Some(stop);
+        ready.recv().context("cannot watch routes and rules through netlink")
+    }
+
+    fn end_watch(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It has said what made it panic.
+            let _ = thread.join();
+        }
     }
 
     /// Ends as asked for: nothing stays, not even a kill switch.
@@ -84,11 +113,7 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It has said what made it panic.
-            let _ = thread.join();
-        }
+        self.end_watch();
         let device = &self.state.device;
         if !self.state.is_gateway() {
             // Addresses and routes vanish with the interface.

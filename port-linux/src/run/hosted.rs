@@ -61,13 +61,14 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
         tunnel_mtu: None,
         outside,
         peers,
-        routes: Routes::new(&config.tunnel.addresses, &config.connections),
+        routes: Routes::new(&config.tunnel.addresses, config.connections.iter().enumerate()),
         bell,
         signal: stop,
         queries,
         link_changes: interfaces,
         interfaces: none,
         maker,
+        reload: None,
     })?;
     ready();
     driver.run()

@@ -1,0 +1,135 @@
+//! A configuration that is read again while the tunnel runs: connections come, go and change, and the others notice nothing.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Result, bail};
+
+use super::plan::{Plan, bind};
+use super::{Driver, FIRST_SOCKET, Resources};
+use crate::config::{self, Config};
+use crate::control::{Answer, Reloaded};
+use crate::report::VERSION;
+use crate::routes::Routes;
+
+/// What is needed to follow another configuration.
+pub struct Reload<'s> {
+    /// The configuration that holds.
+    pub config: Config,
+    /// What connections are made with.
+    pub resources: Resources<'s>,
+    /// Most connections that the layer that seals has room for.
+    pub room: usize,
+    /// Makes the host's network as a configuration wants it, or leaves it as it was.
+    pub host: Box<dyn FnMut(&Config) -> Result<()> + 's>,
+}
+
+impl Reload<'_> {
+    /// Whether this can be followed without a new start.
+    fn admits(&self, new: &Config) -> Result<()> {
+        let old = &self.config;
+        let fixed = [
+            ("[tunnel]", old.tunnel != new.tunnel),
+            ("[security]", old.security != new.security),
+            ("[listen]", old.listen != new.listen),
+        ];
+        let changed: Vec<&str> = fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
+        if !changed.is_empty() {
+            bail!("{} cannot change while mpt runs, and nothing was changed: restart it", changed.join(" and "));
+        }
+        if let Some(error) = new.peer_errors().first() {
+            bail!("nothing was changed: {error}");
+        }
+        if new.connections.len() > self.room {
+            bail!(
+                "{} connections are more than the {} that there is room for, and nothing was changed: restart mpt",
+                new.connections.len(),
+                self.room
+            );
+        }
+        Ok(())
+    }
+}
+
+impl<'s> Driver<'s> {
+    /// Follows a configuration that was read again, and tells what that changed.
+    pub(super) fn answer_config(&mut self, new: Config) -> Answer {
+        match self.reconfigure(new) {
+            Ok(reloaded) => {
+                if !reloaded.is_nothing() {
+                    tracing::info!("configuration read again: {reloaded}");
+                }
+                Answer::Reload { version: VERSION, reloaded }
+            }
+            Err(error) => Answer::error(format!("{error:#}")),
+        }
+    }
+
+    fn reconfigure(&mut self, new: Config) -> Result<Reloaded> {
+        let Some(mut reload) = self.reload.take() else {
+            bail!("this tunnel is set up by the program that it is part of");
+        };
+        let outcome = self.follow(&mut reload, new);
+        self.reload = Some(reload);
+        outcome
+    }
+
+    fn follow(&mut self, reload: &mut Reload<'s>, new: Config) -> Result<Reloaded> {
+        reload.admits(&new)?;
+        let mut plan = Plan::new(&new, &self.interfaces)?;
+        let first_new = self.outside.sockets.len();
+        let sockets = plan.place_sockets(&mut self.outside.sockets);
+        let made = bind(self.outside.sockets.get_mut(first_new..).unwrap_or_default(), &self.maker);
+        if let Err(error) = made.and_then(|()| (reload.host)(&new)) {
+            self.outside.sockets.truncate(first_new);
+            return Err(error.context("nothing was changed"));
+        }
+        for (number, shared) in (FIRST_SOCKET..).zip(&self.outside.sockets).skip(first_new) {
+            if let Some(socket) = shared.descriptor() {
+                self.listen(socket, number)?;
+            }
+        }
+
+        // Keys and addresses of those that go may be of those that come.
+        let mut reloaded = Reloaded::default();
+        let wanted: HashMap<&str, &config::Connection> =
+            new.connections.iter().map(|connection| (connection.name.as_str(), connection)).collect();
+        for index in self.peers.positions() {
+            let config = &self.peers[index].config;
+            let name = config.name.clone();
+            match wanted.get(name.as_str()) {
+                Some(same) if *same == config => {
+                    reloaded.kept += 1;
+                    continue;
+                }
+                Some(_) => reloaded.changed.push(name),
+                None => reloaded.removed.push(name),
+            }
+            self.inside.forget(index);
+            reload.resources.disconnect(index, &mut self.outside, &mut self.peers);
+        }
+        let there: HashSet<String> = self.peers.iter().map(|peer| peer.config.name.clone()).collect();
+        for (config, planned) in new.connections.iter().zip(&plan.connections) {
+            if there.contains(&config.name) {
+                continue;
+            }
+            reload.resources.connect(config, planned, &sockets, &mut self.outside, &mut self.peers)?;
+            if !reloaded.changed.contains(&config.name) {
+                reloaded.added.push(config.name.clone());
+            }
+        }
+        self.inside.flush();
+        let connections = self.peers.iter().map(|peer| (peer.index, &peer.config));
+        self.inside.routes = Routes::new(&new.tunnel.addresses, connections);
+        let used: HashSet<usize> = sockets.into_iter().collect();
+        for (place, shared) in self.outside.sockets.iter_mut().enumerate() {
+            if !used.contains(&place) {
+                shared.close();
+            }
+        }
+        reload.config = new;
+        let now = self.clock.now();
+        self.check_links(now);
+        self.settle(now);
+        Ok(reloaded)
+    }
+}
