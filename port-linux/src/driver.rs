@@ -31,7 +31,7 @@ pub use outside::{Outside, SharedSocket, SystemSealer};
 pub use path_mtu::PathMtu;
 pub use peer::{Peer, PeerPath, Role};
 pub use peers::Peers;
-pub use plan::{Plan, Resources, bind, sealer, sealing};
+pub use plan::{ABSENT_MTU, Plan, Resources, bind, sealer, sealing};
 pub use reload::Reload;
 pub use roaming::Roaming;
 pub use senders::Sender;
@@ -113,6 +113,7 @@ pub struct Driver<'s> {
     tunnel_mtu: Option<TunnelMtu>,
     outside: Outside<'s>,
     peers: Peers<'s>,
+    resources: Resources<'s>,
     /// Positions of connections for which something is due. Kept for its memory.
     due: Vec<usize>,
     /// Connections of which other paths can be used than the layer that seals knows of.
@@ -133,8 +134,6 @@ pub struct Driver<'s> {
 
 /// What [`Driver::new`] takes.
 pub struct Parts<'s> {
-    /// The clock that the connections were made with.
-    pub clock: Clock,
     /// The tunnel device.
     pub tun: Tun,
     /// What it is.
@@ -145,6 +144,8 @@ pub struct Parts<'s> {
     pub outside: Outside<'s>,
     /// The connections, in the order of the configuration.
     pub peers: Peers<'s>,
+    /// What they are made with, and the clock.
+    pub resources: Resources<'s>,
     /// Which of them carries what.
     pub routes: Routes,
     /// Rung when `queries` or `link_changes` has something.
@@ -171,12 +172,12 @@ impl<'s> Driver<'s> {
     pub fn new(parts: Parts<'s>) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?;
         let Parts {
-            clock,
             tun,
             tunnel,
             tunnel_mtu,
             outside,
             peers,
+            resources,
             routes,
             bell,
             signal,
@@ -186,6 +187,7 @@ impl<'s> Driver<'s> {
             maker,
             reload,
         } = parts;
+        let clock = resources.clock;
         let driver = Self {
             clock,
             stamps: Stamps::start(clock),
@@ -196,6 +198,7 @@ impl<'s> Driver<'s> {
             tunnel_mtu,
             outside,
             peers,
+            resources,
             due: Vec::new(),
             paths_changed: Vec::new(),
             sizes_changed: true,

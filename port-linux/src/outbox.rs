@@ -22,8 +22,8 @@ pub fn largest_packet(mtu: u16, sealing: usize) -> u32 {
 /// shorter, and of one congestion mark.
 #[derive(Debug)]
 pub struct Outbox {
-    /// Room for a run, of which the first `len` bytes are one.
-    bytes: Box<[u8]>,
+    /// Room for a run, of which the first `len` bytes are one; none until the first datagram.
+    bytes: Vec<u8>,
     len: usize,
     size: usize,
     count: usize,
@@ -31,9 +31,9 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Empty. Memory is taken once, here.
-    pub fn new() -> Self {
-        Self { bytes: vec![0; LARGEST].into(), len: 0, size: 0, count: 0, ecn: Ecn::NotEct }
+    /// Empty. Memory is taken once, for the first datagram.
+    pub const fn new() -> Self {
+        Self { bytes: Vec::new(), len: 0, size: 0, count: 0, ecn: Ecn::NotEct }
     }
 
     /// Appends a datagram. `send` gets the run that stood before it if it does not fit in, as bytes, size of a
@@ -75,6 +75,9 @@ impl Outbox {
             && self.len + len <= CAPACITY;
         if !fits {
             self.flush(send);
+            if self.bytes.is_empty() {
+                self.bytes = vec![0; LARGEST];
+            }
             self.size = len;
             self.ecn = ecn;
         }

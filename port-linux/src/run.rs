@@ -20,15 +20,19 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 #[cfg(feature = "program")]
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use mpt_proto::wire::extension;
+use mpt_proto::wire::gre::Layout;
+use typed_arena::Arena;
+
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::driver::{Peers, TunnelFacts};
+use crate::driver::{self, Peers, TunnelFacts};
 use crate::failure::misconfigured;
 use crate::mtu;
 #[cfg(feature = "program")]
 use crate::{
     control::{self, Answer, Query, Server, default_socket},
-    driver::{self, Driver, Memories, Outside, Parts, Plan, Reload, Resources, TunnelMtu},
+    driver::{Driver, Memories, Outside, Parts, Plan, Reload, Resources, TunnelMtu},
     host_state::{Family, HostState, Keeper, MARK},
     link::{self, Ends, Interfaces, Setup},
     outbox, privilege,
@@ -37,8 +41,6 @@ use crate::{
     tun::Tun,
     wake::Waker,
 };
-#[cfg(feature = "program")]
-use typed_arena::Arena;
 
 #[cfg(feature = "program")]
 /// Where the configuration is unless `-c` says otherwise.
@@ -156,12 +158,12 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         signal_hook::low_level::pipe::register(number, signalled.try_clone()?).context("signal handler")?;
     }
     let driver = Driver::new(Parts {
-        clock,
         tun,
         tunnel: tunnel.clone(),
         tunnel_mtu: tunnel_mtu(&config, &tunnel),
         outside,
         peers,
+        resources,
         routes: Routes::new(&config.tunnel.addresses, config.connections.iter().enumerate()),
         queries,
         link_changes: link::watch(awaited, bell.clone())?,
@@ -171,7 +173,6 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         maker,
         reload: Some(Reload {
             config: config.clone(),
-            resources,
             room,
             host: Box::new(|config| {
                 let state = HostState::wanted(config);
@@ -276,7 +277,7 @@ fn tunnel_facts(config: &Config, peers: &Peers<'_>) -> Result<TunnelFacts> {
             let overhead = if extended { peer.overhead() } else { peer.header_len() };
             mtu::tunnel_mtu(peer.paths.iter().map(|path| path.max_datagram), overhead)
         });
-        fits.min().unwrap_or(0)
+        fits.chain(of_learned(config, extended)).min().unwrap_or(0)
     };
     let (fits, whole) = (narrowest(true), narrowest(false));
     let chosen = config.tunnel.mtu.unwrap_or(fits);
@@ -302,6 +303,17 @@ fn tunnel_facts(config: &Config, peers: &Peers<'_>) -> Result<TunnelFacts> {
         name: config.tunnel.name.clone(),
         addresses: config.tunnel.addresses.clone(),
         mtu: chosen,
+    })
+}
+
+/// The largest packet that leaves whole to a peer of `[listen]`, over Ethernet.
+fn of_learned(config: &Config, extended: bool) -> Option<u16> {
+    let header = Layout { checksum: false, key: None, sequence: true }.header_len();
+    let extension = if extended { extension::LEN } else { 0 };
+    let sizes = config.listen.iter().flat_map(|listen| &listen.local);
+    let sizes = sizes.map(|local| mtu::max_datagram(driver::ABSENT_MTU, *local));
+    config.listen.is_some().then(|| {
+        mtu::tunnel_mtu(sizes, header + extension + usize::from(driver::sealing(config)))
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mpt_proto::wire::extension;
 use mpt_proto::{
     CONTROL_MAX, Claim, Connection, Departures, DownReason, Ecn, EcnFault, EncapsulateError, Event, HEADROOM,
-    Instant, Link, Liveness, MAX_PATHS, Mode, PathSet, PathState, Policy, Received,
+    Instant, Link, Liveness, MAX_PATHS, Mode, PathId, PathSet, PathState, Policy, Received,
 };
 
 use super::inside::{Inside, Refusal};
@@ -38,8 +38,8 @@ pub struct Peer<'s> {
     pub config: config::Connection,
     /// The state machine.
     pub connection: Connection<'s>,
-    /// The size of the memory that the state machine works in.
-    pub(super) memory: MemorySize,
+    /// The size of the memory that the state machine works in; `None`: a peer that comes by itself is not here.
+    pub(super) memory: Option<MemorySize>,
     /// Its paths; the index is that of [`mpt_proto::PathId::index`], as none is ever removed.
     pub paths: Vec<PeerPath>,
     /// Dropped by the port.
@@ -190,7 +190,7 @@ impl<'s> Peer<'s> {
     pub fn new(
         index: usize,
         config: config::Connection,
-        (connection, memory): (Connection<'s>, MemorySize),
+        (connection, memory): (Connection<'s>, Option<MemorySize>),
         paths: Vec<PeerPath>,
         sealing: u16,
     ) -> Self {
@@ -219,6 +219,24 @@ impl<'s> Peer<'s> {
             told_refused: 0,
             problem: None,
         }
+    }
+
+    /// Goes on with a new state machine, whose paths have these names and no link yet. Returns the former one.
+    pub(super) fn begin_anew(
+        &mut self,
+        connection: Connection<'s>,
+        paths: &[PathId],
+        now: Instant,
+    ) -> Connection<'s> {
+        let before = std::mem::replace(&mut self.connection, connection);
+        (self.told_up, self.down_links, self.failed_links) = (0, 0, 0);
+        for (index, id) in paths.iter().enumerate() {
+            if let Some(path) = self.paths.get_mut(index) {
+                path.id = *id;
+            }
+            self.set_link(index, Link::Down, now);
+        }
+        before
     }
 
     /// Whether one of its paths uses this socket.

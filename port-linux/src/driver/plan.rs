@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
-use mpt_proto::{Connection, Liveness, PathId, Pin, PinError, Pins, PortMatch};
+use mpt_proto::{Connection, Link, Liveness, PathId, Pin, PinError, Pins, PortMatch, Storage};
 use mpt_seal::Sealer;
 use rustix::io::Errno;
 
@@ -23,7 +23,7 @@ use crate::socket::{Maker, Socket, source_address};
 
 /// The MTU taken for an interface that is not there yet: Ethernet's. One that comes with a smaller MTU gets
 /// smaller datagrams.
-pub(super) const ABSENT_MTU: u16 = 1500;
+pub const ABSENT_MTU: u16 = 1500;
 
 /// The plan.
 pub struct Plan {
@@ -34,7 +34,6 @@ pub struct Plan {
 
 /// What one connection needs.
 pub(super) struct PlannedConnection {
-    pins: Pins,
     paths: Vec<PlannedPath>,
 }
 
@@ -70,7 +69,8 @@ impl Plan {
                 let planned = plan.add(connection, path, (index, path_index), interfaces);
                 paths.push(planned.context(full_name)?);
             }
-            plan.connections.push(PlannedConnection { pins: pins(connection)?, paths });
+            pins(connection)?;
+            plan.connections.push(PlannedConnection { paths });
         }
         Ok(plan)
     }
@@ -155,6 +155,11 @@ impl Plan {
     }
 }
 
+/// Bytes of the largest datagram.
+fn widest(sizes: &[u16]) -> usize {
+    sizes.iter().max().copied().unwrap_or(0).into()
+}
+
 /// What connections are made with.
 pub struct Resources<'s> {
     /// The clock of all of them.
@@ -202,26 +207,11 @@ impl<'s> Resources<'s> {
             Some(position) => position,
             None => peers.vacant(),
         };
-        let settings = mpt_proto::Config {
-            seed: seed(),
-            key: config.key,
-            checksum: config.checksum,
-            sequence: config.sequence,
-            policy: config.policy,
-            pins: planned.pins.clone(),
-            reorder: config.reorder,
-            resend: config.adaptive.resend,
-            order_udp: config.adaptive.udp_in_order,
-            classes: config.classes.clone(),
-            slices: config.slices && config.sequence && self.joins,
-            ..mpt_proto::Config::default()
-        };
-        let widest = planned.paths.iter().map(|path| usize::from(path.max_datagram)).max().unwrap_or(0);
-        let (size, storage) = self.memories.lend(config, widest);
-        let mut connection = Connection::new(settings, storage, self.clock.now());
+        let sizes: Vec<u16> = planned.paths.iter().map(|path| path.max_datagram).collect();
+        let memory = (!config.is_learned).then(|| self.memories.lend(config, widest(&sizes))).unzip();
+        let (connection, ids) = self.state_machine(config, &sizes, memory.1.unwrap_or_default())?;
         let mut paths = Vec::new();
-        for (index, (planned, config)) in planned.paths.iter().zip(&config.paths).enumerate() {
-            let id = self.add_path(&mut connection, config, planned.max_datagram)?;
+        for (index, ((planned, config), id)) in planned.paths.iter().zip(&config.paths).zip(ids).enumerate() {
             let Some(&socket) = sockets.get(planned.socket) else { continue };
             let mut made =
                 PeerPath::new(id, planned.ends.clone(), socket, planned.remote, planned.max_datagram);
@@ -242,8 +232,67 @@ impl<'s> Resources<'s> {
             }
             paths.push(made);
         }
-        peers.insert(Peer::new(position, config.clone(), (connection, size), paths, self.sealing));
+        let mut peer = Peer::new(position, config.clone(), (connection, memory.0), paths, self.sealing);
+        if config.is_learned {
+            // Nothing leaves on a place for a path.
+            let now = self.clock.now();
+            (0..peer.paths.len()).for_each(|path| _ = peer.set_link(path, Link::Down, now));
+        }
+        peers.insert(peer);
         Ok(position)
+    }
+
+    /// The state machine of a connection, with its paths, whose datagrams have these sizes on the wire.
+    fn state_machine(
+        &self,
+        config: &config::Connection,
+        sizes: &[u16],
+        storage: Storage<'s>,
+    ) -> Result<(Connection<'s>, Vec<PathId>)> {
+        let settings = mpt_proto::Config {
+            seed: seed(),
+            key: config.key,
+            checksum: config.checksum,
+            sequence: config.sequence,
+            policy: config.policy,
+            pins: pins(config)?,
+            reorder: config.reorder,
+            resend: config.adaptive.resend,
+            order_udp: config.adaptive.udp_in_order,
+            classes: config.classes.clone(),
+            slices: config.slices && config.sequence && self.joins,
+            ..mpt_proto::Config::default()
+        };
+        let mut connection = Connection::new(settings, storage, self.clock.now());
+        let paths = config.paths.iter().zip(sizes);
+        let ids = paths.map(|(path, size)| self.add_path(&mut connection, path, *size)).collect::<Result<_>>()?;
+        Ok((connection, ids))
+    }
+
+    /// A peer that comes by itself has come: from now on it has the memory that a connection takes.
+    pub(super) fn wake(&mut self, peer: &mut Peer<'s>) {
+        if peer.memory.is_none() {
+            let sizes: Vec<u16> = peer.paths.iter().map(|path| path.planned_datagram).collect();
+            let (size, storage) = self.memories.lend(&peer.config, widest(&sizes));
+            self.begin_anew(peer, storage);
+            peer.memory = Some(size);
+        }
+    }
+
+    /// It went for long: its memory serves others.
+    pub(super) fn rest(&mut self, peer: &mut Peer<'s>) {
+        if let Some(size) = peer.memory.take() {
+            let before = self.begin_anew(peer, Storage::none());
+            before.into_iter().for_each(|before| self.memories.take_back(size, before));
+        }
+    }
+
+    /// Gives a peer a new state machine that works in this memory. Returns the former one.
+    fn begin_anew(&self, peer: &mut Peer<'s>, storage: Storage<'s>) -> Option<Connection<'s>> {
+        let sizes: Vec<u16> = peer.paths.iter().map(|path| path.max_datagram).collect();
+        // What was made once from this configuration can be made again.
+        let (connection, ids) = self.state_machine(&peer.config, &sizes, storage).ok()?;
+        Some(peer.begin_anew(connection, &ids, self.clock.now()))
     }
 
     /// Adds a path to the core, behind those that are there.
@@ -275,7 +324,9 @@ impl<'s> Resources<'s> {
     pub(super) fn disconnect(&mut self, index: usize, outside: &mut Outside<'s>, peers: &mut Peers<'s>) {
         outside.remove(index);
         if let Some(peer) = peers.remove(index) {
-            self.memories.take_back(peer.memory, peer.connection);
+            if let Some(size) = peer.memory {
+                self.memories.take_back(size, peer.connection);
+            }
         }
     }
 }

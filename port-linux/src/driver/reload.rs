@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::{Result, bail};
 
 use super::plan::{Plan, bind};
-use super::{Driver, FIRST_SOCKET, Resources};
+use super::{Driver, FIRST_SOCKET};
 use crate::config::{self, Config};
 use crate::control::{Answer, Reloaded};
 use crate::report::VERSION;
@@ -15,8 +15,6 @@ use crate::routes::Routes;
 pub struct Reload<'s> {
     /// The configuration that holds.
     pub config: Config,
-    /// What connections are made with.
-    pub resources: Resources<'s>,
     /// Most connections that the layer that seals has room for.
     pub room: usize,
     /// Makes the host's network as a configuration wants it, or leaves it as it was.
@@ -105,14 +103,14 @@ impl<'s> Driver<'s> {
                 None => reloaded.removed.push(name),
             }
             self.inside.forget(index);
-            reload.resources.disconnect(index, &mut self.outside, &mut self.peers);
+            self.resources.disconnect(index, &mut self.outside, &mut self.peers);
         }
         let there: HashSet<String> = self.peers.iter().map(|peer| peer.config.name.clone()).collect();
         for (config, planned) in new.connections.iter().zip(&plan.connections) {
             if there.contains(&config.name) {
                 continue;
             }
-            reload.resources.connect(config, planned, &sockets, &mut self.outside, &mut self.peers)?;
+            self.resources.connect(config, planned, &sockets, &mut self.outside, &mut self.peers)?;
             if !reloaded.changed.contains(&config.name) {
                 reloaded.added.push(config.name.clone());
             }

@@ -1,5 +1,7 @@
 //! Answers to commands from the control socket.
 
+use std::net::SocketAddr;
+
 use mpt_proto::{Drop, Mode, PathState};
 use mpt_seal::Reason;
 
@@ -111,7 +113,8 @@ impl Driver<'_> {
             name: config.name.clone(),
             local: {
                 let shared = self.outside.sockets.get(path.socket)?;
-                shared.bound.unwrap_or(shared.local)
+                let bound = shared.bound.unwrap_or(shared.local);
+                path.reply_from.map_or(bound, |address| SocketAddr::new(address, bound.port()))
             },
             remote: path.remote,
             device: config.device.clone(),

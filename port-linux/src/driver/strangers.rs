@@ -46,6 +46,9 @@ impl Driver<'_> {
     ) -> Option<usize> {
         let Origin { socket, source, .. } = origin;
         let listens = self.outside.listens(socket);
+        if let Some(peer) = self.peers.get_mut(peer) {
+            self.resources.wake(peer);
+        }
         let claim = self.peers[peer].connection.claim(datagram).filter(|_| is_newest);
         if let Some(claim) = claim {
             match self.peers[peer].claimed_path(socket, claim, true) {
@@ -143,6 +146,9 @@ impl Driver<'_> {
             self.outside.sockets[planned.socket].senders.remove_path(peer, path);
             it.set_missing(path, Some(Missing::Peer));
             it.set_link(path, Link::Down, now);
+        }
+        if it.paths.iter().all(|path| path.remote.is_none()) {
+            self.resources.rest(it);
         }
     }
 }

@@ -55,12 +55,12 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
     let peers = resources.connect_all(config, plan, &mut outside)?;
     driver::bind(&mut outside.sockets, &maker)?;
     let driver = Driver::new(Parts {
-        clock,
         tun: Tun::plain(device).context("tunnel device")?,
         tunnel: tunnel_facts(config, &peers)?,
         tunnel_mtu: None,
         outside,
         peers,
+        resources,
         routes: Routes::new(&config.tunnel.addresses, config.connections.iter().enumerate()),
         bell,
         signal: stop,
