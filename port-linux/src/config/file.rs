@@ -25,6 +25,8 @@ pub(super) struct File {
 pub(super) struct Listen {
     pub(super) local: Option<Spanned<Vec<Spanned<Text<ListenAddress>>>>>,
     pub(super) port: Option<Spanned<Port>>,
+    #[serde(default)]
+    pub(super) endpoints: Vec<Text<Remote>>,
     pub(super) peers: Spanned<Text<FileName>>,
     pub(super) memory_mb: Option<Whole<usize, 1, 1024>>,
 }

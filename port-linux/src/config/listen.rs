@@ -28,6 +28,8 @@ pub struct Listen {
     pub local: Vec<IpAddr>,
     /// `port`: our UDP port there, 4754 by default.
     pub port: u16,
+    /// `endpoints`: our addresses as peers see them, for the line that `mpt peer add` prints.
+    pub endpoints: Vec<IpAddr>,
     /// `peers`: the directory with a file for each of them.
     pub peers: PathBuf,
     /// `memory_mb`: memory of each for packets that are to be sent, here in bytes; the platform's by default.
@@ -70,6 +72,7 @@ pub(super) fn listen(
     Ok(Listen {
         local,
         port: table.port.map_or(PORT, |port| port.into_inner().0),
+        endpoints: table.endpoints.into_iter().map(|address| address.0.0).collect(),
         peers: source.beside(&table.peers.into_inner().0.0),
         memory: table.memory_mb.map(|mb| mb.0 << 20),
     })
