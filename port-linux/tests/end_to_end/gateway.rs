@@ -1,6 +1,8 @@
 //! Default routes through the tunnel: everything of a host takes it, beside whatever default routes there are; nothing is
 //! left behind, and with a kill switch nothing leaves past it.
 
+mod mss;
+
 use std::fs;
 use std::net::IpAddr;
 use std::process::{Output, Stdio};
@@ -28,6 +30,7 @@ const INTERNET: [&str; 2] = ["203.0.113.9", "2001:db8:9::9"];
 /// them; behind PC2 a host of the Internet, which can be reached past the tunnel as well.
 struct World {
     net: Topology,
+    internet: Host,
 }
 
 impl World {
@@ -54,7 +57,7 @@ impl World {
                 host.sysctl(&format!("net.ipv4.conf.{name}.rp_filter"), "0")?;
             }
         }
-        let world = Self { net };
+        let world = Self { net, internet };
         world.add_default_routes()?;
         // Every packet to the host of the Internet that does not take the tunnel is counted.
         world.pc1("nft add table inet past")?;
