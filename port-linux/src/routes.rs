@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::config::{Connection, Network};
+use crate::config::{Connection, Network, Share};
 
 /// Where an inner packet goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,16 +38,29 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// From the tunnel's addresses and the connections, whose order in the configuration gives them their indices.
-    pub fn new(tunnel: &[IpNet], connections: &[Connection]) -> Self {
+    /// From the tunnel's addresses, the LANs that share them, and the connections, whose order in the configuration gives
+    /// them their indices.
+    pub fn new(tunnel: &[IpNet], shares: &[Share], connections: &[Connection]) -> Self {
         let mut routes = Self {
             multicast: connections.iter().position(|connection| connection.multicast),
             broadcasts: tunnel.iter().filter_map(broadcast).collect(),
             ..Self::default()
         };
+        let is_shared = |from: IpNet| {
+            shares.iter().any(|share| match share {
+                Share::Network(network) => network.contains(&from),
+                Share::Interface(_) => true,
+            })
+        };
         for (index, connection) in connections.iter().enumerate() {
             routes.peers.extend(connection.peer.iter().map(|&peer| (peer, index)));
             routes.networks.extend(connection.networks.iter().map(|&network| (network, index)));
+            // What comes from a LAN that shares the tunnel has the tunnel's address by now.
+            for network in connection.networks.iter().filter(|network| network.from.is_some_and(is_shared)) {
+                let own = tunnel.iter().map(|own| IpNet::from(own.addr()));
+                let own = own.filter(|own| own.addr().is_ipv4() == network.to.addr().is_ipv4());
+                routes.networks.extend(own.map(|own| (Network { to: network.to, from: Some(own) }, index)));
+            }
         }
         let source_len = |network: &Network| network.from.map_or(0, |from| from.prefix_len());
         routes.networks.sort_by_key(|(n, _)| std::cmp::Reverse((n.to.prefix_len(), source_len(n))));
@@ -222,8 +235,26 @@ mod tests {
         assert_eq!(accepted("10.0.0.2"), [true, false, false]);
     }
 
+    #[test]
+    fn what_a_lan_sends_with_our_address_takes_the_networks_that_are_for_the_lan() {
+        let tunnel = ["10.0.0.1/24".parse().unwrap(), "fd00::1/64".parse().unwrap()];
+        let connections = [
+            connection(&["10.0.0.2"], &[("0.0.0.0/0", Some("192.168.6.0/25")), ("::/0", Some("fd06::/64"))]),
+            connection(&["10.0.0.3"], &[("192.168.9.0/24", Some("192.168.8.0/24"))]),
+        ];
+        let share = |network: &str| Share::Network(network.parse().unwrap());
+        let route =
+            |shares: &[Share], from, to| Routes::new(&tunnel, shares, &connections).route(&packet(from, to));
+        let shares = [share("192.168.6.0/24"), share("fd06::/64")];
+        assert_eq!(route(&shares, "10.0.0.1", "8.8.8.8"), Route::To(0));
+        assert_eq!(route(&shares, "fd00::1", "2001:db8::8"), Route::To(0));
+        assert_eq!(route(&shares, "10.0.0.1", "192.168.9.1"), Route::To(0), "that LAN does not share");
+        assert_eq!(route(&[Share::Interface("lan0".into())], "10.0.0.1", "192.168.9.1"), Route::To(1));
+        assert_eq!(route(&[], "10.0.0.1", "8.8.8.8"), Route::None);
+    }
+
     fn routes(connections: &[Connection]) -> Routes {
-        Routes::new(&["10.0.0.1/24".parse().unwrap(), "fd00::1/64".parse().unwrap()], connections)
+        Routes::new(&["10.0.0.1/24".parse().unwrap(), "fd00::1/64".parse().unwrap()], &[], connections)
     }
 
     fn packet(source: &str, destination: &str) -> Vec<u8> {
@@ -339,7 +370,7 @@ mod tests {
     #[test]
     fn a_prefix_of_two_hosts_has_no_broadcast_address() {
         let tunnel: Vec<IpNet> = vec!["10.0.0.2/31".parse().unwrap()];
-        let routes = Routes::new(&tunnel, &[connection(&["10.0.0.9"], &[("10.0.0.3/32", None)])]);
+        let routes = Routes::new(&tunnel, &[], &[connection(&["10.0.0.9"], &[("10.0.0.3/32", None)])]);
         assert_eq!(routes.route(&packet("10.0.0.2", "10.0.0.3")), Route::To(0));
     }
 

@@ -86,6 +86,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
     host_state.check()?;
     let mark = host_state.is_gateway().then_some(MARK);
     let mut warnings = misrouted(&config, &interfaces, mark)?;
+    warnings.extend(host_state.warnings());
     if host_state.carries_all().contains(&Family::V4) {
         warnings.extend(strict_sources(&config, &interfaces));
     }
@@ -127,7 +128,7 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
         tunnel_mtu: tunnel_mtu(&config, &tunnel),
         outside: Outside::new(sockets, sealer),
         peers,
-        routes: Routes::new(&config.tunnel.addresses, &config.connections),
+        routes: Routes::new(&config.tunnel.addresses, &config.tunnel.share, &config.connections),
         queries: server.serve(bell.clone())?,
         link_changes: link::watch(awaited, bell.clone())?,
         bell,

@@ -60,7 +60,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
         tunnel_mtu: None,
         outside: Outside::new(plan.bind(&maker)?, sealer),
         peers,
-        routes: Routes::new(&config.tunnel.addresses, &config.connections),
+        routes: Routes::new(&config.tunnel.addresses, &config.tunnel.share, &config.connections),
         bell,
         signal: stop,
         queries,

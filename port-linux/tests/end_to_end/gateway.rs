@@ -1,6 +1,7 @@
 //! Default routes through the tunnel: everything of a host takes it, beside whatever default routes there are; nothing is
 //! left behind, and with a kill switch nothing leaves past it.
 
+mod lan;
 mod mss;
 
 use std::fs;
@@ -86,7 +87,9 @@ impl World {
     fn state(&self) -> anyhow::Result<String> {
         let rules = self.pc1("ip -4 rule")? + &self.pc1("ip -6 rule")?;
         let addresses = self.pc1("ip -brief address show scope global")?;
-        Ok(format!("{addresses}{rules}{}", bench::routes(&self.net.pc1)?))
+        let tables = self.pc1("nft --stateless list ruleset")?;
+        let settings = self.pc1("sysctl --all --ignore --pattern forward|accept_ra$|accept_redirects")?;
+        Ok(format!("{addresses}{rules}{}{tables}{settings}", bench::routes(&self.net.pc1)?))
     }
 
     /// Packets to the host of the Internet that have left PC1 past the tunnel.
@@ -438,6 +441,7 @@ fn with_a_kill_switch_nothing_leaves_past_the_tunnel_while_mpt_is_dead() {
 fn a_default_route_for_a_lan_leaves_the_routers_own_packets_as_they_are() {
     bench::test(&[Tool::Ping, Tool::Nft], || {
         let world = World::build()?;
+        world.net.pc1.sysctl("net.ipv4.ip_forward", "1")?;
         let before = world.state()?;
         let lan = Host::create("lan")?;
         let router = &world.net.pc1;
@@ -447,7 +451,6 @@ fn a_default_route_for_a_lan_leaves_the_routers_own_packets_as_they_are() {
             host.run(&format!("ip link set {device} up"))?;
         }
         lan.run("ip route add default via 192.168.6.1")?;
-        router.sysctl("net.ipv4.ip_forward", "1")?;
         let _server = world.start_server()?;
         let mut client = world.start_client(&client_with(&[("0.0.0.0/0", Some("192.168.6.0/24"))]))?;
 

@@ -286,9 +286,9 @@ fn it_is_what_a_naive_oracle_does_whatever_the_packet() {
         let expected = naive(&packet, mtu);
         let found = clamped(&packet, mtu);
         if found == packet {
-            left += 1
+            left += 1;
         } else {
-            changed += 1
+            changed += 1;
         };
         let is_right = found == expected || is_checksum_of_damaged(&packet, &expected, &found);
         assert!(is_right, "{packet:02x?} with {mtu}: {found:02x?}, not {expected:02x?}");

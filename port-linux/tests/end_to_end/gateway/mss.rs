@@ -6,27 +6,10 @@ use port_linux::lab::stack::Stack;
 use port_linux::lab::topology::Side;
 use rustix::process::Signal;
 
+use super::lan::lan;
 use super::{INTERNET, SERVER, World, client, until};
 use crate::bench::{self, Mpt, Settings};
 use crate::programs::{Tool, iperf3};
-
-/// A host behind PC1, which is its router.
-const LAN: [&str; 2] = ["192.168.6.2", "fd06::2"];
-
-/// Adds the host behind PC1 that has `LAN`'s addresses and a default route to PC1.
-pub(super) fn lan(world: &World) -> anyhow::Result<Host> {
-    let (router, lan) = (&world.net.pc1, Host::create("lan")?);
-    router.run("ip link add lan type veth peer name eth0 netns lan")?;
-    for (host, device, v4, v6) in [(router, "lan", "192.168.6.1", "fd06::1"), (&lan, "eth0", LAN[0], LAN[1])]
-    {
-        host.run(&format!("ip address add {v4}/24 dev {device}"))?;
-        host.run(&format!("ip address add {v6}/64 dev {device} nodad"))?;
-        host.run(&format!("ip link set {device} up"))?;
-    }
-    lan.run("ip route add default via 192.168.6.1")?;
-    lan.run("ip route add default via fd06::1")?;
-    Ok(lan)
-}
 
 /// From now on a host hears nothing of packets that were too large, and notes the MSS of each SYN that comes to it.
 fn note_mss(host: &Host) -> anyhow::Result<()> {
