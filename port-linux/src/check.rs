@@ -1,6 +1,6 @@
 //! `mpt check`: the configuration as mpt understands it, or what is wrong with it.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
@@ -21,8 +21,9 @@ use crate::report::policy_name;
 /// What is wrong with the file; and what keeps this host from the default route that it wants.
 pub fn check(file: &Path) -> Result<()> {
     let config = Config::load(file)?;
-    HostState::wanted(&config).check()?;
-    for warning in config.warnings() {
+    let host_state = HostState::wanted(&config);
+    host_state.check()?;
+    for warning in config.warnings().iter().chain(&host_state.warnings()) {
         output::complain(&format!("warning: {warning}\n"));
     }
     output::print(&format!("{}: ok\n{}", file.display(), summary(&config))).map(drop)
@@ -50,6 +51,20 @@ fn summary(config: &Config) -> String {
             text,
             "  default route by policy rules; after a crash, what it would carry {kill_switch}"
         );
+    }
+    let list =
+        |values: &[&dyn Display]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if !tunnel.share.is_empty() {
+        let shares: Vec<&dyn Display> = tunnel.share.iter().map(|share| share as _).collect();
+        let _ = writeln!(text, "  LAN that uses it with this host's address in it: {}", list(&shares));
+    }
+    if !tunnel.dns.is_empty() {
+        let servers: Vec<&dyn Display> = tunnel.dns.iter().map(|server| server as _).collect();
+        let _ = writeln!(text, "  names are asked for at {}", list(&servers));
+    }
+    if !tunnel.direct.is_empty() {
+        let exceptions: Vec<&dyn Display> = tunnel.direct.iter().map(|exception| exception as _).collect();
+        let _ = writeln!(text, "  past it: {}", list(&exceptions));
     }
     let _ = match &config.security {
         Some(security) => {

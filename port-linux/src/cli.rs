@@ -76,8 +76,9 @@ pub enum Command {
   sudo setcap cap_net_admin+ep $(command -v mpt)
 
 Everything is checked before anything is changed. When mpt ends, in whatever way, the interface
-and its routes are gone. The policy rules of a default route through the tunnel outlive an mpt that is
-killed: `mpt clean` removes them, as does the next start.")]
+and its routes are gone. The policy rules of a default route through the tunnel, and what makes a
+gateway of the host (nft table, resolver, forwarding), outlive an mpt that is killed: `mpt clean` removes them,
+as does the next start.")]
 pub struct Run {
     /// Configuration file
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
@@ -101,9 +102,9 @@ pub struct Check {
 /// `mpt clean`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Needed only after an mpt whose tunnel has a default route was killed (kill -9, out of memory): policy
-rules are left then, and with kill_switch = true the route that keeps packets from the Internet. An mpt that
-runs is left alone. The service mpt@NAME does it by itself, but leaves a kill switch in place.
+    after_help = "Needed only after an mpt was killed (kill -9, out of memory) whose tunnel has a default route, or a LAN, resolver
+or exceptions (share, dns, direct): policy rules, the nft table, the resolver and forwarding are left then, and with
+kill_switch = true the route that keeps packets from the Internet. An mpt that runs is left alone. The service mpt@NAME does it by itself, but leaves a kill switch in place.
 
 Examples:
   sudo mpt clean mpt0

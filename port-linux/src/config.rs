@@ -8,6 +8,7 @@ mod check;
 mod classes;
 mod error;
 mod file;
+mod gateway;
 mod listen;
 mod pins;
 mod roaming;
@@ -23,6 +24,7 @@ use mpt_proto::{ClassRules, Liveness, Policy, ReorderConfig};
 use mpt_seal::PeerKeys;
 
 pub use error::ConfigError;
+pub use gateway::{Exception, Share, Transport};
 pub use listen::Listen;
 pub use security::Security;
 #[cfg(feature = "program")]
@@ -110,6 +112,12 @@ pub struct Tunnel {
     /// `kill_switch`: whether packets that a default route sends into the tunnel are refused, rather than sent past it,
     /// after mpt has ended by a crash; `false` by default.
     pub kill_switch: bool,
+    /// `share`: the LANs whose hosts use the tunnel with this host's tunnel address; none by default.
+    pub share: Vec<Share>,
+    /// `dns`: the servers that this host asks for names while the tunnel is there; empty: its resolver stays as it is.
+    pub dns: Vec<IpAddr>,
+    /// `direct`: packets that leave past the tunnel in spite of a default route through it; none by default.
+    pub direct: Vec<Exception>,
 }
 
 /// `[[connection]]`: one peer.

@@ -50,7 +50,7 @@ use rustix::event::{Timespec, epoll};
 use crate::clock::{Alarm, Clock, Stamps};
 use crate::control::{Asked, Query};
 use crate::link::Interfaces;
-use crate::offload::{Header, MAX_PACKET, Segmentation, Split, finish_checksum};
+use crate::offload::{Header, MAX_PACKET, Segmentation, Split, clamp, finish_checksum};
 use crate::routes::{Route, Routes};
 use crate::socket::{Batch, Maker};
 use crate::supervisor::Supervisor;
@@ -193,7 +193,7 @@ impl<'s> Driver<'s> {
             stamps: Stamps::start(clock),
             alarm: Alarm::new().context("timer")?,
             epoll,
-            inside: Inside::new(tun, routes),
+            inside: Inside::new(tun, routes, tunnel.mtu),
             tunnel,
             tunnel_mtu,
             outside,
@@ -354,7 +354,10 @@ impl<'s> Driver<'s> {
         };
         if header.segmentation == Segmentation::None {
             match finish_checksum(header, packet) {
-                Some(()) => peer.send(buffer, now, outside),
+                Some(()) => {
+                    clamp(packet, inside.mtu);
+                    peer.send(buffer, now, outside);
+                }
                 None => inside.drops.tun_read += 1,
             }
             return peer.pull(now, outside);

@@ -1,7 +1,8 @@
-//! What a configuration wants of this host's network: addresses of the tunnel interface, routes into it, and the policy
-//! rules of a default route through it.
+//! What a configuration wants of this host's network: addresses of the tunnel interface, routes into it, the policy rules
+//! of a default route through it, and what makes a gateway of the host: an nft table, the resolver, forwarding.
 //!
-//! A state is a set of [`Item`]s. [`HostState::wanted`] says what is to be there, `netlink` reads what is there, and
+//! A state is a set of [`Item`]s. [`HostState::wanted`] says what is to be there, `netlink` (with `firewall`, `resolver` and
+//! `forwarding` for what netlink does not reach) reads what is there, and
 //! [`HostState::difference`] of the two sets is all that is ever added or removed: at the start, when somebody has flushed
 //! something ([`Keeper`]), at the end, and in `mpt clean` after a crash.
 //!
@@ -14,20 +15,28 @@
 //! ```
 //!
 //! mpt's own datagrams have the mark. So neither rule is for them, and they leave as if mpt did not run, whatever rules
-//! and default routes the host has, gets or loses.
+//! and default routes the host has, gets or loses. Packets that `tunnel.direct` lists get the same mark from the nft table;
+//! exceptions by destination are rules in front of these (14753) that lead to the main table.
 
+mod firewall;
+mod forwarding;
+mod helper;
 mod keeper;
 mod netlink;
+mod news;
+mod resolver;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use anyhow::{Result, bail};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::config::Config;
+use crate::config::{Config, Exception, Share};
 use crate::link::block_on;
 use crate::routes::kernel_routes;
 
+pub use firewall::TableRule;
 pub use keeper::Keeper;
 use netlink::Netlink;
 
@@ -87,6 +96,24 @@ impl Family {
     }
 }
 
+/// Packets that leave past the tunnel by a policy rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Past {
+    /// Those to this network: an [`Exception::Network`].
+    To(IpNet),
+    /// Those with [`MARK`]. Needed where the rules of a default route are for a network, whatever the mark.
+    Marked(Family),
+}
+
+impl Past {
+    fn family(self) -> Family {
+        match self {
+            Self::To(network) => Family::of(&network),
+            Self::Marked(family) => family,
+        }
+    }
+}
+
 /// Packets that a rule is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Traffic {
@@ -106,8 +133,9 @@ impl Traffic {
 }
 
 /// One thing that mpt adds to the host's network. Items are added in the order of their comparison and removed in reverse:
-/// addresses before the routes that need them, routes before the rules that lead to them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// addresses before the routes that need them, routes before the rules that lead to them, and nothing is forwarded before
+/// it is clear which way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
     /// The tunnel interface is switched on.
     Up,
@@ -123,21 +151,48 @@ pub enum Item {
     NarrowRule(Traffic),
     /// The rule, of the priority behind, that leads to [`TABLE`].
     TunnelRule(Traffic),
+    /// The rule, of the priority before, that leads to the main table with its default routes.
+    PastRule(Past),
+    /// The nft table of mpt's own.
+    Table,
+    /// A rule of that table.
+    TableRule(TableRule),
+    /// The servers that the host asks for names.
+    Resolver(Vec<IpAddr>),
+    /// The kernel forwards packets of this IP version.
+    Forwarding(Family),
 }
 
 impl Item {
     /// Whether it is of the interface itself. Such items need no other, and the kernel adds routes with them.
-    const fn is_of_interface(self) -> bool {
+    const fn is_of_interface(&self) -> bool {
         matches!(self, Self::Up | Self::Address(_))
     }
 
     /// Whether it belongs to a default route through the tunnel. At most one tunnel of a host has one.
-    const fn is_of_gateway(self) -> bool {
-        matches!(self, Self::Default(_) | Self::Unreachable(_) | Self::NarrowRule(_) | Self::TunnelRule(_))
+    const fn is_of_gateway(&self) -> bool {
+        matches!(
+            self,
+            Self::Default(_)
+                | Self::Unreachable(_)
+                | Self::NarrowRule(_)
+                | Self::TunnelRule(_)
+                | Self::PastRule(_)
+        )
+    }
+
+    /// Whether it stays when the interface goes.
+    const fn outlives_interface(&self) -> bool {
+        !self.is_of_interface() && !matches!(self, Self::Route(_))
+    }
+
+    /// Whether its absence shows nothing of others: a control group that was made anew, as when its service starts again.
+    const fn comes_and_goes(&self) -> bool {
+        matches!(self, Self::TableRule(TableRule::Direct { exception: Exception::Cgroup(_), .. }))
     }
 
     /// What it is, in the words of iproute2.
-    fn text(self, device: &str) -> String {
+    fn text(&self, device: &str) -> String {
         let rule = |traffic: Traffic, priority: u32, action: &str| match traffic {
             Traffic::All(family) => {
                 format!("`{} rule` {priority}: not from all fwmark {MARK:#x} {action}", family.ip())
@@ -152,18 +207,32 @@ impl Item {
             Self::Route(to) => format!("route {to} dev {device}"),
             Self::Default(family) => format!("route {} dev {device} table {TABLE}", family.everything()),
             Self::Unreachable(family) => format!("route unreachable {} table {TABLE}", family.everything()),
-            Self::NarrowRule(traffic) => rule(traffic, PRIORITY, "lookup main suppress_prefixlength 0"),
-            Self::TunnelRule(traffic) => rule(traffic, PRIORITY + 1, &format!("lookup {TABLE}")),
+            Self::NarrowRule(traffic) => rule(*traffic, PRIORITY, "lookup main suppress_prefixlength 0"),
+            Self::TunnelRule(traffic) => rule(*traffic, PRIORITY + 1, &format!("lookup {TABLE}")),
+            Self::PastRule(past) => {
+                let which = match past {
+                    Past::To(network) => format!("from all to {network}"),
+                    Past::Marked(_) => format!("from all fwmark {MARK:#x}"),
+                };
+                format!("`{} rule` {}: {which} lookup main", past.family().ip(), PRIORITY - 1)
+            }
+            Self::Table => format!("nft table inet {}", firewall::table(device)),
+            Self::TableRule(rule) => format!("nft table inet {}: {}", firewall::table(device), rule.text()),
+            Self::Resolver(servers) => {
+                let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+                format!("resolver {} of {device}", servers.join(" "))
+            }
+            Self::Forwarding(family) => format!("{} = 1", family.sysctl()),
         }
     }
 
     /// What could not be done when it could not be added, and what shows what is in the way.
-    fn refusal(self, device: &str) -> String {
+    fn refusal(&self, device: &str) -> String {
         match self {
             Self::Up => format!("cannot switch {device} on"),
             Self::Address(address) => format!("cannot give {device} the address {address}"),
             Self::Route(to) => {
-                let ip = Family::of(&to).ip();
+                let ip = Family::of(to).ip();
                 format!(
                     "cannot set the route to {to} through {device} (`{ip} route show {to}` shows another one)"
                 )
@@ -227,6 +296,17 @@ impl Obstacle {
     }
 }
 
+/// How closely the host is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Without starting programs of others: what only these know counts as there.
+    Quick,
+    /// All that is wanted.
+    Whole,
+    /// Also what an mpt that was killed may have left and is not wanted.
+    Start,
+}
+
 /// What a host's network is to have for one tunnel interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostState {
@@ -273,6 +353,16 @@ impl HostState {
                 items.extend([Item::NarrowRule(traffic), Item::TunnelRule(traffic)]);
             }
         }
+        if !defaults.is_empty() {
+            items.extend(past_the_tunnel(config, &items));
+        }
+        items.extend(for_a_lan(config));
+        if !tunnel.dns.is_empty() {
+            items.insert(Item::Resolver(tunnel.dns.clone()));
+        }
+        if items.iter().any(|item| matches!(item, Item::TableRule(_))) {
+            items.insert(Item::Table);
+        }
         Self { device: tunnel.name.clone(), items, with_rules: !defaults.is_empty() }
     }
 
@@ -283,7 +373,12 @@ impl HostState {
 
     /// Whether there is a default route through the tunnel, so that sockets of paths need [`MARK`].
     pub fn is_gateway(&self) -> bool {
-        self.items.iter().any(|item| item.is_of_gateway())
+        self.items.iter().any(Item::is_of_gateway)
+    }
+
+    /// Whether there is anything that stays when the tunnel interface goes.
+    fn outlives_interface(&self) -> bool {
+        self.items.iter().any(Item::outlives_interface)
     }
 
     /// IP versions of which all packets of this host go through the tunnel, not only those from some network.
@@ -294,21 +389,35 @@ impl HostState {
 
     /// What has to be done so that what is there becomes what is wanted.
     pub fn difference(&self, found: &BTreeSet<Item>) -> Difference {
-        let missing = self.items.difference(found).copied().collect();
-        let mut excess: Vec<Item> = found.difference(&self.items).copied().collect();
+        let missing = self.items.difference(found).cloned().collect();
+        let mut excess: Vec<Item> = found.difference(&self.items).cloned().collect();
         excess.reverse();
         Difference { missing, excess }
     }
 
-    /// Checks, without changing anything, that this host can have the default route that is wanted.
+    /// What is missing on this host now and is waited for, in sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        let text = |path| {
+            format!(
+                "tunnel.direct: there is no control group {path} in /sys/fs/cgroup now: its packets take the tunnel until mpt has \
+                 seen it, which takes up to half a minute"
+            )
+        };
+        firewall::awaited(self).into_iter().map(text).collect()
+    }
+
+    /// Checks, without changing anything, that this host can have the default route that is wanted, and has the programs
+    /// for the rest.
     ///
     /// # Errors
-    /// Names what is in the way, or what the kernel lacks. Also when netlink cannot be used at all.
+    /// Names what is in the way, or what the kernel or the host lacks. Also when netlink cannot be used at all.
     pub fn check(&self) -> Result<()> {
+        firewall::check(self)?;
+        resolver::check(self)?;
         if !self.is_gateway() {
             return Ok(());
         }
-        block_on(async { self.admits(&Netlink::open()?.find(self).await?) })
+        block_on(async { self.admits(&Netlink::open()?.find(self, Depth::Quick).await?) })
     }
 
     /// Makes the host so: adds what is missing, and removes what an mpt that was killed has left and is not wanted.
@@ -347,6 +456,50 @@ impl HostState {
         }
         Ok(())
     }
+}
+
+/// What `tunnel.direct` needs beside the items of default routes.
+fn past_the_tunnel(config: &Config, of_defaults: &BTreeSet<Item>) -> Vec<Item> {
+    let tunnel = &config.tunnel;
+    let mut items = Vec::new();
+    let mut marks = false;
+    for exception in &tunnel.direct {
+        if let Exception::Network(network) = exception {
+            items.push(Item::PastRule(Past::To(*network)));
+            continue;
+        }
+        marks = true;
+        let rule = |forwarded| Item::TableRule(TableRule::Direct { exception: exception.clone(), forwarded });
+        items.push(rule(false));
+        // Programs and users are those of this host.
+        if let Exception::Ports { .. } = exception {
+            items.push(rule(true));
+        }
+    }
+    if marks {
+        items.extend(tunnel.addresses.iter().map(|own| Item::TableRule(TableRule::DirectSource(own.addr()))));
+        let from = of_defaults.iter().filter_map(|item| match item {
+            Item::TunnelRule(Traffic::From(network)) => Some(Family::of(network)),
+            _ => None,
+        });
+        items.extend(from.map(|family| Item::PastRule(Past::Marked(family))));
+    }
+    items
+}
+
+/// What `tunnel.share` needs.
+fn for_a_lan(config: &Config) -> Vec<Item> {
+    let tunnel = &config.tunnel;
+    let mut items = Vec::new();
+    for share in &tunnel.share {
+        items.push(Item::TableRule(TableRule::Share(share.clone())));
+        let families = Family::BOTH.into_iter().filter(|family| match share {
+            Share::Network(network) => Family::of(network) == *family,
+            Share::Interface(_) => tunnel.addresses.iter().any(|own| Family::of(own) == *family),
+        });
+        items.extend(families.map(Item::Forwarding));
+    }
+    items
 }
 
 #[cfg(test)]

@@ -3,13 +3,16 @@
 //! With offload the kernel hands the tunnel device one large packet where it would send many, and takes one where
 //! many came; each such call saves the others. In front of every packet stands a [`Header`], which says how the
 //! packet is to be cut. [`Split`] cuts what the kernel sends; [`Coalescer`] joins what the peer's packets bring.
+//! [`clamp`] lowers the segment size that a SYN offers to what fits the tunnel.
 
 mod coalesce;
+mod mss;
 mod shape;
 mod slice;
 mod split;
 
 pub use coalesce::{Coalescer, FLOWS, Joins};
+pub use mss::{clamp, exceeds};
 pub use slice::{Joiner, Refused, Slices};
 pub use split::{Split, finish_checksum};
 

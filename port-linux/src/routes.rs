@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::config::{Connection, Network};
+use crate::config::{Connection, Network, Share};
 
 /// Networks behind peers. Looking an address up takes as many steps as there are lengths of prefixes, however many networks there are.
 #[derive(Debug, Default)]
@@ -67,16 +67,34 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// From the tunnel's addresses and the connections with their positions.
-    pub fn new<'c>(tunnel: &[IpNet], connections: impl Iterator<Item = (usize, &'c Connection)>) -> Self {
+    /// From the tunnel's addresses, the LANs that share them, and the connections with their positions.
+    pub fn new<'c>(
+        tunnel: &[IpNet],
+        shares: &[Share],
+        connections: impl Iterator<Item = (usize, &'c Connection)>,
+    ) -> Self {
         let broadcasts = tunnel.iter().filter_map(broadcast).collect();
         let mut routes = Self { broadcasts, ..Self::default() };
+        let is_shared = |from: IpNet| {
+            shares.iter().any(|share| match share {
+                Share::Network(network) => network.contains(&from),
+                Share::Interface(_) => true,
+            })
+        };
         for (index, connection) in connections {
             if connection.multicast {
                 routes.multicast = Some(index);
             }
             routes.peers.extend(connection.peer.iter().map(|&peer| (peer, index)));
-            connection.networks.iter().for_each(|network| routes.networks.add(*network, index));
+            for network in &connection.networks {
+                routes.networks.add(*network, index);
+                // What comes from a LAN that shares the tunnel has the tunnel's address by now.
+                if network.from.is_some_and(is_shared) {
+                    let own = tunnel.iter().map(|own| IpNet::from(own.addr()));
+                    own.filter(|own| own.addr().is_ipv4() == network.to.addr().is_ipv4())
+                        .for_each(|own| routes.networks.add(Network { to: network.to, from: Some(own) }, index));
+                }
+            }
         }
         routes
     }
@@ -243,9 +261,27 @@ mod tests {
         assert_eq!(accepted("10.0.0.2"), [true, false, false]);
     }
 
+    #[test]
+    fn what_a_lan_sends_with_our_address_takes_the_networks_that_are_for_the_lan() {
+        let tunnel = ["10.0.0.1/24".parse().unwrap(), "fd00::1/64".parse().unwrap()];
+        let connections = [
+            connection(&["10.0.0.2"], &[("0.0.0.0/0", Some("192.168.6.0/25")), ("::/0", Some("fd06::/64"))]),
+            connection(&["10.0.0.3"], &[("192.168.9.0/24", Some("192.168.8.0/24"))]),
+        ];
+        let share = |network: &str| Share::Network(network.parse().unwrap());
+        let route =
+            |shares: &[Share], from, to| Routes::new(&tunnel, shares, connections.iter().enumerate()).route(&packet(from, to));
+        let shares = [share("192.168.6.0/24"), share("fd06::/64")];
+        assert_eq!(route(&shares, "10.0.0.1", "8.8.8.8"), Route::To(0));
+        assert_eq!(route(&shares, "fd00::1", "2001:db8::8"), Route::To(0));
+        assert_eq!(route(&shares, "10.0.0.1", "192.168.9.1"), Route::To(0), "that LAN does not share");
+        assert_eq!(route(&[Share::Interface("lan0".into())], "10.0.0.1", "192.168.9.1"), Route::To(1));
+        assert_eq!(route(&[], "10.0.0.1", "8.8.8.8"), Route::None);
+    }
+
     fn routes(connections: &[Connection]) -> Routes {
         let tunnel = ["10.0.0.1/24".parse().unwrap(), "fd00::1/64".parse().unwrap()];
-        Routes::new(&tunnel, connections.iter().enumerate())
+        Routes::new(&tunnel, &[], connections.iter().enumerate())
     }
 
     fn packet(source: &str, destination: &str) -> Vec<u8> {
@@ -362,7 +398,7 @@ mod tests {
     fn a_prefix_of_two_hosts_has_no_broadcast_address() {
         let tunnel: Vec<IpNet> = vec!["10.0.0.2/31".parse().unwrap()];
         let connections = [connection(&["10.0.0.9"], &[("10.0.0.3/32", None)])];
-        let routes = Routes::new(&tunnel, connections.iter().enumerate());
+        let routes = Routes::new(&tunnel, &[], connections.iter().enumerate());
         assert_eq!(routes.route(&packet("10.0.0.2", "10.0.0.3")), Route::To(0));
     }
 

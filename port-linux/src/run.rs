@@ -108,6 +108,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     host_state.check()?;
     let mark = host_state.is_gateway().then_some(MARK);
     let mut warnings = misrouted(&config, &interfaces, mark)?;
+    warnings.extend(host_state.warnings());
     if host_state.carries_all().contains(&Family::V4) {
         warnings.extend(strict_sources(&config, &interfaces));
     }
@@ -164,7 +165,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         outside,
         peers,
         resources,
-        routes: Routes::new(&config.tunnel.addresses, config.connections.iter().enumerate()),
+        routes: Routes::new(&config.tunnel.addresses, &config.tunnel.share, config.connections.iter().enumerate()),
         queries,
         link_changes: link::watch(awaited, bell.clone())?,
         bell,

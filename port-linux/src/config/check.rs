@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::classes::class_rules;
 use super::error::Source;
+use super::gateway::Lists;
 use super::{file, listen};
 use super::pins::PinCheck;
 use super::roaming::{self, UnnamedPeers};
@@ -26,6 +27,7 @@ const IPV6_MIN_MTU: u16 = 1280;
 /// Checks the tables of a file and makes a [`Config`] of them.
 pub(super) fn config(file: file::File, source: &Source) -> Result<Config, ConfigError> {
     let kill_switch = file.tunnel.0.kill_switch.as_ref().map(Spanned::span);
+    let direct = file.tunnel.0.direct.first().map(Spanned::span);
     let tunnel = tunnel(file.tunnel.0, source)?;
     let choice = Choice::new(file.security, source)?;
     if file.connection.is_empty() && file.listen.is_none() {
@@ -48,6 +50,9 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
         kill_switch.filter(|_| tunnel.kill_switch && networks.clone().all(|network| !network.is_default()))
     {
         check.warn(&at, "no network is 0.0.0.0/0 or ::/0, so there is nothing that it could hold back");
+    }
+    if let Some(at) = direct.filter(|_| networks.clone().all(|network| !network.is_default())) {
+        check.warn(&at, "no network is 0.0.0.0/0 or ::/0, so nothing but the networks behind the peer takes the tunnel anyway");
     }
     let Check { mut warnings, seen, .. } = check;
     warnings.extend(seen.far.check(&choice, source)?);
@@ -88,14 +93,19 @@ fn tunnel(table: file::Tunnel, source: &Source) -> Result<Tunnel, ConfigError> {
         }
         None => None,
     };
-    Ok(Tunnel {
+    let mut tunnel = Tunnel {
         name: table.name.map_or_else(|| TUNNEL_NAME.to_owned(), |name| name.0.0),
         addresses,
         mtu,
         queue: table.queue.map_or(QUEUE, |queue| queue.0),
         offload: table.offload.unwrap_or(true),
         kill_switch: table.kill_switch.is_some_and(Spanned::into_inner),
-    })
+        share: Vec::new(),
+        dns: Vec::new(),
+        direct: Vec::new(),
+    };
+    Lists { share: table.share, dns: table.dns, direct: table.direct }.check(&mut tunnel, source)?;
+    Ok(tunnel)
 }
 
 /// What the connections of a file may not share, and the line where each stands.

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::gateway::{Exception, Share};
 use super::value::{
     Address, AllowedIp, FileName, Host, InterfaceName, ListenAddress, LivenessSetting, Local, Name, PolicyName, Port, PortRange,
     Prefix, ProtocolName, PublicKeyText, Remote, SecuritySetting, Table, Text, TravelName, TunnelMtu, Whole,
@@ -50,6 +51,12 @@ pub(super) struct Tunnel {
     pub(super) queue: Option<Whole<u32, 1, 1_000_000>>,
     pub(super) offload: Option<bool>,
     pub(super) kill_switch: Option<Spanned<bool>>,
+    #[serde(default)]
+    pub(super) share: Vec<Spanned<Text<Share>>>,
+    #[serde(default)]
+    pub(super) dns: Vec<Spanned<Text<Host>>>,
+    #[serde(default)]
+    pub(super) direct: Vec<Spanned<Text<Exception>>>,
 }
 
 /// `[[connection]]`

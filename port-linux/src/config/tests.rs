@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mpt_proto::{ClassRule, Liveness, PathConfig, Policy, Probing, ReorderConfig, Travel};
 
-use super::{Adaptive, Config, PORT, QUEUE, TUNNEL_NAME};
+use super::{Adaptive, Config, PORT, QUEUE, Share, TUNNEL_NAME};
 
 /// Only what must be given.
 const MINIMAL: &str = r#"security = "none"
@@ -137,6 +137,9 @@ mtu = 1400
 queue = 500
 offload = false
 kill_switch = true
+share = ["192.168.6.0/24", "lan0"]
+dns = ["10.0.0.2", "9.9.9.9"]
+direct = ["198.51.100.0/24", "tcp 22", "udp 5000-5010", "user backup", "cgroup /system.slice/backup.service"]
 
 [[connection]]
 name = "c"
@@ -176,6 +179,14 @@ udp_src = [1, 65535]
         ("tun7", Some(1400), 500, false)
     );
     assert!(config.tunnel.kill_switch);
+    let lan = Share::Network("192.168.6.0/24".parse().unwrap());
+    assert_eq!(config.tunnel.share, [lan, Share::Interface("lan0".into())]);
+    let servers = ["10.0.0.2", "9.9.9.9"].map(|server| server.parse::<std::net::IpAddr>().unwrap());
+    assert_eq!(config.tunnel.dns, servers);
+    let direct: Vec<String> = config.tunnel.direct.iter().map(ToString::to_string).collect();
+    let expected =
+        ["198.51.100.0/24", "tcp 22", "udp 5000-5010", "user backup", "cgroup system.slice/backup.service"];
+    assert_eq!(direct, expected);
     let connection = &config.connections[0];
     assert_eq!((connection.port, connection.remote_port, connection.check_source_port), (1, 65535, false));
     assert_eq!((connection.policy, connection.key), (Policy::Backup, Some(u32::MAX)));
@@ -245,6 +256,16 @@ fn what_is_probably_not_meant_is_a_warning_with_its_line() {
         assert!(warning.starts_with(&format!("mpt.toml:{line}: connection")), "{warning}");
         assert!(warning.contains(words), "{warning}");
     }
+}
+
+#[test]
+fn exceptions_without_a_default_route_are_a_warning() {
+    let config = parse(&with(TUNNEL, "direct = [\"tcp 22\"]"));
+    let [warning] = config.warnings() else { panic!("{:?}", config.warnings()) };
+    assert!(
+        warning.starts_with("mpt.toml:4: tunnel.direct = \"tcp 22\": no network is 0.0.0.0/0"),
+        "{warning}"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use mpt_proto::HEADROOM;
 
 use mpt_proto::wire::slice;
 
-use crate::offload::{Coalescer, HEADER_LEN, Header, Joiner, MAX_PACKET, Refused};
+use crate::offload::{Coalescer, HEADER_LEN, Header, Joiner, MAX_PACKET, Refused, clamp, exceeds};
 use crate::routes::Routes;
 use crate::tun::Tun;
 
@@ -26,8 +26,13 @@ pub struct Inside {
     pub routes: Routes,
     /// Counted.
     pub drops: InsideDrops,
+    /// Bytes of the largest packet that the tunnel carries whole: its MTU now. SYNs that a peer's packets bring offer no
+    /// larger segments than fit.
+    pub mtu: u16,
     coalescer: Coalescer,
     joiner: Joiner,
+    /// Room for a SYN that is changed; what a connection brings is only lent.
+    syn: Vec<u8>,
 }
 
 /// Why a packet, or a slice of one, that a connection brought is not delivered.
@@ -40,14 +45,16 @@ pub enum Refusal {
 }
 
 impl Inside {
-    /// Around an open device.
-    pub fn new(tun: Tun, routes: Routes) -> Self {
+    /// Around an open device whose interface has this MTU.
+    pub fn new(tun: Tun, routes: Routes, mtu: u16) -> Self {
         Self {
             tun,
             routes,
             drops: InsideDrops::default(),
+            mtu,
             coalescer: Coalescer::new(),
             joiner: Joiner::new(),
+            syn: Vec::new(),
         }
     }
 
@@ -57,7 +64,7 @@ impl Inside {
     /// # Errors
     /// [`Refusal`].
     pub fn deliver(&mut self, connection: usize, packet: &[u8]) -> Result<(), Refusal> {
-        let Self { tun, routes, drops, coalescer, joiner } = self;
+        let Self { tun, routes, drops, mtu, coalescer, joiner, syn } = self;
         if slice::is_there(packet) {
             // Packets of a flow stay in order.
             coalescer.flush(|header, packet| write(tun, drops, header, packet));
@@ -72,6 +79,14 @@ impl Inside {
         if !routes.accepts(connection, packet) {
             return Err(Refusal::Source);
         }
+        let packet = if exceeds(packet, *mtu) {
+            syn.clear();
+            syn.extend_from_slice(packet);
+            clamp(syn, *mtu);
+            syn
+        } else {
+            packet
+        };
         joiner.flush_before(packet, |front, data| write(tun, drops, front, data));
         coalescer.push(packet, tun.joins(), |header, packet| write(tun, drops, header, packet));
         Ok(())

@@ -117,7 +117,7 @@ impl<'s> Driver<'s> {
         }
         self.inside.flush();
         let connections = self.peers.iter().map(|peer| (peer.index, &peer.config));
-        self.inside.routes = Routes::new(&new.tunnel.addresses, connections);
+        self.inside.routes = Routes::new(&new.tunnel.addresses, &new.tunnel.share, connections);
         let used: HashSet<usize> = sockets.into_iter().collect();
         for (place, shared) in self.outside.sockets.iter_mut().enumerate() {
             if !used.contains(&place) {

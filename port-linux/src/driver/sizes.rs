@@ -61,6 +61,7 @@ impl Driver<'_> {
             tracing::info!("{name} has MTU {mtu} again");
         }
         self.tunnel.mtu = mtu;
+        self.inside.mtu = mtu;
     }
 
     /// Sends the probes of a connection that are due. What waits to leave must have left: a probe tells the peer what was sent before it.

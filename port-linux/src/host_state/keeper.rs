@@ -13,8 +13,9 @@ use mpt_proto::Instant;
 use rtnetlink::MulticastGroup;
 use tokio::sync::oneshot;
 
-use super::HostState;
 use super::netlink::Netlink;
+use super::news::TableNews;
+use super::{Depth, HostState, Item};
 use crate::clock::Clock;
 use crate::link::block_on;
 
@@ -22,7 +23,8 @@ use crate::link::block_on;
 const SETTLE: Duration = Duration::from_millis(50);
 /// Between two looks at least: on a router that gets thousands of routes a second, each of them is news.
 const REST: Duration = Duration::from_secs(1);
-/// Between two looks at most: the kernel drops news when its queue is full.
+/// Between two looks at most, and between two that ask other programs for what the kernel does not tell of: it drops news
+/// when its queue is full, and the resolver tells nothing.
 const LOOK_ANYWAY: Duration = Duration::from_secs(30);
 
 /// Repairs within [`FIGHT_TIME`] that show that somebody removes on purpose what mpt puts back.
@@ -31,7 +33,7 @@ const FIGHTS: usize = 3;
 const FIGHT_TIME: Duration = Duration::from_secs(60);
 
 /// The news that are waited for: what is removed or switched off, and what takes its place.
-const GROUPS: [MulticastGroup; 7] = [
+const GROUPS: [MulticastGroup; 9] = [
     MulticastGroup::Link,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
@@ -39,6 +41,8 @@ const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Ipv6Route,
     MulticastGroup::Ipv4Rule,
     MulticastGroup::Ipv6Rule,
+    MulticastGroup::Ipv4Netconf,
+    MulticastGroup::Ipv6Netconf,
 ];
 
 /// A host's state that was applied and is kept by a thread of its own. When this is dropped, the thread ends and rules and
@@ -61,7 +65,7 @@ impl Keeper {
         state.apply()?;
         let mut keeper = Self { state, stays: false, stop: None, thread: None };
         keeper.watch()?;
-        keeper.stays = kill_switch;
+        keeper.stays = kill_switch && keeper.state.is_gateway();
         Ok(keeper)
     }
 
@@ -115,7 +119,7 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         self.end_watch();
         let device = &self.state.device;
-        if !self.state.is_gateway() {
+        if !self.state.outlives_interface() {
             // Addresses and routes vanish with the interface.
         } else if self.stays {
             tracing::warn!("the kill switch stays in place until mpt starts again, or `mpt clean {device}`");
@@ -133,11 +137,13 @@ async fn keep(state: &HostState, mut stop: oneshot::Receiver<()>, ready: mpsc::S
     let _ = ready.send(());
     let netlink = Netlink::open()?;
     let clock = Clock::start();
+    let table = TableNews::listen(state.items.contains(&Item::Table))?;
     let mut fights = Fights::default();
+    let (mut depth, mut looked) = (Depth::Whole, clock.now());
     loop {
-        if repair(state, &netlink).await && fights.note(clock.now()) {
+        if repair(state, &netlink, depth).await && fights.note(clock.now()) {
             tracing::error!(
-                "routes or rules of {} were removed {FIGHTS} times within {} seconds, and are not put back any more: find out \
+                "routes, rules or settings of {} were removed {FIGHTS} times within {} seconds, and are not put back any more: find out \
                  who removes them (`ip monitor`; systemd-networkd does unless it has ManageForeignRoutes=no and \
                  ManageForeignRoutingPolicyRules=no), and start mpt again",
                 state.device,
@@ -147,27 +153,50 @@ async fn keep(state: &HostState, mut stop: oneshot::Receiver<()>, ready: mpsc::S
         }
         let change = async {
             tokio::time::sleep(REST).await;
-            if let Ok(change) = tokio::time::timeout(LOOK_ANYWAY, changes.next()).await {
-                change.context("netlink closed")?;
+            let of_table = pin!(table.next());
+            let news = select(changes.next(), of_table);
+            let mut depth = Depth::Whole;
+            if let Ok(news) = tokio::time::timeout(LOOK_ANYWAY, news).await {
+                match news {
+                    Either::Left((change, _)) => {
+                        change.context("netlink closed")?;
+                        depth = Depth::Quick;
+                    }
+                    Either::Right((outcome, _)) => outcome.context("no news of nft rules")?,
+                }
                 tokio::time::sleep(SETTLE).await;
                 while let Ok(Some(_)) = tokio::time::timeout(Duration::ZERO, changes.next()).await {}
+                while tokio::time::timeout(Duration::ZERO, table.next()).await.is_ok_and(|read| read.is_ok())
+                {
+                    depth = Depth::Whole;
+                }
             }
-            anyhow::Ok(())
+            anyhow::Ok(depth)
         };
-        match select(pin!(change), &mut stop).await {
-            Either::Left((outcome, _)) => outcome?,
+        depth = match select(pin!(change), &mut stop).await {
+            Either::Left((depth, _)) => depth?,
             Either::Right(_) => return Ok(()),
+        };
+        if clock.now().since(looked) >= LOOK_ANYWAY {
+            depth = Depth::Whole;
+        }
+        if depth == Depth::Whole {
+            looked = clock.now();
         }
     }
 }
 
 /// Puts back what is missing, and says so. Returns whether something was missing.
-async fn repair(state: &HostState, netlink: &Netlink) -> bool {
+async fn repair(state: &HostState, netlink: &Netlink, depth: Depth) -> bool {
     // Without the interface mpt is about to end.
     if !matches!(netlink.interface(&state.device).await, Ok(Some(_))) {
         return false;
     }
-    let (added, outcome) = netlink.repair(state).await;
+    let (mut added, outcome) = netlink.repair(state, depth).await;
+    // The table is set as a whole.
+    if added.iter().all(|item| item.comes_and_goes() || *item == Item::Table) {
+        added.clear();
+    }
     if !added.is_empty() {
         tracing::warn!("somebody removed, and mpt put back: {}", state.texts(&added).join("; "));
     }

@@ -14,8 +14,8 @@ use rtnetlink::{Error, Handle, IpVersion, LinkUnspec};
 use rustix::io::Errno;
 
 use super::{
-    Difference, Family, Found, HostState, Item, LAST_METRIC, MARK, Obstacle, PRIORITY, PROTOCOL, TABLE,
-    Traffic,
+    Depth, Difference, Family, Found, HostState, Item, LAST_METRIC, MARK, Obstacle, PRIORITY, PROTOCOL, Past,
+    TABLE, Traffic, firewall, forwarding, resolver,
 };
 use crate::link::plain;
 
@@ -33,15 +33,6 @@ impl Family {
     }
 }
 
-/// What follows when the kernel refuses an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OnRefusal {
-    /// Nothing more is added.
-    Stop,
-    /// The others are added.
-    GoOn,
-}
-
 /// An open netlink socket. It works within the runtime that it was opened in.
 pub(super) struct Netlink(Handle);
 
@@ -56,7 +47,7 @@ impl Netlink {
     }
 
     /// Reads what is there of what mpt could have added.
-    pub(super) async fn find(&self, state: &HostState) -> Result<Found> {
+    pub(super) async fn find(&self, state: &HostState, depth: Depth) -> Result<Found> {
         let mut found = Found::default();
         if let Some((interface, is_up)) = self.interface(&state.device).await? {
             found.interface = Some(interface);
@@ -83,6 +74,9 @@ impl Netlink {
                 found.items.retain(|item| !item.is_of_gateway());
             }
         }
+        found.items.extend(firewall::present(state, depth)?);
+        found.items.extend(resolver::present(state, depth));
+        found.items.extend(forwarding::present(state));
         Ok(found)
     }
 
@@ -118,7 +112,7 @@ impl Netlink {
                 RuleAttribute::Priority(priority) => Some(*priority),
                 _ => None,
             });
-            let Some(priority @ (PRIORITY | NEXT_PRIORITY)) = priority else { continue };
+            let Some(priority @ (PAST_PRIORITY | PRIORITY | NEXT_PRIORITY)) = priority else { continue };
             if let Some(item) = item_of(&rule, family) {
                 found.items.insert(item);
             } else {
@@ -131,33 +125,36 @@ impl Netlink {
     /// Does what [`HostState::apply`] says.
     pub(super) async fn apply(&self, state: &HostState) -> Result<Difference> {
         let mut done = Difference::default();
-        let outcome = self.change(state, OnRefusal::Stop, &mut done).await;
+        let outcome = self.change(state, Depth::Start, &mut done).await;
         if outcome.is_err() {
             let interface =
                 self.interface(&state.device).await.ok().flatten().map(|(interface, _)| interface);
             for item in done.missing.iter().rev() {
-                let _ = self.remove(*item, interface.unwrap_or(0)).await;
+                let nothing = HostState::nothing(&state.device);
+                let _ = self.remove(item, interface.unwrap_or(0), &nothing).await;
             }
         }
         outcome.map(|()| done)
     }
 
     /// Adds what is missing, as far as the kernel lets it. Returns what was added, and the first refusal.
-    pub(super) async fn repair(&self, state: &HostState) -> (Vec<Item>, Result<()>) {
+    pub(super) async fn repair(&self, state: &HostState, depth: Depth) -> (Vec<Item>, Result<()>) {
         let mut done = Difference::default();
-        let outcome = self.change(state, OnRefusal::GoOn, &mut done).await;
+        let outcome = self.change(state, depth, &mut done).await;
         (done.missing, outcome)
     }
 
-    async fn change(&self, state: &HostState, on_refusal: OnRefusal, done: &mut Difference) -> Result<()> {
-        let found = self.find(state).await?;
-        if on_refusal == OnRefusal::Stop {
+    /// At the start nothing more is added after a refusal; a repair adds the others.
+    async fn change(&self, state: &HostState, depth: Depth, done: &mut Difference) -> Result<()> {
+        let stops = depth == Depth::Start;
+        let found = self.find(state, depth).await?;
+        if stops {
             state.admits(&found)?;
         }
         let difference = state.difference(&found.items);
         let interface = found.interface.unwrap_or(0);
         for item in difference.excess {
-            let outcome = self.remove(item, interface).await.map_err(plain);
+            let outcome = self.remove(&item, interface, state).await;
             outcome.with_context(|| format!("cannot remove {}", item.text(&state.device)))?;
             done.excess.push(item);
         }
@@ -166,14 +163,20 @@ impl Netlink {
         }
         let interface =
             found.interface.with_context(|| format!("the interface {} vanished", state.device))?;
-        let mut outcome = Ok(());
+        let (mut outcome, mut has_table) = (Ok(()), false);
         for of_interface in [true, false] {
             // With addresses, the kernel adds routes.
-            let found = self.find(state).await?;
+            let found = self.find(state, depth).await?;
             let missing = state.difference(&found.items).missing.into_iter();
             for item in missing.filter(|item| item.is_of_interface() == of_interface) {
+                let is_table = matches!(item, Item::Table | Item::TableRule(_));
+                if is_table && std::mem::replace(&mut has_table, true) {
+                    // Set, or refused, as a whole.
+                    done.missing.extend(outcome.is_ok().then_some(item));
+                    continue;
+                }
                 outcome = outcome.and(self.add(item, interface, state, done).await);
-                if outcome.is_err() && on_refusal == OnRefusal::Stop {
+                if outcome.is_err() && stops {
                     return outcome;
                 }
             }
@@ -183,10 +186,23 @@ impl Netlink {
 
     /// Adds an item, unless it has come there meanwhile.
     async fn add(&self, item: Item, interface: u32, state: &HostState, done: &mut Difference) -> Result<()> {
-        match self.try_add(item, interface).await {
+        let others = match &item {
+            Item::Table | Item::TableRule(_) => Some(firewall::set(state)),
+            Item::Resolver(servers) => Some(resolver::set(&state.device, servers)),
+            Item::Forwarding(family) => Some(forwarding::switch_on(&state.device, *family)),
+            _ => None,
+        };
+        if let Some(outcome) = others {
+            // Also what was begun is undone when the start fails.
+            done.missing.push(item);
+            return outcome;
+        }
+        match self.try_add(&item, interface).await {
             Ok(()) => done.missing.push(item),
             Err(error) => {
-                if errno(&error) != Some(Errno::EXIST) || !self.find(state).await?.items.contains(&item) {
+                if errno(&error) != Some(Errno::EXIST)
+                    || !self.find(state, Depth::Quick).await?.items.contains(&item)
+                {
                     return Err(plain(error)).with_context(|| item.refusal(&state.device));
                 }
             }
@@ -194,7 +210,7 @@ impl Netlink {
         Ok(())
     }
 
-    async fn try_add(&self, item: Item, interface: u32) -> Result<(), Error> {
+    async fn try_add(&self, item: &Item, interface: u32) -> Result<(), Error> {
         if let Some(route) = route_message(item, interface) {
             return self.0.route().add(route).execute().await;
         }
@@ -216,7 +232,14 @@ impl Netlink {
     }
 
     /// Removes a route or a rule; one that is gone already is no error. What is of the interface goes with it.
-    async fn remove(&self, item: Item, interface: u32) -> Result<(), Error> {
+    async fn remove(&self, item: &Item, interface: u32, state: &HostState) -> Result<()> {
+        match item {
+            // With what else is wanted of the table, if anything is.
+            Item::Table | Item::TableRule(_) => return firewall::set(state),
+            Item::Resolver(_) => return resolver::restore(&state.device),
+            Item::Forwarding(family) => return forwarding::restore(&state.device, *family),
+            _ => {}
+        }
         let outcome = if let Some(route) = route_message(item, interface) {
             self.0.route().del(route).execute().await
         } else if let Some(rule) = rule_message(item) {
@@ -226,7 +249,7 @@ impl Netlink {
         };
         match outcome {
             Err(error) if matches!(errno(&error), Some(Errno::SRCH | Errno::NOENT | Errno::NODEV)) => Ok(()),
-            other => other,
+            other => other.map_err(plain),
         }
     }
 
@@ -325,6 +348,8 @@ impl Netlink {
 
 /// The priority of the rules that lead to [`TABLE`].
 const NEXT_PRIORITY: u32 = PRIORITY + 1;
+/// The priority of the rules that lead past the tunnel.
+const PAST_PRIORITY: u32 = PRIORITY - 1;
 
 fn errno(error: &Error) -> Option<Errno> {
     match error {
@@ -351,9 +376,9 @@ fn destination(route: &RouteMessage, family: Family) -> Option<IpNet> {
 }
 
 /// A route as it is added and removed; `None` if the item is none.
-fn route_message(item: Item, interface: u32) -> Option<RouteMessage> {
+fn route_message(item: &Item, interface: u32) -> Option<RouteMessage> {
     let (to, table) = match item {
-        Item::Route(to) => (to, MAIN),
+        Item::Route(to) => (*to, MAIN),
         Item::Default(family) | Item::Unreachable(family) => (family.everything(), TABLE),
         _ => return None,
     };
@@ -380,8 +405,9 @@ fn route_message(item: Item, interface: u32) -> Option<RouteMessage> {
 }
 
 /// A rule as it is added and removed; `None` if the item is none.
-fn rule_message(item: Item) -> Option<RuleMessage> {
+fn rule_message(item: &Item) -> Option<RuleMessage> {
     let (traffic, action) = match item {
+        Item::PastRule(past) => return Some(past_message(*past)),
         Item::NarrowRule(traffic) => (
             traffic,
             vec![
@@ -395,12 +421,8 @@ fn rule_message(item: Item) -> Option<RuleMessage> {
         }
         _ => return None,
     };
-    let mut message = RuleMessage::default();
-    message.header.family = traffic.family().address_family();
-    message.header.action = RuleAction::ToTable;
-    message.attributes = action;
-    message.attributes.push(RuleAttribute::Protocol(RouteProtocol::Other(PROTOCOL)));
-    match traffic {
+    let mut message = lookup(traffic.family(), action);
+    match *traffic {
         Traffic::All(_) => {
             message.header.flags = RuleFlags::Invert;
             message.attributes.push(RuleAttribute::FwMark(MARK));
@@ -413,16 +435,45 @@ fn rule_message(item: Item) -> Option<RuleMessage> {
     Some(message)
 }
 
+/// A rule of mpt's that leads to a table.
+fn lookup(family: Family, attributes: Vec<RuleAttribute>) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    message.header.family = family.address_family();
+    message.header.action = RuleAction::ToTable;
+    message.attributes = attributes;
+    message.attributes.push(RuleAttribute::Protocol(RouteProtocol::Other(PROTOCOL)));
+    message
+}
+
+/// A rule that leads past the tunnel.
+fn past_message(past: Past) -> RuleMessage {
+    let action = vec![RuleAttribute::Priority(PAST_PRIORITY), RuleAttribute::Table(MAIN)];
+    let mut message = lookup(past.family(), action);
+    match past {
+        Past::To(network) => {
+            message.header.dst_len = network.prefix_len();
+            message.attributes.push(RuleAttribute::Destination(network.network()));
+        }
+        Past::Marked(_) => message.attributes.push(RuleAttribute::FwMark(MARK)),
+    }
+    message
+}
+
 /// The item that a rule is, if mpt has made it.
 fn item_of(rule: &RuleMessage, family: Family) -> Option<Item> {
     let source = rule.attributes.iter().find_map(|attribute| match attribute {
         RuleAttribute::Source(source) => IpNet::new(*source, rule.header.src_len).ok(),
         _ => None,
     });
+    let destination = rule.attributes.iter().find_map(|attribute| match attribute {
+        RuleAttribute::Destination(to) => IpNet::new(*to, rule.header.dst_len).ok(),
+        _ => None,
+    });
     let traffic = source.map_or(Traffic::All(family), Traffic::From);
-    [Item::NarrowRule(traffic), Item::TunnelRule(traffic)]
+    let past = destination.map_or(Past::Marked(family), Past::To);
+    [Item::NarrowRule(traffic), Item::TunnelRule(traffic), Item::PastRule(past)]
         .into_iter()
-        .find(|item| rule_message(*item).is_some_and(|ours| is_same_rule(rule, &ours)))
+        .find(|item| rule_message(item).is_some_and(|ours| is_same_rule(rule, &ours)))
 }
 
 /// Whether two rules do the same for the same packets. The kernel lists attributes in an order of its own, and some that are not set.
@@ -467,7 +518,7 @@ mod tests {
     fn a_rule_of_mpt_is_known_again_as_the_kernel_lists_it() {
         for traffic in traffics() {
             for item in [Item::NarrowRule(traffic), Item::TunnelRule(traffic)] {
-                let mut rule = rule_message(item).unwrap();
+                let mut rule = rule_message(&item).unwrap();
                 rule.attributes.reverse();
                 let narrow = matches!(item, Item::NarrowRule(_));
                 if !narrow {
@@ -483,9 +534,29 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_past_the_tunnel_is_known_again_and_told_from_the_others() {
+        let networks = ["198.51.100.0/24", "2001:db8::/32"].map(|network| network.parse().unwrap());
+        let past = [
+            Past::To(networks[0]),
+            Past::To(networks[1]),
+            Past::Marked(Family::V4),
+            Past::Marked(Family::V6),
+        ];
+        for past in past {
+            let item = Item::PastRule(past);
+            let mut rule = rule_message(&item).unwrap();
+            rule.attributes.reverse();
+            rule.attributes.push(RuleAttribute::SuppressPrefixLen(UNSET));
+            assert_eq!(item_of(&rule, past.family()), Some(item));
+            rule.attributes.push(RuleAttribute::Oifname("eth0".into()));
+            assert_eq!(item_of(&rule, past.family()), None);
+        }
+    }
+
+    #[test]
     fn a_rule_that_differs_in_anything_is_somebody_elses() {
         let traffic = Traffic::All(Family::V4);
-        let ours = rule_message(Item::TunnelRule(traffic)).unwrap();
+        let ours = rule_message(&Item::TunnelRule(traffic)).unwrap();
         type Change = fn(&mut RuleMessage);
         let changes: [Change; 6] = [
             |rule| rule.header.flags = RuleFlags::empty(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::Transport;
 
 /// A configuration with these lines in `[tunnel]` and these networks behind the peer.
 fn wanted(tunnel: &str, networks: &[(&str, Option<&str>)]) -> HostState {
@@ -59,7 +60,7 @@ fn a_default_route_is_in_a_table_of_its_own_for_each_ip_version_that_wants_one()
 fn a_default_route_from_some_networks_has_rules_for_those_and_one_from_everywhere_makes_them_needless() {
     let of_rules = |state: &HostState| -> Vec<Item> {
         let is_rule = |item: &&Item| matches!(item, Item::NarrowRule(_) | Item::TunnelRule(_));
-        state.items.iter().filter(is_rule).copied().collect()
+        state.items.iter().filter(is_rule).cloned().collect()
     };
     let (lan, guests) = ("192.168.6.0/24", "192.168.8.0/24");
     let state = wanted("", &[("0.0.0.0/0", Some(lan)), ("0.0.0.0/0", Some(guests))]);
@@ -83,16 +84,69 @@ fn the_kill_switch_is_one_route_more_for_each_default_route() {
     assert_eq!(difference.excess, []);
 }
 
+#[test]
+fn a_lan_that_shares_the_tunnel_needs_a_table_and_forwarding_of_its_ip_versions() {
+    let share = |share: &str| -> Vec<Item> {
+        let state = wanted(&format!("share = [{share}]"), &[("192.168.7.0/24", None)]);
+        assert!(!state.is_gateway() && state.outlives_interface());
+        let plain = wanted("", &[("192.168.7.0/24", None)]);
+        assert!(!plain.outlives_interface());
+        state.difference(&plain.items).missing
+    };
+    let rule = |share| Item::TableRule(TableRule::Share(share));
+    let lan = rule(Share::Network(network("192.168.6.0/24")));
+    let behind = rule(Share::Interface("lan0".into()));
+    let [v4, v6] = Family::BOTH.map(Item::Forwarding);
+    assert_eq!(share("\"192.168.6.0/24\""), [Item::Table, lan.clone(), v4.clone()]);
+    assert_eq!(
+        share("\"lan0\", \"192.168.6.0/24\""),
+        [Item::Table, lan, behind, v4, v6],
+        "forwarding is last"
+    );
+}
+
+#[test]
+fn direct_networks_are_rules_and_other_exceptions_are_marks_of_a_table() {
+    let direct = "direct = [\"198.51.100.0/24\", \"tcp 22\", \"user backup\"]";
+    let difference = |networks: &[(&str, Option<&str>)]| {
+        wanted(direct, networks).difference(&wanted("", networks).items).missing
+    };
+    let mark = |exception: Exception, forwarded| Item::TableRule(TableRule::Direct { exception, forwarded });
+    let port = Exception::Ports { protocol: Transport::Tcp, first: 22, last: 22 };
+    let own =
+        ["10.0.0.1", "fd00::1"].map(|own| Item::TableRule(TableRule::DirectSource(own.parse().unwrap())));
+    let mut expected = vec![
+        Item::PastRule(Past::To(network("198.51.100.0/24"))),
+        Item::Table,
+        mark(port.clone(), false),
+        mark(port, true),
+        mark(Exception::User("backup".into()), false),
+    ];
+    expected.extend(own);
+    assert_eq!(difference(&[("0.0.0.0/0", None)]), expected);
+    // Rules for a network do not ask for the mark.
+    expected.insert(1, Item::PastRule(Past::Marked(Family::V4)));
+    assert_eq!(difference(&[("0.0.0.0/0", Some("192.168.6.0/24"))]), expected);
+    assert_eq!(difference(&[("192.168.7.0/24", None)]), []);
+}
+
+#[test]
+fn the_resolver_is_an_item_with_its_servers_in_their_order() {
+    let state = wanted("dns = [\"10.0.0.2\", \"fd00::2\"]", &[]);
+    let servers = ["10.0.0.2", "fd00::2"].map(|server| server.parse().unwrap());
+    assert!(state.items.contains(&Item::Resolver(servers.into())));
+}
+
 /// What is there afterwards, by the simplest reasoning: an item after the other is added to and taken from a list.
 fn carried_out(found: &BTreeSet<Item>, difference: &Difference) -> Vec<Item> {
-    let mut list: Vec<Item> = found.iter().copied().collect();
+    let mut list: Vec<Item> = found.iter().cloned().collect();
     for item in &difference.excess {
         let place = list.iter().position(|there| there == item).expect("what is removed is there");
         list.remove(place);
     }
     for item in &difference.missing {
         assert!(!list.contains(item), "{item:?} is there already");
-        list.push(*item);
+        list.push(item.clone());
     }
     list.sort();
     list
@@ -111,7 +165,7 @@ fn the_difference_makes_what_is_wanted_of_whatever_is_there_and_touches_nothing_
     let mut random = fastrand::Rng::with_seed(1);
     let mut some = || -> BTreeSet<Item> {
         let share = random.f64();
-        everything.iter().filter(|_| random.f64() < share).copied().collect()
+        everything.iter().filter(|_| random.f64() < share).cloned().collect()
     };
     for _ in 0..2000 {
         let (items, found) = (some(), some());

@@ -33,6 +33,11 @@ pub(super) fn configuration(
          # Our addresses inside the tunnel, any private ones. At the other end these are in `peer`, and those in `peer`\n\
          # are here: there, mpt init --address PEER/24 --peer OURS drafts it so.\n\
          address = [{}]\n\
+         # With everything through the tunnel ([[connection.network]] to = \"0.0.0.0/0\"): the hosts behind an interface\n\
+         # that use it, too, the resolver meanwhile, and what leaves past it.\n\
+         # share = [\"lan0\"]\n\
+         # dns = [\"9.9.9.9\"]\n\
+         # direct = [\"tcp 22\"]\n\
          \n\
          [[connection]]\n\
          name = \"peer\"\n\

@@ -1,6 +1,9 @@
 //! Default routes through the tunnel: everything of a host takes it, beside whatever default routes there are; nothing is
 //! left behind, and with a kill switch nothing leaves past it.
 
+mod lan;
+mod mss;
+
 use std::fs;
 use std::net::IpAddr;
 use std::process::{Output, Stdio};
@@ -28,6 +31,7 @@ const INTERNET: [&str; 2] = ["203.0.113.9", "2001:db8:9::9"];
 /// them; behind PC2 a host of the Internet, which can be reached past the tunnel as well.
 struct World {
     net: Topology,
+    internet: Host,
 }
 
 impl World {
@@ -54,7 +58,7 @@ impl World {
                 host.sysctl(&format!("net.ipv4.conf.{name}.rp_filter"), "0")?;
             }
         }
-        let world = Self { net };
+        let world = Self { net, internet };
         world.add_default_routes()?;
         // Every packet to the host of the Internet that does not take the tunnel is counted.
         world.pc1("nft add table inet past")?;
@@ -83,7 +87,9 @@ impl World {
     fn state(&self) -> anyhow::Result<String> {
         let rules = self.pc1("ip -4 rule")? + &self.pc1("ip -6 rule")?;
         let addresses = self.pc1("ip -brief address show scope global")?;
-        Ok(format!("{addresses}{rules}{}", bench::routes(&self.net.pc1)?))
+        let tables = self.pc1("nft --stateless list ruleset")?;
+        let settings = self.pc1("sysctl --all --ignore --pattern forward|accept_ra$|accept_redirects")?;
+        Ok(format!("{addresses}{rules}{}{tables}{settings}", bench::routes(&self.net.pc1)?))
     }
 
     /// Packets to the host of the Internet that have left PC1 past the tunnel.
@@ -435,6 +441,7 @@ fn with_a_kill_switch_nothing_leaves_past_the_tunnel_while_mpt_is_dead() {
 fn a_default_route_for_a_lan_leaves_the_routers_own_packets_as_they_are() {
     bench::test(&[Tool::Ping, Tool::Nft], || {
         let world = World::build()?;
+        world.net.pc1.sysctl("net.ipv4.ip_forward", "1")?;
         let before = world.state()?;
         let lan = Host::create("lan")?;
         let router = &world.net.pc1;
@@ -444,7 +451,6 @@ fn a_default_route_for_a_lan_leaves_the_routers_own_packets_as_they_are() {
             host.run(&format!("ip link set {device} up"))?;
         }
         lan.run("ip route add default via 192.168.6.1")?;
-        router.sysctl("net.ipv4.ip_forward", "1")?;
         let _server = world.start_server()?;
         let mut client = world.start_client(&client_with(&[("0.0.0.0/0", Some("192.168.6.0/24"))]))?;
 
