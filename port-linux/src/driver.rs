@@ -13,6 +13,7 @@ mod mode;
 mod outside;
 mod path_mtu;
 mod peer;
+mod ports;
 mod report;
 mod roaming;
 mod sizes;
@@ -24,6 +25,7 @@ use outside::Arrival;
 pub use outside::{Outside, Sender, SharedSocket, SystemSealer};
 pub use path_mtu::PathMtu;
 pub use peer::{Peer, PeerPath, Role};
+pub use ports::OtherPort;
 pub use roaming::Roaming;
 pub use tunnel_mtu::TunnelMtu;
 
@@ -288,6 +290,7 @@ impl<'s> Driver<'s> {
                     Arrival::Nothing => continue,
                 };
                 let Some(connection) = self.peers.get_mut(peer) else { continue };
+                connection.note_heard(path, index);
                 let claimed = connection.receive(path, datagram, ecn, (arrived, now), &mut self.inside);
                 if let Some((path, claim)) = claimed {
                     self.handle_claim((peer, path), source, claim, now);
@@ -395,6 +398,7 @@ impl<'s> Driver<'s> {
         self.follow_keys(now);
         self.probe_sizes(now);
         self.follow_sizes(now);
+        self.follow_ports(now);
         self.supervisor.handle_timeout(now);
         let all = self.peers.iter().map(|peer| u32::try_from(peer.paths.len()).unwrap_or(u32::MAX)).sum();
         self.supervisor.paths(self.peers.iter().map(Peer::paths_up).sum(), all);
@@ -414,8 +418,10 @@ impl<'s> Driver<'s> {
         let deadlines = self.peers.iter().filter_map(|peer| peer.connection.poll_timeout());
         let sizes = self.peers.iter().flat_map(|peer| &peer.paths);
         let sizes = sizes.filter_map(|path| path.search.as_ref()?.poll_timeout());
+        let ports = self.peers.iter().flat_map(|peer| &peer.paths);
+        let ports = ports.filter_map(|path| path.other_port.as_ref()?.poll_timeout());
         let tunnel = self.tunnel_mtu.as_ref().and_then(TunnelMtu::poll_timeout);
-        let deadlines = deadlines.chain(sizes).chain(tunnel).chain(self.outside.poll_timeout());
+        let deadlines = deadlines.chain(sizes).chain(ports).chain(tunnel).chain(self.outside.poll_timeout());
         let deadline = deadlines.chain(self.recheck_links).chain(self.supervisor.poll_timeout()).min()?;
         let wait = deadline.since(self.clock.now());
         if wait >= LONG_WAIT {

@@ -14,6 +14,7 @@ use super::limits::LimitNews;
 use super::mode::ModeNews;
 use super::outside::Outside;
 use super::path_mtu::PathMtu;
+use super::ports::OtherPort;
 use super::roaming::Roaming;
 use crate::config;
 use crate::link::{Ends, Missing};
@@ -88,6 +89,8 @@ pub struct PeerPath {
     pub remote: Option<SocketAddr>,
     /// Follows the peer to another address, if the path does.
     pub roaming: Option<Roaming>,
+    /// Tries other ports of this host while nothing comes back, if the path may do so.
+    pub other_port: Option<OtherPort>,
     /// Largest UDP payload that may be sent now.
     pub max_datagram: u16,
     /// Largest UDP payload that the interface carries, or that the configuration allows.
@@ -125,6 +128,7 @@ impl PeerPath {
             socket,
             remote,
             roaming: None,
+            other_port: None,
             max_datagram,
             ceiling: max_datagram,
             search: None,
@@ -136,6 +140,16 @@ impl PeerPath {
             source: None,
             missing: None,
         }
+    }
+
+    /// The indices of the sockets that its datagrams leave from: its own, and one whose port is tried.
+    pub(super) fn sockets(&self) -> [Option<usize>; 2] {
+        [Some(self.socket), self.other_port.and_then(|other| other.tried())]
+    }
+
+    /// Whether datagrams to the socket with this index are its own.
+    pub(super) fn is_on(&self, socket: usize) -> bool {
+        self.sockets().contains(&Some(socket))
     }
 }
 
@@ -190,7 +204,14 @@ impl<'s> Peer<'s> {
 
     /// Whether one of its paths uses this socket.
     pub fn uses_socket(&self, socket: usize) -> bool {
-        self.paths.iter().any(|path| path.socket == socket)
+        self.paths.iter().any(|path| path.is_on(socket))
+    }
+
+    /// A datagram of a path came to the socket with this index.
+    pub(super) fn note_heard(&mut self, path: usize, socket: usize) {
+        if let Some(other_port) = self.paths.get_mut(path).and_then(|path| path.other_port.as_mut()) {
+            other_port.note_heard(socket);
+        }
     }
 
     /// Bytes that every packet has more on a path than in the tunnel, outer IP and UDP headers aside.

@@ -52,7 +52,7 @@ impl Driver<'_> {
         }
         let peer = &mut self.peers[peer];
         let is_it = |path: &PeerPath| {
-            path.socket == socket
+            path.is_on(socket)
                 && path.roaming.is_some()
                 && peer.connection.peer_number(path.id) == Ok(Some(number))
         };
@@ -142,7 +142,7 @@ impl Peer<'_> {
         let rank = |path: usize| {
             let planned = &self.paths[path];
             let state = self.connection.path_state(planned.id).ok()?;
-            let listens = planned.socket == socket
+            let listens = planned.is_on(socket)
                 && planned.roaming.is_some()
                 && state != PathState::Down(DownReason::Disabled)
                 && (claim.known || may_be_anybody(path));
@@ -174,7 +174,7 @@ impl Peer<'_> {
     /// Tells people, once, that somebody speaks this protocol from an unexpected address: a NAT in between is
     /// the usual reason for a path that does not come up.
     fn hint(&mut self, socket: usize, source: SocketAddr) {
-        let follows = self.paths.iter().any(|path| path.socket == socket && path.roaming.is_some());
+        let follows = self.paths.iter().any(|path| path.is_on(socket) && path.roaming.is_some());
         if follows || std::mem::replace(&mut self.hinted, true) {
             return;
         }

@@ -14,7 +14,7 @@ use super::memory::{Memory, MemorySize};
 use crate::ciphers::NativeKey;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::driver::{PathMtu, Peer, PeerPath, Roaming, Sender, SharedSocket, SystemSealer};
+use crate::driver::{OtherPort, PathMtu, Peer, PeerPath, Roaming, Sender, SharedSocket, SystemSealer};
 use crate::entropy::SystemEntropy;
 use crate::failure::misconfigured;
 use crate::link::{Ends, Interfaces, scoped};
@@ -181,6 +181,9 @@ impl Plan {
         let paths = ids.into_iter().zip(planned).zip(&config.paths).map(|((id, path), config)| {
             let mut made = PeerPath::new(id, path.ends.clone(), path.socket, path.remote, path.max_datagram);
             made.roaming = config.roaming.then(Roaming::default);
+            // Where the peer's address is open it is the peer who finds the way; without probes nothing is known to be silent.
+            let may_change = path.remote.is_some() && config.liveness != Liveness::Off;
+            made.other_port = may_change.then(OtherPort::default);
             // A peer that is not probed would not answer; a configured size needs no search.
             if config.mtu.is_none() && config.liveness != Liveness::Off {
                 let least = max_datagram(least_mtu(config.local), config.local);
