@@ -124,6 +124,8 @@ pub(crate) struct Joined<'m> {
     pub(crate) arrived: [u64; 2],
     pub(crate) events: [Vec<(Instant, Event)>; 2],
     events_now: u32,
+    /// Where connections write control messages and reports.
+    control: Box<[u8; CONTROL_MAX]>,
 }
 
 impl<'m> Joined<'m> {
@@ -163,6 +165,7 @@ impl<'m> Joined<'m> {
             arrived: [0; 2],
             events: Default::default(),
             events_now: 0,
+            control: Box::new([0; CONTROL_MAX]),
         };
         for path in paths {
             let ids = [A, B].map(|end| {
@@ -329,8 +332,7 @@ impl<'m> Joined<'m> {
         while let Some(packet) = connection.poll_packet() {
             inbox.take(end, packet, self.now);
         }
-        let mut buffer = [0; CONTROL_MAX];
-        while let Some(departure) = connection.poll_transmit(&mut buffer) {
+        while let Some(departure) = connection.poll_transmit(&mut self.control) {
             self.wires[end].send(&departure, self.now);
         }
         while let Some(event) = connection.poll_event() {

@@ -16,6 +16,7 @@ mod path_mtu;
 mod peer;
 mod peers;
 mod plan;
+mod ports;
 mod reload;
 mod report;
 mod roaming;
@@ -32,6 +33,7 @@ pub use path_mtu::PathMtu;
 pub use peer::{Peer, PeerPath, Role};
 pub use peers::Peers;
 pub use plan::{ABSENT_MTU, Plan, Resources, bind, sealer, sealing};
+pub use ports::OtherPort;
 pub use reload::Reload;
 pub use roaming::Roaming;
 pub use senders::Sender;
@@ -118,6 +120,8 @@ pub struct Driver<'s> {
     due: Vec<usize>,
     /// Connections of which other paths can be used than the layer that seals knows of.
     paths_changed: Vec<usize>,
+    /// Connections of which a path changed its state.
+    states_changed: Vec<usize>,
     /// What the paths carry may be another than the tunnel's MTU was made for.
     sizes_changed: bool,
     drops: TunnelDrops,
@@ -201,6 +205,7 @@ impl<'s> Driver<'s> {
             resources,
             due: Vec::new(),
             paths_changed: Vec::new(),
+            states_changed: Vec::new(),
             sizes_changed: true,
             drops: TunnelDrops::default(),
             bell,
@@ -316,6 +321,7 @@ impl<'s> Driver<'s> {
                     Arrival::Nothing => continue,
                 };
                 let Some(connection) = self.peers.get_mut(peer) else { continue };
+                connection.note_heard(path, index);
                 let claimed = connection.receive(path, datagram, ecn, (arrived, now), &mut self.inside);
                 if let Some((path, claim)) = claimed {
                     self.handle_claim((peer, path), origin, claim, now);
@@ -406,6 +412,9 @@ impl<'s> Driver<'s> {
             if std::mem::take(&mut peer.paths_changed) {
                 self.paths_changed.push(index);
             }
+            if std::mem::take(&mut peer.states_changed) {
+                self.states_changed.push(index);
+            }
             self.sizes_changed |= std::mem::take(&mut peer.sizes_changed);
             self.note_links(index, now);
             self.peers.note(index);
@@ -440,12 +449,16 @@ impl<'s> Driver<'s> {
             // What waits to leave leaves before probes of sizes do.
             self.mutate(index, now, |peer| peer.handle_timeout(now));
             self.forget_gone(index, now);
+            self.follow_ports(index, now);
             self.probe_sizes(index, now);
         }
         self.due = due;
         self.outside.handle_timeout(now);
-        self.settle(now);
         self.follow_sizes(now);
+        while let Some(index) = self.states_changed.pop() {
+            self.follow_ports(index, now);
+        }
+        self.settle(now);
         self.supervisor.handle_timeout(now);
         let (up, all) = self.peers.paths();
         self.supervisor.paths(up, all);

@@ -144,7 +144,10 @@ pub struct Pipe<F> {
     is_cut: bool,
     queue: VecDeque<Waiting>,
     queued: usize,
-    in_flight: BinaryHeap<Reverse<Traveller<F>>>,
+    /// What is on the way, sorted by arrival: nearly all packets, as they arrive after those that were offered before them.
+    in_order: VecDeque<Traveller<F>>,
+    /// What is on the way and arrives before the last of `in_order`.
+    early: BinaryHeap<Reverse<Traveller<F>>>,
     /// The latest arrival of each lane that keeps an order.
     last: [Duration; 2],
     stats: LinkStats,
@@ -163,7 +166,8 @@ impl<F: Clone> Pipe<F> {
             is_cut: false,
             queue: VecDeque::new(),
             queued: 0,
-            in_flight: BinaryHeap::new(),
+            in_order: VecDeque::new(),
+            early: BinaryHeap::new(),
             last: [Duration::ZERO; 2],
             stats: LinkStats::default(),
         }
@@ -188,7 +192,7 @@ impl<F: Clone> Pipe<F> {
 
     /// Packets on the way, those in the queue included.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.len()
+        self.in_order.len() + self.early.len()
     }
 
     /// How long a packet offered now would wait for those that were offered before.
@@ -209,8 +213,9 @@ impl<F: Clone> Pipe<F> {
     /// Cuts the link, silently: what is on it and what is offered is lost. Or restores it.
     pub fn set_cut(&mut self, is_cut: bool) {
         if is_cut {
-            self.stats.cut += self.in_flight.len() as u64;
-            self.in_flight.clear();
+            self.stats.cut += self.in_flight() as u64;
+            self.in_order.clear();
+            self.early.clear();
             self.queue.clear();
             self.queued = 0;
             self.server = Server::default();
@@ -252,15 +257,41 @@ impl<F: Clone> Pipe<F> {
 
     /// When the next packet arrives.
     pub fn due(&self) -> Option<Duration> {
-        self.in_flight.peek().map(|Reverse(traveller)| traveller.arrival.at)
+        self.next().map(|traveller| traveller.arrival.at)
     }
 
     /// The next packet that has arrived by `now`.
     pub fn take(&mut self, now: Duration) -> Option<Arrival<F>> {
         self.due().filter(|due| *due <= now)?;
-        let Reverse(traveller) = self.in_flight.pop()?;
+        let traveller = if self.is_early_next() {
+            self.early.pop().map(|Reverse(traveller)| traveller)
+        } else {
+            self.in_order.pop_front()
+        }?;
         self.stats.received += 1;
         Some(traveller.arrival)
+    }
+
+    /// The packet that arrives next.
+    fn next(&self) -> Option<&Traveller<F>> {
+        if self.is_early_next() {
+            self.early.peek().map(|Reverse(traveller)| traveller)
+        } else {
+            self.in_order.front()
+        }
+    }
+
+    fn is_early_next(&self) -> bool {
+        let Some(Reverse(early)) = self.early.peek() else { return false };
+        self.in_order.front().is_none_or(|first| early < first)
+    }
+
+    fn insert(&mut self, traveller: Traveller<F>) {
+        if self.in_order.back().is_some_and(|last| traveller < *last) {
+            self.early.push(Reverse(traveller));
+        } else {
+            self.in_order.push_back(traveller);
+        }
     }
 
     /// When a packet leaves the queue, and whether it was marked; `None`: the queue is full.
@@ -293,7 +324,7 @@ impl<F: Clone> Pipe<F> {
         let (travel, lane) = self.draw_travel(leaves);
         let at = self.arrive(leaves + travel, lane);
         let arrival = Arrival { at, frame, marked, damage };
-        self.in_flight.push(Reverse(Traveller { order: self.stats.sent, leaves, travel, lane, arrival }));
+        self.insert(Traveller { order: self.stats.sent, leaves, travel, lane, arrival });
     }
 
     /// How long a packet takes that leaves the queue at a time.
@@ -357,7 +388,8 @@ impl<F: Clone> Pipe<F> {
         for waiting in &mut self.queue {
             waiting.leaves = server::batched(self.config.batch, waiting.served.max(now));
         }
-        let mut travellers: Vec<_> = self.in_flight.drain().map(|Reverse(traveller)| traveller).collect();
+        let early = self.early.drain().map(|Reverse(traveller)| traveller);
+        let mut travellers: Vec<_> = self.in_order.drain(..).chain(early).collect();
         travellers.sort_by_key(|traveller| traveller.order);
         self.last = [Duration::ZERO; 2];
         for traveller in &mut travellers {
@@ -366,7 +398,7 @@ impl<F: Clone> Pipe<F> {
             }
             traveller.arrival.at = self.arrive(traveller.leaves + traveller.travel, traveller.lane);
         }
-        self.in_flight = travellers.into_iter().map(Reverse).collect();
+        travellers.into_iter().for_each(|traveller| self.insert(traveller));
     }
 }
 

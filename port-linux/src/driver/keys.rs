@@ -54,7 +54,7 @@ impl Driver<'_> {
         outside.send_handshakes(
             |peer, path| {
                 let path = peers.get(peer)?.paths.get(path)?;
-                Some((path.socket, path.destination()?))
+                Some((path.sockets(), path.destination()?))
             },
             now,
         );

@@ -258,13 +258,13 @@ impl<'s> Outside<'s> {
         now: Instant,
     ) -> bool {
         let Self { sockets, sealer } = self;
-        let socket = sockets.get(path.socket).and_then(|shared| shared.socket.as_ref());
+        let sockets = opened(sockets, path.sockets());
         let destination = path.destination();
         let PeerPath { not_sent, outbox, max_datagram, .. } = path;
-        let max_run = socket.map_or(1, Socket::max_run);
+        let max_run = sockets[0].map_or(1, Socket::max_run);
         let mut works = true;
         let hand_over = |bytes: &[u8], size: usize, ecn: Ecn| {
-            works &= hand_over(socket, destination, not_sent, bytes, size, ecn);
+            works &= hand_over(sockets, destination, not_sent, bytes, size, ecn);
         };
         let clear = departure.datagram;
         let Some(sealer) = sealer else {
@@ -282,11 +282,11 @@ impl<'s> Outside<'s> {
 
     /// Lets leave what waits on a path. Returns whether its link works.
     pub fn flush(&self, path: &mut PeerPath) -> bool {
+        let sockets = opened(&self.sockets, path.sockets());
         let destination = path.destination();
-        let PeerPath { socket, not_sent, outbox, .. } = path;
-        let socket = self.sockets.get(*socket).and_then(|shared| shared.socket.as_ref());
+        let PeerPath { not_sent, outbox, .. } = path;
         let mut works = true;
-        outbox.flush(|bytes, size, ecn| works &= hand_over(socket, destination, not_sent, bytes, size, ecn));
+        outbox.flush(|bytes, size, ecn| works &= hand_over(sockets, destination, not_sent, bytes, size, ecn));
         works
     }
 
@@ -317,18 +317,18 @@ impl<'s> Outside<'s> {
         Some(socket.send(to, &datagram, datagram.len(), message.ecn))
     }
 
-    /// Sends the handshakes that are due, each on the socket and to the remote end that `path` tells for a connection's path. A lost one is
-    /// sent again later.
+    /// Sends the handshakes that are due, each from the sockets and to the remote end that `path` tells for a connection's path. A lost one
+    /// is sent again later.
     pub fn send_handshakes<'p>(
         &mut self,
-        path: impl Fn(usize, usize) -> Option<(usize, Destination)> + 'p,
+        path: impl Fn(usize, usize) -> Option<([Option<usize>; 2], Destination)> + 'p,
         now: Instant,
     ) {
         let Self { sockets, sealer } = self;
         let Some(sealer) = sealer else { return };
         while let Some((peer, number, initiation)) = sealer.poll_transmit(now) {
-            let Some((socket, to)) = path(peer.index(), usize::from(number)) else { continue };
-            if let Some(socket) = sockets.get(socket).and_then(|shared| shared.socket.as_ref()) {
+            let Some((from, to)) = path(peer.index(), usize::from(number)) else { continue };
+            for socket in opened(sockets, from).into_iter().flatten() {
                 let _ = socket.send(to, initiation, initiation.len(), Ecn::NotEct);
             }
         }
@@ -386,10 +386,15 @@ fn opaque(socket: usize, source: SocketAddr) -> Source {
     Source(bytes)
 }
 
+/// The sockets with these indices, if they are open.
+fn opened(sockets: &[SharedSocket], from: [Option<usize>; 2]) -> [Option<&Socket>; 2] {
+    from.map(|index| sockets.get(index?)?.socket.as_ref())
+}
+
 /// Hands datagrams to the kernel; what it does not take is counted and lost, as on any link. Returns whether the
-/// link works.
+/// link works. What leaves from a port that is tried leaves from the path's own as well, which counts.
 fn hand_over(
-    socket: Option<&Socket>,
+    [socket, tried]: [Option<&Socket>; 2],
     destination: Option<Destination>,
     not_sent: &mut crate::report::NotSent,
     bytes: &[u8],
@@ -401,7 +406,11 @@ fn hand_over(
         not_sent.link += count;
         return false;
     };
-    match socket.send(destination, bytes, size, ecn) {
+    let outcome = socket.send(destination, bytes, size, ecn);
+    if let Some(tried) = tried {
+        let _ = tried.send(destination, bytes, size, ecn);
+    }
+    match outcome {
         Ok(()) => {}
         Err(SendError::Full) => not_sent.full += count,
         Err(SendError::TooBig) => not_sent.too_big += count,

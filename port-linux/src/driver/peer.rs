@@ -15,6 +15,7 @@ use super::memory::MemorySize;
 use super::mode::ModeNews;
 use super::outside::Outside;
 use super::path_mtu::PathMtu;
+use super::ports::OtherPort;
 use super::roaming::Roaming;
 use crate::config;
 use crate::link::{Ends, Missing};
@@ -62,6 +63,8 @@ pub struct Peer<'s> {
     next_sliced: u16,
     /// What the paths carry, or which of them are up, may be another than at the last look.
     pub(super) sizes_changed: bool,
+    /// The state of a path may be another than at the last look.
+    pub(super) states_changed: bool,
     /// Which paths can be used may be another than at the last look.
     pub(super) paths_changed: bool,
     /// Whether the loop is to settle it, see [`Peers`](super::Peers), and when it last waited for what.
@@ -105,6 +108,8 @@ pub struct PeerPath {
     pub(super) down_since: Option<Instant>,
     /// Follows the peer to another address, if the path does.
     pub roaming: Option<Roaming>,
+    /// Tries other ports of this host while nothing comes back, if the path may do so.
+    pub other_port: Option<OtherPort>,
     /// Largest UDP payload that may be sent now.
     pub max_datagram: u16,
     /// Largest UDP payload that the interface carries, or that the configuration allows.
@@ -144,6 +149,7 @@ impl PeerPath {
             reply_from: None,
             down_since: None,
             roaming: None,
+            other_port: None,
             max_datagram,
             ceiling: max_datagram,
             search: None,
@@ -165,6 +171,16 @@ impl PeerPath {
     /// Where its datagrams go; `None` until the peer was heard.
     pub(super) fn destination(&self) -> Option<Destination> {
         Some(Destination { remote: self.remote?, source: self.reply_from })
+    }
+
+    /// The indices of the sockets that its datagrams leave from: its own, and one whose port is tried.
+    pub(super) fn sockets(&self) -> [Option<usize>; 2] {
+        [Some(self.socket), self.other_port.and_then(|other| other.tried())]
+    }
+
+    /// Whether datagrams to the socket with this index are its own.
+    pub(super) fn is_on(&self, socket: usize) -> bool {
+        self.sockets().contains(&Some(socket))
     }
 }
 
@@ -211,6 +227,7 @@ impl<'s> Peer<'s> {
             spares: 0,
             next_sliced: 0,
             sizes_changed: false,
+            states_changed: true,
             paths_changed: true,
             is_touched: false,
             deadline: None,
@@ -241,14 +258,22 @@ impl<'s> Peer<'s> {
 
     /// Whether one of its paths uses this socket.
     pub fn uses_socket(&self, socket: usize) -> bool {
-        self.paths.iter().any(|path| path.socket == socket)
+        self.paths.iter().any(|path| path.is_on(socket))
+    }
+
+    /// A datagram of a path came to the socket with this index.
+    pub(super) fn note_heard(&mut self, path: usize, socket: usize) {
+        if let Some(other_port) = self.paths.get_mut(path).and_then(|path| path.other_port.as_mut()) {
+            other_port.note_heard(socket);
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout), or a look at the size of datagrams, is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let searches = self.paths.iter().filter_map(|path| path.search.as_ref()?.poll_timeout());
         let gone = self.paths.iter().filter(|_| self.config.is_learned).filter_map(PeerPath::forget_at);
-        searches.chain(gone).chain(self.connection.poll_timeout()).min()
+        let ports = self.paths.iter().filter_map(|path| path.other_port.as_ref()?.poll_timeout());
+        searches.chain(gone).chain(ports).chain(self.connection.poll_timeout()).min()
     }
 
     /// Time has passed; [`settle`](Self::settle) must follow.
@@ -585,7 +610,7 @@ impl<'s> Peer<'s> {
                 }
             }
             Event::Path { path, state } => {
-                self.sizes_changed = true;
+                (self.sizes_changed, self.states_changed) = (true, true);
                 let index = path.index();
                 let bit = 1 << index;
                 let was_up = self.told_up & bit != 0;

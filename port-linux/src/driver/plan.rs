@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::memory::Memories;
 use super::senders::Sender;
-use super::{Outside, PathMtu, Peer, PeerPath, Peers, Roaming, SharedSocket, SystemSealer};
+use super::{OtherPort, Outside, PathMtu, Peer, PeerPath, Peers, Roaming, SharedSocket, SystemSealer};
 use crate::ciphers::NativeKey;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -216,6 +216,9 @@ impl<'s> Resources<'s> {
             let mut made =
                 PeerPath::new(id, planned.ends.clone(), socket, planned.remote, planned.max_datagram);
             made.roaming = config.roaming.then(Roaming::default);
+            // Where the peer's address is open it is the peer who finds the way; without probes nothing is known to be silent.
+            let may_change = planned.remote.is_some() && config.liveness != Liveness::Off;
+            made.other_port = may_change.then(OtherPort::default);
             // A peer that is not probed would not answer; a configured size needs no search.
             if config.mtu.is_none() && config.liveness != Liveness::Off {
                 let least = max_datagram(least_mtu(config.local), config.local);

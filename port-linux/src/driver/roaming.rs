@@ -12,8 +12,11 @@ use mpt_proto::Instant;
 
 use crate::report::RoamingReport;
 
-/// How long a candidate may take to prove itself, and keeps others out: longer than a round trip over a satellite.
-const CANDIDATE_LIFE: Duration = Duration::from_secs(1);
+/// How long a candidate may take to prove itself: longer than a round trip over a satellite with full queues on the way.
+const CANDIDATE_LIFE: Duration = Duration::from_secs(5);
+/// How long a candidate keeps others out: longer than most round trips, and short, as it may be a forged address. After that
+/// the next other address takes its place.
+const CANDIDATE_PRIORITY: Duration = Duration::from_secs(1);
 /// Shortest time between two challenges to a candidate, in case one is lost.
 const CHALLENGE_INTERVAL: Duration = Duration::from_millis(100);
 /// Wrong answers that a candidate may give: echoes of earlier probes that were under way. More are guesses, and with
@@ -74,7 +77,11 @@ impl Roaming {
         now: Instant,
         random: impl FnOnce() -> Option<u32>,
     ) -> Step {
-        if self.candidate.as_ref().is_some_and(|candidate| now.since(candidate.since) >= CANDIDATE_LIFE) {
+        let is_over = |candidate: &Candidate| {
+            let is_other = candidate.address != sighting.address;
+            now.since(candidate.since) >= if is_other { CANDIDATE_PRIORITY } else { CANDIDATE_LIFE }
+        };
+        if self.candidate.as_ref().is_some_and(is_over) {
             self.candidate = None;
             self.counts.unproven += 1;
         }
@@ -184,6 +191,14 @@ mod tests {
         }
         assert_eq!(challenges, 10);
         assert_eq!(at(&mut roaming, 1000, seen(2, None)), Step::Challenge { stamp: STAMP, first: true });
+    }
+
+    #[test]
+    fn a_candidate_further_away_than_a_second_proves_itself_while_no_other_wants_its_place() {
+        let mut roaming = challenged();
+        assert_eq!(at(&mut roaming, 1300, seen(1, None)), Step::Challenge { stamp: STAMP, first: false });
+        assert_eq!(at(&mut roaming, 4900, seen(1, Some(STAMP))), Step::Move);
+        assert_eq!(roaming.counts.unproven, 0);
     }
 
     #[test]

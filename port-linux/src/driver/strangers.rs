@@ -59,7 +59,7 @@ impl Driver<'_> {
         }
         let peer = &mut self.peers[peer];
         let is_it = |path: &PeerPath| {
-            (path.socket == socket || peer.config.is_learned && listens)
+            (path.is_on(socket) || peer.config.is_learned && listens)
                 && path.roaming.is_some()
                 && peer.connection.peer_number(path.id) == Ok(Some(number))
         };
@@ -169,7 +169,7 @@ impl Peer<'_> {
             let planned = &self.paths[path];
             let state = self.connection.path_state(planned.id).ok()?;
             // A peer that comes by itself may come to any socket that listens, and comes to no other.
-            let listens = (planned.socket == socket || self.config.is_learned)
+            let listens = (planned.is_on(socket) || self.config.is_learned)
                 && planned.roaming.is_some()
                 && state != PathState::Down(DownReason::Disabled)
                 && (claim.known || may_be_anybody(path));
@@ -201,7 +201,7 @@ impl Peer<'_> {
     /// Tells people, once, that somebody speaks this protocol from an unexpected address: a NAT in between is
     /// the usual reason for a path that does not come up.
     fn hint(&mut self, socket: usize, source: SocketAddr) {
-        let follows = self.paths.iter().any(|path| path.socket == socket && path.roaming.is_some());
+        let follows = self.paths.iter().any(|path| path.is_on(socket) && path.roaming.is_some());
         if follows || std::mem::replace(&mut self.hinted, true) {
             return;
         }

@@ -211,13 +211,23 @@ impl Mpt {
         wanted: &str,
         is: impl Fn(&ConnectionReport) -> bool,
     ) -> anyhow::Result<ConnectionReport> {
+        self.until_within(PATIENCE, wanted, is)
+    }
+
+    /// The same for what may take longer than [`PATIENCE`].
+    pub(crate) fn until_within(
+        &self,
+        patience: Duration,
+        wanted: &str,
+        is: impl Fn(&ConnectionReport) -> bool,
+    ) -> anyhow::Result<ConnectionReport> {
         let clock = Stopwatch::start();
         loop {
             let report = self.connection()?;
             if is(&report) {
                 return Ok(report);
             }
-            if clock.elapsed() > PATIENCE {
+            if clock.elapsed() > patience {
                 bail!("{}: never {wanted}; in the end: {report:#?}\n{}", self.host.name(), self.said());
             }
             thread::sleep(GLANCE);

@@ -25,3 +25,4 @@ mod refusals;
 mod restart;
 mod sealed;
 mod traffic;
+mod translators;

@@ -3,13 +3,16 @@
 
 use std::fs::{self, File};
 use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::ensure;
 use port_linux::lab::host;
 use port_linux::lab::stack::{Stack, Version};
+use port_linux::lab::stopwatch::Stopwatch;
 use port_linux::lab::topology::{Side, Topology};
 
-use crate::bench::{self, DEVICE, DIRECTORY, Mpt, Settings, mpt, refused};
+use crate::bench::{self, DEVICE, DIRECTORY, Mpt, PATIENCE, Settings, mpt, refused};
 use crate::programs::{Tool, all_pass};
 
 /// Of exit codes: what the user wrote, and what happened at run time.
@@ -45,6 +48,11 @@ fn state(net: &Topology) -> anyhow::Result<String> {
 
 /// `mpt run` refuses these settings, and has changed nothing.
 fn refuses(net: &Topology, settings: &Settings, code: i32, parts: &[&str]) -> anyhow::Result<()> {
+    // The kernel tells of a new link's carrier when it finds time to.
+    let clock = Stopwatch::start();
+    while net.pc1.run("ip -brief link show")?.contains("NO-CARRIER") && clock.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(50));
+    }
     let before = state(net)?;
     says(&refused(&net.pc1, settings)?, code, parts);
     assert_eq!(state(net)?, before);
