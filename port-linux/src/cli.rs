@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
+use crate::enrol::{join, peers, server};
 use crate::init::Wanted;
 use crate::keys;
 use crate::lab::{self, traffic};
@@ -33,6 +34,8 @@ const EXAMPLES: &str = "Examples:
   mpt init -o mpt.toml           draft a configuration from this machine's interfaces, with a key
   mpt check mpt.toml             look for mistakes in a configuration
   sudo mpt run -c mpt.toml       build the tunnel and keep it until Ctrl-C
+  sudo mpt server setup          on a rented host: let peers in, each with `mpt peer add NAME`
+  sudo mpt join                  at home: everything over all links to that server
   mpt status --watch             see the paths' states and rates
   mpt path down lte              take a path out of use
 
@@ -61,6 +64,16 @@ pub enum Command {
     Pubkey(Pubkey),
     /// Make a pre-shared key: a second secret that both ends have
     Genpsk(Genpsk),
+    /// Make a server of this host, which peers reach from anywhere
+    #[command(subcommand)]
+    Server(Server),
+    /// Let peers in to this server, and show them
+    #[command(subcommand)]
+    Peer(Peer),
+    /// Join a server by the line that it printed
+    Join(Join),
+    /// Leave a server: undo what `mpt join` has done
+    Leave(Leave),
     /// Turn a configuration of the original MPT-GRE into one of mpt, on standard output
     Import(Import),
     /// Measure the tunnel on this machine: two hosts in namespaces, shaped links, real traffic
@@ -141,11 +154,13 @@ pub struct Status {
 
 /// `mpt reload`
 #[derive(Debug, Args)]
-#[command(after_help = "Connections and peers that are new come, those that are gone go, those that are set up otherwise begin
+#[command(
+    after_help = "Connections and peers that are new come, those that are gone go, those that are set up otherwise begin
 anew, and all others notice nothing. A file with an error changes nothing. What the interface is made
 of cannot change: [tunnel], [security], [listen].
 
-`systemctl reload mpt@NAME` and SIGHUP do the same.")]
+`systemctl reload mpt@NAME` and SIGHUP do the same."
+)]
 pub struct Reload {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
@@ -237,6 +252,7 @@ impl From<Init> for Wanted {
             addresses: args.addresses,
             peers: args.peers,
             public_key: args.public_key,
+            invited: None,
         }
     }
 }
@@ -309,6 +325,254 @@ pub struct Genpsk {
 pub struct Import {
     /// Directory with interface.conf and connections/*.conf
     pub dir: PathBuf,
+}
+
+/// `mpt server`
+#[derive(Debug, Subcommand)]
+pub enum Server {
+    /// Make the configuration and keys of a server, and start it
+    #[command(
+        after_help = "It needs a host with a public address, such as a rented one. Peers reach the Internet through it.
+Done twice it changes nothing, and says how things are.
+
+Examples:
+  sudo mpt server setup
+  sudo mpt server setup --endpoint 203.0.113.7     where the host is behind its provider's NAT
+  sudo mpt peer add van                            then, for each peer"
+    )]
+    Setup(ServerSetup),
+    /// End the server, and remove its configuration, keys and peers
+    Remove(ServerRemove),
+}
+
+/// `mpt server setup`
+#[derive(Debug, Args)]
+pub struct ServerSetup {
+    /// Name of the configuration, /etc/mpt/NAME.toml, and of the service, mpt@NAME
+    #[arg(long, default_value = server::NAME)]
+    pub name: String,
+    /// Address that peers find this host at; twice for IPv4 and IPv6 [default: its public ones]
+    #[arg(long = "endpoint", value_name = "ADDRESS")]
+    pub endpoints: Vec<IpAddr>,
+    /// Network inside the tunnel; twice for IPv4 and IPv6 [default: private ones that nobody here has]
+    #[arg(long = "network", value_name = "NETWORK/LENGTH")]
+    pub networks: Vec<IpNet>,
+    /// UDP port
+    #[arg(long, default_value_t = server::DEFAULT_PORT)]
+    pub port: u16,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub place: Place,
+}
+
+/// `mpt server remove`
+#[derive(Debug, Args)]
+pub struct ServerRemove {
+    /// Name of the configuration
+    #[arg(long, default_value = server::NAME)]
+    pub name: String,
+    /// Also if there are peers
+    #[arg(long)]
+    pub yes: bool,
+    /// Where the configuration is
+    #[arg(long, value_name = "DIRECTORY", default_value = "/etc/mpt")]
+    pub directory: PathBuf,
+}
+
+/// Where files go, and whether the service is started.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Where the files go
+    #[arg(long, value_name = "DIRECTORY", default_value = "/etc/mpt")]
+    pub directory: PathBuf,
+    /// Make the files only: do not start the service
+    #[arg(long)]
+    pub no_start: bool,
+}
+
+/// `mpt peer`
+#[derive(Debug, Subcommand)]
+pub enum Peer {
+    /// Let a peer in: gives it an address, and prints the line that its machine takes
+    #[command(
+        after_help = "The line has the peer's private key in it: it is a secret, and is not kept here. Paste it into `sudo mpt join` on
+the peer's machine; on a terminal it is shown as a QR code, too. Who wants no secret to travel makes the key there
+(`mpt join --new`) and gives the public one here.
+
+Examples:
+  sudo mpt peer add van
+  sudo mpt peer add office --network 192.168.7.0/24       the LAN behind it can be reached from here
+  sudo mpt peer add lab --through 10.9.0.0/16             it sends only this through the tunnel, not everything
+  sudo mpt peer add van | ssh van sudo mpt join"
+    )]
+    Add(PeerAdd),
+    /// Give a peer new keys: the old line, and who has it, are locked out
+    Renew(PeerRenew),
+    /// Show all peers
+    List(PeerList),
+    /// Show one peer
+    Show(PeerShow),
+    /// Lock a peer out
+    Remove(PeerNamed),
+}
+
+/// Which server.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Configuration of the server [default: the only one in /etc/mpt with [listen]]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Its control socket [default: /run/mpt/TUNNEL.sock]
+    #[arg(long, value_name = "SOCKET")]
+    pub control: Option<PathBuf>,
+}
+
+impl From<Which> for peers::Which {
+    fn from(args: Which) -> Self {
+        Self { config: args.config, control: args.control }
+    }
+}
+
+/// `mpt peer add`
+#[derive(Debug, Args)]
+pub struct PeerAdd {
+    /// The peer's name
+    pub name: String,
+    /// Its public key, if it has made its own
+    #[arg(long, value_name = "KEY", value_parser = public_key)]
+    pub public_key: Option<String>,
+    /// Network behind it; may be repeated
+    #[arg(long = "network", value_name = "NETWORK/LENGTH")]
+    pub networks: Vec<IpNet>,
+    /// What it sends through the tunnel; may be repeated [default: everything]
+    #[arg(long = "through", value_name = "NETWORK/LENGTH")]
+    pub through: Vec<IpNet>,
+    /// Where it finds this server; may be repeated [default: `endpoints` of the configuration]
+    #[arg(long = "endpoint", value_name = "ADDRESS")]
+    pub endpoints: Vec<IpAddr>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub which: Which,
+}
+
+/// `mpt peer renew`
+#[derive(Debug, Args)]
+pub struct PeerRenew {
+    /// The peer's name
+    pub name: String,
+    /// Its new public key, if it has made its own
+    #[arg(long, value_name = "KEY", value_parser = public_key)]
+    pub public_key: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub which: Which,
+}
+
+/// `mpt peer list`
+#[derive(Debug, Args)]
+pub struct PeerList {
+    /// As JSON; its field names are stable
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub which: Which,
+}
+
+/// `mpt peer show`
+#[derive(Debug, Args)]
+pub struct PeerShow {
+    /// The peer's name
+    pub name: String,
+    /// As JSON; its field names are stable
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub which: Which,
+}
+
+/// `mpt peer remove`
+#[derive(Debug, Args)]
+pub struct PeerNamed {
+    /// The peer's name
+    pub name: String,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub which: Which,
+}
+
+/// `mpt join`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Asks for the line that `mpt peer add` printed on the server, or reads it from standard input: not as an argument, which
+others on this machine could read. Each interface that leads out becomes a path. Then the service mpt@NAME is
+started, now and at each boot, and everything goes through all links at once. `mpt leave` takes it back.
+
+Examples:
+  sudo mpt join
+  sudo mpt join --share 192.168.6.0/24 --kill-switch      a router: its LAN, too, and nothing past the tunnel
+  sudo mpt join --new                                     make the key here; see: mpt peer add --help"
+)]
+pub struct Join {
+    /// Name of the configuration and the service [default: the server's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Make this machine's key, and print the public one for `mpt peer add --public-key`
+    #[arg(long)]
+    pub new: bool,
+    /// After a crash, nothing leaves past the tunnel until mpt runs again
+    #[arg(long)]
+    pub kill_switch: bool,
+    /// LAN behind this machine that uses the tunnel, too: a network or an interface; may be repeated
+    #[arg(long = "share", value_name = "LAN")]
+    pub share: Vec<String>,
+    /// Server to ask for names, through the tunnel; may be repeated
+    #[arg(long = "dns", value_name = "ADDRESS")]
+    pub dns: Vec<IpAddr>,
+    /// Only this goes through the tunnel; may be repeated [default: what the line says, mostly everything]
+    #[arg(long = "network", value_name = "NETWORK/LENGTH")]
+    pub networks: Vec<IpNet>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub place: Place,
+}
+
+/// `mpt leave`
+#[derive(Debug, Args)]
+pub struct Leave {
+    /// Name of the configuration [default: the only one that `mpt join` made]
+    pub name: Option<String>,
+    /// Where the configuration is
+    #[arg(long, value_name = "DIRECTORY", default_value = "/etc/mpt")]
+    pub directory: PathBuf,
+}
+
+impl From<ServerSetup> for server::Setup {
+    fn from(args: ServerSetup) -> Self {
+        Self {
+            name: args.name,
+            directory: args.place.directory,
+            endpoints: args.endpoints,
+            networks: args.networks,
+            port: args.port,
+            start: !args.place.no_start,
+        }
+    }
+}
+
+impl From<Join> for join::Join {
+    fn from(args: Join) -> Self {
+        Self {
+            name: args.name,
+            directory: args.place.directory,
+            start: !args.place.no_start,
+            kill_switch: args.kill_switch,
+            share: args.share,
+            dns: args.dns,
+            networks: args.networks,
+        }
+    }
 }
 
 #[cfg(test)]

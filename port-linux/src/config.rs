@@ -26,7 +26,11 @@ use mpt_seal::PeerKeys;
 pub use error::ConfigError;
 pub use gateway::{Exception, Share, Transport};
 pub use listen::Listen;
+#[cfg(feature = "program")]
+pub(crate) use listen::PEER_FILE;
 pub use security::Security;
+#[cfg(feature = "program")]
+pub(crate) use security::is_public;
 #[cfg(feature = "program")]
 pub(crate) use value::{FromText, InterfaceName, Name};
 
@@ -112,6 +116,8 @@ pub struct Tunnel {
     /// `kill_switch`: whether packets that a default route sends into the tunnel are refused, rather than sent past it,
     /// after mpt has ended by a crash; `false` by default.
     pub kill_switch: bool,
+    /// `masquerade`: whether what comes out of the tunnel leaves this host with this host's address; `false` by default.
+    pub masquerade: bool,
     /// `share`: the LANs whose hosts use the tunnel with this host's tunnel address; none by default.
     pub share: Vec<Share>,
     /// `dns`: the servers that this host asks for names while the tunnel is there; empty: its resolver stays as it is.

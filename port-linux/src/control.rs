@@ -114,7 +114,8 @@ impl Reloaded {
 /// `van-7 added, van-3 removed, 12 as before`
 impl fmt::Display for Reloaded {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (names, what) in [(&self.added, "added"), (&self.changed, "changed"), (&self.removed, "removed")] {
+        for (names, what) in [(&self.added, "added"), (&self.changed, "changed"), (&self.removed, "removed")]
+        {
             for name in names {
                 write!(out, "{name} {what}, ")?;
             }

@@ -26,8 +26,8 @@ mod strangers;
 mod tunnel_mtu;
 
 use inside::{Inside, Outgoing};
-use outside::{Arrival, Origin};
 pub use memory::{Memories, Memory, sealer_memory};
+use outside::{Arrival, Origin};
 pub use outside::{Outside, SharedSocket, SystemSealer};
 pub use path_mtu::PathMtu;
 pub use peer::{Peer, PeerPath, Role};
@@ -475,7 +475,8 @@ impl<'s> Driver<'s> {
     /// How long to wait at most; `None`: until something happens.
     fn timeout(&self) -> Option<Timespec> {
         let tunnel = self.tunnel_mtu.as_ref().and_then(TunnelMtu::poll_timeout);
-        let deadlines = self.peers.poll_timeout().into_iter().chain(tunnel).chain(self.outside.poll_timeout());
+        let deadlines =
+            self.peers.poll_timeout().into_iter().chain(tunnel).chain(self.outside.poll_timeout());
         let deadline = deadlines.chain(self.recheck_links).chain(self.supervisor.poll_timeout()).min()?;
         let wait = deadline.since(self.clock.now());
         if wait >= LONG_WAIT {

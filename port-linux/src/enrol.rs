@@ -12,5 +12,16 @@ mod service;
 
 pub use invitation::{BadLine, Invitation};
 
+use anyhow::Result;
+
+use crate::config::{FromText, Name};
+use crate::failure::misconfigured;
+
 /// Where configurations are.
 const DIRECTORY: &str = "/etc/mpt";
+
+/// A name for a configuration or a peer, which is the name of a file, too.
+fn name(text: &str) -> Result<String> {
+    let name = Name::from_text(text);
+    Ok(name.map_err(|problem| misconfigured(format!("{text}: {problem}; allowed: {}", Name::ALLOWED)))?.0)
+}

@@ -487,10 +487,14 @@ fn past_the_tunnel(config: &Config, of_defaults: &BTreeSet<Item>) -> Vec<Item> {
     items
 }
 
-/// What `tunnel.share` needs.
+/// What `tunnel.share` and `tunnel.masquerade` need.
 fn for_a_lan(config: &Config) -> Vec<Item> {
     let tunnel = &config.tunnel;
     let mut items = Vec::new();
+    if tunnel.masquerade {
+        items.push(Item::TableRule(TableRule::Masquerade));
+        items.extend(tunnel.addresses.iter().map(|own| Item::Forwarding(Family::of(own))));
+    }
     for share in &tunnel.share {
         items.push(Item::TableRule(TableRule::Share(share.clone())));
         let families = Family::BOTH.into_iter().filter(|family| match share {

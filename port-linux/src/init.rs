@@ -54,6 +54,29 @@ pub struct Wanted {
     pub peers: Vec<IpAddr>,
     /// The text of the peer's public key, if it is known.
     pub public_key: Option<String>,
+    /// What else is known of a peer that has invited us.
+    pub invited: Option<Invited>,
+}
+
+/// What an invitation says beside addresses and the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invited {
+    /// The peer's name.
+    pub name: String,
+    /// The name of the tunnel interface.
+    pub tunnel: String,
+    /// The peer's UDP port.
+    pub port: u16,
+    /// The file with the pre-shared key, as the configuration names it.
+    pub preshared_key_file: Option<String>,
+    /// Networks behind the peer.
+    pub networks: Vec<IpNet>,
+    /// Whether what would take the tunnel goes nowhere when mpt has crashed.
+    pub kill_switch: bool,
+    /// LANs that use the tunnel, too: networks, or names of interfaces.
+    pub share: Vec<String>,
+    /// Servers to ask for names.
+    pub dns: Vec<IpAddr>,
 }
 
 /// The machine, as far as it matters here.

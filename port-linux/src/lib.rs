@@ -15,6 +15,8 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod driver;
+#[cfg(feature = "program")]
+pub mod enrol;
 pub mod entropy;
 pub mod failure;
 #[cfg(feature = "program")]

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, Way};
+use crate::cli::{Cli, Command, Peer, Server, Way};
+use crate::enrol::peers::NewPeer;
+use crate::enrol::{join, peers, server};
 use crate::keys::commands;
 use crate::run::Defaults;
 use crate::status::Show;
@@ -49,9 +51,34 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
         Command::Genkey(args) => commands::genkey(args.output.as_deref()),
         Command::Pubkey(_) => commands::pubkey(),
         Command::Genpsk(args) => commands::genpsk(args.output.as_deref()),
+        Command::Server(Server::Setup(args)) => server::setup(&args.into()),
+        Command::Server(Server::Remove(args)) => server::remove(&args.name, &args.directory, args.yes),
+        Command::Peer(peer) => self::peer(peer),
+        Command::Join(args) if args.new => join::new_key(args.name.as_deref(), &args.place.directory),
+        Command::Join(args) => join::join(&args.into()),
+        Command::Leave(args) => join::leave(args.name.as_deref(), &args.directory),
         Command::Import(args) => output::print(&import::import(&args.dir)?).map(drop),
         Command::Lab(args) => lab::run(args),
         Command::Traffic(args) => lab::traffic::run(args),
+    }
+}
+
+fn peer(command: Peer) -> anyhow::Result<()> {
+    match command {
+        Peer::Add(args) => {
+            let new = NewPeer {
+                name: args.name,
+                public_key: args.public_key,
+                networks: args.networks,
+                through: args.through,
+                endpoints: args.endpoints,
+            };
+            peers::add(&args.which.into(), &new)
+        }
+        Peer::Renew(args) => peers::renew(&args.which.into(), &args.name, args.public_key.as_deref()),
+        Peer::List(args) => peers::list(&args.which.into(), None, args.json),
+        Peer::Show(args) => peers::list(&args.which.into(), Some(&args.name), args.json),
+        Peer::Remove(args) => peers::remove(&args.which.into(), &args.name),
     }
 }
 

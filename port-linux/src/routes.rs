@@ -91,8 +91,9 @@ impl Routes {
                 // What comes from a LAN that shares the tunnel has the tunnel's address by now.
                 if network.from.is_some_and(is_shared) {
                     let own = tunnel.iter().map(|own| IpNet::from(own.addr()));
-                    own.filter(|own| own.addr().is_ipv4() == network.to.addr().is_ipv4())
-                        .for_each(|own| routes.networks.add(Network { to: network.to, from: Some(own) }, index));
+                    own.filter(|own| own.addr().is_ipv4() == network.to.addr().is_ipv4()).for_each(|own| {
+                        routes.networks.add(Network { to: network.to, from: Some(own) }, index)
+                    });
                 }
             }
         }
@@ -138,7 +139,10 @@ impl Routes {
 
     /// Whether the longest prefix with this address is one of the connection's. Several connections may have it.
     fn is_behind(&self, connection: usize, address: IpAddr) -> bool {
-        self.networks.with(address).next().is_some_and(|owners| owners.iter().any(|(_, index)| *index == connection))
+        self.networks
+            .with(address)
+            .next()
+            .is_some_and(|owners| owners.iter().any(|(_, index)| *index == connection))
     }
 
     /// Whether a destination is the link itself or a host known only there: multicast, broadcast, link-local.
@@ -269,8 +273,9 @@ mod tests {
             connection(&["10.0.0.3"], &[("192.168.9.0/24", Some("192.168.8.0/24"))]),
         ];
         let share = |network: &str| Share::Network(network.parse().unwrap());
-        let route =
-            |shares: &[Share], from, to| Routes::new(&tunnel, shares, connections.iter().enumerate()).route(&packet(from, to));
+        let route = |shares: &[Share], from, to| {
+            Routes::new(&tunnel, shares, connections.iter().enumerate()).route(&packet(from, to))
+        };
         let shares = [share("192.168.6.0/24"), share("fd06::/64")];
         assert_eq!(route(&shares, "10.0.0.1", "8.8.8.8"), Route::To(0));
         assert_eq!(route(&shares, "fd00::1", "2001:db8::8"), Route::To(0));

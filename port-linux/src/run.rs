@@ -12,9 +12,9 @@ use std::{
     sync::{Arc, mpsc},
 };
 
+use anyhow::Result;
 #[cfg(feature = "program")]
 use anyhow::{Context, bail};
-use anyhow::Result;
 #[cfg(feature = "program")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 #[cfg(feature = "program")]
@@ -165,7 +165,11 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         outside,
         peers,
         resources,
-        routes: Routes::new(&config.tunnel.addresses, &config.tunnel.share, config.connections.iter().enumerate()),
+        routes: Routes::new(
+            &config.tunnel.addresses,
+            &config.tunnel.share,
+            config.connections.iter().enumerate(),
+        ),
         queries,
         link_changes: link::watch(awaited, bell.clone())?,
         bell,
@@ -313,9 +317,10 @@ fn of_learned(config: &Config, extended: bool) -> Option<u16> {
     let extension = if extended { extension::LEN } else { 0 };
     let sizes = config.listen.iter().flat_map(|listen| &listen.local);
     let sizes = sizes.map(|local| mtu::max_datagram(driver::ABSENT_MTU, *local));
-    config.listen.is_some().then(|| {
-        mtu::tunnel_mtu(sizes, header + extension + usize::from(driver::sealing(config)))
-    })
+    config
+        .listen
+        .is_some()
+        .then(|| mtu::tunnel_mtu(sizes, header + extension + usize::from(driver::sealing(config))))
 }
 
 /// Whether the tunnel interface has to carry IPv6: the kernel takes that away when the MTU is below 1280.

@@ -12,7 +12,6 @@ use toml::Spanned;
 use super::classes::class_rules;
 use super::error::Source;
 use super::gateway::Lists;
-use super::{file, listen};
 use super::pins::PinCheck;
 use super::roaming::{self, UnnamedPeers};
 use super::security::{Choice, ConnectionKeys, FarPeers, SeenKeys};
@@ -20,6 +19,7 @@ use super::value::{Host, LivenessSetting, LivenessTable, Port, Table, Text};
 use super::{
     Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, QUEUE, TUNNEL_NAME, Tunnel,
 };
+use super::{file, listen};
 
 /// The smallest MTU of an interface that carries IPv6 (RFC 8200 section 5).
 const IPV6_MIN_MTU: u16 = 1280;
@@ -101,6 +101,7 @@ fn tunnel(table: file::Tunnel, source: &Source) -> Result<Tunnel, ConfigError> {
         offload: table.offload.unwrap_or(true),
         kill_switch: table.kill_switch.is_some_and(Spanned::into_inner),
         share: Vec::new(),
+        masquerade: table.masquerade.unwrap_or(false),
         dns: Vec::new(),
         direct: Vec::new(),
     };
@@ -299,8 +300,7 @@ impl Check<'_> {
                 return Err(source.error(&at, problem, allowed));
             }
             if let Some(place) = earlier(&mut self.seen.peers, peer, source.place(&at)) {
-                let problem =
-                    format_args!("stands in {place} already, so packets to it would have two ways");
+                let problem = format_args!("stands in {place} already, so packets to it would have two ways");
                 return Err(source.error(&at, problem, "each peer address once in the file"));
             }
             if self.seen.sockets.keys().any(|(local, _, _, remote, _)| *local == peer || *remote == peer) {

@@ -5,8 +5,9 @@ use toml::Spanned;
 
 use super::gateway::{Exception, Share};
 use super::value::{
-    Address, AllowedIp, FileName, Host, InterfaceName, ListenAddress, LivenessSetting, Local, Name, PolicyName, Port, PortRange,
-    Prefix, ProtocolName, PublicKeyText, Remote, SecuritySetting, Table, Text, TravelName, TunnelMtu, Whole,
+    Address, AllowedIp, FileName, Host, InterfaceName, ListenAddress, LivenessSetting, Local, Name,
+    PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Remote, SecuritySetting, Table, Text,
+    TravelName, TunnelMtu, Whole,
 };
 
 /// The file.
@@ -53,6 +54,7 @@ pub(super) struct Tunnel {
     pub(super) kill_switch: Option<Spanned<bool>>,
     #[serde(default)]
     pub(super) share: Vec<Spanned<Text<Share>>>,
+    pub(super) masquerade: Option<bool>,
     #[serde(default)]
     pub(super) dns: Vec<Spanned<Text<Host>>>,
     #[serde(default)]

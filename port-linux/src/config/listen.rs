@@ -45,20 +45,26 @@ pub(super) fn listen(
     let at = table.span();
     let table = table.into_inner().0;
     if !choice.is_sealed() {
-        let problem = "peers that come by themselves are known by their keys alone, and there is no [security]";
+        let problem =
+            "peers that come by themselves are known by their keys alone, and there is no [security]";
         let allowed = "[security] with private_key_file = \"..\", made by `mpt genkey`";
         return Err(source.error(&at, problem, allowed));
     }
     let mut local = Vec::new();
     if let Some(list) = table.local {
         if list.get_ref().is_empty() {
-            return Err(source.error(&list.span(), "no address", "[\"0.0.0.0\", \"::\"], or addresses of this host"));
+            return Err(source.error(
+                &list.span(),
+                "no address",
+                "[\"0.0.0.0\", \"::\"], or addresses of this host",
+            ));
         }
         for address in list.into_inner() {
             let (at, address) = (address.span(), address.into_inner().0.0);
             let covers = |other: &IpAddr| {
                 *other == address
-                    || other.is_ipv4() == address.is_ipv4() && (other.is_unspecified() || address.is_unspecified())
+                    || other.is_ipv4() == address.is_ipv4()
+                        && (other.is_unspecified() || address.is_unspecified())
             };
             if local.iter().any(covers) {
                 let problem = "another address of the list is the same, or stands for all";
@@ -188,7 +194,11 @@ fn allowed(
         if !own.iter().any(|own| own.addr().is_ipv4() == address.is_ipv4()) {
             let version = if address.is_ipv4() { "IPv4" } else { "IPv6" };
             let problem = format_args!("the tunnel interface has no {version} address to reach it from");
-            return Err(source.error(&at, problem, "an address of an IP version that `tunnel.address` has, too"));
+            return Err(source.error(
+                &at,
+                problem,
+                "an address of an IP version that `tunnel.address` has, too",
+            ));
         }
         if is_host && own.iter().any(|own| own.contains(&address)) {
             if let Some(place) = check.seen.peers.get(&address) {
@@ -259,11 +269,7 @@ fn connection(
         sequence: true,
         slices: true,
         multicast: false,
-        adaptive: Adaptive {
-            resend: default.resend,
-            udp_in_order: default.order_udp,
-            memory: listen.memory,
-        },
+        adaptive: Adaptive { resend: default.resend, udp_in_order: default.order_udp, memory: listen.memory },
         classes: ClassRules::new(),
         reorder: default.reorder,
         paths: paths.collect(),

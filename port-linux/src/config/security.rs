@@ -205,6 +205,12 @@ impl Reach {
     }
 }
 
+/// Whether everybody in the Internet can reach an address, if nothing keeps them from it.
+#[cfg(feature = "program")]
+pub(crate) fn is_public(address: IpAddr) -> bool {
+    Reach::of(address) == Reach::Public
+}
+
 fn near_v4(remote: Ipv4Addr) -> bool {
     let [a, b, ..] = remote.octets();
     let shared = a == 100 && (64..128).contains(&b);

@@ -138,7 +138,7 @@ impl FromText for InterfaceName {
 }
 
 /// The name of a connection or a path: fit for a command line, a log line and `CONNECTION/PATH`.
-pub(crate) struct Name(pub(super) String);
+pub(crate) struct Name(pub(crate) String);
 
 impl Name {
     /// Longest name, in characters: a line of a table still fits on a terminal.

@@ -66,7 +66,16 @@ impl Origin {
 impl SharedSocket {
     /// One that is to be opened.
     pub fn new(local: SocketAddr, device: Option<String>, interface: u32) -> Self {
-        Self { socket: None, local, bound: None, device, interface, senders: Senders::default(), is_used: true, listens: false }
+        Self {
+            socket: None,
+            local,
+            bound: None,
+            device,
+            interface,
+            senders: Senders::default(),
+            is_used: true,
+            listens: false,
+        }
     }
 
     /// One for peers that come by themselves.
@@ -203,12 +212,7 @@ impl<'s> Outside<'s> {
     }
 
     /// Takes in a datagram that came to a socket.
-    pub fn open<'d>(
-        &mut self,
-        origin: Origin,
-        datagram: &'d mut [u8],
-        now: Instant,
-    ) -> Arrival<'d> {
+    pub fn open<'d>(&mut self, origin: Origin, datagram: &'d mut [u8], now: Instant) -> Arrival<'d> {
         let Origin { socket, source, .. } = origin;
         let Self { sockets, sealer } = self;
         let Some(shared) = sockets.get(socket) else { return Arrival::Nothing };

@@ -117,7 +117,8 @@ impl<'s> Peers<'s> {
     /// Positions of those for which something is due, into `due`. Each has to be [noted](Self::note) again.
     pub fn take_due(&mut self, now: Instant, due: &mut Vec<usize>) {
         due.clear();
-        while let Some((deadline, index)) = self.deadlines.first().copied().filter(|(first, _)| *first <= now) {
+        while let Some((deadline, index)) = self.deadlines.first().copied().filter(|(first, _)| *first <= now)
+        {
             self.deadlines.remove(&(deadline, index));
             if let Some(Some(peer)) = self.places.get_mut(index) {
                 peer.deadline = None;

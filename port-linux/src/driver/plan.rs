@@ -101,7 +101,8 @@ impl Plan {
                 known.join(", ")
             );
         }
-        let (index, mtu) = interface.map_or((0, ABSENT_MTU.into()), |interface| (interface.index, interface.mtu));
+        let (index, mtu) =
+            interface.map_or((0, ABSENT_MTU.into()), |interface| (interface.index, interface.mtu));
         let local = scoped(path.local, path.port, index);
         let remote = (!path.remote.is_unspecified()).then(|| scoped(path.remote, path.remote_port, index));
         let path_mtu = path.mtu.unwrap_or(u16::try_from(mtu).unwrap_or(u16::MAX));
@@ -268,7 +269,8 @@ impl<'s> Resources<'s> {
         };
         let mut connection = Connection::new(settings, storage, self.clock.now());
         let paths = config.paths.iter().zip(sizes);
-        let ids = paths.map(|(path, size)| self.add_path(&mut connection, path, *size)).collect::<Result<_>>()?;
+        let ids =
+            paths.map(|(path, size)| self.add_path(&mut connection, path, *size)).collect::<Result<_>>()?;
         Ok((connection, ids))
     }
 
@@ -344,7 +346,8 @@ pub fn bind(sockets: &mut [SharedSocket], maker: &Maker) -> Result<()> {
     for shared in sockets.iter_mut().filter(|shared| !shared.is_open()) {
         let device = shared.device.as_deref();
         let local = if shared.local.ip().is_unspecified() && !shared.listens {
-            let remote = shared.senders.iter().next().map(|sender| scoped(sender.address, 1, shared.interface));
+            let remote =
+                shared.senders.iter().next().map(|sender| scoped(sender.address, 1, shared.interface));
             match remote.and_then(|remote| source_address(shared.local, remote, device, &*maker.tie)) {
                 Some(source) => scoped(source, shared.local.port(), shared.interface),
                 None => continue,

@@ -30,9 +30,13 @@ impl Reload<'_> {
             ("[security]", old.security != new.security),
             ("[listen]", old.listen != new.listen),
         ];
-        let changed: Vec<&str> = fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
+        let changed: Vec<&str> =
+            fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
         if !changed.is_empty() {
-            bail!("{} cannot change while mpt runs, and nothing was changed: restart it", changed.join(" and "));
+            bail!(
+                "{} cannot change while mpt runs, and nothing was changed: restart it",
+                changed.join(" and ")
+            );
         }
         if let Some(error) = new.peer_errors().first() {
             bail!("nothing was changed: {error}");

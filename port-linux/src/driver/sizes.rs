@@ -92,8 +92,7 @@ impl Peer<'_> {
         let Ok(sent) = connection.path_stats(planned.id).map(|stats| stats.tx_bytes) else { return };
         let Some(size) = search.handle_timeout(sent, now) else { return };
         let (small, padded) = search.stamps();
-        let (Some(to), Some(small), Some(padded)) =
-            (to, small.or_else(random), padded.or_else(random))
+        let (Some(to), Some(small), Some(padded)) = (to, small.or_else(random), padded.or_else(random))
         else {
             return search.pause();
         };

@@ -14,12 +14,7 @@ use crate::link::Missing;
 
 impl Driver<'_> {
     /// A datagram that is no path's remote end's, where nothing is sealed; to be settled.
-    pub(super) fn handle_stranger(
-        &mut self,
-        origin: Origin,
-        datagram: &[u8],
-        now: Instant,
-    ) {
+    pub(super) fn handle_stranger(&mut self, origin: Origin, datagram: &[u8], now: Instant) {
         let Origin { socket, source, .. } = origin;
         for peer in self.peers.iter_mut().filter(|peer| peer.uses_socket(socket)) {
             peer.drops.wrong_source += 1;
@@ -90,7 +85,8 @@ impl Driver<'_> {
                 let challenge = connection.challenge(planned.id, stamp, &mut buffer, now);
                 if let Ok(challenge) = challenge {
                     // A challenge that does not leave is a lost one.
-                    let _ = outside.send_alone(peer, planned, (origin.socket, origin.back()), &challenge, 0, now);
+                    let _ =
+                        outside.send_alone(peer, planned, (origin.socket, origin.back()), &challenge, 0, now);
                 }
                 if first {
                     // The path is there: its counters were.

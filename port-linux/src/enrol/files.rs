@@ -34,7 +34,8 @@ impl NewFiles {
     pub(super) fn text(&mut self, path: &Path, text: &str) -> Result<()> {
         let context = || format!("cannot write {}", path.display());
         let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
-        let mut file = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new("."))).with_context(context)?;
+        let mut file =
+            tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new("."))).with_context(context)?;
         file.write_all(text.as_bytes()).with_context(context)?;
         file.as_file().set_permissions(fs::Permissions::from_mode(READABLE)).with_context(context)?;
         file.as_file().sync_all().with_context(context)?;
@@ -89,7 +90,8 @@ mod tests {
             assert!(files.text(&path("old"), "new").unwrap_err().to_string().contains("is there already"));
             assert_eq!(fs::metadata(path("key")).unwrap().permissions().mode() & 0o777, 0o600);
         }
-        let left: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["old"]);
         let mut files = NewFiles::default();
         files.text(&path("new"), "text").unwrap();

@@ -18,7 +18,7 @@ const PREFIX: &str = "mpt1:";
 /// How lines of any form begin.
 const ANY_PREFIX: &str = "mpt";
 /// The longest line that is looked at, in bytes. One with ten networks has 500.
-pub const LONGEST: usize = 4096;
+pub(super) const LONGEST: usize = 4096;
 
 /// What allows to join a server.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +94,8 @@ impl Invitation {
         let line = line.trim();
         let Some(text) = line.strip_prefix(PREFIX) else {
             let version = line.strip_prefix(ANY_PREFIX).and_then(|rest| rest.split(':').next());
-            let is_version = version.is_some_and(|v| !v.is_empty() && v.bytes().all(|byte| byte.is_ascii_digit()));
+            let is_version =
+                version.is_some_and(|v| !v.is_empty() && v.bytes().all(|byte| byte.is_ascii_digit()));
             return Err(if is_version && line.contains(':') { BadLine::Version } else { BadLine::Other });
         };
         let bytes = Zeroizing::new(Base64UrlUnpadded::decode_vec(text).map_err(|_| BadLine::Damaged)?);

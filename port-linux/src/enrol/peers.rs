@@ -116,7 +116,8 @@ fn find(directory: &Path) -> Result<PathBuf> {
             directory.display()
         ))),
         several => {
-            let names: Vec<String> = several.iter().map(|file| format!("  --config {}", file.display())).collect();
+            let names: Vec<String> =
+                several.iter().map(|file| format!("  --config {}", file.display())).collect();
             Err(misconfigured(format!("there are several servers; say which one with\n{}", names.join("\n"))))
         }
     }
@@ -129,7 +130,7 @@ fn find(directory: &Path) -> Result<PathBuf> {
 /// does not take it. Then everything is as before.
 pub fn add(which: &Which, new: &NewPeer) -> Result<()> {
     let server = Server::load(which)?;
-    let name = Name::from_text(&new.name).map_err(|problem| misconfigured(format!("{}: {problem}; allowed: {}", new.name, Name::ALLOWED)))?.0;
+    let name = super::name(&new.name)?;
     if server.config.connections.iter().any(|connection| connection.name == name) {
         return Err(misconfigured(format!(
             "there is a peer {name} already; `mpt peer remove {name}` removes it, `mpt peer renew {name}` gives it new keys"
@@ -146,7 +147,9 @@ pub fn add(which: &Which, new: &NewPeer) -> Result<()> {
     // Whatever is wrong with it is said with its line, before the running server sees it.
     let checked = Server::load(&Which { config: Some(config_file(which)?), control: which.control.clone() })?;
     let file = server.file(&name, PEER_FILE).display().to_string();
-    if let Some(error) = checked.config.peer_errors().iter().find(|error| error.to_string().starts_with(&file)) {
+    if let Some(error) =
+        checked.config.peer_errors().iter().find(|error| error.to_string().starts_with(&file))
+    {
         return Err(misconfigured(error.to_string()));
     }
     let runs = server.reload().context("the running server does not take it, and everything is as before")?;
@@ -170,7 +173,8 @@ pub fn renew(which: &Which, name: &str, public_key: Option<&str>) -> Result<()> 
     });
     let addresses: Vec<IpNet> = addresses.collect();
     let allowed = peer.peer.iter().map(ToString::to_string);
-    let allowed: Vec<String> = allowed.chain(peer.networks.iter().map(|network| network.to.to_string())).collect();
+    let allowed: Vec<String> =
+        allowed.chain(peer.networks.iter().map(|network| network.to.to_string())).collect();
     let secrets = Secrets::new(public_key)?;
     let (file, key) = (server.file(name, PEER_FILE), server.file(name, PRESHARED));
     let kept = [&file, &key].map(|path| (path.clone(), path.with_extension("old")));
@@ -210,7 +214,8 @@ pub fn remove(which: &Which, name: &str) -> Result<()> {
     fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
     // Not every peer has one.
     let _ = fs::remove_file(server.file(name, PRESHARED));
-    let runs = server.reload().with_context(|| format!("{name} is removed, but the running server still has it"))?;
+    let runs =
+        server.reload().with_context(|| format!("{name} is removed, but the running server still has it"))?;
     let when = if runs { "now" } else { "when mpt runs" };
     output::print(&format!("{name} is removed: it cannot connect any more, {when}.\n")).map(drop)
 }
@@ -278,13 +283,21 @@ fn table(rows: &[Row]) -> String {
         return "There are no peers yet. Add one with: sudo mpt peer add NAME\n".to_owned();
     }
     let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(4);
-    let mut text = format!("{:width$}  {:<16} {:<9} {:>10} {:>10}  PATHS\n", "NAME", "ADDRESS", "STATE", "RECEIVED", "SENT");
+    let mut text = format!(
+        "{:width$}  {:<16} {:<9} {:>10} {:>10}  PATHS\n",
+        "NAME", "ADDRESS", "STATE", "RECEIVED", "SENT"
+    );
     for row in rows {
         let address = row.addresses.first().map_or_else(String::new, ToString::to_string);
         let state = row.state();
         let (received, sent) = (bytes(row.received_bytes), bytes(row.sent_bytes));
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{:width$}  {address:<16} {state:<9} {received:>10} {sent:>10}  {}", row.name, row.paths.join(", "));
+        let _ = writeln!(
+            text,
+            "{:width$}  {address:<16} {state:<9} {received:>10} {sent:>10}  {}",
+            row.name,
+            row.paths.join(", ")
+        );
     }
     text
 }
@@ -327,7 +340,8 @@ fn bytes(count: u64) -> String {
 
 fn unknown(server: &Server, name: &str) -> String {
     let names: Vec<&str> = server.peers().map(|peer| peer.name.as_str()).collect();
-    let known = if names.is_empty() { "there is none".to_owned() } else { format!("there are {}", names.join(", ")) };
+    let known =
+        if names.is_empty() { "there is none".to_owned() } else { format!("there are {}", names.join(", ")) };
     format!("no peer is named {name}; {known}")
 }
 
@@ -375,7 +389,7 @@ fn endpoints(server: &Server, given: &[IpAddr]) -> Result<Vec<IpAddr>> {
              endpoints = [\"ADDRESS\"] in [listen]",
         ));
     }
-    Ok(endpoints.clone().into())
+    Ok(endpoints.to_vec())
 }
 
 /// The first addresses of the tunnel's networks that nobody has, with their prefix lengths.
@@ -449,7 +463,13 @@ mod tests {
 
     #[test]
     fn counts_of_bytes_are_short() {
-        for (count, text) in [(0, "0 B"), (999, "999 B"), (8_450, "8.4 kB"), (1_000_000, "1.0 MB"), (12_345_678_901, "12.3 GB")] {
+        for (count, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (8_450, "8.4 kB"),
+            (1_000_000, "1.0 MB"),
+            (12_345_678_901, "12.3 GB"),
+        ] {
             assert_eq!(bytes(count), text);
         }
     }

@@ -8,8 +8,11 @@ use anyhow::{Context, Result, bail};
 /// The directory that systemd makes when it runs the machine (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 /// Where the package puts the unit.
-const UNITS: [&str; 3] =
-    ["/etc/systemd/system/mpt@.service", "/usr/lib/systemd/system/mpt@.service", "/lib/systemd/system/mpt@.service"];
+const UNITS: [&str; 3] = [
+    "/etc/systemd/system/mpt@.service",
+    "/usr/lib/systemd/system/mpt@.service",
+    "/lib/systemd/system/mpt@.service",
+];
 
 /// Whether systemd runs this machine and has the unit.
 pub(super) fn is_there() -> bool {

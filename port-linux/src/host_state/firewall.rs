@@ -30,6 +30,8 @@ const COMMENT_MAX: usize = 100;
 pub enum TableRule {
     /// What a LAN sends into the tunnel gets the tunnel's address.
     Share(Share),
+    /// What comes out of the tunnel and leaves this host gets this host's address.
+    Masquerade,
     /// Packets of this host or, with `forwarded`, those that pass through it, get [`MARK`] and leave past the tunnel.
     Direct {
         /// Which packets.
@@ -45,7 +47,7 @@ pub enum TableRule {
 impl TableRule {
     fn chain(&self) -> Chain {
         match self {
-            Self::Share(_) | Self::DirectSource(_) => Chain::Postrouting,
+            Self::Share(_) | Self::Masquerade | Self::DirectSource(_) => Chain::Postrouting,
             Self::Direct { forwarded: false, .. } => Chain::Output,
             Self::Direct { forwarded: true, .. } => Chain::Prerouting,
         }
@@ -55,6 +57,7 @@ impl TableRule {
     pub(super) fn text(&self) -> String {
         match self {
             Self::Share(share) => format!("share {share}"),
+            Self::Masquerade => "masquerade".to_owned(),
             Self::Direct { exception, forwarded: false } => format!("direct {exception}"),
             Self::Direct { exception, forwarded: true } => format!("direct {exception}, forwarded"),
             Self::DirectSource(address) => format!("direct from {address}"),
@@ -85,6 +88,7 @@ impl TableRule {
             Self::Share(Share::Interface(name)) => {
                 format!("oifname \"{device}\" iifname \"{name}\" masquerade")
             }
+            Self::Masquerade => format!("iifname \"{device}\" oifname != \"{device}\" masquerade"),
             Self::Direct { exception, forwarded } => {
                 let from = if *forwarded {
                     format!("iifname != {{ \"lo\", \"{device}\" }} ")

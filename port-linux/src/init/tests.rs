@@ -12,6 +12,7 @@ fn wanted(remotes: &[&str]) -> Wanted {
         addresses: vec!["10.0.0.1/24".parse().unwrap()],
         peers: vec!["10.0.0.2".parse().unwrap()],
         public_key: None,
+        invited: None,
     }
 }
 

@@ -61,7 +61,11 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
         outside,
         peers,
         resources,
-        routes: Routes::new(&config.tunnel.addresses, &config.tunnel.share, config.connections.iter().enumerate()),
+        routes: Routes::new(
+            &config.tunnel.addresses,
+            &config.tunnel.share,
+            config.connections.iter().enumerate(),
+        ),
         bell,
         signal: stop,
         queries,

@@ -1,0 +1,333 @@
+//! `mpt join`: a server's line becomes files, a service, and a tunnel that works; `mpt leave` takes it all back.
+
+use std::fs;
+use std::io::{IsTerminal, Read, stdin};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use ipnet::IpNet;
+use zeroize::Zeroizing;
+
+use super::files::NewFiles;
+use super::invitation::LONGEST;
+use super::{Invitation, service};
+use crate::config::{Config, TUNNEL_NAME};
+use crate::control::{Answer, Command, ask, default_socket};
+use crate::failure::misconfigured;
+use crate::host_state::HostState;
+use crate::init::{Invited, Wanted, init};
+use crate::keys::{self, KeyBytes, encode};
+use crate::link::Interfaces;
+use crate::output;
+use crate::report::{ConnectionReport, State};
+use crate::{clean, control};
+
+/// How long the tunnel may take to come up.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks at it.
+const GLANCE: Duration = Duration::from_millis(200);
+/// The second line of a file that [`join`] made begins so.
+const MARK: &str = "Made by `mpt join`";
+
+/// What `mpt join` is to do.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// The name of the configuration; `None`: that of the server.
+    pub name: Option<String>,
+    /// Where the files go.
+    pub directory: PathBuf,
+    /// Whether the service is started.
+    pub start: bool,
+    /// Whether what would take the tunnel goes nowhere when mpt has crashed.
+    pub kill_switch: bool,
+    /// LANs that use the tunnel, too.
+    pub share: Vec<String>,
+    /// Servers to ask for names.
+    pub dns: Vec<IpAddr>,
+    /// Only these networks go through the tunnel; empty: those of the line.
+    pub networks: Vec<IpNet>,
+}
+
+/// Runs `mpt join`.
+///
+/// # Errors
+/// What is wrong with the line, or which step failed and what to do about it. Before the service is started, everything is as before
+/// then.
+pub fn join(wanted: &Join) -> Result<()> {
+    let invitation =
+        Invitation::from_line(&read_line()?).map_err(|error| misconfigured(error.to_string()))?;
+    let name = wanted.name.clone().unwrap_or_else(|| invitation.server.clone());
+    let name = super::name(&name)?;
+    let file = wanted.directory.join(format!("{name}.toml"));
+    if file.symlink_metadata().is_ok() {
+        return Err(misconfigured(format!(
+            "{} is there already: `mpt leave {name}` removes it, --name gives this one another name",
+            file.display()
+        )));
+    }
+    let interfaces = Interfaces::now()?;
+    for network in &invitation.addresses {
+        if let Some(taken) = interfaces.addresses().find(|address| network.contains(address)) {
+            return Err(misconfigured(format!(
+                "the tunnel would have the network {}, and this machine has {taken} in it on another interface: the server needs \
+                 another one (mpt server setup --network)",
+                network.trunc()
+            )));
+        }
+    }
+    let files = write(wanted, &invitation, (&name, &file), &interfaces)?;
+    let config = Config::load(&file)?;
+    HostState::wanted(&config).check()?;
+    files.keep();
+    tell_made(&config, &file)?;
+    if !wanted.start || !service::is_there() {
+        let why = if wanted.start { "This machine has no systemd with the unit mpt@.service. " } else { "" };
+        return output::print(&format!("{why}Start it with:\n  sudo mpt run -c {}\n", file.display()))
+            .map(drop);
+    }
+    service::start(&name).with_context(|| {
+        format!("the service does not start; its log says why: {}\nTake everything back with: sudo mpt leave {name}", service::log_command(&name))
+    })?;
+    wait(&config, &name)
+}
+
+/// The line, from a person or a pipe.
+fn read_line() -> Result<Zeroizing<String>> {
+    if stdin().is_terminal() {
+        output::complain("The line that `mpt peer add` printed on the server:\n");
+        let mut line = Zeroizing::new(String::new());
+        stdin().read_line(&mut line).context("standard input")?;
+        return Ok(line);
+    }
+    let mut text = Zeroizing::new(String::new());
+    let most = u64::try_from(LONGEST).unwrap_or(u64::MAX);
+    stdin().lock().take(most).read_to_string(&mut text).context("standard input")?;
+    Ok(text)
+}
+
+/// The configuration and its keys, beside each other.
+fn write(
+    wanted: &Join,
+    invitation: &Invitation,
+    (name, file): (&str, &Path),
+    interfaces: &Interfaces,
+) -> Result<NewFiles> {
+    let mut files = NewFiles::default();
+    let key = file.with_extension("key");
+    match invitation.private_key {
+        Some(bytes) => files.key(&key, &KeyBytes::new(bytes))?,
+        None if key.is_file() => {}
+        None => {
+            return Err(misconfigured(format!(
+                "the line is for a machine that has made its own key, and {} is not there: `mpt join --new --name {name}` makes it",
+                key.display()
+            )));
+        }
+    }
+    let preshared_key_file = invitation.preshared_key.map(|bytes| {
+        let file = file.with_extension("psk");
+        files.key(&file, &KeyBytes::new(bytes)).map(|()| file_name(&file))
+    });
+    let draft = init(
+        &Wanted {
+            remotes: invitation.endpoints.clone(),
+            addresses: invitation.addresses.clone(),
+            peers: invitation.server_addresses.clone(),
+            public_key: Some(encode(&invitation.server_key).as_str().to_owned()),
+            invited: Some(Invited {
+                name: invitation.server.clone(),
+                tunnel: free_tunnel(interfaces),
+                port: invitation.port,
+                preshared_key_file: preshared_key_file.transpose()?,
+                networks: if wanted.networks.is_empty() {
+                    invitation.networks.clone()
+                } else {
+                    wanted.networks.clone()
+                },
+                kill_switch: wanted.kill_switch,
+                share: wanted.share.clone(),
+                dns: wanted.dns.clone(),
+            }),
+        },
+        Path::new(&file_name(&key)),
+    )?;
+    for warning in &draft.warnings {
+        tracing::warn!("{warning}");
+    }
+    files.text(file, &draft.text)?;
+    Ok(files)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The first name for a tunnel interface that no interface has: mpt0, mpt1 and so on.
+fn free_tunnel(interfaces: &Interfaces) -> String {
+    let stem = TUNNEL_NAME.trim_end_matches('0');
+    let names = (0..).map(|number: u32| format!("{stem}{number}"));
+    names.into_iter().find(|name| interfaces.named(name).is_none()).unwrap_or_else(|| TUNNEL_NAME.to_owned())
+}
+
+fn tell_made(config: &Config, file: &Path) -> Result<()> {
+    let connections = config.connections.iter();
+    let paths: Vec<&str> = connections
+        .flat_map(|connection| &connection.paths)
+        .filter_map(|path| path.device.as_deref())
+        .collect();
+    output::print(&format!("{} is made: paths over {}.\n", file.display(), paths.join(", "))).map(drop)
+}
+
+/// Waits until the tunnel works, and says so, or what keeps it from that.
+fn wait(config: &Config, name: &str) -> Result<()> {
+    let socket = default_socket(&config.tunnel.name);
+    let mut last = None;
+    for _ in 0..PATIENCE.as_millis() / GLANCE.as_millis() {
+        if let Ok(Answer::Report(report)) = ask(Some(&socket), Command::Status) {
+            last = report.connections.into_iter().next();
+        }
+        if let Some(connection) = &last
+            && connection.paths.iter().any(|path| path.state == State::Up)
+        {
+            return tell_works(connection, config);
+        }
+        sleep(GLANCE);
+    }
+    bail!(
+        "{}\nIt goes on trying. Its log: {}\nTake everything back with: sudo mpt leave {name}",
+        failure(last.as_ref(), config),
+        service::log_command(name)
+    )
+}
+
+fn tell_works(connection: &ConnectionReport, config: &Config) -> Result<()> {
+    let up = connection.paths.iter().filter(|path| path.state == State::Up).count();
+    let all = if config.connections.iter().flat_map(|it| &it.networks).any(|network| network.is_default()) {
+        "Everything goes through it now"
+    } else {
+        "It is up"
+    };
+    output::print(&format!(
+        "The tunnel to {} works: {up} of {} paths are up. {all}; `mpt status` shows it.\n",
+        connection.name,
+        connection.paths.len()
+    ))
+    .map(drop)
+}
+
+/// Why no path is up, as far as it is known.
+fn failure(connection: Option<&ConnectionReport>, config: &Config) -> String {
+    let Some(connection) = connection else {
+        return "mpt started, but does not answer".to_owned();
+    };
+    if let Some(problem) = &connection.problem {
+        return format!("{}: the peer {problem}", connection.name);
+    }
+    let mut lines = vec!["no path is up yet:".to_owned()];
+    for path in &connection.paths {
+        let remote = path
+            .remote
+            .map_or_else(String::new, |remote| format!(" from {} port {}", remote.ip(), remote.port()));
+        let why = match &path.waits_for {
+            Some(waits) => waits.clone(),
+            None => {
+                format!("no answer{remote}: does mpt run there, and does the provider's firewall let UDP in?")
+            }
+        };
+        lines.push(format!("  {}: {why}", path.name));
+    }
+    if config.security.is_some() {
+        lines.push(
+            "A line that was used after `mpt peer renew` or `mpt peer remove` gets no answer, either."
+                .to_owned(),
+        );
+    }
+    lines.join("\n")
+}
+
+/// Runs `mpt join --new`: makes this machine's key, and prints the public one for `mpt peer add --public-key`.
+///
+/// # Errors
+/// The key is there already, or cannot be made.
+pub fn new_key(name: Option<&str>, directory: &Path) -> Result<()> {
+    let name = super::name(name.unwrap_or(super::server::NAME))?;
+    let file = directory.join(format!("{name}.key"));
+    let key = keys::random_private()?;
+    let mut files = NewFiles::default();
+    files.key(&file, &key)?;
+    files.keep();
+    let public = encode(keys::private(&key).public().as_bytes());
+    output::print(&format!(
+        "{} is made. On the server:\n  sudo mpt peer add NAME --public-key {public}\nThen, here, with the line that it prints:\n  sudo mpt join --name {name}\n",
+        file.display()
+    ))
+    .map(drop)
+}
+
+/// Runs `mpt leave`: the service ends, and its files and all that it did to this host go.
+///
+/// # Errors
+/// There is no such configuration, it was not made by `mpt join`, or something cannot be removed.
+pub fn leave(name: Option<&str>, directory: &Path) -> Result<()> {
+    let file = joined(name, directory)?;
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let tunnel = Config::load(&file).map(|config| config.tunnel.name);
+    if service::is_there() {
+        service::stop(&name)?;
+    }
+    if let Ok(tunnel) = &tunnel {
+        if control::ask(Some(&default_socket(tunnel)), Command::Status).is_ok() {
+            bail!("mpt run -c {} is running: end it first, with Ctrl-C where it was started", file.display());
+        }
+        clean::clean(Some(tunnel), None)?;
+    }
+    for path in [file.clone(), file.with_extension("key"), file.with_extension("psk")] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    output::print(&format!("{name} is left: its configuration and keys are removed. The server still knows this machine; there, `mpt peer remove` forgets it.\n")).map(drop)
+}
+
+/// The configuration that is to be left.
+fn joined(name: Option<&str>, directory: &Path) -> Result<PathBuf> {
+    let is_joined = |file: &Path| {
+        fs::read_to_string(file).is_ok_and(|text| text.lines().take(3).any(|line| line.contains(MARK)))
+    };
+    if let Some(name) = name {
+        let file = directory.join(format!("{name}.toml"));
+        if !file.is_file() {
+            bail!("{} is not there", file.display());
+        }
+        if !is_joined(&file) {
+            return Err(misconfigured(format!(
+                "{} was not made by `mpt join`: remove it by hand",
+                file.display()
+            )));
+        }
+        return Ok(file);
+    }
+    let entries = fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut found: Vec<PathBuf> = files
+        .filter(|file| file.extension().is_some_and(|extension| extension == "toml") && is_joined(file))
+        .collect();
+    found.sort();
+    match &found[..] {
+        [file] => Ok(file.clone()),
+        [] => bail!(
+            "there is nothing to leave: no configuration in {} was made by `mpt join`",
+            directory.display()
+        ),
+        several => {
+            let names: Vec<_> = several.iter().filter_map(|file| file.file_stem()?.to_str()).collect();
+            Err(misconfigured(format!("there are several: say mpt leave {}", names.join(" or mpt leave "))))
+        }
+    }
+}
