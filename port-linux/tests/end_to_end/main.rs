@@ -15,6 +15,7 @@ mod ecn;
 mod encapsulations;
 mod gateway;
 mod handover;
+mod house;
 mod lab;
 mod multicast;
 mod policies;
