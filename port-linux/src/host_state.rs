@@ -297,7 +297,7 @@ impl Obstacle {
 }
 
 /// How closely the host is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Depth {
     /// Without starting programs of others: what only these know counts as there.
     Quick,

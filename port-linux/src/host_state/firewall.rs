@@ -233,13 +233,13 @@ fn known_again<'r>(listing: &str, wanted: impl Iterator<Item = &'r TableRule>) -
         if let Some(rest) = line.strip_prefix("chain ") {
             chain = rest.trim_end_matches('{').trim().to_owned();
         } else if !chain.is_empty() && !line.is_empty() && !line.starts_with("type ") && line != "}" {
+            let (rule, comment) = line.rsplit_once(" comment \"").unwrap_or((line, ""));
+            // The path of a control group that was removed is listed as a number. The rule means nothing any more.
+            if rule.contains("socket cgroupv2") && !rule.contains('"') {
+                continue;
+            }
             count += 1;
-            // The path of a control group that was removed is listed as a number.
-            let comment = line.rsplit_once(" comment \"").and_then(|(rule, comment)| {
-                let is_stale = rule.contains("socket cgroupv2") && !rule.contains('"');
-                Some(comment.strip_suffix('"')?.to_owned()).filter(|_| !is_stale)
-            });
-            listed.extend(comment.map(|comment| (chain.clone(), comment)));
+            listed.extend(comment.strip_suffix('"').map(|comment| (chain.clone(), comment.to_owned())));
         }
     }
     let (awaited, settable): (Vec<_>, Vec<_>) = wanted.cloned().partition(|rule| rule.awaits().is_some());

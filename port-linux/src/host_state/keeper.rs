@@ -14,7 +14,7 @@ use rtnetlink::MulticastGroup;
 use tokio::sync::oneshot;
 
 use super::netlink::Netlink;
-use super::news::TableNews;
+use super::news::News;
 use super::{Depth, HostState, Item};
 use crate::clock::Clock;
 use crate::link::block_on;
@@ -33,7 +33,7 @@ const FIGHTS: usize = 3;
 const FIGHT_TIME: Duration = Duration::from_secs(60);
 
 /// The news that are waited for: what is removed or switched off, and what takes its place.
-const GROUPS: [MulticastGroup; 9] = [
+const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Link,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
@@ -41,8 +41,6 @@ const GROUPS: [MulticastGroup; 9] = [
     MulticastGroup::Ipv6Route,
     MulticastGroup::Ipv4Rule,
     MulticastGroup::Ipv6Rule,
-    MulticastGroup::Ipv4Netconf,
-    MulticastGroup::Ipv6Netconf,
 ];
 
 /// A host's state that was applied and is kept by a thread of its own. When this is dropped, the thread ends and rules and
@@ -137,7 +135,7 @@ async fn keep(state: &HostState, mut stop: oneshot::Receiver<()>, ready: mpsc::S
     let _ = ready.send(());
     let netlink = Netlink::open()?;
     let clock = Clock::start();
-    let table = TableNews::listen(state.items.contains(&Item::Table))?;
+    let news = News::listen(state)?;
     let mut fights = Fights::default();
     let (mut depth, mut looked) = (Depth::Whole, clock.now());
     loop {
@@ -153,22 +151,21 @@ async fn keep(state: &HostState, mut stop: oneshot::Receiver<()>, ready: mpsc::S
         }
         let change = async {
             tokio::time::sleep(REST).await;
-            let of_table = pin!(table.next());
-            let news = select(changes.next(), of_table);
+            let of_others = pin!(news.next());
+            let next = select(changes.next(), of_others);
             let mut depth = Depth::Whole;
-            if let Ok(news) = tokio::time::timeout(LOOK_ANYWAY, news).await {
-                match news {
+            if let Ok(change) = tokio::time::timeout(LOOK_ANYWAY, next).await {
+                depth = match change {
                     Either::Left((change, _)) => {
                         change.context("netlink closed")?;
-                        depth = Depth::Quick;
+                        Depth::Quick
                     }
-                    Either::Right((outcome, _)) => outcome.context("no news of nft rules")?,
-                }
+                    Either::Right((depth, _)) => depth.context("no news of nft rules and forwarding")?,
+                };
                 tokio::time::sleep(SETTLE).await;
                 while let Ok(Some(_)) = tokio::time::timeout(Duration::ZERO, changes.next()).await {}
-                while tokio::time::timeout(Duration::ZERO, table.next()).await.is_ok_and(|read| read.is_ok())
-                {
-                    depth = Depth::Whole;
+                while let Ok(Ok(further)) = tokio::time::timeout(Duration::ZERO, news.next()).await {
+                    depth = depth.max(further);
                 }
             }
             anyhow::Ok(depth)

@@ -69,6 +69,10 @@ pub(super) fn present(state: &HostState, depth: Depth) -> Option<Item> {
         Item::Resolver(servers) => Some(servers),
         _ => None,
     });
+    // Other network namespaces, which may have a tunnel interface of the same name, share the records.
+    if wanted.is_none() && depth != Depth::Start {
+        return None;
+    }
     let record = record(&state.device);
     let kept =
         RECORDS.iter().find_map(|directory| fs::read_to_string(Path::new(directory).join(&record)).ok());

@@ -1,6 +1,8 @@
 //! Default routes through the tunnel: everything of a host takes it, beside whatever default routes there are; nothing is
 //! left behind, and with a kill switch nothing leaves past it.
 
+mod direct;
+mod dns;
 mod lan;
 mod mss;
 

@@ -56,6 +56,13 @@ fn a_table_is_known_again_as_nft_lists_it_and_by_nothing_less_than_all_of_it() {
     assert_eq!(known(&LISTING.replace(" comment \"share lan0\"", ""), &state), 0);
     assert_eq!(known(LISTING, &wanted("share = [\"lan0\"]")), 0);
     assert_eq!(known("table inet mpt_tun.7 {\n}\n", &state), 0);
+    // The rule of a control group that was removed is none, and spoils nothing.
+    let stale = "\t\tsocket cgroupv2 level 1 25 meta mark set 0x00004754 comment \"direct cgroup x\"";
+    assert_eq!(known(&LISTING.replace("\t\tmeta skuid", &format!("{stale}\n\t\tmeta skuid")), &state), 9);
+    assert_eq!(
+        known(&LISTING.replace("\t\tmeta skuid", "\t\tudp dport 1 accept\n\t\tmeta skuid"), &state),
+        0
+    );
 }
 
 #[test]
