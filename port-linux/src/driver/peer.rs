@@ -57,6 +57,8 @@ pub struct Peer<'s> {
     pub(super) sizes_changed: bool,
     /// Which paths can be used may be another than at the last look.
     pub(super) paths_changed: bool,
+    /// A path has gone down since its link was last looked at.
+    pub(super) path_went_down: bool,
     /// Bytes that sealing adds to each datagram.
     sealing: u16,
     /// Reasons, as bits, for which people were told that datagrams of the peer are refused.
@@ -196,6 +198,7 @@ impl<'s> Peer<'s> {
             next_sliced: 0,
             sizes_changed: false,
             paths_changed: true,
+            path_went_down: false,
             sealing,
             told_refused: 0,
             problem: None,
@@ -472,14 +475,26 @@ impl<'s> Peer<'s> {
         self.down_links != 0 && (0..self.paths.len()).filter(down).any(|index| untold(&self.paths[index]))
     }
 
+    /// Whether something of this host was last in the way of a path whose link works.
+    pub fn some_path_is_hindered(&self) -> bool {
+        let is_hindered = |(index, path): (usize, &PeerPath)| {
+            !self.link_is_down(index)
+                && matches!(path.missing, Some(Missing::Route(..) | Missing::Filter(..)))
+        };
+        self.paths.iter().enumerate().any(is_hindered)
+    }
+
     /// How many paths are up.
     pub fn paths_up(&self) -> u32 {
         self.told_up.count_ones()
     }
 
-    /// Notes what a path waits for, and tells people when that is news; for a path that was up, `tell` does.
-    pub fn set_missing(&mut self, index: usize, missing: Option<Missing>) {
-        let Some(path) = self.paths.get_mut(index).filter(|path| path.missing != missing) else { return };
+    /// Notes what a path waits for, and tells people when that is news; for a path that was up, `tell` does. Returns whether it
+    /// waits no longer.
+    pub fn set_missing(&mut self, index: usize, missing: Option<Missing>) -> bool {
+        let Some(path) = self.paths.get_mut(index).filter(|path| path.missing != missing) else {
+            return false;
+        };
         self.paths_changed = true;
         if let (Some(missing), Some(config)) = (&missing, self.config.paths.get(index))
             && self.told_up & (1 << index) == 0
@@ -487,6 +502,7 @@ impl<'s> Peer<'s> {
             tracing::info!("path {} of {} waits: {missing}", config.name, self.config.name);
         }
         path.missing = missing;
+        path.missing.is_none()
     }
 
     /// Tells people how packets are sent, once it is known what the peer can.
@@ -547,6 +563,7 @@ impl<'s> Peer<'s> {
                     }
                     PathState::Down(reason) => {
                         self.told_up &= !bit;
+                        self.path_went_down = true;
                         let missing = self.paths.get(index).and_then(|path| path.missing.as_ref());
                         let why = match (reason, missing) {
                             (DownReason::Link, Some(missing)) => missing.to_string(),

@@ -94,7 +94,12 @@ impl Plan {
             peer,
             path: path_index,
         };
-        let same = |shared: &SharedSocket| shared.local == local && shared.device == path.device;
+        // An interface may be named by alternative names, too.
+        let same_device = |shared: &SharedSocket| match (&shared.device, &path.device) {
+            (Some(one), Some(other)) => one == other || index != 0 && shared.interface == index,
+            (one, other) => one == other,
+        };
+        let same = |shared: &SharedSocket| shared.local == local && same_device(shared);
         let socket = match self.sockets.iter().position(same) {
             Some(socket) => socket,
             None => {

@@ -26,3 +26,4 @@ mod restart;
 mod sealed;
 mod traffic;
 mod translators;
+mod ways;
