@@ -61,7 +61,16 @@ impl Networks {
         };
         // Ethernet's where nobody tells.
         let mtu = if mtu == 0 { 1500 } else { mtu };
-        let interface = Interface { name: name.into(), index, mtu, running: true, kind: None, addresses };
+        let interface = Interface {
+            name: name.into(),
+            other_names: Vec::new(),
+            has_neighbours: false,
+            index,
+            mtu,
+            running: true,
+            kind: None,
+            addresses,
+        };
         self.present.insert(name, interface);
         Ok(())
     }

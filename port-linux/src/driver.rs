@@ -416,7 +416,8 @@ impl<'s> Driver<'s> {
                 self.states_changed.push(index);
             }
             self.sizes_changed |= std::mem::take(&mut peer.sizes_changed);
-            self.note_links(index, now);
+            let went_down = std::mem::take(&mut peer.path_went_down);
+            self.note_links(index, went_down, now);
             self.peers.note(index);
         }
     }

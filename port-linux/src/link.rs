@@ -2,8 +2,10 @@
 //! them is in `host_state`.
 
 mod ends;
+mod ways;
 
 pub use ends::{Ends, Missing, scoped};
+pub use ways::obstacle;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, Prop};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute};
 use rtnetlink::{Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
 
@@ -36,6 +38,8 @@ const IMPATIENT_LOOKS: u32 = 200;
 pub struct Interface {
     /// Its name.
     pub name: String,
+    /// Its alternative names (`ip link property add dev eth0 altname NAME`).
+    pub other_names: Vec<String>,
     /// Its number.
     pub index: u32,
     /// Its MTU in bytes.
@@ -44,6 +48,8 @@ pub struct Interface {
     pub running: bool,
     /// What kind of virtual interface it is, in the kernel's words (`veth`, `bridge`); `None` for hardware.
     pub kind: Option<String>,
+    /// Whether a datagram needs the hardware address of its next hop: not so on a point-to-point link, as of a modem.
+    pub has_neighbours: bool,
     /// Its addresses that may be used (an IPv6 address under duplicate detection may not).
     pub addresses: Vec<IpAddr>,
 }
@@ -61,9 +67,9 @@ impl Interfaces {
         block_on(async { Ok(Self::ask(&connect()?).await?) })
     }
 
-    /// The interface with this name.
+    /// The interface with this name, or with this alternative name: the kernel gives no name twice.
     pub fn named(&self, name: &str) -> Option<&Interface> {
-        self.0.iter().find(|interface| interface.name == name)
+        self.0.iter().find(|i| i.name == name || i.other_names.iter().any(|other| other == name))
     }
 
     /// The interface that has this address: among several, one that is running.
@@ -87,15 +93,25 @@ impl Interfaces {
         while let Some(link) = links.try_next().await? {
             let mut interface = Interface {
                 name: String::new(),
+                other_names: Vec::new(),
                 index: link.header.index,
                 mtu: 0,
                 kind: None,
+                has_neighbours: !link.header.flags.intersects(LinkFlags::Noarp | LinkFlags::Pointopoint),
                 running: link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
                 addresses: Vec::new(),
             };
             for attribute in link.attributes {
                 match attribute {
                     LinkAttribute::IfName(name) => interface.name = name,
+                    LinkAttribute::PropList(properties) => {
+                        interface.other_names.extend(properties.into_iter().filter_map(|property| {
+                            match property {
+                                Prop::AltIfName(name) => Some(name),
+                                _ => None,
+                            }
+                        }));
+                    }
                     LinkAttribute::Mtu(mtu) => interface.mtu = mtu,
                     LinkAttribute::LinkInfo(infos) => {
                         interface.kind = infos.iter().find_map(|info| match info {

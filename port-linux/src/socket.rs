@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket as Socket2, Type};
 
+use crate::link::{self, Interface, Missing};
 use backlog::Backlog;
 
 /// Buffers of one receive call. With receive offload each may hold 64 datagrams, so two bring plenty; with more, one
@@ -64,6 +65,17 @@ pub trait Tie: Send + Sync {
     /// # Errors
     /// When there is no such device now, or it may not be used.
     fn tie(&self, socket: BorrowedFd<'_>, device: Option<&str>) -> io::Result<()>;
+
+    /// What of this host keeps datagrams from a path that is down although its link works: a path from an address of `interface`
+    /// (`ends.0`) to the peer's (`ends.1`), bound to `device` if it names one.
+    fn obstacle(
+        &self,
+        _interface: &Interface,
+        _device: Option<&str>,
+        _ends: (IpAddr, IpAddr),
+    ) -> Option<Missing> {
+        None
+    }
 }
 
 /// Linux's own way: SO_BINDTODEVICE, for paths that name a device.
@@ -81,6 +93,15 @@ impl Tie for ToDevice {
             socket.set_mark(mark)?;
         }
         device.map_or(Ok(()), |device| socket.bind_device(Some(device.as_bytes())))
+    }
+
+    fn obstacle(
+        &self,
+        interface: &Interface,
+        device: Option<&str>,
+        ends: (IpAddr, IpAddr),
+    ) -> Option<Missing> {
+        link::obstacle(interface, device, ends, self.mark)
     }
 }
 

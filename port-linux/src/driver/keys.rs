@@ -18,9 +18,9 @@ impl Driver<'_> {
                 self.outside.set_paths(index, peer.usable_paths());
             }
             for shared in &mut self.outside.sockets {
-                shared.is_used = false;
+                shared.is_used = shared.listens;
             }
-            for peer in self.peers.iter() {
+            for peer in self.peers.iter().filter(|peer| !peer.config.is_learned) {
                 for (index, path) in peer.paths.iter().enumerate() {
                     if let Some(shared) = self.outside.sockets.get_mut(path.socket) {
                         shared.is_used |= peer.listens(index);

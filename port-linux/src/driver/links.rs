@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use mpt_proto::{Instant, Link};
+use mpt_proto::{DownReason, Instant, Link, PathState};
 
-use super::{Driver, FIRST_SOCKET};
+use super::{Driver, FIRST_SOCKET, Peer};
 use crate::link::{Missing, scoped};
 use crate::socket::{Socket, source_address};
 
 /// How often a link that is down is looked at, for what the watch does not tell: routes that come back. Well
 /// below the second that hand-over may take.
 const RECHECK: Duration = Duration::from_millis(100);
+/// How often it is looked whether something of this host is still in a path's way: below the seconds between two probes.
+const RECHECK_HINDERED: Duration = Duration::from_secs(1);
 
 /// A path's interface, as far as it matters here.
 #[derive(Clone, Copy)]
@@ -20,11 +22,22 @@ struct Found {
 }
 
 impl Driver<'_> {
-    /// After a connection was driven: if a send found a link down, it must be looked at again.
-    pub(super) fn note_links(&mut self, peer: usize, now: Instant) {
-        if self.recheck_links.is_none() && self.peers[peer].some_link_must_be_looked_at() {
-            self.recheck_links = Some(now + RECHECK);
+    /// After a connection was driven: if a send found a link down, or nothing comes back on a path, which is news if it `went_down` just
+    /// now, it must be looked at again.
+    pub(super) fn note_links(&mut self, peer: usize, went_down: bool, now: Instant) {
+        let Some(peer) = self.peers.get(peer) else { return };
+        if !(0..peer.paths.len()).any(|path| peer.has_link_to_look_at(path)) {
+            return;
         }
+        let patience = if went_down || peer.some_link_must_be_looked_at() {
+            RECHECK
+        } else if peer.some_path_is_hindered() {
+            RECHECK_HINDERED
+        } else {
+            return;
+        };
+        let deadline = now + patience;
+        self.recheck_links = Some(self.recheck_links.map_or(deadline, |before| before.min(deadline)));
     }
 
     /// Looks at every path's link and tells the core what changed.
@@ -32,9 +45,11 @@ impl Driver<'_> {
         self.recheck_links = None;
         for peer in self.peers.positions() {
             for path in 0..self.peers[peer].paths.len() {
-                self.check_path(peer, path, now);
+                if self.peers.get(peer).is_some_and(|peer| peer.has_link_to_look_at(path)) {
+                    self.check_path(peer, path, now);
+                }
             }
-            self.note_links(peer, now);
+            self.note_links(peer, false, now);
         }
     }
 
@@ -42,10 +57,30 @@ impl Driver<'_> {
     pub(super) fn check_path(&mut self, peer: usize, path: usize, now: Instant) {
         let missing = self.check_link(peer, path, now).err();
         let link = if missing.is_none() { Link::Up } else { Link::Down };
+        let missing = missing.or_else(|| self.find_obstacle(peer, path));
         self.mutate(peer, now, |peer| {
-            peer.set_missing(path, missing);
-            peer.set_link(path, link, now)
+            let is_free = peer.set_missing(path, missing);
+            peer.set_link(path, link, now);
+            if is_free && link == Link::Up {
+                // The path is there: it was added. Without it the next probe may be seconds away.
+                let _ = peer.connection.probe(peer.paths[path].id, now);
+            }
         });
+    }
+
+    /// What of this host keeps datagrams from a path that is down although its link works. It is only told: where a router
+    /// answers for everybody it may be in nobody's way.
+    fn find_obstacle(&self, peer: usize, path: usize) -> Option<Missing> {
+        let Peer { connection, paths, .. } = &self.peers[peer];
+        let planned = &paths[path];
+        let is_silent = matches!(
+            connection.path_state(planned.id),
+            Ok(PathState::Down(DownReason::Silent | DownReason::Unheard | DownReason::Deaf))
+        );
+        let remote = planned.remote.filter(|_| is_silent)?;
+        let shared = self.outside.sockets.get(planned.socket)?;
+        let interface = planned.ends.candidate(&self.interfaces)?;
+        self.maker.tie.obstacle(interface, shared.device.as_deref(), (shared.bound?.ip(), remote.ip()))
     }
 
     /// Whether a path's link can be used: there is the interface with the address, a route, a socket that

@@ -72,6 +72,8 @@ pub struct Peer<'s> {
     pub(super) deadline: Option<Instant>,
     /// Its paths that are up, and those that there are, as they are counted among those of all connections.
     pub(super) counted: (u32, u32),
+    /// A path has gone down since its link was last looked at.
+    pub(super) path_went_down: bool,
     /// Bytes that sealing adds to each datagram.
     sealing: u16,
     /// Reasons, as bits, for which people were told that datagrams of the peer are refused.
@@ -232,6 +234,7 @@ impl<'s> Peer<'s> {
             is_touched: false,
             deadline: None,
             counted: (0, 0),
+            path_went_down: false,
             sealing,
             told_refused: 0,
             problem: None,
@@ -541,6 +544,15 @@ impl<'s> Peer<'s> {
         self.down_links != 0 && (0..self.paths.len()).filter(down).any(|index| untold(&self.paths[index]))
     }
 
+    /// Whether something of this host was last in the way of a path whose link works.
+    pub fn some_path_is_hindered(&self) -> bool {
+        let is_hindered = |(index, path): (usize, &PeerPath)| {
+            !self.link_is_down(index)
+                && matches!(path.missing, Some(Missing::Route(..) | Missing::Filter(..)))
+        };
+        self.paths.iter().enumerate().any(is_hindered)
+    }
+
     /// How many paths are up.
     pub fn paths_up(&self) -> u32 {
         self.told_up.count_ones()
@@ -557,9 +569,17 @@ impl<'s> Peer<'s> {
         !self.config.is_learned || self.paths.get(index).is_some_and(|path| path.remote.is_some())
     }
 
-    /// Notes what a path waits for, and tells people when that is news; for a path that was up, `tell` does.
-    pub fn set_missing(&mut self, index: usize, missing: Option<Missing>) {
-        let Some(path) = self.paths.get_mut(index).filter(|path| path.missing != missing) else { return };
+    /// Whether a look at the path's link may bring news: a socket that listens is bound for good, and only a failed send says otherwise.
+    pub(super) fn has_link_to_look_at(&self, index: usize) -> bool {
+        !self.config.is_learned || self.is_known(index) && self.link_is_down(index)
+    }
+
+    /// Notes what a path waits for, and tells people when that is news; for a path that was up, `tell` does. Returns whether it
+    /// waits no longer.
+    pub fn set_missing(&mut self, index: usize, missing: Option<Missing>) -> bool {
+        let Some(path) = self.paths.get_mut(index).filter(|path| path.missing != missing) else {
+            return false;
+        };
         self.paths_changed = true;
         // That a place of a peer that comes by itself is free is nothing to tell.
         if let (Some(missing), Some(config)) = (&missing, self.config.paths.get(index))
@@ -569,6 +589,7 @@ impl<'s> Peer<'s> {
             tracing::info!("path {} of {} waits: {missing}", config.name, self.config.name);
         }
         path.missing = missing;
+        path.missing.is_none()
     }
 
     /// Tells people how packets are sent, once it is known what the peer can.
@@ -632,6 +653,7 @@ impl<'s> Peer<'s> {
                     }
                     PathState::Down(reason) => {
                         self.told_up &= !bit;
+                        self.path_went_down = true;
                         let missing = self.paths.get(index).and_then(|path| path.missing.as_ref());
                         let why = match (reason, missing) {
                             (DownReason::Link, Some(missing)) => missing.to_string(),

@@ -107,7 +107,12 @@ impl Plan {
         let remote = (!path.remote.is_unspecified()).then(|| scoped(path.remote, path.remote_port, index));
         let path_mtu = path.mtu.unwrap_or(u16::try_from(mtu).unwrap_or(u16::MAX));
         let from_port = connection.check_source_port.then_some(path.remote_port);
-        let same = |shared: &SharedSocket| shared.local == local && shared.device == path.device;
+        // An interface may be named by alternative names, too.
+        let same_device = |shared: &SharedSocket| match (&shared.device, &path.device) {
+            (Some(one), Some(other)) => one == other || index != 0 && shared.interface == index,
+            (one, other) => one == other,
+        };
+        let same = |shared: &SharedSocket| shared.local == local && same_device(shared);
         let socket = match self.sockets.iter().position(same) {
             Some(socket) => socket,
             None => {

@@ -3,7 +3,16 @@ use crate::config::Config;
 
 fn interface(index: u32, name: &str, addresses: &[&str]) -> Interface {
     let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    Interface { name: name.into(), index, mtu: 1500, running: !addresses.is_empty(), addresses, kind: None }
+    Interface {
+        name: name.into(),
+        other_names: Vec::new(),
+        has_neighbours: true,
+        index,
+        mtu: 1500,
+        running: !addresses.is_empty(),
+        addresses,
+        kind: None,
+    }
 }
 
 fn wanted(remotes: &[&str]) -> Wanted {

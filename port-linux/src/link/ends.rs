@@ -29,6 +29,8 @@ pub enum Missing {
     Owner(IpAddr),
     /// A route to the peer.
     Route(IpAddr, Option<String>),
+    /// A filter that lets what comes in through the interface from the peer's address pass.
+    Filter(String, IpAddr),
     /// The peer's address, which the configuration leaves open.
     Peer,
     /// What the kernel said to the socket.
@@ -49,6 +51,11 @@ impl fmt::Display for Missing {
             Self::Owner(local) => write!(f, "no interface has the address {local}"),
             Self::Route(remote, None) => write!(f, "there is no route to {remote}"),
             Self::Route(remote, Some(name)) => write!(f, "there is no route to {remote} through {name}"),
+            Self::Filter(name, remote) => write!(
+                f,
+                "rp_filter drops what comes through {name} from {remote}, as the best route there leads elsewhere: \
+                 sudo sysctl net.ipv4.conf.{name}.rp_filter=2"
+            ),
             Self::Peer => write!(f, "the peer, whose address is open, has not been heard yet"),
             Self::Socket(local, error) => write!(f, "cannot bind UDP {local}: {error}"),
         }
@@ -116,7 +123,16 @@ mod tests {
 
     fn interface(name: &str, running: bool, addresses: &[&str]) -> Interface {
         let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        Interface { name: name.into(), index: 7, mtu: 1500, running, addresses, kind: None }
+        Interface {
+            name: name.into(),
+            other_names: Vec::new(),
+            has_neighbours: true,
+            index: 7,
+            mtu: 1500,
+            running,
+            addresses,
+            kind: None,
+        }
     }
 
     fn ends(local: &str, remote: &str, device: Option<&str>) -> Ends {
@@ -147,6 +163,16 @@ mod tests {
         ];
         for (state, expected) in states {
             assert_eq!(missing(&lte, &[state]), expected);
+        }
+    }
+
+    #[test]
+    fn an_interface_is_found_by_its_alternative_names_too() {
+        let named = interface("eth1", true, &["10.64.0.9"]);
+        let named = Interface { other_names: vec!["enp0s31f6".into(), "lan".into()], ..named };
+        for (name, missing_one) in [("lan", None), ("wan", Some(Missing::Interface("wan".into())))] {
+            let path = ends("0.0.0.0", "198.51.100.7", Some(name));
+            assert_eq!(missing(&path, std::slice::from_ref(&named)), missing_one);
         }
     }
 

@@ -27,3 +27,4 @@ mod restart;
 mod sealed;
 mod traffic;
 mod translators;
+mod ways;
