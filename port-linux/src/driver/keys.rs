@@ -10,7 +10,7 @@ impl Driver<'_> {
     /// Lets handshakes leave, on the paths that can be used, and does what new keys ask for.
     pub(super) fn follow_keys(&mut self, now: Instant) {
         if !self.outside.is_sealed() {
-            return;
+            return self.paths_changed.clear();
         }
         if !self.paths_changed.is_empty() {
             for index in std::mem::take(&mut self.paths_changed) {

@@ -477,7 +477,8 @@ fn who_replays_guesses_or_only_claims_is_not_taken_for_the_peer() {
             peer.send(datagram)?;
         }
         let since = Stopwatch::start();
-        for _ in 0..15 {
+        // For longer than a candidate has to prove itself.
+        for _ in 0..55 {
             recorded.iter().try_for_each(|datagram| thief.send(datagram))?;
             alive(&mut peer)?;
         }
