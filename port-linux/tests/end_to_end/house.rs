@@ -143,7 +143,7 @@ fn three_commands_bring_a_house_to_the_internet_and_leave_nothing_behind() {
         let again = done(server, &format!("server setup --directory {at_server} --no-start"), "")?;
         ensure!(again.contains("nothing was changed"), "{again}");
         let config = format!("{at_server}/server.toml");
-        let serving = Runs::start(server, &config, "serving")?;
+        let mut serving = Runs::start(server, &config, "serving")?;
         let peer = format!("--config {config} --control {}", serving.control);
         let line = done(server, &format!("peer add van {peer}"), "")?;
         ensure!(line.starts_with("mpt1:") && line.trim().lines().count() == 1, "{line}");
