@@ -464,7 +464,8 @@ fn who_replays_guesses_or_only_claims_is_not_taken_for_the_peer() {
         ensure!(peer.answer(|stamp| stamp ^ 1)? == 1, "a challenge came");
         ensure!(remote(&server, "p").is_none(), "{}", server.path("p")?);
         peer.probe()?;
-        ensure!(peer.answer(|stamp| stamp)? == 1, "it is repeated");
+        // Also after the wrong answer, if that came late enough.
+        ensure!(peer.answer(|stamp| stamp)? >= 1, "it is repeated");
         sleep(Duration::from_millis(100));
         ensure!(at_peer(&server), "{}", server.path("p")?);
         alive(&mut peer)?;
