@@ -5,6 +5,7 @@
 
 pub mod attack;
 pub mod cpu;
+pub mod crowd;
 mod ends;
 pub mod figure;
 pub mod host;
@@ -77,7 +78,8 @@ const ABOUT: &str = "Builds the paper's two PCs as network namespaces, joined by
     mpt lab --links \"50mbit 20ms, 50mbit 40ms\" --flow wireguard --only tcp,mpt\n                                   \
     WireGuard through the tunnel: four minutes\n  \
     mpt lab --soak --seconds 60      a minute of full rate and cut links, each byte checked\n  \
-    mpt lab --attack                 a sealed tunnel while one end is flooded: three minutes\n\n\
+    mpt lab --attack                 a sealed tunnel while one end is flooded: three minutes\n  \
+    mpt lab --peers 1000             one server and so many peers: two minutes\n\n\
     The links of --links, separated by commas, are emulated in user space: no netem is needed.";
 
 /// Arguments of `mpt lab`.
@@ -149,6 +151,14 @@ pub struct Args {
     #[arg(long, group = "long_run", value_enum, value_delimiter = ',', value_name = "FLOOD,...", num_args = 0..,
           conflicts_with_all = ["paper", "speed", "soak", "cut", "iperf3", "security", "congestion"])]
     attack: Option<Vec<attack::Flood>>,
+    /// Measure one server with so many peers: memory, processor, fairness, a quiet one beside busy ones, and a restart
+    #[arg(long, group = "long_run", value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=20_000),
+          conflicts_with_all = ["paper", "speed", "soak", "attack", "links", "paths", "ip", "policy", "cut", "iperf3", "security",
+                                "congestion", "repeats"])]
+    peers: Option<u16>,
+    /// With --peers, so many of them send and are sent to
+    #[arg(long, requires = "peers", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    senders: u16,
     /// Measure one flow over unequal links beside TCP and kernel MPTCP: "100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%"
     #[arg(long, group = "long_run", value_name = "LINKS",
           conflicts_with_all = ["paper", "speed", "soak", "attack", "paths", "rate", "iperf3"])]
@@ -312,6 +322,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             floods,
         };
         return attack::run(&plan, &mpt, out.as_deref(), args.json);
+    }
+    if let Some(peers) = args.peers {
+        let time = Duration::from_secs_f64(args.seconds.unwrap_or(10.0));
+        let plan = crowd::Plan { peers, senders: args.senders.min(peers), rate, time };
+        return crowd::run(&plan, &mpt, out.as_deref(), args.json);
     }
     if let Some(Links(links)) = args.links {
         let plan = links::Plan {

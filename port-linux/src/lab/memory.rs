@@ -7,9 +7,18 @@ pub fn peak_mib(process: u32) -> Option<f64> {
     parse(&fs::read_to_string(format!("/proc/{process}/status")).ok()?)
 }
 
+/// What a process holds resident now, in MiB; `None` where /proc does not know it.
+pub fn resident_mib(process: u32) -> Option<f64> {
+    parse_line(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, "VmRSS:")
+}
+
 /// The line `VmHWM:  12345 kB` of proc_pid_status(5).
 fn parse(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    parse_line(status, "VmHWM:")
+}
+
+fn parse_line(status: &str, name: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kilobytes: f64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kilobytes / 1024.0)
 }
