@@ -2,8 +2,12 @@
 //! them is in `host_state`.
 
 mod ends;
+#[cfg(feature = "program")]
+mod reach;
 
 pub use ends::{Ends, Missing, scoped};
+#[cfg(feature = "program")]
+pub use reach::leads;
 
 use std::future::Future;
 use std::net::IpAddr;

@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::classes::class_rules;
 use super::error::Source;
 use super::file;
-use super::gateway::Lists;
+use super::gateway::{Gateways, Lists};
 use super::pins::PinCheck;
 use super::roaming::{self, UnnamedPeers};
 use super::security::{Choice, ConnectionKeys, FarPeers, SeenKeys};
@@ -108,6 +108,7 @@ struct Seen {
     networks: HashMap<Network, usize>,
     sockets: HashMap<(IpAddr, u16, Option<String>, IpAddr, u16), usize>,
     unnamed: UnnamedPeers,
+    gateways: Gateways,
     keys: SeenKeys,
     far: FarPeers,
     /// The line of `multicast = true`.
@@ -368,6 +369,7 @@ impl Check<'_> {
                 return Err(source.error(at, problem, "another address, or this one with device = \"eth1\""));
             }
         }
+        let gateway = self.seen.gateways.check(table.gateway, device.as_deref(), local, source)?;
         let port = self.port(table.port, defaults.port);
         let remote_port = self.port(table.remote_port, defaults.remote_port);
         let socket = (local, port, device.clone(), remote, remote_port);
@@ -434,6 +436,7 @@ impl Check<'_> {
             local,
             remote,
             device,
+            gateway,
             port,
             remote_port,
             roaming,

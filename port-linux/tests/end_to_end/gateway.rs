@@ -5,6 +5,7 @@ mod direct;
 mod dns;
 mod lan;
 mod mss;
+mod sticks;
 
 use std::fs;
 use std::net::IpAddr;
