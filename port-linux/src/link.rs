@@ -3,11 +3,13 @@
 
 mod ends;
 #[cfg(feature = "program")]
+mod lease;
+#[cfg(feature = "program")]
 mod reach;
 
 pub use ends::{Ends, Missing, scoped};
 #[cfg(feature = "program")]
-pub use reach::leads;
+pub use {lease::router, reach::leads};
 
 use std::future::Future;
 use std::net::IpAddr;

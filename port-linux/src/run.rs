@@ -186,9 +186,14 @@ fn routeless(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {
         let Some(name) = &path.device else { continue };
         let Ok(interface) = ends.interface(interfaces) else { continue };
         if is_ethernet(name) && !link::leads(interface.index, path.remote)? {
+            let router = link::router(interface).filter(|_| path.remote.is_ipv4());
+            let remedy = router.map_or_else(
+                || "gateway = \"..\", the router on that link".to_owned(),
+                |router| format!("gateway = \"{router}\", which DHCP named there"),
+            );
             warnings.push(format!(
                 "path {}: there is no route to {} through {name} now. If none is to come, as where only the first of two \
-                 links gave this host a default route, give the path gateway = \"..\", the router on that link",
+                 links gave this host a default route, give the path {remedy}",
                 path.name, path.remote
             ));
         }

@@ -1,6 +1,8 @@
 //! Links without a route of the host: two LTE sticks of one make, with the same address and the same router on both, of which
 //! at most one gave the host a default route. Paths name the router: `gateway`.
 
+use std::fs;
+
 use port_linux::lab::host::Host;
 use port_linux::lab::stack::Stack;
 use port_linux::lab::topology::{Side, Topology};
@@ -141,12 +143,16 @@ fn a_device_without_a_route_to_the_peer_is_named_with_the_remedy() {
         let net = build()?;
         let _server = start_server(&net)?;
         net.pc1.run(&format!("ip route add default via {ROUTER} dev usb1"))?;
+        // As networkd has it, told not to make a route of it.
+        let index = net.pc1.run("cat /sys/class/net/usb2/ifindex")?;
+        fs::create_dir_all("/run/systemd/netif/leases")?;
+        fs::write(format!("/run/systemd/netif/leases/{}", index.trim()), format!("ROUTER={ROUTER}\n"))?;
         let pc1 = Mpt::start(&net.pc1, &client(None))?;
         pc1.until("path 1 up", |c| c.paths[0].state == port_linux::report::State::Up)?;
         let said = pc1.said();
         assert!(
             said.contains("path path2: there is no route to 198.18.2.1 through usb2")
-                && said.contains("gateway ="),
+                && said.contains("give the path gateway = \"192.168.8.1\""),
             "{said}"
         );
         assert!(!said.contains("path path1: there is no route"), "{said}");
