@@ -125,9 +125,15 @@ impl Netlink {
                 found.items.extend(exit.map(|(device, gateway)| Item::ExitRoute(Exit { device, gateway })));
             }
         }
-        let is_exit = |item: &Item| matches!(item, Item::ExitRoute(_) | Item::ExitRule(..));
+        // One router for a device: another one is in the way, whoever named it.
+        let is_in_the_way = |item: &Item| {
+            let Item::ExitRoute(exit) = item else { return false };
+            state.items.contains(&Item::ExitRule(exit.device.clone(), exit.family()))
+        };
         if !state.items.is_empty() {
-            found.items.retain(|item| !is_exit(item) || state.items.contains(item));
+            found
+                .items
+                .retain(|item| !item.is_of_exit() || state.items.contains(item) || is_in_the_way(item));
         }
         for item in &state.items {
             let Item::ExitRoute(exit) = item else { continue };

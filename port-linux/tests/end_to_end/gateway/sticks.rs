@@ -126,6 +126,7 @@ fn two_sticks_with_one_address_and_one_router_carry_both_whatever_default_routes
         assert_eq!(sorted(state(&net)?), sorted(before));
 
         let before = state(&net)?;
+        Mpt::start(&net.pc1, &client(Some("192.168.8.7")))?.end(Signal::KILL)?;
         let mut pc1 = Mpt::start(&net.pc1, &client(Some(ROUTER)))?;
         pc1.until_up()?;
         pc1.end(Signal::KILL)?;
