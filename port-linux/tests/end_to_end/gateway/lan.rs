@@ -146,8 +146,8 @@ fn a_firewall_that_is_flushed_and_forwarding_that_is_switched_off_come_back() {
         world.pc1(&format!("nft flush table inet mpt_{DEVICE}"))?;
         until("the rules are back", || Ok(table()? == whole))?;
         // As a firewall does that is loaded anew, at the same time as somebody who hardens the host.
-        world.pc1("nft flush ruleset")?;
-        world.pc1("sysctl -q -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0")?;
+        let both = "nft flush ruleset && sysctl -q -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0";
+        host::run(world.net.pc1.command("sh").args(["-c", both]))?;
         until("the table is back", || Ok(table().is_ok_and(|table| table == whole)))?;
         until("forwarding again", || {
             let values = world.pc1("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding")?;
