@@ -95,6 +95,7 @@ fn summary(config: &Config) -> String {
                 (false, true) => format!("{} port {} at first", path.remote, path.remote_port),
                 (false, false) => format!("{} port {}", path.remote, path.remote_port),
             };
+            let gateway = path.gateway.map_or(String::new(), |gateway| format!(" by way of {gateway}"));
             let share = match connection.policy {
                 Policy::Adaptive => format!("tier {}", path.tier),
                 Policy::Backup => format!("rank {}", path.rank),
@@ -103,7 +104,7 @@ fn summary(config: &Config) -> String {
             };
             let _ = writeln!(
                 text,
-                "  path {}: {} port {} -> {remote}, {share}{disabled}",
+                "  path {}: {} port {} -> {remote}{gateway}, {share}{disabled}",
                 path.name, path.local, path.port
             );
         }

@@ -212,6 +212,9 @@ pub struct Path {
     pub remote: IpAddr,
     /// `device`: bind to this interface as well.
     pub device: Option<String>,
+    /// `gateway`: the router that datagrams to the peer leave by, on the link of `device`; by default, the routes of the host
+    /// say.
+    pub gateway: Option<IpAddr>,
     /// `port`: our UDP port on this path; the connection's unless given (filled in here).
     pub port: u16,
     /// `remote_port`: the peer's UDP port on this path; the connection's unless given (filled in here).

@@ -17,11 +17,15 @@
 //! mpt's own datagrams have the mark. So neither rule is for them, and they leave as if mpt did not run, whatever rules
 //! and default routes the host has, gets or loses. Packets that `tunnel.direct` lists get the same mark from the nft table;
 //! exceptions by destination are rules in front of these (14753) that lead to the main table.
+//!
+//! A path with a device and a `gateway` needs no default route of the host: `14752: from all fwmark 0x4754 oif eth2 lookup
+//! 4755` leads its datagrams, whose socket is bound to the device, to `default via 192.168.8.1 dev eth2`.
 
 mod firewall;
 mod forwarding;
 mod helper;
 mod keeper;
+mod messages;
 mod netlink;
 mod news;
 mod resolver;
@@ -46,6 +50,9 @@ pub const MARK: u32 = 0x4754;
 
 /// The number of the routing table with the default route through the tunnel: that of mpt's UDP port.
 pub const TABLE: u32 = 4754;
+
+/// The number of the routing table with the routes to the routers that paths name.
+pub const EXIT_TABLE: u32 = TABLE + 1;
 
 /// The priority of the rules that try the main table's narrower routes first; that of the rules behind, which lead to
 /// [`TABLE`], is one more. It lies between what people and programs choose as a rule (up to some thousand) and what the
@@ -93,6 +100,21 @@ impl Family {
             Self::V4 => "ip -4",
             Self::V6 => "ip -6",
         }
+    }
+}
+
+/// The way out of a path with a router of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exit {
+    /// The path's device. It may come and go.
+    pub device: String,
+    /// The router on its link.
+    pub gateway: IpAddr,
+}
+
+impl Exit {
+    fn family(&self) -> Family {
+        if self.gateway.is_ipv4() { Family::V4 } else { Family::V6 }
     }
 }
 
@@ -153,6 +175,10 @@ pub enum Item {
     TunnelRule(Traffic),
     /// The rule, of the priority before, that leads to the main table with its default routes.
     PastRule(Past),
+    /// The route of [`EXIT_TABLE`] to the router of a path.
+    ExitRoute(Exit),
+    /// The rule that leads the datagrams of a device's paths, and nothing else, to [`EXIT_TABLE`].
+    ExitRule(String, Family),
     /// The nft table of mpt's own.
     Table,
     /// A rule of that table.
@@ -181,14 +207,23 @@ impl Item {
         )
     }
 
+    /// Whether it is about the way out of a path.
+    const fn is_of_exit(&self) -> bool {
+        matches!(self, Self::ExitRoute(_) | Self::ExitRule(..))
+    }
+
     /// Whether it stays when the interface goes.
     const fn outlives_interface(&self) -> bool {
         !self.is_of_interface() && !matches!(self, Self::Route(_))
     }
 
-    /// Whether its absence shows nothing of others: a control group that was made anew, as when its service starts again.
+    /// Whether its absence shows nothing of others: a control group that was made anew, as when its service starts again, or
+    /// a device that was away.
     const fn comes_and_goes(&self) -> bool {
-        matches!(self, Self::TableRule(TableRule::Direct { exception: Exception::Cgroup(_), .. }))
+        matches!(
+            self,
+            Self::TableRule(TableRule::Direct { exception: Exception::Cgroup(_), .. }) | Self::ExitRoute(_)
+        )
     }
 
     /// What it is, in the words of iproute2.
@@ -216,6 +251,14 @@ impl Item {
                 };
                 format!("`{} rule` {}: {which} lookup main", past.family().ip(), PRIORITY - 1)
             }
+            Self::ExitRoute(Exit { device, gateway }) => {
+                format!("route default via {gateway} dev {device} table {EXIT_TABLE}")
+            }
+            Self::ExitRule(device, family) => format!(
+                "`{} rule` {}: from all fwmark {MARK:#x} oif {device} lookup {EXIT_TABLE}",
+                family.ip(),
+                PRIORITY - 2
+            ),
             Self::Table => format!("nft table inet {}", firewall::table(device)),
             Self::TableRule(rule) => format!("nft table inet {}: {}", firewall::table(device), rule.text()),
             Self::Resolver(servers) => {
@@ -288,7 +331,7 @@ impl Obstacle {
                 ip = family.ip()
             ),
             Self::Rule(family, priority) => format!(
-                "another program has a rule of priority {priority}, which a default route through the tunnel needs (`{ip} \
+                "another program has a rule of priority {priority}, which mpt needs for a default route, or a path's gateway (`{ip} \
                  rule` shows it). Remove that with:\n  sudo {ip} rule delete priority {priority}",
                 ip = family.ip()
             ),
@@ -363,7 +406,10 @@ impl HostState {
         if items.iter().any(|item| matches!(item, Item::TableRule(_))) {
             items.insert(Item::Table);
         }
-        Self { device: tunnel.name.clone(), items, with_rules: !defaults.is_empty() }
+        let exits = ways_out(config);
+        let with_rules = !defaults.is_empty() || !exits.is_empty();
+        items.extend(exits);
+        Self { device: tunnel.name.clone(), items, with_rules }
     }
 
     /// Nothing: neither routes nor rules, nor a kill switch.
@@ -371,7 +417,12 @@ impl HostState {
         Self { device: device.to_owned(), items: BTreeSet::new(), with_rules: true }
     }
 
-    /// Whether there is a default route through the tunnel, so that sockets of paths need [`MARK`].
+    /// Whether sockets of paths need [`MARK`]: rules tell their datagrams from others by it.
+    pub fn needs_mark(&self) -> bool {
+        self.is_gateway() || self.items.iter().any(Item::is_of_exit)
+    }
+
+    /// Whether there is a default route through the tunnel.
     pub fn is_gateway(&self) -> bool {
         self.items.iter().any(Item::is_of_gateway)
     }
@@ -414,7 +465,7 @@ impl HostState {
     pub fn check(&self) -> Result<()> {
         firewall::check(self)?;
         resolver::check(self)?;
-        if !self.is_gateway() {
+        if !self.needs_mark() {
             return Ok(());
         }
         block_on(async { self.admits(&Netlink::open()?.find(self, Depth::Quick).await?) })
@@ -451,11 +502,28 @@ impl HostState {
                 );
             }
         }
-        if let Some(obstacle) = found.obstacles.first().filter(|_| self.is_gateway()) {
+        let exits = self.items.iter().any(Item::is_of_exit);
+        let is_in_the_way = |obstacle: &&Obstacle| match obstacle {
+            Obstacle::Rule(_, priority) if *priority == PRIORITY - 2 => exits,
+            _ => self.is_gateway(),
+        };
+        if let Some(obstacle) = found.obstacles.iter().find(is_in_the_way) {
             bail!("{}", obstacle.text());
         }
         Ok(())
     }
+}
+
+/// What paths with a router of their own need.
+fn ways_out(config: &Config) -> Vec<Item> {
+    let paths = config.connections.iter().flat_map(|connection| &connection.paths);
+    let exits = paths.filter_map(|path| {
+        let (device, gateway) = path.device.clone().zip(path.gateway)?;
+        Some(Exit { device, gateway })
+    });
+    exits
+        .flat_map(|exit| [Item::ExitRule(exit.device.clone(), exit.family()), Item::ExitRoute(exit)])
+        .collect()
 }
 
 /// What `tunnel.direct` needs beside the items of default routes.

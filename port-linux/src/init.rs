@@ -175,7 +175,7 @@ fn draft(
         let interface = machine.interfaces.named(&proposal.device);
         if interface.is_some_and(|interface| !has_route(interface, proposal.remote)) {
             warnings.push(format!(
-                "there is no route to {} through {}: its path waits until there is one (a default route will do)",
+                "there is no route to {} through {}: its path waits until there is one (a default route will do, or in the path gateway = \"..\", the router there)",
                 proposal.remote, proposal.device
             ));
         }

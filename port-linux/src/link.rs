@@ -2,10 +2,16 @@
 //! them is in `host_state`.
 
 mod ends;
+#[cfg(feature = "program")]
+mod lease;
+#[cfg(feature = "program")]
+mod reach;
 mod ways;
 
 pub use ends::{Ends, Missing, scoped};
 pub use ways::obstacle;
+#[cfg(feature = "program")]
+pub use {lease::router, reach::leads};
 
 use std::future::Future;
 use std::net::IpAddr;

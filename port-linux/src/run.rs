@@ -106,12 +106,11 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     let plan = Plan::new(&config, &interfaces)?;
     let host_state = HostState::wanted(&config);
     host_state.check()?;
-    let mark = host_state.is_gateway().then_some(MARK);
+    let mark = host_state.needs_mark().then_some(MARK);
     let mut warnings = misrouted(&config, &interfaces, mark)?;
     warnings.extend(host_state.warnings());
-    if host_state.carries_all().contains(&Family::V4) {
-        warnings.extend(strict_sources(&config, &interfaces));
-    }
+    warnings.extend(routeless(&config, &interfaces)?);
+    warnings.extend(strict_sources(&config, &interfaces, host_state.carries_all().contains(&Family::V4)));
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -249,24 +248,54 @@ fn misrouted(config: &Config, interfaces: &Interfaces, mark: Option<u32>) -> Res
     Ok(warnings)
 }
 
-/// Paths whose peer would not be heard while all IPv4 packets go through the tunnel. The kernel asks the rules, and without
-/// the mark, which way an answer to a datagram would take; where it is strict, that must be the interface that the datagram
-/// came from (`rp_filter` of ip-sysctl).
+/// Paths whose device is there, and has no route to the peer: the kernel looks for the peer on the link then, where it is not.
 #[cfg(feature = "program")]
-fn strict_sources(config: &Config, interfaces: &Interfaces) -> Vec<String> {
+fn routeless(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {
+    // A link without hardware addresses, as that of a modem, needs no router.
+    let is_ethernet = |name: &str| {
+        std::fs::read_to_string(format!("/sys/class/net/{name}/type")).is_ok_and(|kind| kind.trim() == "1")
+    };
+    let mut warnings = Vec::new();
+    let paths = config.connections.iter().flat_map(|connection| &connection.paths);
+    for path in paths.filter(|path| path.gateway.is_none() && !path.remote.is_unspecified()) {
+        let ends = Ends { local: path.local, remote: path.remote, device: path.device.clone() };
+        let Some(name) = &path.device else { continue };
+        let Ok(interface) = ends.interface(interfaces) else { continue };
+        if is_ethernet(name) && !link::leads(interface.index, path.remote)? {
+            let router = link::router(interface).filter(|_| path.remote.is_ipv4());
+            let remedy = router.map_or_else(
+                || "gateway = \"..\", the router on that link".to_owned(),
+                |router| format!("gateway = \"{router}\", which DHCP named there"),
+            );
+            warnings.push(format!(
+                "path {}: there is no route to {} through {name} now. If none is to come, as where only the first of two \
+                 links gave this host a default route, give the path {remedy}",
+                path.name, path.remote
+            ));
+        }
+    }
+    Ok(warnings)
+}
+
+/// Paths whose peer would not be heard while all IPv4 packets go through the tunnel (`all_inside`), or as their router is not
+/// one of the host's. The kernel asks the rules, and without the mark, which way an answer to a datagram would take; where it
+/// is strict, that must be the interface that the datagram came from (`rp_filter` of ip-sysctl).
+#[cfg(feature = "program")]
+fn strict_sources(config: &Config, interfaces: &Interfaces, all_inside: bool) -> Vec<String> {
     let filter = |name: &str| {
         let value = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"));
         value.ok().and_then(|value| value.trim().parse::<u8>().ok()).unwrap_or(0)
     };
     let mut warnings = Vec::new();
-    for path in config.connections.iter().flat_map(|connection| &connection.paths) {
+    let paths = config.connections.iter().flat_map(|connection| &connection.paths);
+    for path in paths.filter(|path| all_inside || path.gateway.is_some()) {
         let ends = Ends { local: path.local, remote: path.remote, device: path.device.clone() };
         let interface = ends.candidate(interfaces).filter(|_| path.local.is_ipv4());
         let Some(name) = interface.map(|interface| &interface.name) else { continue };
         if filter("all").max(filter(name)) == 1 {
             warnings.push(format!(
                 "path {}: the kernel drops what arrives on {name}, as rp_filter = 1 there wants answers to leave through \
-                 the same interface, and all other packets go through the tunnel. Run: sudo sysctl \
+                 the same interface, and others would leave through another one. Run: sudo sysctl \
                  net.ipv4.conf.{name}.rp_filter=2",
                 path.name
             ));

@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::classes::class_rules;
 use super::error::Source;
-use super::gateway::Lists;
+use super::gateway::{Gateways, Lists};
 use super::pins::PinCheck;
 use super::roaming::{self, UnnamedPeers};
 use super::security::{Choice, ConnectionKeys, FarPeers, SeenKeys};
@@ -117,6 +117,7 @@ pub(super) struct Seen {
     pub(super) networks: HashMap<Network, String>,
     sockets: HashMap<(IpAddr, u16, Option<String>, IpAddr, u16), usize>,
     unnamed: UnnamedPeers,
+    gateways: Gateways,
     pub(super) keys: SeenKeys,
     far: FarPeers,
     /// The line of `multicast = true`.
@@ -378,6 +379,7 @@ impl Check<'_> {
                 return Err(source.error(at, problem, "another address, or this one with device = \"eth1\""));
             }
         }
+        let gateway = self.seen.gateways.check(table.gateway, device.as_deref(), local, source)?;
         let port = self.port(table.port, defaults.port);
         let remote_port = self.port(table.remote_port, defaults.remote_port);
         let socket = (local, port, device.clone(), remote, remote_port);
@@ -444,6 +446,7 @@ impl Check<'_> {
             local,
             remote,
             device,
+            gateway,
             port,
             remote_port,
             roaming,

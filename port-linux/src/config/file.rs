@@ -135,6 +135,7 @@ pub(super) struct Path {
     pub(super) local: Spanned<Text<Local>>,
     pub(super) remote: Spanned<Text<Remote>>,
     pub(super) device: Option<Text<InterfaceName>>,
+    pub(super) gateway: Option<Spanned<Text<Host>>>,
     pub(super) port: Option<Spanned<Port>>,
     pub(super) remote_port: Option<Spanned<Port>>,
     pub(super) roaming: Option<Spanned<bool>>,

@@ -223,3 +223,41 @@ fn unique<T: Clone + Eq + Hash>(list: Vec<Spanned<Text<T>>>, source: &Source) ->
     }
     Ok(values)
 }
+
+/// The routers that paths name, by device and IP version: one each, with the line that it stands in.
+#[derive(Default)]
+pub(super) struct Gateways(HashMap<(String, bool), (IpAddr, usize)>);
+
+impl Gateways {
+    /// Checks `gateway` of a path with this device and local address.
+    pub(super) fn check(
+        &mut self,
+        gateway: Option<Spanned<Text<Host>>>,
+        device: Option<&str>,
+        local: IpAddr,
+        source: &Source,
+    ) -> Result<Option<IpAddr>, ConfigError> {
+        let Some(gateway) = gateway else { return Ok(None) };
+        let at = gateway.span();
+        let gateway = gateway.into_inner().0.0;
+        let Some(device) = device else {
+            let problem = "a router is one on the link of a device, and `device` is missing";
+            return Err(source.error(&at, problem, "this with device = \"eth1\", or no gateway"));
+        };
+        if gateway.is_ipv4() != local.is_ipv4() {
+            let problem = format_args!("not the IP version of `local`, which is {local}");
+            return Err(source.error(&at, problem, "an address of the same IP version"));
+        }
+        if gateway == local {
+            return Err(source.error(&at, "the same as `local`", "the router's address"));
+        }
+        let line = source.line(&at);
+        let (first, before) = *self.0.entry((device.to_owned(), local.is_ipv4())).or_insert((gateway, line));
+        if first != gateway {
+            let problem =
+                format_args!("the path in line {before} has the same device, and the gateway {first}");
+            return Err(source.error(&at, problem, "one router for a device"));
+        }
+        Ok(Some(gateway))
+    }
+}

@@ -241,6 +241,7 @@ fn connection(
         local,
         remote,
         device: None,
+        gateway: None,
         port: listen.port,
         remote_port: PORT,
         roaming: true,

@@ -165,6 +165,7 @@ name = "p"
 local = "172.16.1.10"
 remote = "172.16.1.20"
 device = "eth1"
+gateway = "172.16.1.1"
 rank = 255
 mtu = 576
 enabled = true

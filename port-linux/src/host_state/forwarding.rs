@@ -9,8 +9,8 @@
 //! whether redirects are accepted. That of IPv6 makes a router of the host, which listens to router advertisements no more
 //! and drops the default routes that it has from them, unless an interface says `accept_ra = 2`.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -137,7 +137,10 @@ fn remember(file: &Path, family: Family, accepting: &[String]) -> Result<()> {
     let text: String = lines.collect();
     let draft = file.with_extension("draft");
     fs::create_dir_all(DIRECTORY).with_context(context)?;
-    fs::write(&draft, text).with_context(context)?;
+    // The directory may be the service's user's, and this process root's: no link is followed to another file.
+    let _ = fs::remove_file(&draft);
+    let made = File::options().write(true).create_new(true).open(&draft);
+    made.and_then(|mut file| file.write_all(text.as_bytes())).with_context(context)?;
     fs::rename(&draft, file).with_context(context)
 }
 

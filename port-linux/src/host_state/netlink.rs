@@ -3,35 +3,22 @@
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
-use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
-use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
-};
-use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+use rtnetlink::packet_route::rule::{RuleAttribute, RuleMessage};
 use rtnetlink::{Error, Handle, IpVersion, LinkUnspec};
 use rustix::io::Errno;
 
+use super::messages::{
+    EXIT_PRIORITY, MAIN, NEXT_PRIORITY, PAST_PRIORITY, destination, exit_route, gateway, is_ours, item_of,
+    route_message, rule_message,
+};
 use super::{
-    Depth, Difference, Family, Found, HostState, Item, LAST_METRIC, MARK, Obstacle, PRIORITY, PROTOCOL, Past,
-    TABLE, Traffic, firewall, forwarding, resolver,
+    Depth, Difference, EXIT_TABLE, Exit, Family, Found, HostState, Item, Obstacle, PRIORITY, TABLE, firewall,
+    forwarding, resolver,
 };
 use crate::link::plain;
-
-/// The main table.
-const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
-/// What attributes of rules say that are not set.
-const UNSET: u32 = u32::MAX;
-
-impl Family {
-    const fn address_family(self) -> AddressFamily {
-        match self {
-            Self::V4 => AddressFamily::Inet,
-            Self::V6 => AddressFamily::Inet6,
-        }
-    }
-}
 
 /// An open netlink socket. It works within the runtime that it was opened in.
 pub(super) struct Netlink(Handle);
@@ -69,6 +56,7 @@ impl Netlink {
             for family in Family::BOTH {
                 self.find_gateway(family, &mut found).await?;
             }
+            self.find_exits(state, &mut found).await?;
             // Rules do not tell whose they are: a tunnel that is there has them.
             if found.obstacles.iter().any(|obstacle| matches!(obstacle, Obstacle::Gateway(_))) {
                 found.items.retain(|item| !item.is_of_gateway());
@@ -112,11 +100,46 @@ impl Netlink {
                 RuleAttribute::Priority(priority) => Some(*priority),
                 _ => None,
             });
-            let Some(priority @ (PAST_PRIORITY | PRIORITY | NEXT_PRIORITY)) = priority else { continue };
+            let Some(priority @ (EXIT_PRIORITY | PAST_PRIORITY | PRIORITY | NEXT_PRIORITY)) = priority else {
+                continue;
+            };
             if let Some(item) = item_of(&rule, family) {
                 found.items.insert(item);
             } else {
                 found.obstacles.push(Obstacle::Rule(family, priority));
+            }
+        }
+        Ok(())
+    }
+
+    /// The routes to the routers of paths. Those of other tunnels are left alone, but where nothing is wanted at all.
+    async fn find_exits(&self, state: &HostState, found: &mut Found) -> Result<()> {
+        for family in Family::BOTH {
+            for route in self.routes(family, EXIT_TABLE, None).await? {
+                let interface = route.attributes.iter().find_map(|attribute| match attribute {
+                    RouteAttribute::Oif(interface) => Some(*interface),
+                    _ => None,
+                });
+                let device = self.name(interface.unwrap_or(0)).await?;
+                let exit = device.zip(gateway(&route)).filter(|_| is_ours(&route));
+                found.items.extend(exit.map(|(device, gateway)| Item::ExitRoute(Exit { device, gateway })));
+            }
+        }
+        // One router for a device: another one is in the way, whoever named it.
+        let is_in_the_way = |item: &Item| {
+            let Item::ExitRoute(exit) = item else { return false };
+            state.items.contains(&Item::ExitRule(exit.device.clone(), exit.family()))
+        };
+        if !state.items.is_empty() {
+            found
+                .items
+                .retain(|item| !item.is_of_exit() || state.items.contains(item) || is_in_the_way(item));
+        }
+        for item in &state.items {
+            let Item::ExitRoute(exit) = item else { continue };
+            // Without the device there is no route, and nothing to be done.
+            if !matches!(self.interface(&exit.device).await?, Some((_, true))) {
+                found.items.insert(item.clone());
             }
         }
         Ok(())
@@ -211,7 +234,7 @@ impl Netlink {
     }
 
     async fn try_add(&self, item: &Item, interface: u32) -> Result<(), Error> {
-        if let Some(route) = route_message(item, interface) {
+        if let Some(route) = self.route(item, interface).await {
             return self.0.route().add(route).execute().await;
         }
         if let Some(rule) = rule_message(item) {
@@ -231,6 +254,14 @@ impl Netlink {
         self.0.link().set(LinkUnspec::new_with_index(interface).up().build()).execute().await
     }
 
+    /// A route as it is added and removed; `None` if the item is none.
+    async fn route(&self, item: &Item, interface: u32) -> Option<RouteMessage> {
+        let Item::ExitRoute(exit) = item else { return route_message(item, interface) };
+        let device = self.interface(&exit.device).await.ok().flatten();
+        // The kernel says what is wrong with an interface that has gone meanwhile.
+        Some(exit_route(exit, device.map_or(0, |(index, _)| index)))
+    }
+
     /// Removes a route or a rule; one that is gone already is no error. What is of the interface goes with it.
     async fn remove(&self, item: &Item, interface: u32, state: &HostState) -> Result<()> {
         match item {
@@ -240,7 +271,7 @@ impl Netlink {
             Item::Forwarding(family) => return forwarding::restore(&state.device, *family),
             _ => {}
         }
-        let outcome = if let Some(route) = route_message(item, interface) {
+        let outcome = if let Some(route) = self.route(item, interface).await {
             self.0.route().del(route).execute().await
         } else if let Some(rule) = rule_message(item) {
             self.0.rule().del(rule).execute().await
@@ -346,230 +377,9 @@ impl Netlink {
     }
 }
 
-/// The priority of the rules that lead to [`TABLE`].
-const NEXT_PRIORITY: u32 = PRIORITY + 1;
-/// The priority of the rules that lead past the tunnel.
-const PAST_PRIORITY: u32 = PRIORITY - 1;
-
 fn errno(error: &Error) -> Option<Errno> {
     match error {
         Error::NetlinkError(message) => Errno::from_io_error(&message.to_io()),
         _ => None,
-    }
-}
-
-fn is_ours(route: &RouteMessage) -> bool {
-    route.header.protocol == RouteProtocol::Other(PROTOCOL)
-}
-
-/// The network that a route leads to.
-fn destination(route: &RouteMessage, family: Family) -> Option<IpNet> {
-    let length = route.header.destination_prefix_length;
-    if length == 0 {
-        return Some(family.everything());
-    }
-    route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Destination(RouteAddress::Inet(to)) => IpNet::new((*to).into(), length).ok(),
-        RouteAttribute::Destination(RouteAddress::Inet6(to)) => IpNet::new((*to).into(), length).ok(),
-        _ => None,
-    })
-}
-
-/// A route as it is added and removed; `None` if the item is none.
-fn route_message(item: &Item, interface: u32) -> Option<RouteMessage> {
-    let (to, table) = match item {
-        Item::Route(to) => (*to, MAIN),
-        Item::Default(family) | Item::Unreachable(family) => (family.everything(), TABLE),
-        _ => return None,
-    };
-    let mut message = RouteMessage::default();
-    message.header.address_family = Family::of(&to).address_family();
-    message.header.destination_prefix_length = to.prefix_len();
-    message.header.protocol = RouteProtocol::Other(PROTOCOL);
-    message.attributes.push(RouteAttribute::Table(table));
-    if to.prefix_len() > 0 {
-        message.attributes.push(RouteAttribute::Destination(match to {
-            IpNet::V4(to) => RouteAddress::Inet(to.network()),
-            IpNet::V6(to) => RouteAddress::Inet6(to.network()),
-        }));
-    }
-    if let Item::Unreachable(_) = item {
-        message.header.kind = RouteType::Unreachable;
-        message.attributes.push(RouteAttribute::Priority(LAST_METRIC));
-    } else {
-        message.header.kind = RouteType::Unicast;
-        message.header.scope = if let IpNet::V4(_) = to { RouteScope::Link } else { RouteScope::Universe };
-        message.attributes.push(RouteAttribute::Oif(interface));
-    }
-    Some(message)
-}
-
-/// A rule as it is added and removed; `None` if the item is none.
-fn rule_message(item: &Item) -> Option<RuleMessage> {
-    let (traffic, action) = match item {
-        Item::PastRule(past) => return Some(past_message(*past)),
-        Item::NarrowRule(traffic) => (
-            traffic,
-            vec![
-                RuleAttribute::Priority(PRIORITY),
-                RuleAttribute::Table(MAIN),
-                RuleAttribute::SuppressPrefixLen(0),
-            ],
-        ),
-        Item::TunnelRule(traffic) => {
-            (traffic, vec![RuleAttribute::Priority(NEXT_PRIORITY), RuleAttribute::Table(TABLE)])
-        }
-        _ => return None,
-    };
-    let mut message = lookup(traffic.family(), action);
-    match *traffic {
-        Traffic::All(_) => {
-            message.header.flags = RuleFlags::Invert;
-            message.attributes.push(RuleAttribute::FwMark(MARK));
-        }
-        Traffic::From(network) => {
-            message.header.src_len = network.prefix_len();
-            message.attributes.push(RuleAttribute::Source(network.network()));
-        }
-    }
-    Some(message)
-}
-
-/// A rule of mpt's that leads to a table.
-fn lookup(family: Family, attributes: Vec<RuleAttribute>) -> RuleMessage {
-    let mut message = RuleMessage::default();
-    message.header.family = family.address_family();
-    message.header.action = RuleAction::ToTable;
-    message.attributes = attributes;
-    message.attributes.push(RuleAttribute::Protocol(RouteProtocol::Other(PROTOCOL)));
-    message
-}
-
-/// A rule that leads past the tunnel.
-fn past_message(past: Past) -> RuleMessage {
-    let action = vec![RuleAttribute::Priority(PAST_PRIORITY), RuleAttribute::Table(MAIN)];
-    let mut message = lookup(past.family(), action);
-    match past {
-        Past::To(network) => {
-            message.header.dst_len = network.prefix_len();
-            message.attributes.push(RuleAttribute::Destination(network.network()));
-        }
-        Past::Marked(_) => message.attributes.push(RuleAttribute::FwMark(MARK)),
-    }
-    message
-}
-
-/// The item that a rule is, if mpt has made it.
-fn item_of(rule: &RuleMessage, family: Family) -> Option<Item> {
-    let source = rule.attributes.iter().find_map(|attribute| match attribute {
-        RuleAttribute::Source(source) => IpNet::new(*source, rule.header.src_len).ok(),
-        _ => None,
-    });
-    let destination = rule.attributes.iter().find_map(|attribute| match attribute {
-        RuleAttribute::Destination(to) => IpNet::new(*to, rule.header.dst_len).ok(),
-        _ => None,
-    });
-    let traffic = source.map_or(Traffic::All(family), Traffic::From);
-    let past = destination.map_or(Past::Marked(family), Past::To);
-    [Item::NarrowRule(traffic), Item::TunnelRule(traffic), Item::PastRule(past)]
-        .into_iter()
-        .find(|item| rule_message(item).is_some_and(|ours| is_same_rule(rule, &ours)))
-}
-
-/// Whether two rules do the same for the same packets. The kernel lists attributes in an order of its own, and some that are not set.
-fn is_same_rule(one: &RuleMessage, other: &RuleMessage) -> bool {
-    let head = |rule: &RuleMessage| {
-        let header = &rule.header;
-        let invert = header.flags.contains(RuleFlags::Invert);
-        (header.family, header.action, header.src_len, header.dst_len, header.tos, invert)
-    };
-    let set = |rule: &RuleMessage| -> Vec<RuleAttribute> {
-        let is_set = |attribute: &&RuleAttribute| {
-            !matches!(
-                attribute,
-                RuleAttribute::SuppressPrefixLen(UNSET)
-                    | RuleAttribute::SuppressIfGroup(UNSET)
-                    | RuleAttribute::FwMask(UNSET)
-            )
-        };
-        rule.attributes.iter().filter(is_set).cloned().collect()
-    };
-    let (ones, others) = (set(one), set(other));
-    head(one) == head(other)
-        && ones.len() == others.len()
-        && ones.iter().all(|attribute| others.contains(attribute))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn traffics() -> [Traffic; 4] {
-        let networks = ["192.168.6.0/24", "fd06::/64"].map(|network| network.parse().unwrap());
-        [
-            Traffic::All(Family::V4),
-            Traffic::All(Family::V6),
-            Traffic::From(networks[0]),
-            Traffic::From(networks[1]),
-        ]
-    }
-
-    #[test]
-    fn a_rule_of_mpt_is_known_again_as_the_kernel_lists_it() {
-        for traffic in traffics() {
-            for item in [Item::NarrowRule(traffic), Item::TunnelRule(traffic)] {
-                let mut rule = rule_message(&item).unwrap();
-                rule.attributes.reverse();
-                let narrow = matches!(item, Item::NarrowRule(_));
-                if !narrow {
-                    rule.attributes.push(RuleAttribute::SuppressPrefixLen(UNSET));
-                }
-                if let Traffic::All(_) = traffic {
-                    rule.attributes.push(RuleAttribute::FwMask(UNSET));
-                }
-                rule.header.table = if narrow { RouteHeader::RT_TABLE_MAIN } else { 252 };
-                assert_eq!(item_of(&rule, traffic.family()), Some(item));
-            }
-        }
-    }
-
-    #[test]
-    fn a_rule_past_the_tunnel_is_known_again_and_told_from_the_others() {
-        let networks = ["198.51.100.0/24", "2001:db8::/32"].map(|network| network.parse().unwrap());
-        let past = [
-            Past::To(networks[0]),
-            Past::To(networks[1]),
-            Past::Marked(Family::V4),
-            Past::Marked(Family::V6),
-        ];
-        for past in past {
-            let item = Item::PastRule(past);
-            let mut rule = rule_message(&item).unwrap();
-            rule.attributes.reverse();
-            rule.attributes.push(RuleAttribute::SuppressPrefixLen(UNSET));
-            assert_eq!(item_of(&rule, past.family()), Some(item));
-            rule.attributes.push(RuleAttribute::Oifname("eth0".into()));
-            assert_eq!(item_of(&rule, past.family()), None);
-        }
-    }
-
-    #[test]
-    fn a_rule_that_differs_in_anything_is_somebody_elses() {
-        let traffic = Traffic::All(Family::V4);
-        let ours = rule_message(&Item::TunnelRule(traffic)).unwrap();
-        type Change = fn(&mut RuleMessage);
-        let changes: [Change; 6] = [
-            |rule| rule.header.flags = RuleFlags::empty(),
-            |rule| rule.header.action = RuleAction::Blackhole,
-            |rule| rule.header.dst_len = 8,
-            |rule| rule.attributes.push(RuleAttribute::Iifname("lo".into())),
-            |rule| rule.attributes.push(RuleAttribute::FwMask(0xff)),
-            |rule| rule.attributes.retain(|a| !matches!(a, RuleAttribute::Protocol(_))),
-        ];
-        for change in changes {
-            let mut rule = ours.clone();
-            change(&mut rule);
-            assert_eq!(item_of(&rule, Family::V4), None, "{rule:?}");
-        }
     }
 }

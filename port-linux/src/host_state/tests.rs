@@ -131,6 +131,24 @@ fn direct_networks_are_rules_and_other_exceptions_are_marks_of_a_table() {
 }
 
 #[test]
+fn a_path_with_a_router_of_its_own_has_a_route_and_a_rule_that_needs_the_mark() {
+    let state = |lines: &str| {
+        let text = format!(
+            "security = \"none\"\n[tunnel]\naddress = [\"10.0.0.1/24\"]\n[[connection]]\nname = \"c\"\n\
+             peer = [\"10.0.0.2\"]\n[[connection.path]]\nname = \"p\"\nlocal = \"0.0.0.0\"\n\
+             device = \"usb0\"\nremote = \"198.51.100.7\"\n{lines}\n[[connection.path]]\nname = \"q\"\nlocal = \"::\"\n\
+             device = \"usb0\"\nremote = \"2001:db8::7\"\n"
+        );
+        HostState::wanted(&Config::parse(&text, "mpt.toml").unwrap())
+    };
+    let (with, without) = (state("gateway = \"192.168.8.1\""), state(""));
+    let exit = Exit { device: "usb0".into(), gateway: "192.168.8.1".parse().unwrap() };
+    let expected = [Item::ExitRoute(exit), Item::ExitRule("usb0".into(), Family::V4)];
+    assert_eq!(with.difference(&without.items).missing, expected);
+    assert!(with.needs_mark() && !with.is_gateway() && !without.needs_mark());
+}
+
+#[test]
 fn the_resolver_is_an_item_with_its_servers_in_their_order() {
     let state = wanted("dns = [\"10.0.0.2\", \"fd00::2\"]", &[]);
     let servers = ["10.0.0.2", "fd00::2"].map(|server| server.parse().unwrap());

@@ -159,6 +159,34 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
             "PATH",
         ),
         (with(TUNNEL, "direct = [\"22\"]"), lines(4), "tunnel.direct = \"22\": not an address", "\"tcp 22\""),
+        (
+            with(PATH, "gateway = \"172.16.1.1\""),
+            lines(13),
+            "connection.path.gateway = \"172.16.1.1\": a router is one on the link of a device",
+            "this with device",
+        ),
+        (
+            with(PATH, "device = \"eth1\"\ngateway = \"fe80::1\""),
+            lines(14),
+            "connection.path.gateway = \"fe80::1\": not the IP version of `local`",
+            "the same IP version",
+        ),
+        (
+            with(PATH, "device = \"eth1\"\ngateway = \"0.0.0.0\""),
+            lines(14),
+            "connection.path.gateway = \"0.0.0.0\": the unspecified address",
+            "one host",
+        ),
+        (
+            with(
+                PATH,
+                "device = \"e\"\ngateway = \"172.16.1.1\"\n[[connection.path]]\nname = \"b\"\nlocal = \"0.0.0.0\"\n\
+                 remote = \"172.16.1.20\"\ndevice = \"e\"\ngateway = \"172.16.1.2\"",
+            ),
+            lines(20),
+            "connection.path.gateway = \"172.16.1.2\": the path in line 14 has the same device, and the gateway 172.16.1.1",
+            "one router for a device",
+        ),
         (with(TUNNEL, "queue = 0"), lines(4), "tunnel.queue = 0", "from 1 to 1000000"),
         (with(PATH, "tcp_dst = [22, 0]"), lines(13), "connection.path.tcp_dst = 0", "from 1 to 65535"),
         (with(PATH, "tcp_dst = 22"), lines(13), "connection.path.tcp_dst = 22: wrong type", "a list: [..]"),

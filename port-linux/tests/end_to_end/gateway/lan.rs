@@ -12,7 +12,7 @@ use toml::Value;
 
 use super::{INTERNET, SERVER, World, clean, client, client_with, complaint, printed, until};
 use crate::bench::{self, DEVICE, DIRECTORY, Mpt, Settings, mpt, refused};
-use crate::programs::{Tool, all_pass};
+use crate::programs::{Tool, all_pass, none_passes};
 
 /// The addresses of the host on the LAN.
 const LAN: [&str; 2] = ["192.168.6.2", "fd06::2"];
@@ -146,8 +146,8 @@ fn a_firewall_that_is_flushed_and_forwarding_that_is_switched_off_come_back() {
         world.pc1(&format!("nft flush table inet mpt_{DEVICE}"))?;
         until("the rules are back", || Ok(table()? == whole))?;
         // As a firewall does that is loaded anew, at the same time as somebody who hardens the host.
-        world.pc1("nft flush ruleset")?;
-        world.pc1("sysctl -q -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0")?;
+        let both = "nft flush ruleset && sysctl -q -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0";
+        host::run(world.net.pc1.command("sh").args(["-c", both]))?;
         until("the table is back", || Ok(table().is_ok_and(|table| table == whole)))?;
         until("forwarding again", || {
             let values = world.pc1("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding")?;
@@ -157,6 +157,34 @@ fn a_firewall_that_is_flushed_and_forwarding_that_is_switched_off_come_back() {
         assert!(client.said().contains("mpt put back: nft table inet mpt_tun0"), "{}", client.said());
         assert!(client.end(Signal::TERM)?.success());
         assert!(table().is_err());
+        Ok(())
+    });
+}
+
+#[test]
+fn with_a_kill_switch_a_lan_stays_cut_off_while_the_gateway_is_dead() {
+    bench::test(&[Tool::Ping, Tool::Nft], || {
+        let world = World::build()?;
+        let lan = lan(&world)?;
+        let _server = start_server(&world)?;
+        let before = world.state()?;
+        let settings = client().tunnel("share", list(&["lan"])).tunnel("kill_switch", true);
+        let mut client = world.start_client(&with_both(settings))?;
+        lan_reaches_the_internet(&lan)?;
+        client.end(Signal::KILL)?;
+        // As the service does after a crash: what belongs to the kill switch stays, and the LAN is told at once.
+        let file = format!("{DIRECTORY}/PC1.toml");
+        let mut after_crash = world.net.pc1.command(mpt().get_program());
+        let after_crash =
+            after_crash.args(["clean", "-c", &file]).env("SERVICE_RESULT", "signal").output()?;
+        assert!(printed(&after_crash)?.contains("the kill switch of tun0 stays in place"));
+        assert!(world.state()?.contains("net.ipv4.ip_forward = 1"));
+        for to in INTERNET {
+            none_passes(&lan, to.parse()?)?;
+        }
+        assert_eq!(world.past_the_tunnel()?, 0);
+        printed(&clean(&world, &[DEVICE])?)?;
+        assert_eq!(world.state()?, before);
         Ok(())
     });
 }

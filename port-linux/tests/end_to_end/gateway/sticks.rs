@@ -1,0 +1,163 @@
+//! Links without a route of the host: two LTE sticks of one make, with the same address and the same router on both, of which
+//! at most one gave the host a default route. Paths name the router: `gateway`.
+
+use std::fs;
+
+use port_linux::lab::host::Host;
+use port_linux::lab::stack::Stack;
+use port_linux::lab::topology::{Side, Topology};
+use rustix::process::Signal;
+
+use super::printed;
+use crate::bench::{self, DEVICE, Mpt, Settings, mpt, routes, sent_by_path};
+use crate::programs::{Tool, all_pass};
+
+/// What each stick calls itself, and the address that it gives the host.
+const ROUTER: &str = "192.168.8.1";
+const OURS: &str = "192.168.8.100";
+
+/// PC1 with the sticks usb1 and usb2, each of which is a NAT to an address of PC2's.
+fn build() -> anyhow::Result<Topology> {
+    let net = Topology::build(2, None)?;
+    for number in [1, 2] {
+        net.pc1.run(&format!("ip link set eth{number} down"))?;
+        let stick = Host::create(&format!("stick{number}"))?;
+        stick.sysctl("net.ipv4.ip_forward", "1")?;
+        stick.run(&format!("ip link add wan type veth peer name w{number} netns PC2"))?;
+        for (host, device, address) in [(&stick, "wan".to_owned(), 2), (&net.pc2, format!("w{number}"), 1)] {
+            host.run(&format!("ip address add 198.18.{number}.{address}/24 dev {device}"))?;
+            host.run(&format!("ip link set {device} up"))?;
+        }
+        stick.run("nft add table ip nat")?;
+        stick.run("nft add chain ip nat out { type nat hook postrouting priority srcnat ; }")?;
+        stick.run("nft add rule ip nat out oifname wan masquerade")?;
+        plug_in(&net, number)?;
+    }
+    for name in ["all", "default", "usb1", "usb2"] {
+        net.pc1.sysctl(&format!("net.ipv4.conf.{name}.rp_filter"), "0")?;
+    }
+    Ok(net)
+}
+
+/// Makes the interface of a stick, which gives it its address, and no route but that of its link.
+fn plug_in(net: &Topology, number: u8) -> anyhow::Result<()> {
+    let device = format!("usb{number}");
+    net.pc1.run(&format!("ip link add {device} type veth peer name lan netns stick{number}"))?;
+    let lan = format!("ip netns exec stick{number} ip");
+    for line in [
+        format!("{lan} address add {ROUTER}/24 dev lan"),
+        format!("{lan} link set lan up"),
+        format!("ip address add {OURS}/24 dev {device}"),
+        format!("ip link set {device} up"),
+    ] {
+        net.pc1.run(&line)?;
+    }
+    Ok(())
+}
+
+fn client(gateway: Option<&str>) -> Settings {
+    [1, 2].into_iter().fold(Settings::new(Side::Pc1, Stack::V4OverV4, 2), |settings, number| {
+        let settings = settings
+            .path(number, "local", "0.0.0.0")
+            .path(number, "remote", format!("198.18.{number}.1"))
+            .path(number, "device", format!("usb{number}"));
+        gateway.map_or(settings.clone(), |gateway| settings.path(number, "gateway", gateway))
+    })
+}
+
+fn start_server(net: &Topology) -> anyhow::Result<Mpt> {
+    let settings =
+        [1, 2].into_iter().fold(Settings::new(Side::Pc2, Stack::V4OverV4, 2), |settings, number| {
+            settings.path(number, "local", format!("198.18.{number}.1")).path(number, "remote", "0.0.0.0")
+        });
+    Mpt::start(&net.pc2, &settings)
+}
+
+fn state(net: &Topology) -> anyhow::Result<String> {
+    Ok(net.pc1.run("ip -4 rule")? + &net.pc1.run("ip -6 rule")? + &routes(&net.pc1)?)
+}
+
+#[test]
+fn two_sticks_with_one_address_and_one_router_carry_both_whatever_default_routes_there_are() {
+    bench::test(&[Tool::Nft, Tool::Ping], || {
+        let net = build()?;
+        let _server = start_server(&net)?;
+        // Two default routes, one, none.
+        net.pc1.run(&format!("ip route add default via {ROUTER} dev usb1"))?;
+        let before = state(&net)?;
+        let mut pc1 = Mpt::start(&net.pc1, &client(Some(ROUTER)))?;
+        pc1.until_up()?;
+        let rule = net.pc1.run("ip rule show priority 14752")?;
+        assert_eq!(rule.matches("fwmark 0x4754 oif usb").count(), 2, "{rule}");
+        let others = net.pc1.run("ip route get 198.18.2.1")?;
+        assert!(others.contains("dev usb1"), "other programs take the host's routes: {others}");
+        net.pc1.run("ip route del default")?;
+        let before_pings = pc1.connection()?;
+        all_pass(&net.pc1, "10.0.0.2".parse()?, 20, "")?;
+        let sent = sent_by_path(&before_pings, &pc1.connection()?);
+        assert!(sent.iter().all(|bytes| *bytes > 500), "{sent:?}");
+        net.pc1.run(&format!("ip route add default via {ROUTER} dev usb1"))?;
+
+        // Switched off and on, as an interface of another number, and after somebody has flushed the table.
+        net.pc1.run("ip link set usb2 down")?;
+        pc1.until_down(2, &["link"])?;
+        net.pc1.run("ip link set usb2 up")?;
+        pc1.until_up()?;
+        net.pc1.run("ip link del usb2")?;
+        pc1.until_down(2, &["link"])?;
+        plug_in(&net, 2)?;
+        pc1.until_up()?;
+        assert!(!pc1.said().contains("somebody removed"), "{}", pc1.said());
+        net.pc1.run("ip route flush table 4755")?;
+        net.pc1.run("ip rule del priority 14752")?;
+        super::until("back", || {
+            let routes = net.pc1.run("ip route show table 4755").unwrap_or_default();
+            let rules = net.pc1.run("ip rule show priority 14752")?;
+            Ok(routes.lines().count() == 2 && rules.lines().count() == 2)
+        })?;
+        pc1.until_up()?;
+        assert!(pc1.end(Signal::TERM)?.success(), "{}", pc1.said());
+        // The stick that was plugged in anew comes last in lists.
+        let sorted = |text: String| {
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(sorted(state(&net)?), sorted(before));
+
+        let before = state(&net)?;
+        Mpt::start(&net.pc1, &client(Some("192.168.8.7")))?.end(Signal::KILL)?;
+        let mut pc1 = Mpt::start(&net.pc1, &client(Some(ROUTER)))?;
+        pc1.until_up()?;
+        pc1.end(Signal::KILL)?;
+        let mut clean = net.pc1.command(mpt().get_program());
+        let said = printed(&clean.args(["clean", DEVICE]).output()?)?;
+        assert!(said.contains("removed: route default via 192.168.8.1 dev usb2 table 4755"), "{said}");
+        assert_eq!(state(&net)?, before);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_device_without_a_route_to_the_peer_is_named_with_the_remedy() {
+    bench::test(&[Tool::Nft], || {
+        let net = build()?;
+        let _server = start_server(&net)?;
+        net.pc1.run(&format!("ip route add default via {ROUTER} dev usb1"))?;
+        // As networkd has it, told not to make a route of it.
+        let index = net.pc1.run("cat /sys/class/net/usb2/ifindex")?;
+        fs::create_dir_all("/run/systemd/netif/leases")?;
+        fs::write(format!("/run/systemd/netif/leases/{}", index.trim()), format!("ROUTER={ROUTER}\n"))?;
+        let pc1 = Mpt::start(&net.pc1, &client(None))?;
+        pc1.until("path 1 up", |c| c.paths[0].state == port_linux::report::State::Up)?;
+        let said = pc1.said();
+        assert!(
+            said.contains("path path2: there is no route to 198.18.2.1 through usb2")
+                && said.contains("give the path gateway = \"192.168.8.1\""),
+            "{said}"
+        );
+        assert!(!said.contains("path path1: there is no route"), "{said}");
+        pc1.until_down(2, &["silent", "unheard"])?;
+        Ok(())
+    });
+}
