@@ -18,6 +18,7 @@ mod peers;
 mod plan;
 mod ports;
 mod reload;
+mod remembered;
 mod report;
 mod roaming;
 mod senders;
@@ -35,6 +36,7 @@ pub use peers::Peers;
 pub use plan::{ABSENT_MTU, Plan, Resources, bind, sealer, sealing};
 pub use ports::OtherPort;
 pub use reload::Reload;
+pub use remembered::Remembered;
 pub use roaming::Roaming;
 pub use senders::Sender;
 pub use tunnel_mtu::TunnelMtu;
@@ -134,6 +136,7 @@ pub struct Driver<'s> {
     supervisor: Supervisor,
     maker: Maker,
     reload: Option<Reload<'s>>,
+    remembered: Option<Remembered>,
 }
 
 /// What [`Driver::new`] takes.
@@ -166,6 +169,8 @@ pub struct Parts<'s> {
     pub maker: Maker,
     /// Lets it follow another configuration.
     pub reload: Option<Reload<'s>>,
+    /// Where peers that come by themselves were last.
+    pub remembered: Option<Remembered>,
 }
 
 impl<'s> Driver<'s> {
@@ -190,6 +195,7 @@ impl<'s> Driver<'s> {
             interfaces,
             maker,
             reload,
+            remembered,
         } = parts;
         let clock = resources.clock;
         let driver = Self {
@@ -217,6 +223,7 @@ impl<'s> Driver<'s> {
             supervisor: Supervisor::from_environment(),
             maker,
             reload,
+            remembered,
         };
         driver.listen(&driver.inside.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
@@ -460,6 +467,7 @@ impl<'s> Driver<'s> {
             self.follow_ports(index, now);
         }
         self.settle(now);
+        self.remember(now);
         self.supervisor.handle_timeout(now);
         let (up, all) = self.peers.paths();
         self.supervisor.paths(up, all);
@@ -478,7 +486,11 @@ impl<'s> Driver<'s> {
         let tunnel = self.tunnel_mtu.as_ref().and_then(TunnelMtu::poll_timeout);
         let deadlines =
             self.peers.poll_timeout().into_iter().chain(tunnel).chain(self.outside.poll_timeout());
-        let deadline = deadlines.chain(self.recheck_links).chain(self.supervisor.poll_timeout()).min()?;
+        let deadline = deadlines
+            .chain(self.recheck_links)
+            .chain(self.remembered.as_ref().and_then(Remembered::poll_timeout))
+            .chain(self.supervisor.poll_timeout())
+            .min()?;
         let wait = deadline.since(self.clock.now());
         if wait >= LONG_WAIT {
             self.alarm.set(deadline, &self.clock);

@@ -32,7 +32,7 @@ use crate::mtu;
 #[cfg(feature = "program")]
 use crate::{
     control::{self, Answer, Query, Server, default_socket},
-    driver::{Driver, Memories, Outside, Parts, Plan, Reload, Resources, TunnelMtu},
+    driver::{Driver, Memories, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
     host_state::{Family, HostState, Keeper, MARK},
     link::{self, Ends, Interfaces, Setup},
     outbox, privilege,
@@ -157,7 +157,9 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     for number in ends {
         signal_hook::low_level::pipe::register(number, signalled.try_clone()?).context("signal handler")?;
     }
-    let driver = Driver::new(Parts {
+    let file = control.with_extension("peers");
+    let remembered = config.listen.is_some().then(|| Remembered::new(file)).transpose()?;
+    let mut driver = Driver::new(Parts {
         tun,
         tunnel: tunnel.clone(),
         tunnel_mtu: tunnel_mtu(&config, &tunnel),
@@ -180,13 +182,17 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
             room,
             host: Box::new(|config| {
                 let state = HostState::wanted(config);
-                if state.is_gateway() != mark.is_some() {
-                    bail!("a default route through the tunnel cannot come or go while mpt runs: restart it");
+                if state.needs_mark() != mark.is_some() {
+                    bail!(
+                        "the first default route through the tunnel, or gateway of a path, cannot come or go while mpt runs: restart it"
+                    );
                 }
                 keeper.borrow_mut().as_mut().map_or(Ok(()), |keeper| keeper.replace(state))
             }),
         }),
+        remembered,
     })?;
+    driver.recall();
     // Rules outlive the process: nothing that could fail comes between them and the loop.
     keeper.replace(Some(Keeper::start(host_state, config.tunnel.kill_switch)?));
     let count: usize = config.connections.iter().map(|connection| connection.paths.len()).sum();

@@ -125,6 +125,11 @@ impl Driver<'_> {
         self.outside.sockets[before].senders.remove_path(peer, path);
         let new = Sender { address: address.ip(), port: Some(address.port()), peer, path };
         self.outside.sockets[socket].senders.replace(new);
+        if config.is_learned
+            && let Some(remembered) = &mut self.remembered
+        {
+            remembered.note(now);
+        }
         // The path is there: its counters were.
         let _ = connection.probe(id, now);
         self.check_path(peer, path, now);

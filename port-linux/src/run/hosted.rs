@@ -73,6 +73,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
         interfaces: none,
         maker,
         reload: None,
+        remembered: None,
     })?;
     ready();
     driver.run()

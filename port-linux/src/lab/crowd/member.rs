@@ -174,8 +174,9 @@ fn text(number: u16, key_file: &str, server: &str) -> String {
     for link in 1..=super::LINKS {
         let [ours, theirs] =
             [Side::Pc1, Side::Pc2].map(|side| side.address(link, crate::lab::stack::Version::V4));
-        text +=
-            &format!("[[connection.path]]\nname = \"{link}\"\nlocal = \"{ours}\"\nremote = \"{theirs}\"\n");
+        text += &format!(
+            "[[connection.path]]\nname = \"{link}\"\ndevice = \"eth{link}\"\nlocal = \"{ours}\"\nremote = \"{theirs}\"\n"
+        );
     }
     text
 }

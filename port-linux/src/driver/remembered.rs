@@ -1,0 +1,152 @@
+//! Where peers that come by themselves were last, in a file: after a new start they are found again at once, although they may have
+//! nothing to say for a while. That they are still there, and are who they were, is for the handshake to show.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use mpt_proto::{Instant, Link};
+use serde::{Deserialize, Serialize};
+
+use super::Driver;
+use super::senders::Sender;
+
+/// Between a change and the file: peers often move several paths at once.
+const DELAY: Duration = Duration::from_millis(500);
+
+/// Where one path of a peer was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    /// The peer's name.
+    peer: String,
+    /// The position of the path.
+    path: usize,
+    /// Our end of the socket, as configured.
+    local: IpAddr,
+    /// The address of ours that the peer sends to, where the socket has several.
+    reply_from: Option<IpAddr>,
+    /// The peer's end.
+    remote: SocketAddr,
+}
+
+/// The file, and when it is to be written.
+pub struct Remembered {
+    file: PathBuf,
+    texts: mpsc::Sender<String>,
+    due: Option<Instant>,
+}
+
+impl Remembered {
+    /// In this file, which a thread writes: the loop does not wait for disks.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn new(file: PathBuf) -> io::Result<Self> {
+        let (texts, to_write) = mpsc::channel::<String>();
+        let target = file.clone();
+        let work = move || {
+            while let Ok(first) = to_write.recv() {
+                let text = to_write.try_iter().last().unwrap_or(first);
+                let new = target.with_extension("new");
+                if let Err(error) = write(&new, &text).and_then(|()| fs::rename(&new, &target)) {
+                    tracing::debug!("{}: {error}", target.display());
+                }
+            }
+        };
+        std::thread::Builder::new().name("remembered".into()).spawn(work)?;
+        Ok(Self { file, texts, due: None })
+    }
+
+    /// A path was found, or forgotten.
+    pub(super) fn note(&mut self, now: Instant) {
+        self.due.get_or_insert(now + DELAY);
+    }
+
+    /// When the file is to be written.
+    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+        self.due
+    }
+
+    fn places(&self) -> Vec<Place> {
+        // There is none at the first start, and what is there may be of another version.
+        fs::read(&self.file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+}
+
+/// Where people are is nobody's business.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    file?.write_all(text.as_bytes())
+}
+
+impl Driver<'_> {
+    /// Writes the file if that is due.
+    pub(super) fn remember(&mut self, now: Instant) {
+        let Some(remembered) = self.remembered.as_mut().filter(|it| it.due.is_some_and(|due| due <= now))
+        else {
+            return;
+        };
+        remembered.due = None;
+        let mut places = Vec::new();
+        for peer in self.peers.iter().filter(|peer| peer.config.is_learned) {
+            for (index, path) in peer.paths.iter().enumerate() {
+                let Some((remote, shared)) = path.remote.zip(self.outside.sockets.get(path.socket)) else {
+                    continue;
+                };
+                places.push(Place {
+                    peer: peer.config.name.clone(),
+                    path: index,
+                    local: shared.local.ip(),
+                    reply_from: path.reply_from,
+                    remote,
+                });
+            }
+        }
+        if let Ok(text) = serde_json::to_string(&places) {
+            // The thread ends with us.
+            let _ = remembered.texts.send(text);
+        }
+    }
+
+    /// Looks for peers where they were last.
+    pub fn recall(&mut self) {
+        let Some(places) = self.remembered.as_ref().map(Remembered::places) else { return };
+        let now = self.clock.now();
+        let names: HashMap<String, usize> = self
+            .peers
+            .iter()
+            .filter(|peer| peer.config.is_learned)
+            .map(|peer| (peer.config.name.clone(), peer.index))
+            .collect();
+        for place in places {
+            let Some(&index) = names.get(&place.peer) else { continue };
+            let listens = |shared: &super::SharedSocket| shared.listens && shared.local.ip() == place.local;
+            let Some(socket) = self.outside.sockets.iter().position(listens) else { continue };
+            let Some(peer) = self.peers.get_mut(index) else { continue };
+            if place.path >= peer.paths.len() {
+                continue;
+            }
+            self.resources.wake(peer);
+            let path = &mut peer.paths[place.path];
+            (path.socket, path.remote, path.reply_from) = (socket, Some(place.remote), place.reply_from);
+            path.ends.remote = place.remote.ip();
+            path.down_since = Some(now);
+            let sender = Sender {
+                address: place.remote.ip(),
+                port: Some(place.remote.port()),
+                peer: index,
+                path: place.path,
+            };
+            self.outside.sockets[socket].senders.add(sender);
+            peer.set_missing(place.path, None);
+            peer.set_link(place.path, Link::Up, now);
+            peer.paths_changed = true;
+            let _ = peer.connection.probe(peer.paths[place.path].id, now);
+        }
+    }
+}
