@@ -35,7 +35,7 @@ pub use peer::{Peer, PeerPath, Role};
 pub use peers::Peers;
 pub use plan::{ABSENT_MTU, Plan, Resources, bind, sealer, sealing};
 pub use ports::OtherPort;
-pub use reload::Reload;
+pub use reload::{MakeHost, Reload};
 pub use remembered::Remembered;
 pub use roaming::Roaming;
 pub use senders::Sender;

@@ -92,7 +92,7 @@ impl Routes {
                 if network.from.is_some_and(is_shared) {
                     let own = tunnel.iter().map(|own| IpNet::from(own.addr()));
                     own.filter(|own| own.addr().is_ipv4() == network.to.addr().is_ipv4()).for_each(|own| {
-                        routes.networks.add(Network { to: network.to, from: Some(own) }, index)
+                        routes.networks.add(Network { to: network.to, from: Some(own) }, index);
                     });
                 }
             }

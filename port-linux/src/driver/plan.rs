@@ -333,10 +333,10 @@ impl<'s> Resources<'s> {
     /// Removes a connection, if there is one at this position; its memory serves others.
     pub(super) fn disconnect(&mut self, index: usize, outside: &mut Outside<'s>, peers: &mut Peers<'s>) {
         outside.remove(index);
-        if let Some(peer) = peers.remove(index) {
-            if let Some(size) = peer.memory {
-                self.memories.take_back(size, peer.connection);
-            }
+        if let Some(peer) = peers.remove(index)
+            && let Some(size) = peer.memory
+        {
+            self.memories.take_back(size, peer.connection);
         }
     }
 }

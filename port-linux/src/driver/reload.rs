@@ -11,14 +11,17 @@ use crate::control::{Answer, Reloaded};
 use crate::report::VERSION;
 use crate::routes::Routes;
 
+/// Makes the host's network as a configuration wants it, or leaves it as it was.
+pub type MakeHost<'s> = Box<dyn FnMut(&Config) -> Result<()> + 's>;
+
 /// What is needed to follow another configuration.
 pub struct Reload<'s> {
     /// The configuration that holds.
     pub config: Config,
     /// Most connections that the layer that seals has room for.
     pub room: usize,
-    /// Makes the host's network as a configuration wants it, or leaves it as it was.
-    pub host: Box<dyn FnMut(&Config) -> Result<()> + 's>,
+    /// The network of this host.
+    pub host: MakeHost<'s>,
 }
 
 impl Reload<'_> {

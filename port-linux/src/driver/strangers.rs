@@ -140,7 +140,7 @@ impl Driver<'_> {
         let Some(it) = self.peers.get_mut(peer).filter(|it| it.config.is_learned) else { return };
         for path in 0..it.paths.len() {
             let planned = &mut it.paths[path];
-            if !planned.forget_at().is_some_and(|deadline| deadline <= now) {
+            if planned.forget_at().is_none_or(|deadline| deadline > now) {
                 continue;
             }
             (planned.remote, planned.down_since) = (None, None);

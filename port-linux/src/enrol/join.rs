@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::files::NewFiles;
 use super::invitation::LONGEST;
 use super::{Invitation, service};
-use crate::config::{Config, TUNNEL_NAME};
+use crate::config::{Config, Network, TUNNEL_NAME};
 use crate::control::{Answer, Command, ask, default_socket};
 use crate::failure::misconfigured;
 use crate::host_state::HostState;
@@ -205,7 +205,7 @@ fn wait(config: &Config, name: &str) -> Result<()> {
 
 fn tell_works(connection: &ConnectionReport, config: &Config) -> Result<()> {
     let up = connection.paths.iter().filter(|path| path.state == State::Up).count();
-    let all = if config.connections.iter().flat_map(|it| &it.networks).any(|network| network.is_default()) {
+    let all = if config.connections.iter().flat_map(|it| &it.networks).any(Network::is_default) {
         "Everything goes through it now"
     } else {
         "It is up"

@@ -55,7 +55,7 @@ pub fn setup(wanted: &Setup) -> Result<()> {
         if wanted.endpoints.is_empty() { public_addresses(&interfaces)? } else { wanted.endpoints.clone() };
     let networks =
         if wanted.networks.is_empty() { free_networks(&interfaces)? } else { wanted.networks.clone() };
-    let addresses = networks.iter().map(|network| first_host(network)).collect::<Result<Vec<IpNet>>>()?;
+    let addresses = networks.iter().map(first_host).collect::<Result<Vec<IpNet>>>()?;
     for (network, own) in networks.iter().zip(&addresses) {
         if let Some(taken) = interfaces.addresses().find(|address| network.contains(address)) {
             return Err(misconfigured(format!(

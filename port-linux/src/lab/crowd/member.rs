@@ -265,8 +265,10 @@ pub(super) fn spread(
 fn pace(time: Duration, interval: Duration, mut turn: impl FnMut(usize)) {
     let since = Stopwatch::start();
     let mut done = 0;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds by a short interval")]
+    let due_at = |time: Duration| (time.as_secs_f64() / interval.as_secs_f64()) as usize;
     while since.elapsed() < time {
-        let due = (since.elapsed().as_secs_f64() / interval.as_secs_f64()) as usize;
+        let due = due_at(since.elapsed());
         (done..due).for_each(&mut turn);
         done = due.max(done);
         std::thread::sleep(interval.clamp(Duration::from_millis(1), PING_INTERVAL));
