@@ -46,7 +46,7 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
             init::run(&args.into(), output.as_deref())
         }
         Command::Genkey(args) => commands::genkey(args.output.as_deref()),
-        Command::Pubkey(_) => commands::pubkey(),
+        Command::Pubkey(args) => commands::pubkey(args.file.as_deref()),
         Command::Genpsk(args) => commands::genpsk(args.output.as_deref()),
         Command::Import(args) => output::print(&import::import(&args.dir)?).map(drop),
         Command::Lab(args) => lab::run(args),

@@ -5,6 +5,7 @@ pub mod hosted;
 mod memory;
 mod plan;
 
+use std::time::Duration;
 #[cfg(feature = "program")]
 use std::{os::unix::net::UnixStream, path::Path, sync::Arc};
 
@@ -41,9 +42,28 @@ use plan::Plan;
 /// Where the configuration is unless `-c` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/mpt/mpt.toml";
 
+/// Between two looks whether a port or an interface of this name is free: another mpt that was just killed has not quite gone yet.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// So many looks, a second, until it is refused.
+const LOOKS: u32 = 20;
+
 #[cfg(feature = "program")]
 /// The number of the loopback interface, which leads to peers on the same machine.
 const LOOPBACK: u32 = 1;
+
+/// The interfaces as they are, or a little later if one has the name of the tunnel's, so that it may go.
+#[cfg(feature = "program")]
+fn interfaces_without(tunnel: &str) -> Result<Interfaces> {
+    for _ in 0..LOOKS {
+        let interfaces = Interfaces::now()?;
+        if interfaces.named(tunnel).is_none() {
+            return Ok(interfaces);
+        }
+        std::thread::sleep(LOOK);
+    }
+    Interfaces::now()
+}
 
 /// What differs between platforms when the configuration does not say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,8 +98,8 @@ pub fn run(config: &Path, control: Option<&Path>, defaults: &Defaults) -> Result
         tracing::warn!("{warning}");
     }
     let control = control.map_or_else(|| default_socket(&config.tunnel.name), Path::to_path_buf);
-    privilege::check()?;
-    let interfaces = Interfaces::now()?;
+    privilege::check(&control)?;
+    let interfaces = interfaces_without(&config.tunnel.name)?;
     Server::check(&control)?;
     let plan = Plan::new(&config, &interfaces)?;
     let host_state = HostState::wanted(&config);

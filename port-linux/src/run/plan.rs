@@ -2,6 +2,7 @@
 //! nothing; it finds what cannot work.
 
 use std::hash::{BuildHasher, Hasher};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
@@ -218,16 +219,12 @@ impl Plan {
             } else {
                 shared.local
             };
-            let socket = match Socket::bind(local, device, maker) {
+            let socket = match bind_patiently(local, device, maker) {
                 Ok(socket) => socket,
                 Err(error) if waits(shared, &error) => continue,
                 Err(error) => {
-                    return Err(error).with_context(|| {
-                        format!(
-                            "cannot bind UDP {local}: is another program using the port? `ss -ulpn sport = :{}` shows it",
-                            local.port()
-                        )
-                    });
+                    let hint = bind_hint(local, &error);
+                    return Err(error).with_context(|| format!("cannot bind UDP {local}{hint}"));
                 }
             };
             let (receive, send) = socket.buffer_sizes()?;
@@ -246,6 +243,32 @@ impl Plan {
             );
         }
         Ok(sockets)
+    }
+}
+
+/// Binds a socket; a port that is taken may be free a moment later, if who had it was just killed.
+fn bind_patiently(local: SocketAddr, device: Option<&str>, maker: &Maker) -> std::io::Result<Socket> {
+    for _ in 0..super::LOOKS {
+        match Socket::bind(local, device, maker) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => std::thread::sleep(super::LOOK),
+            outcome => return outcome,
+        }
+    }
+    Socket::bind(local, device, maker)
+}
+
+/// What would help where a socket cannot be bound, to follow the address in a message.
+fn bind_hint(local: SocketAddr, error: &std::io::Error) -> String {
+    let port = local.port();
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            format!(": is another program using the port? `ss -ulpn sport = :{port}` shows it")
+        }
+        ErrorKind::PermissionDenied if port < 1024 => String::from(
+            ": ports below 1024 are privileged and need the capability CAP_NET_BIND_SERVICE, too. Choose another `port`, or give the \
+             program both: sudo setcap cap_net_admin,cap_net_bind_service+ep $(command -v mpt)",
+        ),
+        _ => String::new(),
     }
 }
 
