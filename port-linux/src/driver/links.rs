@@ -163,7 +163,9 @@ impl Driver<'_> {
         let socket = Socket::bind(local, shared.device.as_deref(), &self.maker).map_err(refused)?;
         self.listen(&socket, FIRST_SOCKET + index as u64).map_err(refused)?;
         let shared = &mut self.outside.sockets[index];
-        shared.open(socket, local);
+        // Port 0 is one of the kernel's choice.
+        let bound = if local.port() == 0 { socket.local_address().map_err(refused)? } else { local };
+        shared.open(socket, bound);
         shared.interface = found.index;
         Ok(())
     }

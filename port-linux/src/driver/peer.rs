@@ -57,7 +57,7 @@ pub struct Peer<'s> {
     pub(super) sizes_changed: bool,
     /// Which paths can be used may be another than at the last look.
     pub(super) paths_changed: bool,
-    /// A path has gone down since its link was last looked at.
+    /// A path has gone down, or is still down, since its link was last looked at.
     pub(super) path_went_down: bool,
     /// Bytes that sealing adds to each datagram.
     sealing: u16,

@@ -112,7 +112,9 @@ impl Driver<'_> {
     /// Lets what leaves on a path leave from another port, too, one that the kernel chooses.
     fn try_port(&mut self, peer: usize, path: usize, now: Instant) {
         self.stop_trial(peer, path);
-        let Peer { config, connection, paths, .. } = &mut self.peers[peer];
+        let Peer { config, connection, paths, path_went_down, .. } = &mut self.peers[peer];
+        // What of this host is in the way may have changed since the path went down.
+        *path_went_down = true;
         let planned = &mut paths[path];
         let PeerPath { remote: Some(remote), other_port: Some(other_port), .. } = planned else { return };
         let Some(home) = self.outside.sockets.get(planned.socket) else { return };
