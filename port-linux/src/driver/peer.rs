@@ -143,16 +143,6 @@ impl PeerPath {
             missing: None,
         }
     }
-
-    /// The indices of the sockets that its datagrams leave from: its own, and one whose port is tried.
-    pub(super) fn sockets(&self) -> [Option<usize>; 2] {
-        [Some(self.socket), self.other_port.and_then(|other| other.tried())]
-    }
-
-    /// Whether datagrams to the socket with this index are its own.
-    pub(super) fn is_on(&self, socket: usize) -> bool {
-        self.sockets().contains(&Some(socket))
-    }
 }
 
 /// Datagrams and inner packets that the port dropped.
@@ -208,13 +198,6 @@ impl<'s> Peer<'s> {
     /// Whether one of its paths uses this socket.
     pub fn uses_socket(&self, socket: usize) -> bool {
         self.paths.iter().any(|path| path.is_on(socket))
-    }
-
-    /// A datagram of a path came to the socket with this index.
-    pub(super) fn note_heard(&mut self, path: usize, socket: usize) {
-        if let Some(other_port) = self.paths.get_mut(path).and_then(|path| path.other_port.as_mut()) {
-            other_port.note_heard(socket);
-        }
     }
 
     /// Bytes that every packet has more on a path than in the tunnel, outer IP and UDP headers aside.
@@ -473,15 +456,6 @@ impl<'s> Peer<'s> {
             |path: &PeerPath| matches!(path.missing, None | Some(Missing::Route(..) | Missing::Socket(..)));
         let down = |index: &usize| self.link_is_down(*index);
         self.down_links != 0 && (0..self.paths.len()).filter(down).any(|index| untold(&self.paths[index]))
-    }
-
-    /// Whether something of this host was last in the way of a path whose link works.
-    pub fn some_path_is_hindered(&self) -> bool {
-        let is_hindered = |(index, path): (usize, &PeerPath)| {
-            !self.link_is_down(index)
-                && matches!(path.missing, Some(Missing::Route(..) | Missing::Filter(..)))
-        };
-        self.paths.iter().enumerate().any(is_hindered)
     }
 
     /// How many paths are up.

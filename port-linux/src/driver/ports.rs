@@ -23,7 +23,7 @@ const FIRST_TRIAL: Duration = Duration::from_secs(20);
 /// Between two ports that are tried. Each leaves an entry in routers for two minutes or more.
 const NEXT_TRIAL: Duration = Duration::from_secs(60);
 
-/// What a path knows of other ports.
+/// What a path knows of other ports of this host.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OtherPort {
     /// When the next one is tried; `None`: the path is not silent.
@@ -87,6 +87,27 @@ impl OtherPort {
                 Step::Try
             }
             Some(_) => Step::Wait,
+        }
+    }
+}
+
+impl PeerPath {
+    /// The indices of the sockets that its datagrams leave from: its own, and one whose port is tried.
+    pub(super) fn sockets(&self) -> [Option<usize>; 2] {
+        [Some(self.socket), self.other_port.and_then(|other| other.tried())]
+    }
+
+    /// Whether datagrams to the socket with this index are its own.
+    pub(super) fn is_on(&self, socket: usize) -> bool {
+        self.sockets().contains(&Some(socket))
+    }
+}
+
+impl Peer<'_> {
+    /// A datagram of a path came to the socket with this index.
+    pub(super) fn note_heard(&mut self, path: usize, socket: usize) {
+        if let Some(other_port) = self.paths.get_mut(path).and_then(|path| path.other_port.as_mut()) {
+            other_port.note_heard(socket);
         }
     }
 }
