@@ -294,10 +294,14 @@ pub struct Genkey {
     after_help = "The public key is no secret: it goes into `public_key` of the other end's configuration.
 
 Examples:
-  sudo cat /etc/mpt/home.key | mpt pubkey
+  sudo mpt pubkey /etc/mpt/home.key
   mpt pubkey < home.key"
 )]
-pub struct Pubkey {}
+pub struct Pubkey {
+    /// The file with the private key; standard input by default
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
 
 /// `mpt genpsk`
 #[derive(Debug, Args)]

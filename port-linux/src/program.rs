@@ -49,7 +49,7 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
             init::run(&args.into(), output.as_deref())
         }
         Command::Genkey(args) => commands::genkey(args.output.as_deref()),
-        Command::Pubkey(_) => commands::pubkey(),
+        Command::Pubkey(args) => commands::pubkey(args.file.as_deref()),
         Command::Genpsk(args) => commands::genpsk(args.output.as_deref()),
         Command::Server(Server::Setup(args)) => server::setup(&args.into()),
         Command::Server(Server::Remove(args)) => server::remove(&args.name, &args.directory, args.yes),

@@ -3,6 +3,7 @@
 
 pub mod hosted;
 
+use std::time::Duration;
 #[cfg(feature = "program")]
 use std::{
     cell::RefCell,
@@ -46,6 +47,12 @@ use crate::{
 /// Where the configuration is unless `-c` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/mpt/mpt.toml";
 
+/// Between two looks whether a port or an interface of this name is free: another mpt that was just killed has not quite gone yet.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// So many looks, a second, until it is refused.
+const LOOKS: u32 = 20;
+
 #[cfg(feature = "program")]
 /// The number of the loopback interface, which leads to peers on the same machine.
 const LOOPBACK: u32 = 1;
@@ -56,6 +63,19 @@ const ROOM_FOR_PEERS: usize = 1024;
 /// See [`ROOM_FOR_PEERS`].
 #[cfg(feature = "program")]
 const ROOM_FOR_CONNECTIONS: usize = 16;
+
+/// The interfaces as they are, or a little later if one has the name of the tunnel's, so that it may go.
+#[cfg(feature = "program")]
+fn interfaces_without(tunnel: &str) -> Result<Interfaces> {
+    for _ in 0..LOOKS {
+        let interfaces = Interfaces::now()?;
+        if interfaces.named(tunnel).is_none() {
+            return Ok(interfaces);
+        }
+        std::thread::sleep(LOOK);
+    }
+    Interfaces::now()
+}
 
 /// What differs between platforms when the configuration does not say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,8 +113,8 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         tracing::error!("this peer is left out: {error}");
     }
     let control = control.map_or_else(|| default_socket(&config.tunnel.name), Path::to_path_buf);
-    privilege::check()?;
-    let interfaces = Interfaces::now()?;
+    privilege::check(&control)?;
+    let interfaces = interfaces_without(&config.tunnel.name)?;
     Server::check(&control)?;
     if interfaces.named(&config.tunnel.name).is_some() {
         bail!(
@@ -131,7 +151,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     let tunnel = tunnel_facts(&config, &peers)?;
     let tie = Arc::new(ToDevice { mark });
     let maker = Maker { offload: config.tunnel.offload, tie, buffer: defaults.socket_buffer };
-    driver::bind(&mut outside.sockets, &maker)?;
+    driver::bind(&mut outside.sockets, &maker, LOOKS)?;
 
     // From here on things are made; each goes away with the value that holds it.
     let server = Server::bind(&control)?;

@@ -363,6 +363,11 @@ impl Batch {
         }
     }
 
+    /// Forgets what the last call brought.
+    pub fn clear(&mut self) {
+        self.filled = 0;
+    }
+
     /// What the last call brought.
     pub fn runs(&mut self) -> impl Iterator<Item = Run<'_>> {
         let buffers = self.bytes.chunks_exact_mut(RECEIVE_BUFFER);

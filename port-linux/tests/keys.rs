@@ -93,7 +93,10 @@ fn a_key_file_is_its_owners_alone_and_is_never_written_over() {
     let printed = answer(&["genkey", "-o", shown(&file)]);
     let key = fs::read(&file).expect("the key");
     assert_eq!(fs::metadata(&file).expect("metadata").mode() & 0o7777, 0o600);
+    assert_eq!(answer(&["pubkey", shown(&file)]), printed);
     assert_eq!(pubkey(&key).stdout, printed.into_bytes(), "the public key is printed");
+    let said = complaint(&run(&["pubkey", "/nonexistent/home.key"]));
+    assert!(said.contains("/nonexistent/home.key: there is no such file"), "{said}");
 
     let shared = directory.path().join("home.psk");
     assert_eq!(answer(&["genpsk", "-o", shown(&shared)]), "");

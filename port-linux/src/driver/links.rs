@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mpt_proto::{DownReason, Instant, Link, PathState};
 
+use super::peer::PeerPath;
 use super::{Driver, FIRST_SOCKET, Peer};
 use crate::link::{Missing, scoped};
 use crate::socket::{Socket, source_address};
@@ -19,6 +20,17 @@ const RECHECK_HINDERED: Duration = Duration::from_secs(1);
 struct Found {
     index: u32,
     mtu: u32,
+}
+
+impl Peer<'_> {
+    /// Whether something of this host was last in the way of a path whose link works.
+    fn some_path_is_hindered(&self) -> bool {
+        let is_hindered = |(index, path): (usize, &PeerPath)| {
+            !self.link_is_down(index)
+                && matches!(path.missing, Some(Missing::Route(..) | Missing::Filter(..)))
+        };
+        self.paths.iter().enumerate().any(is_hindered)
+    }
 }
 
 impl Driver<'_> {
@@ -173,7 +185,9 @@ impl Driver<'_> {
         let socket = Socket::bind(local, shared.device.as_deref(), &self.maker).map_err(refused)?;
         self.listen(&socket, FIRST_SOCKET + index as u64).map_err(refused)?;
         let shared = &mut self.outside.sockets[index];
-        shared.open(socket, local);
+        // Port 0 is one of the kernel's choice.
+        let bound = if local.port() == 0 { socket.local_address().map_err(refused)? } else { local };
+        shared.open(socket, bound);
         shared.interface = found.index;
         Ok(())
     }

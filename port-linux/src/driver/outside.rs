@@ -121,7 +121,14 @@ impl SharedSocket {
     /// # Errors
     /// As [`Socket::receive`].
     pub fn receive(&self, batch: &mut Batch) -> io::Result<()> {
-        self.socket.as_ref().map_or(Ok(()), |socket| socket.receive(batch))
+        match &self.socket {
+            Some(socket) => socket.receive(batch),
+            None => {
+                // It was closed after it had become readable: what another socket brought before is not its.
+                batch.clear();
+                Ok(())
+            }
+        }
     }
 }
 

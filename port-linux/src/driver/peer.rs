@@ -72,7 +72,7 @@ pub struct Peer<'s> {
     pub(super) deadline: Option<Instant>,
     /// Its paths that are up, and those that there are, as they are counted among those of all connections.
     pub(super) counted: (u32, u32),
-    /// A path has gone down since its link was last looked at.
+    /// A path has gone down, or is still down, since its link was last looked at.
     pub(super) path_went_down: bool,
     /// Bytes that sealing adds to each datagram.
     sealing: u16,
@@ -174,16 +174,6 @@ impl PeerPath {
     pub(super) fn destination(&self) -> Option<Destination> {
         Some(Destination { remote: self.remote?, source: self.reply_from })
     }
-
-    /// The indices of the sockets that its datagrams leave from: its own, and one whose port is tried.
-    pub(super) fn sockets(&self) -> [Option<usize>; 2] {
-        [Some(self.socket), self.other_port.and_then(|other| other.tried())]
-    }
-
-    /// Whether datagrams to the socket with this index are its own.
-    pub(super) fn is_on(&self, socket: usize) -> bool {
-        self.sockets().contains(&Some(socket))
-    }
 }
 
 /// Datagrams and inner packets that the port dropped.
@@ -262,13 +252,6 @@ impl<'s> Peer<'s> {
     /// Whether one of its paths uses this socket.
     pub fn uses_socket(&self, socket: usize) -> bool {
         self.paths.iter().any(|path| path.is_on(socket))
-    }
-
-    /// A datagram of a path came to the socket with this index.
-    pub(super) fn note_heard(&mut self, path: usize, socket: usize) {
-        if let Some(other_port) = self.paths.get_mut(path).and_then(|path| path.other_port.as_mut()) {
-            other_port.note_heard(socket);
-        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout), or a look at the size of datagrams, is due.
@@ -542,15 +525,6 @@ impl<'s> Peer<'s> {
             |path: &PeerPath| matches!(path.missing, None | Some(Missing::Route(..) | Missing::Socket(..)));
         let down = |index: &usize| self.link_is_down(*index);
         self.down_links != 0 && (0..self.paths.len()).filter(down).any(|index| untold(&self.paths[index]))
-    }
-
-    /// Whether something of this host was last in the way of a path whose link works.
-    pub fn some_path_is_hindered(&self) -> bool {
-        let is_hindered = |(index, path): (usize, &PeerPath)| {
-            !self.link_is_down(index)
-                && matches!(path.missing, Some(Missing::Route(..) | Missing::Filter(..)))
-        };
-        self.paths.iter().enumerate().any(is_hindered)
     }
 
     /// How many paths are up.

@@ -2,7 +2,9 @@
 //! cannot work. Then connections are made of it, at the start and whenever the configuration is read again.
 
 use std::hash::{BuildHasher, Hasher};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mpt_proto::{Connection, Link, Liveness, PathId, Pin, PinError, Pins, PortMatch, Storage};
@@ -24,6 +26,9 @@ use crate::socket::{Maker, Socket, source_address};
 /// The MTU taken for an interface that is not there yet: Ethernet's. One that comes with a smaller MTU gets
 /// smaller datagrams.
 pub const ABSENT_MTU: u16 = 1500;
+
+/// Between two looks at a port that is taken.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The plan.
 pub struct Plan {
@@ -341,11 +346,12 @@ impl<'s> Resources<'s> {
     }
 }
 
-/// Binds the sockets that are not open: the last check, and it changes nothing that outlives them.
+/// Binds the sockets that are not open: the last check, and it changes nothing that outlives them. A port that is taken is looked at
+/// so many times more.
 ///
 /// # Errors
 /// Names the address and port that is taken.
-pub fn bind(sockets: &mut [SharedSocket], maker: &Maker) -> Result<()> {
+pub fn bind(sockets: &mut [SharedSocket], maker: &Maker, looks: u32) -> Result<()> {
     let buffer = maker.buffer;
     let mut granted = (buffer, buffer);
     for shared in sockets.iter_mut().filter(|shared| !shared.is_open()) {
@@ -360,7 +366,7 @@ pub fn bind(sockets: &mut [SharedSocket], maker: &Maker) -> Result<()> {
         } else {
             shared.local
         };
-        let socket = match Socket::bind(local, device, maker) {
+        let socket = match bind_patiently(local, device, maker, looks) {
             Ok(socket) => socket,
             Err(error) if waits(shared, &error) => continue,
             Err(error) if lacks_ipv6(shared, &error) => {
@@ -368,12 +374,8 @@ pub fn bind(sockets: &mut [SharedSocket], maker: &Maker) -> Result<()> {
                 continue;
             }
             Err(error) => {
-                return Err(error).with_context(|| {
-                    format!(
-                        "cannot bind UDP {local}: is another program using the port? `ss -ulpn sport = :{}` shows it",
-                        local.port()
-                    )
-                });
+                let hint = bind_hint(local, &error);
+                return Err(error).with_context(|| format!("cannot bind UDP {local}{hint}"));
             }
         };
         let (receive, send) = socket.buffer_sizes()?;
@@ -392,6 +394,37 @@ pub fn bind(sockets: &mut [SharedSocket], maker: &Maker) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Binds a socket; a port that is taken may be free a moment later, if who had it was just killed.
+fn bind_patiently(
+    local: SocketAddr,
+    device: Option<&str>,
+    maker: &Maker,
+    looks: u32,
+) -> std::io::Result<Socket> {
+    for _ in 0..looks {
+        match Socket::bind(local, device, maker) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => std::thread::sleep(LOOK),
+            outcome => return outcome,
+        }
+    }
+    Socket::bind(local, device, maker)
+}
+
+/// What would help where a socket cannot be bound, to follow the address in a message.
+fn bind_hint(local: SocketAddr, error: &std::io::Error) -> String {
+    let port = local.port();
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            format!(": is another program using the port? `ss -ulpn sport = :{port}` shows it")
+        }
+        ErrorKind::PermissionDenied if port < 1024 => String::from(
+            ": ports below 1024 are privileged and need the capability CAP_NET_BIND_SERVICE, too. Choose another `port`, or give the \
+             program both: sudo setcap cap_net_admin,cap_net_bind_service+ep $(command -v mpt)",
+        ),
+        _ => String::new(),
+    }
 }
 
 /// Whether a socket cannot be bound only because its device, or the device's address, is yet to come. A

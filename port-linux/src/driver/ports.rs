@@ -24,7 +24,7 @@ const FIRST_TRIAL: Duration = Duration::from_secs(20);
 /// Between two ports that are tried. Each leaves an entry in routers for two minutes or more.
 const NEXT_TRIAL: Duration = Duration::from_secs(60);
 
-/// What a path knows of other ports.
+/// What a path knows of other ports of this host.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OtherPort {
     /// When the next one is tried; `None`: the path is not silent.
@@ -92,6 +92,27 @@ impl OtherPort {
     }
 }
 
+impl PeerPath {
+    /// The indices of the sockets that its datagrams leave from: its own, and one whose port is tried.
+    pub(super) fn sockets(&self) -> [Option<usize>; 2] {
+        [Some(self.socket), self.other_port.and_then(|other| other.tried())]
+    }
+
+    /// Whether datagrams to the socket with this index are its own.
+    pub(super) fn is_on(&self, socket: usize) -> bool {
+        self.sockets().contains(&Some(socket))
+    }
+}
+
+impl Peer<'_> {
+    /// A datagram of a path came to the socket with this index.
+    pub(super) fn note_heard(&mut self, path: usize, socket: usize) {
+        if let Some(other_port) = self.paths.get_mut(path).and_then(|path| path.other_port.as_mut()) {
+            other_port.note_heard(socket);
+        }
+    }
+}
+
 impl Driver<'_> {
     /// Looks at those paths of a connection that may go on from another port.
     pub(super) fn follow_ports(&mut self, peer: usize, now: Instant) {
@@ -111,7 +132,9 @@ impl Driver<'_> {
     /// Lets what leaves on a path leave from another port, too, one that the kernel chooses.
     fn try_port(&mut self, peer: usize, path: usize, now: Instant) {
         self.stop_trial(peer, path);
-        let Peer { config, connection, paths, .. } = &mut self.peers[peer];
+        let Peer { config, connection, paths, path_went_down, .. } = &mut self.peers[peer];
+        // What of this host is in the way may have changed since the path went down.
+        *path_went_down = true;
         let planned = &mut paths[path];
         let PeerPath { remote: Some(remote), other_port: Some(other_port), .. } = planned else { return };
         let Some(home) = self.outside.sockets.get(planned.socket) else { return };

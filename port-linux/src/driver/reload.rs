@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::{Result, bail};
 
 use super::plan::{Plan, bind};
-use super::{Driver, FIRST_SOCKET};
+use super::{Driver, FIRST_SOCKET, PeerPath};
 use crate::config::{self, Config};
 use crate::control::{Answer, Reloaded};
 use crate::report::VERSION;
@@ -83,7 +83,7 @@ impl<'s> Driver<'s> {
         let mut plan = Plan::new(&new, &self.interfaces)?;
         let first_new = self.outside.sockets.len();
         let sockets = plan.place_sockets(&mut self.outside.sockets);
-        let made = bind(self.outside.sockets.get_mut(first_new..).unwrap_or_default(), &self.maker);
+        let made = bind(self.outside.sockets.get_mut(first_new..).unwrap_or_default(), &self.maker, 0);
         if let Err(error) = made.and_then(|()| (reload.host)(&new)) {
             self.outside.sockets.truncate(first_new);
             return Err(error.context("nothing was changed"));
@@ -125,9 +125,11 @@ impl<'s> Driver<'s> {
         self.inside.flush();
         let connections = self.peers.iter().map(|peer| (peer.index, &peer.config));
         self.inside.routes = Routes::new(&new.tunnel.addresses, &new.tunnel.share, connections);
-        let used: HashSet<usize> = sockets.into_iter().collect();
+        // Those that a path has gone on from are in no plan.
+        let paths = self.peers.iter().flat_map(|peer| &peer.paths);
+        let used: HashSet<usize> = paths.flat_map(PeerPath::sockets).flatten().collect();
         for (place, shared) in self.outside.sockets.iter_mut().enumerate() {
-            if !used.contains(&place) {
+            if !used.contains(&place) && !shared.listens {
                 shared.close();
             }
         }

@@ -14,8 +14,8 @@ use crate::report::RoamingReport;
 
 /// How long a candidate may take to prove itself: longer than a round trip over a satellite with full queues on the way.
 const CANDIDATE_LIFE: Duration = Duration::from_secs(5);
-/// How long a candidate keeps others out: longer than most round trips, and short, as it may be a forged address. After that
-/// the next other address takes its place.
+/// How long a candidate keeps others out, and itself once its chances are used up: longer than most round trips, and short, as it
+/// may be a forged address. After that the next address takes its place.
 const CANDIDATE_PRIORITY: Duration = Duration::from_secs(1);
 /// Shortest time between two challenges to a candidate, in case one is lost.
 const CHALLENGE_INTERVAL: Duration = Duration::from_millis(100);
@@ -78,8 +78,9 @@ impl Roaming {
         random: impl FnOnce() -> Option<u32>,
     ) -> Step {
         let is_over = |candidate: &Candidate| {
-            let is_other = candidate.address != sighting.address;
-            now.since(candidate.since) >= if is_other { CANDIDATE_PRIORITY } else { CANDIDATE_LIFE }
+            let has_chances =
+                candidate.address == sighting.address && candidate.wrong_answers < WRONG_ANSWERS;
+            now.since(candidate.since) >= if has_chances { CANDIDATE_LIFE } else { CANDIDATE_PRIORITY }
         };
         if self.candidate.as_ref().is_some_and(is_over) {
             self.candidate = None;
@@ -179,6 +180,8 @@ mod tests {
         }
         assert_eq!(at(&mut roaming, 20, seen(1, Some(STAMP))), Step::Ignore);
         assert_eq!(roaming.counts.moves, 0);
+        // A peer whose earlier echoes were under way gets new chances.
+        assert_eq!(at(&mut roaming, 1000, seen(1, None)), Step::Challenge { stamp: STAMP, first: true });
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use zeroize::Zeroizing;
 
-use super::file::{LONGEST, content, fill};
+use super::file::{LONGEST, content, fill, read};
 use super::text::TEXT_LEN;
 use super::{KeyBytes, create, encode, private, random, random_private};
 use crate::failure::misconfigured;
@@ -43,11 +43,15 @@ pub fn genpsk(file: Option<&Path>) -> Result<()> {
     }
 }
 
-/// Runs `mpt pubkey`: the public key of the private one that comes on standard input.
+/// Runs `mpt pubkey`: the public key of the private one in `file`, or of that which comes on standard input.
 ///
 /// # Errors
-/// When that is no private key.
-pub fn pubkey() -> Result<()> {
+/// When that is no private key, or others may read the file.
+pub fn pubkey(file: Option<&Path>) -> Result<()> {
+    if let Some(file) = file {
+        let key = read(file).map_err(|error| misconfigured(format!("{}: {error}", file.display())))?;
+        return print(private(&key).public().as_bytes());
+    }
     let mut text = Zeroizing::new([0; LONGEST]);
     let length = fill(&mut std::io::stdin().lock(), text.as_mut_slice()).context("standard input")?;
     let key = content(text.get(..length).unwrap_or_default());

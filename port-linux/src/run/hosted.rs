@@ -53,7 +53,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
     let memories = Memories::new(&arena, adaptive_memory, config.tunnel.mtu);
     let mut resources = Resources { clock, memories, joins: false, sealing: driver::sealing(config) };
     let peers = resources.connect_all(config, plan, &mut outside)?;
-    driver::bind(&mut outside.sockets, &maker)?;
+    driver::bind(&mut outside.sockets, &maker, 0)?;
     let driver = Driver::new(Parts {
         tun: Tun::plain(device).context("tunnel device")?,
         tunnel: tunnel_facts(config, &peers)?,

@@ -25,6 +25,7 @@ mod quic;
 mod refusals;
 mod restart;
 mod sealed;
+mod start;
 mod traffic;
 mod translators;
 mod ways;
