@@ -131,12 +131,12 @@ impl<'s> Memories<'s> {
 const WINDOW_WORDS: usize = 128;
 /// Sources that are counted one by one while there is a flood of handshakes.
 const SOURCES: usize = 1024;
-/// Initiations whose copies on other paths are known.
+/// Initiations whose copies on other paths are known, at least: as many as peers may come at once when a server has started.
 const RECENT: usize = 64;
 
 /// What the layer that seals is lent, for this many peers.
 pub fn sealer_memory(peers: usize) -> mpt_seal::Memory<NativeKey> {
-    mpt_seal::Memory::new(peers, WINDOW_WORDS, SOURCES, RECENT)
+    mpt_seal::Memory::new(peers, WINDOW_WORDS, SOURCES.max(2 * peers), RECENT.max(peers))
 }
 
 #[cfg(test)]

@@ -17,15 +17,18 @@ use rustix::event::{Timespec, epoll};
 use super::{PACKET, SERVER, SINK};
 use crate::config::{Config, PORT};
 use crate::keys::{self, KeyBytes, encode};
+use crate::lab::stack::Version;
 use crate::lab::stopwatch::Stopwatch;
 use crate::lab::topology::{Side, Topology};
-use crate::link::Interfaces;
+use crate::link::{Interface, Interfaces};
 use crate::run::hosted::{self, Host};
 use crate::socket::Maker;
 use crate::wake::Waker;
 
 /// The first UDP port of a peer.
 const FIRST_PORT: u16 = 20_000;
+/// Peers are in the networks 172.N.0.0/16, N being this and the link's number.
+const NETWORKS: u8 = 20;
 /// Bytes of buffer of a peer's sockets.
 const BUFFER: usize = 256 << 10;
 /// Between two pings of the quiet peer.
@@ -57,6 +60,23 @@ pub(super) fn address(number: u16) -> Ipv4Addr {
     Ipv4Addr::new(10, 8, c, d)
 }
 
+/// The address of a peer on a link: each has its own, as peers in different places have.
+fn outer(number: u16, link: u8) -> Ipv4Addr {
+    let [c, d] = (number + 1).to_be_bytes();
+    Ipv4Addr::new(172, NETWORKS + link, c, d)
+}
+
+/// Gives PC1 the addresses of all peers, and tells PC2 the way to them.
+fn prepare(net: &Topology) -> anyhow::Result<()> {
+    for link in 1..=super::LINKS {
+        let network = format!("172.{}.0.0/16", NETWORKS + link);
+        let router = Side::Pc1.address(link, Version::V4);
+        net.pc1.run(&format!("ip route add local {network} dev eth{link}"))?;
+        net.pc2.run(&format!("ip route add {network} via {router} dev eth{link}"))?;
+    }
+    Ok(())
+}
+
 /// Round trips in tenths of a millisecond, and pings without an answer.
 pub(super) struct Trips {
     pub(super) histogram: Vec<u64>,
@@ -77,7 +97,8 @@ pub(super) struct Crowd {
 
 impl Crowd {
     pub(super) fn start(net: &Topology, keys: &Keys, directory: &Path) -> anyhow::Result<Self> {
-        let interfaces = net.pc1.inside(Interfaces::now)??;
+        prepare(net)?;
+        let links: Vec<Interface> = net.pc1.inside(Interfaces::now)??.iter().cloned().collect();
         let server = encode(keys::private(&keys.server).public().as_bytes());
         let (mut devices, mut stops, mut threads) = (Vec::new(), Vec::new(), Vec::new());
         for (number, key) in (0u16..).zip(&keys.peers) {
@@ -87,7 +108,11 @@ impl Crowd {
             let (ours, theirs) = UnixDatagram::pair()?;
             let (stop, stopped) = UnixStream::pair()?;
             ours.set_nonblocking(true)?;
-            let (network, interfaces) = (net.pc1.clone(), interfaces.clone());
+            let own = (1..=super::LINKS).filter_map(|link| {
+                let it = links.iter().find(|it| it.name == Topology::device(link))?;
+                Some(Interface { addresses: vec![outer(number, link).into()], ..it.clone() })
+            });
+            let (network, interfaces) = (net.pc1.clone(), Interfaces::from(own.collect::<Vec<_>>()));
             let work = move || network.inside(move || member(&config, theirs.into(), stopped, interfaces))?;
             threads.push(std::thread::Builder::new().stack_size(1 << 20).spawn(work)?);
             devices.push(ours);
@@ -172,8 +197,7 @@ fn text(number: u16, key_file: &str, server: &str) -> String {
         FIRST_PORT + number
     );
     for link in 1..=super::LINKS {
-        let [ours, theirs] =
-            [Side::Pc1, Side::Pc2].map(|side| side.address(link, crate::lab::stack::Version::V4));
+        let (ours, theirs) = (outer(number, link), Side::Pc2.address(link, Version::V4));
         text += &format!(
             "[[connection.path]]\nname = \"{link}\"\ndevice = \"eth{link}\"\nlocal = \"{ours}\"\nremote = \"{theirs}\"\n"
         );
