@@ -84,8 +84,9 @@ fn peer(command: Peer) -> anyhow::Result<()> {
 
 fn log_to_stderr(verbose: u8) {
     let level = ["info", "debug", "trace"][usize::from(verbose.min(2))];
+    // Of messages that netlink_proto does not know, as of IP settings that change, nobody can do anything.
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,port_linux={level}")));
+        .unwrap_or_else(|_| EnvFilter::new(format!("warn,port_linux={level},netlink_proto=off")));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
