@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mpt_proto::{DownReason, Instant, Link, PathState};
 
-use super::peer::PeerPath;
+use super::path::PeerPath;
 use super::{Driver, FIRST_SOCKET, Peer};
 use crate::link::{Missing, scoped};
 use crate::socket::{Socket, source_address};

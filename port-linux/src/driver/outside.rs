@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use mpt_proto::{Departure, Ecn, Instant, PathSet};
 use mpt_seal::{Event, Opened, PeerStatus, Reason, Sealer, Source, Stats};
 
-use super::peer::PeerPath;
+use super::path::PeerPath;
 use super::senders::{Sender, Senders};
 use crate::ciphers::NativeCiphers;
 use crate::clock;

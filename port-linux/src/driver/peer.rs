@@ -1,12 +1,9 @@
 //! A connection as the loop sees it: the core's state machine, its paths' sockets, and the port's counters.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
-
 use mpt_proto::wire::extension;
 use mpt_proto::{
-    CONTROL_MAX, Claim, Connection, Departures, DownReason, Ecn, EcnFault, EncapsulateError, Event, HEADROOM,
-    Instant, Link, Liveness, MAX_PATHS, Mode, PathId, PathSet, PathState, Policy, Received,
+    CONTROL_MAX, Claim, Connection, Departures, DownReason, Ecn, EncapsulateError, Event, HEADROOM, Instant,
+    Link, MAX_PATHS, PathId, PathSet, PathState, Policy, Received,
 };
 
 use super::inside::{Inside, Refusal};
@@ -14,22 +11,10 @@ use super::limits::LimitNews;
 use super::memory::MemorySize;
 use super::mode::ModeNews;
 use super::outside::Outside;
-use super::path_mtu::PathMtu;
-use super::ports::OtherPort;
-use super::roaming::Roaming;
+use super::path::PeerPath;
 use crate::config;
-use crate::link::{Ends, Missing};
+use crate::link::Missing;
 use crate::offload::{Header, Slices};
-use crate::outbox::Outbox;
-use crate::report::NotSent;
-use crate::socket::Destination;
-
-/// Between two looks at what limits the paths.
-const LIMITS_EACH: Duration = Duration::from_secs(1);
-
-/// A path of a peer that came by itself is probed for so long after it went down: a NAT on the way has forgotten it, and somebody
-/// else may have the address.
-const FORGET_AFTER: Duration = Duration::from_secs(600);
 
 /// One peer.
 pub struct Peer<'s> {
@@ -50,11 +35,11 @@ pub struct Peer<'s> {
     /// Paths whose link is known to be down.
     down_links: u16,
     /// Paths that people were last told to be up.
-    told_up: u16,
-    mode: ModeNews,
-    limits: [LimitNews; MAX_PATHS],
+    pub(super) told_up: u16,
+    pub(super) mode: ModeNews,
+    pub(super) limits: [LimitNews; MAX_PATHS],
     /// When it was last looked what limits the paths.
-    limits_at: Instant,
+    pub(super) limits_at: Instant,
     /// Whether people were told that somebody speaks from an unexpected address.
     pub(super) hinted: bool,
     /// Paths that are used only while no other is up.
@@ -91,89 +76,6 @@ pub enum Role {
     Spare,
     /// Not at all.
     Unused,
-}
-
-/// One path.
-#[derive(Debug)]
-pub struct PeerPath {
-    /// The core's name for it.
-    pub id: mpt_proto::PathId,
-    /// What it needs of the machine.
-    pub ends: Ends,
-    /// Index of its socket.
-    pub socket: usize,
-    /// The peer's end; `None` until the peer was heard, where the configuration leaves it open.
-    pub remote: Option<SocketAddr>,
-    /// The address of ours that the peer sends to, where the socket has several.
-    pub reply_from: Option<IpAddr>,
-    /// Since when the path is down, where the peer's end was learnt.
-    pub(super) down_since: Option<Instant>,
-    /// Follows the peer to another address, if the path does.
-    pub roaming: Option<Roaming>,
-    /// Tries other ports of this host while nothing comes back, if the path may do so.
-    pub other_port: Option<OtherPort>,
-    /// Largest UDP payload that may be sent now.
-    pub max_datagram: u16,
-    /// Largest UDP payload that the interface carries, or that the configuration allows.
-    pub ceiling: u16,
-    /// Finds out what other hops carry, where the configuration does not say it.
-    pub search: Option<PathMtu>,
-    /// Largest UDP payload that was last found to pass, and that people were told of.
-    pub told_datagram: u16,
-    /// The core doubts that it passes, and waits for an answer.
-    pub doubted: bool,
-    /// Largest UDP payload that there is room for.
-    pub planned_datagram: u16,
-    /// What the kernel did not take.
-    pub not_sent: NotSent,
-    /// What waits to leave.
-    pub outbox: Outbox,
-    /// The address that it was last seen to send from.
-    pub source: Option<IpAddr>,
-    /// What it waits for, as people were last told.
-    pub missing: Option<Missing>,
-}
-
-impl PeerPath {
-    /// A path that nothing was sent on, with datagrams of at most `max_datagram` bytes.
-    pub fn new(
-        id: mpt_proto::PathId,
-        ends: Ends,
-        socket: usize,
-        remote: Option<SocketAddr>,
-        max_datagram: u16,
-    ) -> Self {
-        Self {
-            id,
-            ends,
-            socket,
-            remote,
-            reply_from: None,
-            down_since: None,
-            roaming: None,
-            other_port: None,
-            max_datagram,
-            ceiling: max_datagram,
-            search: None,
-            told_datagram: max_datagram,
-            doubted: false,
-            planned_datagram: max_datagram,
-            not_sent: NotSent::default(),
-            outbox: Outbox::new(),
-            source: None,
-            missing: None,
-        }
-    }
-
-    /// When the peer's end of a path that was learnt is forgotten, unless the path comes up.
-    pub(super) fn forget_at(&self) -> Option<Instant> {
-        self.remote.and(self.down_since).map(|since| since + FORGET_AFTER)
-    }
-
-    /// Where its datagrams go; `None` until the peer was heard.
-    pub(super) fn destination(&self) -> Option<Destination> {
-        Some(Destination { remote: self.remote?, source: self.reply_from })
-    }
 }
 
 /// Datagrams and inner packets that the port dropped.
@@ -564,120 +466,6 @@ impl<'s> Peer<'s> {
         }
         path.missing = missing;
         path.missing.is_none()
-    }
-
-    /// Tells people how packets are sent, once it is known what the peer can.
-    fn tell_mode(&mut self, now: Instant) {
-        let is_known = self.told_up != 0 && self.connection.peer_is_mpt();
-        let mode = self.connection.mode().filter(|_| is_known);
-        if let Some(how) = self.mode.note(mode, now) {
-            tracing::info!("packets to {} are sent {how}", self.config.name);
-        }
-    }
-
-    /// Tells people what limits the paths, where that is unusual; looks now and then, as this is called for every packet.
-    fn tell_limits(&mut self, now: Instant) {
-        if now.since(self.limits_at) < LIMITS_EACH {
-            return;
-        }
-        self.limits_at = now;
-        let is_adaptive = self.connection.mode() == Some(Mode::Adaptive);
-        let paths = self.paths.iter().zip(&self.config.paths);
-        for (index, ((path, config), news)) in paths.zip(&mut self.limits).enumerate() {
-            let is_up = is_adaptive && self.told_up & (1 << index) != 0;
-            let model = self.connection.path_model(path.id).ok().filter(|_| is_up);
-            if let Some(what) = news.note(model.map(|model| model.limited_by), now) {
-                tracing::info!("path {} of {} {what}", config.name, self.config.name);
-            }
-        }
-    }
-
-    /// Tells people. That a path is down for another reason than before (silent, then without a link) is for
-    /// who looks closely.
-    fn tell(&mut self, event: Event, now: Instant) {
-        let peer = &self.config.name;
-        match event {
-            Event::LargeLost { path } => {
-                let Some(path) = self.paths.get_mut(path.index()) else { return };
-                if let Some(search) = &mut path.search {
-                    path.doubted = true;
-                    search.doubt(now);
-                }
-            }
-            Event::Path { path, state } => {
-                (self.sizes_changed, self.states_changed) = (true, true);
-                let index = path.index();
-                let bit = 1 << index;
-                let was_up = self.told_up & bit != 0;
-                if let Some(search) = self.paths.get_mut(index).and_then(|path| path.search.as_mut()) {
-                    match state {
-                        PathState::Up => search.resume(now),
-                        PathState::Down(_) => search.pause(),
-                    }
-                }
-                if let Some(path) = self.paths.get_mut(index) {
-                    path.down_since = (state != PathState::Up).then_some(now);
-                }
-                let Some(path) = self.config.paths.get(index) else { return };
-                match state {
-                    PathState::Up if was_up => {}
-                    PathState::Up => {
-                        self.told_up |= bit;
-                        tracing::info!("path {} of {peer} is up", path.name);
-                    }
-                    PathState::Down(reason) => {
-                        self.told_up &= !bit;
-                        self.path_went_down = true;
-                        let missing = self.paths.get(index).and_then(|path| path.missing.as_ref());
-                        let why = match (reason, missing) {
-                            (DownReason::Link, Some(missing)) => missing.to_string(),
-                            _ => explain(reason, path.liveness),
-                        };
-                        if was_up {
-                            tracing::info!("path {} of {peer} is down: {why}", path.name);
-                        } else {
-                            tracing::debug!("path {} of {peer} is still down: {why}", path.name);
-                        }
-                    }
-                }
-            }
-            Event::Ecn { path, fault } => {
-                let Some(path) = self.config.paths.get(path.index()) else { return };
-                match fault {
-                    Some(fault) => tracing::info!(
-                        "path {} of {peer} {}: packets leave without ECN marks there",
-                        path.name,
-                        explain_ecn(fault)
-                    ),
-                    None => tracing::info!("path {} of {peer} carries ECN marks again", path.name),
-                }
-            }
-            Event::PeerStarted => tracing::info!("{peer} has started"),
-            _ => {}
-        }
-    }
-}
-
-fn explain_ecn(fault: EcnFault) -> String {
-    match fault {
-        EcnFault::Lost => "drops datagrams with ECN marks".into(),
-        EcnFault::Cleared => "changes ECN marks".into(),
-        EcnFault::AllMarked => "marks all datagrams as having met congestion".into(),
-        other => format!("does not carry ECN marks ({other:?})"),
-    }
-}
-
-fn explain(reason: DownReason, liveness: Liveness) -> String {
-    match (reason, liveness) {
-        (DownReason::Disabled, _) => "disabled".into(),
-        (DownReason::Link, _) => "its link is down".into(),
-        (DownReason::Unheard, _) => "the peer has not been heard on it yet".into(),
-        (DownReason::Silent, Liveness::Probe(probing)) => {
-            format!("silent for {} ms", probing.dead.as_millis())
-        }
-        (DownReason::Silent, Liveness::Off) => "silent".into(),
-        (DownReason::Deaf, _) => "the peer does not hear us on it".into(),
-        (other, _) => format!("{other:?}"),
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use mpt_proto::{DownReason, Instant, PathState};
 
 use super::outside::SharedSocket;
-use super::peer::PeerPath;
+use super::path::PeerPath;
 use super::senders::{Sender, Senders};
 use super::{Driver, FIRST_SOCKET, Peer};
 use crate::socket::Socket;

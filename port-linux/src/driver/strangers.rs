@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use mpt_proto::{CONTROL_MAX, Claim, DownReason, Instant, Link, PathState};
 
 use super::outside::Origin;
-use super::peer::PeerPath;
+use super::path::PeerPath;
 use super::roaming::{Sighting, Step};
 use super::senders::Sender;
 use super::{Driver, Peer};

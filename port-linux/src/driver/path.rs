@@ -1,0 +1,101 @@
+//! A path as the loop sees it: its socket, where the peer is, and what waits to leave.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use mpt_proto::Instant;
+
+use super::path_mtu::PathMtu;
+use super::ports::OtherPort;
+use super::roaming::Roaming;
+use crate::link::{Ends, Missing};
+use crate::outbox::Outbox;
+use crate::report::NotSent;
+use crate::socket::Destination;
+
+/// A path of a peer that came by itself is probed for so long after it went down: a NAT on the way has forgotten it, and somebody
+/// else may have the address.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
+
+/// One path.
+#[derive(Debug)]
+pub struct PeerPath {
+    /// The core's name for it.
+    pub id: mpt_proto::PathId,
+    /// What it needs of the machine.
+    pub ends: Ends,
+    /// Index of its socket.
+    pub socket: usize,
+    /// The peer's end; `None` until the peer was heard, where the configuration leaves it open.
+    pub remote: Option<SocketAddr>,
+    /// The address of ours that the peer sends to, where the socket has several.
+    pub reply_from: Option<IpAddr>,
+    /// Since when the path is down, where the peer's end was learnt.
+    pub(super) down_since: Option<Instant>,
+    /// Follows the peer to another address, if the path does.
+    pub roaming: Option<Roaming>,
+    /// Tries other ports of this host while nothing comes back, if the path may do so.
+    pub other_port: Option<OtherPort>,
+    /// Largest UDP payload that may be sent now.
+    pub max_datagram: u16,
+    /// Largest UDP payload that the interface carries, or that the configuration allows.
+    pub ceiling: u16,
+    /// Finds out what other hops carry, where the configuration does not say it.
+    pub search: Option<PathMtu>,
+    /// Largest UDP payload that was last found to pass, and that people were told of.
+    pub told_datagram: u16,
+    /// The core doubts that it passes, and waits for an answer.
+    pub doubted: bool,
+    /// Largest UDP payload that there is room for.
+    pub planned_datagram: u16,
+    /// What the kernel did not take.
+    pub not_sent: NotSent,
+    /// What waits to leave.
+    pub outbox: Outbox,
+    /// The address that it was last seen to send from.
+    pub source: Option<IpAddr>,
+    /// What it waits for, as people were last told.
+    pub missing: Option<Missing>,
+}
+
+impl PeerPath {
+    /// A path that nothing was sent on, with datagrams of at most `max_datagram` bytes.
+    pub fn new(
+        id: mpt_proto::PathId,
+        ends: Ends,
+        socket: usize,
+        remote: Option<SocketAddr>,
+        max_datagram: u16,
+    ) -> Self {
+        Self {
+            id,
+            ends,
+            socket,
+            remote,
+            reply_from: None,
+            down_since: None,
+            roaming: None,
+            other_port: None,
+            max_datagram,
+            ceiling: max_datagram,
+            search: None,
+            told_datagram: max_datagram,
+            doubted: false,
+            planned_datagram: max_datagram,
+            not_sent: NotSent::default(),
+            outbox: Outbox::new(),
+            source: None,
+            missing: None,
+        }
+    }
+
+    /// When the peer's end of a path that was learnt is forgotten, unless the path comes up.
+    pub(super) fn forget_at(&self) -> Option<Instant> {
+        self.remote.and(self.down_since).map(|since| since + FORGET_AFTER)
+    }
+
+    /// Where its datagrams go; `None` until the peer was heard.
+    pub(super) fn destination(&self) -> Option<Destination> {
+        Some(Destination { remote: self.remote?, source: self.reply_from })
+    }
+}
