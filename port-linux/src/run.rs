@@ -3,7 +3,6 @@
 
 pub mod hosted;
 
-use std::time::Duration;
 #[cfg(feature = "program")]
 use std::{
     cell::RefCell,
@@ -11,27 +10,28 @@ use std::{
     os::unix::net::UnixStream,
     path::Path,
     sync::{Arc, mpsc},
+    time::Duration,
 };
 
 use anyhow::Result;
 #[cfg(feature = "program")]
 use anyhow::{Context, bail};
+use mpt_proto::wire::extension;
+use mpt_proto::wire::gre::Layout;
 #[cfg(feature = "program")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 #[cfg(feature = "program")]
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-
-use mpt_proto::wire::extension;
-use mpt_proto::wire::gre::Layout;
+#[cfg(feature = "program")]
 use typed_arena::Arena;
 
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::driver::{self, Peers, TunnelFacts};
 use crate::failure::misconfigured;
 use crate::mtu;
 #[cfg(feature = "program")]
 use crate::{
+    clock::Clock,
     control::{self, Answer, Query, Server, default_socket},
     driver::{Driver, Memories, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
     host_state::{Family, HostState, Keeper, MARK},
@@ -47,9 +47,11 @@ use crate::{
 /// Where the configuration is unless `-c` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/mpt/mpt.toml";
 
+#[cfg(feature = "program")]
 /// Between two looks whether a port or an interface of this name is free: another mpt that was just killed has not quite gone yet.
 const LOOK: Duration = Duration::from_millis(50);
 
+#[cfg(feature = "program")]
 /// So many looks, a second, until it is refused.
 const LOOKS: u32 = 20;
 

@@ -148,3 +148,85 @@ impl<'s> IndexMut<usize> for Peers<'s> {
         self.get_mut(index).unwrap_or_else(|| panic!("no connection at position {index}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use typed_arena::Arena;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::driver::{Memories, Outside, Plan, Resources};
+    use crate::link::Interfaces;
+
+    fn config(connections: usize) -> Config {
+        let mut text = "security = \"none\"\n[tunnel]\naddress = [\"10.0.0.1/16\"]\n".to_owned();
+        for number in 0..connections {
+            text += &format!(
+                "[[connection]]\nname = \"c{number}\"\npeer = [\"10.0.1.{number}\"]\nadaptive.memory_mb = 1\n[[connection.path]]\n\
+                 name = \"p\"\ndevice = \"none0\"\nlocal = \"0.0.0.0\"\nremote = \"192.0.2.{number}\"\n",
+            );
+        }
+        Config::parse(&text, "test").unwrap()
+    }
+
+    fn touched(peers: &mut Peers<'_>) -> BTreeSet<usize> {
+        let mut touched = BTreeSet::new();
+        while let Some(peer) = peers.next_touched() {
+            assert!(touched.insert(peer.index), "{} is settled twice", peer.index);
+        }
+        touched
+    }
+
+    #[test]
+    fn whatever_comes_goes_and_waits_each_is_settled_once_and_due_when_it_says() {
+        let (config, arena, clock) = (config(40), Arena::new(), Clock::start());
+        let memories = Memories::new(&arena, 1 << 20, None);
+        let mut resources = Resources { clock, memories, joins: false, sealing: 0 };
+        let mut outside = Outside::new(None);
+        let plan = Plan::new(&config, &Interfaces::default()).unwrap();
+        let mut peers = resources.connect_all(&config, plan, &mut outside).unwrap();
+        let mut there: BTreeSet<usize> = (0..40).collect();
+        assert_eq!(touched(&mut peers), there);
+        assert_eq!(peers.paths(), (0, 0), "nothing was noted yet");
+        there.iter().for_each(|index| peers.note(*index));
+        assert_eq!(peers.paths(), (0, 40));
+
+        fastrand::seed(7);
+        let mut now = clock.now();
+        for _ in 0..2000 {
+            let index = fastrand::usize(..40);
+            match fastrand::u8(..4) {
+                0 => assert_eq!(peers.remove(index).is_some(), there.remove(&index)),
+                1 => assert_eq!(peers.get_mut(index).is_some(), there.contains(&index)),
+                2 => now = now + Duration::from_millis(fastrand::u64(..50)),
+                _ => {}
+            }
+            let vacant = (0..).find(|place| !there.contains(place));
+            assert_eq!(Some(peers.vacant()), vacant.or(Some(40)));
+            let mut due = Vec::new();
+            let first = peers.iter().filter_map(Peer::poll_timeout).min();
+            assert_eq!(peers.poll_timeout(), first, "the first deadline of all");
+            peers.take_due(now, &mut due);
+            let expected: BTreeSet<usize> = peers
+                .iter()
+                .filter(|peer| peer.poll_timeout().is_some_and(|deadline| deadline <= now))
+                .map(|peer| peer.index)
+                .collect();
+            assert_eq!(due.iter().copied().collect::<BTreeSet<_>>(), expected);
+            for index in due {
+                peers[index].handle_timeout(now);
+            }
+            for index in touched(&mut peers) {
+                assert!(there.contains(&index));
+                peers.note(index);
+            }
+            assert_eq!(peers.paths().1 as usize, there.len());
+            assert_eq!(peers.positions(), there.iter().copied().collect::<Vec<_>>());
+        }
+        assert!(there.len() < 40);
+    }
+}
