@@ -9,6 +9,7 @@ use mpt_proto::Policy;
 use mpt_seal::PresharedKey;
 
 use crate::config::{Config, Network};
+use crate::failure::misconfigured;
 use crate::host_state::HostState;
 use crate::keys::encode;
 use crate::mtu::inside_wireguard;
@@ -25,6 +26,12 @@ pub fn check(file: &Path) -> Result<()> {
     host_state.check()?;
     for warning in config.warnings().iter().chain(&host_state.warnings()) {
         output::complain(&format!("warning: {warning}\n"));
+    }
+    if let [first, others @ ..] = config.peer_errors() {
+        for error in others {
+            output::complain(&format!("{error}\n"));
+        }
+        return Err(misconfigured(first.to_string()));
     }
     output::print(&format!("{}: ok\n{}", file.display(), summary(&config))).map(drop)
 }

@@ -467,6 +467,12 @@ pub struct PeerRenew {
     /// Its new public key, if it has made its own
     #[arg(long, value_name = "KEY", value_parser = public_key)]
     pub public_key: Option<String>,
+    /// What it sends through the tunnel; may be repeated [default: everything]
+    #[arg(long = "through", value_name = "NETWORK/LENGTH")]
+    pub through: Vec<IpNet>,
+    /// Where it finds this server; may be repeated [default: `endpoints` of the configuration]
+    #[arg(long = "endpoint", value_name = "ADDRESS")]
+    pub endpoints: Vec<IpAddr>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub which: Which,

@@ -25,9 +25,9 @@ use mpt_seal::PeerKeys;
 
 pub use error::ConfigError;
 pub use gateway::{Exception, Share, Transport};
-pub use listen::Listen;
 #[cfg(feature = "program")]
 pub(crate) use listen::PEER_FILE;
+pub use listen::{Listen, PeerError};
 pub use security::Security;
 #[cfg(feature = "program")]
 pub(crate) use security::is_public;
@@ -61,7 +61,7 @@ pub struct Config {
     /// See [`Config::warnings`].
     pub(crate) warnings: Vec<String>,
     /// See [`Config::peer_errors`].
-    pub(crate) peer_errors: Vec<ConfigError>,
+    pub(crate) peer_errors: Vec<PeerError>,
 }
 
 impl Config {
@@ -90,7 +90,7 @@ impl Config {
     }
 
     /// Why files of the directory `listen.peers` were left out: one file with an error does not keep the peers of the others away.
-    pub fn peer_errors(&self) -> &[ConfigError] {
+    pub fn peer_errors(&self) -> &[PeerError] {
         &self.peer_errors
     }
 

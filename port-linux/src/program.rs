@@ -75,7 +75,16 @@ fn peer(command: Peer) -> anyhow::Result<()> {
             };
             peers::add(&args.which.into(), &new)
         }
-        Peer::Renew(args) => peers::renew(&args.which.into(), &args.name, args.public_key.as_deref()),
+        Peer::Renew(args) => {
+            let new = NewPeer {
+                name: args.name,
+                public_key: args.public_key,
+                networks: Vec::new(),
+                through: args.through,
+                endpoints: args.endpoints,
+            };
+            peers::renew(&args.which.into(), &new)
+        }
         Peer::List(args) => peers::list(&args.which.into(), None, args.json),
         Peer::Show(args) => peers::list(&args.which.into(), Some(&args.name), args.json),
         Peer::Remove(args) => peers::remove(&args.which.into(), &args.name),

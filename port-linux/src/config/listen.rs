@@ -36,6 +36,21 @@ pub struct Listen {
     pub memory: Option<usize>,
 }
 
+/// Why a peer's file is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerError {
+    /// The name of the file without its ending: that of the peer.
+    pub name: String,
+    /// What is wrong with the file.
+    pub error: ConfigError,
+}
+
+impl std::fmt::Display for PeerError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(out)
+    }
+}
+
 /// Reads the table.
 pub(super) fn listen(
     table: Spanned<Table<file::Listen>>,
@@ -116,7 +131,7 @@ pub(super) fn apart(
 pub(super) fn peers(
     listen: &Listen,
     check: &mut Check<'_>,
-) -> Result<(Vec<Connection>, Vec<ConfigError>), ConfigError> {
+) -> Result<(Vec<Connection>, Vec<PeerError>), ConfigError> {
     let directory = listen.peers.display().to_string();
     let unreadable = |error: &std::io::Error| ConfigError::unreadable(&directory, error);
     let mut files = Vec::new();
@@ -133,7 +148,10 @@ pub(super) fn peers(
     for path in files {
         match peer(listen, &path, check) {
             Ok(peer) => peers.push(peer),
-            Err(error) => errors.push(error),
+            Err(error) => {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                errors.push(PeerError { name, error });
+            }
         }
     }
     Ok((peers, errors))

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -177,6 +177,9 @@ fn serve_client(
 
 /// Reads the configuration again, and asks the event loop to follow it. One with an error changes nothing.
 pub fn reload(config: &Path, queries: &mpsc::Sender<Query>, waker: &Waker) -> Answer {
+    // Of two at once, the one that reads later is followed later.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     match Config::load(config) {
         Ok(config) => relay(Asked::Configuration(Box::new(config)), queries, waker),
         Err(error) => Answer::error(error.to_string()),

@@ -41,7 +41,9 @@ impl Driver<'_> {
         if !(0..peer.paths.len()).any(|path| peer.has_link_to_look_at(path)) {
             return;
         }
-        let patience = if went_down || peer.some_link_must_be_looked_at() {
+        let patience = if peer.config.is_learned {
+            RECHECK_HINDERED
+        } else if went_down || peer.some_link_must_be_looked_at() {
             RECHECK
         } else if peer.some_path_is_hindered() {
             RECHECK_HINDERED

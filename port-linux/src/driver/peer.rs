@@ -1,5 +1,7 @@
 //! A connection as the loop sees it: the core's state machine, its paths' sockets, and the port's counters.
 
+use std::time::Duration;
+
 use mpt_proto::wire::extension;
 use mpt_proto::{
     CONTROL_MAX, Claim, Connection, Departures, DownReason, Ecn, EncapsulateError, Event, HEADROOM, Instant,
@@ -16,6 +18,9 @@ use crate::config;
 use crate::link::Missing;
 use crate::offload::{Header, Slices};
 
+/// So long after it came, a peer of which no path is known may be on its way still: its answer to a challenge.
+const REST_AFTER: Duration = Duration::from_secs(10);
+
 /// One peer.
 pub struct Peer<'s> {
     /// Its position among all.
@@ -26,6 +31,8 @@ pub struct Peer<'s> {
     pub connection: Connection<'s>,
     /// The size of the memory that the state machine works in; `None`: a peer that comes by itself is not here.
     pub(super) memory: Option<MemorySize>,
+    /// When a peer that comes by itself came.
+    pub(super) woken: Instant,
     /// Its paths; the index is that of [`mpt_proto::PathId::index`], as none is ever removed.
     pub paths: Vec<PeerPath>,
     /// Dropped by the port.
@@ -109,6 +116,7 @@ impl<'s> Peer<'s> {
             config,
             connection,
             memory,
+            woken: Instant::ZERO,
             paths,
             drops: PeerDrops::default(),
             failed_links: 0,
@@ -160,8 +168,15 @@ impl<'s> Peer<'s> {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let searches = self.paths.iter().filter_map(|path| path.search.as_ref()?.poll_timeout());
         let gone = self.paths.iter().filter(|_| self.config.is_learned).filter_map(PeerPath::forget_at);
+        let gone = gone.chain(self.rest_at());
         let ports = self.paths.iter().filter_map(|path| path.other_port.as_ref()?.poll_timeout());
         searches.chain(gone).chain(ports).chain(self.connection.poll_timeout()).min()
+    }
+
+    /// When a peer that came by itself, and of which no path is known, gives its memory back.
+    pub(super) fn rest_at(&self) -> Option<Instant> {
+        let is_lost = self.config.is_learned && self.paths.iter().all(|path| path.remote.is_none());
+        self.memory.filter(|_| is_lost).map(|_| self.woken + REST_AFTER)
     }
 
     /// Time has passed; [`settle`](Self::settle) must follow.

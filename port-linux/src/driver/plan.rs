@@ -220,7 +220,8 @@ impl<'s> Resources<'s> {
         };
         let sizes: Vec<u16> = planned.paths.iter().map(|path| path.max_datagram).collect();
         let memory = (!config.is_learned).then(|| self.memories.lend(config, widest(&sizes))).unzip();
-        let (connection, ids) = self.state_machine(config, &sizes, memory.1.unwrap_or_default())?;
+        let made = self.state_machine(config, &sizes, memory.1.unwrap_or_default());
+        let (connection, ids) = made.inspect_err(|_| outside.remove(position))?;
         let mut paths = Vec::new();
         for (index, ((planned, config), id)) in planned.paths.iter().zip(&config.paths).zip(ids).enumerate() {
             let Some(&socket) = sockets.get(planned.socket) else { continue };
@@ -290,7 +291,7 @@ impl<'s> Resources<'s> {
             let sizes: Vec<u16> = peer.paths.iter().map(|path| path.planned_datagram).collect();
             let (size, storage) = self.memories.lend(&peer.config, widest(&sizes));
             self.begin_anew(peer, storage);
-            peer.memory = Some(size);
+            (peer.memory, peer.woken) = (Some(size), self.clock.now());
         }
     }
 

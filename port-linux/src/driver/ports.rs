@@ -179,7 +179,7 @@ impl Driver<'_> {
     }
 
     /// The path is at the port that was tried from now on.
-    fn move_port(&mut self, peer: usize, path: usize) {
+    pub(super) fn move_port(&mut self, peer: usize, path: usize) {
         let Peer { paths, paths_changed, .. } = &mut self.peers[peer];
         let planned = &mut paths[path];
         let Some(other_port) = &mut planned.other_port else { return };

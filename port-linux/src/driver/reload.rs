@@ -41,7 +41,9 @@ impl Reload<'_> {
                 changed.join(" and ")
             );
         }
-        if let Some(error) = new.peer_errors().first() {
+        // An error in the file of a peer that is not known yet, or not any more, is no reason to keep the others from what is new.
+        let is_known = |name: &str| old.connections.iter().any(|it| it.is_learned && it.name == name);
+        if let Some(error) = new.peer_errors().iter().find(|error| is_known(&error.name)) {
             bail!("nothing was changed: {error}");
         }
         if new.connections.len() > self.room {
@@ -73,6 +75,9 @@ impl<'s> Driver<'s> {
         let Some(mut reload) = self.reload.take() else {
             bail!("this tunnel is set up by the program that it is part of");
         };
+        for error in new.peer_errors() {
+            tracing::error!("this peer is left out: {error}");
+        }
         let outcome = self.follow(&mut reload, new);
         self.reload = Some(reload);
         outcome
@@ -134,6 +139,7 @@ impl<'s> Driver<'s> {
             }
         }
         reload.config = new;
+        self.note_places(self.clock.now());
         let now = self.clock.now();
         self.check_links(now);
         self.settle(now);

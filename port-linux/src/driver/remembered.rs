@@ -85,6 +85,13 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 }
 
 impl Driver<'_> {
+    /// Where peers are has changed.
+    pub(super) fn note_places(&mut self, now: Instant) {
+        if let Some(remembered) = &mut self.remembered {
+            remembered.note(now);
+        }
+    }
+
     /// Writes the file if that is due.
     pub(super) fn remember(&mut self, now: Instant) {
         let Some(remembered) = self.remembered.as_mut().filter(|it| it.due.is_some_and(|due| due <= now))
@@ -125,10 +132,12 @@ impl Driver<'_> {
             .collect();
         for place in places {
             let Some(&index) = names.get(&place.peer) else { continue };
-            let listens = |shared: &super::SharedSocket| shared.listens && shared.local.ip() == place.local;
+            let listens = |shared: &super::SharedSocket| {
+                shared.listens && shared.is_open() && shared.local.ip() == place.local
+            };
             let Some(socket) = self.outside.sockets.iter().position(listens) else { continue };
             let Some(peer) = self.peers.get_mut(index) else { continue };
-            if place.path >= peer.paths.len() {
+            if place.path >= peer.paths.len() || place.remote.is_ipv4() != place.local.is_ipv4() {
                 continue;
             }
             self.resources.wake(peer);
@@ -142,7 +151,7 @@ impl Driver<'_> {
                 peer: index,
                 path: place.path,
             };
-            self.outside.sockets[socket].senders.add(sender);
+            self.outside.sockets[socket].senders.replace(sender);
             peer.set_missing(place.path, None);
             peer.set_link(place.path, Link::Up, now);
             peer.paths_changed = true;

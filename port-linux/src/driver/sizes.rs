@@ -46,7 +46,9 @@ impl Driver<'_> {
     pub(super) fn follow_sizes(&mut self, now: Instant) {
         let Some(follower) = &mut self.tunnel_mtu else { return };
         if std::mem::take(&mut self.sizes_changed) {
-            follower.handle_sizes(self.peers.iter().filter_map(Peer::common_packet).min(), now);
+            // What one of many peers, which may be anybody's, carries is not for all of them: its large packets are split.
+            let fixed = self.peers.iter().filter(|peer| !peer.config.is_learned);
+            follower.handle_sizes(fixed.filter_map(Peer::common_packet).min(), now);
         }
         let Some(mtu) = follower.handle_timeout(now) else { return };
         let name = &self.tunnel.name;

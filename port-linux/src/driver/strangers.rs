@@ -41,9 +41,8 @@ impl Driver<'_> {
     ) -> Option<usize> {
         let Origin { socket, source, .. } = origin;
         let listens = self.outside.listens(socket);
-        if let Some(peer) = self.peers.get_mut(peer) {
-            self.resources.wake(peer);
-        }
+        let Some(it) = self.peers.get_mut(peer) else { return None };
+        self.resources.wake(it);
         let claim = self.peers[peer].connection.claim(datagram).filter(|_| is_newest);
         if let Some(claim) = claim {
             match self.peers[peer].claimed_path(socket, claim, true) {
@@ -100,6 +99,10 @@ impl Driver<'_> {
     /// The peer's end of a path is where this came from, from now on.
     fn move_path(&mut self, peer: usize, path: usize, origin: Origin, now: Instant) {
         let Origin { socket, source: address, local } = origin;
+        if self.peers[peer].paths[path].other_port.is_some_and(|other| other.tried() == Some(socket)) {
+            // The peer has found the port that is tried, from another address of its own.
+            self.move_port(peer, path);
+        }
         let Peer { config, connection, paths, paths_changed, .. } = &mut self.peers[peer];
         *paths_changed = true;
         let planned = &mut paths[path];
@@ -115,7 +118,7 @@ impl Driver<'_> {
         }
         planned.remote = Some(address);
         planned.ends.remote = address.ip();
-        planned.reply_from = local;
+        (planned.reply_from, planned.down_since) = (local, Some(now));
         let (id, before) = (planned.id, std::mem::replace(&mut planned.socket, socket));
         // Another path that had this address has it no longer, and waits until the peer is heard on it.
         let others = paths.iter_mut().enumerate().filter(|(other, it)| *other != path && it.socket == socket);
@@ -138,18 +141,23 @@ impl Driver<'_> {
     /// Peers that come by themselves and went for long: where they were is forgotten.
     pub(super) fn forget_gone(&mut self, peer: usize, now: Instant) {
         let Some(it) = self.peers.get_mut(peer).filter(|it| it.config.is_learned) else { return };
+        let mut forgotten = false;
         for path in 0..it.paths.len() {
             let planned = &mut it.paths[path];
             if planned.forget_at().is_none_or(|deadline| deadline > now) {
                 continue;
             }
             (planned.remote, planned.down_since) = (None, None);
+            forgotten = true;
             self.outside.sockets[planned.socket].senders.remove_path(peer, path);
             it.set_missing(path, Some(Missing::Peer));
             it.set_link(path, Link::Down, now);
         }
-        if it.paths.iter().all(|path| path.remote.is_none()) {
+        if it.rest_at().is_some_and(|deadline| deadline <= now) {
             self.resources.rest(it);
+        }
+        if forgotten {
+            self.note_places(now);
         }
     }
 }

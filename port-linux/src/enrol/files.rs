@@ -57,6 +57,48 @@ impl NewFiles {
     }
 }
 
+/// Files that are out of the way under other names. They are put back when this is dropped, unless [`discard`](Self::discard) was called.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    moved: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Aside {
+    /// Moves those of the files that are there.
+    pub(super) fn put(paths: &[&Path]) -> Result<Self> {
+        let mut aside = Self::default();
+        for path in paths {
+            let mut name = path.as_os_str().to_owned();
+            name.push(".old");
+            let old = PathBuf::from(name);
+            match fs::rename(path, &old) {
+                Ok(()) => aside.moved.push(((*path).to_owned(), old)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot rename {}", path.display())),
+            }
+        }
+        Ok(aside)
+    }
+
+    /// They are not needed any more.
+    pub(super) fn discard(mut self) {
+        for (_, old) in self.moved.drain(..) {
+            // Nobody reads a file of that name.
+            let _ = fs::remove_file(old);
+        }
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        for (path, old) in self.moved.iter().rev() {
+            if let Err(error) = fs::rename(old, path) {
+                tracing::error!("cannot put {} back to {}: {error}", old.display(), path.display());
+            }
+        }
+    }
+}
+
 fn refused(path: &Path, error: std::io::Error) -> anyhow::Error {
     match error.kind() {
         ErrorKind::AlreadyExists => misconfigured(format!("{} is there already", path.display())),
@@ -76,6 +118,23 @@ impl Drop for NewFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_put_aside_comes_back_whole_unless_it_is_discarded() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let (file, key) = (path("van.toml"), path("van.psk"));
+        fs::write(&file, "file").unwrap();
+        fs::write(&key, "key").unwrap();
+        {
+            let _aside = Aside::put(&[&file, &key, &path("none")]).unwrap();
+            let mut files = NewFiles::default();
+            files.text(&file, "new").unwrap();
+        }
+        assert_eq!([&file, &key].map(|path| fs::read_to_string(path).unwrap()), ["file", "key"]);
+        Aside::put(&[&file]).unwrap().discard();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn what_is_not_kept_is_removed_and_what_was_there_stays() {

@@ -1,18 +1,20 @@
 //! `mpt peer`: the peers of a server, a file each.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{IsTerminal, stdout};
+use std::fs::{self, File};
+use std::io::{ErrorKind, IsTerminal, stdout};
 use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use qrcode::QrCode;
 use qrcode::render::unicode;
+use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
-use super::files::NewFiles;
+use super::files::{Aside, NewFiles};
 use super::{DIRECTORY, Invitation};
 use crate::config::{Config, Connection, FromText, Listen, Name, PEER_FILE};
 use crate::control::{Answer, Command, ask, default_socket};
@@ -92,10 +94,22 @@ impl Server {
 
     /// Lets the running server read its files again. `false`: it does not run.
     fn reload(&self) -> Result<bool> {
-        if !self.control.exists() {
+        // A server that was killed leaves its socket behind.
+        if UnixStream::connect(&self.control)
+            .is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused))
+        {
             return Ok(false);
         }
         ask(Some(&self.control), Command::Reload).map(|_| true)
+    }
+
+    /// Keeps others from changing the peers until what this returns is dropped.
+    fn lock(&self) -> Result<File> {
+        let directory = &self.listen.peers;
+        let context = || format!("cannot lock {}", directory.display());
+        let file = File::open(directory).with_context(context)?;
+        flock(&file, FlockOperation::LockExclusive).with_context(context)?;
+        Ok(file)
     }
 }
 
@@ -129,8 +143,14 @@ fn find(directory: &Path) -> Result<PathBuf> {
 /// The name is taken, there is no address left, it is not known where the server is, a file cannot be written, or the running server
 /// does not take it. Then everything is as before.
 pub fn add(which: &Which, new: &NewPeer) -> Result<()> {
+    let _alone = Server::load(which)?.lock()?;
     let server = Server::load(which)?;
     let name = super::name(&new.name)?;
+    if name.starts_with('.') {
+        return Err(misconfigured(format!(
+            "{name}: files whose names begin with a dot are not looked at; choose another name"
+        )));
+    }
     if server.config.connections.iter().any(|connection| connection.name == name) {
         return Err(misconfigured(format!(
             "there is a peer {name} already; `mpt peer remove {name}` removes it, `mpt peer renew {name}` gives it new keys"
@@ -146,10 +166,7 @@ pub fn add(which: &Which, new: &NewPeer) -> Result<()> {
     files.text(&server.file(&name, PEER_FILE), &peer_file(&secrets, &name, &allowed))?;
     // Whatever is wrong with it is said with its line, before the running server sees it.
     let checked = Server::load(&Which { config: Some(config_file(which)?), control: which.control.clone() })?;
-    let file = server.file(&name, PEER_FILE).display().to_string();
-    if let Some(error) =
-        checked.config.peer_errors().iter().find(|error| error.to_string().starts_with(&file))
-    {
+    if let Some(error) = checked.config.peer_errors().iter().find(|error| error.name == name) {
         return Err(misconfigured(error.to_string()));
     }
     let runs = server.reload().context("the running server does not take it, and everything is as before")?;
@@ -163,10 +180,12 @@ pub fn add(which: &Which, new: &NewPeer) -> Result<()> {
 ///
 /// # Errors
 /// There is no such peer, or as [`add`].
-pub fn renew(which: &Which, name: &str, public_key: Option<&str>) -> Result<()> {
+pub fn renew(which: &Which, new: &NewPeer) -> Result<()> {
     let server = Server::load(which)?;
+    let _alone = server.lock()?;
+    let name = new.name.as_str();
     let peer = server.peers().find(|peer| peer.name == name).with_context(|| unknown(&server, name))?;
-    let endpoints = endpoints(&server, &[])?;
+    let endpoints = endpoints(&server, &new.endpoints)?;
     let addresses = peer.peer.iter().map(|address| {
         let own = server.config.tunnel.addresses.iter().find(|own| own.contains(address));
         IpNet::new(*address, own.map_or(32, IpNet::prefix_len)).unwrap_or_else(|_| (*address).into())
@@ -175,28 +194,17 @@ pub fn renew(which: &Which, name: &str, public_key: Option<&str>) -> Result<()> 
     let allowed = peer.peer.iter().map(ToString::to_string);
     let allowed: Vec<String> =
         allowed.chain(peer.networks.iter().map(|network| network.to.to_string())).collect();
-    let secrets = Secrets::new(public_key)?;
+    let secrets = Secrets::new(new.public_key.as_deref())?;
     let (file, key) = (server.file(name, PEER_FILE), server.file(name, PRESHARED));
-    let kept = [&file, &key].map(|path| (path.clone(), path.with_extension("old")));
-    for (path, old) in &kept {
-        // A peer without a pre-shared key has no such file.
-        let _ = fs::rename(path, old);
-    }
-    let put_back = || kept.iter().for_each(|(path, old)| _ = fs::rename(old, path));
+    // Put back after what is new was removed.
+    let aside = Aside::put(&[&file, &key])?;
     let mut files = NewFiles::default();
-    let made = files.key(&key, &secrets.preshared);
-    let made = made.and_then(|()| files.text(&file, &peer_file(&secrets, name, &allowed)));
-    let runs = match made.and_then(|()| server.reload()) {
-        Ok(runs) => runs,
-        Err(error) => {
-            drop(files);
-            put_back();
-            return Err(error.context("everything is as before"));
-        }
-    };
+    files.key(&key, &secrets.preshared)?;
+    files.text(&file, &peer_file(&secrets, name, &allowed))?;
+    let runs = server.reload().context("the running server does not take it, and everything is as before")?;
     files.keep();
-    kept.iter().for_each(|(_, old)| _ = fs::remove_file(old));
-    let through = everything(&addresses);
+    aside.discard();
+    let through = if new.through.is_empty() { everything(&addresses) } else { new.through.clone() };
     tell(name, &server, &invitation(&server, &secrets, (endpoints, addresses, through)), runs)
 }
 
@@ -206,6 +214,7 @@ pub fn renew(which: &Which, name: &str, public_key: Option<&str>) -> Result<()> 
 /// There is no such peer, or its files cannot be removed.
 pub fn remove(which: &Which, name: &str) -> Result<()> {
     let server = Server::load(which)?;
+    let _alone = server.lock()?;
     let file = server.file(name, PEER_FILE);
     // Also one whose file has an error, which is no connection.
     if Name::from_text(name).is_err() || !file.is_file() {
@@ -440,8 +449,9 @@ fn tell(name: &str, server: &Server, invitation: &Invitation, runs: bool) -> Res
     if !stdout().is_terminal() {
         return output::print(&format!("{}\n", *line)).map(drop);
     }
-    let code = QrCode::new(line.as_bytes()).context("the line is too long for a QR code")?;
-    let picture = code.render::<unicode::Dense1x2>().quiet_zone(true).build();
+    // With many networks it does not fit into one.
+    let picture = QrCode::new(line.as_bytes())
+        .map_or_else(|_| String::new(), |code| code.render::<unicode::Dense1x2>().quiet_zone(true).build());
     let addresses: Vec<String> = invitation.addresses.iter().map(ToString::to_string).collect();
     let state = if runs {
         "the running server knows it"

@@ -1,6 +1,7 @@
 //! `mpt server`: makes a server of this host, and an ordinary host again.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -241,7 +242,7 @@ pub fn remove(name: &str, directory: &Path, really: bool) -> Result<()> {
             file.display()
         )));
     };
-    let peers = config.connections.len();
+    let peers = config.connections.len() + config.peer_errors().len();
     if peers > 0 && !really {
         return Err(misconfigured(format!(
             "{peers} peers could not connect any more, and their keys would be gone: say --yes if this is meant"
@@ -254,12 +255,34 @@ pub fn remove(name: &str, directory: &Path, really: bool) -> Result<()> {
         bail!("mpt run -c {} is running: end it first, with Ctrl-C where it was started", file.display());
     }
     clean::clean(Some(&config.tunnel.name), None)?;
-    let removed = fs::remove_dir_all(&listen.peers)
-        .and_then(|()| fs::remove_file(&file))
-        .and_then(|()| fs::remove_file(file.with_extension("key")));
+    let removed = remove_files(&config, &listen.peers, &file);
     removed.with_context(|| format!("not all files of {} could be removed", file.display()))?;
     output::print(&format!("{name} is no server any more: its configuration, keys and peers are removed.\n"))
         .map(drop)
+}
+
+/// Removes the peers' files, their directory if nothing else is in it, the key, and the configuration last: so it can be tried again.
+fn remove_files(config: &Config, peers: &Path, file: &Path) -> std::io::Result<()> {
+    let learned = config.connections.iter().filter(|connection| connection.is_learned);
+    let names = learned.map(|peer| &peer.name).chain(config.peer_errors().iter().map(|error| &error.name));
+    let of_peers =
+        names.flat_map(|name| ["toml", "psk"].map(|ending| peers.join(format!("{name}.{ending}"))));
+    let mut files: Vec<PathBuf> = of_peers.chain([file.with_extension("key")]).collect();
+    // In a directory of our own, also keys of peers whose files somebody has removed. Another one may have keys of others in it.
+    if peers == file.with_extension("d") {
+        let entries = fs::read_dir(peers)?.filter_map(|entry| Some(entry.ok()?.path()));
+        files.extend(entries.filter(|path| path.extension().is_some_and(|ending| ending == "psk")));
+    }
+    let files = files.into_iter().map(fs::remove_file);
+    for outcome in files.chain(std::iter::once_with(|| fs::remove_dir(peers))) {
+        match outcome {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    fs::remove_file(file)
 }
 
 /// Where peers come to unless something else is said.

@@ -70,17 +70,21 @@ impl Keeper {
     /// Makes the host as another state of the same interface wants it, and keeps that one.
     ///
     /// # Errors
-    /// As [`HostState::apply`]: then everything is as before. Also when nothing can be watched any more.
+    /// As [`HostState::apply`]: then everything is as before.
     pub fn replace(&mut self, state: HostState) -> Result<()> {
+        if state == self.state {
+            return Ok(());
+        }
         self.end_watch();
         let outcome = state.apply();
-        if outcome.is_ok() {
-            self.state = state;
-        } else {
+        match outcome {
+            Ok(_) => self.state = state,
             // What had to go before the refusal.
-            self.state.apply()?;
+            Err(_) => _ = self.state.apply().inspect_err(|error| tracing::error!("{error:#}")),
         }
-        self.watch()?;
+        if let Err(error) = self.watch() {
+            tracing::error!("routes and rules are not watched any more: {error:#}");
+        }
         outcome.map(drop)
     }
 

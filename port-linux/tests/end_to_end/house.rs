@@ -329,9 +329,30 @@ fn a_peer_with_a_file_that_has_an_error_does_not_keep_the_others_away() {
         joined.until("the Internet is there", || {
             home.reaches(INTERNET.parse().unwrap(), Duration::from_millis(200)).unwrap_or(false)
         })?;
-        // What is read again has to be right.
+        // Others come nevertheless; but what is wrong with a peer that is known changes nothing, not even for others.
+        let peer = format!("--config {config} --control {}", serving.control);
+        done(server, &format!("peer add boat {peer}"), "")?;
+        let known = format!("{at_server}/server.d/boat.toml");
+        let good = fs::read_to_string(&known)?;
+        fs::write(&known, good.replace("public_key", "public_kex"))?;
         let said = refused(server, &format!("reload --control {}", serving.control), "", 1)?;
-        ensure!(said.contains("nothing was changed") && said.contains("bad.toml:1"), "{said}");
+        ensure!(said.contains("nothing was changed") && said.contains("boat.toml:"), "{said}");
+        let files = || -> anyhow::Result<Vec<(PathBuf, String)>> {
+            let entries = fs::read_dir(format!("{at_server}/server.d"))?;
+            let mut files = entries
+                .map(|entry| {
+                    let path = entry?.path();
+                    Ok((path.clone(), fs::read_to_string(path)?))
+                })
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            files.sort();
+            Ok(files)
+        };
+        let before = files()?;
+        let said = refused(server, &format!("peer renew van {peer}"), "", 1)?;
+        ensure!(said.contains("as before") && files()? == before, "{said}");
+        // Who is to be locked out is locked out.
+        done(server, &format!("peer remove boat {peer}"), "")?;
         all_pass(home, INTERNET.parse()?, 5, "")
     });
 }
