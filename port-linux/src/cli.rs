@@ -423,7 +423,7 @@ Examples:
 /// Which server.
 #[derive(Debug, Args)]
 pub struct Which {
-    /// Configuration of the server [default: the only one in /etc/mpt with [listen]]
+    /// Configuration of the server [default: the only one in /etc/mpt that listens]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Its control socket [default: /run/mpt/TUNNEL.sock]

@@ -187,7 +187,7 @@ impl<'s> Resources<'s> {
     /// Makes the connections of a plan.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
+    /// The layer that seals has no room, or two peers have one key.
     pub fn connect_all(
         &mut self,
         config: &Config,

@@ -29,7 +29,7 @@ const PRESHARED: &str = "psk";
 /// Which server.
 #[derive(Debug, Clone, Default)]
 pub struct Which {
-    /// Its configuration; `None`: the only one in [`DIRECTORY`] with `[listen]`.
+    /// Its configuration; `None`: the only one in `/etc/mpt` with `[listen]`.
     pub config: Option<PathBuf>,
     /// Its control socket; `None`: that of its tunnel interface.
     pub control: Option<PathBuf>,
