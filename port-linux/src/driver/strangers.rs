@@ -41,7 +41,7 @@ impl Driver<'_> {
     ) -> Option<usize> {
         let Origin { socket, source, .. } = origin;
         let listens = self.outside.listens(socket);
-        let Some(it) = self.peers.get_mut(peer) else { return None };
+        let it = self.peers.get_mut(peer)?;
         self.resources.wake(it);
         let claim = self.peers[peer].connection.claim(datagram).filter(|_| is_newest);
         if let Some(claim) = claim {
