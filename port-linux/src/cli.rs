@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
-use crate::enrol::{join, peers, server};
+use crate::config::PORT;
+use crate::enrol::peers::NewPeer;
+use crate::enrol::{self, join, server};
 use crate::init::Wanted;
 use crate::keys;
 use crate::lab::{self, traffic};
@@ -362,7 +364,7 @@ pub struct ServerSetup {
     #[arg(long = "network", value_name = "NETWORK/LENGTH")]
     pub networks: Vec<IpNet>,
     /// UDP port
-    #[arg(long, default_value_t = server::DEFAULT_PORT)]
+    #[arg(long, default_value_t = PORT)]
     pub port: u16,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
@@ -411,7 +413,7 @@ Examples:
     )]
     Add(PeerAdd),
     /// Give a peer new keys: the old line, and who has it, are locked out
-    Renew(PeerRenew),
+    Renew(PeerKeys),
     /// Show all peers
     List(PeerList),
     /// Show one peer
@@ -431,7 +433,7 @@ pub struct Which {
     pub control: Option<PathBuf>,
 }
 
-impl From<Which> for peers::Which {
+impl From<Which> for enrol::Which {
     fn from(args: Which) -> Self {
         Self { config: args.config, control: args.control }
     }
@@ -440,14 +442,22 @@ impl From<Which> for peers::Which {
 /// `mpt peer add`
 #[derive(Debug, Args)]
 pub struct PeerAdd {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub keys: PeerKeys,
+    /// Network behind it; may be repeated
+    #[arg(long = "network", value_name = "NETWORK/LENGTH")]
+    pub networks: Vec<IpNet>,
+}
+
+/// `mpt peer renew`, and what `mpt peer add` has in common with it
+#[derive(Debug, Args)]
+pub struct PeerKeys {
     /// The peer's name
     pub name: String,
     /// Its public key, if it has made its own
     #[arg(long, value_name = "KEY", value_parser = public_key)]
     pub public_key: Option<String>,
-    /// Network behind it; may be repeated
-    #[arg(long = "network", value_name = "NETWORK/LENGTH")]
-    pub networks: Vec<IpNet>,
     /// What it sends through the tunnel; may be repeated [default: everything]
     #[arg(long = "through", value_name = "NETWORK/LENGTH")]
     pub through: Vec<IpNet>,
@@ -459,26 +469,7 @@ pub struct PeerAdd {
     pub which: Which,
 }
 
-/// `mpt peer renew`
-#[derive(Debug, Args)]
-pub struct PeerRenew {
-    /// The peer's name
-    pub name: String,
-    /// Its new public key, if it has made its own
-    #[arg(long, value_name = "KEY", value_parser = public_key)]
-    pub public_key: Option<String>,
-    /// What it sends through the tunnel; may be repeated [default: everything]
-    #[arg(long = "through", value_name = "NETWORK/LENGTH")]
-    pub through: Vec<IpNet>,
-    /// Where it finds this server; may be repeated [default: `endpoints` of the configuration]
-    #[arg(long = "endpoint", value_name = "ADDRESS")]
-    pub endpoints: Vec<IpAddr>,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would print it as help")]
-    pub which: Which,
-}
-
-/// `mpt peer list`
+/// `mpt peer list`, and what `mpt peer show` has in common with it
 #[derive(Debug, Args)]
 pub struct PeerList {
     /// As JSON; its field names are stable
@@ -494,12 +485,9 @@ pub struct PeerList {
 pub struct PeerShow {
     /// The peer's name
     pub name: String,
-    /// As JSON; its field names are stable
-    #[arg(long)]
-    pub json: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
-    pub which: Which,
+    pub list: PeerList,
 }
 
 /// `mpt peer remove`
@@ -556,6 +544,14 @@ pub struct Leave {
     /// Where the configuration is
     #[arg(long, value_name = "DIRECTORY", default_value = "/etc/mpt")]
     pub directory: PathBuf,
+}
+
+impl PeerKeys {
+    /// The server that is meant, and the peer with these networks behind it.
+    pub fn split(self, networks: Vec<IpNet>) -> (enrol::Which, NewPeer) {
+        let Self { name, public_key, through, endpoints, which } = self;
+        (which.into(), NewPeer { name, public_key, networks, through, endpoints })
+    }
 }
 
 impl From<ServerSetup> for server::Setup {

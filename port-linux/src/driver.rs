@@ -22,6 +22,7 @@ mod ports;
 mod reload;
 mod remembered;
 mod report;
+mod resources;
 mod roaming;
 mod senders;
 mod sizes;
@@ -30,16 +31,17 @@ mod tunnel_mtu;
 
 use inside::{Inside, Outgoing};
 pub use memory::{Memories, Memory, sealer_memory};
-use outside::{Arrival, Origin};
+use outside::Arrival;
 pub use outside::{Outside, SharedSocket, SystemSealer};
 pub use path::PeerPath;
 pub use path_mtu::PathMtu;
 pub use peer::{Peer, Role};
 pub use peers::Peers;
-pub use plan::{ABSENT_MTU, Plan, Resources, bind, sealer, sealing};
+pub use plan::{ABSENT_MTU, LOOK, Plan, bind};
 pub use ports::OtherPort;
 pub use reload::{MakeHost, Reload};
 pub use remembered::Remembered;
+pub use resources::{Resources, sealer, sealing};
 pub use roaming::Roaming;
 pub use senders::Sender;
 pub use tunnel_mtu::TunnelMtu;
@@ -308,8 +310,7 @@ impl<'s> Driver<'s> {
         for &(_, place, run) in order.iter() {
             let (index, mut run) = (ready[place], batches[place].run(run));
             let ecn = run.ecn;
-            let local = run.destination.filter(|_| self.outside.has_all_addresses(index));
-            let origin = Origin { socket: index, source: run.source, local };
+            let origin = self.outside.origin(index, run.source, run.destination);
             let arrived = run.stamp.map_or(now, |stamp| self.stamps.arrival(stamp));
             for datagram in run.datagrams() {
                 let (peer, path, datagram) = match self.outside.open(origin, datagram, now) {
@@ -331,8 +332,8 @@ impl<'s> Driver<'s> {
                     Arrival::Nothing => continue,
                 };
                 let Some(connection) = self.peers.get_mut(peer) else { continue };
-                connection.note_heard(path, index);
-                let claimed = connection.receive(path, datagram, ecn, (arrived, now), &mut self.inside);
+                let claimed =
+                    connection.receive(path, datagram, (origin, ecn), (arrived, now), &mut self.inside);
                 if let Some((path, claim)) = claimed {
                     self.handle_claim((peer, path), origin, claim, now);
                 }

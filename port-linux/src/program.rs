@@ -7,8 +7,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, Peer, Server, Way};
-use crate::enrol::peers::NewPeer;
-use crate::enrol::{join, peers, server};
+use crate::enrol::{join, list, peers, server};
 use crate::keys::commands;
 use crate::run::Defaults;
 use crate::status::Show;
@@ -66,27 +65,15 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
 fn peer(command: Peer) -> anyhow::Result<()> {
     match command {
         Peer::Add(args) => {
-            let new = NewPeer {
-                name: args.name,
-                public_key: args.public_key,
-                networks: args.networks,
-                through: args.through,
-                endpoints: args.endpoints,
-            };
-            peers::add(&args.which.into(), &new)
+            let (which, new) = args.keys.split(args.networks);
+            peers::add(&which, &new)
         }
         Peer::Renew(args) => {
-            let new = NewPeer {
-                name: args.name,
-                public_key: args.public_key,
-                networks: Vec::new(),
-                through: args.through,
-                endpoints: args.endpoints,
-            };
-            peers::renew(&args.which.into(), &new)
+            let (which, new) = args.split(Vec::new());
+            peers::renew(&which, &new)
         }
-        Peer::List(args) => peers::list(&args.which.into(), None, args.json),
-        Peer::Show(args) => peers::list(&args.which.into(), Some(&args.name), args.json),
+        Peer::List(args) => list::list(&args.which.into(), None, args.json),
+        Peer::Show(args) => list::list(&args.list.which.into(), Some(&args.name), args.list.json),
         Peer::Remove(args) => peers::remove(&args.which.into(), &args.name),
     }
 }

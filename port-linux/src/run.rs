@@ -10,7 +10,6 @@ use std::{
     os::unix::net::UnixStream,
     path::Path,
     sync::{Arc, mpsc},
-    time::Duration,
 };
 
 use anyhow::Result;
@@ -48,11 +47,7 @@ use crate::{
 pub const DEFAULT_CONFIG: &str = "/etc/mpt/mpt.toml";
 
 #[cfg(feature = "program")]
-/// Between two looks whether a port or an interface of this name is free: another mpt that was just killed has not quite gone yet.
-const LOOK: Duration = Duration::from_millis(50);
-
-#[cfg(feature = "program")]
-/// So many looks, a second, until it is refused.
+/// So many looks at a port or an interface's name that is taken, a second, until it is refused.
 const LOOKS: u32 = 20;
 
 #[cfg(feature = "program")]
@@ -74,7 +69,7 @@ fn interfaces_without(tunnel: &str) -> Result<Interfaces> {
         if interfaces.named(tunnel).is_none() {
             return Ok(interfaces);
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(driver::LOOK);
     }
     Interfaces::now()
 }
@@ -217,7 +212,9 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     driver.recall();
     // Rules outlive the process: nothing that could fail comes between them and the loop.
     keeper.replace(Some(Keeper::start(host_state, config.tunnel.kill_switch)?));
-    let count: usize = config.connections.iter().map(|connection| connection.paths.len()).sum();
+    // Of peers that come by themselves it is not known yet how many they have.
+    let fixed = config.connections.iter().filter(|connection| !connection.is_learned);
+    let count: usize = fixed.map(|connection| connection.paths.len()).sum();
     tracing::info!(
         "{} is up: MTU {}, connections: {}, paths: {count}, control socket: {}",
         tunnel.name,

@@ -76,12 +76,7 @@ pub(super) fn listen(
         }
         for address in list.into_inner() {
             let (at, address) = (address.span(), address.into_inner().0.0);
-            let covers = |other: &IpAddr| {
-                *other == address
-                    || other.is_ipv4() == address.is_ipv4()
-                        && (other.is_unspecified() || address.is_unspecified())
-            };
-            if local.iter().any(covers) {
+            if local.iter().any(|other| meet(*other, address)) {
                 let problem = "another address of the list is the same, or stands for all";
                 return Err(source.error(&at, problem, "each address once"));
             }
@@ -99,6 +94,11 @@ pub(super) fn listen(
     })
 }
 
+/// Whether two local addresses exclude each other: they are the same, or one of them stands for all.
+fn meet(one: IpAddr, other: IpAddr) -> bool {
+    one == other || one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified())
+}
+
 /// Whether the sockets of `[listen]` and those of the connections can be there at the same time.
 pub(super) fn apart(
     listen: &Listen,
@@ -106,11 +106,7 @@ pub(super) fn apart(
     source: &Source<'_>,
 ) -> Result<(), ConfigError> {
     let meets = |path: &super::Path| {
-        path.port == listen.port
-            && listen.local.iter().any(|local| {
-                local.is_ipv4() == path.local.is_ipv4()
-                    && (local.is_unspecified() || path.local.is_unspecified() || *local == path.local)
-            })
+        path.port == listen.port && listen.local.iter().any(|local| meet(*local, path.local))
     };
     for connection in connections {
         if let Some(path) = connection.paths.iter().find(|path| meets(path)) {

@@ -60,7 +60,7 @@ impl Peer<'_> {
                     }
                 }
                 if let Some(path) = self.paths.get_mut(index) {
-                    path.down_since = (state != PathState::Up).then(|| path.down_since.unwrap_or(now));
+                    path.note_state(state, now);
                 }
                 let Some(path) = self.config.paths.get(index) else { return };
                 match state {

@@ -54,6 +54,8 @@ pub struct Origin {
     pub source: SocketAddr,
     /// The address of ours that it came to, where an answer has to come from that one and the socket has several.
     pub local: Option<IpAddr>,
+    /// Whether peers come to the socket by themselves.
+    pub listens: bool,
 }
 
 impl Origin {
@@ -203,9 +205,11 @@ impl<'s> Outside<'s> {
         self.sockets.get(socket).is_some_and(SharedSocket::is_open)
     }
 
-    /// Whether a socket hears what comes to any address of ours.
-    pub(super) fn has_all_addresses(&self, socket: usize) -> bool {
-        self.sockets.get(socket).is_some_and(SharedSocket::has_all_addresses)
+    /// Where a datagram came to, `local` being the address of ours that it was sent to.
+    pub(super) fn origin(&self, socket: usize, source: SocketAddr, local: Option<IpAddr>) -> Origin {
+        let has_several = self.sockets.get(socket).is_some_and(SharedSocket::has_all_addresses);
+        let local = local.filter(|_| has_several);
+        Origin { socket, source, local, listens: self.listens(socket) }
     }
 
     /// Whether peers come to a socket by themselves.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mpt_proto::Instant;
+use mpt_proto::{Instant, PathState};
 
 use super::path_mtu::PathMtu;
 use super::ports::OtherPort;
@@ -30,7 +30,7 @@ pub struct PeerPath {
     pub remote: Option<SocketAddr>,
     /// The address of ours that the peer sends to, where the socket has several.
     pub reply_from: Option<IpAddr>,
-    /// Since when the path is down, where the peer's end was learnt.
+    /// Since when the path is down, as far as it was [noted](Self::note_state).
     pub(super) down_since: Option<Instant>,
     /// Follows the peer to another address, if the path does.
     pub roaming: Option<Roaming>,
@@ -89,6 +89,26 @@ impl PeerPath {
         }
     }
 
+    /// The path is up or down now: since when it is down counts from the first time.
+    pub(super) fn note_state(&mut self, state: PathState, now: Instant) {
+        self.down_since = (state != PathState::Up).then(|| self.down_since.unwrap_or(now));
+    }
+
+    /// The peer's end is `remote` from now on, and sends to the address `reply_from` of ours where the socket has several.
+    pub(super) fn note_moved(
+        &mut self,
+        remote: SocketAddr,
+        reply_from: Option<IpAddr>,
+        state: PathState,
+        now: Instant,
+    ) {
+        self.remote = Some(remote);
+        self.ends.remote = remote.ip();
+        self.reply_from = reply_from;
+        self.down_since = None;
+        self.note_state(state, now);
+    }
+
     /// When the peer's end of a path that was learnt is forgotten, unless the path comes up.
     pub(super) fn forget_at(&self) -> Option<Instant> {
         self.remote.and(self.down_since).map(|since| since + FORGET_AFTER)
@@ -97,5 +117,51 @@ impl PeerPath {
     /// Where its datagrams go; `None` until the peer was heard.
     pub(super) fn destination(&self) -> Option<Destination> {
         Some(Destination { remote: self.remote?, source: self.reply_from })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mpt_proto::{Connection, DownReason, PathConfig, Storage};
+
+    use super::*;
+
+    const DOWN: PathState = PathState::Down(DownReason::Silent);
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn path() -> PeerPath {
+        let mut connection = Connection::new(mpt_proto::Config::default(), Storage::none(), Instant::ZERO);
+        let id = connection.add_path(PathConfig::default(), Instant::ZERO).unwrap();
+        let any: IpAddr = [0; 4].into();
+        let ends = Ends { local: any, remote: any, device: None };
+        PeerPath::new(id, ends, 0, Some(([192, 0, 2, 1], 4754).into()), 1472)
+    }
+
+    #[test]
+    fn a_path_is_forgotten_ten_minutes_after_it_went_down_and_never_while_it_is_up() {
+        let mut path = path();
+        assert_eq!(path.forget_at(), None);
+        path.note_state(DOWN, at(100));
+        path.note_state(PathState::Down(DownReason::Link), at(200));
+        assert_eq!(path.forget_at(), Some(at(700)), "from the first time, whatever the reason is later");
+        path.note_state(PathState::Up, at(300));
+        assert_eq!(path.forget_at(), None);
+        path.note_state(DOWN, at(400));
+        assert_eq!(path.forget_at(), Some(at(1000)));
+        path.remote = None;
+        assert_eq!(path.forget_at(), None, "there is nothing to forget");
+    }
+
+    #[test]
+    fn a_path_whose_peer_moved_begins_to_count_anew_unless_it_is_up() {
+        let mut path = path();
+        path.note_state(DOWN, at(100));
+        path.note_moved(([192, 0, 2, 2], 4754).into(), None, DOWN, at(650));
+        assert_eq!(path.forget_at(), Some(at(1250)));
+        path.note_moved(([192, 0, 2, 3], 4754).into(), None, PathState::Up, at(660));
+        assert_eq!(path.forget_at(), None);
     }
 }

@@ -12,7 +12,7 @@ use super::inside::{Inside, Refusal};
 use super::limits::LimitNews;
 use super::memory::MemorySize;
 use super::mode::ModeNews;
-use super::outside::Outside;
+use super::outside::{Origin, Outside};
 use super::path::PeerPath;
 use crate::config;
 use crate::link::Missing;
@@ -236,14 +236,15 @@ impl<'s> Peer<'s> {
         &mut self,
         path: usize,
         datagram: &mut [u8],
-        ecn: Ecn,
+        (origin, ecn): (Origin, Ecn),
         (arrived, now): (Instant, Instant),
         inside: &mut Inside,
     ) -> Option<(usize, Claim)> {
+        self.note_heard(path, origin.socket);
         let is_small = datagram.len() <= CONTROL_MAX;
         let claim = is_small.then(|| self.connection.claim(datagram)).flatten().filter(|claim| claim.known);
         if let Some(claim) = claim {
-            if let Some(other) = self.claimed_instead(path, claim) {
+            if let Some(other) = self.claimed_instead(path, origin, claim) {
                 return Some((other, claim));
             }
             if self.takes_echo(path, claim, now) {

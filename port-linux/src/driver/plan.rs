@@ -1,56 +1,45 @@
 //! What connections need: which sockets, which paths on them, how large. Making a plan changes nothing; it finds what
-//! cannot work. Then connections are made of it, at the start and whenever the configuration is read again.
+//! cannot work. Connections are made of it in `resources`.
 
-use std::hash::{BuildHasher, Hasher};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use mpt_proto::{Connection, Link, Liveness, PathId, Pin, PinError, Pins, PortMatch, Storage};
-use mpt_seal::Sealer;
+use mpt_proto::{Pin, PinError, Pins, PortMatch};
 use rustix::io::Errno;
 
-use super::memory::Memories;
+use super::SharedSocket;
 use super::senders::Sender;
-use super::{OtherPort, Outside, PathMtu, Peer, PeerPath, Peers, Roaming, SharedSocket, SystemSealer};
-use crate::ciphers::NativeKey;
-use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::entropy::SystemEntropy;
 use crate::failure::misconfigured;
 use crate::link::{Ends, Interfaces, scoped};
-use crate::mtu::{least_mtu, max_datagram};
+use crate::mtu::max_datagram;
 use crate::socket::{Maker, Socket, source_address};
 
 /// The MTU taken for an interface that is not there yet: Ethernet's. One that comes with a smaller MTU gets
 /// smaller datagrams.
 pub const ABSENT_MTU: u16 = 1500;
 
-/// Between two looks at a port that is taken.
-const LOOK: Duration = Duration::from_millis(50);
+/// Between two looks at a port or a name that is taken: who had it may just have been killed, and not quite gone yet.
+pub const LOOK: Duration = Duration::from_millis(50);
 
 /// The plan.
 pub struct Plan {
-    pub(super) sockets: Vec<SharedSocket>,
-    /// In the order of the configuration.
-    pub(super) connections: Vec<PlannedConnection>,
+    sockets: Vec<SharedSocket>,
+    /// By connection, in the order of the configuration, and by path.
+    pub(super) connections: Vec<Vec<PlannedPath>>,
 }
 
-/// What one connection needs.
-pub(super) struct PlannedConnection {
-    paths: Vec<PlannedPath>,
-}
-
-struct PlannedPath {
-    ends: Ends,
+pub(super) struct PlannedPath {
+    pub(super) ends: Ends,
     /// Position among the sockets of the plan.
-    socket: usize,
+    pub(super) socket: usize,
     /// `None`: to be learnt.
-    remote: Option<SocketAddr>,
+    pub(super) remote: Option<SocketAddr>,
     /// The port that the peer must send from; `None`: any.
-    from_port: Option<u16>,
-    max_datagram: u16,
+    pub(super) from_port: Option<u16>,
+    pub(super) max_datagram: u16,
 }
 
 impl Plan {
@@ -75,7 +64,7 @@ impl Plan {
                 paths.push(planned.context(full_name)?);
             }
             pins(connection)?;
-            plan.connections.push(PlannedConnection { paths });
+            plan.connections.push(paths);
         }
         Ok(plan)
     }
@@ -146,7 +135,7 @@ impl Plan {
 
     /// What the paths of all connections need of this machine.
     pub fn ends(&self) -> Vec<Ends> {
-        let paths = self.connections.iter().flat_map(|connection| &connection.paths);
+        let paths = self.connections.iter().flatten();
         let bound = paths.filter(|path| path.ends.device.is_some() || !path.ends.local.is_unspecified());
         bound.map(|path| path.ends.clone()).collect()
     }
@@ -163,187 +152,6 @@ impl Plan {
             })
         };
         std::mem::take(&mut self.sockets).into_iter().map(place).collect()
-    }
-}
-
-/// Bytes of the largest datagram.
-fn widest(sizes: &[u16]) -> usize {
-    sizes.iter().max().copied().unwrap_or(0).into()
-}
-
-/// What connections are made with.
-pub struct Resources<'s> {
-    /// The clock of all of them.
-    pub clock: Clock,
-    /// Their memory.
-    pub memories: Memories<'s>,
-    /// The tunnel device takes and gives large packets.
-    pub joins: bool,
-    /// Bytes that each datagram has more on the wire.
-    pub sealing: u16,
-}
-
-impl<'s> Resources<'s> {
-    /// Makes the connections of a plan.
-    ///
-    /// # Errors
-    /// The layer that seals has no room, or two peers have one key.
-    pub fn connect_all(
-        &mut self,
-        config: &Config,
-        mut plan: Plan,
-        outside: &mut Outside<'s>,
-    ) -> Result<Peers<'s>> {
-        let mut peers = Peers::default();
-        let sockets = plan.place_sockets(&mut outside.sockets);
-        for (config, planned) in config.connections.iter().zip(&plan.connections) {
-            self.connect(config, planned, &sockets, outside, &mut peers)?;
-        }
-        Ok(peers)
-    }
-
-    /// Makes a connection, at a position that is free; its sockets are at these places.
-    ///
-    /// # Errors
-    /// The layer that seals has no room, or another peer with this key.
-    pub(super) fn connect(
-        &mut self,
-        config: &config::Connection,
-        planned: &PlannedConnection,
-        sockets: &[usize],
-        outside: &mut Outside<'s>,
-        peers: &mut Peers<'s>,
-    ) -> Result<usize> {
-        let position = match outside.add_keys(config)? {
-            Some(position) => position,
-            None => peers.vacant(),
-        };
-        let sizes: Vec<u16> = planned.paths.iter().map(|path| path.max_datagram).collect();
-        let memory = (!config.is_learned).then(|| self.memories.lend(config, widest(&sizes))).unzip();
-        let made = self.state_machine(config, &sizes, memory.1.unwrap_or_default());
-        let (connection, ids) = made.inspect_err(|_| outside.remove(position))?;
-        let mut paths = Vec::new();
-        for (index, ((planned, config), id)) in planned.paths.iter().zip(&config.paths).zip(ids).enumerate() {
-            let Some(&socket) = sockets.get(planned.socket) else { continue };
-            let mut made =
-                PeerPath::new(id, planned.ends.clone(), socket, planned.remote, planned.max_datagram);
-            made.roaming = config.roaming.then(Roaming::default);
-            // Where the peer's address is open it is the peer who finds the way; without probes nothing is known to be silent.
-            let may_change = planned.remote.is_some() && config.liveness != Liveness::Off;
-            made.other_port = may_change.then(OtherPort::default);
-            // A peer that is not probed would not answer; a configured size needs no search.
-            if config.mtu.is_none() && config.liveness != Liveness::Off {
-                let least = max_datagram(least_mtu(config.local), config.local);
-                made.search = Some(PathMtu::new(least, planned.max_datagram));
-            }
-            if planned.remote.is_some() {
-                let sender = Sender {
-                    address: planned.ends.remote,
-                    port: planned.from_port,
-                    peer: position,
-                    path: index,
-                };
-                outside.sockets[socket].senders.add(sender);
-            }
-            paths.push(made);
-        }
-        let mut peer = Peer::new(position, config.clone(), (connection, memory.0), paths, self.sealing);
-        if config.is_learned {
-            // Nothing leaves on a place for a path.
-            let now = self.clock.now();
-            (0..peer.paths.len()).for_each(|path| _ = peer.set_link(path, Link::Down, now));
-        }
-        peers.insert(peer);
-        Ok(position)
-    }
-
-    /// The state machine of a connection, with its paths, whose datagrams have these sizes on the wire.
-    fn state_machine(
-        &self,
-        config: &config::Connection,
-        sizes: &[u16],
-        storage: Storage<'s>,
-    ) -> Result<(Connection<'s>, Vec<PathId>)> {
-        let settings = mpt_proto::Config {
-            seed: seed(),
-            key: config.key,
-            checksum: config.checksum,
-            sequence: config.sequence,
-            policy: config.policy,
-            pins: pins(config)?,
-            reorder: config.reorder,
-            resend: config.adaptive.resend,
-            order_udp: config.adaptive.udp_in_order,
-            classes: config.classes.clone(),
-            slices: config.slices && config.sequence && self.joins,
-            ..mpt_proto::Config::default()
-        };
-        let mut connection = Connection::new(settings, storage, self.clock.now());
-        let paths = config.paths.iter().zip(sizes);
-        let ids =
-            paths.map(|(path, size)| self.add_path(&mut connection, path, *size)).collect::<Result<_>>()?;
-        Ok((connection, ids))
-    }
-
-    /// A peer that comes by itself has come: from now on it has the memory that a connection takes.
-    pub(super) fn wake(&mut self, peer: &mut Peer<'s>) {
-        if peer.memory.is_none() {
-            let sizes: Vec<u16> = peer.paths.iter().map(|path| path.planned_datagram).collect();
-            let (size, storage) = self.memories.lend(&peer.config, widest(&sizes));
-            self.begin_anew(peer, storage);
-            (peer.memory, peer.woken) = (Some(size), self.clock.now());
-        }
-    }
-
-    /// It went for long: its memory serves others.
-    pub(super) fn rest(&mut self, peer: &mut Peer<'s>) {
-        if let Some(size) = peer.memory.take() {
-            let before = self.begin_anew(peer, Storage::none());
-            before.into_iter().for_each(|before| self.memories.take_back(size, before));
-        }
-    }
-
-    /// Gives a peer a new state machine that works in this memory. Returns the former one.
-    fn begin_anew(&self, peer: &mut Peer<'s>, storage: Storage<'s>) -> Option<Connection<'s>> {
-        let sizes: Vec<u16> = peer.paths.iter().map(|path| path.max_datagram).collect();
-        // What was made once from this configuration can be made again.
-        let (connection, ids) = self.state_machine(&peer.config, &sizes, storage).ok()?;
-        Some(peer.begin_anew(connection, &ids, self.clock.now()))
-    }
-
-    /// Adds a path to the core, behind those that are there.
-    fn add_path(
-        &self,
-        connection: &mut Connection<'_>,
-        path: &config::Path,
-        max_datagram: u16,
-    ) -> Result<PathId> {
-        let now = self.clock.now();
-        let settings = mpt_proto::PathConfig {
-            weight: path.weight,
-            rank: path.rank,
-            tier: path.tier,
-            max_datagram: max_datagram.saturating_sub(self.sealing),
-            liveness: path.liveness,
-        };
-        let id = connection
-            .add_path(settings, now)
-            .map_err(|error| misconfigured(format!("path {}: {error:?}", path.name)))?;
-        if !path.enabled {
-            // A path that was added a line ago is known.
-            let _ = connection.set_enabled(id, false, now);
-        }
-        Ok(id)
-    }
-
-    /// Removes a connection, if there is one at this position; its memory serves others.
-    pub(super) fn disconnect(&mut self, index: usize, outside: &mut Outside<'s>, peers: &mut Peers<'s>) {
-        outside.remove(index);
-        if let Some(peer) = peers.remove(index)
-            && let Some(size) = peer.memory
-        {
-            self.memories.take_back(size, peer.connection);
-        }
     }
 }
 
@@ -443,7 +251,7 @@ fn lacks_ipv6(shared: &SharedSocket, error: &std::io::Error) -> bool {
 }
 
 /// The ports pinned to paths.
-fn pins(config: &config::Connection) -> Result<Pins> {
+pub(super) fn pins(config: &config::Connection) -> Result<Pins> {
     let mut pins = Pins::new();
     for (number, path) in (0u8..).zip(&config.paths) {
         let lists = [
@@ -468,33 +276,4 @@ fn pins(config: &config::Connection) -> Result<Pins> {
         }
     }
     Ok(pins)
-}
-
-/// Bytes that sealing adds to each datagram.
-pub fn sealing(config: &Config) -> u16 {
-    if config.security.is_some() { u16::try_from(mpt_seal::OVERHEAD).unwrap_or(u16::MAX) } else { 0 }
-}
-
-/// The layer that seals, if there are keys; it has no peers yet.
-pub fn sealer<'s>(
-    config: &Config,
-    memory: &'s mut mpt_seal::Memory<NativeKey>,
-    clock: &Clock,
-) -> Option<SystemSealer<'s>> {
-    let security = config.security.as_ref()?;
-    #[allow(clippy::cast_possible_truncation, reason = "any 32 bits do")]
-    let instance = seed() as u32;
-    Some(Sealer::new(
-        security.private_key.clone(),
-        instance,
-        security.ciphers,
-        SystemEntropy,
-        memory.lend(),
-        clock.now(),
-    ))
-}
-
-/// A number that differs from run to run, from the randomness that the standard library gets from the system.
-fn seed() -> u64 {
-    std::hash::RandomState::new().build_hasher().finish()
 }

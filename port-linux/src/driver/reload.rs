@@ -139,8 +139,8 @@ impl<'s> Driver<'s> {
             }
         }
         reload.config = new;
-        self.note_places(self.clock.now());
         let now = self.clock.now();
+        self.note_places(now);
         self.check_links(now);
         self.settle(now);
         Ok(reloaded)

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use mpt_proto::{Instant, Link};
+use mpt_proto::{DownReason, Instant, Link, PathState};
 use serde::{Deserialize, Serialize};
 
 use super::Driver;
@@ -142,9 +142,8 @@ impl Driver<'_> {
             }
             self.resources.wake(peer);
             let path = &mut peer.paths[place.path];
-            (path.socket, path.remote, path.reply_from) = (socket, Some(place.remote), place.reply_from);
-            path.ends.remote = place.remote.ip();
-            path.down_since = Some(now);
+            path.socket = socket;
+            path.note_moved(place.remote, place.reply_from, PathState::Down(DownReason::Unheard), now);
             let sender = Sender {
                 address: place.remote.ip(),
                 port: Some(place.remote.port()),

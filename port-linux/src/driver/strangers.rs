@@ -1,7 +1,5 @@
 //! Datagrams from addresses that belong to no path, or to another one than they say: the peer itself, perhaps, from somewhere else.
 
-use std::net::SocketAddr;
-
 use mpt_proto::{CONTROL_MAX, Claim, DownReason, Instant, Link, PathState};
 
 use super::outside::Origin;
@@ -24,9 +22,9 @@ impl Driver<'_> {
         let claims = self.peers.iter().filter(|peer| peer.uses_socket(socket));
         let claims = claims.filter_map(|peer| Some((peer.index, peer.connection.claim(datagram)?)));
         let Some((peer, claim)) = claims.max_by_key(|(_, claim)| claim.known) else { return };
-        match self.peers[peer].claimed_path(socket, claim, false) {
+        match self.peers[peer].claimed_path(origin, claim, false) {
             Some(path) => self.handle_claim((peer, path), origin, claim, now),
-            None => self.peers[peer].hint(socket, source),
+            None => self.peers[peer].hint(origin),
         }
     }
 
@@ -39,26 +37,23 @@ impl Driver<'_> {
         datagram: &[u8],
         now: Instant,
     ) -> Option<usize> {
-        let Origin { socket, source, .. } = origin;
-        let listens = self.outside.listens(socket);
         let it = self.peers.get_mut(peer)?;
         self.resources.wake(it);
-        let claim = self.peers[peer].connection.claim(datagram).filter(|_| is_newest);
+        let claim = it.connection.claim(datagram).filter(|_| is_newest);
         if let Some(claim) = claim {
-            match self.peers[peer].claimed_path(socket, claim, true) {
+            match it.claimed_path(origin, claim, true) {
                 Some(path) => self.handle_claim((peer, path), origin, claim, now),
-                None => self.peers[peer].hint(socket, source),
+                None => it.hint(origin),
             }
             return None;
         }
-        let peer = &mut self.peers[peer];
         let is_it = |path: &PeerPath| {
-            (path.is_on(socket) || peer.config.is_learned && listens)
+            it.may_come(path, origin)
                 && path.roaming.is_some()
-                && peer.connection.peer_number(path.id) == Ok(Some(number))
+                && it.connection.peer_number(path.id) == Ok(Some(number))
         };
-        let path = peer.paths.iter().position(is_it);
-        peer.drops.wrong_source += u64::from(path.is_none());
+        let path = it.paths.iter().position(is_it);
+        it.drops.wrong_source += u64::from(path.is_none());
         path
     }
 
@@ -70,12 +65,12 @@ impl Driver<'_> {
         claim: Claim,
         now: Instant,
     ) {
-        let source = origin.source;
         let Self { peers, outside, .. } = self;
         let Peer { connection, paths, .. } = &mut peers[peer];
         let planned = &mut paths[path];
         let Ok(stats) = connection.path_stats(planned.id) else { return };
-        let sighting = Sighting { address: source, answers: claim.answers, echoes: stats.echoes.into() };
+        let sighting =
+            Sighting { address: origin.source, answers: claim.answers, echoes: stats.echoes.into() };
         let Some(roaming) = &mut planned.roaming else { return };
         match roaming.handle_sighting(sighting, now, random) {
             Step::Ignore => {}
@@ -98,7 +93,7 @@ impl Driver<'_> {
 
     /// The peer's end of a path is where this came from, from now on.
     fn move_path(&mut self, peer: usize, path: usize, origin: Origin, now: Instant) {
-        let Origin { socket, source: address, local } = origin;
+        let Origin { socket, source: address, local, .. } = origin;
         if self.peers[peer].paths[path].other_port.is_some_and(|other| other.tried() == Some(socket)) {
             // The peer has found the port that is tried, from another address of its own.
             self.move_port(peer, path);
@@ -116,9 +111,8 @@ impl Driver<'_> {
             }
             None => tracing::info!("path {name} of {}: the peer is at {address}", config.name),
         }
-        planned.remote = Some(address);
-        planned.ends.remote = address.ip();
-        (planned.reply_from, planned.down_since) = (local, Some(now));
+        let state = connection.path_state(planned.id).unwrap_or(PathState::Down(DownReason::Unheard));
+        planned.note_moved(address, local, state, now);
         let (id, before) = (planned.id, std::mem::replace(&mut planned.socket, socket));
         // Another path that had this address has it no longer, and waits until the peer is heard on it.
         let others = paths.iter_mut().enumerate().filter(|(other, it)| *other != path && it.socket == socket);
@@ -128,13 +122,11 @@ impl Driver<'_> {
         self.outside.sockets[before].senders.remove_path(peer, path);
         let new = Sender { address: address.ip(), port: Some(address.port()), peer, path };
         self.outside.sockets[socket].senders.replace(new);
-        if config.is_learned
-            && let Some(remembered) = &mut self.remembered
-        {
-            remembered.note(now);
-        }
         // The path is there: its counters were.
         let _ = connection.probe(id, now);
+        if config.is_learned {
+            self.note_places(now);
+        }
         self.check_path(peer, path, now);
     }
 
@@ -163,6 +155,11 @@ impl Driver<'_> {
 }
 
 impl Peer<'_> {
+    /// Whether datagrams of a path may come to this socket: to its own, and those of a peer that comes by itself to any that listens.
+    fn may_come(&self, path: &PeerPath, to: Origin) -> bool {
+        path.is_on(to.socket) || self.config.is_learned && to.listens
+    }
+
     /// The path that a claim is about. Several may share the socket (a peer with one address here and three links
     /// there): the best is the one whose number with the peer is known to be the claim's; next, one that does not
     /// work; next, the one that has that number here, which is how paths whose peer speaks first are told apart.
@@ -170,15 +167,14 @@ impl Peer<'_> {
     /// Who is not known to be the peer may be the peer after a restart. It is listened to where the configuration
     /// leaves the address open, and only while nothing is heard of the peer that was known; with a seal it is the peer in any case
     /// (`is_authentic`).
-    fn claimed_path(&self, socket: usize, claim: Claim, is_authentic: bool) -> Option<usize> {
+    fn claimed_path(&self, origin: Origin, claim: Claim, is_authentic: bool) -> Option<usize> {
         let may_be_anybody = |path: usize| {
             is_authentic || self.config.paths[path].remote.is_unspecified() && self.paths_up() == 0
         };
         let rank = |path: usize| {
             let planned = &self.paths[path];
             let state = self.connection.path_state(planned.id).ok()?;
-            // A peer that comes by itself may come to any socket that listens, and comes to no other.
-            let listens = (planned.is_on(socket) || self.config.is_learned)
+            let listens = self.may_come(planned, origin)
                 && planned.roaming.is_some()
                 && state != PathState::Down(DownReason::Disabled)
                 && (claim.known || may_be_anybody(path));
@@ -196,20 +192,19 @@ impl Peer<'_> {
 
     /// The other path that a control message from the remote end of `path` says it is of: a NAT may hand out its ports the other way
     /// round after it forgot them.
-    pub(super) fn claimed_instead(&self, path: usize, claim: Claim) -> Option<usize> {
+    pub(super) fn claimed_instead(&self, path: usize, origin: Origin, claim: Claim) -> Option<usize> {
         let number = |path: &PeerPath| self.connection.peer_number(path.id).ok().flatten();
         let is_claimed = |path: &PeerPath| number(path) == Some(claim.path);
         let planned = self.paths.get(path).filter(|path| path.roaming.is_some())?;
         if is_claimed(planned) || number(planned).is_none() {
             return None;
         }
-        self.claimed_path(planned.socket, claim, false)
-            .filter(|other| self.paths.get(*other).is_some_and(is_claimed))
+        self.claimed_path(origin, claim, false).filter(|other| self.paths.get(*other).is_some_and(is_claimed))
     }
 
     /// Tells people, once, that somebody speaks this protocol from an unexpected address: a NAT in between is
     /// the usual reason for a path that does not come up.
-    fn hint(&mut self, socket: usize, source: SocketAddr) {
+    fn hint(&mut self, Origin { socket, source, .. }: Origin) {
         let follows = self.paths.iter().any(|path| path.is_on(socket) && path.roaming.is_some());
         if follows || std::mem::replace(&mut self.hinted, true) {
             return;

@@ -99,6 +99,19 @@ impl Drop for Aside {
     }
 }
 
+/// Removes those of the files that are there.
+pub(super) fn remove(paths: impl IntoIterator<Item = PathBuf>) -> Result<()> {
+    for path in paths {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn refused(path: &Path, error: std::io::Error) -> anyhow::Error {
     match error.kind() {
         ErrorKind::AlreadyExists => misconfigured(format!("{} is there already", path.display())),

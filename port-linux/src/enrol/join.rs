@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use super::files::NewFiles;
+use super::files::{self, NewFiles};
 use super::invitation::LONGEST;
 use super::{Invitation, service};
 use crate::config::{Config, Network, TUNNEL_NAME};
@@ -23,13 +23,12 @@ use crate::keys::{self, KeyBytes, encode};
 use crate::link::Interfaces;
 use crate::output;
 use crate::report::{ConnectionReport, State};
-use crate::{clean, control};
 
 /// How long the tunnel may take to come up.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at it.
 const GLANCE: Duration = Duration::from_millis(200);
-/// The second line of a file that [`join`] made begins so.
+/// What the first line of a file says that [`join`] made.
 const MARK: &str = "Made by `mpt join`";
 
 /// What `mpt join` is to do.
@@ -198,7 +197,7 @@ fn wait(config: &Config, name: &str) -> Result<()> {
     }
     bail!(
         "{}\nIt goes on trying. Its log: {}\nTake everything back with: sudo mpt leave {name}",
-        failure(last.as_ref(), config),
+        failure(last.as_ref()),
         service::log_command(name)
     )
 }
@@ -219,7 +218,7 @@ fn tell_works(connection: &ConnectionReport, config: &Config) -> Result<()> {
 }
 
 /// Why no path is up, as far as it is known.
-fn failure(connection: Option<&ConnectionReport>, config: &Config) -> String {
+fn failure(connection: Option<&ConnectionReport>) -> String {
     let Some(connection) = connection else {
         return "mpt started, but does not answer".to_owned();
     };
@@ -239,12 +238,9 @@ fn failure(connection: Option<&ConnectionReport>, config: &Config) -> String {
         };
         lines.push(format!("  {}: {why}", path.name));
     }
-    if config.security.is_some() {
-        lines.push(
-            "A line that was used after `mpt peer renew` or `mpt peer remove` gets no answer, either."
-                .to_owned(),
-        );
-    }
+    lines.push(
+        "A line that was used after `mpt peer renew` or `mpt peer remove` gets no answer, either.".to_owned(),
+    );
     lines.join("\n")
 }
 
@@ -274,38 +270,20 @@ pub fn new_key(name: Option<&str>, directory: &Path) -> Result<()> {
 pub fn leave(name: Option<&str>, directory: &Path) -> Result<()> {
     let file = joined(name, directory)?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let tunnel = Config::load(&file).map(|config| config.tunnel.name);
-    if service::is_there() {
-        service::stop(&name)?;
-    }
-    if let Ok(tunnel) = &tunnel {
-        if control::ask(Some(&default_socket(tunnel)), Command::Status).is_ok() {
-            bail!("mpt run -c {} is running: end it first, with Ctrl-C where it was started", file.display());
-        }
-        clean::clean(Some(tunnel), None)?;
-    }
-    for path in [file.clone(), file.with_extension("key"), file.with_extension("psk")] {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
-            }
-            _ => {}
-        }
-    }
+    super::end(&name, &file, Config::load(&file).ok().as_ref())?;
+    files::remove([file.clone(), file.with_extension("key"), file.with_extension("psk")])?;
     output::print(&format!("{name} is left: its configuration and keys are removed. The server still knows this machine; there, `mpt peer remove` forgets it.\n")).map(drop)
 }
 
 /// The configuration that is to be left.
 fn joined(name: Option<&str>, directory: &Path) -> Result<PathBuf> {
-    let is_joined = |file: &Path| {
-        fs::read_to_string(file).is_ok_and(|text| text.lines().take(3).any(|line| line.contains(MARK)))
-    };
+    let is_joined = |text: &str| text.lines().take(3).any(|line| line.contains(MARK));
     if let Some(name) = name {
         let file = directory.join(format!("{name}.toml"));
         if !file.is_file() {
             bail!("{} is not there", file.display());
         }
-        if !is_joined(&file) {
+        if !fs::read_to_string(&file).is_ok_and(|text| is_joined(&text)) {
             return Err(misconfigured(format!(
                 "{} was not made by `mpt join`: remove it by hand",
                 file.display()
@@ -313,12 +291,7 @@ fn joined(name: Option<&str>, directory: &Path) -> Result<PathBuf> {
         }
         return Ok(file);
     }
-    let entries = fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
-    let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut found: Vec<PathBuf> = files
-        .filter(|file| file.extension().is_some_and(|extension| extension == "toml") && is_joined(file))
-        .collect();
-    found.sort();
+    let found = super::configurations(directory, is_joined)?;
     match &found[..] {
         [file] => Ok(file.clone()),
         [] => bail!(

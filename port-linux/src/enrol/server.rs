@@ -9,11 +9,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::files::NewFiles;
+use super::files::{self, NewFiles};
+use super::peers::PRESHARED;
 use super::service;
-use crate::clean;
-use crate::config::{Config, PORT};
-use crate::control::{self, default_socket};
+use crate::config::{Config, PEER_FILE};
 use crate::entropy;
 use crate::failure::misconfigured;
 use crate::host_state::HostState;
@@ -132,7 +131,7 @@ fn tell_again(file: &Path, name: &str) -> Result<()> {
             file.display()
         )));
     };
-    let runs = control::ask(Some(&default_socket(&config.tunnel.name)), control::Command::Status).is_ok();
+    let runs = super::is_running(&config);
     let state = if runs { "runs" } else { "does not run" };
     output::print(&format!(
         "{} is there already, and nothing was changed: {} in the tunnel, {} peers; it {state}.\n",
@@ -221,8 +220,9 @@ fn free_networks(interfaces: &Interfaces) -> Result<Vec<IpNet>> {
 
 /// The first address of a network, with its prefix length.
 fn first_host(network: &IpNet) -> Result<IpNet> {
-    let first = network.hosts().find(|address| *address != network.network());
-    let first = first.with_context(|| format!("{network} has no room for a server and peers"))?;
+    let first = super::hosts(network)
+        .next()
+        .with_context(|| format!("{network} has no room for a server and peers"))?;
     Ok(IpNet::new(first, network.prefix_len())?)
 }
 
@@ -248,42 +248,30 @@ pub fn remove(name: &str, directory: &Path, really: bool) -> Result<()> {
             "{peers} peers could not connect any more, and their keys would be gone: say --yes if this is meant"
         )));
     }
-    if service::is_there() {
-        service::stop(name)?;
-    }
-    if control::ask(Some(&default_socket(&config.tunnel.name)), control::Command::Status).is_ok() {
-        bail!("mpt run -c {} is running: end it first, with Ctrl-C where it was started", file.display());
-    }
-    clean::clean(Some(&config.tunnel.name), None)?;
-    let removed = remove_files(&config, &listen.peers, &file);
-    removed.with_context(|| format!("not all files of {} could be removed", file.display()))?;
+    super::end(name, &file, Some(&config))?;
+    remove_files(&config, &listen.peers, &file)?;
     output::print(&format!("{name} is no server any more: its configuration, keys and peers are removed.\n"))
         .map(drop)
 }
 
 /// Removes the peers' files, their directory if nothing else is in it, the key, and the configuration last: so it can be tried again.
-fn remove_files(config: &Config, peers: &Path, file: &Path) -> std::io::Result<()> {
+fn remove_files(config: &Config, peers: &Path, file: &Path) -> Result<()> {
     let learned = config.connections.iter().filter(|connection| connection.is_learned);
     let names = learned.map(|peer| &peer.name).chain(config.peer_errors().iter().map(|error| &error.name));
-    let of_peers =
-        names.flat_map(|name| ["toml", "psk"].map(|ending| peers.join(format!("{name}.{ending}"))));
-    let mut files: Vec<PathBuf> = of_peers.chain([file.with_extension("key")]).collect();
+    files::remove(
+        names.flat_map(|name| [PEER_FILE, PRESHARED].map(|ending| peers.join(format!("{name}.{ending}")))),
+    )?;
     // In a directory of our own, also keys of peers whose files somebody has removed. Another one may have keys of others in it.
     if peers == file.with_extension("d") {
-        let entries = fs::read_dir(peers)?.filter_map(|entry| Some(entry.ok()?.path()));
-        files.extend(entries.filter(|path| path.extension().is_some_and(|ending| ending == "psk")));
+        let entries = fs::read_dir(peers).with_context(|| format!("cannot read {}", peers.display()))?;
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        files::remove(paths.filter(|path| path.extension().is_some_and(|ending| ending == PRESHARED)))?;
     }
-    let files = files.into_iter().map(fs::remove_file);
-    for outcome in files.chain(std::iter::once_with(|| fs::remove_dir(peers))) {
-        match outcome {
-            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
-                return Err(error);
-            }
-            _ => {}
+    match fs::remove_dir(peers) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+            return Err(error).with_context(|| format!("cannot remove {}", peers.display()));
         }
+        _ => {}
     }
-    fs::remove_file(file)
+    files::remove([file.with_extension("key"), file.to_owned()])
 }
-
-/// Where peers come to unless something else is said.
-pub const DEFAULT_PORT: u16 = PORT;
