@@ -50,7 +50,7 @@ pub enum Command {
     Run(Run),
     /// Look for mistakes in a configuration file, changing nothing
     Check(Check),
-    /// Remove what an mpt that was killed has left of a default route, and its kill switch
+    /// Remove what an mpt that was killed has left on this host, its kill switch included
     Clean(Clean),
     /// Show the connections and paths of a running mpt
     Status(Status),
@@ -62,7 +62,7 @@ pub enum Command {
     Init(Init),
     /// Make a private key, which encrypts the tunnel together with the peer's public one
     Genkey(Genkey),
-    /// Print the public key of the private one on standard input
+    /// Print the public key of a private one
     Pubkey(Pubkey),
     /// Make a pre-shared key: a second secret that both ends have
     Genpsk(Genpsk),
@@ -118,7 +118,7 @@ pub struct Check {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Needed only after an mpt was killed (kill -9, out of memory) whose tunnel has a default route, or a LAN, resolver
-or exceptions (share, dns, direct): policy rules, the nft table, the resolver and forwarding are left then, and with
+or exceptions (share, masquerade, dns, direct): policy rules, the nft table, the resolver and forwarding are left then, and with
 kill_switch = true the route that keeps packets from the Internet. An mpt that runs is left alone. The service mpt@NAME does it by itself, but leaves a kill switch in place.
 
 Examples:
@@ -158,10 +158,12 @@ pub struct Status {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Connections and peers that are new come, those that are gone go, those that are set up otherwise begin
-anew, and all others notice nothing. A file with an error changes nothing. What the interface is made
-of cannot change: [tunnel], [security], [listen].
+anew, and all others notice nothing. An error in the configuration, or in the file of a peer that mpt has
+now, changes nothing; the file of any other peer with an error leaves that peer out. [tunnel], [security]
+and [listen] cannot change, nor can the first default route through the tunnel or `gateway` of a path come.
 
-`systemctl reload mpt@NAME` and SIGHUP do the same."
+`systemctl reload mpt@NAME` and SIGHUP do the same, and tell of errors in the log only. Where standard input
+is a terminal, SIGHUP ends mpt."
 )]
 pub struct Reload {
     #[command(flatten)]
@@ -360,7 +362,8 @@ pub struct ServerSetup {
     /// Address that peers find this host at; twice for IPv4 and IPv6 [default: its public ones]
     #[arg(long = "endpoint", value_name = "ADDRESS")]
     pub endpoints: Vec<IpAddr>,
-    /// Network inside the tunnel; twice for IPv4 and IPv6 [default: private ones that nobody here has]
+    /// Network inside the tunnel; twice for IPv4 and IPv6: with one alone, peers send only that IP version through the tunnel
+    /// [default: private ones that nobody here has]
     #[arg(long = "network", value_name = "NETWORK/LENGTH")]
     pub networks: Vec<IpNet>,
     /// UDP port
@@ -407,7 +410,7 @@ the peer's machine; on a terminal it is shown as a QR code, too. Who wants no se
 
 Examples:
   sudo mpt peer add van
-  sudo mpt peer add office --network 192.168.7.0/24       the LAN behind it can be reached from here
+  sudo mpt peer add office --network 192.168.7.0/24       packets to the LAN behind it go there; it has to forward them
   sudo mpt peer add lab --through 10.9.0.0/16             it sends only this through the tunnel, not everything
   sudo mpt peer add van | ssh van sudo mpt join"
     )]
