@@ -1,6 +1,6 @@
 //! `mpt check`: the configuration as mpt understands it, or what is wrong with it.
 
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
@@ -59,19 +59,13 @@ fn summary(config: &Config) -> String {
             "  default route by policy rules; after a crash, what it would carry {kill_switch}"
         );
     }
-    let list =
-        |values: &[&dyn Display]| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if !tunnel.share.is_empty() {
-        let shares: Vec<&dyn Display> = tunnel.share.iter().map(|share| share as _).collect();
-        let _ = writeln!(text, "  LAN that uses it with this host's address in it: {}", list(&shares));
-    }
-    if !tunnel.dns.is_empty() {
-        let servers: Vec<&dyn Display> = tunnel.dns.iter().map(|server| server as _).collect();
-        let _ = writeln!(text, "  names are asked for at {}", list(&servers));
-    }
-    if !tunnel.direct.is_empty() {
-        let exceptions: Vec<&dyn Display> = tunnel.direct.iter().map(|exception| exception as _).collect();
-        let _ = writeln!(text, "  past it: {}", list(&exceptions));
+    let list = [
+        ("LAN that uses it with this host's address in it:", output::list(&tunnel.share)),
+        ("names are asked for at", output::list(&tunnel.dns)),
+        ("past it:", output::list(&tunnel.direct)),
+    ];
+    for (what, values) in list.iter().filter(|(_, values)| !values.is_empty()) {
+        let _ = writeln!(text, "  {what} {values}");
     }
     let _ = match &config.security {
         Some(security) => {

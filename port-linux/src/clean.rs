@@ -20,9 +20,8 @@ pub fn clean(name: Option<&str>, config: Option<&Path>) -> Result<()> {
     let Some(device) = name.or(tunnel.map(|tunnel| tunnel.name.as_str())) else {
         bail!("neither a tunnel interface nor a configuration file is named");
     };
-    let has_kill_switch =
-        |config: &Config| config.tunnel.kill_switch && HostState::wanted(config).is_gateway();
-    if config.as_ref().is_some_and(has_kill_switch) && supervisor::service_failed() {
+    let has_kill_switch = config.as_ref().is_some_and(|config| HostState::wanted(config).has_kill_switch());
+    if has_kill_switch && supervisor::service_failed() {
         return output::print(&format!(
             "the kill switch of {device} stays in place until mpt starts again, or `mpt clean {device}`\n"
         ))

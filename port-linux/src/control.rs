@@ -25,6 +25,11 @@ pub fn default_socket(tunnel: &str) -> PathBuf {
     Path::new(DIRECTORY).join(format!("{tunnel}.sock"))
 }
 
+/// The file beside a control socket that says where peers were last.
+pub fn places(socket: &Path) -> PathBuf {
+    socket.with_extension("peers")
+}
+
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]

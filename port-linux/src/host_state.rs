@@ -58,6 +58,12 @@ pub const EXIT_TABLE: u32 = TABLE + 1;
 /// [`TABLE`], is one more. It lies between what people and programs choose as a rule (up to some thousand) and what the
 /// kernel chooses for who gives none (from 32765 downwards): the former rules come before mpt's.
 pub const PRIORITY: u32 = 14_754;
+/// The priority of the rules that lead to [`TABLE`].
+const NEXT_PRIORITY: u32 = PRIORITY + 1;
+/// The priority of the rules that lead past the tunnel.
+const PAST_PRIORITY: u32 = PRIORITY - 1;
+/// The priority of the rules for paths with a router of their own.
+const EXIT_PRIORITY: u32 = PRIORITY - 2;
 
 /// Who made a route or rule (RTA_PROTOCOL, FRA_PROTOCOL): by this number mpt knows its own. Numbers above 4 mean nothing to
 /// the kernel (rtnetlink(7)); this one is GRE's IP protocol number, and none of iproute2's list of names has it.
@@ -212,6 +218,11 @@ impl Item {
         matches!(self, Self::ExitRoute(_) | Self::ExitRule(..))
     }
 
+    /// Whether it is set and removed with the whole of mpt's nft table.
+    const fn is_of_table(&self) -> bool {
+        matches!(self, Self::Table | Self::TableRule(_))
+    }
+
     /// Whether it stays when the interface goes.
     const fn outlives_interface(&self) -> bool {
         !self.is_of_interface() && !matches!(self, Self::Route(_))
@@ -243,21 +254,20 @@ impl Item {
             Self::Default(family) => format!("route {} dev {device} table {TABLE}", family.everything()),
             Self::Unreachable(family) => format!("route unreachable {} table {TABLE}", family.everything()),
             Self::NarrowRule(traffic) => rule(*traffic, PRIORITY, "lookup main suppress_prefixlength 0"),
-            Self::TunnelRule(traffic) => rule(*traffic, PRIORITY + 1, &format!("lookup {TABLE}")),
+            Self::TunnelRule(traffic) => rule(*traffic, NEXT_PRIORITY, &format!("lookup {TABLE}")),
             Self::PastRule(past) => {
                 let which = match past {
                     Past::To(network) => format!("from all to {network}"),
                     Past::Marked(_) => format!("from all fwmark {MARK:#x}"),
                 };
-                format!("`{} rule` {}: {which} lookup main", past.family().ip(), PRIORITY - 1)
+                format!("`{} rule` {PAST_PRIORITY}: {which} lookup main", past.family().ip())
             }
             Self::ExitRoute(Exit { device, gateway }) => {
                 format!("route default via {gateway} dev {device} table {EXIT_TABLE}")
             }
             Self::ExitRule(device, family) => format!(
-                "`{} rule` {}: from all fwmark {MARK:#x} oif {device} lookup {EXIT_TABLE}",
-                family.ip(),
-                PRIORITY - 2
+                "`{} rule` {EXIT_PRIORITY}: from all fwmark {MARK:#x} oif {device} lookup {EXIT_TABLE}",
+                family.ip()
             ),
             Self::Table => format!("nft table inet {}", firewall::table(device)),
             Self::TableRule(rule) => format!("nft table inet {}: {}", firewall::table(device), rule.text()),
@@ -355,8 +365,6 @@ enum Depth {
 pub struct HostState {
     device: String,
     items: BTreeSet<Item>,
-    /// Whether rules and [`TABLE`] are looked at.
-    with_rules: bool,
 }
 
 impl HostState {
@@ -403,18 +411,16 @@ impl HostState {
         if !tunnel.dns.is_empty() {
             items.insert(Item::Resolver(tunnel.dns.clone()));
         }
-        if items.iter().any(|item| matches!(item, Item::TableRule(_))) {
+        if items.iter().any(Item::is_of_table) {
             items.insert(Item::Table);
         }
-        let exits = ways_out(config);
-        let with_rules = !defaults.is_empty() || !exits.is_empty();
-        items.extend(exits);
-        Self { device: tunnel.name.clone(), items, with_rules }
+        items.extend(ways_out(config));
+        Self { device: tunnel.name.clone(), items }
     }
 
     /// Nothing: neither routes nor rules, nor a kill switch.
     pub fn nothing(device: &str) -> Self {
-        Self { device: device.to_owned(), items: BTreeSet::new(), with_rules: true }
+        Self { device: device.to_owned(), items: BTreeSet::new() }
     }
 
     /// Whether sockets of paths need [`MARK`]: rules tell their datagrams from others by it.
@@ -425,6 +431,16 @@ impl HostState {
     /// Whether there is a default route through the tunnel.
     pub fn is_gateway(&self) -> bool {
         self.items.iter().any(Item::is_of_gateway)
+    }
+
+    /// Whether packets for the tunnel are refused, instead of let past it, while there is none.
+    pub fn has_kill_switch(&self) -> bool {
+        self.items.iter().any(|item| matches!(item, Item::Unreachable(_)))
+    }
+
+    /// Whether policy rules and the tables they lead to matter: some are wanted, or all of mpt's are to go.
+    fn concerns_rules(&self) -> bool {
+        self.items.is_empty() || self.needs_mark()
     }
 
     /// Whether there is anything that stays when the tunnel interface goes.
@@ -504,7 +520,7 @@ impl HostState {
         }
         let exits = self.items.iter().any(Item::is_of_exit);
         let is_in_the_way = |obstacle: &&Obstacle| match obstacle {
-            Obstacle::Rule(_, priority) if *priority == PRIORITY - 2 => exits,
+            Obstacle::Rule(_, EXIT_PRIORITY) => exits,
             _ => self.is_gateway(),
         };
         if let Some(obstacle) = found.obstacles.iter().find(is_in_the_way) {

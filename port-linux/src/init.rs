@@ -11,9 +11,8 @@ use ipnet::IpNet;
 use mpt_proto::MAX_PATHS;
 
 use crate::config::Name;
-use crate::link::{DefaultRoute, Ends, Interface, Interfaces, Missing, default_routes, scoped};
+use crate::link::{DefaultRoute, Ends, Interface, Interfaces, Missing, default_routes, reaches};
 use crate::output;
-use crate::socket::{ToDevice, source_address};
 
 /// The interfaces that a Raspberry Pi or a laptop gets over time: socket, Wi-Fi, a phone or stick on USB. Those
 /// that are not there are proposed in comments.
@@ -39,9 +38,6 @@ const WITHOUT_A_LINK: [&str; 17] = [
     "vxlan",
     "wireguard",
 ];
-
-/// The port of the discard service (RFC 863): a route is looked up, and nothing is sent.
-const DISCARD: u16 = 9;
 
 /// What the configuration is to say about the peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,20 +128,7 @@ pub fn run(wanted: &Wanted, file: Option<&Path>) -> Result<()> {
 /// When no interface could carry a path, or netlink cannot be used.
 pub fn init(wanted: &Wanted, key_file: &Path) -> Result<Draft> {
     let machine = Machine { interfaces: Interfaces::now()?, default_routes: default_routes()? };
-    // A socket bound to a device finds a route always: without one, Linux takes every IPv4 host to be on the link.
-    let has_route = |interface: &Interface, remote: IpAddr| {
-        let leads =
-            |route: &DefaultRoute| route.interface == interface.index && route.ipv4 == remote.is_ipv4();
-        let any: IpAddr = if remote.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-        let source = source_address(
-            scoped(any, 0, 0),
-            scoped(remote, DISCARD, interface.index),
-            None,
-            &ToDevice::default(),
-        );
-        machine.default_routes.iter().any(leads)
-            || source.is_some_and(|source| interface.addresses.contains(&source))
-    };
+    let has_route = |interface: &Interface, remote: IpAddr| reaches(interface.index, remote).unwrap_or(true);
     draft(&machine, wanted, key_file, has_route)
 }
 

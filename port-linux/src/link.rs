@@ -1,6 +1,7 @@
 //! Interfaces, addresses and routes, as netlink tells of them. What a path needs of them is in `ends`; what mpt adds to
 //! them is in `host_state`.
 
+pub(crate) mod attributes;
 mod ends;
 #[cfg(feature = "program")]
 mod lease;
@@ -9,9 +10,13 @@ mod reach;
 mod ways;
 
 pub use ends::{Ends, Missing, scoped};
+#[cfg(feature = "program")]
+pub(crate) use reach::destination;
+#[cfg(feature = "program")]
+pub(crate) use ways::is_strict;
 pub use ways::obstacle;
 #[cfg(feature = "program")]
-pub use {lease::router, reach::leads};
+pub use {lease::router, reach::reaches};
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -22,10 +27,11 @@ use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, Prop};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute};
+use rtnetlink::packet_route::route::RouteAttribute;
 use rtnetlink::{Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
 
 use crate::wake::Waker;
+use attributes::first_hops;
 
 /// After a change the next ones mostly follow at once (a link, its addresses, its routes): they are looked
 /// at together.
@@ -136,13 +142,9 @@ impl Interfaces {
                 && !message.attributes.iter().any(
                     |a| matches!(a, AddressAttribute::Flags(flags) if flags.contains(AddressFlags::Optimistic)),
                 );
-            let of =
-                |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
-            // On a point-to-point interface `Address` is the peer's, `Local` ours; IPv6 mostly has `Address` only.
-            let address = of(|a| if let AddressAttribute::Local(ip) = a { Some(*ip) } else { None })
-                .or_else(|| of(|a| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None }));
             let interface = interfaces.iter_mut().find(|i| i.index == message.header.index);
-            if let (Some(address), Some(interface), false) = (address, interface, tentative) {
+            if let (Some(address), Some(interface), false) = (attributes::own(&message), interface, tentative)
+            {
                 interface.addresses.push(address);
             }
         }
@@ -220,28 +222,6 @@ pub fn egress(local: IpAddr, remote: IpAddr, mark: Option<u32>) -> Result<Option
         let route = answers.try_next().await.ok().flatten();
         Ok(route.and_then(|route| first_hops(&route.attributes).next().map(|(interface, _)| interface)))
     })
-}
-
-/// Interfaces and routers of a route: one, or several with equal rights.
-fn first_hops(attributes: &[RouteAttribute]) -> impl Iterator<Item = (u32, Option<IpAddr>)> {
-    let gateway = |attributes: &[RouteAttribute]| {
-        attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Gateway(RouteAddress::Inet(v4)) => Some(IpAddr::from(*v4)),
-            RouteAttribute::Gateway(RouteAddress::Inet6(v6)) => Some(IpAddr::from(*v6)),
-            _ => None,
-        })
-    };
-    let mut hops = Vec::new();
-    for attribute in attributes {
-        match attribute {
-            RouteAttribute::Oif(interface) => hops.push((*interface, gateway(attributes))),
-            RouteAttribute::MultiPath(several) => {
-                hops.extend(several.iter().map(|hop| (hop.interface_index, gateway(&hop.attributes))));
-            }
-            _ => {}
-        }
-    }
-    hops.into_iter()
 }
 
 /// What a tunnel interface is to be. Its addresses and the routes through it are in

@@ -22,3 +22,8 @@ pub fn print(text: &str) -> Result<bool> {
 pub fn complain(text: &str) {
     let _ = stderr().write_all(text.as_bytes());
 }
+
+/// Values as people write a list of them.
+pub fn list<T: ToString>(values: &[T]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

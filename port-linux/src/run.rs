@@ -174,7 +174,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     for number in ends {
         signal_hook::low_level::pipe::register(number, signalled.try_clone()?).context("signal handler")?;
     }
-    let file = control.with_extension("peers");
+    let file = control::places(&control);
     let remembered = config.listen.is_some().then(|| Remembered::new(file)).transpose()?;
     let mut driver = Driver::new(Parts {
         tun,
@@ -211,7 +211,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     })?;
     driver.recall();
     // Rules outlive the process: nothing that could fail comes between them and the loop.
-    keeper.replace(Some(Keeper::start(host_state, config.tunnel.kill_switch)?));
+    keeper.replace(Some(Keeper::start(host_state)?));
     // Of peers that come by themselves it is not known yet how many they have.
     let fixed = config.connections.iter().filter(|connection| !connection.is_learned);
     let count: usize = fixed.map(|connection| connection.paths.len()).sum();
@@ -276,17 +276,13 @@ fn misrouted(config: &Config, interfaces: &Interfaces, mark: Option<u32>) -> Res
 /// Paths whose device is there, and has no route to the peer: the kernel looks for the peer on the link then, where it is not.
 #[cfg(feature = "program")]
 fn routeless(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {
-    // A link without hardware addresses, as that of a modem, needs no router.
-    let is_ethernet = |name: &str| {
-        std::fs::read_to_string(format!("/sys/class/net/{name}/type")).is_ok_and(|kind| kind.trim() == "1")
-    };
     let mut warnings = Vec::new();
     let paths = config.connections.iter().flat_map(|connection| &connection.paths);
     for path in paths.filter(|path| path.gateway.is_none() && !path.remote.is_unspecified()) {
         let ends = Ends { local: path.local, remote: path.remote, device: path.device.clone() };
         let Some(name) = &path.device else { continue };
         let Ok(interface) = ends.interface(interfaces) else { continue };
-        if is_ethernet(name) && !link::leads(interface.index, path.remote)? {
+        if interface.has_neighbours && !link::reaches(interface.index, path.remote)? {
             let router = link::router(interface).filter(|_| path.remote.is_ipv4());
             let remedy = router.map_or_else(
                 || "gateway = \"..\", the router on that link".to_owned(),
@@ -307,17 +303,13 @@ fn routeless(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {
 /// is strict, that must be the interface that the datagram came from (`rp_filter` of ip-sysctl).
 #[cfg(feature = "program")]
 fn strict_sources(config: &Config, interfaces: &Interfaces, all_inside: bool) -> Vec<String> {
-    let filter = |name: &str| {
-        let value = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"));
-        value.ok().and_then(|value| value.trim().parse::<u8>().ok()).unwrap_or(0)
-    };
     let mut warnings = Vec::new();
     let paths = config.connections.iter().flat_map(|connection| &connection.paths);
     for path in paths.filter(|path| all_inside || path.gateway.is_some()) {
         let ends = Ends { local: path.local, remote: path.remote, device: path.device.clone() };
         let interface = ends.candidate(interfaces).filter(|_| path.local.is_ipv4());
         let Some(name) = interface.map(|interface| &interface.name) else { continue };
-        if filter("all").max(filter(name)) == 1 {
+        if link::is_strict(name) {
             warnings.push(format!(
                 "path {}: the kernel drops what arrives on {name}, as rp_filter = 1 there wants answers to leave through \
                  the same interface, and others would leave through another one. Run: sudo sysctl \

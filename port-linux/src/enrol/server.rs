@@ -13,6 +13,7 @@ use super::files::{self, NewFiles};
 use super::peers::PRESHARED;
 use super::service;
 use crate::config::{Config, PEER_FILE};
+use crate::control::{self, default_socket};
 use crate::entropy;
 use crate::failure::misconfigured;
 use crate::host_state::HostState;
@@ -77,7 +78,7 @@ pub fn setup(wanted: &Setup) -> Result<()> {
     output::print(&format!(
         "{} is made: this host is {} in the tunnel.\n",
         file.display(),
-        list(&addresses)
+        output::list(&addresses)
     ))?;
     if wanted.start && service::is_there() {
         service::start(&name).with_context(|| {
@@ -89,10 +90,6 @@ pub fn setup(wanted: &Setup) -> Result<()> {
     }
     tell_firewall(wanted.port, &endpoints)?;
     output::print("Let somebody in with:\n  sudo mpt peer add NAME\n").map(drop)
-}
-
-fn list<T: ToString>(values: &[T]) -> String {
-    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn text(name: &str, (addresses, endpoints): (&[IpNet], &[IpAddr]), port: u16) -> String {
@@ -136,7 +133,7 @@ fn tell_again(file: &Path, name: &str) -> Result<()> {
     output::print(&format!(
         "{} is there already, and nothing was changed: {} in the tunnel, {} peers; it {state}.\n",
         file.display(),
-        list(&config.tunnel.addresses),
+        output::list(&config.tunnel.addresses),
         config.connections.len()
     ))?;
     if !runs {
@@ -154,7 +151,7 @@ fn tell_again(file: &Path, name: &str) -> Result<()> {
 fn tell_firewall(port: u16, endpoints: &[IpAddr]) -> Result<()> {
     let mut text = format!(
         "The provider's firewall, if there is one, has to let UDP port {port} in, to {}.\n",
-        list(endpoints)
+        output::list(endpoints)
     );
     if says("ufw", &["status"], "Status: active") {
         text += &format!(
@@ -194,7 +191,11 @@ fn public_addresses(interfaces: &Interfaces) -> Result<Vec<IpAddr>> {
         return Err(misconfigured(format!(
             "this host has no public address of its own{}: give the one that the Internet knows it by, as the provider shows it, with \
              --endpoint ADDRESS",
-            if addresses.is_empty() { String::new() } else { format!(" (it has {})", list(&addresses)) }
+            if addresses.is_empty() {
+                String::new()
+            } else {
+                format!(" (it has {})", output::list(&addresses))
+            }
         )));
     }
     Ok(found)
@@ -254,7 +255,8 @@ pub fn remove(name: &str, directory: &Path, really: bool) -> Result<()> {
         .map(drop)
 }
 
-/// Removes the peers' files, their directory if nothing else is in it, the key, and the configuration last: so it can be tried again.
+/// Removes the peers' files, their directory if nothing else is in it, where they were last, the key, and the configuration last: so
+/// it can be tried again.
 fn remove_files(config: &Config, peers: &Path, file: &Path) -> Result<()> {
     let learned = config.connections.iter().filter(|connection| connection.is_learned);
     let names = learned.map(|peer| &peer.name).chain(config.peer_errors().iter().map(|error| &error.name));
@@ -273,5 +275,6 @@ fn remove_files(config: &Config, peers: &Path, file: &Path) -> Result<()> {
         }
         _ => {}
     }
-    files::remove([file.with_extension("key"), file.to_owned()])
+    let places = control::places(&default_socket(&config.tunnel.name));
+    files::remove([places, file.with_extension("key"), file.to_owned()])
 }

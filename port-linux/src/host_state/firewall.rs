@@ -196,8 +196,7 @@ pub(super) fn present(state: &HostState, depth: Depth) -> Result<BTreeSet<Item>>
     let is_wanted = state.items.contains(&Item::Table);
     match depth {
         Depth::Quick => {
-            let is_ours = |item: &&Item| matches!(item, Item::Table | Item::TableRule(_));
-            return Ok(state.items.iter().filter(is_ours).cloned().collect());
+            return Ok(state.items.iter().filter(|item| item.is_of_table()).cloned().collect());
         }
         Depth::Whole if !is_wanted => return Ok(BTreeSet::new()),
         Depth::Whole | Depth::Start => {}

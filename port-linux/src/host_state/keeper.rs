@@ -48,22 +48,22 @@ const GROUPS: [MulticastGroup; 7] = [
 #[derive(Debug)]
 pub struct Keeper {
     state: HostState,
-    /// Whether everything stays when this is dropped.
-    stays: bool,
+    /// Whether a kill switch goes as well when this is dropped.
+    ends: bool,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
-    /// Applies a state and starts to keep it. With `kill_switch`, it stays when mpt ends by an error.
+    /// Applies a state and starts to keep it.
     ///
     /// # Errors
     /// As [`HostState::apply`], or when the thread or its netlink socket cannot be had. Nothing is left then.
-    pub fn start(state: HostState, kill_switch: bool) -> Result<Self> {
+    pub fn start(state: HostState) -> Result<Self> {
         state.apply()?;
-        let mut keeper = Self { state, stays: false, stop: None, thread: None };
+        let mut keeper = Self { state, ends: true, stop: None, thread: None };
         keeper.watch()?;
-        keeper.stays = kill_switch && keeper.state.is_gateway();
+        keeper.ends = false;
         Ok(keeper)
     }
 
@@ -113,7 +113,7 @@ impl Keeper {
 
     /// Ends as asked for: nothing stays, not even a kill switch.
     pub fn end(mut self) {
-        self.stays = false;
+        self.ends = true;
     }
 }
 
@@ -123,7 +123,7 @@ impl Drop for Keeper {
         let device = &self.state.device;
         if !self.state.outlives_interface() {
             // Addresses and routes vanish with the interface.
-        } else if self.stays {
+        } else if !self.ends && self.state.has_kill_switch() {
             tracing::warn!("the kill switch stays in place until mpt starts again, or `mpt clean {device}`");
         } else if let Err(error) = HostState::nothing(device).apply() {
             tracing::error!("{error:#}; `mpt clean {device}` tries it again");

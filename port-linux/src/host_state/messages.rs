@@ -1,7 +1,5 @@
 //! Items as messages of rtnetlink, and back.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
@@ -9,7 +7,10 @@ use rtnetlink::packet_route::route::{
 };
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 
-use super::{EXIT_TABLE, Exit, Family, Item, LAST_METRIC, MARK, PRIORITY, PROTOCOL, Past, TABLE, Traffic};
+use super::{
+    EXIT_PRIORITY, EXIT_TABLE, Exit, Family, Item, LAST_METRIC, MARK, NEXT_PRIORITY, PAST_PRIORITY, PRIORITY,
+    PROTOCOL, Past, TABLE, Traffic,
+};
 
 /// The main table.
 pub(super) const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
@@ -25,28 +26,8 @@ impl Family {
     }
 }
 
-/// The priority of the rules that lead to [`TABLE`].
-pub(super) const NEXT_PRIORITY: u32 = PRIORITY + 1;
-/// The priority of the rules that lead past the tunnel.
-pub(super) const PAST_PRIORITY: u32 = PRIORITY - 1;
-/// The priority of the rules for paths with a router of their own.
-pub(super) const EXIT_PRIORITY: u32 = PRIORITY - 2;
-
 pub(super) fn is_ours(route: &RouteMessage) -> bool {
     route.header.protocol == RouteProtocol::Other(PROTOCOL)
-}
-
-/// The network that a route leads to.
-pub(super) fn destination(route: &RouteMessage, family: Family) -> Option<IpNet> {
-    let length = route.header.destination_prefix_length;
-    if length == 0 {
-        return Some(family.everything());
-    }
-    route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Destination(RouteAddress::Inet(to)) => IpNet::new((*to).into(), length).ok(),
-        RouteAttribute::Destination(RouteAddress::Inet6(to)) => IpNet::new((*to).into(), length).ok(),
-        _ => None,
-    })
 }
 
 /// A route as it is added and removed; `None` if the item is none.
@@ -161,15 +142,6 @@ pub(super) fn exit_route(exit: &Exit, interface: u32) -> RouteMessage {
         RouteAttribute::Gateway(exit.gateway.into()),
     ];
     message
-}
-
-/// The router of a route.
-pub(super) fn gateway(route: &RouteMessage) -> Option<IpAddr> {
-    route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Gateway(RouteAddress::Inet(v4)) => Some((*v4).into()),
-        RouteAttribute::Gateway(RouteAddress::Inet6(v6)) => Some((*v6).into()),
-        _ => None,
-    })
 }
 
 /// The item that a rule is, if mpt has made it.

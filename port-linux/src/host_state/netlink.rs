@@ -1,24 +1,23 @@
 //! Items of the host's state, read, added and removed through rtnetlink.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags};
+use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::packet_route::rule::{RuleAttribute, RuleMessage};
 use rtnetlink::{Error, Handle, IpVersion, LinkUnspec};
 use rustix::io::Errno;
 
-use super::messages::{
-    EXIT_PRIORITY, MAIN, NEXT_PRIORITY, PAST_PRIORITY, destination, exit_route, gateway, is_ours, item_of,
-    route_message, rule_message,
-};
+use super::messages::{MAIN, exit_route, is_ours, item_of, route_message, rule_message};
 use super::{
-    Depth, Difference, EXIT_TABLE, Exit, Family, Found, HostState, Item, Obstacle, PRIORITY, TABLE, firewall,
-    forwarding, resolver,
+    Depth, Difference, EXIT_PRIORITY, EXIT_TABLE, Exit, Family, Found, HostState, Item, NEXT_PRIORITY,
+    Obstacle, PAST_PRIORITY, PRIORITY, TABLE, firewall, forwarding, resolver,
 };
-use crate::link::plain;
+use crate::link::{attributes, destination, plain};
 
 /// An open netlink socket. It works within the runtime that it was opened in.
 pub(super) struct Netlink(Handle);
@@ -43,7 +42,7 @@ impl Netlink {
             found.items.extend(present.into_iter().filter(|item| state.items.contains(item)));
             for family in Family::BOTH {
                 for route in self.routes(family, MAIN, Some(interface)).await? {
-                    let Some(to) = destination(&route, family) else { continue };
+                    let Some(to) = destination(&route) else { continue };
                     // Others' routes through the interface are theirs, but serve as well.
                     let item = Item::Route(to);
                     if is_ours(&route) || state.items.contains(&item) {
@@ -52,7 +51,7 @@ impl Netlink {
                 }
             }
         }
-        if state.with_rules {
+        if state.concerns_rules() {
             for family in Family::BOTH {
                 self.find_gateway(family, &mut found).await?;
             }
@@ -71,10 +70,7 @@ impl Netlink {
     /// The items of a default route through the tunnel.
     async fn find_gateway(&self, family: Family, found: &mut Found) -> Result<()> {
         for route in self.routes(family, TABLE, None).await? {
-            let interface = route.attributes.iter().find_map(|attribute| match attribute {
-                RouteAttribute::Oif(interface) => Some(*interface),
-                _ => None,
-            });
+            let interface = attributes::interface(&route.attributes);
             let is_default = is_ours(&route) && route.header.destination_prefix_length == 0;
             match route.header.kind {
                 RouteType::Unreachable if is_default => {
@@ -114,15 +110,27 @@ impl Netlink {
 
     /// The routes to the routers of paths. Those of other tunnels are left alone, but where nothing is wanted at all.
     async fn find_exits(&self, state: &HostState, found: &mut Found) -> Result<()> {
+        // By the names that the configuration has for them, which may be alternative ones.
+        let mut devices = BTreeMap::new();
+        for item in &state.items {
+            let Item::ExitRoute(exit) = item else { continue };
+            if let Some((interface, true)) = self.interface(&exit.device).await? {
+                devices.insert(interface, exit.device.clone());
+            } else {
+                // Without the device there is no route, and nothing to be done.
+                found.items.insert(item.clone());
+            }
+        }
         for family in Family::BOTH {
             for route in self.routes(family, EXIT_TABLE, None).await? {
-                let interface = route.attributes.iter().find_map(|attribute| match attribute {
-                    RouteAttribute::Oif(interface) => Some(*interface),
-                    _ => None,
-                });
-                let device = self.name(interface.unwrap_or(0)).await?;
-                let exit = device.zip(gateway(&route)).filter(|_| is_ours(&route));
-                found.items.extend(exit.map(|(device, gateway)| Item::ExitRoute(Exit { device, gateway })));
+                let interface = attributes::interface(&route.attributes).unwrap_or(0);
+                let device = match devices.get(&interface) {
+                    Some(device) => Some(device.clone()),
+                    None => self.name(interface).await?,
+                };
+                let gateway = attributes::gateway(&route.attributes).filter(|_| is_ours(&route));
+                let exit = device.zip(gateway).map(|(device, gateway)| Exit { device, gateway });
+                found.items.extend(exit.map(Item::ExitRoute));
             }
         }
         // One router for a device: another one is in the way, whoever named it.
@@ -134,13 +142,6 @@ impl Netlink {
             found
                 .items
                 .retain(|item| !item.is_of_exit() || state.items.contains(item) || is_in_the_way(item));
-        }
-        for item in &state.items {
-            let Item::ExitRoute(exit) = item else { continue };
-            // Without the device there is no route, and nothing to be done.
-            if !matches!(self.interface(&exit.device).await?, Some((_, true))) {
-                found.items.insert(item.clone());
-            }
         }
         Ok(())
     }
@@ -181,7 +182,8 @@ impl Netlink {
             outcome.with_context(|| format!("cannot remove {}", item.text(&state.device)))?;
             done.excess.push(item);
         }
-        if difference.missing.is_empty() {
+        let mut missing = difference.missing;
+        if missing.is_empty() {
             return Ok(());
         }
         let interface =
@@ -189,11 +191,11 @@ impl Netlink {
         let (mut outcome, mut has_table) = (Ok(()), false);
         for of_interface in [true, false] {
             // With addresses, the kernel adds routes.
-            let found = self.find(state, depth).await?;
-            let missing = state.difference(&found.items).missing.into_iter();
-            for item in missing.filter(|item| item.is_of_interface() == of_interface) {
-                let is_table = matches!(item, Item::Table | Item::TableRule(_));
-                if is_table && std::mem::replace(&mut has_table, true) {
+            if *done != Difference::default() {
+                missing = state.difference(&self.find(state, depth).await?.items).missing;
+            }
+            for item in missing.extract_if(.., |item| item.is_of_interface() == of_interface) {
+                if item.is_of_table() && std::mem::replace(&mut has_table, true) {
                     // Set, or refused, as a whole.
                     done.missing.extend(outcome.is_ok().then_some(item));
                     continue;
@@ -262,7 +264,7 @@ impl Netlink {
         Some(exit_route(exit, device.map_or(0, |(index, _)| index)))
     }
 
-    /// Removes a route or a rule; one that is gone already is no error. What is of the interface goes with it.
+    /// Removes an item; one that is gone already is no error. What is of the interface goes with it.
     async fn remove(&self, item: &Item, interface: u32, state: &HostState) -> Result<()> {
         match item {
             // With what else is wanted of the table, if anything is.
@@ -314,16 +316,8 @@ impl Netlink {
             if message.header.index != interface {
                 continue;
             }
-            let local = message.attributes.iter().find_map(|attribute| match attribute {
-                AddressAttribute::Local(address) => Some(*address),
-                _ => None,
-            });
-            let address = message.attributes.iter().find_map(|attribute| match attribute {
-                AddressAttribute::Address(address) => Some(*address),
-                _ => None,
-            });
-            let address = local.or(address).and_then(|own| IpNet::new(own, message.header.prefix_len).ok());
-            addresses.extend(address);
+            let own = attributes::own(&message);
+            addresses.extend(own.and_then(|own| IpNet::new(own, message.header.prefix_len).ok()));
         }
         Ok(addresses)
     }

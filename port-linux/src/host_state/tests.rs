@@ -39,7 +39,7 @@ fn networks_that_are_not_everything_are_plain_routes_and_need_neither_rules_nor_
     let mut expected = basis();
     expected.extend(["192.168.7.0/24", "10.1.0.0/16"].map(|to| Item::Route(network(to))));
     assert_eq!(state.items, expected);
-    assert!(!state.is_gateway() && !state.with_rules);
+    assert!(!state.is_gateway() && !state.concerns_rules());
     assert_eq!(state.carries_all(), []);
 }
 
@@ -187,7 +187,7 @@ fn the_difference_makes_what_is_wanted_of_whatever_is_there_and_touches_nothing_
     };
     for _ in 0..2000 {
         let (items, found) = (some(), some());
-        let state = HostState { device: "mpt0".into(), items, with_rules: true };
+        let state = HostState { device: "mpt0".into(), items };
         let difference = state.difference(&found);
         assert!(carried_out(&found, &difference).iter().eq(&state.items));
         // What is needed comes before what needs it: rules last, and first to go.

@@ -51,7 +51,7 @@ const GLANCE: Duration = Duration::from_millis(20);
 pub struct Plan {
     /// Peers.
     pub peers: u16,
-    /// So many of them send.
+    /// How many of them send.
     pub senders: u16,
     /// Rate of each link.
     pub rate: Rate,
@@ -183,7 +183,7 @@ impl<'n> Server<'n> {
 /// When something cannot be set up, or not all peers come.
 pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let background_percent = cpu::background()?;
-    let mut progress = Progress::new(plan.time * 4 + Duration::from_secs(20));
+    let mut progress = Progress::new(plan.time * 3 + Duration::from_secs(15));
     let net = Topology::build(LINKS, Some(plan.rate))?;
     let directory = tempfile::tempdir()?;
     let keys = Keys::new(plan.peers)?;
@@ -198,7 +198,7 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
 
     progress.begin("nobody sends but a quiet one", plan.time);
     let meter = cpu::Meter::start(&[server.running.pid()])?;
-    let quiet = latency(&crowd.ping(plan.time, || Ok(()))?);
+    let quiet = latency(&crowd.ping(plan.time, || {})?);
     let idle_cpu_percent = share(&meter, plan.time)?;
 
     progress.begin("peers send", plan.time);
@@ -264,7 +264,7 @@ fn share(meter: &cpu::Meter, time: Duration) -> anyhow::Result<f64> {
     Ok(meter.read()?.mpt_s.unwrap_or(f64::NAN) / time.as_secs_f64() * 100.0)
 }
 
-/// Twice what the links carry, from all senders alike, as datagrams to the server.
+/// One and a half times what the links carry, from all senders alike, as datagrams to the server.
 fn to_server(plan: &Plan, net: &Topology, crowd: &Crowd, server: &Server<'_>) -> anyhow::Result<Load> {
     let sink = net.pc2.inside(|| UdpSocket::bind((SERVER, SINK)))??;
     sink.set_read_timeout(Some(GLANCE))?;

@@ -4,18 +4,20 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use futures_util::TryStreamExt;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rtnetlink::RouteMessageBuilder;
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 
-use super::{block_on, connect, first_hops};
+use super::attributes::{self, first_hops};
+use super::{block_on, connect};
 
 /// Whether some route of the host, in whatever table, leads to `remote` through the interface with this number. A socket that
 /// is bound to an interface leaves through it without a route as well: IPv4 then takes every host to be on the link.
 ///
 /// # Errors
 /// When netlink cannot be used at all.
-pub fn leads(interface: u32, remote: IpAddr) -> Result<bool> {
+pub fn reaches(interface: u32, remote: IpAddr) -> Result<bool> {
     block_on(async {
         let handle = connect()?;
         let all = match remote {
@@ -27,7 +29,7 @@ pub fn leads(interface: u32, remote: IpAddr) -> Result<bool> {
             // Not those of the host's own addresses, which are of another kind.
             let is_way = route.header.kind == RouteType::Unicast
                 && first_hops(&route.attributes).any(|(through, _)| through == interface);
-            if is_way && destination(&route).is_none_or(|to| to.contains(&remote)) {
+            if is_way && destination(&route).is_some_and(|to| to.contains(&remote)) {
                 return Ok(true);
             }
         }
@@ -35,12 +37,19 @@ pub fn leads(interface: u32, remote: IpAddr) -> Result<bool> {
     })
 }
 
-/// The network that a route leads to; `None`: everything.
-fn destination(route: &RouteMessage) -> Option<IpNet> {
+/// The network that a route leads to.
+pub(crate) fn destination(route: &RouteMessage) -> Option<IpNet> {
     let length = route.header.destination_prefix_length;
-    route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Destination(RouteAddress::Inet(to)) => IpNet::new((*to).into(), length).ok(),
-        RouteAttribute::Destination(RouteAddress::Inet6(to)) => IpNet::new((*to).into(), length).ok(),
+    if length == 0 {
+        return match route.header.address_family {
+            AddressFamily::Inet => Some(Ipv4Net::default().into()),
+            AddressFamily::Inet6 => Some(Ipv6Net::default().into()),
+            _ => None,
+        };
+    }
+    let to = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(to) => attributes::address(to),
         _ => None,
-    })
+    });
+    IpNet::new(to?, length).ok()
 }

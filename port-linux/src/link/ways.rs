@@ -28,17 +28,20 @@ pub fn obstacle(
     {
         return Some(Missing::Route(remote, Some(device.to_owned())));
     }
-    let filters = ["all", &interface.name].into_iter().filter_map(filter).max() == Some(STRICT);
-    let back = filters.then(|| egress(source, remote, None).ok().flatten()).flatten()?;
+    let back = is_strict(&interface.name).then(|| egress(source, remote, None).ok().flatten()).flatten()?;
     (back != interface.index).then(|| Missing::Filter(interface.name.clone(), remote))
 }
 
 /// `rp_filter` where only what comes in by the interface of the best route back is taken (RFC 3704 section 2.2).
 const STRICT: u8 = 1;
 
-/// `rp_filter` of an interface, or of `all`: the larger of the two counts.
-fn filter(interface: &str) -> Option<u8> {
-    fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{interface}/rp_filter")).ok()?.trim().parse().ok()
+/// Whether the kernel drops what comes in by this interface and would be answered through another one. The larger value of
+/// the interface's and that of `all` counts.
+pub(crate) fn is_strict(interface: &str) -> bool {
+    let filter = |interface: &str| -> Option<u8> {
+        fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{interface}/rp_filter")).ok()?.trim().parse().ok()
+    };
+    ["all", interface].into_iter().filter_map(filter).max() == Some(STRICT)
 }
 
 /// Whether there is a route to an address through the interface with this number.

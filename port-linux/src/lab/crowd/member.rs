@@ -134,23 +134,18 @@ impl Crowd {
         self.received.iter().map(|bytes| bytes.load(Ordering::Relaxed)).collect()
     }
 
-    /// Lets so many send in turn, a packet each `interval`.
-    pub(super) fn send(&self, senders: u16, interval: Duration, time: Duration) -> anyhow::Result<()> {
+    /// Lets the first `senders` send in turn, a packet each `interval`.
+    pub(super) fn send(&self, senders: u16, interval: Duration, time: Duration) {
         let packets: Vec<Vec<u8>> = (0..senders).map(datagram).collect();
         pace(time, interval, |turn| {
             let number = turn % packets.len();
             // What the peer does not take is lost, as behind any router.
             let _ = self.devices[number].send(&packets[number]);
         });
-        Ok(())
     }
 
     /// Lets the last peer ping the server while `work` is done.
-    pub(super) fn ping(
-        &self,
-        time: Duration,
-        work: impl FnOnce() -> anyhow::Result<()> + Send,
-    ) -> anyhow::Result<Trips> {
+    pub(super) fn ping(&self, time: Duration, work: impl FnOnce() + Send) -> anyhow::Result<Trips> {
         let pongs = self.pongs.lock().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
         while pongs.try_recv().is_ok() {}
         let device = self.devices.last().context("no peer")?;
@@ -164,7 +159,7 @@ impl Crowd {
                 sent.insert(sequence, self.since.elapsed());
                 let _ = device.send(&echo_request(number, sequence));
             });
-            working.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?
+            working.join().map_err(|_| anyhow::anyhow!("a thread panicked"))
         })?;
         std::thread::sleep(Duration::from_secs(1));
         let mut histogram = vec![0; LONGEST + 1];
@@ -253,7 +248,7 @@ fn read_all(
     Ok(())
 }
 
-/// Bytes that came from each of so many peers, until it is told to stop.
+/// Bytes that came from each of the first `senders` peers, until it is told to stop.
 pub(super) fn count(sink: &UdpSocket, senders: u16, stop: &AtomicBool) -> Vec<u64> {
     let mut bytes = vec![0; senders.into()];
     let mut buffer = [0; 2048];
@@ -268,13 +263,8 @@ pub(super) fn count(sink: &UdpSocket, senders: u16, stop: &AtomicBool) -> Vec<u6
     bytes
 }
 
-/// Sends to so many peers in turn, a packet each `interval`.
-pub(super) fn spread(
-    source: &UdpSocket,
-    peers: u16,
-    interval: Duration,
-    time: Duration,
-) -> anyhow::Result<()> {
+/// Sends to the first `peers` in turn, a packet each `interval`.
+pub(super) fn spread(source: &UdpSocket, peers: u16, interval: Duration, time: Duration) {
     let payload = [0; PACKET - IPV4 - 8];
     let to: Vec<SocketAddr> =
         (0..peers).map(|number| SocketAddr::new(IpAddr::V4(address(number)), SINK)).collect();
@@ -282,7 +272,6 @@ pub(super) fn spread(
         // A full queue is what is measured.
         let _ = source.send_to(&payload, to[turn % to.len()]);
     });
-    Ok(())
 }
 
 /// Calls `turn` once each `interval`, several at once where sleeping takes longer.
