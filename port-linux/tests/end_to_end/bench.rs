@@ -2,6 +2,7 @@
 //! waiting for what `mpt status --json` says.
 
 use std::any::type_name;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
@@ -149,15 +150,23 @@ impl Files {
         Ok(Self { config: file("toml"), control: file("sock"), log: file("log") })
     }
 
+    /// Writes a configuration, and the keys beside it.
+    fn write(&self, settings: &Settings) -> anyhow::Result<()> {
+        fs::write(&self.config, settings.text())?;
+        [Side::Pc1, Side::Pc2].into_iter().try_for_each(|side| tunnel::write_key(side, Path::new(DIRECTORY)))
+    }
+
     /// `mpt run` with this configuration.
     fn command(&self, host: &Host, settings: &Settings) -> anyhow::Result<Command> {
-        fs::write(&self.config, settings.text())?;
-        for side in [Side::Pc1, Side::Pc2] {
-            tunnel::write_key(side, Path::new(DIRECTORY))?;
-        }
+        self.write(settings)?;
         let mut command = host.command(mpt().get_program());
-        command.arg("run").arg("-c").arg(&self.config).arg("--control").arg(&self.control);
+        command.args(self.run_arguments());
         Ok(command)
+    }
+
+    /// The arguments of `mpt run`.
+    fn run_arguments(&self) -> [&OsStr; 5] {
+        ["run".as_ref(), "-c".as_ref(), self.config.as_ref(), "--control".as_ref(), self.control.as_ref()]
     }
 }
 
@@ -174,8 +183,24 @@ impl Mpt {
     /// Starts it, and waits until it answers on its control socket.
     pub(crate) fn start(host: &Host, settings: &Settings) -> anyhow::Result<Self> {
         let files = Files::of(host)?;
+        let command = files.command(host, settings)?;
+        Self::launch(host, files, command)
+    }
+
+    /// The same on a terminal of its own. To end it by SIGKILL closes the terminal: the kernel sends SIGHUP to `mpt`, which is
+    /// not waited for.
+    pub(crate) fn start_on_a_terminal(host: &Host, settings: &Settings) -> anyhow::Result<Self> {
+        let files = Files::of(host)?;
+        let run = files.run_arguments().map(|argument| argument.to_string_lossy().into_owned()).join(" ");
+        files.write(settings)?;
+        let mut command = host.command("script");
+        command.args(["-q", "-c", &format!("exec {} {run}", env!("CARGO_BIN_EXE_mpt")), "/dev/null"]);
+        Self::launch(host, files, command)
+    }
+
+    /// Starts a command that runs `mpt run` with these files, and waits until it answers.
+    fn launch(host: &Host, files: Files, mut command: Command) -> anyhow::Result<Self> {
         let log = File::create(&files.log)?;
-        let mut command = files.command(host, settings)?;
         command.stdout(log.try_clone()?).stderr(log);
         let running = host.spawn(&mut command)?;
         let mut mpt = Self { running, host: host.clone(), files };

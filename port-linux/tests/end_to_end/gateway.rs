@@ -222,6 +222,25 @@ fn everything_takes_the_tunnel_beside_default_routes_of_any_metric_and_nothing_i
 }
 
 #[test]
+fn a_terminal_that_is_closed_ends_mpt_which_leaves_nothing() {
+    bench::test(&[Tool::Nft, Tool::Script], || {
+        let world = World::build()?;
+        let before = world.state()?;
+        let mut client = Mpt::start_on_a_terminal(&world.net.pc1, &client())?;
+        until("there", || {
+            let rules = [world.pc1("ip -4 rule")?, world.pc1("ip -6 rule")?];
+            Ok(rules.iter().all(|rules| rules.contains("lookup 4754")))
+        })?;
+
+        client.end(Signal::KILL)?;
+
+        until("as before", || Ok(world.state()? == before))?;
+        assert!(!client.control().exists(), "the socket is removed, too");
+        Ok(())
+    });
+}
+
+#[test]
 fn what_a_killed_end_leaves_is_removed_by_clean_or_taken_over_by_the_next_start() {
     bench::test(&[Tool::Ping, Tool::Nft], || {
         let world = World::build()?;
