@@ -15,7 +15,7 @@ use port_linux::lab::topology::Topology;
 use rustix::process::Signal;
 
 use crate::bench::{self, DIRECTORY, PATIENCE, mpt, routes};
-use crate::programs::{Tool, all_pass};
+use crate::programs::{Tool, all_pass, none_passes};
 
 /// The only address of the server that the house knows.
 const SERVER: &str = "8.8.4.1";
@@ -187,6 +187,12 @@ fn three_commands_bring_a_house_to_the_internet_and_leave_nothing_behind() {
         done(server, &format!("peer renew van {peer}"), "")?;
         joined.until("the old keys are worth nothing", || {
             !home.reaches(INTERNET.parse().unwrap(), Duration::from_millis(200)).unwrap_or(true)
+        })?;
+        none_passes(home, INTERNET.parse()?)?;
+        serving.until("van is away", || {
+            done(server, &format!("peer list {peer}"), "").is_ok_and(|list| {
+                list.lines().any(|line| line.starts_with("van ") && line.contains(" away "))
+            })
         })?;
 
         joined.end()?;
