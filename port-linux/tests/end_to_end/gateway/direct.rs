@@ -4,8 +4,8 @@ use port_linux::lab::host::Host;
 use rustix::process::Signal;
 
 use super::lan::{lan, list, start_server, with_both};
-use super::{INTERNET, World, clean, client, client_with, complaint, printed, until};
-use crate::bench::{self, DEVICE, Settings, refused};
+use super::{INTERNET, World, client, client_with};
+use crate::bench::{self, DEVICE, Settings, complaint, refused, until};
 use crate::programs::{Tool, all_pass, iperf3};
 
 /// Both versions of the host of the Internet answer a host: over TCP to iperf3's port, 5201.
@@ -109,7 +109,7 @@ fn exceptions_come_back_and_are_cleaned_away_like_the_rest() {
         assert_eq!(world.past_the_tunnel()?, 10);
 
         client.end(Signal::KILL)?;
-        let said = printed(&clean(&world, &[DEVICE])?)?;
+        let said = world.clean(DEVICE)?;
         let rule = "removed: `ip -6 rule` 14753: from all to 2001:db8:9::/64 lookup main";
         assert!(said.contains(rule), "{said}");
         assert_eq!(world.state()?, before);

@@ -10,8 +10,8 @@ use port_linux::lab::topology::Side;
 use rustix::process::Signal;
 use toml::Value;
 
-use super::{INTERNET, SERVER, World, clean, client, client_with, complaint, printed, until};
-use crate::bench::{self, DEVICE, DIRECTORY, Mpt, Settings, mpt, refused};
+use super::{INTERNET, SERVER, World, client, client_with};
+use crate::bench::{self, DEVICE, DIRECTORY, Mpt, Settings, complains, complaint, refused, until};
 use crate::programs::{Tool, all_pass, none_passes};
 
 /// The addresses of the host on the LAN.
@@ -102,14 +102,14 @@ fn what_a_killed_gateway_leaves_is_put_back_by_clean_or_by_the_next_start() {
         client.end(Signal::KILL)?;
         let during = world.state()?;
         assert!(during.contains("table inet mpt_tun0") && during.contains("net.ipv4.ip_forward = 1"));
-        let said = printed(&clean(&world, &[DEVICE])?)?;
+        let said = world.clean(DEVICE)?;
         for removed in
             ["net.ipv6.conf.all.forwarding = 1", "net.ipv4.ip_forward = 1", "nft table inet mpt_tun0"]
         {
             assert!(said.contains(&format!("removed: {removed}\n")), "{said}");
         }
         assert_eq!(world.state()?, before);
-        assert_eq!(printed(&clean(&world, &[DEVICE])?)?, "nothing of tun0 was left\n");
+        assert_eq!(world.clean(DEVICE)?, "nothing of tun0 was left\n");
 
         // Twice, so that the second one finds what the first one has switched on.
         world.start_client(&sharing)?.end(Signal::KILL)?;
@@ -126,7 +126,7 @@ fn what_a_killed_gateway_leaves_is_put_back_by_clean_or_by_the_next_start() {
         world.pc1("sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")?;
         let before = world.state()?;
         world.start_client(&sharing)?.end(Signal::KILL)?;
-        printed(&clean(&world, &[DEVICE])?)?;
+        world.clean(DEVICE)?;
         assert_eq!(world.state()?, before);
         assert_eq!(fs::read_dir("/run/mpt")?.count(), 0, "all is forgotten");
         Ok(())
@@ -173,17 +173,13 @@ fn with_a_kill_switch_a_lan_stays_cut_off_while_the_gateway_is_dead() {
         lan_reaches_the_internet(&lan)?;
         client.end(Signal::KILL)?;
         // As the service does after a crash: what belongs to the kill switch stays, and the LAN is told at once.
-        let file = format!("{DIRECTORY}/PC1.toml");
-        let mut after_crash = world.net.pc1.command(mpt().get_program());
-        let after_crash =
-            after_crash.args(["clean", "-c", &file]).env("SERVICE_RESULT", "signal").output()?;
-        assert!(printed(&after_crash)?.contains("the kill switch of tun0 stays in place"));
+        assert!(world.clean_after_crash()?.contains("the kill switch of tun0 stays in place"));
         assert!(world.state()?.contains("net.ipv4.ip_forward = 1"));
         for to in INTERNET {
             none_passes(&lan, to.parse()?)?;
         }
         assert_eq!(world.past_the_tunnel()?, 0);
-        printed(&clean(&world, &[DEVICE])?)?;
+        world.clean(DEVICE)?;
         assert_eq!(world.state()?, before);
         Ok(())
     });
@@ -215,9 +211,8 @@ fn without_nft_a_shared_tunnel_says_what_to_install_and_changes_nothing() {
         let before = world.state()?;
         let said = without("nft", || {
             let said = complaint(&refused(&world.net.pc1, &client().tunnel("share", list(&["lan"])))?, 1)?;
-            let mut check = world.net.pc1.command(mpt().get_program());
-            let checked = check.args(["check", &format!("{DIRECTORY}/PC1.toml")]).output()?;
-            assert_eq!(complaint(&checked, 1)?, said);
+            let check = format!("check {DIRECTORY}/PC1.toml");
+            assert_eq!(complains(&world.net.pc1, &check, "", 1)?, said);
             // Without need it is not missed.
             assert!(Mpt::start(&world.net.pc1, &client())?.end(Signal::TERM)?.success());
             Ok(said)

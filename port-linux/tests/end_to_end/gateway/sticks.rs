@@ -8,8 +8,7 @@ use port_linux::lab::stack::Stack;
 use port_linux::lab::topology::{Side, Topology};
 use rustix::process::Signal;
 
-use super::printed;
-use crate::bench::{self, DEVICE, Mpt, Settings, mpt, routes, sent_by_path};
+use crate::bench::{self, DEVICE, Mpt, Settings, done, routes, sent_by_path, until};
 use crate::programs::{Tool, all_pass};
 
 /// What each stick calls itself, and the address that it gives the host.
@@ -110,7 +109,7 @@ fn two_sticks_with_one_address_and_one_router_carry_both_whatever_default_routes
         assert!(!pc1.said().contains("somebody removed"), "{}", pc1.said());
         net.pc1.run("ip route flush table 4755")?;
         net.pc1.run("ip rule del priority 14752")?;
-        super::until("back", || {
+        until("back", || {
             let routes = net.pc1.run("ip route show table 4755").unwrap_or_default();
             let rules = net.pc1.run("ip rule show priority 14752")?;
             Ok(routes.lines().count() == 2 && rules.lines().count() == 2)
@@ -130,8 +129,7 @@ fn two_sticks_with_one_address_and_one_router_carry_both_whatever_default_routes
         let mut pc1 = Mpt::start(&net.pc1, &client(Some(ROUTER)))?;
         pc1.until_up()?;
         pc1.end(Signal::KILL)?;
-        let mut clean = net.pc1.command(mpt().get_program());
-        let said = printed(&clean.args(["clean", DEVICE]).output()?)?;
+        let said = done(&net.pc1, &format!("clean {DEVICE}"), "")?;
         assert!(said.contains("removed: route default via 192.168.8.1 dev usb2 table 4755"), "{said}");
         assert_eq!(state(&net)?, before);
         Ok(())
