@@ -430,6 +430,21 @@ impl Tunnel {
     }
 }
 
+/// Lays a wire between two hosts: each end is the host that it is on, its device and the device's addresses, which can be used at
+/// once.
+pub(crate) fn wire(ends: [(&Host, &str, &[&str]); 2]) -> anyhow::Result<()> {
+    let [(host, device, _), (other, peer, _)] = ends;
+    host.run(&format!("ip link add {device} type veth peer name {peer} netns {}", other.name()))?;
+    for (host, device, addresses) in ends {
+        for address in addresses {
+            let detection = if address.contains(':') { "nodad" } else { "" };
+            host.run(&format!("ip address add {address} dev {device} {detection}"))?;
+        }
+        host.run(&format!("ip link set {device} up"))?;
+    }
+    Ok(())
+}
+
 /// A host's routes, but for the link-local ones: the kernel goes on setting those while a test runs.
 pub(crate) fn routes(host: &Host) -> anyhow::Result<String> {
     let all = host.run("ip -4 route show table all")? + &host.run("ip -6 route show table all")?;

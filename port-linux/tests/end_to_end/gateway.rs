@@ -22,7 +22,7 @@ use toml::{Table, Value};
 
 use crate::bench::{
     self, DEVICE, DIRECTORY, Mpt, PATIENCE, Settings, complains, complaint, done, mpt_on, printed, refused,
-    until,
+    until, wire,
 };
 use crate::programs::{Tool, all_pass};
 
@@ -45,14 +45,8 @@ impl World {
         let internet = Host::create("internet")?;
         let (pc1, pc2) = (&net.pc1, &net.pc2);
         pc2.run(&format!("ip address add {SERVER}/32 dev lo"))?;
-        pc2.run("ip link add wan type veth peer name eth0 netns internet")?;
-        for (host, device, v4, v6) in
-            [(pc2, "wan", "203.0.113.1", "2001:db8:9::1"), (&internet, "eth0", INTERNET[0], INTERNET[1])]
-        {
-            host.run(&format!("ip address add {v4}/24 dev {device}"))?;
-            host.run(&format!("ip address add {v6}/64 dev {device} nodad"))?;
-            host.run(&format!("ip link set {device} up"))?;
-        }
+        let (v4, v6) = (format!("{}/24", INTERNET[0]), format!("{}/64", INTERNET[1]));
+        wire([(pc2, "wan", &["203.0.113.1/24", "2001:db8:9::1/64"]), (&internet, "eth0", &[&v4, &v6])])?;
         internet.run("ip route add default via 203.0.113.1")?;
         internet.run("ip route add default via 2001:db8:9::1")?;
         for (key, value) in [("ipv4.ip_forward", "1"), ("ipv6.conf.all.forwarding", "1")] {
@@ -140,10 +134,15 @@ impl World {
         printed(&command.env("SERVICE_RESULT", "signal").output()?)
     }
 
-    /// Both versions of the host of the Internet answer.
+    /// Both versions of the host of the Internet answer PC1.
     fn reaches_the_internet(&self) -> anyhow::Result<()> {
-        INTERNET.iter().try_for_each(|to| all_pass(&self.net.pc1, to.parse()?, 10, ""))
+        reaches_the_internet(&self.net.pc1, 10)
     }
+}
+
+/// Both versions of the host of the Internet answer a host: all of this many echo requests each.
+fn reaches_the_internet(from: &Host, count: u32) -> anyhow::Result<()> {
+    INTERNET.iter().try_for_each(|to| all_pass(from, to.parse()?, count, ""))
 }
 
 /// PC1's configuration, with these networks behind the peer. The first path has no device: it is the mark alone that keeps its
@@ -446,11 +445,7 @@ fn a_default_route_for_a_lan_leaves_the_routers_own_packets_as_they_are() {
         let before = world.state()?;
         let lan = Host::create("lan")?;
         let router = &world.net.pc1;
-        router.run("ip link add lan type veth peer name eth0 netns lan")?;
-        for (host, device, address) in [(router, "lan", "192.168.6.1/24"), (&lan, "eth0", "192.168.6.2/24")] {
-            host.run(&format!("ip address add {address} dev {device}"))?;
-            host.run(&format!("ip link set {device} up"))?;
-        }
+        wire([(router, "lan", &["192.168.6.1/24"]), (&lan, "eth0", &["192.168.6.2/24"])])?;
         lan.run("ip route add default via 192.168.6.1")?;
         let _server = world.start_server()?;
         let mut client = world.start_client(&client_with(&[("0.0.0.0/0", Some("192.168.6.0/24"))]))?;

@@ -12,7 +12,7 @@ use port_linux::lab::stopwatch::Stopwatch;
 use port_linux::lab::topology::Topology;
 use rustix::process::Signal;
 
-use crate::bench::{self, DIRECTORY, FAILED, MISCONFIGURED, Mpt, complains, done, routes};
+use crate::bench::{self, DIRECTORY, FAILED, MISCONFIGURED, Mpt, complains, done, routes, wire};
 use crate::programs::{Background, Pings, Tool, all_pass, none_passes};
 
 /// The only address of the server that the house knows.
@@ -34,19 +34,9 @@ impl World {
         let net = Topology::build(2, None)?;
         let internet = Host::create("internet")?;
         let (home, server) = (&net.pc1, &net.pc2);
-        for line in [
-            "ip link add wan type veth peer name eth0 netns internet",
-            "ip address add 8.8.4.1/24 dev wan",
-            "ip link set wan up",
-            "ip route add default via 8.8.4.9 dev wan",
-        ] {
-            server.run(line)?;
-        }
-        for line in
-            ["ip address add 8.8.4.9/24 dev eth0", "ip address add 8.8.9.9/32 dev lo", "ip link set eth0 up"]
-        {
-            internet.run(line)?;
-        }
+        wire([(server, "wan", &["8.8.4.1/24"]), (&internet, "eth0", &["8.8.4.9/24"])])?;
+        server.run("ip route add default via 8.8.4.9 dev wan")?;
+        internet.run("ip address add 8.8.9.9/32 dev lo")?;
         for link in [1, 2] {
             home.run(&format!("ip route add default via 172.16.{link}.20 dev eth{link} metric {link}"))?;
         }
