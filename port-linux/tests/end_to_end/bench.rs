@@ -2,9 +2,11 @@
 //! waiting for what `mpt status --json` says.
 
 use std::any::type_name;
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -32,6 +34,12 @@ const GLANCE: Duration = Duration::from_millis(50);
 
 /// Where files are: in the namespaces' own /run.
 pub(crate) const DIRECTORY: &str = "/run/mpt-test";
+
+/// The exit code when what the user wrote is wrong.
+pub(crate) const MISCONFIGURED: i32 = 2;
+
+/// The exit code when something failed at run time.
+pub(crate) const FAILED: i32 = 1;
 
 /// Probes often enough that a path comes up at once, and with a dead time that a busy machine does not reach by
 /// itself: with the lab preset a test would be about the scheduler.
@@ -62,6 +70,67 @@ pub(crate) fn seal() -> u16 {
 /// The program under test.
 pub(crate) fn mpt() -> Command {
     Command::new(env!("CARGO_BIN_EXE_mpt"))
+}
+
+/// The program on a host, with a line of arguments, which is split at spaces.
+pub(crate) fn mpt_on(host: &Host, arguments: &str) -> Command {
+    let mut command = host.command(mpt().get_program());
+    command.args(arguments.split_whitespace());
+    command
+}
+
+/// Runs `mpt` with these arguments on a host to its end, with something on its standard input.
+fn run(host: &Host, arguments: &str, input: &str) -> anyhow::Result<Output> {
+    let mut command = mpt_on(host, arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    child.stdin.take().context("its input")?.write_all(input.as_bytes())?;
+    Ok(child.wait_with_output()?)
+}
+
+/// Runs `mpt`, which has to succeed. Returns what it prints.
+pub(crate) fn done(host: &Host, arguments: &str, input: &str) -> anyhow::Result<String> {
+    printed(&run(host, arguments, input)?).with_context(|| format!("mpt {arguments}"))
+}
+
+/// Runs `mpt`, which has to fail with this exit code. Returns what it complains about.
+pub(crate) fn complains(host: &Host, arguments: &str, input: &str, code: i32) -> anyhow::Result<String> {
+    complaint(&run(host, arguments, input)?, code).with_context(|| format!("mpt {arguments}"))
+}
+
+/// What a command has printed: it succeeded.
+pub(crate) fn printed(output: &Output) -> anyhow::Result<String> {
+    ensure!(output.status.success(), "{output:?}");
+    Ok(String::from_utf8(output.stdout.clone())?)
+}
+
+/// What a command has complained about: it failed with this exit code.
+pub(crate) fn complaint(output: &Output, code: i32) -> anyhow::Result<String> {
+    ensure!(output.status.code() == Some(code), "{output:?}");
+    Ok(String::from_utf8(output.stderr.clone())?)
+}
+
+/// The exit code and every part of the message are as expected.
+pub(crate) fn says(output: &Output, code: i32, parts: &[&str]) {
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    for part in parts {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+    assert!(!message.contains("panicked"), "{message}");
+}
+
+/// Waits until it is so.
+///
+/// # Errors
+/// When that never happens, or looking fails.
+pub(crate) fn until(wanted: &str, mut is: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let clock = Stopwatch::start();
+    while !is()? {
+        ensure!(clock.elapsed() < PATIENCE, "never {wanted}");
+        thread::sleep(GLANCE);
+    }
+    Ok(())
 }
 
 /// A configuration of one side, to be changed key by key.
@@ -149,21 +218,30 @@ impl Files {
         Ok(Self { config: file("toml"), control: file("sock"), log: file("log") })
     }
 
-    /// `mpt run` with this configuration.
-    fn command(&self, host: &Host, settings: &Settings) -> anyhow::Result<Command> {
+    /// Writes a configuration, and the keys beside it.
+    fn write(&self, settings: &Settings) -> anyhow::Result<()> {
         fs::write(&self.config, settings.text())?;
-        for side in [Side::Pc1, Side::Pc2] {
-            tunnel::write_key(side, Path::new(DIRECTORY))?;
-        }
+        [Side::Pc1, Side::Pc2].into_iter().try_for_each(|side| tunnel::write_key(side, Path::new(DIRECTORY)))
+    }
+
+    /// `mpt run` with these files.
+    fn command(&self, host: &Host) -> Command {
         let mut command = host.command(mpt().get_program());
-        command.arg("run").arg("-c").arg(&self.config).arg("--control").arg(&self.control);
-        Ok(command)
+        command.args(self.run_arguments());
+        command
+    }
+
+    /// The arguments of `mpt run`.
+    fn run_arguments(&self) -> [&OsStr; 5] {
+        ["run".as_ref(), "-c".as_ref(), self.config.as_ref(), "--control".as_ref(), self.control.as_ref()]
     }
 }
 
 /// Runs an `mpt run` to its end: one that refuses to start, or else fails the test.
 pub(crate) fn refused(host: &Host, settings: &Settings) -> anyhow::Result<Output> {
-    let command = Files::of(host)?.command(host, settings)?;
+    let files = Files::of(host)?;
+    files.write(settings)?;
+    let command = files.command(host);
     let output =
         Command::new("timeout").arg("20").arg(command.get_program()).args(command.get_args()).output()?;
     ensure!(output.status.code() != Some(124), "mpt started although it should have refused to");
@@ -174,19 +252,40 @@ impl Mpt {
     /// Starts it, and waits until it answers on its control socket.
     pub(crate) fn start(host: &Host, settings: &Settings) -> anyhow::Result<Self> {
         let files = Files::of(host)?;
+        files.write(settings)?;
+        let command = files.command(host);
+        Self::launch(host, files, command)
+    }
+
+    /// The same with a configuration that a command has made.
+    pub(crate) fn with_config(host: &Host, config: impl Into<PathBuf>) -> anyhow::Result<Self> {
+        let files = Files { config: config.into(), ..Files::of(host)? };
+        let command = files.command(host);
+        Self::launch(host, files, command)
+    }
+
+    /// The same on a terminal of its own. To end it by SIGKILL closes the terminal: the kernel sends SIGHUP to `mpt`, which is
+    /// not waited for.
+    pub(crate) fn start_on_a_terminal(host: &Host, settings: &Settings) -> anyhow::Result<Self> {
+        let files = Files::of(host)?;
+        let run = files.run_arguments().map(|argument| argument.to_string_lossy().into_owned()).join(" ");
+        files.write(settings)?;
+        let mut command = host.command("script");
+        command.args(["-q", "-c", &format!("exec {} {run}", env!("CARGO_BIN_EXE_mpt")), "/dev/null"]);
+        Self::launch(host, files, command)
+    }
+
+    /// Starts a command that runs `mpt run` with these files, and waits until it answers.
+    fn launch(host: &Host, files: Files, mut command: Command) -> anyhow::Result<Self> {
         let log = File::create(&files.log)?;
-        let mut command = files.command(host, settings)?;
         command.stdout(log.try_clone()?).stderr(log);
         let running = host.spawn(&mut command)?;
         let mut mpt = Self { running, host: host.clone(), files };
-        let clock = Stopwatch::start();
-        while mpt.status().is_err() {
-            if let Some(status) = mpt.running.ended()? {
-                bail!("mpt ended at once ({status})\n{}", mpt.said());
-            }
-            ensure!(clock.elapsed() < PATIENCE, "mpt does not answer\n{}", mpt.said());
-            thread::sleep(GLANCE);
-        }
+        let answers = until("an answer", || {
+            let Some(status) = mpt.running.ended()? else { return Ok(mpt.status().is_ok()) };
+            bail!("mpt ended at once ({status})")
+        });
+        answers.with_context(|| mpt.said())?;
         Ok(mpt)
     }
 
@@ -234,6 +333,18 @@ impl Mpt {
         }
     }
 
+    /// Waits until something else than its status is so.
+    ///
+    /// # Errors
+    /// As [`until`], with what it has written.
+    pub(crate) fn until_around(
+        &self,
+        wanted: &str,
+        is: impl FnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        until(wanted, is).with_context(|| self.said())
+    }
+
     /// Waits until all its paths are up.
     pub(crate) fn until_up(&self) -> anyhow::Result<ConnectionReport> {
         self.until("all paths up", |c| c.paths.iter().all(|path| path.state == State::Up))
@@ -255,9 +366,14 @@ impl Mpt {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.running.signal(signal);
+    }
+
     /// Sends it a signal and waits for its end.
     pub(crate) fn end(&mut self, signal: Signal) -> anyhow::Result<ExitStatus> {
-        self.running.signal(signal);
+        self.signal(signal);
         self.running.wait(PATIENCE)?.with_context(|| format!("mpt does not end\n{}", self.said()))
     }
 
@@ -312,6 +428,21 @@ impl Tunnel {
         self.pc2.until_up()?;
         Ok(())
     }
+}
+
+/// Lays a wire between two hosts: each end is the host that it is on, its device and the device's addresses, which can be used at
+/// once.
+pub(crate) fn wire(ends: [(&Host, &str, &[&str]); 2]) -> anyhow::Result<()> {
+    let [(host, device, _), (other, peer, _)] = ends;
+    host.run(&format!("ip link add {device} type veth peer name {peer} netns {}", other.name()))?;
+    for (host, device, addresses) in ends {
+        for address in addresses {
+            let detection = if address.contains(':') { "nodad" } else { "" };
+            host.run(&format!("ip address add {address} dev {device} {detection}"))?;
+        }
+        host.run(&format!("ip link set {device} up"))?;
+    }
+    Ok(())
 }
 
 /// A host's routes, but for the link-local ones: the kernel goes on setting those while a test runs.

@@ -9,19 +9,21 @@ mod sticks;
 
 use std::fs;
 use std::net::IpAddr;
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use port_linux::lab::host::{self, Host};
 use port_linux::lab::stack::Stack;
-use port_linux::lab::stopwatch::Stopwatch;
 use port_linux::lab::topology::{Side, Topology};
 use rustix::process::Signal;
 use toml::{Table, Value};
 
-use crate::bench::{self, DEVICE, DIRECTORY, Mpt, PATIENCE, Settings, mpt, refused};
+use crate::bench::{
+    self, DEVICE, DIRECTORY, Mpt, PATIENCE, Settings, complains, complaint, done, mpt_on, printed, refused,
+    until, wire,
+};
 use crate::programs::{Tool, all_pass};
 
 /// The only address of the server, which PC2 is: PC1 reaches it by its default routes.
@@ -43,14 +45,8 @@ impl World {
         let internet = Host::create("internet")?;
         let (pc1, pc2) = (&net.pc1, &net.pc2);
         pc2.run(&format!("ip address add {SERVER}/32 dev lo"))?;
-        pc2.run("ip link add wan type veth peer name eth0 netns internet")?;
-        for (host, device, v4, v6) in
-            [(pc2, "wan", "203.0.113.1", "2001:db8:9::1"), (&internet, "eth0", INTERNET[0], INTERNET[1])]
-        {
-            host.run(&format!("ip address add {v4}/24 dev {device}"))?;
-            host.run(&format!("ip address add {v6}/64 dev {device} nodad"))?;
-            host.run(&format!("ip link set {device} up"))?;
-        }
+        let (v4, v6) = (format!("{}/24", INTERNET[0]), format!("{}/64", INTERNET[1]));
+        wire([(pc2, "wan", &["203.0.113.1/24", "2001:db8:9::1/64"]), (&internet, "eth0", &[&v4, &v6])])?;
         internet.run("ip route add default via 203.0.113.1")?;
         internet.run("ip route add default via 2001:db8:9::1")?;
         for (key, value) in [("ipv4.ip_forward", "1"), ("ipv6.conf.all.forwarding", "1")] {
@@ -127,10 +123,26 @@ impl World {
         Ok(client)
     }
 
-    /// Both versions of the host of the Internet answer.
-    fn reaches_the_internet(&self) -> anyhow::Result<()> {
-        INTERNET.iter().try_for_each(|to| all_pass(&self.net.pc1, to.parse()?, 10, ""))
+    /// `mpt clean` on PC1; returns what it prints.
+    fn clean(&self, arguments: &str) -> anyhow::Result<String> {
+        done(&self.net.pc1, &format!("clean {arguments}"), "")
     }
+
+    /// The same as the service does after a crash.
+    fn clean_after_crash(&self) -> anyhow::Result<String> {
+        let mut command = mpt_on(&self.net.pc1, &format!("clean -c {DIRECTORY}/PC1.toml"));
+        printed(&command.env("SERVICE_RESULT", "signal").output()?)
+    }
+
+    /// Both versions of the host of the Internet answer PC1.
+    fn reaches_the_internet(&self) -> anyhow::Result<()> {
+        reaches_the_internet(&self.net.pc1, 10)
+    }
+}
+
+/// Both versions of the host of the Internet answer a host: all of this many echo requests each.
+fn reaches_the_internet(from: &Host, count: u32) -> anyhow::Result<()> {
+    INTERNET.iter().try_for_each(|to| all_pass(from, to.parse()?, count, ""))
 }
 
 /// PC1's configuration, with these networks behind the peer. The first path has no device: it is the mark alone that keeps its
@@ -150,34 +162,6 @@ fn client_with(networks: &[(&str, Option<&str>)]) -> Settings {
 
 fn client() -> Settings {
     client_with(&[("0.0.0.0/0", None), ("::/0", None)])
-}
-
-/// `mpt clean` on PC1.
-fn clean(world: &World, arguments: &[&str]) -> anyhow::Result<Output> {
-    let mut command = world.net.pc1.command(mpt().get_program());
-    Ok(command.arg("clean").args(arguments).output()?)
-}
-
-/// What a command has printed: it succeeded.
-fn printed(output: &Output) -> anyhow::Result<String> {
-    ensure!(output.status.success(), "{output:?}");
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// What a command has complained about: it failed with this exit code.
-fn complaint(output: &Output, code: i32) -> anyhow::Result<String> {
-    ensure!(output.status.code() == Some(code), "{output:?}");
-    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-/// Waits until it is so.
-fn until(wanted: &str, mut is: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
-    let clock = Stopwatch::start();
-    while !is()? {
-        ensure!(clock.elapsed() < PATIENCE, "never {wanted}");
-        thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
 }
 
 #[test]
@@ -222,6 +206,25 @@ fn everything_takes_the_tunnel_beside_default_routes_of_any_metric_and_nothing_i
 }
 
 #[test]
+fn a_terminal_that_is_closed_ends_mpt_which_leaves_nothing() {
+    bench::test(&[Tool::Nft, Tool::Script], || {
+        let world = World::build()?;
+        let before = world.state()?;
+        let mut client = Mpt::start_on_a_terminal(&world.net.pc1, &client())?;
+        until("there", || {
+            let rules = [world.pc1("ip -4 rule")?, world.pc1("ip -6 rule")?];
+            Ok(rules.iter().all(|rules| rules.contains("lookup 4754")))
+        })?;
+
+        client.end(Signal::KILL)?;
+
+        until("as before", || Ok(world.state()? == before))?;
+        assert!(!client.control().exists(), "the socket is removed, too");
+        Ok(())
+    });
+}
+
+#[test]
 fn what_a_killed_end_leaves_is_removed_by_clean_or_taken_over_by_the_next_start() {
     bench::test(&[Tool::Ping, Tool::Nft], || {
         let world = World::build()?;
@@ -229,9 +232,9 @@ fn what_a_killed_end_leaves_is_removed_by_clean_or_taken_over_by_the_next_start(
         let _server = world.start_server()?;
         let mut client = world.start_client(&client())?;
         let during = world.state()?;
-        let file = format!("{DIRECTORY}/PC1.toml");
-        for arguments in [&[DEVICE][..], &["-c", &file]] {
-            let said = complaint(&clean(&world, arguments)?, 1)?;
+        let of_file = format!("-c {DIRECTORY}/PC1.toml");
+        for arguments in [DEVICE, &of_file] {
+            let said = complains(&world.net.pc1, &format!("clean {arguments}"), "", 1)?;
             assert!(said.contains("the interface tun0 exists: an mpt is running"), "{said}");
         }
         assert_eq!(world.state()?, during);
@@ -242,13 +245,13 @@ fn what_a_killed_end_leaves_is_removed_by_clean_or_taken_over_by_the_next_start(
             world.way(INTERNET[0])?.contains("dev eth1"),
             "without a kill switch there is a way past the tunnel"
         );
-        let said = printed(&clean(&world, &["-c", &file])?)?;
+        let said = world.clean(&of_file)?;
         assert!(
             said.contains("removed: `ip -6 rule` 14755: not from all fwmark 0x4754 lookup 4754"),
             "{said}"
         );
         assert_eq!(world.state()?, before);
-        assert_eq!(printed(&clean(&world, &[DEVICE])?)?, "nothing of tun0 was left\n");
+        assert_eq!(world.clean(DEVICE)?, "nothing of tun0 was left\n");
 
         world
             .start_client(&client_with(&[("0.0.0.0/0", None)]).tunnel("kill_switch", true))?
@@ -279,8 +282,7 @@ fn what_is_in_the_way_is_named_and_a_start_that_fails_changes_nothing() {
             let before = world.state()?;
             let said = complaint(&refused(&world.net.pc1, &client())?, 1)?;
             assert!(said.contains(remedy), "{said}");
-            let mut check = world.net.pc1.command(mpt().get_program());
-            let checked = complaint(&check.args(["check", &format!("{DIRECTORY}/PC1.toml")]).output()?, 1)?;
+            let checked = complains(&world.net.pc1, &format!("check {DIRECTORY}/PC1.toml"), "", 1)?;
             assert!(checked.contains(remedy), "{checked}");
             assert_eq!(world.state()?, before);
             world.pc1(remedy.strip_prefix("sudo ").context("a remedy")?)?;
@@ -302,14 +304,13 @@ fn what_is_in_the_way_is_named_and_a_start_that_fails_changes_nothing() {
         let file = format!("{DIRECTORY}/second.toml");
         let second = client_with(&[("0.0.0.0/0", None)]).tunnel("name", "tun1").connection("port", 4999);
         fs::write(&file, second.text())?;
-        let mut command = world.net.pc1.command(mpt().get_program());
-        let second = command.args(["run", "-c", &file, "--control", "/run/second.sock"]).output()?;
-        let said = complaint(&second, 1)?;
+        let second = format!("run -c {file} --control /run/second.sock");
+        let said = complains(&world.net.pc1, &second, "", 1)?;
         assert!(
             said.contains("the tunnel interface tun0 of another mpt has the default route already"),
             "{said}"
         );
-        assert_eq!(printed(&clean(&world, &["tun1"])?)?, "nothing of tun1 was left\n");
+        assert_eq!(world.clean("tun1")?, "nothing of tun1 was left\n");
         assert_eq!(world.state()?, before);
         world.reaches_the_internet()
     });
@@ -416,11 +417,7 @@ fn with_a_kill_switch_nothing_leaves_past_the_tunnel_while_mpt_is_dead() {
         client.end(Signal::KILL)?;
         assert!(world.is_cut_off());
         assert!(world.way("172.16.1.20")?.contains("dev eth1"), "local networks are still reached");
-        // As the service does after a crash.
-        let file = format!("{DIRECTORY}/PC1.toml");
-        let mut command = world.net.pc1.command(mpt().get_program());
-        let after_crash = command.args(["clean", "-c", &file]).env("SERVICE_RESULT", "signal").output()?;
-        assert!(printed(&after_crash)?.contains("the kill switch of tun0 stays in place"));
+        assert!(world.clean_after_crash()?.contains("the kill switch of tun0 stays in place"));
         assert!(world.is_cut_off());
         let mut client = world.start_client(&settings)?;
         for ping in &mut pings {
@@ -432,7 +429,7 @@ fn with_a_kill_switch_nothing_leaves_past_the_tunnel_while_mpt_is_dead() {
         assert_eq!(world.state()?, before, "a stop that was asked for leaves nothing");
 
         world.start_client(&settings)?.end(Signal::KILL)?;
-        printed(&clean(&world, &[DEVICE])?)?;
+        world.clean(DEVICE)?;
         assert_eq!(world.state()?, before);
         all_pass(&world.net.pc1, to, 5, "")?;
         assert_eq!(world.past_the_tunnel()?, 5, "the counter counts");
@@ -448,11 +445,7 @@ fn a_default_route_for_a_lan_leaves_the_routers_own_packets_as_they_are() {
         let before = world.state()?;
         let lan = Host::create("lan")?;
         let router = &world.net.pc1;
-        router.run("ip link add lan type veth peer name eth0 netns lan")?;
-        for (host, device, address) in [(router, "lan", "192.168.6.1/24"), (&lan, "eth0", "192.168.6.2/24")] {
-            host.run(&format!("ip address add {address} dev {device}"))?;
-            host.run(&format!("ip link set {device} up"))?;
-        }
+        wire([(router, "lan", &["192.168.6.1/24"]), (&lan, "eth0", &["192.168.6.2/24"])])?;
         lan.run("ip route add default via 192.168.6.1")?;
         let _server = world.start_server()?;
         let mut client = world.start_client(&client_with(&[("0.0.0.0/0", Some("192.168.6.0/24"))]))?;

@@ -38,6 +38,8 @@ pub(crate) enum Tool {
     Scapy,
     /// util-linux
     Setpriv,
+    /// bsdutils
+    Script,
 }
 
 impl Tool {
@@ -51,6 +53,7 @@ impl Tool {
             Self::Ethtool => ("ethtool", "ethtool"),
             Self::Scapy => ("scapy", "python3-scapy"),
             Self::Setpriv => ("setpriv", "util-linux"),
+            Self::Script => ("script", "bsdutils"),
         }
     }
 

@@ -3,31 +3,16 @@
 
 use std::fs::{self, File};
 use std::process::{Command, Output};
-use std::thread;
-use std::time::Duration;
 
 use anyhow::ensure;
 use port_linux::lab::host;
 use port_linux::lab::stack::{Stack, Version};
-use port_linux::lab::stopwatch::Stopwatch;
 use port_linux::lab::topology::{Side, Topology};
 
-use crate::bench::{self, DEVICE, DIRECTORY, Mpt, PATIENCE, Settings, mpt, refused};
+use crate::bench::{
+    self, DEVICE, DIRECTORY, FAILED, MISCONFIGURED, Mpt, Settings, mpt, mpt_on, refused, says, until,
+};
 use crate::programs::{Tool, all_pass};
-
-/// Of exit codes: what the user wrote, and what happened at run time.
-const MISCONFIGURED: i32 = 2;
-const FAILED: i32 = 1;
-
-/// The exit code and every part of the message are as expected.
-fn says(output: &Output, code: i32, parts: &[&str]) {
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    for part in parts {
-        assert!(message.contains(part), "`{part}` is not in: {message}");
-    }
-    assert!(!message.contains("panicked"), "{message}");
-}
 
 /// In the clear, as files of these names have no key beside them.
 fn settings() -> Settings {
@@ -49,10 +34,7 @@ fn state(net: &Topology) -> anyhow::Result<String> {
 /// `mpt run` refuses these settings, and has changed nothing.
 fn refuses(net: &Topology, settings: &Settings, code: i32, parts: &[&str]) -> anyhow::Result<()> {
     // The kernel tells of a new link's carrier when it finds time to.
-    let clock = Stopwatch::start();
-    while net.pc1.run("ip -brief link show")?.contains("NO-CARRIER") && clock.elapsed() < PATIENCE {
-        thread::sleep(Duration::from_millis(50));
-    }
+    until("a carrier", || Ok(!net.pc1.run("ip -brief link show")?.contains("NO-CARRIER")))?;
     let before = state(net)?;
     says(&refused(&net.pc1, settings)?, code, parts);
     assert_eq!(state(net)?, before);
@@ -162,8 +144,7 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
         let second = |settings: &Settings| -> anyhow::Result<Output> {
             let file = format!("{DIRECTORY}/second.toml");
             fs::write(&file, settings.text())?;
-            let mut command = net.pc1.command(mpt().get_program());
-            Ok(command.args(["run", "-c", &file, "--control", "/run/second.sock"]).output()?)
+            Ok(mpt_on(&net.pc1, &format!("run -c {file} --control /run/second.sock")).output()?)
         };
         says(&second(&same)?, FAILED, &["the interface tun0 exists already"]);
         says(&second(&same.tunnel("name", "tun1"))?, FAILED, &["cannot bind UDP 172.16.1.10:4754"]);
@@ -196,8 +177,8 @@ fn refuses_control(net: &Topology, control: &str, parts: &[&str]) -> anyhow::Res
     let file = format!("{DIRECTORY}/control.toml");
     fs::create_dir_all(DIRECTORY)?;
     fs::write(&file, settings().text())?;
-    let mut command = net.pc1.command(mpt().get_program());
-    says(&command.args(["run", "-c", &file, "--control", control]).output()?, FAILED, parts);
+    let output = mpt_on(&net.pc1, &format!("run -c {file} --control {control}")).output()?;
+    says(&output, FAILED, parts);
     ensure!(state(net)? == before, "something was changed");
     Ok(())
 }

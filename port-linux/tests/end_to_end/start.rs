@@ -9,17 +9,8 @@ use port_linux::lab::host::run;
 use port_linux::lab::stack::{Stack, Version};
 use port_linux::lab::topology::{Side, Topology};
 
-use crate::bench::{self, DIRECTORY, Mpt, Settings, mpt, refused};
+use crate::bench::{self, DIRECTORY, FAILED, Mpt, Settings, mpt, refused, says};
 use crate::programs::Tool;
-
-/// Checks that a start failed, and that what it said has all parts.
-fn says(output: &Output, parts: &[&str]) {
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    for part in parts {
-        assert!(message.contains(part), "`{part}` is not in: {message}");
-    }
-}
 
 fn settings() -> Settings {
     Settings::new(Side::Pc1, Stack::V4OverV4, 1).clear()
@@ -49,6 +40,7 @@ fn a_privileged_port_is_refused_with_the_capability_that_it_needs() {
         let output = without(&net, &["net_bind_service"], &settings().connection("port", 443), DIRECTORY)?;
         says(
             &output,
+            FAILED,
             &[
                 "cannot bind UDP 172.16.1.10:443",
                 "CAP_NET_BIND_SERVICE",
@@ -69,6 +61,7 @@ fn all_that_an_ordinary_user_lacks_is_said_at_once() {
         let directory = format!("sudo install -d -o $(id -un) {closed}");
         says(
             &output,
+            FAILED,
             &["CAP_NET_ADMIN", "sudo setcap cap_net_admin+ep", "may not make the control socket", &directory],
         );
         Ok(())
@@ -83,10 +76,11 @@ fn a_tunnel_device_that_cannot_be_opened_is_told_with_what_mends_it() {
         run(Command::new("mount").args(["-o", "remount,bind,nodev", "/dev/net"]))?;
         says(
             &refused(&net.pc1, &settings())?,
+            FAILED,
             &["/dev/net/tun cannot be opened", "nodev", "sudo mount -o remount,dev"],
         );
         run(Command::new("mount").args(["-t", "tmpfs", "none", "/dev/net"]))?;
-        says(&refused(&net.pc1, &settings())?, &["/dev/net/tun does not exist", "sudo modprobe tun"]);
+        says(&refused(&net.pc1, &settings())?, FAILED, &["/dev/net/tun does not exist", "sudo modprobe tun"]);
         Ok(())
     });
 }

@@ -9,7 +9,7 @@ use port_linux::lab::stack::{Stack, Version};
 use port_linux::lab::topology::{Side, Topology};
 use toml::Table;
 
-use crate::bench::{self, Mpt, Settings, Tunnel, dropped, sent_by_path, unchanged};
+use crate::bench::{self, Mpt, Settings, Tunnel, dropped, sent_by_path, unchanged, wire};
 use crate::programs::{Tool, all_pass, full_sockets, iperf3, none_passes};
 
 const TOOLS: &[Tool] = &[Tool::Ping, Tool::Iperf3];
@@ -170,12 +170,10 @@ fn a_network_behind_the_peer_is_reached_and_its_route_goes_with_mpt() {
     bench::test(&[Tool::Ping], || {
         let net = Topology::build(2, None)?;
         let printer = Host::create("PRINTER")?;
-        net.pc2.run("ip link add lan type veth peer name lan netns PRINTER")?;
-        for (host, last) in [(&net.pc2, 1), (&printer, 9)] {
-            host.run(&format!("ip address add 192.168.7.{last}/24 dev lan"))?;
-            host.run(&format!("ip address add fd07::{last}/64 dev lan nodad"))?;
-            host.run("ip link set lan up")?;
-        }
+        wire([
+            (&net.pc2, "lan", &["192.168.7.1/24", "fd07::1/64"]),
+            (&printer, "lan", &["192.168.7.9/24", "fd07::9/64"]),
+        ])?;
         printer.run("ip route add default via 192.168.7.1")?;
         printer.run("ip route add default via fd07::1")?;
         net.pc2.sysctl("net.ipv4.ip_forward", "1")?;

@@ -465,7 +465,7 @@ fn who_replays_guesses_or_only_claims_is_not_taken_for_the_peer() {
         ensure!(remote(&server, "p").is_none(), "{}", server.path("p")?);
         peer.probe()?;
         // Also after the wrong answer, if that came late enough.
-        ensure!(peer.answer(|stamp| stamp)? >= 1, "it is repeated");
+        ensure!((1..=2).contains(&peer.answer(|stamp| stamp)?), "it is repeated");
         sleep(Duration::from_millis(100));
         ensure!(at_peer(&server), "{}", server.path("p")?);
         alive(&mut peer)?;
@@ -478,8 +478,7 @@ fn who_replays_guesses_or_only_claims_is_not_taken_for_the_peer() {
             peer.send(datagram)?;
         }
         let since = Stopwatch::start();
-        // For longer than a candidate has to prove itself.
-        for _ in 0..55 {
+        for _ in 0..15 {
             recorded.iter().try_for_each(|datagram| thief.send(datagram))?;
             alive(&mut peer)?;
         }

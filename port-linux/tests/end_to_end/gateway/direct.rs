@@ -4,9 +4,9 @@ use port_linux::lab::host::Host;
 use rustix::process::Signal;
 
 use super::lan::{lan, list, start_server, with_both};
-use super::{INTERNET, World, clean, client, client_with, complaint, printed, until};
-use crate::bench::{self, DEVICE, Settings, refused};
-use crate::programs::{Tool, all_pass, iperf3};
+use super::{INTERNET, World, client, client_with, reaches_the_internet};
+use crate::bench::{self, DEVICE, Settings, complaint, refused, until};
+use crate::programs::{Tool, iperf3};
 
 /// Both versions of the host of the Internet answer a host: over TCP to iperf3's port, 5201.
 fn transfers(world: &World, from: &Host) -> anyhow::Result<()> {
@@ -14,10 +14,6 @@ fn transfers(world: &World, from: &Host) -> anyhow::Result<()> {
         iperf3(&world.internet, from, to.parse()?, "-n 200K")?;
     }
     Ok(())
-}
-
-fn pings(from: &Host) -> anyhow::Result<()> {
-    INTERNET.iter().try_for_each(|to| all_pass(from, to.parse()?, 5, ""))
 }
 
 /// PC1, everything of which takes the tunnel, but for these.
@@ -40,7 +36,7 @@ fn networks_ports_and_users_leave_past_the_tunnel_and_nothing_else() {
 
         // Five pings over IPv4, and none over IPv6.
         let mut client = world.start_client(&with_direct(&["203.0.113.0/25"]))?;
-        pings(pc1)?;
+        reaches_the_internet(pc1, 5)?;
         assert_eq!(grown()?, 5);
         let way = world.way(INTERNET[0])?;
         assert!(way.contains("dev eth1") && way.contains("src 172.16.1.10"), "{way}");
@@ -49,7 +45,7 @@ fn networks_ports_and_users_leave_past_the_tunnel_and_nothing_else() {
 
         // A program asks for the route before there is a port: its packets have the tunnel's address at first.
         let mut client = world.start_client(&with_direct(&["tcp 5000-5300", "user 65534"]))?;
-        pings(pc1)?;
+        reaches_the_internet(pc1, 5)?;
         assert_eq!(grown()?, 0);
         transfers(&world, pc1)?;
         assert!(grown()? > 20, "both transfers");
@@ -57,7 +53,7 @@ fn networks_ports_and_users_leave_past_the_tunnel_and_nothing_else() {
         assert_eq!(world.state()?, before);
 
         let mut client = world.start_client(&with_direct(&["user 0"]))?;
-        pings(pc1)?;
+        reaches_the_internet(pc1, 5)?;
         assert_eq!(grown()?, 10);
         assert!(client.connection()?.paths.iter().all(|path| path.tx_bytes > 0), "the paths carry on");
         assert!(client.end(Signal::TERM)?.success());
@@ -82,7 +78,7 @@ fn what_a_lan_sends_to_a_port_leaves_past_the_tunnel_whichever_rules_lead_into_i
             let settings = settings.tunnel("direct", list(&["tcp 5201"])).tunnel("share", list(&["lan"]));
             let past = world.past_the_tunnel()?;
             let mut client = world.start_client(&with_both(settings))?;
-            pings(&lan)?;
+            reaches_the_internet(&lan, 5)?;
             assert_eq!(world.past_the_tunnel()?, past);
             transfers(&world, &lan)?;
             assert!(world.past_the_tunnel()? > past + 20);
@@ -105,11 +101,11 @@ fn exceptions_come_back_and_are_cleaned_away_like_the_rest() {
         world.pc1("ip -4 rule del priority 14753")?;
         world.pc1(&format!("nft delete table inet mpt_{DEVICE}"))?;
         until("all back", || Ok(world.state()? == during))?;
-        pings(&world.net.pc1)?;
+        reaches_the_internet(&world.net.pc1, 5)?;
         assert_eq!(world.past_the_tunnel()?, 10);
 
         client.end(Signal::KILL)?;
-        let said = printed(&clean(&world, &[DEVICE])?)?;
+        let said = world.clean(DEVICE)?;
         let rule = "removed: `ip -6 rule` 14753: from all to 2001:db8:9::/64 lookup main";
         assert!(said.contains(rule), "{said}");
         assert_eq!(world.state()?, before);

@@ -9,8 +9,8 @@ use port_linux::lab::host;
 use rustix::process::Signal;
 
 use super::lan::{list, without};
-use super::{World, clean, client, complaint, printed, until};
-use crate::bench::{self, DEVICE, Mpt, refused};
+use super::{World, client};
+use crate::bench::{self, DEVICE, Mpt, complaint, refused, until};
 use crate::programs::Tool;
 
 const SERVERS: [&str; 2] = ["10.0.0.2", "9.9.9.9"];
@@ -78,7 +78,7 @@ fn resolvconf_has_a_record_of_mpts_while_it_runs() {
 
         Mpt::start(&world.net.pc1, &with_dns())?.end(Signal::KILL)?;
         assert_eq!(record(), wanted);
-        let said = printed(&clean(&world, &[DEVICE])?)?;
+        let said = world.clean(DEVICE)?;
         assert!(said.contains("removed: resolver 10.0.0.2 9.9.9.9 of tun0"), "{said}");
         assert_eq!(record(), "");
 

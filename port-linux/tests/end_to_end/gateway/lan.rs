@@ -10,23 +10,17 @@ use port_linux::lab::topology::Side;
 use rustix::process::Signal;
 use toml::Value;
 
-use super::{INTERNET, SERVER, World, clean, client, client_with, complaint, printed, until};
-use crate::bench::{self, DEVICE, DIRECTORY, Mpt, Settings, mpt, refused};
-use crate::programs::{Tool, all_pass, none_passes};
-
-/// The addresses of the host on the LAN.
-const LAN: [&str; 2] = ["192.168.6.2", "fd06::2"];
+use super::{INTERNET, SERVER, World, client, client_with, reaches_the_internet};
+use crate::bench::{self, DEVICE, DIRECTORY, Mpt, Settings, complains, complaint, refused, until, wire};
+use crate::programs::{Tool, none_passes};
 
 /// Adds a host behind PC1, with a default route to PC1.
 pub(super) fn lan(world: &World) -> anyhow::Result<Host> {
     let (router, lan) = (&world.net.pc1, Host::create("lan")?);
-    router.run("ip link add lan type veth peer name eth0 netns lan")?;
-    for (host, device, v4, v6) in [(router, "lan", "192.168.6.1", "fd06::1"), (&lan, "eth0", LAN[0], LAN[1])]
-    {
-        host.run(&format!("ip address add {v4}/24 dev {device}"))?;
-        host.run(&format!("ip address add {v6}/64 dev {device} nodad"))?;
-        host.run(&format!("ip link set {device} up"))?;
-    }
+    wire([
+        (router, "lan", &["192.168.6.1/24", "fd06::1/64"]),
+        (&lan, "eth0", &["192.168.6.2/24", "fd06::2/64"]),
+    ])?;
     lan.run("ip route add default via 192.168.6.1")?;
     lan.run("ip route add default via fd06::1")?;
     Ok(lan)
@@ -53,11 +47,6 @@ pub(super) fn list(values: &[&str]) -> Value {
     values.iter().map(|value| Value::from(*value)).collect::<Vec<_>>().into()
 }
 
-/// Both versions of the host of the Internet answer the LAN.
-fn lan_reaches_the_internet(lan: &Host) -> anyhow::Result<()> {
-    INTERNET.iter().try_for_each(|to| all_pass(lan, to.parse()?, 10, ""))
-}
-
 #[test]
 fn a_lan_uses_the_tunnel_by_network_or_interface_and_nothing_of_it_is_left() {
     bench::test(&[Tool::Ping, Tool::Nft], || {
@@ -76,7 +65,7 @@ fn a_lan_uses_the_tunnel_by_network_or_interface_and_nothing_of_it_is_left() {
             (client_with(&lan_only), list(&["lan"])),
         ] {
             let mut client = world.start_client(&with_both(settings.tunnel("share", share)))?;
-            lan_reaches_the_internet(&lan)?;
+            reaches_the_internet(&lan, 10)?;
             assert_eq!(world.past_the_tunnel()?, 0);
             let setting = |name: &str| world.pc1(&format!("sysctl -n {name}"));
             assert_eq!(setting("net.ipv6.conf.eth1.accept_ra")?, "2\n", "router advertisements still count");
@@ -102,19 +91,19 @@ fn what_a_killed_gateway_leaves_is_put_back_by_clean_or_by_the_next_start() {
         client.end(Signal::KILL)?;
         let during = world.state()?;
         assert!(during.contains("table inet mpt_tun0") && during.contains("net.ipv4.ip_forward = 1"));
-        let said = printed(&clean(&world, &[DEVICE])?)?;
+        let said = world.clean(DEVICE)?;
         for removed in
             ["net.ipv6.conf.all.forwarding = 1", "net.ipv4.ip_forward = 1", "nft table inet mpt_tun0"]
         {
             assert!(said.contains(&format!("removed: {removed}\n")), "{said}");
         }
         assert_eq!(world.state()?, before);
-        assert_eq!(printed(&clean(&world, &[DEVICE])?)?, "nothing of tun0 was left\n");
+        assert_eq!(world.clean(DEVICE)?, "nothing of tun0 was left\n");
 
         // Twice, so that the second one finds what the first one has switched on.
         world.start_client(&sharing)?.end(Signal::KILL)?;
         let mut client = world.start_client(&sharing)?;
-        lan_reaches_the_internet(&lan)?;
+        reaches_the_internet(&lan, 10)?;
         client.end(Signal::KILL)?;
         let mut plain = world.start_client(&with_both(super::client()))?;
         let state = world.state()?;
@@ -126,7 +115,7 @@ fn what_a_killed_gateway_leaves_is_put_back_by_clean_or_by_the_next_start() {
         world.pc1("sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")?;
         let before = world.state()?;
         world.start_client(&sharing)?.end(Signal::KILL)?;
-        printed(&clean(&world, &[DEVICE])?)?;
+        world.clean(DEVICE)?;
         assert_eq!(world.state()?, before);
         assert_eq!(fs::read_dir("/run/mpt")?.count(), 0, "all is forgotten");
         Ok(())
@@ -153,7 +142,7 @@ fn a_firewall_that_is_flushed_and_forwarding_that_is_switched_off_come_back() {
             let values = world.pc1("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding")?;
             Ok(values == "1\n1\n")
         })?;
-        lan_reaches_the_internet(&lan)?;
+        reaches_the_internet(&lan, 10)?;
         assert!(client.said().contains("mpt put back: nft table inet mpt_tun0"), "{}", client.said());
         assert!(client.end(Signal::TERM)?.success());
         assert!(table().is_err());
@@ -170,20 +159,16 @@ fn with_a_kill_switch_a_lan_stays_cut_off_while_the_gateway_is_dead() {
         let before = world.state()?;
         let settings = client().tunnel("share", list(&["lan"])).tunnel("kill_switch", true);
         let mut client = world.start_client(&with_both(settings))?;
-        lan_reaches_the_internet(&lan)?;
+        reaches_the_internet(&lan, 10)?;
         client.end(Signal::KILL)?;
         // As the service does after a crash: what belongs to the kill switch stays, and the LAN is told at once.
-        let file = format!("{DIRECTORY}/PC1.toml");
-        let mut after_crash = world.net.pc1.command(mpt().get_program());
-        let after_crash =
-            after_crash.args(["clean", "-c", &file]).env("SERVICE_RESULT", "signal").output()?;
-        assert!(printed(&after_crash)?.contains("the kill switch of tun0 stays in place"));
+        assert!(world.clean_after_crash()?.contains("the kill switch of tun0 stays in place"));
         assert!(world.state()?.contains("net.ipv4.ip_forward = 1"));
         for to in INTERNET {
             none_passes(&lan, to.parse()?)?;
         }
         assert_eq!(world.past_the_tunnel()?, 0);
-        printed(&clean(&world, &[DEVICE])?)?;
+        world.clean(DEVICE)?;
         assert_eq!(world.state()?, before);
         Ok(())
     });
@@ -215,9 +200,8 @@ fn without_nft_a_shared_tunnel_says_what_to_install_and_changes_nothing() {
         let before = world.state()?;
         let said = without("nft", || {
             let said = complaint(&refused(&world.net.pc1, &client().tunnel("share", list(&["lan"])))?, 1)?;
-            let mut check = world.net.pc1.command(mpt().get_program());
-            let checked = check.args(["check", &format!("{DIRECTORY}/PC1.toml")]).output()?;
-            assert_eq!(complaint(&checked, 1)?, said);
+            let check = format!("check {DIRECTORY}/PC1.toml");
+            assert_eq!(complains(&world.net.pc1, &check, "", 1)?, said);
             // Without need it is not missed.
             assert!(Mpt::start(&world.net.pc1, &client())?.end(Signal::TERM)?.success());
             Ok(said)

@@ -8,8 +8,7 @@ use port_linux::lab::stack::Stack;
 use port_linux::lab::topology::{Side, Topology};
 use rustix::process::Signal;
 
-use super::printed;
-use crate::bench::{self, DEVICE, Mpt, Settings, mpt, routes, sent_by_path};
+use crate::bench::{self, DEVICE, Mpt, Settings, done, routes, sent_by_path, until, wire};
 use crate::programs::{Tool, all_pass};
 
 /// What each stick calls itself, and the address that it gives the host.
@@ -17,42 +16,30 @@ const ROUTER: &str = "192.168.8.1";
 const OURS: &str = "192.168.8.100";
 
 /// PC1 with the sticks usb1 and usb2, each of which is a NAT to an address of PC2's.
-fn build() -> anyhow::Result<Topology> {
-    let net = Topology::build(2, None)?;
+fn build() -> anyhow::Result<(Topology, Vec<Host>)> {
+    let (net, mut sticks) = (Topology::build(2, None)?, Vec::new());
     for number in [1, 2] {
         net.pc1.run(&format!("ip link set eth{number} down"))?;
         let stick = Host::create(&format!("stick{number}"))?;
         stick.sysctl("net.ipv4.ip_forward", "1")?;
-        stick.run(&format!("ip link add wan type veth peer name w{number} netns PC2"))?;
-        for (host, device, address) in [(&stick, "wan".to_owned(), 2), (&net.pc2, format!("w{number}"), 1)] {
-            host.run(&format!("ip address add 198.18.{number}.{address}/24 dev {device}"))?;
-            host.run(&format!("ip link set {device} up"))?;
-        }
+        let [inside, outside] = [2, 1].map(|last| format!("198.18.{number}.{last}/24"));
+        wire([(&stick, "wan", &[&inside]), (&net.pc2, &format!("w{number}"), &[&outside])])?;
         stick.run("nft add table ip nat")?;
         stick.run("nft add chain ip nat out { type nat hook postrouting priority srcnat ; }")?;
         stick.run("nft add rule ip nat out oifname wan masquerade")?;
-        plug_in(&net, number)?;
+        plug_in(&net, &stick, number)?;
+        sticks.push(stick);
     }
     for name in ["all", "default", "usb1", "usb2"] {
         net.pc1.sysctl(&format!("net.ipv4.conf.{name}.rp_filter"), "0")?;
     }
-    Ok(net)
+    Ok((net, sticks))
 }
 
 /// Makes the interface of a stick, which gives it its address, and no route but that of its link.
-fn plug_in(net: &Topology, number: u8) -> anyhow::Result<()> {
-    let device = format!("usb{number}");
-    net.pc1.run(&format!("ip link add {device} type veth peer name lan netns stick{number}"))?;
-    let lan = format!("ip netns exec stick{number} ip");
-    for line in [
-        format!("{lan} address add {ROUTER}/24 dev lan"),
-        format!("{lan} link set lan up"),
-        format!("ip address add {OURS}/24 dev {device}"),
-        format!("ip link set {device} up"),
-    ] {
-        net.pc1.run(&line)?;
-    }
-    Ok(())
+fn plug_in(net: &Topology, stick: &Host, number: usize) -> anyhow::Result<()> {
+    let [ours, router] = [OURS, ROUTER].map(|address| format!("{address}/24"));
+    wire([(&net.pc1, &format!("usb{number}"), &[&ours]), (stick, "lan", &[&router])])
 }
 
 fn client(gateway: Option<&str>) -> Settings {
@@ -80,7 +67,7 @@ fn state(net: &Topology) -> anyhow::Result<String> {
 #[test]
 fn two_sticks_with_one_address_and_one_router_carry_both_whatever_default_routes_there_are() {
     bench::test(&[Tool::Nft, Tool::Ping], || {
-        let net = build()?;
+        let (net, sticks) = build()?;
         let _server = start_server(&net)?;
         // Two default routes, one, none.
         net.pc1.run(&format!("ip route add default via {ROUTER} dev usb1"))?;
@@ -105,12 +92,12 @@ fn two_sticks_with_one_address_and_one_router_carry_both_whatever_default_routes
         pc1.until_up()?;
         net.pc1.run("ip link del usb2")?;
         pc1.until_down(2, &["link"])?;
-        plug_in(&net, 2)?;
+        plug_in(&net, &sticks[1], 2)?;
         pc1.until_up()?;
         assert!(!pc1.said().contains("somebody removed"), "{}", pc1.said());
         net.pc1.run("ip route flush table 4755")?;
         net.pc1.run("ip rule del priority 14752")?;
-        super::until("back", || {
+        until("back", || {
             let routes = net.pc1.run("ip route show table 4755").unwrap_or_default();
             let rules = net.pc1.run("ip rule show priority 14752")?;
             Ok(routes.lines().count() == 2 && rules.lines().count() == 2)
@@ -130,8 +117,7 @@ fn two_sticks_with_one_address_and_one_router_carry_both_whatever_default_routes
         let mut pc1 = Mpt::start(&net.pc1, &client(Some(ROUTER)))?;
         pc1.until_up()?;
         pc1.end(Signal::KILL)?;
-        let mut clean = net.pc1.command(mpt().get_program());
-        let said = printed(&clean.args(["clean", DEVICE]).output()?)?;
+        let said = done(&net.pc1, &format!("clean {DEVICE}"), "")?;
         assert!(said.contains("removed: route default via 192.168.8.1 dev usb2 table 4755"), "{said}");
         assert_eq!(state(&net)?, before);
         Ok(())
@@ -141,7 +127,7 @@ fn two_sticks_with_one_address_and_one_router_carry_both_whatever_default_routes
 #[test]
 fn a_device_without_a_route_to_the_peer_is_named_with_the_remedy() {
     bench::test(&[Tool::Nft], || {
-        let net = build()?;
+        let (net, _) = build()?;
         let _server = start_server(&net)?;
         net.pc1.run(&format!("ip route add default via {ROUTER} dev usb1"))?;
         // As networkd has it, told not to make a route of it.
