@@ -151,7 +151,7 @@ fn a_device_without_a_route_to_the_peer_is_named_with_the_remedy() {
 #[test]
 fn a_device_with_a_router_may_be_named_by_an_alternative_name() {
     bench::test(&[Tool::Nft], || {
-        let net = build()?;
+        let (net, _) = build()?;
         let _server = start_server(&net)?;
         net.pc1.run("ip link property add dev usb2 altname enx2")?;
         let before = state(&net)?;
@@ -159,7 +159,7 @@ fn a_device_with_a_router_may_be_named_by_an_alternative_name() {
         pc1.until_up()?;
         // The other one is known again as it is.
         net.pc1.run("ip route del table 4755 default dev usb1")?;
-        super::until("back", || Ok(net.pc1.run("ip route show table 4755")?.lines().count() == 2))?;
+        until("back", || Ok(net.pc1.run("ip route show table 4755")?.lines().count() == 2))?;
         assert!(!pc1.said().contains("somebody removed"), "{}", pc1.said());
         assert!(pc1.end(Signal::TERM)?.success(), "{}", pc1.said());
         assert_eq!(state(&net)?, before);
