@@ -159,6 +159,9 @@ pub struct Args {
     /// With --peers, so many of them send and are sent to
     #[arg(long, requires = "peers", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
     senders: u16,
+    /// With --peers, what all of them send together, in per cent of what the links carry
+    #[arg(long, requires = "peers", value_name = "PERCENT", default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    load: u16,
     /// Measure one flow over unequal links beside TCP and kernel MPTCP: "100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%"
     #[arg(long, group = "long_run", value_name = "LINKS",
           conflicts_with_all = ["paper", "speed", "soak", "attack", "paths", "rate", "iperf3"])]
@@ -325,7 +328,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     if let Some(peers) = args.peers {
         let time = Duration::from_secs_f64(args.seconds.unwrap_or(10.0));
-        let plan = crowd::Plan { peers, senders: args.senders.min(peers), rate, time };
+        let plan =
+            crowd::Plan { peers, senders: args.senders.min(peers), load_percent: args.load, rate, time };
         return crowd::run(&plan, &mpt, out.as_deref(), args.json);
     }
     if let Some(Links(links)) = args.links {

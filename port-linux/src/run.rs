@@ -139,7 +139,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     let mut outside = Outside::new(driver::sealer(&config, &mut sealer_memory, &clock));
     let mut resources = Resources {
         clock,
-        memories: Memories::new(&arena, defaults.adaptive_memory, config.tunnel.mtu),
+        memories: memories(&arena, &defaults, &config),
         joins: config.tunnel.offload,
         sealing: driver::sealing(&config),
     };
@@ -226,6 +226,16 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     keeper.take().into_iter().for_each(Keeper::end);
     tracing::info!("{} ends", tunnel.name);
     Ok(())
+}
+
+/// The memory of connections: peers that come by themselves, as many as there are now, may have half of this machine's together.
+#[cfg(feature = "program")]
+fn memories<'s>(arena: &'s Arena<driver::Memory>, defaults: &Defaults, config: &Config) -> Memories<'s> {
+    let machine = rustix::system::sysinfo();
+    let bytes = u64::from(machine.mem_unit).saturating_mul(machine.totalram.into());
+    let learned = config.connections.iter().filter(|connection| connection.is_learned).count();
+    Memories::new(arena, defaults.adaptive_memory, config.tunnel.mtu)
+        .shared(usize::try_from(bytes / 2).unwrap_or(usize::MAX), learned)
 }
 
 /// Connections that there is to be room for: those that a configuration has, and some that come when it is read again.

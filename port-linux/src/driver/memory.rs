@@ -17,6 +17,8 @@ const DATAGRAM_MIN: usize = 1500;
 const PACKET_MIN: usize = 9216;
 /// Queues that flows are hashed to: with a hundred flows at once, one in ten shares its queue.
 const FLOWS: usize = 2048;
+/// What peers that come by themselves may keep at least, in bytes, however many they are: 60 Mbit/s over a round trip of 50 ms.
+const LEAST_KEPT: usize = 1 << 20;
 /// Packets that the core can keep at most.
 const KEPT_MAX: usize = 65_534;
 
@@ -100,6 +102,8 @@ pub struct Memories<'s> {
     arena: &'s Arena<Memory>,
     /// Bytes for packets to be sent, unless a connection's configuration says otherwise.
     kept: usize,
+    /// The same for peers that come by themselves.
+    kept_for_learned: usize,
     /// Bytes of the largest inner packet.
     mtu: usize,
     unused: Vec<(MemorySize, Storage<'s>)>,
@@ -108,12 +112,21 @@ pub struct Memories<'s> {
 impl<'s> Memories<'s> {
     /// Lent from `arena`; a connection may keep `kept` bytes of packets that are to be sent, unless its configuration says otherwise.
     pub fn new(arena: &'s Arena<Memory>, kept: usize, tunnel_mtu: Option<u16>) -> Self {
-        Self { arena, kept, mtu: tunnel_mtu.unwrap_or(0).into(), unused: Vec::new() }
+        let mtu = tunnel_mtu.unwrap_or(0).into();
+        Self { arena, kept, kept_for_learned: kept, mtu, unused: Vec::new() }
+    }
+
+    /// So many peers that come by themselves keep at most `bytes` together, if each can have a mebibyte of that.
+    #[must_use]
+    pub fn shared(self, bytes: usize, peers: usize) -> Self {
+        let share = bytes / peers.max(1);
+        Self { kept_for_learned: share.max(LEAST_KEPT).min(self.kept), ..self }
     }
 
     /// Memory for a connection whose widest path takes datagrams of `widest` bytes.
     pub(super) fn lend(&mut self, config: &config::Connection, widest: usize) -> (MemorySize, Storage<'s>) {
-        let size = MemorySize::new(config, widest, self.mtu, self.kept);
+        let kept = if config.is_learned { self.kept_for_learned } else { self.kept };
+        let size = MemorySize::new(config, widest, self.mtu, kept);
         match self.unused.iter().position(|(unused, _)| *unused == size) {
             Some(place) => self.unused.swap_remove(place),
             None => (size, self.arena.alloc(Memory::new(size)).lend()),
@@ -174,6 +187,14 @@ mod tests {
         assert!(jumbo.kept > 0 && jumbo.kept * jumbo.kept_cell <= 24 << 20, "{jumbo:?}");
         assert_eq!(size("adaptive.memory_mb = 1", 1472).kept, (1 << 20) / (HEADROOM + 1472));
         assert_eq!(size("adaptive.memory_mb = 1024", 1472).kept, KEPT_MAX);
+    }
+
+    #[test]
+    fn many_peers_share_what_one_may_have_alone_and_each_has_a_mebibyte() {
+        let arena = Arena::new();
+        let shared =
+            |peers| Memories::new(&arena, 24 << 20, None).shared(1 << 30, peers).kept_for_learned >> 20;
+        assert_eq!([0, 1, 42, 100, 1000, 10_000].map(shared), [24, 24, 24, 10, 1, 1]);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Plan {
     pub peers: u16,
     /// How many of them send.
     pub senders: u16,
+    /// What they send together, in per cent of what the links carry.
+    pub load_percent: u16,
     /// Rate of each link.
     pub rate: Rate,
     /// Length of each measurement.
@@ -85,6 +87,7 @@ struct Outcome {
     background_percent: f64,
     peers: u16,
     senders: u16,
+    load_percent: u16,
     rate: Rate,
     seconds: f64,
     start_ms: u128,
@@ -221,6 +224,7 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
         background_percent,
         peers: plan.peers,
         senders: plan.senders,
+        load_percent: plan.load_percent,
         rate: plan.rate,
         seconds: plan.time.as_secs_f64(),
         start_ms: start.as_millis(),
@@ -264,7 +268,7 @@ fn share(meter: &cpu::Meter, time: Duration) -> anyhow::Result<f64> {
     Ok(meter.read()?.mpt_s.unwrap_or(f64::NAN) / time.as_secs_f64() * 100.0)
 }
 
-/// One and a half times what the links carry, from all senders alike, as datagrams to the server.
+/// The load, from all senders alike, as datagrams to the server.
 fn to_server(plan: &Plan, net: &Topology, crowd: &Crowd, server: &Server<'_>) -> anyhow::Result<Load> {
     let sink = net.pc2.inside(|| UdpSocket::bind((SERVER, SINK)))??;
     sink.set_read_timeout(Some(GLANCE))?;
@@ -291,9 +295,9 @@ fn to_peers(plan: &Plan, net: &Topology, crowd: &Crowd, server: &Server<'_>) -> 
     load(plan, &counts, &trips, &meter)
 }
 
-/// Between two packets of all senders together: one and a half times what the links carry.
+/// Between two packets of all senders together.
 fn interval(plan: &Plan) -> Duration {
-    let rate = plan.rate.bits_per_second() as f64 * f64::from(LINKS) * 1.5;
+    let rate = plan.rate.bits_per_second() as f64 * f64::from(LINKS) * f64::from(plan.load_percent) / 100.0;
     Duration::from_secs_f64(PACKET as f64 * 8.0 / rate)
 }
 
@@ -340,7 +344,8 @@ fn text(outcome: &Outcome) -> String {
         &row("all peers come at once", format!("{} ms, {:.0} MiB", outcome.all_there_ms, outcome.there_mib));
     text += &row("all there and idle", format!("server {:.0} % of a core", outcome.idle_cpu_percent));
     text += &row("  a quiet one", quiet(outcome.quiet));
-    text += &load("send, half as much again as the links carry", *to_server);
+    let share = outcome.load_percent;
+    text += &load(&format!("send {share} % of what the links carry"), *to_server);
     text += &load("are sent to, as much", *to_peers);
     text += &row("server after that", format!("{:.0} MiB", outcome.busy_mib));
     text += &row("server killed and started again: all back after", format!("{} ms", outcome.all_back_ms));
