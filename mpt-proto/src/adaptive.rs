@@ -8,6 +8,7 @@
 //! Packets are bound to a path as late as possible: nothing waits behind a path, so a change of mind costs nothing, and
 //! the flows above see one queue that is managed well. The design is in `docs/adaptive.md`, the numbers are in [`tuning`].
 
+mod accepted;
 mod class;
 mod codel;
 mod common_delay;

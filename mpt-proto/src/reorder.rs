@@ -21,8 +21,8 @@
 
 mod history;
 mod occupancy;
+mod slot;
 
-use core::num::NonZeroU16;
 use core::ops::Range;
 use core::time::Duration;
 
@@ -34,6 +34,7 @@ use crate::wire::copy;
 
 pub(crate) use history::History;
 use occupancy::Occupancy;
+pub use slot::{Place, ReorderSlot};
 
 /// This many numbers in a row from far back, and nothing else for the delay, mean that a peer without control
 /// messages started anew: enough, and long enough, that what one path brings at once after it lagged behind the
@@ -42,37 +43,6 @@ const RESTART_RUN: u8 = 64;
 /// Most that one of them may differ from the one before, or the window if that is more: paths of different
 /// delay bring numbers of a new sequence as far apart as those of the old one.
 const RESTART_STRIDE: usize = 64;
-
-/// One place in the reorder buffer. `Default` is empty.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ReorderSlot {
-    /// Stamp of when it may be delivered: of when it came, unless the sender wants it held for longer.
-    release: u32,
-    /// Bytes of the packet.
-    len: u16,
-    /// The place of the packet that came before this one, and after.
-    older: Option<Place>,
-    newer: Option<Place>,
-    /// A word of the [`Occupancy`] tree; it has nothing to do with this place.
-    tree: u16,
-}
-
-/// What a window costs beside the packets.
-const _: () = assert!(size_of::<ReorderSlot>() == 12);
-
-/// A place in the ring, or the spare place behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place(NonZeroU16);
-
-impl Place {
-    fn at(index: usize) -> Option<Self> {
-        u16::try_from(index).ok()?.checked_add(1).and_then(NonZeroU16::new).map(Self)
-    }
-
-    const fn index(self) -> usize {
-        self.0.get() as usize - 1
-    }
-}
 
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

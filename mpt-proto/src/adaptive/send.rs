@@ -1,15 +1,12 @@
 //! What leaves, when and where: what is not held, what was lost, and the bulk, each on the path that suits it.
 
 use crate::adaptive::class::{Arrival, Class, Travel, Waiting};
-use crate::adaptive::codel::{Accepted, Bounds};
-use crate::adaptive::model::{Model, packet_time};
+use crate::adaptive::model::Model;
 use crate::adaptive::pool::{Index, List, PacketSlot};
 use crate::adaptive::queue::Turn;
 use crate::adaptive::tuning::{
-    BULK_INTERVAL, BULK_INTERVALS, BULK_NOISE, BULK_TARGET, BULK_TARGET_NOISE, BULK_TARGETS, COPY_AFTER,
-    CREDIT_SHARE, DELAY_NOISE, EXPRESS_OLDEST, LEAST_RATE, LEAVING, MOST_COPIES, MOST_CREDIT, MOST_LEAD,
-    OLDEST, OVERDRAW_BYTES, REPAIR_BURSTS, RESERVED_CREDIT, RISING, SPARSE_BOUNDS, SPILL, THIN_ACKS,
-    TOLERANCE, UNKNOWN_ROUND_TRIP,
+    COPY_AFTER, CREDIT_SHARE, DELAY_NOISE, EXPRESS_OLDEST, MOST_COPIES, MOST_CREDIT, MOST_LEAD, OLDEST,
+    OVERDRAW_BYTES, RESERVED_CREDIT, SPILL, THIN_ACKS, TOLERANCE,
 };
 use crate::adaptive::{Adaptive, AdaptiveState};
 use crate::path_set::PathSet;
@@ -489,54 +486,6 @@ impl Adaptive<'_> {
                 model.handle_idle();
             }
         }
-    }
-
-    /// The round trip that a bulk flow sees, without the queue here.
-    fn round_trip(&self) -> f32 {
-        let mut fastest: Option<(f32, f32)> = None;
-        for model in self.state.models.iter() {
-            let Some(base) = model.base().filter(|_| model.is_alive()) else { continue };
-            if fastest.is_none_or(|(least, _)| base < least) {
-                fastest = Some((base, model.feedback));
-            }
-        }
-        fastest.map_or(UNKNOWN_ROUND_TRIP, |(base, feedback)| {
-            let repairs = REPAIR_BURSTS * feedback * self.state.lost.share_of_time(feedback);
-            feedback + repairs + self.state.delay.spread(base)
-        })
-    }
-
-    /// What is accepted in the two queues. That of bulk may stand for a part of the round trip: less would leave a lone flow below
-    /// capacity. Neither bound is shorter than what some packets take to leave.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    fn accepted(&mut self) -> Accepted {
-        if let Some(accepted) = self.state.accepted {
-            return accepted;
-        }
-        let (mut noise, mut rate) = (0.0, LEAST_RATE);
-        for model in self.state.delay.open.into_iter().filter_map(|index| self.state.models.get(index)) {
-            noise = f32::max(noise, model.deviation());
-            rate += model.rate();
-        }
-        let leaving = LEAVING * packet_time(rate);
-        let rising = if self.state.delay.may_rise { RISING } else { 0.0 };
-        let round_trip = self.round_trip() + BULK_NOISE * noise + rising;
-        let (least, most) = BULK_TARGETS;
-        let (shortest, longest) = BULK_INTERVALS;
-        let (target, interval) = SPARSE_BOUNDS;
-        let accepted = Accepted {
-            express: Bounds { target: target.max(leaving as u32), interval },
-            bulk: Bounds {
-                // Not `clamp`, which panics where the bounds are not in order.
-                target: (BULK_TARGET * round_trip)
-                    .max(least)
-                    .min(most + BULK_TARGET_NOISE * noise)
-                    .max(leaving) as u32,
-                interval: (BULK_INTERVAL * round_trip).clamp(shortest, longest) as u32,
-            },
-        };
-        self.state.accepted = Some(accepted);
-        accepted
     }
 
     fn depart(&mut self, path: usize, index: Index, next: &mut Seq, now: Instant) -> Option<Leaving> {

@@ -1,0 +1,34 @@
+//! The places of the reorder buffer.
+
+use core::num::NonZeroU16;
+
+/// One place in the reorder buffer. `Default` is empty.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReorderSlot {
+    /// Stamp of when it may be delivered: of when it came, unless the sender wants it held for longer.
+    pub(super) release: u32,
+    /// Bytes of the packet.
+    pub(super) len: u16,
+    /// The place of the packet that came before this one, and after.
+    pub(super) older: Option<Place>,
+    pub(super) newer: Option<Place>,
+    /// A word of the [`Occupancy`](super::Occupancy) tree; it has nothing to do with this place.
+    pub(super) tree: u16,
+}
+
+/// What a window costs beside the packets.
+const _: () = assert!(size_of::<ReorderSlot>() == 12);
+
+/// A place in the ring, or the spare place behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(NonZeroU16);
+
+impl Place {
+    pub(super) fn at(index: usize) -> Option<Self> {
+        u16::try_from(index).ok()?.checked_add(1).and_then(NonZeroU16::new).map(Self)
+    }
+
+    pub(super) const fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
