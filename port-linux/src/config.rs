@@ -8,6 +8,7 @@ mod check;
 mod classes;
 mod error;
 mod file;
+mod forward;
 mod gateway;
 mod listen;
 mod pins;
@@ -24,6 +25,7 @@ use mpt_proto::{ClassRules, Liveness, Policy, ReorderConfig};
 use mpt_seal::PeerKeys;
 
 pub use error::ConfigError;
+pub use forward::{Entrance, Forward};
 pub use gateway::{Exception, Share, Transport};
 #[cfg(feature = "program")]
 pub(crate) use listen::PEER_FILE;
@@ -58,6 +60,8 @@ pub struct Config {
     pub listen: Option<Listen>,
     /// `[security]`: this end's key; `None`: packets travel in the clear.
     pub security: Option<Security>,
+    /// `[[forward]]`, of this file and of those of the peers.
+    pub forwards: Vec<Forward>,
     /// See [`Config::warnings`].
     pub(crate) warnings: Vec<String>,
     /// See [`Config::peer_errors`].

@@ -107,12 +107,15 @@ pub struct Reloaded {
     pub changed: Vec<String>,
     /// Those that noticed nothing.
     pub kept: usize,
+    /// How many forwarded ports there are now, if they are others than before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwards: Option<usize>,
 }
 
 impl Reloaded {
-    /// Whether it changed no connection.
+    /// Whether it changed no connection and no forwarded port.
     pub fn is_nothing(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+        self.forwards.is_none() && self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
 }
 
@@ -124,6 +127,9 @@ impl fmt::Display for Reloaded {
             for name in names {
                 write!(out, "{name} {what}, ")?;
             }
+        }
+        if let Some(forwards) = self.forwards {
+            write!(out, "forwarded ports: {forwards}, ")?;
         }
         write!(out, "{} as before", self.kept)
     }

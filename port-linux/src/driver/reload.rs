@@ -78,6 +78,10 @@ impl<'s> Driver<'s> {
         for error in new.peer_errors() {
             tracing::error!("this peer is left out: {error}");
         }
+        // Those of before were told.
+        for warning in new.warnings().iter().filter(|warning| !reload.config.warnings().contains(warning)) {
+            tracing::warn!("{warning}");
+        }
         let outcome = self.follow(&mut reload, new);
         self.reload = Some(reload);
         outcome
@@ -100,7 +104,9 @@ impl<'s> Driver<'s> {
         }
 
         // Keys and addresses of those that go may be of those that come.
-        let mut reloaded = Reloaded::default();
+        let changed = reload.config.forwards != new.forwards;
+        let mut reloaded =
+            Reloaded { forwards: changed.then_some(new.forwards.len()), ..Reloaded::default() };
         let wanted: HashMap<&str, &config::Connection> =
             new.connections.iter().map(|connection| (connection.name.as_str(), connection)).collect();
         for index in self.peers.positions() {
