@@ -161,7 +161,7 @@ pub struct Status {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Connections and peers that are new come, those that are gone go, those that are set up otherwise begin
-anew, and all others notice nothing. Forwarded ports change without a cut connection. An error in the configuration, or in the file of a peer that mpt has
+anew, and all others notice nothing. Forwarded ports and limits change without a cut connection. An error in the configuration, or in the file of a peer that mpt has
 now, changes nothing; the file of any other peer with an error leaves that peer out. [tunnel], [security]
 and [listen] cannot change, nor can the first default route through the tunnel or `gateway` of a path come.
 

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use ipnet::IpNet;
 
 use super::public_key;
+use crate::config::{FromText, Rate};
 use crate::enrol;
 use crate::enrol::forward::NewForward;
 use crate::enrol::peers::NewPeer;
@@ -24,6 +25,7 @@ Examples:
   sudo mpt peer add van
   sudo mpt peer add office --network 192.168.7.0/24       packets to the LAN behind it go there; it has to forward them
   sudo mpt peer add home --forward 8443:443 --forward 5060/udp    TCP port 8443 of this server leads to port 443 of it
+  sudo mpt peer add boat --limit 50mbit                   as much of this server's line, at most
   sudo mpt peer add lab --through 10.9.0.0/16             it sends only this through the tunnel, not everything
   sudo mpt peer add van | ssh van sudo mpt join"
     )]
@@ -64,6 +66,9 @@ pub struct PeerAdd {
     /// Network behind it; may be repeated
     #[arg(long = "network", value_name = "NETWORK/LENGTH")]
     pub networks: Vec<IpNet>,
+    /// Most of its packets in each direction, such as 50mbit [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub limit: Option<Rate>,
     /// Port of this server's public addresses that leads to it; may be repeated. TO is another port of it, or a host behind it
     #[arg(long = "forward", value_name = "PORT[:TO][/udp]")]
     pub forwards: Vec<NewForward>,
@@ -119,10 +124,25 @@ pub struct PeerNamed {
     pub which: Which,
 }
 
+/// Reads a rate.
+fn rate(text: &str) -> Result<Rate, String> {
+    Rate::from_text(text).map_err(|problem| format!("{problem}; allowed: {}", Rate::ALLOWED))
+}
+
+impl PeerAdd {
+    /// The server that is meant, and the peer.
+    pub fn split(self) -> (enrol::Which, NewPeer) {
+        let Self { keys, networks, limit, forwards } = self;
+        let (which, new) = keys.split();
+        (which, NewPeer { networks, limit, forwards, ..new })
+    }
+}
+
 impl PeerKeys {
-    /// The server that is meant, and the peer with these networks behind it and these ports that lead to it.
-    pub fn split(self, networks: Vec<IpNet>, forwards: Vec<NewForward>) -> (enrol::Which, NewPeer) {
+    /// The server that is meant, and a peer with nothing but keys.
+    pub fn split(self) -> (enrol::Which, NewPeer) {
         let Self { name, public_key, through, endpoints, which } = self;
-        (which.into(), NewPeer { name, public_key, networks, through, endpoints, forwards })
+        let (networks, limit, forwards) = (Vec::new(), None, Vec::new());
+        (which.into(), NewPeer { name, public_key, networks, through, endpoints, limit, forwards })
     }
 }

@@ -273,6 +273,7 @@ impl Check<'_> {
             sequence,
             slices: table.slices.unwrap_or(true),
             multicast: self.multicast(table.multicast)?,
+            limit: table.limit.map(|limit| limit.0.0),
             adaptive,
             classes,
             reorder,

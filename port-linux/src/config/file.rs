@@ -7,8 +7,8 @@ use super::forward::{ForwardPorts, Protocols, Target};
 use super::gateway::{Exception, Share};
 use super::value::{
     Address, AllowedIp, FileName, Host, InterfaceName, ListenAddress, LivenessSetting, Local, Name,
-    PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Remote, SecuritySetting, Table, Text,
-    TravelName, TunnelMtu, Whole,
+    PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Rate, Remote, SecuritySetting, Table,
+    Text, TravelName, TunnelMtu, Whole,
 };
 
 /// The file.
@@ -43,6 +43,7 @@ pub(super) struct Peer {
     pub(super) public_key: Spanned<Text<PublicKeyText>>,
     pub(super) preshared_key_file: Option<Spanned<Text<FileName>>>,
     pub(super) allowed_ips: Spanned<Vec<Spanned<Text<AllowedIp>>>>,
+    pub(super) limit: Option<Text<Rate>>,
     #[serde(default)]
     pub(super) forward: Vec<Spanned<Table<Forward>>>,
 }
@@ -95,6 +96,7 @@ pub(super) struct Connection {
     pub(super) sequence: Option<Spanned<bool>>,
     pub(super) slices: Option<bool>,
     pub(super) multicast: Option<Spanned<bool>>,
+    pub(super) limit: Option<Text<Rate>>,
     pub(super) liveness: Option<LivenessSetting>,
     pub(super) adaptive: Option<Spanned<Table<Adaptive>>>,
     pub(super) reorder: Option<Table<Reorder>>,

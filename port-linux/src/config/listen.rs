@@ -183,7 +183,8 @@ fn peer(listen: &Listen, path: &Path, check: &mut Check<'_>) -> Result<Connectio
     check.seen.connections.insert(name.clone(), place.clone());
     check.seen.peers.extend(peer.iter().map(|peer| (*peer, place.clone())));
     check.seen.networks.extend(networks.iter().map(|network| (*network, place.clone())));
-    Ok(connection(listen, name, keys, peer, networks))
+    let limit = table.limit.map(|limit| limit.0.0);
+    Ok(Connection { limit, ..connection(listen, name, keys, peer, networks) })
 }
 
 /// What may come from the peer and go to it: its tunnel addresses, and networks behind it.
@@ -289,6 +290,7 @@ fn connection(
         sequence: true,
         slices: true,
         multicast: false,
+        limit: None,
         adaptive: Adaptive { resend: default.resend, udp_in_order: default.order_udp, memory: listen.memory },
         classes: ClassRules::new(),
         reorder: default.reorder,

@@ -113,8 +113,13 @@ impl<'s> Driver<'s> {
             let config = &self.peers[index].config;
             let name = config.name.clone();
             match wanted.get(name.as_str()) {
-                Some(same) if *same == config => {
-                    reloaded.kept += 1;
+                Some(same) if same.is_like(config) => {
+                    if same.limit == config.limit {
+                        reloaded.kept += 1;
+                    } else {
+                        self.peers[index].set_limit(same.limit);
+                        reloaded.limited.push(name);
+                    }
                     continue;
                 }
                 Some(_) => reloaded.changed.push(name),

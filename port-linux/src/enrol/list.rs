@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::registry::{Registry, Which};
-use crate::config::{Connection, Forward};
+use crate::config::{Connection, Forward, Rate};
 use crate::keys::encode;
 use crate::output;
 use crate::report::{ConnectionReport, State};
@@ -20,6 +20,8 @@ struct Row {
     name: String,
     addresses: Vec<IpAddr>,
     networks: Vec<IpNet>,
+    /// Most bits a second of its packets in each direction; `null`: no limit.
+    limit_bps: Option<u64>,
     /// Ports of this server that lead to it, or to hosts behind it.
     forwards: Vec<Forward>,
     public_key: String,
@@ -40,6 +42,7 @@ impl Row {
             name: peer.name.clone(),
             addresses: peer.peer.clone(),
             networks: peer.networks.iter().map(|network| network.to).collect(),
+            limit_bps: peer.limit,
             forwards: forwards.iter().filter(|forward| forward.leads_to(peer)).cloned().collect(),
             public_key: key.unwrap_or_default(),
             connected: reports.map(|_| !paths.is_empty()),
@@ -114,9 +117,10 @@ fn details(row: &Row) -> String {
     let join = |list: &[String]| if list.is_empty() { "none".to_owned() } else { list.join(", ") };
     let networks: Vec<String> = row.networks.iter().map(ToString::to_string).collect();
     let addresses: Vec<String> = row.addresses.iter().map(ToString::to_string).collect();
+    let limit = row.limit_bps.map_or_else(|| "none".to_owned(), |bits| Rate(bits).to_string());
     let forwards: Vec<String> = row.forwards.iter().map(ToString::to_string).collect();
     format!(
-        "{}: {}\n  addresses in the tunnel: {}\n  networks behind it: {}\n  ports that lead to it: {}\n  public key: {}\n  paths: {}\n  received {}, sent {}\n",
+        "{}: {}\n  addresses in the tunnel: {}\n  networks behind it: {}\n  ports that lead to it: {}\n  limit: {limit}\n  public key: {}\n  paths: {}\n  received {}, sent {}\n",
         row.name,
         row.state(),
         join(&addresses),

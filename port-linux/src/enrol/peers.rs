@@ -16,7 +16,7 @@ use super::Invitation;
 use super::files::{Aside, NewFiles};
 use super::forward::NewForward;
 use super::registry::{Registry, Which};
-use crate::config::{Config, FromText, Name, PEER_FILE};
+use crate::config::{Config, FromText, Name, PEER_FILE, Rate};
 use crate::failure::misconfigured;
 use crate::keys::{self, KEY_LEN, KeyBytes, encode};
 use crate::output;
@@ -37,6 +37,8 @@ pub struct NewPeer {
     pub through: Vec<IpNet>,
     /// Where the server is, as peers see it; empty: `listen.endpoints`.
     pub endpoints: Vec<IpAddr>,
+    /// Most bits a second of its packets in each direction.
+    pub limit: Option<Rate>,
     /// Ports of the server that lead to it.
     pub forwards: Vec<NewForward>,
 }
@@ -80,7 +82,7 @@ pub fn add(which: &Which, new: &NewPeer) -> Result<()> {
 }
 
 /// Runs `mpt peer renew`: new keys for a peer, and a new line. The old ones are worth nothing then. All else in the peer's file stays as
-/// it is, whatever `networks` and `forwards` of `new` are.
+/// it is, whatever `networks`, `limit` and `forwards` of `new` are.
 ///
 /// # Errors
 /// There is no such peer, or as [`add`].
@@ -181,10 +183,11 @@ fn peer_file(secrets: &Secrets, (name, addresses): (&str, &[IpNet]), new: &NewPe
     let addresses = addresses.iter().map(|address| address.addr().to_string());
     let allowed = addresses.chain(new.networks.iter().map(ToString::to_string));
     let allowed: Vec<String> = allowed.map(|allowed| format!("\"{allowed}\"")).collect();
+    let limit = new.limit.map_or_else(String::new, |limit| format!("limit = \"{limit}\"\n"));
     let forwards: String = new.forwards.iter().map(ToString::to_string).collect();
     format!(
         "# Made by `mpt peer add {name}`; `mpt reload` after a change.\npublic_key = \"{}\"\npreshared_key_file = \"{name}.{PRESHARED}\"\n\
-         # The peer's tunnel addresses, and networks behind it.\nallowed_ips = [{}]\n{forwards}",
+         # The peer's tunnel addresses, and networks behind it.\nallowed_ips = [{}]\n{limit}{forwards}",
         secrets.public,
         allowed.join(", ")
     )

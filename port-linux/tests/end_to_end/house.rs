@@ -2,6 +2,7 @@
 //! takes the tunnel, peers come and go while others notice nothing, and in the end both hosts are as they were.
 
 mod forward;
+mod limit;
 
 use std::fs;
 use std::path::PathBuf;
