@@ -30,7 +30,15 @@ Examples:
   sudo mpt peer add van | ssh van sudo mpt join"
     )]
     Add(PeerAdd),
-    /// Give a peer new keys: the old line, and who has it, are locked out
+    /// Give a peer new keys and a new line: the old one, and who has it, are locked out
+    #[command(
+        after_help = "A line cannot be shown again, as its private key is not kept here: this makes another one. All else in the peer's file
+stays as it is.
+
+Examples:
+  sudo mpt peer renew van
+  ssh vps sudo mpt peer renew phone --qr                  a QR code for a camera"
+    )]
     Renew(PeerKeys),
     /// Show all peers
     List(PeerList),
@@ -85,6 +93,9 @@ pub struct PeerKeys {
     /// What it sends through the tunnel; may be repeated [default: everything]
     #[arg(long = "through", value_name = "NETWORK/LENGTH")]
     pub through: Vec<IpNet>,
+    /// Show the line as a QR code also where standard output is no terminal, as by ssh without one
+    #[arg(long)]
+    pub qr: bool,
     /// Where it finds this server; may be repeated [default: `endpoints` of the configuration]
     #[arg(long = "endpoint", value_name = "ADDRESS")]
     pub endpoints: Vec<IpAddr>,
@@ -141,8 +152,8 @@ impl PeerAdd {
 impl PeerKeys {
     /// The server that is meant, and a peer with nothing but keys.
     pub fn split(self) -> (enrol::Which, NewPeer) {
-        let Self { name, public_key, through, endpoints, which } = self;
+        let Self { name, public_key, through, qr, endpoints, which } = self;
         let (networks, limit, forwards) = (Vec::new(), None, Vec::new());
-        (which.into(), NewPeer { name, public_key, networks, through, endpoints, limit, forwards })
+        (which.into(), NewPeer { name, public_key, networks, through, endpoints, qr, limit, forwards })
     }
 }

@@ -37,6 +37,8 @@ pub struct NewPeer {
     pub through: Vec<IpNet>,
     /// Where the server is, as peers see it; empty: `listen.endpoints`.
     pub endpoints: Vec<IpAddr>,
+    /// Whether the line is shown as for people, with its picture, also where no terminal is.
+    pub qr: bool,
     /// Most bits a second of its packets in each direction.
     pub limit: Option<Rate>,
     /// Ports of the server that lead to it.
@@ -135,7 +137,7 @@ fn enrol(
     files.keep();
     let through = if new.through.is_empty() { everything(&peer.addresses) } else { new.through.clone() };
     let invitation = invitation(server, secrets, (endpoints, peer.addresses, through));
-    tell(peer.name, server, &invitation, runs)
+    tell(peer.name, server, &invitation, (runs, new.qr))
 }
 
 /// Runs `mpt peer remove`.
@@ -272,15 +274,16 @@ fn invitation(
     }
 }
 
-/// Prints the line, for people with what to do with it, and as a picture where a camera can see it.
-fn tell(name: &str, server: &Registry, invitation: &Invitation, runs: bool) -> Result<()> {
+/// Prints the line, for people (on a terminal, or with `qr`) with what to do with it, and as a picture that a camera can see.
+fn tell(name: &str, server: &Registry, invitation: &Invitation, (runs, qr): (bool, bool)) -> Result<()> {
     let line = invitation.to_line().context("the line cannot be made")?;
-    if !stdout().is_terminal() {
+    if !stdout().is_terminal() && !qr {
         return output::print(&format!("{}\n", *line)).map(drop);
     }
-    // With many networks it does not fit into one.
-    let picture = QrCode::new(line.as_bytes())
-        .map_or_else(|_| String::new(), |code| code.render::<unicode::Dense1x2>().quiet_zone(true).build());
+    let picture = QrCode::new(line.as_bytes()).map_or_else(
+        |_| "With so many networks, the line does not fit into a QR code.".to_owned(),
+        |code| code.render::<unicode::Dense1x2>().quiet_zone(true).build(),
+    );
     let addresses: Vec<String> = invitation.addresses.iter().map(ToString::to_string).collect();
     let state = if runs {
         "the running server knows it".to_owned()

@@ -156,7 +156,8 @@ fn three_commands_bring_a_house_to_the_internet_and_leave_nothing_behind() {
         ensure!(other.starts_with("mpt1:") && other != line, "{other}");
 
         // New keys lock the old ones out.
-        world.peer("renew van")?;
+        let shown = world.peer("renew van --qr")?;
+        ensure!(shown.contains("\nmpt1:") && shown.contains('█'), "no QR code: {shown}");
         joined.until_around("without the Internet", || Ok(!world.is_online()?))?;
         none_passes(home, INTERNET.parse()?)?;
         serving.until_around("away", || {
