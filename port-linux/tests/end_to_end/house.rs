@@ -93,6 +93,17 @@ impl World {
         Mpt::with_config(&self.net.pc1, format!("{}/server.toml", self.at_home))
     }
 
+    /// Another peer, which lives where the Internet host does and sends only these networks through the tunnel.
+    fn join_boat(&self, through: &str) -> anyhow::Result<Mpt> {
+        let line = self.peer(&format!("add boat --through {through}"))?;
+        let at_boat = format!("{DIRECTORY}/boat");
+        fs::create_dir_all(&at_boat)?;
+        done(&self.internet, &format!("join --directory {at_boat} --no-start"), &line)?;
+        let boat = Mpt::with_config(&self.internet, format!("{at_boat}/server.toml"))?;
+        boat.until_up()?;
+        Ok(boat)
+    }
+
     /// Waits until the house, where this runs, has the Internet.
     fn until_online(&self, joined: &Mpt) -> anyhow::Result<()> {
         joined.until_around("the Internet", || self.is_online())

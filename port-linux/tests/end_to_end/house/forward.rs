@@ -153,6 +153,18 @@ fn ports_of_the_server_lead_home_with_the_address_of_who_comes_and_change_at_run
         for stream in &mut streams {
             ensure!(is_alive(stream)?, "a connection was cut");
         }
+        // Another peer comes through the tunnel to an address of the server.
+        server.run("ip address add 8.8.5.5/32 dev lo")?;
+        let boat = world.join_boat("8.8.5.5/32")?;
+        let (_, seen) = connect(internet, "8.8.5.5", 8443)?;
+        ensure!(
+            boat.status()?.tunnel.addresses.iter().any(|own| own.starts_with(&format!("{seen}/"))),
+            "{seen}"
+        );
+        drop(boat);
+        world.peer("remove boat")?;
+        server.run("ip address delete 8.8.5.5/32 dev lo")?;
+
         // What is wrong changes nothing.
         fs::write(&file, format!("{first}\n[[forward]]\nproto = \"udp\"\nport = 4754\n"))?;
         let said = complains(server, &reload, "", FAILED)?;

@@ -71,3 +71,37 @@ fn a_peer_has_its_limit_in_each_direction_and_another_one_without_a_new_session(
         Ok(())
     });
 }
+
+#[test]
+fn a_flood_of_one_peer_ends_at_its_limit_and_another_one_notices_nothing() {
+    bench::test(&[Tool::Ping, Tool::Iperf3, Tool::Nft], || {
+        const LIMIT: f64 = 10e6;
+        let world = World::with_server()?;
+        let serving = world.serve()?;
+        let joined = world.join(&world.peer("add van --limit 10mbit")?)?;
+        let own = world.peer("list --json")?;
+        let own: serde_json::Value = serde_json::from_str(&own)?;
+        let van = own[0]["addresses"][0].as_str().unwrap_or_default();
+        let tunnel = format!("{}.1", van.rsplit_once('.').unwrap_or_default().0);
+        let _boat = world.join_boat(&format!("{tunnel}/32"))?;
+        world.until_online(&joined)?;
+        let tunnel = tunnel.parse()?;
+        serving.until_around("van has a queue", || {
+            let report = serving.status()?;
+            Ok(report.connections.iter().any(|c| c.name == "van" && c.mode.as_deref() == Some("adaptive")))
+        })?;
+
+        for direction in ["--reverse", ""] {
+            let pings = Background::start(&world.internet, tunnel, 60, "-i 0.1 -W 2")?;
+            let options = format!("--udp --bitrate 60M --length 1200 --time 5 {direction}");
+            let report = iperf3(&world.internet, &world.net.pc1, INTERNET.parse()?, &options)?;
+            let end = &report["end"];
+            let got = end["sum_received"]["bits_per_second"].as_f64().unwrap_or_default();
+            println!("{direction}: {:.1} Mbit/s", got / 1e6);
+            ensure!((0.7 * LIMIT..1.1 * LIMIT).contains(&got), "{direction}: {got}: {end}");
+            let pinged = pings.finish()?;
+            ensure!(pinged == Pings { sent: 60, received: 60, copies: 0 }, "{direction}: {pinged:?}");
+        }
+        Ok(())
+    });
+}
