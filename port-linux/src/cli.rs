@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
 use crate::config::PORT;
+use crate::enrol::forward::NewForward;
 use crate::enrol::{join, server};
 use crate::init::Wanted;
 use crate::keys;
@@ -412,6 +413,7 @@ started, now and at each boot, and everything goes through all links at once. `m
 Examples:
   sudo mpt join
   sudo mpt join --share 192.168.6.0/24 --kill-switch      a router: its LAN, too, and nothing past the tunnel
+  sudo mpt join --share lan0 --forward 443:192.168.6.2    and what the server forwards to port 443 goes on to that host
   sudo mpt join --new                                     make the key here; see: mpt peer add --help"
 )]
 pub struct Join {
@@ -430,6 +432,9 @@ pub struct Join {
     /// Server to ask for names, through the tunnel; may be repeated
     #[arg(long = "dns", value_name = "ADDRESS")]
     pub dns: Vec<IpAddr>,
+    /// Port that leads to a host of a LAN, for what comes out of the tunnel; may be repeated
+    #[arg(long = "forward", value_name = "PORT:HOST[:PORT][/udp]")]
+    pub forwards: Vec<NewForward>,
     /// Only this goes through the tunnel; may be repeated [default: what the line says, mostly everything]
     #[arg(long = "network", value_name = "NETWORK/LENGTH")]
     pub networks: Vec<IpNet>,
@@ -470,6 +475,7 @@ impl From<Join> for join::Join {
             kill_switch: args.kill_switch,
             share: args.share,
             dns: args.dns,
+            forwards: args.forwards,
             networks: args.networks,
         }
     }

@@ -209,19 +209,15 @@ fn a_host_of_the_lan_is_reached_through_the_house_whatever_else_takes_the_tunnel
         ensure!(connect(internet, ENDS[0].0, 8443).is_err(), "or else the test shows nothing");
         ensure!(joined.end(Signal::TERM)?.success(), "{}", joined.said());
 
-        let forwards: String = ["192.168.6.2", "fd06::2"]
-            .iter()
-            .flat_map(|to| {
-                [("tcp", 443), ("udp", 7000)].map(|(protocol, port)| {
-                    format!("[[forward]]\nproto = \"{protocol}\"\nport = {port}\nto = \"{to}\"\n")
-                })
-            })
-            .collect();
+        done(home, &format!("leave --directory {}", world.at_home), "")?;
+        let forwards = "--share lan --forward 443:192.168.6.2 --forward 443:[fd06::2]:443 --forward 7000:192.168.6.2/udp --forward 7000:fd06::2/udp";
+        let line = world.peer("renew van")?;
+        done(home, &format!("{} {forwards}", world.join_arguments()), &line)?;
         let file = format!("{}/server.toml", world.at_home);
         let all = fs::read_to_string(&file)?;
         let answers_only = answers_only(&all)?;
         for (text, what) in [(all, "everything"), (answers_only, "answers only")] {
-            fs::write(&file, format!("{text}\n{forwards}"))?;
+            fs::write(&file, text)?;
             done(home, &format!("check {file}"), "")?;
             let mut joined = Mpt::with_config(home, &file)?;
             joined.until("two paths up", |c| {
