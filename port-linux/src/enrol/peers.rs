@@ -18,6 +18,7 @@ use super::forward::NewForward;
 use super::registry::{Registry, Which};
 use crate::config::{Config, FromText, Name, PEER_FILE, Rate};
 use crate::failure::misconfigured;
+use crate::host_state::HostState;
 use crate::keys::{self, KEY_LEN, KeyBytes, encode};
 use crate::output;
 
@@ -72,6 +73,12 @@ pub fn add(which: &Which, new: &NewPeer) -> Result<()> {
         let checked = Registry::load(which)?;
         let known = server.config.warnings();
         for warning in checked.config.warnings().iter().filter(|warning| !known.contains(warning)) {
+            output::complain(&format!("{warning}\n"));
+        }
+        // Firewalls that drop what is forwarded, which nobody may have noticed until now.
+        let of_host =
+            if new.forwards.is_empty() { Vec::new() } else { HostState::wanted(&checked.config).warnings() };
+        for warning in of_host {
             output::complain(&format!("{warning}\n"));
         }
         // Also what another peer cannot have any more.

@@ -12,7 +12,7 @@ use port_linux::report::State;
 use rustix::process::Signal;
 
 use super::World;
-use crate::bench::{self, FAILED, Mpt, complains, done, until, wire};
+use crate::bench::{self, FAILED, Mpt, complains, done, mpt_on, printed, until, wire};
 use crate::programs::{Background, Pings, Tool};
 
 /// The server's public addresses, and those of the Internet host on the same wire.
@@ -262,7 +262,9 @@ fn a_firewall_in_the_way_is_named_with_commands_that_let_the_ports_through() {
         server.run("nft add table inet filter")?;
         let policy = "{ type filter hook forward priority filter ; policy drop ; }";
         run(server.command("nft").args(["add chain inet filter forward", policy]))?;
-        let line = world.peer("add van --forward 8443:443")?;
+        let output = mpt_on(server, &world.peer_arguments("add van --forward 8443:443")).output()?;
+        let (line, said) = (printed(&output)?, String::from_utf8(output.stderr)?);
+        ensure!(said.contains("the chain forward of the nft table inet filter drops"), "{said}");
         let serving = world.serve()?;
         let joined = world.join(&line)?;
         serve_tcp(home, 443)?;
