@@ -29,6 +29,7 @@ use crate::time::{Instant, Micros};
 
 pub use class::{ClassRule, ClassRules, MAX_CLASS_RULES, Travel};
 use codel::Accepted;
+pub use codel::{Bounds, Codel};
 use common_delay::CommonDelay;
 use fit::Pieces;
 pub use model::{LimitedBy, Phase};
@@ -113,6 +114,8 @@ pub struct AdaptiveState {
     /// Until then there may be gaps that are not known.
     doubt_until: Instant,
     last_sojourn: u32,
+    /// Packets wait for what the connection may send, not for paths.
+    is_limited: bool,
     /// When packets were last taken or seen, and ordered ones sent; since when no report came although they were.
     active_at: Option<Instant>,
     ordered_at: Option<Instant>,

@@ -33,6 +33,9 @@ pub struct Config {
     pub order_udp: bool,
     /// How packets travel that a rule fits. Only under [`Policy::Adaptive`].
     pub classes: ClassRules,
+    /// Most bytes of inner packets, or of slices of them, that are sent in a second; zero: no limit. Under [`Policy::Adaptive`] they wait
+    /// their turn in its queue, else what is too much is dropped. See [`Connection::set_limit`](crate::Connection::set_limit).
+    pub limit: u64,
     /// Takes slices of large packets ([`wire::slice`](crate::wire::slice)), which are then delivered as they are for the
     /// caller to join, and tells the peer so.
     pub slices: bool,
@@ -53,6 +56,7 @@ impl Default for Config {
             resend: true,
             order_udp: false,
             classes: ClassRules::new(),
+            limit: 0,
             slices: false,
             // Fragments of one packet leave together on one path; a second is many times any path's jitter.
             reassembly_timeout: Duration::from_secs(1),

@@ -11,6 +11,7 @@ mod stranger;
 use crate::config::Config;
 use crate::ecn::Ecn;
 use crate::event::Event;
+use crate::limit::Limit;
 use crate::path::{Due, Path};
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::reassembly::Reassembly;
@@ -136,6 +137,8 @@ pub struct Connection<'s> {
     peer_restarts: u64,
     /// The sequence number that was next at some time; see `check_head`.
     witness: Option<(Instant, Seq)>,
+    /// What inner packets may leave at.
+    limit: Limit,
     stats: Stats,
 }
 
@@ -200,8 +203,17 @@ impl<'s> Connection<'s> {
             peer_started: false,
             peer_restarts: 0,
             witness: None,
+            limit: Limit::new(config.limit),
             stats: Stats::default(),
             rng,
+        }
+    }
+
+    /// Another [`Config::limit`], from now on.
+    pub fn set_limit(&mut self, bytes: u64) {
+        self.limit.set(bytes);
+        if let Some(Extension { adaptive, .. }) = &mut self.extension {
+            adaptive.state.limit_changed();
         }
     }
 

@@ -23,6 +23,7 @@ mod connection;
 mod ecn;
 mod event;
 mod feedback;
+mod limit;
 mod path;
 mod path_set;
 pub mod reassembly;
@@ -35,8 +36,8 @@ mod time;
 pub mod wire;
 
 pub use adaptive::{
-    AdaptiveState, ClassRule, ClassRules, FlowSlot, LimitedBy, MAX_CLASS_RULES, Mode, PacketSlot, PathModel,
-    Phase, Travel,
+    AdaptiveState, Bounds, ClassRule, ClassRules, Codel, FlowSlot, LimitedBy, MAX_CLASS_RULES, Mode,
+    PacketSlot, PathModel, Phase, Travel,
 };
 pub use config::{Config, Liveness, PathConfig, Probing, ReorderConfig};
 pub use connection::{
@@ -45,6 +46,7 @@ pub use connection::{
 };
 pub use ecn::Ecn;
 pub use event::Event;
+pub use limit::Limit;
 pub use path::{DownReason, EcnFault, PathId, PathState};
 pub use path_set::{MAX_PATHS, PathSet};
 pub use reassembly::ReassemblySlot;

@@ -95,6 +95,8 @@ pub struct Stats {
     pub tx_no_path: u64,
     /// Inner packets refused because they fit no path and the peer does not put fragments together.
     pub tx_too_large: u64,
+    /// Inner packets refused because there were more than [`Config::limit`](crate::Config::limit) allows, and no queue to wait in.
+    pub tx_limited: u64,
     /// Fragments sent.
     pub tx_fragments: u64,
     /// Inner packets dropped from the ingress queue, to keep it short, and acknowledgements that a later one replaced there.

@@ -1,5 +1,7 @@
 //! The command line: what can be said, and help that teaches it. What a command does lives in its module.
 
+mod peer;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -7,12 +9,14 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
 use crate::config::PORT;
-use crate::enrol::peers::NewPeer;
-use crate::enrol::{self, join, server};
+use crate::enrol::forward::NewForward;
+use crate::enrol::{join, server};
 use crate::init::Wanted;
 use crate::keys;
 use crate::lab::{self, traffic};
 use crate::run::DEFAULT_CONFIG;
+
+pub use peer::{Peer, PeerAdd, PeerKeys, PeerList, PeerNamed, PeerShow, Which};
 
 /// A multipath tunnel: two hosts, one virtual interface, every packet over several links.
 ///
@@ -117,8 +121,8 @@ pub struct Check {
 /// `mpt clean`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Needed only after an mpt was killed (kill -9, out of memory) whose tunnel has a default route, or a LAN, resolver
-or exceptions (share, masquerade, dns, direct): policy rules, the nft table, the resolver and forwarding are left then, and with
+    after_help = "Needed only after an mpt was killed (kill -9, out of memory) whose tunnel has a default route, or a LAN, resolver,
+exceptions or forwarded ports (share, masquerade, dns, direct, [[forward]]): policy rules, the nft table, the resolver and forwarding are left then, and with
 kill_switch = true the route that keeps packets from the Internet. An mpt that runs is left alone. The service mpt@NAME does it by itself, but leaves a kill switch in place.
 
 Examples:
@@ -158,7 +162,7 @@ pub struct Status {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Connections and peers that are new come, those that are gone go, those that are set up otherwise begin
-anew, and all others notice nothing. An error in the configuration, or in the file of a peer that mpt has
+anew, and all others notice nothing. Forwarded ports and limits change without a cut connection. An error in the configuration, or in the file of a peer that mpt has
 now, changes nothing; the file of any other peer with an error leaves that peer out. [tunnel], [security]
 and [listen] cannot change, nor can the first default route through the tunnel or `gateway` of a path come.
 
@@ -399,110 +403,6 @@ pub struct Place {
     pub no_start: bool,
 }
 
-/// `mpt peer`
-#[derive(Debug, Subcommand)]
-pub enum Peer {
-    /// Let a peer in: gives it an address, and prints the line that its machine takes
-    #[command(
-        after_help = "The line has the peer's private key in it: it is a secret, and is not kept here. Paste it into `sudo mpt join` on
-the peer's machine; on a terminal it is shown as a QR code, too. Who wants no secret to travel makes the key there
-(`mpt join --new`) and gives the public one here.
-
-Examples:
-  sudo mpt peer add van
-  sudo mpt peer add office --network 192.168.7.0/24       packets to the LAN behind it go there; it has to forward them
-  sudo mpt peer add lab --through 10.9.0.0/16             it sends only this through the tunnel, not everything
-  sudo mpt peer add van | ssh van sudo mpt join"
-    )]
-    Add(PeerAdd),
-    /// Give a peer new keys: the old line, and who has it, are locked out
-    Renew(PeerKeys),
-    /// Show all peers
-    List(PeerList),
-    /// Show one peer
-    Show(PeerShow),
-    /// Lock a peer out
-    Remove(PeerNamed),
-}
-
-/// Which server.
-#[derive(Debug, Args)]
-pub struct Which {
-    /// Configuration of the server [default: the only one in /etc/mpt that listens]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Its control socket [default: /run/mpt/TUNNEL.sock]
-    #[arg(long, value_name = "SOCKET")]
-    pub control: Option<PathBuf>,
-}
-
-impl From<Which> for enrol::Which {
-    fn from(args: Which) -> Self {
-        Self { config: args.config, control: args.control }
-    }
-}
-
-/// `mpt peer add`
-#[derive(Debug, Args)]
-pub struct PeerAdd {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would print it as help")]
-    pub keys: PeerKeys,
-    /// Network behind it; may be repeated
-    #[arg(long = "network", value_name = "NETWORK/LENGTH")]
-    pub networks: Vec<IpNet>,
-}
-
-/// `mpt peer renew`, and what `mpt peer add` has in common with it
-#[derive(Debug, Args)]
-pub struct PeerKeys {
-    /// The peer's name
-    pub name: String,
-    /// Its public key, if it has made its own
-    #[arg(long, value_name = "KEY", value_parser = public_key)]
-    pub public_key: Option<String>,
-    /// What it sends through the tunnel; may be repeated [default: everything]
-    #[arg(long = "through", value_name = "NETWORK/LENGTH")]
-    pub through: Vec<IpNet>,
-    /// Where it finds this server; may be repeated [default: `endpoints` of the configuration]
-    #[arg(long = "endpoint", value_name = "ADDRESS")]
-    pub endpoints: Vec<IpAddr>,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would print it as help")]
-    pub which: Which,
-}
-
-/// `mpt peer list`, and what `mpt peer show` has in common with it
-#[derive(Debug, Args)]
-pub struct PeerList {
-    /// As JSON; its field names are stable
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would print it as help")]
-    pub which: Which,
-}
-
-/// `mpt peer show`
-#[derive(Debug, Args)]
-pub struct PeerShow {
-    /// The peer's name
-    pub name: String,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would print it as help")]
-    pub list: PeerList,
-}
-
-/// `mpt peer remove`
-#[derive(Debug, Args)]
-pub struct PeerNamed {
-    /// The peer's name
-    pub name: String,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would print it as help")]
-    pub which: Which,
-}
-
 /// `mpt join`
 #[derive(Debug, Args)]
 #[command(
@@ -513,6 +413,7 @@ started, now and at each boot, and everything goes through all links at once. `m
 Examples:
   sudo mpt join
   sudo mpt join --share 192.168.6.0/24 --kill-switch      a router: its LAN, too, and nothing past the tunnel
+  sudo mpt join --share lan0 --forward 443:192.168.6.2    and what the server forwards to port 443 goes on to that host
   sudo mpt join --new                                     make the key here; see: mpt peer add --help"
 )]
 pub struct Join {
@@ -531,6 +432,9 @@ pub struct Join {
     /// Server to ask for names, through the tunnel; may be repeated
     #[arg(long = "dns", value_name = "ADDRESS")]
     pub dns: Vec<IpAddr>,
+    /// Port that leads to a host of a LAN, for what comes out of the tunnel; may be repeated
+    #[arg(long = "forward", value_name = "PORT:HOST[:PORT][/udp]")]
+    pub forwards: Vec<NewForward>,
     /// Only this goes through the tunnel; may be repeated [default: what the line says, mostly everything]
     #[arg(long = "network", value_name = "NETWORK/LENGTH")]
     pub networks: Vec<IpNet>,
@@ -547,14 +451,6 @@ pub struct Leave {
     /// Where the configuration is
     #[arg(long, value_name = "DIRECTORY", default_value = "/etc/mpt")]
     pub directory: PathBuf,
-}
-
-impl PeerKeys {
-    /// The server that is meant, and the peer with these networks behind it.
-    pub fn split(self, networks: Vec<IpNet>) -> (enrol::Which, NewPeer) {
-        let Self { name, public_key, through, endpoints, which } = self;
-        (which.into(), NewPeer { name, public_key, networks, through, endpoints })
-    }
 }
 
 impl From<ServerSetup> for server::Setup {
@@ -579,6 +475,7 @@ impl From<Join> for join::Join {
             kill_switch: args.kill_switch,
             share: args.share,
             dns: args.dns,
+            forwards: args.forwards,
             networks: args.networks,
         }
     }

@@ -8,6 +8,7 @@ mod check;
 mod classes;
 mod error;
 mod file;
+mod forward;
 mod gateway;
 mod listen;
 mod pins;
@@ -24,6 +25,7 @@ use mpt_proto::{ClassRules, Liveness, Policy, ReorderConfig};
 use mpt_seal::PeerKeys;
 
 pub use error::ConfigError;
+pub use forward::{Entrance, Forward};
 pub use gateway::{Exception, Share, Transport};
 #[cfg(feature = "program")]
 pub(crate) use listen::PEER_FILE;
@@ -31,6 +33,7 @@ pub use listen::{Listen, PeerError};
 pub use security::Security;
 #[cfg(feature = "program")]
 pub(crate) use security::is_public;
+pub use value::Rate;
 #[cfg(feature = "program")]
 pub(crate) use value::{FromText, InterfaceName, Name};
 
@@ -58,6 +61,8 @@ pub struct Config {
     pub listen: Option<Listen>,
     /// `[security]`: this end's key; `None`: packets travel in the clear.
     pub security: Option<Security>,
+    /// `[[forward]]`, of this file and of those of the peers.
+    pub forwards: Vec<Forward>,
     /// See [`Config::warnings`].
     pub(crate) warnings: Vec<String>,
     /// See [`Config::peer_errors`].
@@ -159,6 +164,8 @@ pub struct Connection {
     /// `multicast`: whether multicast, broadcast and link-local packets take this connection; off by default, and on in
     /// one connection at most.
     pub multicast: bool,
+    /// `limit`: most bits of inner packets in a second, in each direction; no limit by default.
+    pub limit: Option<u64>,
     /// `[connection.adaptive]`: `resend`, `udp_in_order`, `memory_mb`.
     pub adaptive: Adaptive,
     /// `[[connection.class]]`: how packets travel, whatever their flow does. The core's own.
@@ -169,6 +176,18 @@ pub struct Connection {
     pub paths: Vec<Path>,
     /// A peer of `listen.peers`: `paths` are places for those that the peer turns out to have.
     pub is_learned: bool,
+}
+
+impl Connection {
+    /// Whether another one of its name is set up in the same way, but for what can change while it is there: `limit`.
+    pub fn is_like(&self, other: &Self) -> bool {
+        *self == Self { limit: self.limit, ..other.clone() }
+    }
+
+    /// `limit` in bytes a second; zero: no limit.
+    pub fn bytes_per_second(&self) -> u64 {
+        self.limit.map_or(0, |bits| bits / 8)
+    }
 }
 
 /// `[connection.adaptive]`: how the adaptive policy works.

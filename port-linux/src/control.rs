@@ -105,25 +105,43 @@ pub struct Reloaded {
     pub removed: Vec<String>,
     /// Those that are set up otherwise now, and began anew.
     pub changed: Vec<String>,
+    /// Those whose `limit` is another now, and that notice nothing else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limited: Vec<String>,
     /// Those that noticed nothing.
     pub kept: usize,
+    /// How many forwarded ports there are now, if they are others than before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwards: Option<usize>,
 }
 
 impl Reloaded {
-    /// Whether it changed no connection.
+    /// Whether it changed no connection and no forwarded port.
     pub fn is_nothing(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+        self.forwards.is_none()
+            && self.limited.is_empty()
+            && self.added.is_empty()
+            && self.removed.is_empty()
+            && self.changed.is_empty()
     }
 }
 
 /// `van-7 added, van-3 removed, 12 as before`
 impl fmt::Display for Reloaded {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (names, what) in [(&self.added, "added"), (&self.changed, "changed"), (&self.removed, "removed")]
-        {
+        let lists = [
+            (&self.added, "added"),
+            (&self.changed, "changed"),
+            (&self.removed, "removed"),
+            (&self.limited, "has another limit"),
+        ];
+        for (names, what) in lists {
             for name in names {
                 write!(out, "{name} {what}, ")?;
             }
+        }
+        if let Some(forwards) = self.forwards {
+            write!(out, "forwarded ports: {forwards}, ")?;
         }
         write!(out, "{} as before", self.kept)
     }

@@ -5,6 +5,7 @@
 //! sent, then deadlines. Inner packets are drained after each datagram; control datagrams and events once per
 //! wake-up, in the order that [`mpt_proto::Connection`] asks for.
 
+mod incoming;
 mod inside;
 mod keys;
 mod limits;

@@ -4,6 +4,7 @@
 //! alone. What is half done when something fails is taken back.
 
 mod files;
+pub mod forward;
 mod invitation;
 pub mod join;
 pub mod list;

@@ -28,6 +28,7 @@ mod keeper;
 mod messages;
 mod netlink;
 mod news;
+mod parts;
 mod resolver;
 
 use std::collections::BTreeSet;
@@ -36,17 +37,22 @@ use std::net::IpAddr;
 use anyhow::{Result, bail};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::config::{Config, Exception, Share};
+use crate::config::{Config, Exception};
 use crate::link::block_on;
 use crate::routes::kernel_routes;
 
 pub use firewall::TableRule;
 pub use keeper::Keeper;
 use netlink::Netlink;
+use parts::{for_a_lan, for_forwards, past_the_tunnel, ways_out};
 
 /// The mark (SO_MARK) of the datagrams of every path, set when there is a default route through the tunnel: the digits of
 /// mpt's UDP port, 4754, as they are in hexadecimal, which is how `ip rule` and `nft` show marks.
 pub const MARK: u32 = 0x4754;
+
+/// The mark of answers to what came out of the tunnel and was forwarded to a host that knows nothing of the tunnel. Their source
+/// becomes the tunnel's address only after their route was chosen.
+pub const REPLY_MARK: u32 = MARK + 1;
 
 /// The number of the routing table with the default route through the tunnel: that of mpt's UDP port.
 pub const TABLE: u32 = 4754;
@@ -149,12 +155,14 @@ pub enum Traffic {
     All(Family),
     /// Packets from this network: `from` of a `[[connection.network]]`.
     From(IpNet),
+    /// Packets with [`REPLY_MARK`].
+    Replies(Family),
 }
 
 impl Traffic {
     fn family(self) -> Family {
         match self {
-            Self::All(family) => family,
+            Self::All(family) | Self::Replies(family) => family,
             Self::From(network) => Family::of(&network),
         }
     }
@@ -245,6 +253,9 @@ impl Item {
             }
             Traffic::From(network) => {
                 format!("`{} rule` {priority}: from {network} {action}", traffic.family().ip())
+            }
+            Traffic::Replies(family) => {
+                format!("`{} rule` {priority}: from all fwmark {REPLY_MARK:#x} {action}", family.ip())
             }
         };
         match self {
@@ -404,6 +415,7 @@ impl HostState {
                 items.extend([Item::NarrowRule(traffic), Item::TunnelRule(traffic)]);
             }
         }
+        items.extend(for_forwards(config, &items));
         if !defaults.is_empty() {
             items.extend(past_the_tunnel(config, &items));
         }
@@ -462,7 +474,7 @@ impl HostState {
         Difference { missing, excess }
     }
 
-    /// What is missing on this host now and is waited for, in sentences.
+    /// What is missing on this host now and is waited for, and what of others may be in the way, in sentences.
     pub fn warnings(&self) -> Vec<String> {
         let text = |path| {
             format!(
@@ -470,7 +482,8 @@ impl HostState {
                  seen it, which takes up to half a minute"
             )
         };
-        firewall::awaited(self).into_iter().map(text).collect()
+        let awaited = firewall::awaited(self).into_iter().map(text);
+        awaited.chain(firewall::others::warnings(self)).collect()
     }
 
     /// Checks, without changing anything, that this host can have the default route that is wanted, and has the programs
@@ -528,66 +541,6 @@ impl HostState {
         }
         Ok(())
     }
-}
-
-/// What paths with a router of their own need.
-fn ways_out(config: &Config) -> Vec<Item> {
-    let paths = config.connections.iter().flat_map(|connection| &connection.paths);
-    let exits = paths.filter_map(|path| {
-        let (device, gateway) = path.device.clone().zip(path.gateway)?;
-        Some(Exit { device, gateway })
-    });
-    exits
-        .flat_map(|exit| [Item::ExitRule(exit.device.clone(), exit.family()), Item::ExitRoute(exit)])
-        .collect()
-}
-
-/// What `tunnel.direct` needs beside the items of default routes.
-fn past_the_tunnel(config: &Config, of_defaults: &BTreeSet<Item>) -> Vec<Item> {
-    let tunnel = &config.tunnel;
-    let mut items = Vec::new();
-    let mut marks = false;
-    for exception in &tunnel.direct {
-        if let Exception::Network(network) = exception {
-            items.push(Item::PastRule(Past::To(*network)));
-            continue;
-        }
-        marks = true;
-        let rule = |forwarded| Item::TableRule(TableRule::Direct { exception: exception.clone(), forwarded });
-        items.push(rule(false));
-        // Programs and users are those of this host.
-        if let Exception::Ports { .. } = exception {
-            items.push(rule(true));
-        }
-    }
-    if marks {
-        items.extend(tunnel.addresses.iter().map(|own| Item::TableRule(TableRule::DirectSource(own.addr()))));
-        let from = of_defaults.iter().filter_map(|item| match item {
-            Item::TunnelRule(Traffic::From(network)) => Some(Family::of(network)),
-            _ => None,
-        });
-        items.extend(from.map(|family| Item::PastRule(Past::Marked(family))));
-    }
-    items
-}
-
-/// What `tunnel.share` and `tunnel.masquerade` need.
-fn for_a_lan(config: &Config) -> Vec<Item> {
-    let tunnel = &config.tunnel;
-    let mut items = Vec::new();
-    if tunnel.masquerade {
-        items.push(Item::TableRule(TableRule::Masquerade));
-        items.extend(tunnel.addresses.iter().map(|own| Item::Forwarding(Family::of(own))));
-    }
-    for share in &tunnel.share {
-        items.push(Item::TableRule(TableRule::Share(share.clone())));
-        let families = Family::BOTH.into_iter().filter(|family| match share {
-            Share::Network(network) => Family::of(network) == *family,
-            Share::Interface(_) => tunnel.addresses.iter().any(|own| Family::of(own) == *family),
-        });
-        items.extend(families.map(Item::Forwarding));
-    }
-    items
 }
 
 #[cfg(test)]

@@ -65,11 +65,11 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
 fn peer(command: Peer) -> anyhow::Result<()> {
     match command {
         Peer::Add(args) => {
-            let (which, new) = args.keys.split(args.networks);
+            let (which, new) = args.split();
             peers::add(&which, &new)
         }
         Peer::Renew(args) => {
-            let (which, new) = args.split(Vec::new());
+            let (which, new) = args.split();
             peers::renew(&which, &new)
         }
         Peer::List(args) => list::list(&args.which.into(), None, args.json),

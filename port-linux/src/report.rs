@@ -62,6 +62,9 @@ pub struct ConnectionReport {
     /// Why nothing comes of it, if people can mend that: what the peer does, as "has another pre-shared key, ..".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Most bits a second of inner packets in each direction; absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bps: Option<u64>,
     /// What went through.
     pub counters: Counters,
     /// What was dropped.
@@ -93,6 +96,7 @@ pub struct Counters {
     pub tx_packets: u64,
     pub tx_bytes: u64,
     pub tx_no_path: u64,
+    pub tx_limited: u64,
     pub tx_too_large: u64,
     pub tx_fragments: u64,
     pub tx_dropped: u64,
@@ -113,6 +117,7 @@ impl From<&mpt_proto::Stats> for Counters {
             tx_packets: stats.tx_packets,
             tx_bytes: stats.tx_bytes,
             tx_no_path: stats.tx_no_path,
+            tx_limited: stats.tx_limited,
             tx_too_large: stats.tx_too_large,
             tx_fragments: stats.tx_fragments,
             tx_dropped: stats.tx_dropped,

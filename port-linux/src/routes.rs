@@ -243,6 +243,7 @@ mod tests {
             sequence: true,
             slices: true,
             multicast: false,
+            limit: None,
             adaptive: Adaptive { resend: true, udp_in_order: false, memory: None },
             classes: ClassRules::new(),
             reorder: ReorderConfig::default(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::config::Rate;
 use crate::control::{Answer, Command, ask};
 use crate::output;
 use crate::report::{ConnectionReport, Dropped, PathReport, Report, SealReport, State};
@@ -132,6 +133,9 @@ fn connection_text(
     if let Some(problem) = &connection.problem {
         text += &format!("  the peer {problem}\n");
     }
+    if let Some(bits) = connection.limit_bps {
+        text += &format!("  limited to {} in each direction\n", Rate(bits));
+    }
     let rate = |now: u64, then: fn(&ConnectionReport) -> u64| {
         before.map_or(String::new(), |(b, seconds)| {
             format!(", {}", bit_rate(now.saturating_sub(then(b)), seconds))
@@ -156,6 +160,7 @@ fn connection_text(
         ("sent again", c.tx_resent),
         ("not sent as no path was up", c.tx_no_path),
         ("not sent as too large", c.tx_too_large),
+        ("not sent as more than the limit", c.tx_limited),
         ("restarts of the peer", c.rx_restarts),
         ("reports that cannot be true", c.rx_bad_reports),
     ];

@@ -24,8 +24,8 @@ fn toml_blocks(document: &str) -> Vec<(usize, String)> {
     let mut open: Option<(usize, String)> = None;
     for (number, line) in (1..).zip(document.lines()) {
         match (&mut open, line) {
-            (None, "```toml") => open = Some((number + 1, String::new())),
-            (Some(_), "```") => blocks.extend(open.take()),
+            (None, "```toml" | "  ```toml") => open = Some((number + 1, String::new())),
+            (Some(_), "```" | "  ```") => blocks.extend(open.take()),
             (Some((_, text)), line) => {
                 text.push_str(line);
                 text.push('\n');
@@ -79,6 +79,7 @@ fn every_key_of_every_table_is_documented_and_nothing_else() {
     let tables = [
         ("`[security]`", format!("{base}[security]\nzzzzzzzz = 1")),
         ("`[tunnel]`", format!("{base}zzzzzzzz = 1")),
+        ("`[[forward]]`", format!("{base}[[forward]]\nzzzzzzzz = 1")),
         ("`[listen]`", format!("{base}[listen]\nzzzzzzzz = 1")),
         ("`[[connection]]`", format!("{connection}zzzzzzzz = 1")),
         ("`[connection.adaptive]`", format!("{connection}[connection.adaptive]\nzzzzzzzz = 1")),
@@ -95,7 +96,8 @@ fn every_key_of_every_table_is_documented_and_nothing_else() {
         );
     }
     // A new table would be a new key of one of these or of the file itself.
-    let top: BTreeSet<String> = ["security", "tunnel", "listen", "connection"].map(str::to_owned).into();
+    let top: BTreeSet<String> =
+        ["security", "tunnel", "listen", "forward", "connection"].map(str::to_owned).into();
     assert_eq!(accepted_keys(&format!("zzzzzzzz = 1\n{base}")), top);
 }
 

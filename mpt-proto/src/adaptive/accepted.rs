@@ -7,6 +7,7 @@ use crate::adaptive::tuning::{
     BULK_INTERVAL, BULK_INTERVALS, BULK_NOISE, BULK_TARGET, BULK_TARGET_NOISE, BULK_TARGETS, LEAST_RATE,
     LEAVING, REPAIR_BURSTS, RISING, SPARSE_BOUNDS, UNKNOWN_ROUND_TRIP,
 };
+use crate::limit::Limit;
 
 impl Adaptive<'_> {
     /// The round trip that a bulk flow sees, without the queue here.
@@ -27,7 +28,7 @@ impl Adaptive<'_> {
     /// What is accepted in the two queues. That of bulk may stand for a part of the round trip: less would leave a lone flow below
     /// capacity. Neither bound is shorter than what some packets take to leave.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    pub(super) fn accepted(&mut self) -> Accepted {
+    pub(super) fn accepted(&mut self, limit: &Limit) -> Accepted {
         if let Some(accepted) = self.state.accepted {
             return accepted;
         }
@@ -36,6 +37,7 @@ impl Adaptive<'_> {
             noise = f32::max(noise, model.deviation());
             rate += model.rate();
         }
+        let rate = limit.rate().map_or(rate, |most| rate.min(most));
         let leaving = LEAVING * packet_time(rate);
         let rising = if self.state.delay.may_rise { RISING } else { 0.0 };
         let round_trip = self.round_trip() + BULK_NOISE * noise + rising;

@@ -4,9 +4,11 @@ use core::num::NonZeroU32;
 
 /// Sojourn that is good, and how long it may be exceeded, in microseconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) target: u32,
-    pub(super) interval: u32,
+pub struct Bounds {
+    /// The sojourn.
+    pub target: u32,
+    /// How long.
+    pub interval: u32,
 }
 
 /// What is accepted in the two queues.
@@ -18,7 +20,7 @@ pub(super) struct Accepted {
 
 /// The state of one queue. Stamps are microseconds modulo 2^32.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Codel {
+pub struct Codel {
     /// When the sojourn will have been above the target for an interval.
     above_at: Option<u32>,
     dropping: bool,
@@ -30,7 +32,7 @@ pub(super) struct Codel {
 impl Codel {
     /// Whether the packet at the head, which has waited for `sojourn`, is to be dropped or marked; the next one is
     /// asked about then as well. `last`: nothing is behind it.
-    pub(super) fn is_due(&mut self, sojourn: u32, last: bool, bounds: Bounds, now: u32) -> bool {
+    pub fn is_due(&mut self, sojourn: u32, last: bool, bounds: Bounds, now: u32) -> bool {
         if !self.is_above(sojourn, last, bounds, now) {
             self.dropping = false;
             return false;

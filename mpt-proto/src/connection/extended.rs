@@ -217,7 +217,7 @@ impl<'s> Connection<'s> {
         loop {
             let adaptive = &mut self.extension.as_mut()?.adaptive;
             if adaptive.state.pieces.is_none() {
-                let leaving = adaptive.poll(self.up, &mut self.next_sequence, self.now);
+                let leaving = adaptive.poll(self.up, (&mut self.next_sequence, &mut self.limit), self.now);
                 if leaving.is_some() || adaptive.state.pieces.is_none() {
                     return leaving;
                 }
@@ -375,7 +375,7 @@ impl<'s> Connection<'s> {
 
     fn adaptive_deadline(&self) -> Option<Instant> {
         let extends = self.peer.is_some_and(|peer| peer.extension.is_some());
-        self.adaptive().filter(|_| extends)?.deadline(self.up, self.now)
+        self.adaptive().filter(|_| extends)?.deadline(self.up, &self.limit, self.now)
     }
 }
 

@@ -23,6 +23,8 @@ pub enum EncapsulateError {
     NoPath,
     /// It does not fit the path, and the peer does not put fragments together.
     TooLarge,
+    /// There are more than [`Config::limit`](crate::Config::limit) allows.
+    Limited,
     /// Not a whole IPv4 or IPv6 packet, or less than [`HEADROOM`] bytes before it.
     NotIp,
 }
@@ -121,6 +123,10 @@ impl Connection<'_> {
             cut => cut,
         };
         let cut = cut.inspect_err(|_| self.stats.tx_too_large += 1)?;
+        if !self.limit.passes(len, self.now) {
+            self.stats.tx_limited += 1;
+            return Err(EncapsulateError::Limited);
+        }
         let pieces = cut.map_or(1, Cut::pieces);
         let overhead = self.layout.header_len() + if cut.is_some() { fragment::LEN } else { 0 };
         let ecn = ip::ecn(packet);

@@ -47,6 +47,18 @@ fn without_a_path_that_is_up_packets_are_refused_and_counted() {
 }
 
 #[test]
+fn without_a_queue_what_is_more_than_the_limit_is_refused_and_counted_until_there_is_another_one() {
+    let mut pair = Pair::up(&Config { limit: 125_000, ..Config::default() }, 1);
+    let sent = (0..100).filter(|_| pair.encapsulate(0, &packet(1_000, 0)).is_ok()).count();
+    // What a burst may have.
+    assert_eq!(sent, 33);
+    assert_eq!(pair.encapsulate(0, &packet(1_000, 0)), Err(EncapsulateError::Limited));
+    assert_eq!(pair.ends[0].stats().tx_limited, 68);
+    pair.ends[0].set_limit(0);
+    assert!((0..100).all(|_| pair.encapsulate(0, &packet(1_000, 0)).is_ok()));
+}
+
+#[test]
 fn what_is_not_an_ip_packet_is_refused() {
     let mut pair = Pair::up(&Config::default(), 1);
     assert_eq!(pair.encapsulate(0, &[]), Err(EncapsulateError::NotIp));

@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::classes::class_rules;
 use super::error::Source;
+use super::forward::Forwards;
 use super::gateway::{Gateways, Lists};
 use super::pins::PinCheck;
 use super::roaming::{self, UnnamedPeers};
@@ -34,10 +35,19 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
         return Err(source.error_in_file("no connection", "one table [[connection]] or more, or [listen]"));
     }
     let listen = file.listen.map(|table| listen::listen(table, &choice, source)).transpose()?;
-    let mut check =
-        Check { source, tunnel: &tunnel, choice: &choice, warnings: Vec::new(), seen: Seen::default() };
+    let mut check = Check {
+        source,
+        tunnel: &tunnel,
+        choice: &choice,
+        warnings: Vec::new(),
+        seen: Seen::default(),
+        forwards: Forwards::default(),
+    };
     let mut connections: Vec<Connection> =
         file.connection.into_iter().map(|table| check.connection(table)).collect::<Result<_, _>>()?;
+    let paths = connections.iter().flat_map(|connection| &connection.paths);
+    let ports = paths.map(|path| path.port).chain(listen.iter().map(|listen| listen.port));
+    check.forwards = Forwards::new(file.forward, ports, &tunnel, source)?;
     let mut peer_errors = Vec::new();
     if let Some(listen) = &listen {
         listen::apart(listen, &connections, source)?;
@@ -54,13 +64,15 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
     if let Some(at) = direct.filter(|_| networks.clone().all(|network| !network.is_default())) {
         check.warn(&at, "no network is 0.0.0.0/0 or ::/0, so nothing but the networks behind the peer takes the tunnel anyway");
     }
-    let Check { mut warnings, seen, .. } = check;
+    let Check { mut warnings, seen, forwards, .. } = check;
+    let (forwards, of_forwards) = forwards.place(&connections, (&tunnel, listen.is_some()), source);
+    warnings.extend(of_forwards);
     warnings.extend(seen.far.check(&choice, source)?);
     let security = match choice {
         Choice::Sealed(security) => Some(security),
         Choice::Clear(_) | Choice::Unsaid => None,
     };
-    Ok(Config { tunnel, connections, listen, security, warnings, peer_errors })
+    Ok(Config { tunnel, connections, listen, security, forwards, warnings, peer_errors })
 }
 
 fn tunnel(table: file::Tunnel, source: &Source) -> Result<Tunnel, ConfigError> {
@@ -135,8 +147,9 @@ pub(super) struct Check<'a> {
     source: &'a Source<'a>,
     pub(super) tunnel: &'a Tunnel,
     pub(super) choice: &'a Choice,
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
     pub(super) seen: Seen,
+    pub(super) forwards: Forwards,
 }
 
 impl Check<'_> {
@@ -260,6 +273,7 @@ impl Check<'_> {
             sequence,
             slices: table.slices.unwrap_or(true),
             multicast: self.multicast(table.multicast)?,
+            limit: table.limit.map(|limit| limit.0.0),
             adaptive,
             classes,
             reorder,

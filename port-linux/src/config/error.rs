@@ -49,7 +49,7 @@ impl ConfigError {
 const FOUND_MAX: usize = 60;
 
 /// An example for each key that must be given.
-const REQUIRED: [(&str, &str); 15] = [
+const REQUIRED: [(&str, &str); 17] = [
     ("peers", "peers = \"/etc/mpt/peers\", a directory"),
     ("allowed_ips", "allowed_ips = [\"10.8.0.2\"]"),
     ("private_key_file", "private_key_file = \"/etc/mpt/mpt.key\", made by `mpt genkey -o /etc/mpt/mpt.key`"),
@@ -60,6 +60,8 @@ const REQUIRED: [(&str, &str); 15] = [
     ("name", "name = \"lte\""),
     ("local", "local = \"172.16.1.10\""),
     ("remote", "remote = \"172.16.1.20\""),
+    ("proto", "proto = \"tcp\""),
+    ("forward.port", "port = 8443, or \"8000-8010\""),
     ("to", "to = \"192.168.7.0/24\""),
     ("interval_ms", "interval_ms = 25"),
     ("idle_ms", "idle_ms = 100"),
@@ -106,6 +108,11 @@ impl<'a> Source<'a> {
     /// A place, for the message about another one.
     pub(super) fn place(&self, at: &Range<usize>) -> String {
         format!("line {}", self.line(at))
+    }
+
+    /// The same for a message about another file.
+    pub(super) fn full_place(&self, at: &Range<usize>) -> String {
+        format!("{} {}", self.file, self.place(at))
     }
 
     /// An error at a place that has been read well but cannot be meant.

@@ -3,11 +3,12 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::forward::{ForwardPorts, Protocols, Target};
 use super::gateway::{Exception, Share};
 use super::value::{
     Address, AllowedIp, FileName, Host, InterfaceName, ListenAddress, LivenessSetting, Local, Name,
-    PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Remote, SecuritySetting, Table, Text,
-    TravelName, TunnelMtu, Whole,
+    PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Rate, Remote, SecuritySetting, Table,
+    Text, TravelName, TunnelMtu, Whole,
 };
 
 /// The file.
@@ -17,6 +18,8 @@ pub(super) struct File {
     pub(super) security: Option<Spanned<SecuritySetting>>,
     pub(super) tunnel: Table<Tunnel>,
     pub(super) listen: Option<Spanned<Table<Listen>>>,
+    #[serde(default)]
+    pub(super) forward: Vec<Spanned<Table<Forward>>>,
     #[serde(default)]
     pub(super) connection: Vec<Spanned<Table<Connection>>>,
 }
@@ -40,6 +43,19 @@ pub(super) struct Peer {
     pub(super) public_key: Spanned<Text<PublicKeyText>>,
     pub(super) preshared_key_file: Option<Spanned<Text<FileName>>>,
     pub(super) allowed_ips: Spanned<Vec<Spanned<Text<AllowedIp>>>>,
+    pub(super) limit: Option<Text<Rate>>,
+    #[serde(default)]
+    pub(super) forward: Vec<Spanned<Table<Forward>>>,
+}
+
+/// `[[forward]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Forward {
+    pub(super) proto: Protocols,
+    pub(super) port: Spanned<ForwardPorts>,
+    pub(super) to: Option<Spanned<Target>>,
+    pub(super) address: Option<Spanned<Text<Host>>>,
 }
 
 /// `[tunnel]`
@@ -80,6 +96,7 @@ pub(super) struct Connection {
     pub(super) sequence: Option<Spanned<bool>>,
     pub(super) slices: Option<bool>,
     pub(super) multicast: Option<Spanned<bool>>,
+    pub(super) limit: Option<Text<Rate>>,
     pub(super) liveness: Option<LivenessSetting>,
     pub(super) adaptive: Option<Spanned<Table<Adaptive>>>,
     pub(super) reorder: Option<Table<Reorder>>,

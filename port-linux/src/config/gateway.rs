@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::Serialize;
 use toml::Spanned;
 
 use super::check::earlier;
@@ -51,7 +52,8 @@ impl FromText for Share {
 }
 
 /// A transport protocol with ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// TCP
     Tcp,
@@ -151,10 +153,10 @@ fn cgroup(path: &str) -> Result<Exception, &'static str> {
     if is_quotable(path) { Ok(Exception::Cgroup(path.to_owned())) } else { Err(UNQUOTABLE) }
 }
 
-const UNQUOTABLE: &str = "a character that `nft` does not take in a name";
+pub(super) const UNQUOTABLE: &str = "a character that `nft` does not take in a name";
 
 /// Whether `nft` reads a name in quotes as it stands: `*` at the end would mean any end.
-fn is_quotable(name: &str) -> bool {
+pub(super) fn is_quotable(name: &str) -> bool {
     name.chars().all(|c| !c.is_control() && !matches!(c, '"' | '\\' | '*'))
 }
 

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::check::{Check, earlier};
 use super::error::{ConfigError, Source};
 use super::file;
+use super::forward::Owner;
 use super::security::{Choice, GivenKeys};
 use super::value::{FromText, Name, Table};
 use super::{Adaptive, Connection, Network, PORT};
@@ -173,12 +174,17 @@ fn peer(listen: &Listen, path: &Path, check: &mut Check<'_>) -> Result<Connectio
     let (peer, networks) = allowed(&table.allowed_ips, (&source, &file), check)?;
     let preshared = table.preshared_key_file.as_ref();
     let given = GivenKeys { public: &table.public_key, preshared, place: place.clone() };
+    let owner = Owner { addresses: &peer, networks: &networks };
+    let forwards = check.forwards.read(table.forward, Some(&owner), check.tunnel, &source)?;
     let keys = given.check(security, &mut check.seen.keys, &source)?;
     // Nothing can be wrong any more: other files may not have what this one has.
+    check.warnings.extend(forwards.warnings.iter().cloned());
+    check.forwards.add(forwards);
     check.seen.connections.insert(name.clone(), place.clone());
     check.seen.peers.extend(peer.iter().map(|peer| (*peer, place.clone())));
     check.seen.networks.extend(networks.iter().map(|network| (*network, place.clone())));
-    Ok(connection(listen, name, keys, peer, networks))
+    let limit = table.limit.map(|limit| limit.0.0);
+    Ok(Connection { limit, ..connection(listen, name, keys, peer, networks) })
 }
 
 /// What may come from the peer and go to it: its tunnel addresses, and networks behind it.
@@ -284,6 +290,7 @@ fn connection(
         sequence: true,
         slices: true,
         multicast: false,
+        limit: None,
         adaptive: Adaptive { resend: default.resend, udp_in_order: default.order_udp, memory: listen.memory },
         classes: ClassRules::new(),
         reorder: default.reorder,

@@ -1,3 +1,4 @@
+mod forward;
 mod refusals;
 mod security;
 
@@ -5,7 +6,7 @@ use std::time::Duration;
 
 use mpt_proto::{ClassRule, Liveness, PathConfig, Policy, Probing, ReorderConfig, Travel};
 
-use super::{Adaptive, Config, PORT, QUEUE, Share, TUNNEL_NAME};
+use super::{Adaptive, Config, PORT, QUEUE, Rate, Share, TUNNEL_NAME};
 
 /// Only what must be given.
 const MINIMAL: &str = r#"security = "none"
@@ -402,4 +403,38 @@ fn without_sequence_numbers_the_adaptive_policy_is_warned_of_only_when_it_was_as
             "mpt.toml:9: connection.sequence = false: policy \"adaptive\" needs sequence numbers: packets are sent by weight"
         ]
     );
+}
+
+#[test]
+fn a_limit_is_a_rate_with_its_unit_and_can_change_while_a_connection_is_there() {
+    let limit = |text: &str| parse(&with(CONNECTION, &format!("limit = \"{text}\""))).connections[0].limit;
+    for (text, bits, shown) in [
+        ("50mbit", 50_000_000, "50mbit"),
+        ("2.5Mbit", 2_500_000, "2.5mbit"),
+        ("0.5gbit", 500_000_000, "500mbit"),
+        ("64kbit", 64_000, "64kbit"),
+        ("100gbit", 100_000_000_000, "100gbit"),
+    ] {
+        assert_eq!(limit(text), Some(bits), "{text}");
+        assert_eq!(Rate(bits).to_string(), shown);
+    }
+    for (value, problem) in [
+        ("\"50\"", "neither kbit, mbit nor gbit"),
+        ("\"mbit\"", "not a number before the unit"),
+        ("\"-5mbit\"", "not a number before the unit"),
+        ("\"1e3mbit\"", "not a number before the unit"),
+        ("\"63kbit\"", "out of range"),
+        ("\"0mbit\"", "out of range"),
+        ("\"101gbit\"", "out of range"),
+        ("50", "wrong type"),
+    ] {
+        let said = refuse(&with(CONNECTION, &format!("limit = {value}")));
+        let place = format!("mpt.toml:8: connection.limit = {value}: {problem}; allowed: ");
+        assert!(said.contains(&place) && said.contains("\"2.5mbit\""), "{said}");
+    }
+    let connection = |lines: &str| parse(&with(CONNECTION, lines)).connections.remove(0);
+    let plain = connection("");
+    assert!(plain.is_like(&connection("limit = \"1mbit\"")));
+    assert!(!plain.is_like(&connection("limit = \"1mbit\"\nchecksum = true")));
+    assert_eq!((plain.bytes_per_second(), connection("limit = \"1mbit\"").bytes_per_second()), (0, 125_000));
 }

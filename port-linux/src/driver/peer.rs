@@ -8,6 +8,7 @@ use mpt_proto::{
     Link, MAX_PATHS, PathId, PathSet, PathState, Policy, Received,
 };
 
+use super::incoming::Incoming;
 use super::inside::{Inside, Refusal};
 use super::limits::LimitNews;
 use super::memory::MemorySize;
@@ -37,6 +38,8 @@ pub struct Peer<'s> {
     pub paths: Vec<PeerPath>,
     /// Dropped by the port.
     pub drops: PeerDrops,
+    /// What it has brought and may not yet be handed on.
+    pub(super) incoming: Incoming,
     /// Paths, as a bit mask, whose link failed a send since the last look.
     failed_links: u16,
     /// Paths whose link is known to be down.
@@ -113,6 +116,7 @@ impl<'s> Peer<'s> {
     ) -> Self {
         Self {
             index,
+            incoming: Incoming::new(config.bytes_per_second()),
             config,
             connection,
             memory,
@@ -139,6 +143,13 @@ impl<'s> Peer<'s> {
             told_refused: 0,
             problem: None,
         }
+    }
+
+    /// What may be sent to it, and what it may send, is another rate from now on.
+    pub(super) fn set_limit(&mut self, limit: Option<u64>) {
+        self.config.limit = limit;
+        self.connection.set_limit(self.config.bytes_per_second());
+        self.incoming.set_rate(self.config.bytes_per_second());
     }
 
     /// Goes on with a new state machine, whose paths have these names and no link yet. Returns the former one.
@@ -170,7 +181,8 @@ impl<'s> Peer<'s> {
         let gone = self.paths.iter().filter(|_| self.config.is_learned).filter_map(PeerPath::forget_at);
         let gone = gone.chain(self.rest_at());
         let ports = self.paths.iter().filter_map(|path| path.other_port.as_ref()?.poll_timeout());
-        searches.chain(gone).chain(ports).chain(self.connection.poll_timeout()).min()
+        let incoming = self.incoming.poll_timeout();
+        searches.chain(gone).chain(ports).chain(incoming).chain(self.connection.poll_timeout()).min()
     }
 
     /// When a peer that came by itself, and of which no path is known, gives its memory back.
@@ -257,11 +269,12 @@ impl<'s> Peer<'s> {
         let path = self.paths.get(path)?;
         if let Ok(Received::Packet(packet)) =
             self.connection.decapsulate_arrived(path.id, datagram, ecn, arrived, now)
+            && self.incoming.passes(packet, now)
         {
             let delivered = inside.deliver(self.index, packet);
             self.note(delivered);
         }
-        self.deliver(inside);
+        self.deliver(now, inside);
         None
     }
 
@@ -323,7 +336,7 @@ impl<'s> Peer<'s> {
     /// path whose link failed is told to the core, which is a mutation again; each path fails at most once.
     pub fn settle(&mut self, now: Instant, inside: &mut Inside, outside: &mut Outside<'_>) {
         loop {
-            self.deliver(inside);
+            self.deliver(now, inside);
             self.pull(now, outside);
             for (number, path) in self.paths.iter_mut().enumerate() {
                 if !outside.flush(path) {
@@ -388,9 +401,15 @@ impl<'s> Peer<'s> {
         changed
     }
 
-    fn deliver(&mut self, inside: &mut Inside) {
+    fn deliver(&mut self, now: Instant, inside: &mut Inside) {
         while let Some(packet) = self.connection.poll_packet() {
-            let delivered = inside.deliver(self.index, packet);
+            if self.incoming.passes(packet, now) {
+                let delivered = inside.deliver(self.index, packet);
+                self.note(delivered);
+            }
+        }
+        while let Some(packet) = self.incoming.next(now) {
+            let delivered = inside.deliver(self.index, &packet);
             self.note(delivered);
         }
     }

@@ -78,6 +78,10 @@ impl<'s> Driver<'s> {
         for error in new.peer_errors() {
             tracing::error!("this peer is left out: {error}");
         }
+        // Those of before were told.
+        for warning in new.warnings().iter().filter(|warning| !reload.config.warnings().contains(warning)) {
+            tracing::warn!("{warning}");
+        }
         let outcome = self.follow(&mut reload, new);
         self.reload = Some(reload);
         outcome
@@ -100,15 +104,22 @@ impl<'s> Driver<'s> {
         }
 
         // Keys and addresses of those that go may be of those that come.
-        let mut reloaded = Reloaded::default();
+        let changed = reload.config.forwards != new.forwards;
+        let mut reloaded =
+            Reloaded { forwards: changed.then_some(new.forwards.len()), ..Reloaded::default() };
         let wanted: HashMap<&str, &config::Connection> =
             new.connections.iter().map(|connection| (connection.name.as_str(), connection)).collect();
         for index in self.peers.positions() {
             let config = &self.peers[index].config;
             let name = config.name.clone();
             match wanted.get(name.as_str()) {
-                Some(same) if *same == config => {
-                    reloaded.kept += 1;
+                Some(same) if same.is_like(config) => {
+                    if same.limit == config.limit {
+                        reloaded.kept += 1;
+                    } else {
+                        self.peers[index].set_limit(same.limit);
+                        reloaded.limited.push(name);
+                    }
                     continue;
                 }
                 Some(_) => reloaded.changed.push(name),

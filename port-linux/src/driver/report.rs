@@ -76,6 +76,7 @@ impl Driver<'_> {
         dropped.insert("wrong_source".into(), peer.drops.wrong_source);
         dropped.insert("wrong_inner_source".into(), peer.drops.wrong_inner_source);
         dropped.insert("bad_slice".into(), peer.drops.bad_slice);
+        dropped.insert("limit".into(), peer.incoming.dropped);
         let (mode, mode_reason) = peer.connection.mode().map(mode_name).unzip();
         let known = (0..peer.paths.len()).filter(|index| peer.is_known(*index));
         let paths = known.filter_map(|index| self.report_path(peer, index)).collect();
@@ -93,6 +94,7 @@ impl Driver<'_> {
                 handshakes: status.handshakes,
             }),
             problem: peer.problem().map(str::to_owned),
+            limit_bps: peer.config.limit,
             counters: Counters::from(stats),
             dropped,
             paths,

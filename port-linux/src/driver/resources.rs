@@ -127,6 +127,7 @@ impl<'s> Resources<'s> {
             resend: config.adaptive.resend,
             order_udp: config.adaptive.udp_in_order,
             classes: config.classes.clone(),
+            limit: config.bytes_per_second(),
             slices: config.slices && config.sequence && self.joins,
             ..mpt_proto::Config::default()
         };

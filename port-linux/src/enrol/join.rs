@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use super::files::{self, NewFiles};
+use super::forward::NewForward;
 use super::invitation::LONGEST;
 use super::{Invitation, service};
 use crate::config::{Config, Network, TUNNEL_NAME};
@@ -46,6 +47,8 @@ pub struct Join {
     pub share: Vec<String>,
     /// Servers to ask for names.
     pub dns: Vec<IpAddr>,
+    /// Ports of this machine's address in the tunnel that lead to hosts of a LAN.
+    pub forwards: Vec<NewForward>,
     /// Only these networks go through the tunnel; empty: those of the line.
     pub networks: Vec<IpNet>,
 }
@@ -156,7 +159,8 @@ fn write(
     for warning in &draft.warnings {
         tracing::warn!("{warning}");
     }
-    files.text(file, &draft.text)?;
+    let forwards: String = wanted.forwards.iter().map(ToString::to_string).collect();
+    files.text(file, &(draft.text + &forwards))?;
     Ok(files)
 }
 

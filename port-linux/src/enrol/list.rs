@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::registry::{Registry, Which};
-use crate::config::Connection;
+use crate::config::{Connection, Forward, Rate};
 use crate::keys::encode;
 use crate::output;
 use crate::report::{ConnectionReport, State};
@@ -20,6 +20,10 @@ struct Row {
     name: String,
     addresses: Vec<IpAddr>,
     networks: Vec<IpNet>,
+    /// Most bits a second of its packets in each direction; `null`: no limit.
+    limit_bps: Option<u64>,
+    /// Ports of this server that lead to it, or to hosts behind it.
+    forwards: Vec<Forward>,
     public_key: String,
     /// `null`: the server does not run.
     connected: Option<bool>,
@@ -29,7 +33,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(peer: &Connection, reports: Option<&[ConnectionReport]>) -> Self {
+    fn new(peer: &Connection, forwards: &[Forward], reports: Option<&[ConnectionReport]>) -> Self {
         let report = reports.and_then(|reports| reports.iter().find(|report| report.name == peer.name));
         let up = report.into_iter().flat_map(|report| &report.paths).filter(|path| path.state == State::Up);
         let paths: Vec<String> = up.filter_map(|path| Some(path.remote?.ip().to_string())).collect();
@@ -38,6 +42,8 @@ impl Row {
             name: peer.name.clone(),
             addresses: peer.peer.clone(),
             networks: peer.networks.iter().map(|network| network.to).collect(),
+            limit_bps: peer.limit,
+            forwards: forwards.iter().filter(|forward| forward.leads_to(peer)).cloned().collect(),
             public_key: key.unwrap_or_default(),
             connected: reports.map(|_| !paths.is_empty()),
             paths,
@@ -55,7 +61,8 @@ pub fn list(which: &Which, name: Option<&str>, json: bool) -> Result<()> {
     let server = Registry::load(which)?;
     let reports = server.status();
     let wanted = server.peers().filter(|peer| name.is_none_or(|name| peer.name == name));
-    let rows: Vec<Row> = wanted.map(|peer| Row::new(peer, reports.as_deref())).collect();
+    let rows: Vec<Row> =
+        wanted.map(|peer| Row::new(peer, &server.config.forwards, reports.as_deref())).collect();
     if let Some(name) = name.filter(|_| rows.is_empty()) {
         bail!(server.unknown(name));
     }
@@ -110,12 +117,15 @@ fn details(row: &Row) -> String {
     let join = |list: &[String]| if list.is_empty() { "none".to_owned() } else { list.join(", ") };
     let networks: Vec<String> = row.networks.iter().map(ToString::to_string).collect();
     let addresses: Vec<String> = row.addresses.iter().map(ToString::to_string).collect();
+    let limit = row.limit_bps.map_or_else(|| "none".to_owned(), |bits| Rate(bits).to_string());
+    let forwards: Vec<String> = row.forwards.iter().map(ToString::to_string).collect();
     format!(
-        "{}: {}\n  addresses in the tunnel: {}\n  networks behind it: {}\n  public key: {}\n  paths: {}\n  received {}, sent {}\n",
+        "{}: {}\n  addresses in the tunnel: {}\n  networks behind it: {}\n  ports that lead to it: {}\n  limit: {limit}\n  public key: {}\n  paths: {}\n  received {}, sent {}\n",
         row.name,
         row.state(),
         join(&addresses),
         join(&networks),
+        join(&forwards),
         row.public_key,
         join(&row.paths),
         bytes(row.received_bytes),

@@ -8,12 +8,17 @@ use anyhow::{Context, Result, bail};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use qrcode::QrCode;
 use qrcode::render::unicode;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
 
 use super::Invitation;
 use super::files::{Aside, NewFiles};
+use super::forward::NewForward;
 use super::registry::{Registry, Which};
-use crate::config::{Config, FromText, Name, PEER_FILE};
+use crate::config::{Config, FromText, Name, PEER_FILE, Rate};
 use crate::failure::misconfigured;
+use crate::host_state::HostState;
 use crate::keys::{self, KEY_LEN, KeyBytes, encode};
 use crate::output;
 
@@ -33,6 +38,12 @@ pub struct NewPeer {
     pub through: Vec<IpNet>,
     /// Where the server is, as peers see it; empty: `listen.endpoints`.
     pub endpoints: Vec<IpAddr>,
+    /// Whether the line is shown as for people, with its picture, also where no terminal is.
+    pub qr: bool,
+    /// Most bits a second of its packets in each direction.
+    pub limit: Option<Rate>,
+    /// Ports of the server that lead to it.
+    pub forwards: Vec<NewForward>,
 }
 
 /// Runs `mpt peer add`: the peer's files, a running server that knows it, and the line for the peer.
@@ -54,18 +65,33 @@ pub fn add(which: &Which, new: &NewPeer) -> Result<()> {
         )));
     }
     let addresses = free_addresses(&server.config)?;
-    let peer = Peer { name: &name, addresses, networks: new.networks.clone() };
-    enrol(&server, peer, new, || {
+    let secrets = Secrets::new(new.public_key.as_deref())?;
+    let text = peer_file(&secrets, (&name, &addresses), new);
+    let files = PeerFiles { name: &name, secrets, text, addresses };
+    enrol(&server, files, new, || {
         // Whatever is wrong with it is said with its line, before the running server sees it.
         let checked = Registry::load(which)?;
-        match checked.config.peer_errors().iter().find(|error| error.name == name) {
+        let known = server.config.warnings();
+        for warning in checked.config.warnings().iter().filter(|warning| !known.contains(warning)) {
+            output::complain(&format!("{warning}\n"));
+        }
+        // Firewalls that drop what is forwarded, which nobody may have noticed until now.
+        let of_host =
+            if new.forwards.is_empty() { Vec::new() } else { HostState::wanted(&checked.config).warnings() };
+        for warning in of_host {
+            output::complain(&format!("{warning}\n"));
+        }
+        // Also what another peer cannot have any more.
+        let before = server.config.peer_errors();
+        match checked.config.peer_errors().iter().find(|error| !before.contains(error)) {
             Some(error) => Err(misconfigured(error.to_string())),
             None => Ok(()),
         }
     })
 }
 
-/// Runs `mpt peer renew`: new keys for a peer, and a new line. The old ones are worth nothing then. `networks` of `new` stay as they are.
+/// Runs `mpt peer renew`: new keys for a peer, and a new line. The old ones are worth nothing then. All else in the peer's file stays as
+/// it is, whatever `networks`, `limit` and `forwards` of `new` are.
 ///
 /// # Errors
 /// There is no such peer, or as [`add`].
@@ -76,41 +102,49 @@ pub fn renew(which: &Which, new: &NewPeer) -> Result<()> {
         let own = server.config.tunnel.addresses.iter().find(|own| own.contains(address));
         own.and_then(|own| IpNet::new(*address, own.prefix_len()).ok()).unwrap_or((*address).into())
     };
-    let peer = Peer {
-        name: &known.name,
-        addresses: known.peer.iter().map(with_length).collect(),
-        networks: known.networks.iter().map(|network| network.to).collect(),
-    };
+    let addresses = known.peer.iter().map(with_length).collect();
+    let file = server.file(&known.name, PEER_FILE);
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let secrets = Secrets::new(new.public_key.as_deref())?;
+    let text = with_keys(&text, &secrets.public, &format!("{}.{PRESHARED}", known.name))
+        .with_context(|| format!("cannot find the keys in {}", file.display()))?;
+    let peer = PeerFiles { name: &known.name, secrets, text, addresses };
     // Put back after what is new was removed.
-    let aside = Aside::put(&[&server.file(peer.name, PEER_FILE), &server.file(peer.name, PRESHARED)])?;
+    let aside = Aside::put(&[&file, &server.file(peer.name, PRESHARED)])?;
     enrol(&server, peer, new, || Ok(()))?;
     aside.discard();
     Ok(())
 }
 
-/// A peer as its file has it.
-struct Peer<'a> {
+/// A peer whose files are to be written.
+struct PeerFiles<'a> {
     name: &'a str,
+    secrets: Secrets,
+    /// Of the file with its configuration.
+    text: String,
     /// Its tunnel addresses, with the lengths of the tunnel's prefixes.
     addresses: Vec<IpNet>,
-    /// Networks behind it.
-    networks: Vec<IpNet>,
 }
 
-/// Makes keys and files for a peer, has them checked, lets the running server read them, and prints the line. On an error the files are
+/// Writes the files of a peer, has them checked, lets the running server read them, and prints the line. On an error the files are
 /// gone.
-fn enrol(server: &Registry, peer: Peer<'_>, new: &NewPeer, check: impl FnOnce() -> Result<()>) -> Result<()> {
+fn enrol(
+    server: &Registry,
+    peer: PeerFiles<'_>,
+    new: &NewPeer,
+    check: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let endpoints = endpoints(server, &new.endpoints)?;
-    let secrets = Secrets::new(new.public_key.as_deref())?;
+    let secrets = &peer.secrets;
     let mut files = NewFiles::default();
     files.key(&server.file(peer.name, PRESHARED), &secrets.preshared)?;
-    files.text(&server.file(peer.name, PEER_FILE), &peer_file(&secrets, &peer))?;
+    files.text(&server.file(peer.name, PEER_FILE), &peer.text)?;
     check()?;
     let runs = server.reload().context("the running server does not take it, and everything is as before")?;
     files.keep();
     let through = if new.through.is_empty() { everything(&peer.addresses) } else { new.through.clone() };
-    let invitation = invitation(server, &secrets, (endpoints, peer.addresses, through));
-    tell(peer.name, server, &invitation, runs)
+    let invitation = invitation(server, secrets, (endpoints, peer.addresses, through));
+    tell(peer.name, server, &invitation, (runs, new.qr))
 }
 
 /// Runs `mpt peer remove`.
@@ -153,16 +187,44 @@ impl Secrets {
     }
 }
 
-fn peer_file(secrets: &Secrets, Peer { name, addresses, networks }: &Peer<'_>) -> String {
+/// The text of a new peer's file.
+fn peer_file(secrets: &Secrets, (name, addresses): (&str, &[IpNet]), new: &NewPeer) -> String {
     let addresses = addresses.iter().map(|address| address.addr().to_string());
-    let allowed = addresses.chain(networks.iter().map(ToString::to_string));
+    let allowed = addresses.chain(new.networks.iter().map(ToString::to_string));
     let allowed: Vec<String> = allowed.map(|allowed| format!("\"{allowed}\"")).collect();
+    let limit = new.limit.map_or_else(String::new, |limit| format!("limit = \"{limit}\"\n"));
+    let forwards: String = new.forwards.iter().map(ToString::to_string).collect();
     format!(
         "# Made by `mpt peer add {name}`; `mpt reload` after a change.\npublic_key = \"{}\"\npreshared_key_file = \"{name}.{PRESHARED}\"\n\
-         # The peer's tunnel addresses, and networks behind it.\nallowed_ips = [{}]\n",
+         # The peer's tunnel addresses, and networks behind it.\nallowed_ips = [{}]\n{limit}{forwards}",
         secrets.public,
         allowed.join(", ")
     )
+}
+
+/// The text of a peer's file with other keys; `None`: it has none.
+fn with_keys(text: &str, public: &str, preshared: &str) -> Option<String> {
+    let places = toml::from_str::<KeyPlaces>(text).ok()?;
+    let (public_at, public) = (places.public_key.span(), format!("\"{public}\""));
+    let mut changes = match places.preshared_key_file {
+        Some(place) => vec![(public_at, public), (place.span(), format!("\"{preshared}\""))],
+        None => vec![(public_at, format!("{public}\npreshared_key_file = \"{preshared}\""))],
+    };
+    // The later place first, so that the other one stays where it is.
+    changes.sort_by_key(|(at, _)| std::cmp::Reverse(at.start));
+    let mut text = text.to_owned();
+    for (at, value) in changes {
+        text.get(at.clone())?;
+        text.replace_range(at, &value);
+    }
+    Some(text)
+}
+
+/// Where keys stand in a peer's file.
+#[derive(Deserialize)]
+struct KeyPlaces {
+    public_key: Spanned<IgnoredAny>,
+    preshared_key_file: Option<Spanned<IgnoredAny>>,
 }
 
 /// Where peers find the server.
@@ -219,15 +281,16 @@ fn invitation(
     }
 }
 
-/// Prints the line, for people with what to do with it, and as a picture where a camera can see it.
-fn tell(name: &str, server: &Registry, invitation: &Invitation, runs: bool) -> Result<()> {
+/// Prints the line, for people (on a terminal, or with `qr`) with what to do with it, and as a picture that a camera can see.
+fn tell(name: &str, server: &Registry, invitation: &Invitation, (runs, qr): (bool, bool)) -> Result<()> {
     let line = invitation.to_line().context("the line cannot be made")?;
-    if !stdout().is_terminal() {
+    if !stdout().is_terminal() && !qr {
         return output::print(&format!("{}\n", *line)).map(drop);
     }
-    // With many networks it does not fit into one.
-    let picture = QrCode::new(line.as_bytes())
-        .map_or_else(|_| String::new(), |code| code.render::<unicode::Dense1x2>().quiet_zone(true).build());
+    let picture = QrCode::new(line.as_bytes()).map_or_else(
+        |_| "With so many networks, the line does not fit into a QR code.".to_owned(),
+        |code| code.render::<unicode::Dense1x2>().quiet_zone(true).build(),
+    );
     let addresses: Vec<String> = invitation.addresses.iter().map(ToString::to_string).collect();
     let state = if runs {
         "the running server knows it".to_owned()
@@ -245,6 +308,21 @@ fn tell(name: &str, server: &Registry, invitation: &Invitation, runs: bool) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn new_keys_leave_all_else_in_the_file() {
+        let text = "# Mine.\npublic_key = \"old\" # of the van\nallowed_ips = [\"10.8.0.2\"]\n";
+        assert_eq!(
+            with_keys(text, "new", "van.psk").unwrap(),
+            "# Mine.\npublic_key = \"new\"\npreshared_key_file = \"van.psk\" # of the van\nallowed_ips = [\"10.8.0.2\"]\n"
+        );
+        let text = "preshared_key_file = 'a.psk'\npublic_key = \"old\"\n[[forward]]\nport = 1\n";
+        assert_eq!(
+            with_keys(text, "longer", "van.psk").unwrap(),
+            "preshared_key_file = \"van.psk\"\npublic_key = \"longer\"\n[[forward]]\nport = 1\n"
+        );
+        assert_eq!(with_keys("allowed_ips = []\n", "new", "van.psk"), None);
+    }
 
     #[test]
     fn a_peer_without_ipv6_is_not_told_to_send_it_into_the_tunnel() {

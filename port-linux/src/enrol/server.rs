@@ -88,7 +88,7 @@ pub fn setup(wanted: &Setup) -> Result<()> {
     } else {
         output::print(&format!("Start it with:\n  sudo mpt run -c {}\n", file.display()))?;
     }
-    tell_firewall(wanted.port, &endpoints)?;
+    tell_firewall(&config, wanted.port, &endpoints)?;
     output::print("Let somebody in with:\n  sudo mpt peer add NAME\n").map(drop)
 }
 
@@ -144,25 +144,30 @@ fn tell_again(file: &Path, name: &str) -> Result<()> {
         };
         output::print(&format!("Start it with:\n  {command}\n"))?;
     }
-    tell_firewall(listen.port, &listen.endpoints)
+    tell_firewall(&config, listen.port, &listen.endpoints)
 }
 
-/// What must let datagrams in.
-fn tell_firewall(port: u16, endpoints: &[IpAddr]) -> Result<()> {
+/// What must let datagrams in, and peers through.
+fn tell_firewall(config: &Config, port: u16, endpoints: &[IpAddr]) -> Result<()> {
+    let device = &config.tunnel.name;
     let mut text = format!(
         "The provider's firewall, if there is one, has to let UDP port {port} in, to {}.\n",
         output::list(endpoints)
     );
     if says("ufw", &["status"], "Status: active") {
         text += &format!(
-            "ufw is active on this host, and has to let it in, too, and peers through:\n  sudo ufw allow {port}/udp\n  sudo ufw route allow in on mpt0\n"
+            "ufw is active on this host, and has to let it in, too, and peers through:\n  sudo ufw allow {port}/udp\n  sudo ufw route allow in on {device}\n  \
+             sudo ufw route allow out on {device}   # for [[forward]]\n"
         );
     }
     if says("firewall-cmd", &["--state"], "running") {
         text += &format!(
             "firewalld runs on this host, and has to let it in, too, and peers through:\n  sudo firewall-cmd --permanent --add-port={port}/udp\n  \
-             sudo firewall-cmd --permanent --zone=trusted --add-interface=mpt0\n  sudo firewall-cmd --reload\n"
+             sudo firewall-cmd --permanent --zone=trusted --add-interface={device}\n  sudo firewall-cmd --reload\n"
         );
+    }
+    for warning in HostState::wanted(config).warnings() {
+        text += &format!("Note that {warning}\n");
     }
     output::print(&text).map(drop)
 }

@@ -1,4 +1,4 @@
-//! The nft table of a tunnel interface: what the LAN's packets and direct exceptions need. It is mpt's own table, and no
+//! The nft table of a tunnel interface: what the LAN's packets, direct exceptions and forwarded ports need. It is mpt's own table, and no
 //! rule of mpt is anywhere else, so that a firewall of others may be set and flushed without a thought of mpt's.
 //!
 //! The table is set as a whole, in one transaction. Its rules are known again by their comments, as the way in which `nft`
@@ -6,18 +6,19 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 
 use super::helper::{self, Refusal};
-use super::{Depth, HostState, Item, MARK};
-use crate::config::{Exception, Share};
+use super::{Depth, HostState, Item, MARK, REPLY_MARK};
+use crate::config::{Entrance, Exception, Forward, Share};
+use crate::output;
 
 /// What to do when `nft` is missing and needed.
-const MISSING: &str = "`tunnel.share` and `tunnel.direct` with ports, users or control groups need the program nft, which is \
-                       not installed. Install it with:\n  sudo apt install nftables";
+const MISSING: &str = "[[forward]], `tunnel.share`, `tunnel.masquerade` and `tunnel.direct` with ports, users or control groups need \
+                       the program nft, which is not installed. Install it with:\n  sudo apt install nftables";
 
 /// Where control groups are.
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -42,6 +43,10 @@ pub enum TableRule {
     /// Marked packets that a program has bound to this tunnel address, as the route was that of the tunnel at first, get the
     /// address of the interface that they leave through.
     DirectSource(IpAddr),
+    /// What is sent to ports of this host goes on to another one.
+    Forward(Forward),
+    /// Answers to what came out of the tunnel to this tunnel address and was forwarded get [`REPLY_MARK`], and take the tunnel back.
+    Reply(IpAddr),
 }
 
 impl TableRule {
@@ -49,7 +54,8 @@ impl TableRule {
         match self {
             Self::Share(_) | Self::Masquerade | Self::DirectSource(_) => Chain::Postrouting,
             Self::Direct { forwarded: false, .. } => Chain::Output,
-            Self::Direct { forwarded: true, .. } => Chain::Prerouting,
+            Self::Direct { forwarded: true, .. } | Self::Reply(_) => Chain::Prerouting,
+            Self::Forward(_) => Chain::Destination,
         }
     }
 
@@ -61,6 +67,11 @@ impl TableRule {
             Self::Direct { exception, forwarded: false } => format!("direct {exception}"),
             Self::Direct { exception, forwarded: true } => format!("direct {exception}, forwarded"),
             Self::DirectSource(address) => format!("direct from {address}"),
+            Self::Forward(forward) => match &forward.at {
+                Entrance::AllBut(own) => format!("forward {forward}, not of {}", output::list(own)),
+                Entrance::Address(_) | Entrance::Tunnel => format!("forward {forward}"),
+            },
+            Self::Reply(address) => format!("answers of {address}"),
         }
     }
 
@@ -114,6 +125,12 @@ impl TableRule {
                     version(address)
                 )
             }
+            Self::Forward(forward) => forward_statement(forward, device),
+            // The address that the first packet was sent to, before it was forwarded.
+            Self::Reply(address) => format!(
+                "iifname != \"{device}\" ct direction reply ct original {} daddr {address} meta mark set {REPLY_MARK:#x}",
+                version(address)
+            ),
         }
     }
 
@@ -129,19 +146,38 @@ impl TableRule {
     }
 }
 
+fn forward_statement(forward: &Forward, device: &str) -> String {
+    let version = if forward.to.is_ipv4() { "ip" } else { "ip6" };
+    let which = match &forward.at {
+        Entrance::Address(address) => format!("{version} daddr {address}"),
+        Entrance::AllBut(own) => {
+            format!("fib daddr type local {version} daddr != {{ {} }}", output::list(own))
+        }
+        Entrance::Tunnel => format!("iifname \"{device}\" fib daddr type local"),
+    };
+    let to = match forward.to_port {
+        Some(port) => SocketAddr::new(forward.to, port).to_string(),
+        None => forward.to.to_string(),
+    };
+    let Forward { protocol, first, last, .. } = forward;
+    format!("{which} {protocol} dport {first}-{last} dnat {version} to {to}")
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Chain {
     Prerouting,
+    Destination,
     Output,
     Postrouting,
 }
 
 impl Chain {
-    const ALL: [Self; 3] = [Self::Prerouting, Self::Output, Self::Postrouting];
+    const ALL: [Self; 4] = [Self::Prerouting, Self::Destination, Self::Output, Self::Postrouting];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Prerouting => "prerouting",
+            Self::Destination => "destination",
             Self::Output => "output",
             Self::Postrouting => "postrouting",
         }
@@ -150,6 +186,7 @@ impl Chain {
     const fn hook(self) -> &'static str {
         match self {
             Self::Prerouting => "type filter hook prerouting priority mangle",
+            Self::Destination => "type nat hook prerouting priority dstnat",
             // A change of the mark asks the routes again.
             Self::Output => "type route hook output priority mangle",
             Self::Postrouting => "type nat hook postrouting priority srcnat",
@@ -261,7 +298,7 @@ pub(super) fn set(state: &HostState) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) => Err(error).with_context(|| {
             format!(
-                "cannot set the nft table {}, which `tunnel.share` and `tunnel.direct` need",
+                "cannot set the nft table {}, which [[forward]], `tunnel.share`, `tunnel.masquerade` and `tunnel.direct` need",
                 table(&state.device)
             )
         }),
@@ -293,5 +330,6 @@ fn script(state: &HostState) -> String {
     text
 }
 
+pub(super) mod others;
 #[cfg(test)]
 mod tests;

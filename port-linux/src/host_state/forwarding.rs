@@ -1,5 +1,5 @@
-//! Forwarding of packets, which the kernel does for the whole host: switched on while a LAN shares the tunnel, and put back
-//! as it was.
+//! Forwarding of packets, which the kernel does for the whole host: switched on while a LAN or peers
+//! share a way out or ports are forwarded, and put back as it was.
 //!
 //! What mpt changes is written to a file before, with the values that were there, so that a process that is killed forgets
 //! nothing: [`restore`] is for the next one, or for `mpt clean`. The file is in /run and goes with the kernel whose settings
@@ -87,7 +87,7 @@ pub(super) fn switch_on(device: &str, family: Family) -> Result<()> {
     }
     write(family.switch(), "1").with_context(|| {
         format!(
-            "cannot switch on forwarding, which `tunnel.share` needs; this does, and mpt then leaves it alone: sudo sysctl -w {}=1",
+            "cannot switch on forwarding, which [[forward]], `tunnel.share` and `tunnel.masquerade` need; this does, and mpt then leaves it alone: sudo sysctl -w {}=1",
             family.sysctl()
         )
     })

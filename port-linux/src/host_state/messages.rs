@@ -9,7 +9,7 @@ use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMe
 
 use super::{
     EXIT_PRIORITY, EXIT_TABLE, Exit, Family, Item, LAST_METRIC, MARK, NEXT_PRIORITY, PAST_PRIORITY, PRIORITY,
-    PROTOCOL, Past, TABLE, Traffic,
+    PROTOCOL, Past, REPLY_MARK, TABLE, Traffic,
 };
 
 /// The main table.
@@ -87,6 +87,7 @@ pub(super) fn rule_message(item: &Item) -> Option<RuleMessage> {
             message.header.src_len = network.prefix_len();
             message.attributes.push(RuleAttribute::Source(network.network()));
         }
+        Traffic::Replies(_) => message.attributes.push(RuleAttribute::FwMark(REPLY_MARK)),
     }
     Some(message)
 }
@@ -160,7 +161,8 @@ pub(super) fn item_of(rule: &RuleMessage, family: Family) -> Option<Item> {
         RuleAttribute::Oifname(device) => Some(device.clone()),
         _ => None,
     });
-    [Item::NarrowRule(traffic), Item::TunnelRule(traffic), Item::PastRule(past)]
+    let replies = Item::TunnelRule(Traffic::Replies(family));
+    [Item::NarrowRule(traffic), Item::TunnelRule(traffic), replies, Item::PastRule(past)]
         .into_iter()
         .chain(device.map(|device| Item::ExitRule(device, family)))
         .find(|item| rule_message(item).is_some_and(|ours| is_same_rule(rule, &ours)))
@@ -194,13 +196,15 @@ fn is_same_rule(one: &RuleMessage, other: &RuleMessage) -> bool {
 mod tests {
     use super::*;
 
-    fn traffics() -> [Traffic; 4] {
+    fn traffics() -> [Traffic; 6] {
         let networks = ["192.168.6.0/24", "fd06::/64"].map(|network| network.parse().unwrap());
         [
             Traffic::All(Family::V4),
             Traffic::All(Family::V6),
             Traffic::From(networks[0]),
             Traffic::From(networks[1]),
+            Traffic::Replies(Family::V4),
+            Traffic::Replies(Family::V6),
         ]
     }
 
@@ -208,13 +212,17 @@ mod tests {
     fn a_rule_of_mpt_is_known_again_as_the_kernel_lists_it() {
         for traffic in traffics() {
             for item in [Item::NarrowRule(traffic), Item::TunnelRule(traffic)] {
+                // Answers go back whatever other routes there are.
+                if matches!(item, Item::NarrowRule(Traffic::Replies(_))) {
+                    continue;
+                }
                 let mut rule = rule_message(&item).unwrap();
                 rule.attributes.reverse();
                 let narrow = matches!(item, Item::NarrowRule(_));
                 if !narrow {
                     rule.attributes.push(RuleAttribute::SuppressPrefixLen(UNSET));
                 }
-                if let Traffic::All(_) = traffic {
+                if let Traffic::All(_) | Traffic::Replies(_) = traffic {
                     rule.attributes.push(RuleAttribute::FwMask(UNSET));
                 }
                 rule.header.table = if narrow { RouteHeader::RT_TABLE_MAIN } else { 252 };

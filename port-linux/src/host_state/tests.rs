@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::Transport;
+use crate::config::{Share, Transport};
 
 /// A configuration with these lines in `[tunnel]` and these networks behind the peer.
 fn wanted(tunnel: &str, networks: &[(&str, Option<&str>)]) -> HostState {

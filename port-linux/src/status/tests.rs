@@ -61,6 +61,7 @@ fn report() -> Report {
                 handshakes: 2,
             }),
             problem: None,
+            limit_bps: None,
             counters: Counters {
                 tx_packets: 4000,
                 tx_bytes: 4_000_000,

@@ -1,6 +1,9 @@
 //! A house and a server, as people set them up: `mpt server setup`, `mpt peer add`, `mpt join`; then everything of the house
 //! takes the tunnel, peers come and go while others notice nothing, and in the end both hosts are as they were.
 
+mod forward;
+mod limit;
+
 use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
@@ -90,6 +93,17 @@ impl World {
         Mpt::with_config(&self.net.pc1, format!("{}/server.toml", self.at_home))
     }
 
+    /// Another peer, which lives where the Internet host does and sends only these networks through the tunnel.
+    fn join_boat(&self, through: &str) -> anyhow::Result<Mpt> {
+        let line = self.peer(&format!("add boat --through {through}"))?;
+        let at_boat = format!("{DIRECTORY}/boat");
+        fs::create_dir_all(&at_boat)?;
+        done(&self.internet, &format!("join --directory {at_boat} --no-start"), &line)?;
+        let boat = Mpt::with_config(&self.internet, format!("{at_boat}/server.toml"))?;
+        boat.until_up()?;
+        Ok(boat)
+    }
+
     /// Waits until the house, where this runs, has the Internet.
     fn until_online(&self, joined: &Mpt) -> anyhow::Result<()> {
         joined.until_around("the Internet", || self.is_online())
@@ -153,7 +167,8 @@ fn three_commands_bring_a_house_to_the_internet_and_leave_nothing_behind() {
         ensure!(other.starts_with("mpt1:") && other != line, "{other}");
 
         // New keys lock the old ones out.
-        world.peer("renew van")?;
+        let shown = world.peer("renew van --qr")?;
+        ensure!(shown.contains("\nmpt1:") && shown.contains('█'), "no QR code: {shown}");
         joined.until_around("without the Internet", || Ok(!world.is_online()?))?;
         none_passes(home, INTERNET.parse()?)?;
         serving.until_around("away", || {

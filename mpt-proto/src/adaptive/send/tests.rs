@@ -2,6 +2,7 @@ use super::*;
 use crate::adaptive::ClassRule;
 use crate::adaptive::FlowSlot;
 use crate::connection::HEADROOM;
+use crate::feedback::Feedback;
 use crate::time::Micros;
 use crate::wire::report::{PathReport, Report};
 use std::boxed::Box;
@@ -15,6 +16,7 @@ const UDP: u8 = 17;
 struct Bench {
     adaptive: Adaptive<'static>,
     next: Seq,
+    limit: Limit,
     now: Instant,
 }
 
@@ -35,7 +37,7 @@ impl Bench {
         let mut report = Report { count: Seq::from_u32(1), repairs: true, ..Report::default() };
         report.paths.push(PathReport { stamp: now.stamp(), ..PathReport::default() }).unwrap();
         adaptive.handle_report(&report, now.stamp(), PathSet::of(0), now);
-        Self { adaptive, next: Seq::ZERO, now }
+        Self { adaptive, next: Seq::ZERO, limit: Limit::default(), now }
     }
 
     fn push(&mut self, packet: &[u8]) {
@@ -45,7 +47,9 @@ impl Bench {
     /// What leaves now: the ports of the packets and their bytes. It has arrived.
     fn leave(&mut self) -> Vec<(u16, usize)> {
         let mut left = Vec::new();
-        while let Some(leaving) = self.adaptive.poll(PathSet::of(0), &mut self.next, self.now) {
+        while let Some(leaving) =
+            self.adaptive.poll(PathSet::of(0), (&mut self.next, &mut self.limit), self.now)
+        {
             let packet = self.adaptive.pool.packet_mut(leaving.slot);
             left.push((u16::from_be_bytes([packet[20], packet[21]]), packet.len()));
             while let Some(index) = self.adaptive.pool.pop(self.adaptive.state.in_flight.get_mut(0).unwrap())
@@ -143,7 +147,9 @@ fn a_flow_that_becomes_bulk_does_not_overtake_itself() {
             bench.push(&packet);
             if number % 4 == 3 {
                 bench.now = bench.now + Micros(4_000);
-                while let Some(leaving) = bench.adaptive.poll(PathSet::of(0), &mut bench.next, bench.now) {
+                while let Some(leaving) =
+                    bench.adaptive.poll(PathSet::of(0), (&mut bench.next, &mut bench.limit), bench.now)
+                {
                     let packet = bench.adaptive.pool.packet_mut(leaving.slot);
                     if packet[21] == 7 {
                         came.push(u16::from_be_bytes([packet[40], packet[41]]));
@@ -164,7 +170,9 @@ fn bulk_that_shares_a_bucket_leaves_what_waits_of_its_owner_alone() {
     (0..4).for_each(|_| bench.push(&packet(TCP, 7, 1_000)));
     let mut kinds = Vec::new();
     for _ in 0..20 {
-        while let Some(leaving) = bench.adaptive.poll(PathSet::of(0), &mut bench.next, bench.now) {
+        while let Some(leaving) =
+            bench.adaptive.poll(PathSet::of(0), (&mut bench.next, &mut bench.limit), bench.now)
+        {
             let packet = bench.adaptive.pool.packet_mut(leaving.slot);
             kinds.push((packet[21], leaving.header.kind));
         }
@@ -207,7 +215,10 @@ fn a_rule_overrules_what_a_flow_does() {
     for (port, protocol, unordered) in [(1, UDP, false), (2, TCP, true), (3, UDP, true), (3, TCP, false)] {
         for step in 0..20 {
             bench.push(&packet(protocol, port, 1_000));
-            let leaving = bench.adaptive.poll(PathSet(3), &mut bench.next, bench.now).expect("it leaves");
+            let leaving = bench
+                .adaptive
+                .poll(PathSet(3), (&mut bench.next, &mut bench.limit), bench.now)
+                .expect("it leaves");
             let is_unordered = leaving.header.kind == Kind::Unordered;
             assert!(is_unordered == unordered || step < 8 && port == 3, "{port} {protocol} {step}");
             for path in 0..2 {
@@ -231,7 +242,9 @@ fn what_is_protected_leaves_on_two_paths_while_copies_are_within_their_share() {
             }
             bench.push(&packet(UDP, 1, 200));
             let mut left = Vec::new();
-            while let Some(leaving) = bench.adaptive.poll(PathSet(3), &mut bench.next, bench.now) {
+            while let Some(leaving) =
+                bench.adaptive.poll(PathSet(3), (&mut bench.next, &mut bench.limit), bench.now)
+            {
                 left.push((leaving.path, leaving.seq, leaving.header.resent, leaving.header.kind));
             }
             assert!(left.iter().all(|(.., kind)| *kind == Kind::Unordered));
@@ -266,7 +279,9 @@ fn tried(tier: u8) -> [u32; 2] {
     for _ in 0..200 {
         bench.push(&packet(UDP, 1, 1_000));
         let mut last = None;
-        while let Some(leaving) = bench.adaptive.poll(PathSet(3), &mut bench.next, bench.now) {
+        while let Some(leaving) =
+            bench.adaptive.poll(PathSet(3), (&mut bench.next, &mut bench.limit), bench.now)
+        {
             assert_eq!(leaving.header.resent, leaving.path == 1);
             assert!(leaving.path == 0 || last == Some(leaving.seq), "a copy follows what it is of");
             last = Some(leaving.seq);
@@ -278,4 +293,51 @@ fn tried(tier: u8) -> [u32; 2] {
         bench.now = bench.now + Micros(200);
     }
     sent
+}
+
+#[test]
+fn within_a_limit_bulk_waits_its_turn_and_what_is_sparse_does_not_and_nobody_looks_in_vain() {
+    // An eighth of what the path takes: 1 Mbit/s, a packet each 12 ms.
+    let mut bench = Bench::new();
+    bench.limit = Limit::new(125_000);
+    let (mut bulk, mut longest, mut looks) = (0, 0, 0);
+    // Its reports are none of this test.
+    let quiet = |bench: &mut Bench| bench.adaptive.state.feedback = Feedback::default();
+    let mut asked = None;
+    for millisecond in 0..4_000u64 {
+        bench.now = bench.now + Micros(1_000);
+        // As much as a TCP in congestion avoidance has waiting: never empty, never full.
+        while bench.adaptive.queue.len() < 4 {
+            bench.push(&packet(TCP, 1, 1_500));
+        }
+        if millisecond % 100 == 50 {
+            bench.push(&packet(UDP, 7, 100));
+            asked = Some(millisecond);
+        }
+        bench.adaptive.handle_timeout(PathSet::of(0), bench.now);
+        while let Some((path, _)) = bench.adaptive.poll_marker() {
+            bench.adaptive.stamp(path, Kind::Marker, false, 0, bench.now);
+        }
+        quiet(&mut bench);
+        let due = bench.adaptive.deadline(PathSet::of(0), &bench.limit, bench.now);
+        looks += u64::from(due.is_some_and(|due| due <= bench.now));
+        for (port, len) in bench.leave() {
+            if port == 7 {
+                longest = longest.max(millisecond - asked.take().unwrap());
+            } else {
+                bulk += len;
+            }
+        }
+        assert!(
+            bench
+                .adaptive
+                .deadline(PathSet::of(0), &bench.limit, bench.now)
+                .is_none_or(|due| due > bench.now)
+        );
+    }
+    let allowed = 125_000 * 4;
+    assert!((allowed * 95 / 100..=allowed + 3_000).contains(&bulk), "{bulk}");
+    assert!(longest <= 13, "{longest} ms: more than the packet before it");
+    assert!(looks < 1_000, "{looks}");
+    assert_eq!(bench.adaptive.state.last_sojourn, 0, "a second path would not help");
 }

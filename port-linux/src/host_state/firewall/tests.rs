@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::Config;
+use crate::host_state::{Family, Traffic};
 
 /// A configuration with these lines in `[tunnel]` and a default route through it.
 fn wanted(tunnel: &str) -> HostState {
@@ -95,4 +96,60 @@ fn long_comments_are_cut_and_still_told_apart() {
     };
     assert!(rule("a").len() <= COMMENT_MAX);
     assert_ne!(rule("a"), rule("b"));
+}
+
+/// A home with these tables at its end, and a default route through the tunnel, with `from` for some packets.
+fn home(from: &str, forwards: &str) -> HostState {
+    let text = format!(
+        "security = \"none\"\n[tunnel]\naddress = [\"10.0.0.2/24\", \"fd00::2/64\"]\n[[connection]]\nname = \"c\"\npeer = [\"10.0.0.1\"]\n\
+         [[connection.network]]\nto = \"0.0.0.0/0\"\n{from}\n[[connection.path]]\nname = \"p\"\nlocal = \"172.16.1.10\"\n\
+         remote = \"172.16.1.20\"\n{forwards}"
+    );
+    HostState::wanted(&Config::parse(&text, "mpt.toml").unwrap())
+}
+
+fn statements(state: &HostState) -> Vec<String> {
+    rules(state).map(|rule| rule.statement("mpt0")).collect()
+}
+
+#[test]
+fn ports_lead_into_the_tunnel_from_everywhere_but_its_own_addresses() {
+    let forwards = "[[forward]]\nproto = [\"tcp\", \"udp\"]\nport = 8443\nto = \"10.0.0.7:443\"\n\
+                    [[forward]]\nproto = \"udp\"\nport = \"8000-8010\"\nto = \"fd00::7\"\n\
+                    [[forward]]\nproto = \"tcp\"\nport = 80\nto = \"[fd00::7]:8080\"\naddress = \"2001:db8::1\"\n";
+    let state = home("", forwards);
+    let outside = "fib daddr type local ip daddr != { 10.0.0.2 }";
+    assert_eq!(
+        statements(&state),
+        [
+            "ip6 daddr 2001:db8::1 tcp dport 80-80 dnat ip6 to [fd00::7]:8080".to_owned(),
+            format!("{outside} tcp dport 8443-8443 dnat ip to 10.0.0.7:443"),
+            "fib daddr type local ip6 daddr != { fd00::2 } udp dport 8000-8010 dnat ip6 to fd00::7"
+                .to_owned(),
+            format!("{outside} udp dport 8443-8443 dnat ip to 10.0.0.7:443"),
+        ]
+    );
+    for family in Family::BOTH {
+        assert!(state.items.contains(&Item::Forwarding(family)));
+    }
+    let comments: Vec<String> = rules(&state).map(TableRule::comment).collect();
+    assert_eq!(comments[1], "forward tcp 8443 to 10.0.0.7:443, not of 10.0.0.2");
+    assert_eq!(comments[0], "forward tcp 80 of 2001:db8::1 to [fd00::7]:8080");
+}
+
+#[test]
+fn a_host_of_the_lan_is_reached_out_of_the_tunnel_and_its_answers_go_back() {
+    let forward = "[[forward]]\nproto = \"tcp\"\nport = 443\nto = \"192.168.6.2\"\n";
+    let statement = "iifname \"mpt0\" fib daddr type local tcp dport 443-443 dnat ip to 192.168.6.2";
+    assert_eq!(statements(&home("", forward)), [statement], "everything takes the tunnel anyway");
+    let state = home("from = \"10.0.0.2/32\"", forward);
+    assert_eq!(
+        statements(&state),
+        [
+            statement,
+            "iifname != \"mpt0\" ct direction reply ct original ip daddr 10.0.0.2 meta mark set 0x4755"
+        ]
+    );
+    assert!(state.items.contains(&Item::TunnelRule(Traffic::Replies(Family::V4))));
+    assert!(!state.items.contains(&Item::TunnelRule(Traffic::Replies(Family::V6))));
 }
