@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
-use crate::config::PORT;
+use crate::config::{Endpoint, PORT};
 use crate::enrol::peers::NewPeer;
 use crate::enrol::{self, join, server};
 use crate::init::Wanted;
@@ -238,9 +238,9 @@ pub struct Init {
     /// The peer's public key, if it is known already
     #[arg(long, value_name = "KEY", value_parser = public_key)]
     pub public_key: Option<String>,
-    /// Address of the peer outside of the tunnel; twice for IPv4 and IPv6
+    /// Address or name of the peer outside of the tunnel; may be repeated, as for IPv4 and IPv6
     #[arg(long = "remote", value_name = "ADDRESS", default_values = ["192.0.2.1", "2001:db8::1"])]
-    pub remotes: Vec<IpAddr>,
+    pub remotes: Vec<Endpoint>,
     /// Our address inside the tunnel, with prefix length; may be repeated
     #[arg(long = "address", value_name = "ADDRESS/LENGTH", default_value = "10.0.0.1/24")]
     pub addresses: Vec<IpNet>,
@@ -359,9 +359,9 @@ pub struct ServerSetup {
     /// Name of the configuration, /etc/mpt/NAME.toml, and of the service, mpt@NAME
     #[arg(long, default_value = server::NAME)]
     pub name: String,
-    /// Address that peers find this host at; twice for IPv4 and IPv6 [default: its public ones]
+    /// Address or name that peers find this host at; may be repeated, as for IPv4 and IPv6 [default: its public ones]
     #[arg(long = "endpoint", value_name = "ADDRESS")]
-    pub endpoints: Vec<IpAddr>,
+    pub endpoints: Vec<Endpoint>,
     /// Network inside the tunnel; twice for IPv4 and IPv6: with one alone, peers send only that IP version through the tunnel
     /// [default: private ones that nobody here has]
     #[arg(long = "network", value_name = "NETWORK/LENGTH")]
@@ -464,9 +464,9 @@ pub struct PeerKeys {
     /// What it sends through the tunnel; may be repeated [default: everything]
     #[arg(long = "through", value_name = "NETWORK/LENGTH")]
     pub through: Vec<IpNet>,
-    /// Where it finds this server; may be repeated [default: `endpoints` of the configuration]
+    /// Address or name at which it finds this server; may be repeated [default: `endpoints` of the configuration]
     #[arg(long = "endpoint", value_name = "ADDRESS")]
-    pub endpoints: Vec<IpAddr>,
+    pub endpoints: Vec<Endpoint>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub which: Which,

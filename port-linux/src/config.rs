@@ -6,6 +6,7 @@
 
 mod check;
 mod classes;
+mod endpoint;
 mod error;
 mod file;
 mod gateway;
@@ -23,6 +24,7 @@ use ipnet::IpNet;
 use mpt_proto::{ClassRules, Liveness, Policy, ReorderConfig};
 use mpt_seal::PeerKeys;
 
+pub use endpoint::Endpoint;
 pub use error::ConfigError;
 pub use gateway::{Exception, Share, Transport};
 #[cfg(feature = "program")]
@@ -199,6 +201,13 @@ impl Network {
     }
 }
 
+impl Path {
+    /// Whether the peer's address is learnt from what it sends.
+    pub const fn is_open(&self) -> bool {
+        self.remote.is_unspecified() && self.remote_name.is_none()
+    }
+}
+
 /// `[[connection.path]]`: a pair of physical addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
@@ -208,8 +217,10 @@ pub struct Path {
     /// `device`, which must then be given.
     pub local: IpAddr,
     /// `remote`: the peer's address on this path, same IP version; unspecified (`0.0.0.0`, `::`): learnt from what
-    /// the peer sends.
+    /// the peer sends, or from `remote_name`.
     pub remote: IpAddr,
+    /// `remote`, where it is a name: the peer is at one of its addresses of the IP version of `local`.
+    pub remote_name: Option<String>,
     /// `device`: bind to this interface as well.
     pub device: Option<String>,
     /// `gateway`: the router that datagrams to the peer leave by, on the link of `device`; by default, the routes of the host

@@ -30,6 +30,11 @@ pub fn places(socket: &Path) -> PathBuf {
     socket.with_extension("peers")
 }
 
+/// The file beside a control socket that says which addresses names had last.
+pub fn names(socket: &Path) -> PathBuf {
+    socket.with_extension("names")
+}
+
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]

@@ -11,6 +11,7 @@ mod limits;
 mod links;
 mod memory;
 mod mode;
+mod names;
 mod news;
 mod outside;
 mod path;
@@ -31,6 +32,7 @@ mod tunnel_mtu;
 
 use inside::{Inside, Outgoing};
 pub use memory::{Memories, Memory, sealer_memory};
+pub use names::{Named, Names};
 use outside::Arrival;
 pub use outside::{Outside, SharedSocket, SystemSealer};
 pub use path::PeerPath;
@@ -142,6 +144,7 @@ pub struct Driver<'s> {
     maker: Maker,
     reload: Option<Reload<'s>>,
     remembered: Option<Remembered>,
+    names: Names,
 }
 
 /// What [`Driver::new`] takes.
@@ -176,6 +179,8 @@ pub struct Parts<'s> {
     pub reload: Option<Reload<'s>>,
     /// Where peers that come by themselves were last.
     pub remembered: Option<Remembered>,
+    /// Where peers are that have names.
+    pub names: Names,
 }
 
 impl<'s> Driver<'s> {
@@ -201,9 +206,10 @@ impl<'s> Driver<'s> {
             maker,
             reload,
             remembered,
+            names,
         } = parts;
         let clock = resources.clock;
-        let driver = Self {
+        let mut driver = Self {
             clock,
             stamps: Stamps::start(clock),
             alarm: Alarm::new().context("timer")?,
@@ -229,6 +235,7 @@ impl<'s> Driver<'s> {
             maker,
             reload,
             remembered,
+            names,
         };
         driver.listen(&driver.inside.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
@@ -239,6 +246,7 @@ impl<'s> Driver<'s> {
                 driver.listen(socket, number)?;
             }
         }
+        driver.begin_names(clock.now());
         Ok(driver)
     }
 
@@ -439,7 +447,9 @@ impl<'s> Driver<'s> {
         if let Some(interfaces) = self.link_changes.try_iter().last() {
             self.interfaces = interfaces;
             self.check_links(self.clock.now());
+            self.names.hurry(self.clock.now());
         }
+        self.handle_found(self.clock.now());
         while let Ok(query) = self.queries.try_recv() {
             let answer = match query.asked {
                 Asked::Command(command) => self.answer(&command),
@@ -462,6 +472,7 @@ impl<'s> Driver<'s> {
             self.mutate(index, now, |peer| peer.handle_timeout(now));
             self.forget_gone(index, now);
             self.follow_ports(index, now);
+            self.follow_name(index, now);
             self.probe_sizes(index, now);
         }
         self.due = due;
@@ -469,7 +480,9 @@ impl<'s> Driver<'s> {
         self.follow_sizes(now);
         while let Some(index) = self.states_changed.pop() {
             self.follow_ports(index, now);
+            self.follow_name(index, now);
         }
+        self.follow_names(now);
         self.settle(now);
         self.remember(now);
         self.supervisor.handle_timeout(now);
@@ -493,6 +506,7 @@ impl<'s> Driver<'s> {
         let deadline = deadlines
             .chain(self.recheck_links)
             .chain(self.remembered.as_ref().and_then(Remembered::poll_timeout))
+            .chain(self.names.poll_timeout())
             .chain(self.supervisor.poll_timeout())
             .min()?;
         let wait = deadline.since(self.clock.now());

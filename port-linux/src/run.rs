@@ -32,9 +32,10 @@ use crate::mtu;
 use crate::{
     clock::Clock,
     control::{self, Answer, Query, Server, default_socket},
-    driver::{Driver, Memories, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
+    driver::{Driver, Memories, Names, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
     host_state::{Family, HostState, Keeper, MARK},
     link::{self, Ends, Interfaces, Setup},
+    names::{Past, Resolver},
     outbox, privilege,
     routes::Routes,
     socket::{Maker, ToDevice},
@@ -176,6 +177,11 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     }
     let file = control::places(&control);
     let remembered = config.listen.is_some().then(|| Remembered::new(file)).transpose()?;
+    // While the host's resolver is as it was.
+    let past = (mark.is_some() || !config.tunnel.dns.is_empty())
+        .then(|| Past::new(maker.tie.clone(), config.tunnel.dns.clone()));
+    let resolver = Resolver::new(bell.clone()).and_past(past);
+    let names = Names::with_file(resolver, control::names(&control)).context("cannot start a thread")?;
     let mut driver = Driver::new(Parts {
         tun,
         tunnel: tunnel.clone(),
@@ -208,6 +214,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
             }),
         }),
         remembered,
+        names,
     })?;
     driver.recall();
     // Rules outlive the process: nothing that could fail comes between them and the loop.

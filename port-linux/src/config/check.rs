@@ -10,6 +10,7 @@ use mpt_proto::{Liveness, MAX_PATHS, PathConfig, Policy, Probing, ReorderConfig}
 use toml::Spanned;
 
 use super::classes::class_rules;
+use super::endpoint::Endpoint;
 use super::error::Source;
 use super::gateway::{Gateways, Lists};
 use super::pins::PinCheck;
@@ -115,13 +116,23 @@ pub(super) struct Seen {
     pub(super) connections: HashMap<String, String>,
     pub(super) peers: HashMap<IpAddr, String>,
     pub(super) networks: HashMap<Network, String>,
-    sockets: HashMap<(IpAddr, u16, Option<String>, IpAddr, u16), usize>,
+    sockets: HashMap<Seat, usize>,
     unnamed: UnnamedPeers,
     gateways: Gateways,
     pub(super) keys: SeenKeys,
     far: FarPeers,
     /// The line of `multicast = true`.
     multicast: Option<usize>,
+}
+
+/// What datagrams of a path have in common: no two paths may have the same.
+#[derive(PartialEq, Eq, Hash)]
+struct Seat {
+    local: IpAddr,
+    port: u16,
+    device: Option<String>,
+    remote: Endpoint,
+    remote_port: u16,
 }
 
 /// Notes that `key` stands at a place; tells the place where it stood before.
@@ -304,7 +315,8 @@ impl Check<'_> {
                 let problem = format_args!("stands in {place} already, so packets to it would have two ways");
                 return Err(source.error(&at, problem, "each peer address once in the file"));
             }
-            if self.seen.sockets.keys().any(|(local, _, _, remote, _)| *local == peer || *remote == peer) {
+            let is_below = |seat: &Seat| seat.local == peer || seat.remote.address() == Some(peer);
+            if self.seen.sockets.keys().any(is_below) {
                 let problem = "a path of an earlier connection has this address, below the tunnel";
                 return Err(source.error(&at, problem, "an address that only the tunnel has"));
             }
@@ -354,7 +366,10 @@ impl Check<'_> {
         let source = self.source;
         let default = PathConfig::default();
         let (local_at, local) = (table.local.span(), table.local.into_inner().0.0);
-        let (remote_at, remote) = (table.remote.span(), table.remote.into_inner().0.0);
+        let (remote_at, endpoint) = (table.remote.span(), table.remote.into_inner().0.0);
+        let remote_name = endpoint.name().map(str::to_owned);
+        // A name has addresses of both IP versions perhaps; the path has one.
+        let remote = endpoint.address().unwrap_or_else(|| unspecified(local));
         let device = table.device.map(|device| device.0.0);
 
         if local.is_ipv4() != remote.is_ipv4() {
@@ -382,7 +397,7 @@ impl Check<'_> {
         let gateway = self.seen.gateways.check(table.gateway, device.as_deref(), local, source)?;
         let port = self.port(table.port, defaults.port);
         let remote_port = self.port(table.remote_port, defaults.remote_port);
-        let socket = (local, port, device.clone(), remote, remote_port);
+        let socket = Seat { local, port, device: device.clone(), remote: endpoint, remote_port };
         let liveness = self.liveness(table.liveness)?.unwrap_or(defaults.liveness);
         let line = source.line(&local_at);
         let ends = roaming::Ends {
@@ -393,6 +408,7 @@ impl Check<'_> {
             local,
             remote,
             port,
+            is_named: remote_name.is_some(),
             device: &device,
             remote_at: &remote_at,
             line,
@@ -401,7 +417,7 @@ impl Check<'_> {
         self.seen.far.add(remote, &remote_at);
         // Paths whose peer is to be learnt may differ in nothing here: they are told apart by their numbers.
         let before = earlier(&mut self.seen.sockets, socket, line);
-        if let Some(line) = before.filter(|_| !remote.is_unspecified()) {
+        if let Some(line) = before.filter(|_| remote_name.is_some() || !remote.is_unspecified()) {
             let problem = format_args!("the path in line {line} has the same addresses, ports and device");
             let allowed = "paths that differ in `local`, `remote`, `port`, `remote_port` or `device`";
             return Err(source.error(&local_at, problem, allowed));
@@ -427,7 +443,7 @@ impl Check<'_> {
         {
             self.warn(&rank.span(), "only policy \"backup\" uses ranks");
         }
-        if device.is_none() {
+        if device.is_none() && remote_name.is_none() {
             // A default route for all packets spares those of mpt itself; that from a network knows them by their source.
             let takes = |network: &Network| {
                 network.to.contains(&remote)
@@ -445,6 +461,7 @@ impl Check<'_> {
             name: table.name.into_inner().0.0,
             local,
             remote,
+            remote_name,
             device,
             gateway,
             port,
@@ -523,6 +540,14 @@ fn reorder(table: Option<&file::Reorder>) -> ReorderConfig {
         window: table.window.as_ref().map_or(default.window, |window| window.get_ref().0),
         delay: table.delay_ms.map_or(default.delay, |delay| Duration::from_millis(delay.0.into())),
         paths_in_order: table.paths_in_order.unwrap_or(default.paths_in_order),
+    }
+}
+
+/// The unspecified address of the same IP version.
+const fn unspecified(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
     }
 }
 

@@ -13,7 +13,7 @@ use super::error::{ConfigError, Source};
 use super::file;
 use super::security::{Choice, GivenKeys};
 use super::value::{FromText, Name, Table};
-use super::{Adaptive, Connection, Network, PORT};
+use super::{Adaptive, Connection, Endpoint, Network, PORT};
 
 /// Paths that such a peer may have.
 const LEARNED_PATHS: usize = 8;
@@ -28,8 +28,8 @@ pub struct Listen {
     pub local: Vec<IpAddr>,
     /// `port`: our UDP port there, 4754 by default.
     pub port: u16,
-    /// `endpoints`: our addresses as peers see them, for the line that `mpt peer add` prints.
-    pub endpoints: Vec<IpAddr>,
+    /// `endpoints`: our addresses or names as peers see them, for the line that `mpt peer add` prints.
+    pub endpoints: Vec<Endpoint>,
     /// `peers`: the directory with a file for each of them.
     pub peers: PathBuf,
     /// `memory_mb`: memory of each for packets that are to be sent, here in bytes; the platform's by default.
@@ -254,6 +254,7 @@ fn connection(
         name: number.to_string(),
         local,
         remote,
+        remote_name: None,
         device: None,
         gateway: None,
         port: listen.port,

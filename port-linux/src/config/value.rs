@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor, value::MapAccessDeserializer};
 use toml::Spanned;
 
+use super::endpoint::{Endpoint, host_name};
 use crate::keys;
 
 /// Between what is wrong with a value and what is allowed: serde's own wording, which ours follows.
@@ -195,15 +196,19 @@ impl FromText for Local {
     }
 }
 
-/// The peer's address on a path, or the unspecified one.
-pub(super) struct Remote(pub(super) IpAddr);
+/// The peer's address on a path, or its name, or the unspecified address.
+pub(super) struct Remote(pub(super) Endpoint);
 
 impl FromText for Remote {
-    const ALLOWED: &'static str = "the IP address of one host, such as 172.16.1.20 or 2001:db8::20, or 0.0.0.0 or :: for a peer that \
-                                   speaks first";
+    const ALLOWED: &'static str = "the IP address of one host, such as 172.16.1.20 or 2001:db8::20, a name such as vps.example.net, or \
+                                   0.0.0.0 or :: for a peer that speaks first";
 
     fn from_text(text: &str) -> Result<Self, &'static str> {
-        Local::from_text(text).map(|address| Self(address.0))
+        let is_number = text.parse::<IpAddr>().is_ok() || text.contains(['/', ':']);
+        if is_number {
+            return Local::from_text(text).map(|address| Self(address.0.into()));
+        }
+        host_name(text).map(|name| Self(Endpoint::Name(name)))
     }
 }
 

@@ -108,6 +108,9 @@ impl Driver<'_> {
         let ends = &planned.ends;
         let interface = ends.interface(&self.interfaces)?;
         let found = Found { index: interface.index, mtu: interface.mtu };
+        if let Some(named) = planned.named.as_ref().filter(|_| planned.remote.is_none()) {
+            return Err(self.names.missing(&named.name));
+        }
         let chosen_by_kernel = ends.local.is_unspecified();
         let shared = &self.outside.sockets[self.peers[peer].paths[path].socket];
         let other_device = shared.device.is_some() && shared.interface != found.index;

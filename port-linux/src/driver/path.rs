@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mpt_proto::{Instant, PathState};
 
+use super::names::Named;
 use super::path_mtu::PathMtu;
 use super::ports::OtherPort;
 use super::roaming::Roaming;
@@ -36,6 +37,8 @@ pub struct PeerPath {
     pub roaming: Option<Roaming>,
     /// Tries other ports of this host while nothing comes back, if the path may do so.
     pub other_port: Option<OtherPort>,
+    /// Where the peer is by its name, if it has one.
+    pub named: Option<Named>,
     /// Largest UDP payload that may be sent now.
     pub max_datagram: u16,
     /// Largest UDP payload that the interface carries, or that the configuration allows.
@@ -76,6 +79,7 @@ impl PeerPath {
             down_since: None,
             roaming: None,
             other_port: None,
+            named: None,
             max_datagram,
             ceiling: max_datagram,
             search: None,

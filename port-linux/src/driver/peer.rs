@@ -170,7 +170,8 @@ impl<'s> Peer<'s> {
         let gone = self.paths.iter().filter(|_| self.config.is_learned).filter_map(PeerPath::forget_at);
         let gone = gone.chain(self.rest_at());
         let ports = self.paths.iter().filter_map(|path| path.other_port.as_ref()?.poll_timeout());
-        searches.chain(gone).chain(ports).chain(self.connection.poll_timeout()).min()
+        let names = self.paths.iter().filter_map(|path| path.named.as_ref()?.poll_timeout());
+        searches.chain(gone).chain(ports).chain(names).chain(self.connection.poll_timeout()).min()
     }
 
     /// When a peer that came by itself, and of which no path is known, gives its memory back.

@@ -210,7 +210,7 @@ impl Driver<'_> {
     }
 
     /// No other port is tried any more.
-    fn stop_trial(&mut self, peer: usize, path: usize) {
+    pub(super) fn stop_trial(&mut self, peer: usize, path: usize) {
         let Some(other_port) = &mut self.peers[peer].paths[path].other_port else { return };
         other_port.is_tried = false;
         if let Some(shared) = other_port.socket.and_then(|index| self.outside.sockets.get_mut(index)) {

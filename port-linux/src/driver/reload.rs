@@ -141,6 +141,7 @@ impl<'s> Driver<'s> {
         reload.config = new;
         let now = self.clock.now();
         self.note_places(now);
+        self.begin_names(now);
         self.check_links(now);
         self.settle(now);
         Ok(reloaded)

@@ -10,7 +10,7 @@ use mpt_seal::Sealer;
 use super::memory::Memories;
 use super::plan::{Plan, PlannedPath, pins};
 use super::senders::Sender;
-use super::{OtherPort, Outside, PathMtu, Peer, PeerPath, Peers, Roaming, SystemSealer};
+use super::{Named, OtherPort, Outside, PathMtu, Peer, PeerPath, Peers, Roaming, SystemSealer};
 use crate::ciphers::NativeKey;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -81,8 +81,10 @@ impl<'s> Resources<'s> {
                 PeerPath::new(id, planned.ends.clone(), socket, planned.remote, planned.max_datagram);
             made.roaming = config.roaming.then(Roaming::default);
             // Where the peer's address is open it is the peer who finds the way; without probes nothing is known to be silent.
-            let may_change = planned.remote.is_some() && config.liveness != Liveness::Off;
+            let is_given = planned.remote.is_some() || config.remote_name.is_some();
+            let may_change = is_given && config.liveness != Liveness::Off;
             made.other_port = may_change.then(OtherPort::default);
+            made.named = config.remote_name.clone().map(Named::new);
             // A peer that is not probed would not answer; a configured size needs no search.
             if config.mtu.is_none() && config.liveness != Liveness::Off {
                 let least = max_datagram(least_mtu(config.local), config.local);

@@ -12,7 +12,7 @@ use qrcode::render::unicode;
 use super::Invitation;
 use super::files::{Aside, NewFiles};
 use super::registry::{Registry, Which};
-use crate::config::{Config, FromText, Name, PEER_FILE};
+use crate::config::{Config, Endpoint, FromText, Name, PEER_FILE};
 use crate::failure::misconfigured;
 use crate::keys::{self, KEY_LEN, KeyBytes, encode};
 use crate::output;
@@ -32,7 +32,7 @@ pub struct NewPeer {
     /// What the peer is to send through the tunnel; empty: everything.
     pub through: Vec<IpNet>,
     /// Where the server is, as peers see it; empty: `listen.endpoints`.
-    pub endpoints: Vec<IpAddr>,
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// Runs `mpt peer add`: the peer's files, a running server that knows it, and the line for the peer.
@@ -166,11 +166,11 @@ fn peer_file(secrets: &Secrets, Peer { name, addresses, networks }: &Peer<'_>) -
 }
 
 /// Where peers find the server.
-fn endpoints(server: &Registry, given: &[IpAddr]) -> Result<Vec<IpAddr>> {
+fn endpoints(server: &Registry, given: &[Endpoint]) -> Result<Vec<Endpoint>> {
     let endpoints = if given.is_empty() { &server.listen.endpoints } else { given };
     if endpoints.is_empty() {
         return Err(misconfigured(
-            "it is not known where peers find this server: give its public address with --endpoint ADDRESS, or for all peers as \
+            "it is not known where peers find this server: give its public address or name with --endpoint ADDRESS, or for all peers as \
              endpoints = [\"ADDRESS\"] in [listen]",
         ));
     }
@@ -201,7 +201,7 @@ fn everything(addresses: &[IpNet]) -> Vec<IpNet> {
 fn invitation(
     server: &Registry,
     secrets: &Secrets,
-    (endpoints, addresses, networks): (Vec<IpAddr>, Vec<IpNet>, Vec<IpNet>),
+    (endpoints, addresses, networks): (Vec<Endpoint>, Vec<IpNet>, Vec<IpNet>),
 ) -> Invitation {
     let key = server.config.security.as_ref().map(|security| *security.private_key.public().as_bytes());
     let bytes = |key: &KeyBytes| -> [u8; KEY_LEN] { **key };

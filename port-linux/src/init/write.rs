@@ -104,15 +104,16 @@ fn joined_head(text: &mut String, wanted: &Wanted, invited: &Invited, key_file: 
 
 fn path(proposal: &Proposal) -> String {
     let Proposal { device, remote, missing } = proposal;
-    let any = if remote.is_ipv4() { "0.0.0.0" } else { "::" };
+    let any = if remote.address.is_ipv4() { "0.0.0.0" } else { "::" };
     let name = path_name(device);
     let mut text = format!(
         "[[connection.path]]\n\
          name = \"{name}\"\n\
          device = \"{device}\" # waited for while it is not there\n\
          local = \"{any}\" # whatever address {device} has\n\
-         remote = \"{remote}\" # the peer's address outside of the tunnel\n\
-         # weight = 1 # with policy = \"weighted\", its share of the packets: in proportion to its rate\n"
+         remote = \"{}\" # the peer's address outside of the tunnel\n\
+         # weight = 1 # with policy = \"weighted\", its share of the packets: in proportion to its rate\n",
+        remote.endpoint
     );
     if Medium::of(device) == Medium::Mobile {
         text += "tier = 2 # paid by volume: packets take it only when those of tier 1 are full or down\n";

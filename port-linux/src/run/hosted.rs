@@ -12,8 +12,9 @@ use super::tunnel_facts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Query;
-use crate::driver::{self, Driver, Memories, Outside, Parts, Plan, Resources};
+use crate::driver::{self, Driver, Memories, Names, Outside, Parts, Plan, Resources};
 use crate::link::Interfaces;
+use crate::names::Resolver;
 use crate::routes::Routes;
 use crate::socket::Maker;
 use crate::tun::Tun;
@@ -66,7 +67,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
             &config.tunnel.share,
             config.connections.iter().enumerate(),
         ),
-        bell,
+        bell: bell.clone(),
         signal: stop,
         queries,
         link_changes: interfaces,
@@ -74,6 +75,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
         maker,
         reload: None,
         remembered: None,
+        names: Names::new(Resolver::new(bell)),
     })?;
     ready();
     driver.run()

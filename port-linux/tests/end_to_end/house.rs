@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use port_linux::lab::host::Host;
+use port_linux::lab::host::{self, Host};
 use port_linux::lab::stopwatch::Stopwatch;
 use port_linux::lab::topology::Topology;
 use rustix::process::Signal;
@@ -311,5 +312,27 @@ fn a_peer_with_a_file_that_has_an_error_does_not_keep_the_others_away() {
         // Who is to be locked out is locked out.
         world.peer("remove boat")?;
         all_pass(home, INTERNET.parse()?, 5, "")
+    });
+}
+
+#[test]
+fn a_server_that_has_a_name_is_joined_by_it() {
+    bench::test(&[Tool::Ping, Tool::Nft], || {
+        fs::create_dir_all(DIRECTORY)?;
+        let hosts = format!("{DIRECTORY}/hosts");
+        fs::write(&hosts, format!("{SERVER} vps.example.net\n"))?;
+        host::run(Command::new("mount").args(["--bind", &hosts, "/etc/hosts"]))?;
+        let world = World::build()?;
+        let setup =
+            format!("server setup --directory {} --no-start --endpoint vps.example.net", world.at_server);
+        let said = done(&world.net.pc2, &setup, "")?;
+        ensure!(said.contains("UDP port 4754 in, to vps.example.net"), "{said}");
+        let _serving = world.serve()?;
+        let line = world.peer("add van")?;
+        ensure!(line.starts_with("mpt2:"), "{line}");
+        let joined = world.join(&line)?;
+        let config = fs::read_to_string(format!("{}/server.toml", world.at_home))?;
+        ensure!(config.matches("remote = \"vps.example.net\"").count() >= 2, "{config}");
+        world.until_online(&joined)
     });
 }

@@ -18,6 +18,7 @@ mod handover;
 mod house;
 mod lab;
 mod multicast;
+mod names;
 mod policies;
 mod programs;
 #[cfg(feature = "quic")]
