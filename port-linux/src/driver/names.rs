@@ -294,7 +294,11 @@ impl Driver<'_> {
 
     /// Looks at those paths of a connection whose peer has a name.
     pub(super) fn follow_name(&mut self, peer: usize, now: Instant) {
-        for path in 0..self.peers.get(peer).map_or(0, |peer| peer.paths.len()) {
+        let paths = self.peers.get(peer).map_or(&[][..], |peer| &peer.paths);
+        if paths.iter().all(|path| path.named.is_none()) {
+            return;
+        }
+        for path in 0..paths.len() {
             let Peer { connection, paths, .. } = &mut self.peers[peer];
             let planned = &mut paths[path];
             let Some(named) = &mut planned.named else { continue };
