@@ -4,6 +4,7 @@
 //! `check` fills in what is inherited and checks values against each other. Nothing else in the program has
 //! to doubt a [`Config`] that came from [`Config::load`].
 
+mod added;
 mod check;
 mod classes;
 mod endpoint;
@@ -24,6 +25,7 @@ use ipnet::IpNet;
 use mpt_proto::{ClassRules, Liveness, Policy, ReorderConfig};
 use mpt_seal::PeerKeys;
 
+pub use added::{NewPath, Origin};
 pub use endpoint::Endpoint;
 pub use error::ConfigError;
 pub use gateway::{Exception, Share, Transport};
@@ -202,6 +204,11 @@ impl Network {
 }
 
 impl Path {
+    /// Whether ports are pinned to it.
+    pub fn has_pins(&self) -> bool {
+        [&self.tcp_dst, &self.tcp_src, &self.udp_dst, &self.udp_src].iter().any(|ports| !ports.is_empty())
+    }
+
     /// Whether the peer's address is learnt from what it sends.
     pub const fn is_open(&self) -> bool {
         self.remote.is_unspecified() && self.remote_name.is_none()
@@ -254,4 +261,6 @@ pub struct Path {
     pub udp_dst: Vec<u16>,
     /// See `tcp_dst`.
     pub udp_src: Vec<u16>,
+    /// Why it is there.
+    pub origin: Origin,
 }

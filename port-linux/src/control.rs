@@ -1,7 +1,8 @@
 //! The control socket: one JSON object a line, asked and answered.
 //!
 //! Requests: `{"version":1,"command":"status"}`, `{"version":1,"command":"path_up","path":"eth1"}`,
-//! `{"version":1,"command":"path_down","path":"pc2/eth1"}`, and `path_spare` likewise; `reload`. Answers carry `"version":1` and either what was
+//! `{"version":1,"command":"path_down","path":"pc2/eth1"}`, and `path_spare` likewise;
+//! `{"version":1,"command":"path_add","connection":"vps","new":{"name":"lte","device":"wwan0"}}`, `{"version":1,"command":"path_remove","path":"vps/lte"}`; `reload`. Answers carry `"version":1` and either what was
 //! asked for or `"error"`, a sentence.
 
 mod client;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::NewPath;
 use crate::report::{Report, VERSION};
 
 /// Where control sockets live.
@@ -58,6 +60,18 @@ pub enum Command {
         /// The name.
         path: String,
     },
+    /// Adds a path to a connection, until mpt ends.
+    PathAdd {
+        /// The connection's name.
+        connection: String,
+        /// The path.
+        new: NewPath,
+    },
+    /// Removes a path, until the configuration is read again if the file has it.
+    PathRemove {
+        /// The name.
+        path: String,
+    },
 }
 
 /// A line to the daemon.
@@ -76,7 +90,7 @@ pub struct Request {
 pub enum Answer {
     /// To `status`.
     Report(Report),
-    /// To `path_up`, `path_down` and `path_spare`.
+    /// To `path_up`, `path_down`, `path_spare`, `path_add` and `path_remove`.
     Path {
         /// [`VERSION`].
         version: u32,
@@ -90,7 +104,7 @@ pub enum Answer {
         /// [`VERSION`].
         version: u32,
         /// What it changed.
-        reloaded: Reloaded,
+        reloaded: Box<Reloaded>,
     },
     /// It cannot be done.
     Error {
@@ -110,6 +124,12 @@ pub struct Reloaded {
     pub removed: Vec<String>,
     /// Those that are set up otherwise now, and began anew.
     pub changed: Vec<String>,
+    /// Paths that came, as `CONNECTION/PATH`, to connections that went on.
+    #[serde(default)]
+    pub paths_added: Vec<String>,
+    /// Paths that went from connections that went on.
+    #[serde(default)]
+    pub paths_removed: Vec<String>,
     /// Those that noticed nothing.
     pub kept: usize,
 }
@@ -117,7 +137,8 @@ pub struct Reloaded {
 impl Reloaded {
     /// Whether it changed no connection.
     pub fn is_nothing(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+        let lists = [&self.added, &self.removed, &self.changed, &self.paths_added, &self.paths_removed];
+        lists.iter().all(|list| list.is_empty())
     }
 }
 
@@ -129,6 +150,14 @@ impl fmt::Display for Reloaded {
             for name in names {
                 write!(out, "{name} {what}, ")?;
             }
+        }
+        // One that is set up otherwise has gone and come.
+        for name in &self.paths_added {
+            let is_changed = self.paths_removed.contains(name);
+            write!(out, "path {name} {}, ", if is_changed { "changed" } else { "added" })?;
+        }
+        for name in self.paths_removed.iter().filter(|name| !self.paths_added.contains(name)) {
+            write!(out, "path {name} removed, ")?;
         }
         write!(out, "{} as before", self.kept)
     }

@@ -5,6 +5,7 @@
 //! sent, then deadlines. Inner packets are drained after each datagram; control datagrams and events once per
 //! wake-up, in the order that [`mpt_proto::Connection`] asks for.
 
+mod change;
 mod inside;
 mod keys;
 mod limits;
@@ -473,6 +474,7 @@ impl<'s> Driver<'s> {
             self.forget_gone(index, now);
             self.follow_ports(index, now);
             self.follow_name(index, now);
+            self.finish_leaving(index, now);
             self.probe_sizes(index, now);
         }
         self.due = due;

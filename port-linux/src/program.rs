@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, Peer, Server, Way};
+use crate::cli::{Cli, Command, Named, Peer, Server, Way};
 use crate::enrol::{join, list, peers, server};
 use crate::keys::commands;
 use crate::run::Defaults;
@@ -37,11 +37,17 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
         }
         Command::Reload(args) => status::reload(args.control.socket.as_deref()),
         Command::Path(args) => {
-            let (path, enabled) = match args.way {
-                Way::Up(path) => (path, true),
-                Way::Down(path) => (path, false),
-            };
-            status::set_path(&path.name, enabled, path.control.socket.as_deref())
+            let set =
+                |path: Named, enabled| status::set_path(&path.name, enabled, path.control.socket.as_deref());
+            match args.way {
+                Way::Up(path) => set(path, true),
+                Way::Down(path) => set(path, false),
+                Way::Add(args) => {
+                    let (connection, control) = (args.connection.clone(), args.control.socket.clone());
+                    status::add_path(connection, (*args).into(), control.as_deref())
+                }
+                Way::Remove(path) => status::remove_path(path.name, path.control.socket.as_deref()),
+            }
         }
         Command::Init(args) => {
             let output = args.output.clone();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::config::NewPath;
 use crate::control::{Answer, Command, ask};
 use crate::output;
 use crate::report::{ConnectionReport, Dropped, PathReport, Report, SealReport, State};
@@ -60,6 +61,28 @@ pub fn set_path(name: &str, enabled: bool, socket: Option<&Path>) -> Result<()> 
         Answer::Path { path, enabled, .. } => {
             output::print(&format!("{path} is {}\n", if enabled { "enabled" } else { "disabled" })).map(drop)
         }
+        other => bail!("unexpected answer: {other:?}"),
+    }
+}
+
+/// Runs `mpt path add`.
+///
+/// # Errors
+/// When no daemon answers, or the path cannot be.
+pub fn add_path(connection: String, new: NewPath, socket: Option<&Path>) -> Result<()> {
+    match ask(socket, Command::PathAdd { connection, new })? {
+        Answer::Path { path, .. } => output::print(&format!("{path} is added\n")).map(drop),
+        other => bail!("unexpected answer: {other:?}"),
+    }
+}
+
+/// Runs `mpt path remove NAME`.
+///
+/// # Errors
+/// When no daemon answers, the name is unknown or ambiguous, or the path cannot go.
+pub fn remove_path(path: String, socket: Option<&Path>) -> Result<()> {
+    match ask(socket, Command::PathRemove { path })? {
+        Answer::Path { path, .. } => output::print(&format!("{path} is removed\n")).map(drop),
         other => bail!("unexpected answer: {other:?}"),
     }
 }

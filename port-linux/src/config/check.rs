@@ -477,6 +477,7 @@ impl Check<'_> {
             tcp_src: ports(&table.tcp_src),
             udp_dst: ports(&table.udp_dst),
             udp_src: ports(&table.udp_src),
+            origin: super::Origin::File,
         })
     }
 

@@ -270,6 +270,7 @@ fn connection(
         tcp_src: Vec::new(),
         udp_dst: Vec::new(),
         udp_src: Vec::new(),
+        origin: super::Origin::File,
     });
     Connection {
         name,

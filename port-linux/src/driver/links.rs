@@ -26,7 +26,8 @@ impl Peer<'_> {
     /// Whether something of this host was last in the way of a path whose link works.
     fn some_path_is_hindered(&self) -> bool {
         let is_hindered = |(index, path): (usize, &PeerPath)| {
-            !self.link_is_down(index)
+            self.is_known(index)
+                && !self.link_is_down(index)
                 && matches!(path.missing, Some(Missing::Route(..) | Missing::Filter(..)))
         };
         self.paths.iter().enumerate().any(is_hindered)
@@ -168,7 +169,9 @@ impl Driver<'_> {
             path.socket
         };
         let in_use = self.peers.iter().any(|peer| {
-            (0..peer.paths.len()).any(|path| peer.paths[path].socket == index && !peer.link_is_down(path))
+            (0..peer.paths.len()).any(|path| {
+                peer.paths[path].socket == index && peer.paths[path].is_there() && !peer.link_is_down(path)
+            })
         });
         let shared = &mut self.outside.sockets[index];
         let same_device = shared.device.is_none() || shared.interface == found.index;

@@ -59,6 +59,19 @@ pub struct PeerPath {
     pub source: Option<IpAddr>,
     /// What it waits for, as people were last told.
     pub missing: Option<Missing>,
+    /// Whether it is a path, or was one.
+    pub(super) stay: Stay,
+}
+
+/// Whether a path is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stay {
+    /// It is.
+    Here,
+    /// It was removed; what is under way on it is taken in until then.
+    Leaves(Instant),
+    /// It was removed, and its place is free.
+    Gone,
 }
 
 impl PeerPath {
@@ -90,7 +103,13 @@ impl PeerPath {
             outbox: Outbox::new(),
             source: None,
             missing: None,
+            stay: Stay::Here,
         }
+    }
+
+    /// Whether it is a path: it was not removed.
+    pub(super) fn is_there(&self) -> bool {
+        self.stay == Stay::Here
     }
 
     /// The path is up or down now: since when it is down counts from the first time.

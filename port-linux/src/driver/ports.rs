@@ -13,7 +13,7 @@ use std::time::Duration;
 use mpt_proto::{DownReason, Instant, PathState};
 
 use super::outside::SharedSocket;
-use super::path::PeerPath;
+use super::path::{PeerPath, Stay};
 use super::senders::{Sender, Senders};
 use super::{Driver, FIRST_SOCKET, Peer};
 use crate::socket::Socket;
@@ -95,6 +95,9 @@ impl OtherPort {
 impl PeerPath {
     /// The indices of the sockets that its datagrams leave from: its own, and one whose port is tried.
     pub(super) fn sockets(&self) -> [Option<usize>; 2] {
+        if self.stay == Stay::Gone {
+            return [None, None];
+        }
         [Some(self.socket), self.other_port.and_then(|other| other.tried())]
     }
 

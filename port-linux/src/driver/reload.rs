@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, bail};
 
+use super::change::Difference;
 use super::plan::{Plan, bind};
-use super::{Driver, FIRST_SOCKET, PeerPath};
+use super::{Driver, FIRST_SOCKET};
 use crate::config::{self, Config};
 use crate::control::{Answer, Reloaded};
 use crate::report::VERSION;
@@ -59,19 +60,27 @@ impl Reload<'_> {
 
 impl<'s> Driver<'s> {
     /// Follows a configuration that was read again, and tells what that changed.
-    pub(super) fn answer_config(&mut self, new: Config) -> Answer {
+    pub(super) fn answer_config(&mut self, mut new: Config) -> Answer {
+        if let Some(reload) = &self.reload {
+            for path in new.keep_added(&reload.config) {
+                tracing::info!(
+                    "path {path}, which was added by a command, is left out: the file has it, or no room for it"
+                );
+            }
+        }
         match self.reconfigure(new) {
             Ok(reloaded) => {
                 if !reloaded.is_nothing() {
                     tracing::info!("configuration read again: {reloaded}");
                 }
-                Answer::Reload { version: VERSION, reloaded }
+                Answer::Reload { version: VERSION, reloaded: Box::new(reloaded) }
             }
             Err(error) => Answer::error(format!("{error:#}")),
         }
     }
 
-    fn reconfigure(&mut self, new: Config) -> Result<Reloaded> {
+    /// Follows another configuration. With an error nothing was changed.
+    pub(super) fn reconfigure(&mut self, new: Config) -> Result<Reloaded> {
         let Some(mut reload) = self.reload.take() else {
             bail!("this tunnel is set up by the program that it is part of");
         };
@@ -103,15 +112,21 @@ impl<'s> Driver<'s> {
         let mut reloaded = Reloaded::default();
         let wanted: HashMap<&str, &config::Connection> =
             new.connections.iter().map(|connection| (connection.name.as_str(), connection)).collect();
+        let mut other_paths = Vec::new();
         for index in self.peers.positions() {
-            let config = &self.peers[index].config;
-            let name = config.name.clone();
-            match wanted.get(name.as_str()) {
-                Some(same) if *same == config => {
+            let peer = &self.peers[index];
+            let name = peer.config.name.clone();
+            match wanted.get(name.as_str()).map(|wanted| peer.difference(wanted)) {
+                Some(Difference::None) => {
                     reloaded.kept += 1;
                     continue;
                 }
-                Some(_) => reloaded.changed.push(name),
+                Some(Difference::Paths) => {
+                    reloaded.kept += 1;
+                    other_paths.push(index);
+                    continue;
+                }
+                Some(Difference::Other) => reloaded.changed.push(name),
                 None => reloaded.removed.push(name),
             }
             self.inside.forget(index);
@@ -127,19 +142,19 @@ impl<'s> Driver<'s> {
                 reloaded.added.push(config.name.clone());
             }
         }
+        let now = self.clock.now();
+        for index in other_paths {
+            let name = &self.peers[index].config.name;
+            let planned = new.connections.iter().zip(&plan.connections);
+            if let Some((config, planned)) = planned.into_iter().find(|(config, _)| config.name == *name) {
+                self.change_paths(index, (config, planned, &sockets), &mut reloaded, now);
+            }
+        }
         self.inside.flush();
         let connections = self.peers.iter().map(|peer| (peer.index, &peer.config));
         self.inside.routes = Routes::new(&new.tunnel.addresses, &new.tunnel.share, connections);
-        // Those that a path has gone on from are in no plan.
-        let paths = self.peers.iter().flat_map(|peer| &peer.paths);
-        let used: HashSet<usize> = paths.flat_map(PeerPath::sockets).flatten().collect();
-        for (place, shared) in self.outside.sockets.iter_mut().enumerate() {
-            if !used.contains(&place) && !shared.listens {
-                shared.close();
-            }
-        }
+        self.close_unused_sockets();
         reload.config = new;
-        let now = self.clock.now();
         self.note_places(now);
         self.begin_names(now);
         self.check_links(now);

@@ -77,29 +77,8 @@ impl<'s> Resources<'s> {
         let mut paths = Vec::new();
         for (index, ((planned, config), id)) in planned.iter().zip(&config.paths).zip(ids).enumerate() {
             let Some(&socket) = sockets.get(planned.socket) else { continue };
-            let mut made =
-                PeerPath::new(id, planned.ends.clone(), socket, planned.remote, planned.max_datagram);
-            made.roaming = config.roaming.then(Roaming::default);
-            // Where the peer's address is open it is the peer who finds the way; without probes nothing is known to be silent.
-            let is_given = planned.remote.is_some() || config.remote_name.is_some();
-            let may_change = is_given && config.liveness != Liveness::Off;
-            made.other_port = may_change.then(OtherPort::default);
-            made.named = config.remote_name.clone().map(Named::new);
-            // A peer that is not probed would not answer; a configured size needs no search.
-            if config.mtu.is_none() && config.liveness != Liveness::Off {
-                let least = max_datagram(least_mtu(config.local), config.local);
-                made.search = Some(PathMtu::new(least, planned.max_datagram));
-            }
-            if planned.remote.is_some() {
-                let sender = Sender {
-                    address: planned.ends.remote,
-                    port: planned.from_port,
-                    peer: position,
-                    path: index,
-                };
-                outside.sockets[socket].senders.add(sender);
-            }
-            paths.push(made);
+            add_sender(planned, socket, (position, index), outside);
+            paths.push(path(config, planned, id, socket, planned.max_datagram));
         }
         let mut peer = Peer::new(position, config.clone(), (connection, memory.0), paths, self.sealing);
         if config.is_learned {
@@ -109,6 +88,35 @@ impl<'s> Resources<'s> {
         }
         peers.insert(peer);
         Ok(position)
+    }
+
+    /// Adds a path to a connection that is there, whose memory was made for other paths: larger datagrams than theirs have no room.
+    /// Returns its place.
+    ///
+    /// # Errors
+    /// There is no room for another path.
+    pub(super) fn add(
+        &self,
+        peer: &mut Peer<'s>,
+        config: &config::Path,
+        planned: &PlannedPath,
+        socket: usize,
+        outside: &mut Outside<'s>,
+    ) -> Result<usize> {
+        let room = peer.paths.iter().map(|path| path.planned_datagram).max();
+        let size = room.map_or(planned.max_datagram, |room| room.min(planned.max_datagram));
+        let id = self.add_path(&mut peer.connection, config, size)?;
+        let (index, made) = (id.index(), path(config, planned, id, socket, size));
+        match (peer.paths.get_mut(index), peer.config.paths.get_mut(index)) {
+            (Some(place), Some(place_config)) => (*place, *place_config) = (made, config.clone()),
+            _ => {
+                peer.paths.push(made);
+                peer.config.paths.push(config.clone());
+            }
+        }
+        peer.clear_place(index);
+        add_sender(planned, socket, (peer.index, index), outside);
+        Ok(index)
     }
 
     /// The state machine of a connection, with its paths, whose datagrams have these sizes on the wire.
@@ -198,6 +206,32 @@ impl<'s> Resources<'s> {
         {
             self.memories.take_back(size, peer.connection);
         }
+    }
+}
+
+/// A path as the loop sees it, on the socket at this place, with datagrams of at most `size` bytes.
+fn path(config: &config::Path, planned: &PlannedPath, id: PathId, socket: usize, size: u16) -> PeerPath {
+    let mut made = PeerPath::new(id, planned.ends.clone(), socket, planned.remote, size);
+    made.roaming = config.roaming.then(Roaming::default);
+    // Where the peer's address is open it is the peer who finds the way; without probes nothing is known to be silent.
+    let is_given = planned.remote.is_some() || config.remote_name.is_some();
+    made.other_port = (is_given && config.liveness != Liveness::Off).then(OtherPort::default);
+    made.named = config.remote_name.clone().map(Named::new);
+    // A peer that is not probed would not answer; a configured size needs no search.
+    if config.mtu.is_none() && config.liveness != Liveness::Off {
+        let least = max_datagram(least_mtu(config.local), config.local);
+        made.search = Some(PathMtu::new(least, size));
+    }
+    made
+}
+
+/// Lets datagrams from a path's peer be known as the path's.
+fn add_sender(planned: &PlannedPath, socket: usize, (peer, path): (usize, usize), outside: &mut Outside<'_>) {
+    if planned.remote.is_some()
+        && let Some(shared) = outside.sockets.get_mut(socket)
+    {
+        let sender = Sender { address: planned.ends.remote, port: planned.from_port, peer, path };
+        shared.senders.add(sender);
     }
 }
 

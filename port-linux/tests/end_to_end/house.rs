@@ -336,3 +336,23 @@ fn a_server_that_has_a_name_is_joined_by_it() {
         world.until_online(&joined)
     });
 }
+
+#[test]
+fn a_path_that_the_house_adds_is_learnt_by_the_server() {
+    bench::test(&[Tool::Ping, Tool::Nft], || {
+        let world = World::with_server()?;
+        let _serving = world.serve()?;
+        let joined = world.join(&world.peer("add van")?)?;
+        world.until_online(&joined)?;
+        let listed = |address: &str| world.peer("list").map(|list| list.contains(address));
+        joined.until_around("both links", || Ok(listed("172.16.1.10")? && listed("172.16.2.10")?))?;
+        let pings = Background::start(&world.net.pc1, INTERNET.parse()?, 1000, "-i 0.01 -W 2")?;
+        joined.path("remove eth2")?;
+        joined.until_around("one link", || Ok(!listed("172.16.2.10")?))?;
+        joined.path("add server stick --device eth2")?;
+        joined.until_around("both links again", || Ok(listed("172.16.2.10")? && listed("172.16.1.10")?))?;
+        let Pings { sent, received, .. } = pings.finish()?;
+        ensure!(received == sent, "{received} of {sent} pings: {}", joined.said());
+        Ok(())
+    });
+}

@@ -19,6 +19,7 @@ mod house;
 mod lab;
 mod multicast;
 mod names;
+mod paths;
 mod policies;
 mod programs;
 #[cfg(feature = "quic")]
