@@ -115,6 +115,16 @@ fn summary(config: &Config) -> String {
             let preshared = if keys.preshared == PresharedKey::NONE { "" } else { ", and a pre-shared key" };
             let _ = writeln!(text, "  public key {}{preshared}", encode(keys.public.as_bytes()));
         }
+        if let Some(auto) = &connection.auto {
+            let except = output::list(&auto.except);
+            let except = if except.is_empty() { String::new() } else { format!(", but {except}") };
+            let _ = writeln!(
+                text,
+                "  paths over all interfaces that lead out{except} -> {} port {}",
+                output::list(&auto.remotes),
+                connection.remote_port
+            );
+        }
         for path in &connection.paths {
             let disabled = if path.enabled { "" } else { ", disabled" };
             let place = path.remote_name.clone().unwrap_or_else(|| path.remote.to_string());

@@ -609,6 +609,9 @@ pub struct Join {
     /// Only this goes through the tunnel; may be repeated [default: what the line says, mostly everything]
     #[arg(long = "network", value_name = "NETWORK/LENGTH")]
     pub networks: Vec<IpNet>,
+    /// Interface that carries a path; may be repeated [default: all that lead out, also those that come later]
+    #[arg(long = "paths", value_name = "INTERFACE")]
+    pub only: Vec<String>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub place: Place,
@@ -655,6 +658,7 @@ impl From<Join> for join::Join {
             share: args.share,
             dns: args.dns,
             networks: args.networks,
+            only: args.only,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! to doubt a [`Config`] that came from [`Config::load`].
 
 mod added;
+mod auto;
 mod check;
 mod classes;
 mod endpoint;
@@ -26,6 +27,7 @@ use mpt_proto::{ClassRules, Liveness, Policy, ReorderConfig};
 use mpt_seal::PeerKeys;
 
 pub use added::{NewPath, Origin};
+pub use auto::Auto;
 pub use endpoint::Endpoint;
 pub use error::ConfigError;
 pub use gateway::{Exception, Share, Transport};
@@ -169,7 +171,11 @@ pub struct Connection {
     pub classes: ClassRules,
     /// `[connection.reorder]`: `window`, `delay_ms`, `paths_in_order`.
     pub reorder: ReorderConfig,
-    /// `[[connection.path]]`: 1 to 16.
+    /// `liveness`: the default of the paths.
+    pub liveness: Liveness,
+    /// `paths = "auto"`, `except` and `remote`: paths come and go with interfaces.
+    pub auto: Option<Auto>,
+    /// `[[connection.path]]`: 1 to 16, or none with `auto`; and those that came while mpt runs.
     pub paths: Vec<Path>,
     /// A peer of `listen.peers`: `paths` are places for those that the peer turns out to have.
     pub is_learned: bool,

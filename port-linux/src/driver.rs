@@ -146,6 +146,9 @@ pub struct Driver<'s> {
     reload: Option<Reload<'s>>,
     remembered: Option<Remembered>,
     names: Names,
+    uncarried: change::Uncarried,
+    /// Interfaces that people were told there is no room for.
+    left_out: Vec<String>,
 }
 
 /// What [`Driver::new`] takes.
@@ -237,6 +240,8 @@ impl<'s> Driver<'s> {
             reload,
             remembered,
             names,
+            uncarried: change::Uncarried::new(),
+            left_out: Vec::new(),
         };
         driver.listen(&driver.inside.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
@@ -447,6 +452,7 @@ impl<'s> Driver<'s> {
         self.bell.silence();
         if let Some(interfaces) = self.link_changes.try_iter().last() {
             self.interfaces = interfaces;
+            self.follow_interfaces(self.clock.now());
             self.check_links(self.clock.now());
             self.names.hurry(self.clock.now());
         }
@@ -485,6 +491,9 @@ impl<'s> Driver<'s> {
             self.follow_name(index, now);
         }
         self.follow_names(now);
+        if self.next_gone().is_some_and(|deadline| deadline <= now) {
+            self.follow_interfaces(now);
+        }
         self.settle(now);
         self.remember(now);
         self.supervisor.handle_timeout(now);
@@ -509,6 +518,7 @@ impl<'s> Driver<'s> {
             .chain(self.recheck_links)
             .chain(self.remembered.as_ref().and_then(Remembered::poll_timeout))
             .chain(self.names.poll_timeout())
+            .chain(self.next_gone())
             .chain(self.supervisor.poll_timeout())
             .min()?;
         let wait = deadline.since(self.clock.now());

@@ -11,34 +11,13 @@ use ipnet::IpNet;
 use mpt_proto::MAX_PATHS;
 
 use crate::config::{Endpoint, Name};
-use crate::link::{DefaultRoute, Ends, Interface, Interfaces, Missing, default_routes, reaches};
+use crate::link::{DefaultRoute, Ends, Interface, Interfaces, Missing, default_routes, is_mobile, reaches};
 use crate::names;
 use crate::output;
 
 /// The interfaces that a Raspberry Pi or a laptop gets over time: socket, Wi-Fi, a phone or stick on USB. Those
 /// that are not there are proposed in comments.
 const USUAL: [&str; 4] = ["eth0", "wlan0", "usb0", "wwan0"];
-
-/// Kinds of interfaces (IFLA_INFO_KIND) that lead nowhere by themselves, or only into other tunnels.
-const WITHOUT_A_LINK: [&str; 17] = [
-    "bridge",
-    "dummy",
-    "erspan",
-    "geneve",
-    "gre",
-    "gretap",
-    "ifb",
-    "ip6gre",
-    "ip6tnl",
-    "ipip",
-    "nlmon",
-    "sit",
-    "tun",
-    "veth",
-    "vti",
-    "vxlan",
-    "wireguard",
-];
 
 /// What the configuration is to say about the peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +53,8 @@ pub struct Invited {
     pub share: Vec<String>,
     /// Servers to ask for names.
     pub dns: Vec<IpAddr>,
+    /// Interfaces that carry a path each; `None`: all that lead out, also those that come later.
+    pub only: Option<Vec<String>>,
 }
 
 /// The machine, as far as it matters here.
@@ -180,8 +161,14 @@ fn draft(
     warnings: &mut Vec<String>,
     has_route: impl Fn(&Interface, IpAddr) -> bool,
 ) -> Result<Draft> {
-    let mut proposals = propose(&machine.interfaces, remotes);
-    if proposals.iter().all(|proposal| proposal.missing.is_some()) {
+    let only = wanted.invited.as_ref().map(|invited| invited.only.as_deref());
+    let mut proposals = match only {
+        // Which interfaces it are is seen when it runs.
+        Some(None) => Vec::new(),
+        Some(Some(only)) => propose_only(&machine.interfaces, remotes, only)?,
+        None => propose(&machine.interfaces, remotes),
+    };
+    if only.is_none() && proposals.iter().all(|proposal| proposal.missing.is_some()) {
         let seen: Vec<String> = proposals
             .iter()
             .filter_map(|proposal| {
@@ -211,7 +198,7 @@ fn draft(
 
 /// A path for each interface that could carry one, wired ones first, and comments for the others.
 fn propose(interfaces: &Interfaces, remotes: &[Remote]) -> Vec<Proposal> {
-    let known = interfaces.iter().filter(|interface| may_lead_out(interface));
+    let known = interfaces.iter().filter(|interface| interface.may_lead_out());
     let mut proposals: Vec<Proposal> =
         known.map(|interface| propose_one(interface, interfaces, remotes)).collect();
     for device in USUAL.into_iter().filter(|&device| interfaces.named(device).is_none()) {
@@ -222,6 +209,17 @@ fn propose(interfaces: &Interfaces, remotes: &[Remote]) -> Vec<Proposal> {
     }
     proposals.sort_by_key(|proposal| (proposal.missing.is_some(), Medium::of(&proposal.device)));
     proposals
+}
+
+/// Paths over the interfaces with these names, which may be away.
+fn propose_only(interfaces: &Interfaces, remotes: &[Remote], only: &[String]) -> Result<Vec<Proposal>> {
+    let propose = |name: &String| match interfaces.named(name) {
+        Some(interface) => Ok(Proposal { missing: None, ..propose_one(interface, interfaces, remotes) }),
+        None => bail!(
+            "this machine has no interface {name} now; one that comes later is a [[connection.path]] with its device"
+        ),
+    };
+    only.iter().map(propose).collect()
 }
 
 fn propose_one(interface: &Interface, interfaces: &Interfaces, remotes: &[Remote]) -> Proposal {
@@ -241,14 +239,6 @@ fn propose_one(interface: &Interface, interfaces: &Interfaces, remotes: &[Remote
     Proposal { device: interface.name.clone(), remote, missing }
 }
 
-fn may_lead_out(interface: &Interface) -> bool {
-    let loopback = interface.addresses.iter().any(IpAddr::is_loopback) || interface.name == "lo";
-    // A veth with a name of one's own is how a container sees its Ethernet; `veth...` is its other end.
-    let named_ethernet = interface.kind.as_deref() == Some("veth") && !interface.name.starts_with("veth");
-    let linkless = interface.kind.as_deref().is_some_and(|kind| WITHOUT_A_LINK.contains(&kind));
-    !loopback && (named_ethernet || !linkless)
-}
-
 /// What an interface's name says of it, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Medium {
@@ -260,9 +250,7 @@ enum Medium {
 impl Medium {
     fn of(device: &str) -> Self {
         match device {
-            name if ["wwan", "ww", "usb", "ppp", "rmnet"].iter().any(|prefix| name.starts_with(prefix)) => {
-                Self::Mobile
-            }
+            name if is_mobile(name) => Self::Mobile,
             name if name.starts_with("wl") => Self::Radio,
             _ => Self::Wire,
         }

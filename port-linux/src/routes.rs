@@ -246,6 +246,8 @@ mod tests {
             adaptive: Adaptive { resend: true, udp_in_order: false, memory: None },
             classes: ClassRules::new(),
             reorder: ReorderConfig::default(),
+            liveness: mpt_proto::Liveness::default(),
+            auto: None,
             paths: Vec::new(),
             is_learned: false,
         }

@@ -34,7 +34,7 @@ use crate::{
     control::{self, Answer, Query, Server, default_socket},
     driver::{Driver, Memories, Names, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
     host_state::{Family, HostState, Keeper, MARK},
-    link::{self, Ends, Interfaces, Setup},
+    link::{self, Ends, Interfaces, Setup, WantedWays},
     names::{Past, Resolver},
     outbox, privilege,
     routes::Routes,
@@ -99,7 +99,7 @@ impl Default for Defaults {
 /// Before anything was changed: what is wrong with the configuration, the machine or the privileges. After
 /// that: what the kernel refused; nothing is left behind.
 pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> Result<()> {
-    let config = Config::load(config_file)?;
+    let mut config = Config::load(config_file)?;
     if config.security.is_some() {
         // The keys are in no core dump, and no other process of this user reads them from memory.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid core dumps")?;
@@ -112,7 +112,14 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     }
     let control = control.map_or_else(|| default_socket(&config.tunnel.name), Path::to_path_buf);
     privilege::check(&control)?;
-    let interfaces = interfaces_without(&config.tunnel.name)?;
+    let mut interfaces = interfaces_without(&config.tunnel.name)?;
+    let ways = WantedWays::default();
+    if let Some(to) = config.wanted_ways() {
+        interfaces.look_for_ways(&to)?;
+        ways.set(Some(to));
+        // Which names have addresses of which version is not known yet.
+        (config, _) = config.with_auto_paths(&interfaces, &[], |_, _| true);
+    }
     Server::check(&control)?;
     if interfaces.named(&config.tunnel.name).is_some() {
         bail!(
@@ -195,7 +202,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
             config.connections.iter().enumerate(),
         ),
         queries,
-        link_changes: link::watch(awaited, bell.clone())?,
+        link_changes: link::watch(awaited, ways.clone(), bell.clone())?,
         bell,
         signal,
         interfaces,
@@ -203,6 +210,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         reload: Some(Reload {
             config: config.clone(),
             room,
+            ways,
             host: Box::new(|config| {
                 let state = HostState::wanted(config);
                 if state.needs_mark() != mark.is_some() {
@@ -333,7 +341,11 @@ fn tunnel_facts(config: &Config, peers: &Peers<'_>) -> Result<TunnelFacts> {
     let narrowest = |extended: bool| {
         let fits = peers.iter().map(|peer| {
             let overhead = if extended { peer.overhead() } else { peer.header_len() };
-            mtu::tunnel_mtu(peer.paths.iter().map(|path| path.max_datagram), overhead)
+            // Those that come by themselves are narrower perhaps, which is seen then.
+            let to_come =
+                peer.config.auto.is_some().then(|| mtu::max_datagram(driver::ABSENT_MTU, [0; 4].into()));
+            let paths = peer.paths.iter().map(|path| path.max_datagram).filter(|_| to_come.is_none());
+            mtu::tunnel_mtu(paths.chain(to_come), overhead)
         });
         fits.chain(of_learned(config, extended)).min().unwrap_or(0)
     };

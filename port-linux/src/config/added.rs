@@ -16,6 +16,8 @@ pub enum Origin {
     File,
     /// `mpt path add`: it stays until `mpt path remove`, or until mpt ends.
     Command,
+    /// `paths = "auto"`: its interface leads out.
+    Interface,
 }
 
 /// A path that is to be added, with the names of the configuration's keys. What is not given is inherited as there, and `remote` from
@@ -90,10 +92,15 @@ impl Config {
                 "{connection} is a peer of [listen], which brings its paths by itself; `mpt path down` closes one"
             ));
         }
-        if found.paths.len() == 1 {
+        if found.paths.len() == 1 && found.auto.is_none() {
             return Err(format!(
                 "{path} is the only path of {connection}: `mpt path down {path}` takes it out of use, another one may take its \
                  place (mpt path add)"
+            ));
+        }
+        if found.paths.iter().any(|it| it.name == path && it.origin == Origin::Interface) {
+            return Err(format!(
+                "{path} is there by paths = \"auto\": put its interface into `except`, or say `mpt path down {path}`"
             ));
         }
         found.paths.retain(|it| it.name != path);
@@ -101,7 +108,7 @@ impl Config {
     }
 
     /// Addresses of the tunnel: ours, and those of all peers.
-    fn own_addresses(&self) -> Vec<IpAddr> {
+    pub(super) fn own_addresses(&self) -> Vec<IpAddr> {
         let peers = self.connections.iter().flat_map(|connection| connection.peer.iter().copied());
         self.tunnel.addresses.iter().map(ipnet::IpNet::addr).chain(peers).collect()
     }
@@ -111,12 +118,20 @@ impl Config {
         let mut left_out = Vec::new();
         for connection in &mut self.connections {
             let Some(old) = before.connections.iter().find(|it| it.name == connection.name) else { continue };
-            for path in old.paths.iter().filter(|path| path.origin != Origin::File) {
-                let is_taken = connection.paths.iter().any(|it| it.name == path.name || it.is_at(path));
+            let stays = |path: &&Path| match path.origin {
+                Origin::File => false,
+                Origin::Command => true,
+                Origin::Interface => connection.auto == old.auto,
+            };
+            let kept: Vec<Path> = old.paths.iter().filter(stays).cloned().collect();
+            for path in kept {
+                let is_own = |it: &Path| path.origin == Origin::Interface && it.device == path.device;
+                let is_taken =
+                    connection.paths.iter().any(|it| it.name == path.name || it.is_at(&path) || is_own(it));
                 if is_taken || connection.paths.len() >= MAX_PATHS {
                     left_out.push(format!("{}/{}", connection.name, path.name));
                 } else {
-                    connection.paths.push(path.clone());
+                    connection.paths.push(path);
                 }
             }
         }
@@ -143,7 +158,12 @@ impl Path {
 
 impl NewPath {
     /// The path of this connection, in a configuration whose tunnel has these addresses.
-    fn path(&self, connection: &Connection, tunnel: &[IpAddr], is_sealed: bool) -> Result<Path, String> {
+    pub(super) fn path(
+        &self,
+        connection: &Connection,
+        tunnel: &[IpAddr],
+        is_sealed: bool,
+    ) -> Result<Path, String> {
         let refused = |key: &str, value: &dyn std::fmt::Display, problem: &str, allowed: &str| {
             Err(format!("{key} = {value}: {problem}; allowed: {allowed}"))
         };
@@ -211,8 +231,8 @@ impl NewPath {
         in_range("tier", self.tier.map(u32::from), 1..=8)?;
         let least_mtu = if local.is_ipv6() { 1280 } else { 576 };
         in_range("mtu", self.mtu.map(u32::from), least_mtu..=65_535)?;
-        // The paths of a connection mostly have one preset.
-        let liveness = connection.paths.first().map_or_else(Liveness::default, |path| path.liveness);
+        // The paths of a connection mostly have one preset, given there or in each of them.
+        let liveness = connection.paths.first().map_or(connection.liveness, |path| path.liveness);
         let can_prove = liveness != Liveness::Off && connection.check_source_port;
         let is_open = remote.is_unspecified() && remote_name.is_none();
         if is_open && (!can_prove || local.is_unspecified()) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::value::{Host, LivenessSetting, LivenessTable, Port, Table, Text};
 use super::{
     Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, QUEUE, TUNNEL_NAME, Tunnel,
 };
-use super::{file, listen};
+use super::{auto, file, listen};
 
 /// The smallest MTU of an interface that carries IPv6 (RFC 8200 section 5).
 const IPV6_MIN_MTU: u16 = 1280;
@@ -221,8 +221,17 @@ impl Check<'_> {
             remote_port: self.port(table.remote_port, PORT),
             liveness: self.liveness(table.liveness)?.unwrap_or_default(),
         };
-        if table.path.is_empty() {
-            return Err(source.error(&at, "no path", "1 to 16 tables [[connection.path]]"));
+        if let Some(remotes) = &table.remote {
+            for remote in remotes.get_ref() {
+                let address = remote.get_ref().0.0.address();
+                self.seen.far.add(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), &remote.span());
+            }
+        }
+        let auto = auto::Keys { paths: table.paths, except: table.except, remote: table.remote };
+        let auto = auto.check(&at, source)?;
+        if table.path.is_empty() && auto.is_none() {
+            let allowed = "1 to 16 tables [[connection.path]], or paths = \"auto\"";
+            return Err(source.error(&at, "no path", allowed));
         }
         let mut names = HashMap::new();
         let mut pins = PinCheck::default();
@@ -245,7 +254,7 @@ impl Check<'_> {
             }
             paths.push(self.path(path, &defaults, &networks)?);
         }
-        if paths.iter().all(|path| !path.enabled) {
+        if auto.is_none() && paths.iter().all(|path| !path.enabled) {
             self.warn(&at, "no path is enabled: the connection carries nothing until `mpt path up`");
         }
         if policy == Policy::Backup
@@ -274,6 +283,8 @@ impl Check<'_> {
             adaptive,
             classes,
             reorder,
+            liveness: defaults.liveness,
+            auto,
             paths,
             is_learned: false,
         })
@@ -547,7 +558,7 @@ fn reorder(table: Option<&file::Reorder>) -> ReorderConfig {
 /// The unspecified address of the same IP version.
 const fn unspecified(address: IpAddr) -> IpAddr {
     match address {
-        IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
     }
 }

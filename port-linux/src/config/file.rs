@@ -5,9 +5,9 @@ use toml::Spanned;
 
 use super::gateway::{Exception, Share};
 use super::value::{
-    Address, AllowedIp, FileName, Host, InterfaceName, ListenAddress, LivenessSetting, Local, Name,
-    PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Remote, SecuritySetting, Table, Text,
-    TravelName, TunnelMtu, Whole,
+    Address, AllowedIp, AutoWord, FileName, Host, InterfaceName, InterfacePattern, ListenAddress,
+    LivenessSetting, Local, Name, PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Remote,
+    SecuritySetting, Table, Text, TravelName, TunnelMtu, Whole,
 };
 
 /// The file.
@@ -85,6 +85,9 @@ pub(super) struct Connection {
     pub(super) reorder: Option<Table<Reorder>>,
     #[serde(default)]
     pub(super) class: Vec<Spanned<Table<Class>>>,
+    pub(super) paths: Option<Spanned<Text<AutoWord>>>,
+    pub(super) except: Option<Spanned<Vec<Text<InterfacePattern>>>>,
+    pub(super) remote: Option<Spanned<Vec<Spanned<Text<Remote>>>>>,
     #[serde(default)]
     pub(super) path: Vec<Spanned<Table<Path>>>,
 }

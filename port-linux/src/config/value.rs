@@ -138,6 +138,31 @@ impl FromText for InterfaceName {
     }
 }
 
+/// Names of network interfaces, with `*` for any characters and `?` for one.
+pub(super) struct InterfacePattern(pub(super) glob::Pattern);
+
+impl FromText for InterfacePattern {
+    const ALLOWED: &'static str = "the name of an interface, in which * stands for any characters and ? for one, such as docker* or br-????";
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        if text.is_empty() || text.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ':')) {
+            return Err("no name of an interface");
+        }
+        glob::Pattern::new(text).map(Self).map_err(|_| "brackets or stars that do not fit together")
+    }
+}
+
+/// `"auto"`, the only word for `paths`.
+pub(super) struct AutoWord;
+
+impl FromText for AutoWord {
+    const ALLOWED: &'static str = "\"auto\"; single paths are tables [[connection.path]]";
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        if text == "auto" { Ok(Self) } else { Err("unknown word") }
+    }
+}
+
 /// The name of a connection or a path: fit for a command line, a log line and `CONNECTION/PATH`.
 pub(crate) struct Name(pub(crate) String);
 

@@ -3,7 +3,7 @@
 //! A path that goes is closed first for what the peer sends: it is told, over the others, that nothing is heard there any more. What is
 //! under way on the path is still taken in, and then its place is free.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -18,6 +18,13 @@ use crate::report::VERSION;
 
 /// How long what is under way on a path that was removed is taken in: longer than what waits in the queues of slow links takes.
 const LEAVING: Duration = Duration::from_secs(2);
+
+/// How long an interface must lead nowhere until its path of `paths = "auto"` goes: a DHCP client that starts anew, or a modem that dials in again,
+/// takes less.
+const GONE: Duration = Duration::from_secs(30);
+
+/// Paths of `paths = "auto"` whose interface leads nowhere, by connection and name, since when.
+pub(super) type Uncarried = BTreeMap<(String, String), Instant>;
 
 /// What another configuration of a connection changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +47,11 @@ impl<'s> Peer<'s> {
 
     /// What `wanted` would change.
     pub(super) fn difference(&self, wanted: &config::Connection) -> Difference {
-        let without_paths =
-            |config: &config::Connection| config::Connection { paths: Vec::new(), ..config.clone() };
+        let without_paths = |config: &config::Connection| config::Connection {
+            paths: Vec::new(),
+            auto: None,
+            ..config.clone()
+        };
         if without_paths(&self.config) != without_paths(wanted) {
             return Difference::Other;
         }
@@ -49,7 +59,7 @@ impl<'s> Peer<'s> {
         let goes = live.iter().filter(|path| !wanted.paths.contains(path)).copied();
         let comes = wanted.paths.iter().filter(|path| !live.contains(path));
         let mut changed = goes.chain(comes).peekable();
-        if changed.peek().is_none() {
+        if changed.peek().is_none() && self.config.auto == wanted.auto {
             return Difference::None;
         }
         // Pins are set once for all, by the places of paths; places of peers that come by themselves are theirs.
@@ -96,6 +106,45 @@ impl<'s> Driver<'s> {
         }
     }
 
+    /// Lets paths of `paths = "auto"` come and go with their interfaces.
+    pub(super) fn follow_interfaces(&mut self, now: Instant) {
+        let Some(reload) = self.reload.as_ref().filter(|reload| reload.config.wanted_ways().is_some()) else {
+            return;
+        };
+        let uncarried = reload.config.uncarried(&self.interfaces);
+        self.uncarried.retain(|path, _| uncarried.contains(path));
+        for path in uncarried {
+            self.uncarried.entry(path).or_insert(now);
+        }
+        let gone: Vec<(String, String)> = self
+            .uncarried
+            .iter()
+            .filter(|(_, since)| now.since(**since) >= GONE)
+            .map(|(path, _)| path.clone())
+            .collect();
+        let has = |name: &str, ipv4: bool| self.names.may_have(name, ipv4);
+        let (new, left_out) = reload.config.with_auto_paths(&self.interfaces, &gone, has);
+        if self.left_out != left_out {
+            for interface in &left_out {
+                tracing::warn!("no path over {interface}: a connection has eight by itself at most");
+            }
+            self.left_out = left_out;
+        }
+        for path in &gone {
+            self.uncarried.remove(path);
+        }
+        if new != reload.config
+            && let Err(error) = self.reconfigure(new)
+        {
+            tracing::warn!("paths of interfaces that came or went: {error:#}");
+        }
+    }
+
+    /// When a path of an interface that leads nowhere goes.
+    pub(super) fn next_gone(&self) -> Option<Instant> {
+        self.uncarried.values().map(|since| *since + GONE).min()
+    }
+
     /// Follows what `change` makes of the present configuration.
     fn with_reload_config(
         &mut self,
@@ -126,6 +175,7 @@ impl<'s> Driver<'s> {
         let live: Vec<&config::Path> = peer.live_paths().map(|(_, path)| path).collect();
         let comes: Vec<(&config::Path, &PlannedPath)> =
             wanted.paths.iter().zip(planned).filter(|(path, _)| !live.contains(path)).collect();
+        self.peers[index].config.auto.clone_from(&wanted.auto);
         for (path, name) in goes {
             // One that is set up otherwise may have the same ends: datagrams are of the new one at once.
             let is_replaced = comes.iter().any(|(path, _)| path.name == name);

@@ -120,6 +120,12 @@ impl Names {
         addresses.copied().filter(move |address| address.is_ipv4() == is_ipv4)
     }
 
+    /// Whether a name may have an address of an IP version: it has, or nothing is known of it.
+    pub(super) fn may_have(&self, name: &str, is_ipv4: bool) -> bool {
+        let known = self.known.get(name).map(|known| &known.addresses);
+        known.is_none_or(|known| known.is_empty() || known.iter().any(|address| address.is_ipv4() == is_ipv4))
+    }
+
     /// What a path waits for that needs an address of a name.
     pub(super) fn missing(&self, name: &str) -> Missing {
         let known = self.known.get(name).and_then(|known| known.addresses.first());
@@ -246,8 +252,11 @@ impl Driver<'_> {
     /// Asks for the names of the configuration that were not asked for yet, and forgets others.
     pub(super) fn begin_names(&mut self, now: Instant) {
         let paths = self.peers.iter().flat_map(|peer| &peer.paths);
-        let wanted: BTreeSet<String> =
+        let mut wanted: BTreeSet<String> =
             paths.filter_map(|path| path.named.as_ref()).map(|named| named.name.clone()).collect();
+        // Of paths that are to come, it decides over the IP version.
+        let autos = self.peers.iter().filter_map(|peer| peer.config.auto.as_ref());
+        wanted.extend(autos.flat_map(|auto| &auto.remotes).filter_map(|it| it.name().map(str::to_owned)));
         self.names.known.retain(|name, _| wanted.contains(name));
         for name in &wanted {
             let names = &mut self.names;
@@ -268,6 +277,7 @@ impl Driver<'_> {
             let name = found.name.clone();
             if self.names.note(found, now) {
                 self.use_name(&name, now);
+                self.follow_interfaces(now);
             }
         }
     }

@@ -67,6 +67,8 @@ pub struct Peer<'s> {
     pub(super) counted: (u32, u32),
     /// A path has gone down, or is still down, since its link was last looked at.
     pub(super) path_went_down: bool,
+    /// Largest UDP payload that its memory was made for.
+    pub(super) room: u16,
     /// Bytes that sealing adds to each datagram.
     sealing: u16,
     /// Reasons, as bits, for which people were told that datagrams of the peer are refused.
@@ -112,11 +114,13 @@ impl<'s> Peer<'s> {
         paths: Vec<PeerPath>,
         sealing: u16,
     ) -> Self {
+        let room = paths.iter().map(|path| path.planned_datagram).max().unwrap_or(0);
         Self {
             index,
             config,
             connection,
             memory,
+            room,
             woken: Instant::ZERO,
             paths,
             drops: PeerDrops::default(),

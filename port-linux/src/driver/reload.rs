@@ -9,6 +9,7 @@ use super::plan::{Plan, bind};
 use super::{Driver, FIRST_SOCKET};
 use crate::config::{self, Config};
 use crate::control::{Answer, Reloaded};
+use crate::link::WantedWays;
 use crate::report::VERSION;
 use crate::routes::Routes;
 
@@ -23,6 +24,8 @@ pub struct Reload<'s> {
     pub room: usize,
     /// The network of this host.
     pub host: MakeHost<'s>,
+    /// Which ways out are looked for by who watches the interfaces.
+    pub ways: WantedWays,
 }
 
 impl Reload<'_> {
@@ -68,6 +71,8 @@ impl<'s> Driver<'s> {
                 );
             }
         }
+        let (new, _) =
+            new.with_auto_paths(&self.interfaces, &[], |name, ipv4| self.names.may_have(name, ipv4));
         match self.reconfigure(new) {
             Ok(reloaded) => {
                 if !reloaded.is_nothing() {
@@ -154,6 +159,7 @@ impl<'s> Driver<'s> {
         let connections = self.peers.iter().map(|peer| (peer.index, &peer.config));
         self.inside.routes = Routes::new(&new.tunnel.addresses, &new.tunnel.share, connections);
         self.close_unused_sockets();
+        reload.ways.set(new.wanted_ways());
         reload.config = new;
         self.note_places(now);
         self.begin_names(now);

@@ -8,7 +8,7 @@ use mpt_proto::{Connection, Link, Liveness, PathId, Storage};
 use mpt_seal::Sealer;
 
 use super::memory::Memories;
-use super::plan::{Plan, PlannedPath, pins};
+use super::plan::{ABSENT_MTU, Plan, PlannedPath, pins};
 use super::senders::Sender;
 use super::{Named, OtherPort, Outside, PathMtu, Peer, PeerPath, Peers, Roaming, SystemSealer};
 use crate::ciphers::NativeKey;
@@ -71,7 +71,10 @@ impl<'s> Resources<'s> {
             None => peers.vacant(),
         };
         let sizes: Vec<u16> = planned.iter().map(|path| path.max_datagram).collect();
-        let memory = (!config.is_learned).then(|| self.memories.lend(config, widest(&sizes))).unzip();
+        // Paths that come by themselves have room for what Ethernet carries.
+        let to_come = config.auto.as_ref().map(|_| max_datagram(ABSENT_MTU, [0; 4].into()));
+        let room = sizes.iter().copied().chain(to_come).max().unwrap_or(0);
+        let memory = (!config.is_learned).then(|| self.memories.lend(config, room.into())).unzip();
         let made = self.state_machine(config, &sizes, memory.1.unwrap_or_default());
         let (connection, ids) = made.inspect_err(|_| outside.remove(position))?;
         let mut paths = Vec::new();
@@ -81,6 +84,7 @@ impl<'s> Resources<'s> {
             paths.push(path(config, planned, id, socket, planned.max_datagram));
         }
         let mut peer = Peer::new(position, config.clone(), (connection, memory.0), paths, self.sealing);
+        peer.room = room;
         if config.is_learned {
             // Nothing leaves on a place for a path.
             let now = self.clock.now();
@@ -103,8 +107,7 @@ impl<'s> Resources<'s> {
         socket: usize,
         outside: &mut Outside<'s>,
     ) -> Result<usize> {
-        let room = peer.paths.iter().map(|path| path.planned_datagram).max();
-        let size = room.map_or(planned.max_datagram, |room| room.min(planned.max_datagram));
+        let size = planned.max_datagram.min(peer.room);
         let id = self.add_path(&mut peer.connection, config, size)?;
         let (index, made) = (id.index(), path(config, planned, id, socket, size));
         match (peer.paths.get_mut(index), peer.config.paths.get_mut(index)) {

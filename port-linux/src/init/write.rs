@@ -97,6 +97,15 @@ fn joined_head(text: &mut String, wanted: &Wanted, invited: &Invited, key_file: 
     if let Some(file) = &invited.preshared_key_file {
         let _ = writeln!(text, "preshared_key_file = {}", toml::Value::String(file.clone()));
     }
+    if invited.only.is_none() {
+        let _ = write!(
+            text,
+            "# Every interface that leads out carries a path, also one that comes later, but for those in `except`. A [[connection.path]]\n\
+             # with a `device` sets one up otherwise.\n\
+             paths = \"auto\"\nremote = [{}]\n# except = [\"docker*\", \"lan0\"]\n",
+            quoted(&wanted.remotes)
+        );
+    }
     for network in &invited.networks {
         let _ = write!(text, "\n[[connection.network]]\nto = \"{network}\"\n");
     }

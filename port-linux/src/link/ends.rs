@@ -152,7 +152,7 @@ mod tests {
     }
 
     fn missing(ends: &Ends, interfaces: &[Interface]) -> Option<Missing> {
-        ends.interface(&Interfaces(interfaces.to_vec())).err()
+        ends.interface(&Interfaces::from(interfaces.to_vec())).err()
     }
 
     #[test]
