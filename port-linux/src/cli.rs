@@ -526,6 +526,9 @@ pub struct PeerAdd {
     /// Network behind it; may be repeated
     #[arg(long = "network", value_name = "NETWORK/LENGTH")]
     pub networks: Vec<IpNet>,
+    /// Its tunnel address, as where another server has it, too; may be repeated [default: the first that nobody has]
+    #[arg(long = "address", value_name = "ADDRESS")]
+    pub addresses: Vec<IpAddr>,
 }
 
 /// `mpt peer renew`, and what `mpt peer add` has in common with it
@@ -631,7 +634,7 @@ impl PeerKeys {
     /// The server that is meant, and the peer with these networks behind it.
     pub fn split(self, networks: Vec<IpNet>) -> (enrol::Which, NewPeer) {
         let Self { name, public_key, through, endpoints, which } = self;
-        (which.into(), NewPeer { name, public_key, networks, through, endpoints })
+        (which.into(), NewPeer { name, public_key, networks, addresses: Vec::new(), through, endpoints })
     }
 }
 

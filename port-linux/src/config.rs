@@ -16,6 +16,7 @@ mod listen;
 mod pins;
 mod roaming;
 mod security;
+mod standby;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -37,6 +38,7 @@ pub use listen::{Listen, PeerError};
 pub use security::Security;
 #[cfg(feature = "program")]
 pub(crate) use security::is_public;
+pub use standby::Standby;
 #[cfg(feature = "program")]
 pub(crate) use value::{FromText, InterfaceName, Name};
 
@@ -171,6 +173,8 @@ pub struct Connection {
     pub classes: ClassRules,
     /// `[connection.reorder]`: `window`, `delay_ms`, `paths_in_order`.
     pub reorder: ReorderConfig,
+    /// `standby_of`, `standby_after_s` and `standby_back_s`: it is used when another one does not answer, and has that one's networks.
+    pub standby: Option<Standby>,
     /// `liveness`: the default of the paths.
     pub liveness: Liveness,
     /// `paths = "auto"`, `except` and `remote`: paths come and go with interfaces.

@@ -28,6 +28,7 @@ mod resources;
 mod roaming;
 mod senders;
 mod sizes;
+mod standby;
 mod strangers;
 mod tunnel_mtu;
 
@@ -147,6 +148,7 @@ pub struct Driver<'s> {
     remembered: Option<Remembered>,
     names: Names,
     uncarried: change::Uncarried,
+    standbys: standby::Groups,
     /// Interfaces that people were told there is no room for.
     left_out: Vec<String>,
 }
@@ -241,6 +243,7 @@ impl<'s> Driver<'s> {
             remembered,
             names,
             uncarried: change::Uncarried::new(),
+            standbys: standby::Groups::new(),
             left_out: Vec::new(),
         };
         driver.listen(&driver.inside.tun, TUN)?;
@@ -252,6 +255,8 @@ impl<'s> Driver<'s> {
                 driver.listen(socket, number)?;
             }
         }
+        let configured: Vec<_> = driver.peers.iter().map(|peer| peer.config.clone()).collect();
+        driver.begin_standbys(&configured, clock.now());
         driver.begin_names(clock.now());
         Ok(driver)
     }
@@ -486,11 +491,15 @@ impl<'s> Driver<'s> {
         self.due = due;
         self.outside.handle_timeout(now);
         self.follow_sizes(now);
+        let some_state_changed = !self.states_changed.is_empty();
         while let Some(index) = self.states_changed.pop() {
             self.follow_ports(index, now);
             self.follow_name(index, now);
         }
         self.follow_names(now);
+        if some_state_changed || self.next_standby(now).is_some_and(|deadline| deadline <= now) {
+            self.follow_standbys(now);
+        }
         if self.next_gone().is_some_and(|deadline| deadline <= now) {
             self.follow_interfaces(now);
         }
@@ -519,6 +528,7 @@ impl<'s> Driver<'s> {
             .chain(self.remembered.as_ref().and_then(Remembered::poll_timeout))
             .chain(self.names.poll_timeout())
             .chain(self.next_gone())
+            .chain(self.next_standby(self.clock.now()))
             .chain(self.supervisor.poll_timeout())
             .min()?;
         let wait = deadline.since(self.clock.now());

@@ -7,6 +7,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, Named, Peer, Server, Way};
+use crate::enrol::peers::NewPeer;
 use crate::enrol::{join, list, peers, server};
 use crate::keys::commands;
 use crate::run::Defaults;
@@ -72,7 +73,7 @@ fn peer(command: Peer) -> anyhow::Result<()> {
     match command {
         Peer::Add(args) => {
             let (which, new) = args.keys.split(args.networks);
-            peers::add(&which, &new)
+            peers::add(&which, &NewPeer { addresses: args.addresses, ..new })
         }
         Peer::Renew(args) => {
             let (which, new) = args.split(Vec::new());

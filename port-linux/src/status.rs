@@ -151,6 +151,12 @@ fn connection_text(
     let kind = if connection.peer_is_mpt { "peer is mpt" } else { "peer has not said that it is mpt" };
     let policy = policy_text(connection);
     let mut text = format!("\n{}  {}  {policy}  {kind}\n", connection.name, peers.join(", "));
+    text += &match (connection.used, &connection.standby_of) {
+        (Some(true), Some(first)) => format!("  in use, as {first} does not answer, or has not for long\n"),
+        (Some(false), Some(first)) => format!("  stands by for {first}\n"),
+        (Some(false), None) => "  not in use: another one has taken over\n".to_owned(),
+        _ => String::new(),
+    };
     text += &seal_text(connection.seal.as_ref());
     if let Some(problem) = &connection.problem {
         text += &format!("  the peer {problem}\n");

@@ -20,7 +20,7 @@ use super::value::{Host, LivenessSetting, LivenessTable, Port, Table, Text};
 use super::{
     Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, QUEUE, TUNNEL_NAME, Tunnel,
 };
-use super::{auto, file, listen};
+use super::{auto, file, listen, standby};
 
 /// The smallest MTU of an interface that carries IPv6 (RFC 8200 section 5).
 const IPV6_MIN_MTU: u16 = 1280;
@@ -119,6 +119,7 @@ pub(super) struct Seen {
     sockets: HashMap<Seat, usize>,
     unnamed: UnnamedPeers,
     gateways: Gateways,
+    firsts: standby::Firsts,
     pub(super) keys: SeenKeys,
     far: FarPeers,
     /// The line of `multicast = true`.
@@ -208,9 +209,20 @@ impl Check<'_> {
             }
         }
 
+        let standby =
+            standby::Keys { of: table.standby_of, after: table.standby_after_s, back: table.standby_back_s };
+        let standby = standby.check(&self.seen.firsts, source)?;
+        let first = standby.as_ref().and_then(|standby| self.seen.firsts.get(&standby.of)).cloned();
+        if let (Some(standby), Some(network)) = (&standby, table.network.first()) {
+            let problem = format_args!("it has the networks of {}, for which it stands by", standby.of);
+            return Err(source.error(&network.span(), problem, "no [[connection.network]] here"));
+        }
         let networks = table.network.into_iter().map(|network| self.network(network.into_inner().0));
-        let networks: Vec<(Range<usize>, Network)> = networks.collect::<Result<_, _>>()?;
-        let peer = self.peers(table.peer, &networks)?;
+        let mut networks: Vec<(Range<usize>, Network)> = networks.collect::<Result<_, _>>()?;
+        if let Some(first) = &first {
+            networks = first.networks.iter().map(|network| (at.clone(), *network)).collect();
+        }
+        let peer = self.peers(table.peer, &networks, first.as_ref())?;
 
         let defaults = PathDefaults {
             policy,
@@ -266,11 +278,22 @@ impl Check<'_> {
                 "policy \"backup\" with liveness \"off\" changes paths only when an interface goes down",
             );
         }
+        let networks: Vec<Network> = networks.into_iter().map(|(_, network)| network).collect();
+        let multicast = match &first {
+            Some(first) => first.multicast,
+            None => self.multicast(table.multicast)?,
+        };
+        let of = standby.as_ref().map_or_else(|| name.clone(), |standby| standby.of.clone());
+        let shared = self.seen.firsts.entry(of).or_default();
+        shared.peers.extend(&peer);
+        if standby.is_none() {
+            (shared.networks, shared.multicast) = (networks.clone(), multicast);
+        }
         Ok(Connection {
             name,
             peer,
             keys,
-            networks: networks.into_iter().map(|(_, network)| network).collect(),
+            networks,
             port: defaults.port,
             remote_port: defaults.remote_port,
             check_source_port: defaults.check_source_port,
@@ -279,10 +302,11 @@ impl Check<'_> {
             checksum: table.checksum.map_or(default.checksum, Spanned::into_inner),
             sequence,
             slices: table.slices.unwrap_or(true),
-            multicast: self.multicast(table.multicast)?,
+            multicast,
             adaptive,
             classes,
             reorder,
+            standby,
             liveness: defaults.liveness,
             auto,
             paths,
@@ -305,6 +329,7 @@ impl Check<'_> {
         &mut self,
         peers: Spanned<Vec<Spanned<Text<Host>>>>,
         networks: &[(Range<usize>, Network)],
+        first: Option<&standby::First>,
     ) -> Result<Vec<IpAddr>, ConfigError> {
         let source = self.source;
         if peers.get_ref().is_empty() {
@@ -322,7 +347,9 @@ impl Check<'_> {
                 let allowed = "an address of an IP version that `tunnel.address` has, too";
                 return Err(source.error(&at, problem, allowed));
             }
-            if let Some(place) = earlier(&mut self.seen.peers, peer, source.place(&at)) {
+            let is_shared = first.is_some_and(|first| first.peers.contains(&peer));
+            let before = earlier(&mut self.seen.peers, peer, source.place(&at));
+            if let Some(place) = before.filter(|_| !is_shared || addresses.contains(&peer)) {
                 let problem = format_args!("stands in {place} already, so packets to it would have two ways");
                 return Err(source.error(&at, problem, "each peer address once in the file"));
             }

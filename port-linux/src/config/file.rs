@@ -85,6 +85,9 @@ pub(super) struct Connection {
     pub(super) reorder: Option<Table<Reorder>>,
     #[serde(default)]
     pub(super) class: Vec<Spanned<Table<Class>>>,
+    pub(super) standby_of: Option<Spanned<Text<Name>>>,
+    pub(super) standby_after_s: Option<Spanned<Whole<u16, 1, 3600>>>,
+    pub(super) standby_back_s: Option<Spanned<Whole<u32, 0, 86_400>>>,
     pub(super) paths: Option<Spanned<Text<AutoWord>>>,
     pub(super) except: Option<Spanned<Vec<Text<InterfacePattern>>>>,
     pub(super) remote: Option<Spanned<Vec<Spanned<Text<Remote>>>>>,

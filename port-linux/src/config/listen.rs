@@ -289,6 +289,7 @@ fn connection(
         adaptive: Adaptive { resend: default.resend, udp_in_order: default.order_udp, memory: listen.memory },
         classes: ClassRules::new(),
         reorder: default.reorder,
+        standby: None,
         liveness: Liveness::default(),
         auto: None,
         paths: paths.collect(),

@@ -11,7 +11,6 @@ use crate::config::{self, Config};
 use crate::control::{Answer, Reloaded};
 use crate::link::WantedWays;
 use crate::report::VERSION;
-use crate::routes::Routes;
 
 /// Makes the host's network as a configuration wants it, or leaves it as it was.
 pub type MakeHost<'s> = Box<dyn FnMut(&Config) -> Result<()> + 's>;
@@ -156,8 +155,8 @@ impl<'s> Driver<'s> {
             }
         }
         self.inside.flush();
-        let connections = self.peers.iter().map(|peer| (peer.index, &peer.config));
-        self.inside.routes = Routes::new(&new.tunnel.addresses, &new.tunnel.share, connections);
+        self.begin_standbys(&new.connections, now);
+        self.inside.routes = self.routes(&new.tunnel.addresses, &new.tunnel.share);
         self.close_unused_sockets();
         reload.ways.set(new.wanted_ways());
         reload.config = new;

@@ -94,6 +94,8 @@ impl Driver<'_> {
         ConnectionReport {
             name: peer.config.name.clone(),
             peer: peer.config.peer.clone(),
+            standby_of: peer.config.standby.as_ref().map(|standby| standby.of.clone()),
+            used: self.is_used(&peer.config.name),
             policy: policy_name(peer.config.policy).into(),
             mode: mode.map(str::to_owned),
             mode_reason: mode_reason.flatten().map(str::to_owned),

@@ -29,6 +29,8 @@ pub struct NewPeer {
     pub public_key: Option<String>,
     /// Networks behind it.
     pub networks: Vec<IpNet>,
+    /// Its tunnel addresses; empty: the first that nobody has.
+    pub addresses: Vec<IpAddr>,
     /// What the peer is to send through the tunnel; empty: everything.
     pub through: Vec<IpNet>,
     /// Where the server is, as peers see it; empty: `listen.endpoints`.
@@ -53,7 +55,11 @@ pub fn add(which: &Which, new: &NewPeer) -> Result<()> {
             "there is a peer {name} already; `mpt peer remove {name}` removes it, `mpt peer renew {name}` gives it new keys"
         )));
     }
-    let addresses = free_addresses(&server.config)?;
+    let addresses = if new.addresses.is_empty() {
+        free_addresses(&server.config)?
+    } else {
+        new.addresses.iter().map(|address| wanted_address(&server.config, *address)).collect::<Result<_>>()?
+    };
     let peer = Peer { name: &name, addresses, networks: new.networks.clone() };
     enrol(&server, peer, new, || {
         // Whatever is wrong with it is said with its line, before the running server sees it.
@@ -189,6 +195,28 @@ fn free_addresses(config: &Config) -> Result<Vec<IpNet>> {
         Ok(IpNet::new(free, own.prefix_len())?)
     };
     config.tunnel.addresses.iter().map(of).collect()
+}
+
+/// A tunnel address with its prefix length, which nobody else has.
+fn wanted_address(config: &Config, address: IpAddr) -> Result<IpNet> {
+    let own = config.tunnel.addresses.iter().find(|own| own.contains(&address));
+    let Some(own) = own else {
+        let networks: Vec<IpNet> = config.tunnel.addresses.iter().map(IpNet::trunc).collect();
+        return Err(misconfigured(format!(
+            "--address {address} is in none of the tunnel's networks: {}",
+            output::list(&networks)
+        )));
+    };
+    let owner = config.connections.iter().find(|connection| connection.peer.contains(&address));
+    let taken = match owner {
+        Some(owner) => Some(format!("{} has it", owner.name)),
+        None if own.addr() == address => Some("it is this server's own".to_owned()),
+        None => None,
+    };
+    match taken {
+        Some(why) => Err(misconfigured(format!("--address {address}: {why}"))),
+        None => Ok(IpNet::new(address, own.prefix_len())?),
+    }
 }
 
 /// Everything of the IP versions that a peer has an address of.

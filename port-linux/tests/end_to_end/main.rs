@@ -27,6 +27,7 @@ mod quic;
 mod refusals;
 mod restart;
 mod sealed;
+mod standby;
 mod start;
 mod traffic;
 mod translators;
