@@ -97,9 +97,10 @@ impl Interfaces {
         self.list.iter().filter(|i| i.addresses.contains(&address)).max_by_key(|interface| interface.running)
     }
 
-    /// Whether routes lead through an interface to everywhere, or to one of the addresses that ways were looked for to, by the IP version.
-    pub fn lead_out(&self, interface: &Interface, ipv4: bool) -> bool {
-        self.ways.contains(&Way { interface: interface.index, ipv4 })
+    /// Whether routes of an IP version lead through an interface to everywhere, or to this address, if it is one that ways were looked for to.
+    pub fn lead_out(&self, interface: &Interface, ipv4: bool, to: Option<IpAddr>) -> bool {
+        let is_way = |way: &&Way| way.interface == interface.index && way.ipv4 == ipv4;
+        self.ways.iter().filter(is_way).any(|way| way.to.is_none() || way.to == to)
     }
 
     /// Looks for ways out as well: to everywhere, and to these addresses.

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, Named, Peer, Server, Way};
+use crate::cli::{Cli, Command, Join, Named, Peer, Server, Way};
 use crate::enrol::peers::NewPeer;
-use crate::enrol::{join, list, peers, server};
+use crate::enrol::{join, list, peers, server, standby};
 use crate::keys::commands;
 use crate::run::Defaults;
 use crate::status::Show;
@@ -61,6 +61,9 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
         Command::Server(Server::Remove(args)) => server::remove(&args.name, &args.directory, args.yes),
         Command::Peer(peer) => self::peer(peer),
         Command::Join(args) if args.new => join::new_key(args.name.as_deref(), &args.place.directory),
+        Command::Join(Join { standby_of: Some(first), place, .. }) => {
+            standby::stand_by(&first, &place.directory)
+        }
         Command::Join(args) => join::join(&args.into()),
         Command::Leave(args) => join::leave(args.name.as_deref(), &args.directory),
         Command::Import(args) => output::print(&import::import(&args.dir)?).map(drop),

@@ -89,16 +89,16 @@ impl Auto {
         has: &impl Fn(&str, bool) -> bool,
     ) -> Option<(IpAddr, &Endpoint)> {
         let any = |ipv4: bool| -> IpAddr { if ipv4 { [0; 4].into() } else { [0; 16].into() } };
-        let leads = |ipv4: bool| {
+        let leads = |ipv4: bool, to: Option<IpAddr>| {
             let ends = Ends { local: any(ipv4), remote: any(ipv4), device: Some(interface.name.clone()) };
-            interfaces.lead_out(interface, ipv4) && ends.interface(interfaces).is_ok()
+            interfaces.lead_out(interface, ipv4, to) && ends.interface(interfaces).is_ok()
         };
         self.remotes.iter().find_map(|remote| {
             let versions = [true, false].into_iter().filter(|ipv4| match remote {
                 Endpoint::Address(address) => address.is_ipv4() == *ipv4,
                 Endpoint::Name(name) => has(name, *ipv4),
             });
-            versions.into_iter().find(|ipv4| leads(*ipv4)).map(|ipv4| (any(ipv4), remote))
+            versions.into_iter().find(|ipv4| leads(*ipv4, remote.address())).map(|ipv4| (any(ipv4), remote))
         })
     }
 }
@@ -221,8 +221,8 @@ mod tests {
 
     /// All of these with a default route of IPv4, and of IPv6 through those of `v6`.
     fn machine(list: Vec<Interface>, v6: &[u32]) -> Interfaces {
-        let ways = list.iter().map(|interface| Way { interface: interface.index, ipv4: true });
-        let ways = ways.chain(v6.iter().map(|&interface| Way { interface, ipv4: false })).collect();
+        let ways = list.iter().map(|interface| Way { interface: interface.index, ipv4: true, to: None });
+        let ways = ways.chain(v6.iter().map(|&interface| Way { interface, ipv4: false, to: None })).collect();
         Interfaces::from(list).with_ways(ways)
     }
 
@@ -300,6 +300,17 @@ mod tests {
         let (config, _) = config.with_auto_paths(&machine, &[], |_, ipv4| !ipv4);
         assert!(!local(&config));
         assert_eq!(config.connections[0].paths.len(), 1);
+    }
+
+    #[test]
+    fn an_interface_with_a_route_to_one_peer_carries_no_path_to_another() {
+        let way = |to: &str| Way { interface: 2, ipv4: true, to: Some(to.parse().unwrap()) };
+        let machine = |to: &str| {
+            Interfaces::from(vec![interface(2, "eth0", None, "192.168.1.8")]).with_ways(vec![way(to)])
+        };
+        let config = config("remote = [\"198.51.100.7\"]");
+        assert_eq!(paths(&config.with_auto_paths(&machine("198.51.100.7"), &[], |_, _| true).0), ["eth0"]);
+        assert_eq!(paths(&config.with_auto_paths(&machine("203.0.113.7"), &[], |_, _| true).0), [""; 0]);
     }
 
     #[test]

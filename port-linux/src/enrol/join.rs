@@ -122,7 +122,7 @@ fn no_way(interfaces: &Interfaces) -> String {
 }
 
 /// The line, from a person or a pipe.
-fn read_line() -> Result<Zeroizing<String>> {
+pub(super) fn read_line() -> Result<Zeroizing<String>> {
     if stdin().is_terminal() {
         output::complain("The line that `mpt peer add` printed on the server:\n");
         let mut line = Zeroizing::new(String::new());
@@ -320,8 +320,21 @@ pub fn leave(name: Option<&str>, directory: &Path) -> Result<()> {
     let file = joined(name, directory)?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     super::end(&name, &file, Config::load(&file).ok().as_ref())?;
-    files::remove([file.clone(), file.with_extension("key"), file.with_extension("psk")])?;
+    let standbys = of_standbys(&file, &name);
+    files::remove(
+        [file.clone(), file.with_extension("key"), file.with_extension("psk")].into_iter().chain(standbys),
+    )?;
     output::print(&format!("{name} is left: its configuration and keys are removed. The server still knows this machine; there, `mpt peer remove` forgets it.\n")).map(drop)
+}
+
+/// The files with pre-shared keys that `mpt join --standby-of` made for this configuration.
+fn of_standbys(file: &Path, name: &str) -> Vec<PathBuf> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let connections = table.get("connection").and_then(|it| it.as_array()).into_iter().flatten();
+    let files = connections.filter_map(|it| it.get("preshared_key_file")?.as_str());
+    let of_this = files.filter(|file| file.starts_with(&format!("{name}.")) && !file.contains('/'));
+    of_this.map(|key| file.with_file_name(key)).collect()
 }
 
 /// The configuration that is to be left.

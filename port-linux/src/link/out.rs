@@ -16,6 +16,8 @@ pub struct Way {
     pub interface: u32,
     /// Whether it is for IPv4; else for IPv6.
     pub ipv4: bool,
+    /// The only address that it is known to lead to; `None`: to everywhere.
+    pub to: Option<IpAddr>,
 }
 
 /// Which ways are looked for, as a thread that watches interfaces is told: those to everywhere, and to these addresses; `None`:
@@ -49,12 +51,13 @@ pub(super) async fn find(handle: &Handle, to: &[IpAddr]) -> Result<Vec<Way>, rtn
             if route.header.kind != RouteType::Unicast {
                 continue;
             }
-            let leads = |network: ipnet::IpNet| {
-                network.prefix_len() == 0 || to.iter().any(|address| network.contains(address))
-            };
-            if destination(&route).is_some_and(leads) {
+            let Some(network) = destination(&route) else { continue };
+            let is_default = network.prefix_len() == 0;
+            let led =
+                to.iter().filter(|address| !is_default && network.contains(*address)).map(|to| Some(*to));
+            for to in is_default.then_some(None).into_iter().chain(led) {
                 for (interface, _) in first_hops(&route.attributes) {
-                    let way = Way { interface, ipv4 };
+                    let way = Way { interface, ipv4, to };
                     if !ways.contains(&way) {
                         ways.push(way);
                     }
@@ -63,6 +66,6 @@ pub(super) async fn find(handle: &Handle, to: &[IpAddr]) -> Result<Vec<Way>, rtn
         }
     }
     // The kernel's order says nothing, and changes.
-    ways.sort_unstable_by_key(|way| (way.interface, !way.ipv4));
+    ways.sort_unstable_by_key(|way| (way.interface, !way.ipv4, way.to));
     Ok(ways)
 }

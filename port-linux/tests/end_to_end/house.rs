@@ -461,3 +461,78 @@ fn named_interfaces_alone_carry_paths_if_join_is_told_so() {
         world.until_online(&joined)
     });
 }
+
+#[test]
+fn a_second_server_is_joined_to_stand_by() {
+    bench::test(&[Tool::Ping, Tool::Nft], || {
+        let world = World::build()?;
+        let (home, other) = (&world.net.pc1, Host::create("other")?);
+        wire([(home, "eth3", &["198.18.0.10/24"]), (&other, "eth0", &["198.18.0.20/24"])])?;
+        other.run(&format!("ip address add {INTERNET}/32 dev lo"))?;
+        let setup = |host: &Host, directory: &str, endpoint: &str| {
+            let network = "--network 10.8.0.0/24 --no-start";
+            done(host, &format!("server setup --directory {directory} --endpoint {endpoint} {network}"), "")
+        };
+        let at_other = format!("{DIRECTORY}/other");
+        fs::create_dir_all(&at_other)?;
+        setup(&world.net.pc2, &world.at_server, SERVER)?;
+        setup(&other, &at_other, "198.18.0.20")?;
+        let mut serving = world.serve()?;
+        let _other_serving = Mpt::with_config(&other, format!("{at_other}/server.toml"))?;
+        let joined = world.join(&world.peer("add van")?)?;
+        world.until_online(&joined)?;
+
+        // A line that does not fit says which one would.
+        let add = |more: &str| {
+            let arguments =
+                format!("peer add {more} --config {at_other}/server.toml --control {DIRECTORY}/other.sock");
+            done(&other, &arguments, "")
+        };
+        let stand_by = format!("join --standby-of server --directory {}", world.at_home);
+        let said = complains(home, &stand_by, &add("stranger")?, MISCONFIGURED)?;
+        ensure!(said.contains("the line has a new key for this machine"), "{said}");
+        let remedy = said.split("peer add NAME ").nth(1).context("no command")?.trim().to_owned();
+        let taken = world.peer_arguments(&format!("add cat {remedy}"));
+        ensure!(
+            complains(&world.net.pc2, &taken, "", MISCONFIGURED)?.contains("--address 10.8.0.2: van has it")
+        );
+        let missing = remedy.replace("10.8.0.2", "10.9.0.2");
+        let elsewhere = world.peer_arguments(&format!("add cat {missing}"));
+        ensure!(
+            complains(&world.net.pc2, &elsewhere, "", MISCONFIGURED)?
+                .contains("in none of the tunnel's networks")
+        );
+        done(
+            &other,
+            &format!("peer remove stranger --config {at_other}/server.toml --control {DIRECTORY}/other.sock"),
+            "",
+        )?;
+        let line = add(&format!("van {remedy}"))?;
+        let said = done(home, &stand_by, &line)?;
+        ensure!(said.contains("server-2 stands by for server"), "{said}");
+        ensure!(complains(home, &stand_by, &line, MISCONFIGURED)?.contains("the line is of server-2"));
+        done(home, &format!("reload --control {}", joined.control().display()), "")?;
+
+        let used = |name: &str| {
+            let report = joined.status()?;
+            anyhow::Ok(report.connections.iter().any(|it| it.name == name && it.used == Some(true)))
+        };
+        let is_up = |name: &str| {
+            let report = joined.status()?;
+            let named = report.connections.iter().find(|it| it.name == name);
+            anyhow::Ok(named.is_some_and(|it| it.paths.iter().any(|path| path.state == State::Up)))
+        };
+        joined.until_around("the second one up", || is_up("server-2"))?;
+        ensure!(used("server")?);
+        serving.end(Signal::KILL)?;
+        joined.until_around("the second one", || used("server-2"))?;
+        // It has the address of the host of the Internet itself.
+        world.until_online(&joined)?;
+        let keys = |directory: &str| anyhow::Ok(fs::read_dir(directory)?.count());
+        ensure!(keys(&world.at_home)? == 4, "configuration, key and two pre-shared keys");
+        drop(joined);
+        done(home, &format!("leave server --directory {}", world.at_home), "")?;
+        ensure!(keys(&world.at_home)? == 0);
+        Ok(())
+    });
+}
