@@ -275,7 +275,7 @@ fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour
             (State::Down, None) => "down".to_owned(),
         };
         let device = path.device.as_ref().map_or(String::new(), |device| format!(" on {device}"));
-        let remote = path.remote.map_or("(not heard yet)".to_owned(), |remote| remote.to_string());
+        let remote = path.remote.map_or("(not known yet)".to_owned(), |remote| remote.to_string());
         let then = earlier(path);
         [
             path.name.clone(),

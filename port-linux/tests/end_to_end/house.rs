@@ -452,6 +452,16 @@ fn named_interfaces_alone_carry_paths_if_join_is_told_so() {
         let home = &world.net.pc1;
         let _serving = world.serve()?;
         let line = world.peer("add van")?;
+        // Without a way out nothing is made.
+        let (first, second) =
+            ("default via 172.16.1.20 dev eth1 metric 1", "default via 172.16.2.20 dev eth2 metric 2");
+        home.run(&format!("ip route del {first}"))?;
+        home.run(&format!("ip route del {second}"))?;
+        let said = complains(home, &world.join_arguments(), &line, FAILED)?;
+        ensure!(said.contains("no interface of this machine leads to the server now"), "{said}");
+        ensure!(said.contains("eth1: no default route leads through it"), "{said}");
+        home.run(&format!("ip route add {first}"))?;
+        home.run(&format!("ip route add {second}"))?;
         let unknown = format!("{} --paths eth7", world.join_arguments());
         let said = complains(home, &unknown, &line, FAILED)?;
         ensure!(said.contains("this machine has no interface eth7 now"), "{said}");
