@@ -35,6 +35,9 @@ const WAITS: [Duration; 5] = [
 /// Shortest time between two questions for a name that nobody knows while interfaces change.
 const HURRY: Duration = Duration::from_secs(1);
 
+/// How long an answer is waited for until the name is asked for once more: resolvers give up sooner.
+const GIVEN_UP: Duration = Duration::from_secs(120);
+
 /// The names of all peers.
 pub struct Names {
     resolver: Resolver,
@@ -77,10 +80,11 @@ impl Known {
     }
 
     fn ask(&mut self, name: &str, resolver: &Resolver, now: Instant) {
-        if !std::mem::replace(&mut self.is_asked, true) {
+        let is_awaited = self.is_asked && self.asked.is_some_and(|asked| now.since(asked) < GIVEN_UP);
+        if !is_awaited {
             resolver.ask(name);
+            (self.is_asked, self.asked) = (true, Some(now));
         }
-        self.asked = Some(now);
         self.asked_times += 1;
     }
 }

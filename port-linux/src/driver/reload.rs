@@ -63,6 +63,9 @@ impl Reload<'_> {
 impl<'s> Driver<'s> {
     /// Follows a configuration that was read again, and tells what that changed.
     pub(super) fn answer_config(&mut self, mut new: Config) -> Answer {
+        for error in new.peer_errors() {
+            tracing::error!("this peer is left out: {error}");
+        }
         if let Some(reload) = &self.reload {
             for path in new.keep_added(&reload.config) {
                 tracing::info!(
@@ -88,9 +91,6 @@ impl<'s> Driver<'s> {
         let Some(mut reload) = self.reload.take() else {
             bail!("this tunnel is set up by the program that it is part of");
         };
-        for error in new.peer_errors() {
-            tracing::error!("this peer is left out: {error}");
-        }
         let outcome = self.follow(&mut reload, new);
         self.reload = Some(reload);
         outcome

@@ -226,6 +226,20 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_server_answers_is_read_to_an_end() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let whole = reply(ID, vec![RData::A(A { address: 1 }), RData::AAAA(AAAA { address: 1 })]);
+        for _ in 0..20_000 {
+            let mut bytes = whole.clone();
+            for _ in 0..random.usize(1..6) {
+                let place = random.usize(..bytes.len());
+                bytes[place] = random.choice([0, 1, 0x0c, 0x3f, 0xc0, 0xff]).unwrap();
+            }
+            let _ = answered(&bytes, ID);
+        }
+    }
+
+    #[test]
     fn servers_are_read_from_resolv_conf() {
         let text = "# by hand\nsearch example.net\nnameserver 192.168.8.1\n  nameserver fe80::1%eth0\nnameserver 2001:db8::53\n";
         assert_eq!(

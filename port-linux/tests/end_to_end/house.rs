@@ -468,7 +468,19 @@ fn named_interfaces_alone_carry_paths_if_join_is_told_so() {
         done(home, &format!("{} --paths eth2", world.join_arguments()), &line)?;
         let joined = Mpt::with_config(home, format!("{}/server.toml", world.at_home))?;
         joined.until("its path", |c| c.paths.len() == 1 && c.paths[0].device.as_deref() == Some("eth2"))?;
-        world.until_online(&joined)
+        world.until_online(&joined)?;
+        // All of them from now on: which lead out is looked for only since somebody wants to know.
+        let file = format!("{}/server.toml", world.at_home);
+        let text = fs::read_to_string(&file)?;
+        let all = format!("\npaths = \"auto\"\nremote = [\"{SERVER}\"]\npublic_key");
+        fs::write(&file, text.replace("\npublic_key", &all))?;
+        let pings = Background::start(home, INTERNET.parse()?, 300, "-i 0.01 -W 2")?;
+        let said = done(home, &format!("reload --control {}", joined.control().display()), "")?;
+        ensure!(said == "1 as before\n", "{said}");
+        joined.until("both", |c| c.paths.len() == 2 && c.paths.iter().all(|path| path.state == State::Up))?;
+        let Pings { sent, received, .. } = pings.finish()?;
+        ensure!(sent == received, "{received} of {sent} pings");
+        Ok(())
     });
 }
 
