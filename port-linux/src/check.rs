@@ -1,7 +1,8 @@
 //! `mpt check`: the configuration as mpt understands it, or what is wrong with it.
 
+use std::collections::HashMap;
 use std::fmt::Write;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use anyhow::Result;
@@ -13,6 +14,7 @@ use crate::failure::misconfigured;
 use crate::host_state::HostState;
 use crate::keys::encode;
 use crate::mtu::inside_wireguard;
+use crate::names;
 use crate::output;
 use crate::report::policy_name;
 
@@ -24,7 +26,7 @@ pub fn check(file: &Path) -> Result<()> {
     let config = Config::load(file)?;
     let host_state = HostState::wanted(&config);
     host_state.check()?;
-    for warning in config.warnings().iter().chain(&host_state.warnings()) {
+    for warning in config.warnings().iter().chain(&host_state.warnings()).chain(&unknown_names(&config)) {
         output::complain(&format!("warning: {warning}\n"));
     }
     if let [first, others @ ..] = config.peer_errors() {
@@ -34,6 +36,30 @@ pub fn check(file: &Path) -> Result<()> {
         return Err(misconfigured(first.to_string()));
     }
     output::print(&format!("{}: ok\n{}", file.display(), summary(&config))).map(drop)
+}
+
+/// Names of peers that have no address now, or none of the IP version of a path.
+fn unknown_names(config: &Config) -> Vec<String> {
+    let mut known: HashMap<&str, Result<Vec<IpAddr>, String>> = HashMap::new();
+    let mut warnings = Vec::new();
+    for path in config.connections.iter().flat_map(|connection| &connection.paths) {
+        let Some(name) = path.remote_name.as_deref() else { continue };
+        let is_first = !known.contains_key(name);
+        match known.entry(name).or_insert_with(|| names::system(name)) {
+            Err(error) if is_first => warnings.push(format!(
+                "the name {name} cannot be resolved now: {error}. Its paths wait until it can be"
+            )),
+            Ok(addresses) if addresses.iter().all(|it| it.is_ipv4() != path.local.is_ipv4()) => {
+                let version = if path.local.is_ipv4() { 4 } else { 6 };
+                warnings.push(format!(
+                    "path {}: the name {name} has no IPv{version} address now, which local = \"{}\" wants",
+                    path.name, path.local
+                ));
+            }
+            _ => {}
+        }
+    }
+    warnings
 }
 
 fn summary(config: &Config) -> String {
@@ -89,12 +115,23 @@ fn summary(config: &Config) -> String {
             let preshared = if keys.preshared == PresharedKey::NONE { "" } else { ", and a pre-shared key" };
             let _ = writeln!(text, "  public key {}{preshared}", encode(keys.public.as_bytes()));
         }
+        if let Some(auto) = &connection.auto {
+            let except = output::list(&auto.except);
+            let except = if except.is_empty() { String::new() } else { format!(", but {except}") };
+            let _ = writeln!(
+                text,
+                "  paths over all interfaces that lead out{except} -> {} port {}",
+                output::list(&auto.remotes),
+                connection.remote_port
+            );
+        }
         for path in &connection.paths {
             let disabled = if path.enabled { "" } else { ", disabled" };
-            let remote = match (path.remote.is_unspecified(), path.roaming) {
+            let place = path.remote_name.clone().unwrap_or_else(|| path.remote.to_string());
+            let remote = match (path.is_open(), path.roaming) {
                 (true, _) => "wherever the peer is".to_owned(),
-                (false, true) => format!("{} port {} at first", path.remote, path.remote_port),
-                (false, false) => format!("{} port {}", path.remote, path.remote_port),
+                (false, true) => format!("{place} port {} at first", path.remote_port),
+                (false, false) => format!("{place} port {}", path.remote_port),
             };
             let gateway = path.gateway.map_or(String::new(), |gateway| format!(" by way of {gateway}"));
             let share = match connection.policy {

@@ -1,6 +1,9 @@
 //! The command line: what can be said, and help that teaches it. What a command does lives in its module.
 
+mod path;
 mod peer;
+
+pub use path::{AddPath, Named, Path, Way};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -8,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
-use crate::config::PORT;
+use crate::config::{Endpoint, PORT};
 use crate::enrol::forward::NewForward;
 use crate::enrol::{join, server};
 use crate::init::Wanted;
@@ -162,7 +165,8 @@ pub struct Status {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Connections and peers that are new come, those that are gone go, those that are set up otherwise begin
-anew, and all others notice nothing. Forwarded ports and limits change without a cut connection. An error in the configuration, or in the file of a peer that mpt has
+anew, and all others notice nothing. Forwarded ports and limits change without a cut connection; where only paths of a connection come, go
+or change, it goes on over the others. An error in the configuration, or in the file of a peer that mpt has
 now, changes nothing; the file of any other peer with an error leaves that peer out. [tunnel], [security]
 and [listen] cannot change, nor can the first default route through the tunnel or `gateway` of a path come.
 
@@ -170,41 +174,6 @@ and [listen] cannot change, nor can the first default route through the tunnel o
 is a terminal, SIGHUP ends mpt."
 )]
 pub struct Reload {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would print it as help")]
-    pub control: Control,
-}
-
-/// `mpt path`
-#[derive(Debug, Args)]
-#[command(
-    after_help = "The change lasts until mpt ends; `enabled` in the configuration decides how a path starts.
-
-Examples:
-  mpt path down lte                no packets take this path any more; the peer is told
-  mpt path up lte                  they may again, as soon as the peer answers on it
-  mpt path down pc2/lte            when several connections have a path of that name"
-)]
-pub struct Path {
-    /// Which way
-    #[command(subcommand)]
-    pub way: Way,
-}
-
-/// `mpt path up` and `mpt path down`
-#[derive(Debug, Subcommand)]
-pub enum Way {
-    /// Take it into use
-    Up(Named),
-    /// Take it out of use
-    Down(Named),
-}
-
-/// A path of a running mpt.
-#[derive(Debug, Args)]
-pub struct Named {
-    /// The path's name, or CONNECTION/NAME
-    pub name: String,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub control: Control,
@@ -242,9 +211,9 @@ pub struct Init {
     /// The peer's public key, if it is known already
     #[arg(long, value_name = "KEY", value_parser = public_key)]
     pub public_key: Option<String>,
-    /// Address of the peer outside of the tunnel; twice for IPv4 and IPv6
+    /// Address or name of the peer outside of the tunnel; may be repeated, as for IPv4 and IPv6
     #[arg(long = "remote", value_name = "ADDRESS", default_values = ["192.0.2.1", "2001:db8::1"])]
-    pub remotes: Vec<IpAddr>,
+    pub remotes: Vec<Endpoint>,
     /// Our address inside the tunnel, with prefix length; may be repeated
     #[arg(long = "address", value_name = "ADDRESS/LENGTH", default_value = "10.0.0.1/24")]
     pub addresses: Vec<IpNet>,
@@ -363,9 +332,9 @@ pub struct ServerSetup {
     /// Name of the configuration, /etc/mpt/NAME.toml, and of the service, mpt@NAME
     #[arg(long, default_value = server::NAME)]
     pub name: String,
-    /// Address that peers find this host at; twice for IPv4 and IPv6 [default: its public ones]
+    /// Address or name that peers find this host at; may be repeated, as for IPv4 and IPv6 [default: its public ones]
     #[arg(long = "endpoint", value_name = "ADDRESS")]
-    pub endpoints: Vec<IpAddr>,
+    pub endpoints: Vec<Endpoint>,
     /// Network inside the tunnel; twice for IPv4 and IPv6: with one alone, peers send only that IP version through the tunnel
     /// [default: private ones that nobody here has]
     #[arg(long = "network", value_name = "NETWORK/LENGTH")]
@@ -438,6 +407,12 @@ pub struct Join {
     /// Only this goes through the tunnel; may be repeated [default: what the line says, mostly everything]
     #[arg(long = "network", value_name = "NETWORK/LENGTH")]
     pub networks: Vec<IpNet>,
+    /// Name of the configuration of a server that was joined before: this one takes over when that one does not answer
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "new", "kill_switch", "share", "dns", "networks", "only", "no_start"])]
+    pub standby_of: Option<String>,
+    /// Interface that carries a path; may be repeated [default: all that lead out, also those that come later]
+    #[arg(long = "paths", value_name = "INTERFACE")]
+    pub only: Vec<String>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub place: Place,
@@ -477,6 +452,7 @@ impl From<Join> for join::Join {
             dns: args.dns,
             forwards: args.forwards,
             networks: args.networks,
+            only: args.only,
         }
     }
 }

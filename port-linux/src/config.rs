@@ -4,8 +4,11 @@
 //! `check` fills in what is inherited and checks values against each other. Nothing else in the program has
 //! to doubt a [`Config`] that came from [`Config::load`].
 
+mod added;
+mod auto;
 mod check;
 mod classes;
+mod endpoint;
 mod error;
 mod file;
 mod forward;
@@ -14,6 +17,7 @@ mod listen;
 mod pins;
 mod roaming;
 mod security;
+mod standby;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -24,6 +28,9 @@ use ipnet::IpNet;
 use mpt_proto::{ClassRules, Liveness, Policy, ReorderConfig};
 use mpt_seal::PeerKeys;
 
+pub use added::{NewPath, Origin};
+pub use auto::Auto;
+pub use endpoint::Endpoint;
 pub use error::ConfigError;
 pub use forward::{Entrance, Forward};
 pub use gateway::{Exception, Share, Transport};
@@ -33,6 +40,7 @@ pub use listen::{Listen, PeerError};
 pub use security::Security;
 #[cfg(feature = "program")]
 pub(crate) use security::is_public;
+pub use standby::Standby;
 pub use value::Rate;
 #[cfg(feature = "program")]
 pub(crate) use value::{FromText, InterfaceName, Name};
@@ -172,18 +180,19 @@ pub struct Connection {
     pub classes: ClassRules,
     /// `[connection.reorder]`: `window`, `delay_ms`, `paths_in_order`.
     pub reorder: ReorderConfig,
-    /// `[[connection.path]]`: 1 to 16.
+    /// `standby_of`, `standby_after_s` and `standby_back_s`: it is used when another one does not answer, and has that one's networks.
+    pub standby: Option<Standby>,
+    /// `liveness`: the default of the paths.
+    pub liveness: Liveness,
+    /// `paths = "auto"`, `except` and `remote`: paths come and go with interfaces.
+    pub auto: Option<Auto>,
+    /// `[[connection.path]]`: 1 to 16, or none with `auto`; and those that came while mpt runs.
     pub paths: Vec<Path>,
     /// A peer of `listen.peers`: `paths` are places for those that the peer turns out to have.
     pub is_learned: bool,
 }
 
 impl Connection {
-    /// Whether another one of its name is set up in the same way, but for what can change while it is there: `limit`.
-    pub fn is_like(&self, other: &Self) -> bool {
-        *self == Self { limit: self.limit, ..other.clone() }
-    }
-
     /// `limit` in bytes a second; zero: no limit.
     pub fn bytes_per_second(&self) -> u64 {
         self.limit.map_or(0, |bits| bits / 8)
@@ -218,6 +227,18 @@ impl Network {
     }
 }
 
+impl Path {
+    /// Whether ports are pinned to it.
+    pub fn has_pins(&self) -> bool {
+        [&self.tcp_dst, &self.tcp_src, &self.udp_dst, &self.udp_src].iter().any(|ports| !ports.is_empty())
+    }
+
+    /// Whether the peer's address is learnt from what it sends.
+    pub const fn is_open(&self) -> bool {
+        self.remote.is_unspecified() && self.remote_name.is_none()
+    }
+}
+
 /// `[[connection.path]]`: a pair of physical addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
@@ -227,8 +248,10 @@ pub struct Path {
     /// `device`, which must then be given.
     pub local: IpAddr,
     /// `remote`: the peer's address on this path, same IP version; unspecified (`0.0.0.0`, `::`): learnt from what
-    /// the peer sends.
+    /// the peer sends, or from `remote_name`.
     pub remote: IpAddr,
+    /// `remote`, where it is a name: the peer is at one of its addresses of the IP version of `local`.
+    pub remote_name: Option<String>,
     /// `device`: bind to this interface as well.
     pub device: Option<String>,
     /// `gateway`: the router that datagrams to the peer leave by, on the link of `device`; by default, the routes of the host
@@ -262,4 +285,6 @@ pub struct Path {
     pub udp_dst: Vec<u16>,
     /// See `tcp_dst`.
     pub udp_src: Vec<u16>,
+    /// Why it is there.
+    pub origin: Origin,
 }

@@ -1,7 +1,8 @@
 //! The control socket: one JSON object a line, asked and answered.
 //!
 //! Requests: `{"version":1,"command":"status"}`, `{"version":1,"command":"path_up","path":"eth1"}`,
-//! `{"version":1,"command":"path_down","path":"pc2/eth1"}`, and `path_spare` likewise; `reload`. Answers carry `"version":1` and either what was
+//! `{"version":1,"command":"path_down","path":"pc2/eth1"}`, and `path_spare` likewise;
+//! `{"version":1,"command":"path_add","connection":"vps","new":{"name":"lte","device":"wwan0"}}`, `{"version":1,"command":"path_remove","path":"vps/lte"}`; `reload`. Answers carry `"version":1` and either what was
 //! asked for or `"error"`, a sentence.
 
 mod client;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::NewPath;
 use crate::report::{Report, VERSION};
 
 /// Where control sockets live.
@@ -28,6 +30,11 @@ pub fn default_socket(tunnel: &str) -> PathBuf {
 /// The file beside a control socket that says where peers were last.
 pub fn places(socket: &Path) -> PathBuf {
     socket.with_extension("peers")
+}
+
+/// The file beside a control socket that says which addresses names had last.
+pub fn names(socket: &Path) -> PathBuf {
+    socket.with_extension("names")
 }
 
 /// What is asked.
@@ -53,6 +60,18 @@ pub enum Command {
         /// The name.
         path: String,
     },
+    /// Adds a path to a connection, until mpt ends.
+    PathAdd {
+        /// The connection's name.
+        connection: String,
+        /// The path.
+        new: NewPath,
+    },
+    /// Removes a path, until the configuration is read again if the file has it.
+    PathRemove {
+        /// The name.
+        path: String,
+    },
 }
 
 /// A line to the daemon.
@@ -71,7 +90,7 @@ pub struct Request {
 pub enum Answer {
     /// To `status`.
     Report(Report),
-    /// To `path_up`, `path_down` and `path_spare`.
+    /// To `path_up`, `path_down`, `path_spare`, `path_add` and `path_remove`.
     Path {
         /// [`VERSION`].
         version: u32,
@@ -85,7 +104,7 @@ pub enum Answer {
         /// [`VERSION`].
         version: u32,
         /// What it changed.
-        reloaded: Reloaded,
+        reloaded: Box<Reloaded>,
     },
     /// It cannot be done.
     Error {
@@ -108,6 +127,12 @@ pub struct Reloaded {
     /// Those whose `limit` is another now, and that notice nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limited: Vec<String>,
+    /// Paths that came, as `CONNECTION/PATH`, to connections that went on.
+    #[serde(default)]
+    pub paths_added: Vec<String>,
+    /// Paths that went from connections that went on.
+    #[serde(default)]
+    pub paths_removed: Vec<String>,
     /// Those that noticed nothing.
     pub kept: usize,
     /// How many forwarded ports there are now, if they are others than before.
@@ -118,11 +143,15 @@ pub struct Reloaded {
 impl Reloaded {
     /// Whether it changed no connection and no forwarded port.
     pub fn is_nothing(&self) -> bool {
-        self.forwards.is_none()
-            && self.limited.is_empty()
-            && self.added.is_empty()
-            && self.removed.is_empty()
-            && self.changed.is_empty()
+        let lists = [
+            &self.added,
+            &self.removed,
+            &self.changed,
+            &self.limited,
+            &self.paths_added,
+            &self.paths_removed,
+        ];
+        self.forwards.is_none() && lists.iter().all(|list| list.is_empty())
     }
 }
 
@@ -139,6 +168,14 @@ impl fmt::Display for Reloaded {
             for name in names {
                 write!(out, "{name} {what}, ")?;
             }
+        }
+        // One that is set up otherwise has gone and come.
+        for name in &self.paths_added {
+            let is_changed = self.paths_removed.contains(name);
+            write!(out, "path {name} {}, ", if is_changed { "changed" } else { "added" })?;
+        }
+        for name in self.paths_removed.iter().filter(|name| !self.paths_added.contains(name)) {
+            write!(out, "path {name} removed, ")?;
         }
         if let Some(forwards) = self.forwards {
             write!(out, "forwarded ports: {forwards}, ")?;

@@ -5,6 +5,7 @@
 //! sent, then deadlines. Inner packets are drained after each datagram; control datagrams and events once per
 //! wake-up, in the order that [`mpt_proto::Connection`] asks for.
 
+mod change;
 mod incoming;
 mod inside;
 mod keys;
@@ -12,6 +13,7 @@ mod limits;
 mod links;
 mod memory;
 mod mode;
+mod names;
 mod news;
 mod outside;
 mod path;
@@ -27,11 +29,13 @@ mod resources;
 mod roaming;
 mod senders;
 mod sizes;
+mod standby;
 mod strangers;
 mod tunnel_mtu;
 
 use inside::{Inside, Outgoing};
 pub use memory::{Memories, Memory, sealer_memory};
+pub use names::{Named, Names};
 use outside::Arrival;
 pub use outside::{Outside, SharedSocket, SystemSealer};
 pub use path::PeerPath;
@@ -143,6 +147,11 @@ pub struct Driver<'s> {
     maker: Maker,
     reload: Option<Reload<'s>>,
     remembered: Option<Remembered>,
+    names: Names,
+    uncarried: change::Uncarried,
+    standbys: standby::Groups,
+    /// Interfaces that people were told there is no room for.
+    left_out: Vec<String>,
 }
 
 /// What [`Driver::new`] takes.
@@ -177,6 +186,8 @@ pub struct Parts<'s> {
     pub reload: Option<Reload<'s>>,
     /// Where peers that come by themselves were last.
     pub remembered: Option<Remembered>,
+    /// Where peers are that have names.
+    pub names: Names,
 }
 
 impl<'s> Driver<'s> {
@@ -202,9 +213,10 @@ impl<'s> Driver<'s> {
             maker,
             reload,
             remembered,
+            names,
         } = parts;
         let clock = resources.clock;
-        let driver = Self {
+        let mut driver = Self {
             clock,
             stamps: Stamps::start(clock),
             alarm: Alarm::new().context("timer")?,
@@ -230,6 +242,10 @@ impl<'s> Driver<'s> {
             maker,
             reload,
             remembered,
+            names,
+            uncarried: change::Uncarried::new(),
+            standbys: standby::Groups::new(),
+            left_out: Vec::new(),
         };
         driver.listen(&driver.inside.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
@@ -240,6 +256,9 @@ impl<'s> Driver<'s> {
                 driver.listen(socket, number)?;
             }
         }
+        let configured: Vec<_> = driver.peers.iter().map(|peer| peer.config.clone()).collect();
+        driver.begin_standbys(&configured, clock.now());
+        driver.begin_names(clock.now());
         Ok(driver)
     }
 
@@ -439,8 +458,11 @@ impl<'s> Driver<'s> {
         self.bell.silence();
         if let Some(interfaces) = self.link_changes.try_iter().last() {
             self.interfaces = interfaces;
+            self.follow_interfaces(self.clock.now());
             self.check_links(self.clock.now());
+            self.names.hurry(self.clock.now());
         }
+        self.handle_found(self.clock.now());
         while let Ok(query) = self.queries.try_recv() {
             let answer = match query.asked {
                 Asked::Command(command) => self.answer(&command),
@@ -463,13 +485,24 @@ impl<'s> Driver<'s> {
             self.mutate(index, now, |peer| peer.handle_timeout(now));
             self.forget_gone(index, now);
             self.follow_ports(index, now);
+            self.follow_name(index, now);
+            self.finish_leaving(index, now);
             self.probe_sizes(index, now);
         }
         self.due = due;
         self.outside.handle_timeout(now);
         self.follow_sizes(now);
+        let some_state_changed = !self.states_changed.is_empty();
         while let Some(index) = self.states_changed.pop() {
             self.follow_ports(index, now);
+            self.follow_name(index, now);
+        }
+        self.follow_names(now);
+        if some_state_changed || self.next_standby(now).is_some_and(|deadline| deadline <= now) {
+            self.follow_standbys(now);
+        }
+        if self.next_gone().is_some_and(|deadline| deadline <= now) {
+            self.follow_interfaces(now);
         }
         self.settle(now);
         self.remember(now);
@@ -494,6 +527,9 @@ impl<'s> Driver<'s> {
         let deadline = deadlines
             .chain(self.recheck_links)
             .chain(self.remembered.as_ref().and_then(Remembered::poll_timeout))
+            .chain(self.names.poll_timeout())
+            .chain(self.next_gone())
+            .chain(self.next_standby(self.clock.now()))
             .chain(self.supervisor.poll_timeout())
             .min()?;
         let wait = deadline.since(self.clock.now());

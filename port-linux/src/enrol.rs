@@ -12,6 +12,7 @@ pub mod peers;
 mod registry;
 pub mod server;
 mod service;
+pub mod standby;
 
 pub use invitation::{BadLine, Invitation};
 pub use registry::Which;

@@ -10,40 +10,20 @@ use anyhow::{Result, bail};
 use ipnet::IpNet;
 use mpt_proto::MAX_PATHS;
 
-use crate::config::Name;
-use crate::link::{DefaultRoute, Ends, Interface, Interfaces, Missing, default_routes, reaches};
+use crate::config::{Endpoint, Name};
+use crate::link::{DefaultRoute, Ends, Interface, Interfaces, Missing, default_routes, is_mobile, reaches};
+use crate::names;
 use crate::output;
 
 /// The interfaces that a Raspberry Pi or a laptop gets over time: socket, Wi-Fi, a phone or stick on USB. Those
 /// that are not there are proposed in comments.
 const USUAL: [&str; 4] = ["eth0", "wlan0", "usb0", "wwan0"];
 
-/// Kinds of interfaces (IFLA_INFO_KIND) that lead nowhere by themselves, or only into other tunnels.
-const WITHOUT_A_LINK: [&str; 17] = [
-    "bridge",
-    "dummy",
-    "erspan",
-    "geneve",
-    "gre",
-    "gretap",
-    "ifb",
-    "ip6gre",
-    "ip6tnl",
-    "ipip",
-    "nlmon",
-    "sit",
-    "tun",
-    "veth",
-    "vti",
-    "vxlan",
-    "wireguard",
-];
-
 /// What the configuration is to say about the peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// The peer's addresses outside of the tunnel: each interface takes the first of an IP version it has.
-    pub remotes: Vec<IpAddr>,
+    /// The peer's addresses and names outside of the tunnel: each interface takes the first of an IP version it has.
+    pub remotes: Vec<Endpoint>,
     /// Our tunnel addresses.
     pub addresses: Vec<IpNet>,
     /// The peer's tunnel addresses.
@@ -73,6 +53,8 @@ pub struct Invited {
     pub share: Vec<String>,
     /// Servers to ask for names.
     pub dns: Vec<IpAddr>,
+    /// Interfaces that carry a path each; `None`: all that lead out, also those that come later.
+    pub only: Option<Vec<String>>,
 }
 
 /// The machine, as far as it matters here.
@@ -84,11 +66,50 @@ pub struct Machine {
     pub default_routes: Vec<DefaultRoute>,
 }
 
+/// Where the peer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Remote {
+    /// As the configuration has it.
+    endpoint: Endpoint,
+    /// The address, or one that the name has now.
+    address: IpAddr,
+}
+
+impl Remote {
+    /// Of a peer's addresses and names; of each name an address of each IP version that it has, and warnings about those that are not
+    /// known now.
+    fn all(
+        endpoints: &[Endpoint],
+        lookup: impl Fn(&str) -> Result<Vec<IpAddr>, String>,
+    ) -> (Vec<Self>, Vec<String>) {
+        let (mut remotes, mut warnings) = (Vec::new(), Vec::new());
+        for endpoint in endpoints {
+            let addresses = match endpoint {
+                Endpoint::Address(address) => vec![*address],
+                Endpoint::Name(name) => lookup(name).unwrap_or_else(|error| {
+                    warnings.push(format!(
+                        "the name {name} cannot be resolved now ({error}): it is taken to have an IPv4 address"
+                    ));
+                    vec![NO_ADDRESS]
+                }),
+            };
+            for is_ipv4 in [true, false] {
+                let address = addresses.iter().find(|address| address.is_ipv4() == is_ipv4);
+                remotes.extend(address.map(|&address| Self { endpoint: endpoint.clone(), address }));
+            }
+        }
+        (remotes, warnings)
+    }
+}
+
+/// Stands for an address that is not known (RFC 5737).
+const NO_ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
 /// A path that is proposed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Proposal {
     device: String,
-    remote: IpAddr,
+    remote: Remote,
     /// Why it is only a comment.
     missing: Option<String>,
 }
@@ -129,17 +150,25 @@ pub fn run(wanted: &Wanted, file: Option<&Path>) -> Result<()> {
 pub fn init(wanted: &Wanted, key_file: &Path) -> Result<Draft> {
     let machine = Machine { interfaces: Interfaces::now()?, default_routes: default_routes()? };
     let has_route = |interface: &Interface, remote: IpAddr| reaches(interface.index, remote).unwrap_or(true);
-    draft(&machine, wanted, key_file, has_route)
+    let (remotes, mut warnings) = Remote::all(&wanted.remotes, names::system);
+    draft(&machine, (wanted, &remotes), key_file, &mut warnings, has_route)
 }
 
 fn draft(
     machine: &Machine,
-    wanted: &Wanted,
+    (wanted, remotes): (&Wanted, &[Remote]),
     key_file: &Path,
+    warnings: &mut Vec<String>,
     has_route: impl Fn(&Interface, IpAddr) -> bool,
 ) -> Result<Draft> {
-    let mut proposals = propose(&machine.interfaces, &wanted.remotes);
-    if proposals.iter().all(|proposal| proposal.missing.is_some()) {
+    let only = wanted.invited.as_ref().map(|invited| invited.only.as_deref());
+    let mut proposals = match only {
+        // Which interfaces it are is seen when it runs.
+        Some(None) => Vec::new(),
+        Some(Some(only)) => propose_only(&machine.interfaces, remotes, only)?,
+        None => propose(&machine.interfaces, remotes),
+    };
+    if only.is_none() && proposals.iter().all(|proposal| proposal.missing.is_some()) {
         let seen: Vec<String> = proposals
             .iter()
             .filter_map(|proposal| {
@@ -148,7 +177,6 @@ fn draft(
             .collect();
         bail!("no interface of this machine can carry a path now:\n{}", seen.join("\n"));
     }
-    let mut warnings = Vec::new();
     if proposals.len() > MAX_PATHS {
         let left_out: Vec<String> = proposals.drain(MAX_PATHS..).map(|proposal| proposal.device).collect();
         warnings
@@ -156,24 +184,25 @@ fn draft(
     }
     for proposal in proposals.iter().filter(|proposal| proposal.missing.is_none()) {
         let interface = machine.interfaces.named(&proposal.device);
-        if interface.is_some_and(|interface| !has_route(interface, proposal.remote)) {
+        if interface.is_some_and(|interface| !has_route(interface, proposal.remote.address)) {
             warnings.push(format!(
                 "there is no route to {} through {}: its path waits until there is one (a default route will do, or in the path gateway = \"..\", the router there)",
-                proposal.remote, proposal.device
+                proposal.remote.endpoint, proposal.device
             ));
         }
     }
     warnings.extend(shared_links(machine));
+    let warnings = std::mem::take(warnings);
     Ok(Draft { text: write::configuration(&proposals, wanted, key_file, &warnings), warnings })
 }
 
 /// A path for each interface that could carry one, wired ones first, and comments for the others.
-fn propose(interfaces: &Interfaces, remotes: &[IpAddr]) -> Vec<Proposal> {
-    let known = interfaces.iter().filter(|interface| may_lead_out(interface));
+fn propose(interfaces: &Interfaces, remotes: &[Remote]) -> Vec<Proposal> {
+    let known = interfaces.iter().filter(|interface| interface.may_lead_out());
     let mut proposals: Vec<Proposal> =
         known.map(|interface| propose_one(interface, interfaces, remotes)).collect();
     for device in USUAL.into_iter().filter(|&device| interfaces.named(device).is_none()) {
-        if let Some(&remote) = remotes.first() {
+        if let Some(remote) = remotes.first().cloned() {
             let missing = Some("it is not there now".to_owned());
             proposals.push(Proposal { device: device.to_owned(), remote, missing });
         }
@@ -182,7 +211,18 @@ fn propose(interfaces: &Interfaces, remotes: &[IpAddr]) -> Vec<Proposal> {
     proposals
 }
 
-fn propose_one(interface: &Interface, interfaces: &Interfaces, remotes: &[IpAddr]) -> Proposal {
+/// Paths over the interfaces with these names, which may be away.
+fn propose_only(interfaces: &Interfaces, remotes: &[Remote], only: &[String]) -> Result<Vec<Proposal>> {
+    let propose = |name: &String| match interfaces.named(name) {
+        Some(interface) => Ok(Proposal { missing: None, ..propose_one(interface, interfaces, remotes) }),
+        None => bail!(
+            "this machine has no interface {name} now; one that comes later is a [[connection.path]] with its device"
+        ),
+    };
+    only.iter().map(propose).collect()
+}
+
+fn propose_one(interface: &Interface, interfaces: &Interfaces, remotes: &[Remote]) -> Proposal {
     let missing = |remote: IpAddr| {
         let local: IpAddr = if remote.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
         Ends { local, remote, device: Some(interface.name.clone()) }.interface(interfaces).err()
@@ -192,17 +232,11 @@ fn propose_one(interface: &Interface, interfaces: &Interfaces, remotes: &[IpAddr
         Missing::Address(..) => "it has no address that leads to the peer".to_owned(),
         other => other.to_string(),
     };
-    let works = remotes.iter().find(|&&remote| missing(remote).is_none());
-    let remote = *works.or(remotes.first()).unwrap_or(&IpAddr::from([192, 0, 2, 1]));
-    Proposal { device: interface.name.clone(), remote, missing: missing(remote).map(explain) }
-}
-
-fn may_lead_out(interface: &Interface) -> bool {
-    let loopback = interface.addresses.iter().any(IpAddr::is_loopback) || interface.name == "lo";
-    // A veth with a name of one's own is how a container sees its Ethernet; `veth...` is its other end.
-    let named_ethernet = interface.kind.as_deref() == Some("veth") && !interface.name.starts_with("veth");
-    let linkless = interface.kind.as_deref().is_some_and(|kind| WITHOUT_A_LINK.contains(&kind));
-    !loopback && (named_ethernet || !linkless)
+    let works = remotes.iter().find(|remote| missing(remote.address).is_none());
+    let none = || Remote { endpoint: NO_ADDRESS.into(), address: NO_ADDRESS };
+    let remote = works.or(remotes.first()).cloned().unwrap_or_else(none);
+    let missing = missing(remote.address).map(explain);
+    Proposal { device: interface.name.clone(), remote, missing }
 }
 
 /// What an interface's name says of it, best first.
@@ -216,9 +250,7 @@ enum Medium {
 impl Medium {
     fn of(device: &str) -> Self {
         match device {
-            name if ["wwan", "ww", "usb", "ppp", "rmnet"].iter().any(|prefix| name.starts_with(prefix)) => {
-                Self::Mobile
-            }
+            name if is_mobile(name) => Self::Mobile,
             name if name.starts_with("wl") => Self::Radio,
             _ => Self::Wire,
         }

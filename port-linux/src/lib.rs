@@ -30,6 +30,7 @@ pub mod keys;
 pub mod lab;
 pub mod link;
 pub mod mtu;
+pub mod names;
 pub mod offload;
 pub mod outbox;
 #[cfg(feature = "program")]

@@ -3,15 +3,19 @@
 
 pub(crate) mod attributes;
 mod ends;
+mod kind;
 #[cfg(feature = "program")]
 mod lease;
+mod out;
 #[cfg(feature = "program")]
 mod reach;
 mod ways;
 
-pub use ends::{Ends, Missing, scoped};
 #[cfg(feature = "program")]
-pub(crate) use reach::destination;
+pub(crate) use attributes::destination;
+pub use ends::{Ends, Missing, scoped};
+pub use kind::is_mobile;
+pub use out::{WantedWays, Way};
 #[cfg(feature = "program")]
 pub(crate) use ways::is_strict;
 pub use ways::obstacle;
@@ -68,7 +72,11 @@ pub struct Interface {
 
 /// All interfaces at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Interfaces(Vec<Interface>);
+pub struct Interfaces {
+    list: Vec<Interface>,
+    /// Ways out, if they were looked for.
+    ways: Vec<Way>,
+}
 
 impl Interfaces {
     /// Asks the kernel.
@@ -81,22 +89,43 @@ impl Interfaces {
 
     /// The interface with this name, or with this alternative name: the kernel gives no name twice.
     pub fn named(&self, name: &str) -> Option<&Interface> {
-        self.0.iter().find(|i| i.name == name || i.other_names.iter().any(|other| other == name))
+        self.list.iter().find(|i| i.name == name || i.other_names.iter().any(|other| other == name))
     }
 
     /// The interface that has this address: among several, one that is running.
     pub fn with_address(&self, address: IpAddr) -> Option<&Interface> {
-        self.0.iter().filter(|i| i.addresses.contains(&address)).max_by_key(|interface| interface.running)
+        self.list.iter().filter(|i| i.addresses.contains(&address)).max_by_key(|interface| interface.running)
+    }
+
+    /// Whether routes of an IP version lead through an interface to everywhere, or to this address, if it is one that ways were looked for to.
+    pub fn lead_out(&self, interface: &Interface, ipv4: bool, to: Option<IpAddr>) -> bool {
+        let is_way = |way: &&Way| way.interface == interface.index && way.ipv4 == ipv4;
+        self.ways.iter().filter(is_way).any(|way| way.to.is_none() || way.to == to)
+    }
+
+    /// Looks for ways out as well: to everywhere, and to these addresses.
+    ///
+    /// # Errors
+    /// When netlink cannot be used at all.
+    pub fn look_for_ways(&mut self, to: &[IpAddr]) -> Result<()> {
+        self.ways = block_on(async { Ok(out::find(&connect()?, to).await?) })?;
+        Ok(())
+    }
+
+    /// The same with ways out as they are told.
+    #[must_use]
+    pub fn with_ways(self, ways: Vec<Way>) -> Self {
+        Self { ways, ..self }
     }
 
     /// All of them, in the kernel's order.
     pub fn iter(&self) -> impl Iterator<Item = &Interface> {
-        self.0.iter()
+        self.list.iter()
     }
 
     /// Every address of this machine but the loopback's, for error messages.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.0.iter().flat_map(|interface| &interface.addresses).copied().filter(|a| !a.is_loopback())
+        self.list.iter().flat_map(|interface| &interface.addresses).copied().filter(|a| !a.is_loopback())
     }
 
     async fn ask(handle: &Handle) -> Result<Self, rtnetlink::Error> {
@@ -148,13 +177,13 @@ impl Interfaces {
                 interface.addresses.push(address);
             }
         }
-        Ok(Self(interfaces))
+        Ok(Self { list: interfaces, ways: Vec::new() })
     }
 }
 
 impl From<Vec<Interface>> for Interfaces {
     fn from(interfaces: Vec<Interface>) -> Self {
-        Self(interfaces)
+        Self { list: interfaces, ways: Vec::new() }
     }
 }
 
@@ -280,9 +309,11 @@ pub fn set_mtu(name: &str, mtu: u16) -> Result<()> {
 /// sent and `waker` is rung. While one of `awaited` has lost its carrier, it looks more often for a while. The
 /// thread ends when the receiver is gone.
 ///
+/// With `ways`, routes are looked at, too.
+///
 /// # Errors
 /// When the thread or its netlink socket cannot be had.
-pub fn watch(awaited: Vec<Ends>, waker: Waker) -> Result<mpsc::Receiver<Interfaces>> {
+pub fn watch(awaited: Vec<Ends>, ways: WantedWays, waker: Waker) -> Result<mpsc::Receiver<Interfaces>> {
     let (sender, receiver) = mpsc::channel();
     let (ready_sender, ready) = mpsc::channel();
     let thread = move || {
@@ -297,7 +328,10 @@ pub fn watch(awaited: Vec<Ends>, waker: Waker) -> Result<mpsc::Receiver<Interfac
             let mut last = Interfaces::default();
             let mut looks = 0;
             loop {
-                let now = Interfaces::ask(&handle).await?;
+                let mut now = Interfaces::ask(&handle).await?;
+                if let Some(to) = ways.get() {
+                    now.ways = out::find(&handle, &to).await?;
+                }
                 let no_carrier = |ends: &Ends| matches!(ends.interface(&now), Err(Missing::Carrier(_)));
                 let impatient = looks < IMPATIENT_LOOKS && awaited.iter().any(no_carrier);
                 let patience = if impatient { LOOK_IMPATIENTLY } else { LOOK_ANYWAY };

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, Peer, Server, Way};
-use crate::enrol::{join, list, peers, server};
+use crate::cli::{Cli, Command, Join, Named, Peer, Server, Way};
+use crate::enrol::{join, list, peers, server, standby};
 use crate::keys::commands;
 use crate::run::Defaults;
 use crate::status::Show;
@@ -37,11 +37,17 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
         }
         Command::Reload(args) => status::reload(args.control.socket.as_deref()),
         Command::Path(args) => {
-            let (path, enabled) = match args.way {
-                Way::Up(path) => (path, true),
-                Way::Down(path) => (path, false),
-            };
-            status::set_path(&path.name, enabled, path.control.socket.as_deref())
+            let set =
+                |path: Named, enabled| status::set_path(&path.name, enabled, path.control.socket.as_deref());
+            match args.way {
+                Way::Up(path) => set(path, true),
+                Way::Down(path) => set(path, false),
+                Way::Add(args) => {
+                    let (connection, control) = (args.connection.clone(), args.control.socket.clone());
+                    status::add_path(connection, (*args).into(), control.as_deref())
+                }
+                Way::Remove(path) => status::remove_path(path.name, path.control.socket.as_deref()),
+            }
         }
         Command::Init(args) => {
             let output = args.output.clone();
@@ -54,6 +60,9 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
         Command::Server(Server::Remove(args)) => server::remove(&args.name, &args.directory, args.yes),
         Command::Peer(peer) => self::peer(peer),
         Command::Join(args) if args.new => join::new_key(args.name.as_deref(), &args.place.directory),
+        Command::Join(Join { standby_of: Some(first), place, .. }) => {
+            standby::stand_by(&first, &place.directory)
+        }
         Command::Join(args) => join::join(&args.into()),
         Command::Leave(args) => join::leave(args.name.as_deref(), &args.directory),
         Command::Import(args) => output::print(&import::import(&args.dir)?).map(drop),

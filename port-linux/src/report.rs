@@ -46,6 +46,12 @@ pub struct ConnectionReport {
     pub name: String,
     /// The peer's tunnel addresses.
     pub peer: Vec<IpAddr>,
+    /// The connection that it stands by for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby_of: Option<String>,
+    /// Whether packets take it now; absent where none stands by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<bool>,
     /// Its policy.
     pub policy: String,
     /// Under policy `adaptive`, how it sends now: `adaptive`, or `weighted`; absent under the others.

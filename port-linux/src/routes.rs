@@ -1,7 +1,7 @@
 //! Which connection carries an inner packet, and which inner packets a connection may bring.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -57,6 +57,8 @@ pub enum Route {
 #[derive(Debug, Default)]
 pub struct Routes {
     peers: HashMap<IpAddr, usize>,
+    /// Others with the address of a peer: they stand by for it.
+    standbys: HashSet<(IpAddr, usize)>,
     networks: Networks,
     /// The connection with `multicast = true`: the link that multicast, broadcast and link-local packets belong to.
     multicast: Option<usize>,
@@ -67,7 +69,8 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// From the tunnel's addresses, the LANs that share them, and the connections with their positions.
+    /// From the tunnel's addresses, the LANs that share them, and the connections with their positions. Of those that have the same
+    /// peer or network, packets take the first.
     pub fn new<'c>(
         tunnel: &[IpNet],
         shares: &[Share],
@@ -83,9 +86,13 @@ impl Routes {
         };
         for (index, connection) in connections {
             if connection.multicast {
-                routes.multicast = Some(index);
+                routes.multicast.get_or_insert(index);
             }
-            routes.peers.extend(connection.peer.iter().map(|&peer| (peer, index)));
+            for &peer in &connection.peer {
+                if *routes.peers.entry(peer).or_insert(index) != index {
+                    routes.standbys.insert((peer, index));
+                }
+            }
             for network in &connection.networks {
                 routes.networks.add(*network, index);
                 // What comes from a LAN that shares the tunnel has the tunnel's address by now.
@@ -127,7 +134,7 @@ impl Routes {
         }
         let is_link = self.multicast == Some(connection);
         let accepts = match self.peers.get(&source) {
-            Some(owner) => *owner == connection,
+            Some(owner) => *owner == connection || self.standbys.contains(&(source, connection)),
             None => self.is_behind(connection, source) || (is_link && is_link_local(source)),
         };
         if accepts {
@@ -247,6 +254,9 @@ mod tests {
             adaptive: Adaptive { resend: true, udp_in_order: false, memory: None },
             classes: ClassRules::new(),
             reorder: ReorderConfig::default(),
+            standby: None,
+            liveness: mpt_proto::Liveness::default(),
+            auto: None,
             paths: Vec::new(),
             is_learned: false,
         }

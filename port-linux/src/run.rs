@@ -32,9 +32,10 @@ use crate::mtu;
 use crate::{
     clock::Clock,
     control::{self, Answer, Query, Server, default_socket},
-    driver::{Driver, Memories, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
+    driver::{Driver, Memories, Names, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
     host_state::{Family, HostState, Keeper, MARK},
-    link::{self, Ends, Interfaces, Setup},
+    link::{self, Ends, Interfaces, Setup, WantedWays},
+    names::{Past, Resolver},
     outbox, privilege,
     routes::Routes,
     socket::{Maker, ToDevice},
@@ -98,7 +99,7 @@ impl Default for Defaults {
 /// Before anything was changed: what is wrong with the configuration, the machine or the privileges. After
 /// that: what the kernel refused; nothing is left behind.
 pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> Result<()> {
-    let config = Config::load(config_file)?;
+    let mut config = Config::load(config_file)?;
     if config.security.is_some() {
         // The keys are in no core dump, and no other process of this user reads them from memory.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid core dumps")?;
@@ -111,7 +112,14 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     }
     let control = control.map_or_else(|| default_socket(&config.tunnel.name), Path::to_path_buf);
     privilege::check(&control)?;
-    let interfaces = interfaces_without(&config.tunnel.name)?;
+    let mut interfaces = interfaces_without(&config.tunnel.name)?;
+    let ways = WantedWays::default();
+    if let Some(to) = config.wanted_ways() {
+        interfaces.look_for_ways(&to)?;
+        ways.set(Some(to));
+        // Which names have addresses of which version is not known yet.
+        (config, _) = config.with_auto_paths(&interfaces, &[], |_, _| true);
+    }
     Server::check(&control)?;
     if interfaces.named(&config.tunnel.name).is_some() {
         bail!(
@@ -139,7 +147,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     let mut outside = Outside::new(driver::sealer(&config, &mut sealer_memory, &clock));
     let mut resources = Resources {
         clock,
-        memories: memories(&arena, &defaults, &config),
+        memories: memories(&arena, defaults, &config),
         joins: config.tunnel.offload,
         sealing: driver::sealing(&config),
     };
@@ -176,6 +184,11 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     }
     let file = control::places(&control);
     let remembered = config.listen.is_some().then(|| Remembered::new(file)).transpose()?;
+    // While the host's resolver is as it was.
+    let past = (mark.is_some() || !config.tunnel.dns.is_empty())
+        .then(|| Past::new(maker.tie.clone(), config.tunnel.dns.clone()));
+    let resolver = Resolver::new(bell.clone()).and_past(past);
+    let names = Names::with_file(resolver, control::names(&control)).context("cannot start a thread")?;
     let mut driver = Driver::new(Parts {
         tun,
         tunnel: tunnel.clone(),
@@ -189,7 +202,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
             config.connections.iter().enumerate(),
         ),
         queries,
-        link_changes: link::watch(awaited, bell.clone())?,
+        link_changes: link::watch(awaited, ways.clone(), bell.clone())?,
         bell,
         signal,
         interfaces,
@@ -197,6 +210,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         reload: Some(Reload {
             config: config.clone(),
             room,
+            ways,
             host: Box::new(|config| {
                 let state = HostState::wanted(config);
                 if state.needs_mark() != mark.is_some() {
@@ -208,6 +222,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
             }),
         }),
         remembered,
+        names,
     })?;
     driver.recall();
     // Rules outlive the process: nothing that could fail comes between them and the loop.
@@ -232,7 +247,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
 #[cfg(feature = "program")]
 fn memories<'s>(arena: &'s Arena<driver::Memory>, defaults: &Defaults, config: &Config) -> Memories<'s> {
     let machine = rustix::system::sysinfo();
-    let bytes = u64::from(machine.mem_unit).saturating_mul(machine.totalram.into());
+    let bytes = machine.totalram.saturating_mul(machine.mem_unit.into());
     let learned = config.connections.iter().filter(|connection| connection.is_learned).count();
     Memories::new(arena, defaults.adaptive_memory, config.tunnel.mtu)
         .shared(usize::try_from(bytes / 2).unwrap_or(usize::MAX), learned)
@@ -336,7 +351,11 @@ fn tunnel_facts(config: &Config, peers: &Peers<'_>) -> Result<TunnelFacts> {
     let narrowest = |extended: bool| {
         let fits = peers.iter().map(|peer| {
             let overhead = if extended { peer.overhead() } else { peer.header_len() };
-            mtu::tunnel_mtu(peer.paths.iter().map(|path| path.max_datagram), overhead)
+            // Those that come by themselves are narrower perhaps, which is seen then.
+            let to_come =
+                peer.config.auto.is_some().then(|| mtu::max_datagram(driver::ABSENT_MTU, [0; 4].into()));
+            let paths = peer.paths.iter().map(|path| path.max_datagram).filter(|_| to_come.is_none());
+            mtu::tunnel_mtu(paths.chain(to_come), overhead)
         });
         fits.chain(of_learned(config, extended)).min().unwrap_or(0)
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::config::Rate;
+use crate::config::{NewPath, Rate};
 use crate::control::{Answer, Command, ask};
 use crate::output;
 use crate::report::{ConnectionReport, Dropped, PathReport, Report, SealReport, State};
@@ -61,6 +61,28 @@ pub fn set_path(name: &str, enabled: bool, socket: Option<&Path>) -> Result<()> 
         Answer::Path { path, enabled, .. } => {
             output::print(&format!("{path} is {}\n", if enabled { "enabled" } else { "disabled" })).map(drop)
         }
+        other => bail!("unexpected answer: {other:?}"),
+    }
+}
+
+/// Runs `mpt path add`.
+///
+/// # Errors
+/// When no daemon answers, or the path cannot be.
+pub fn add_path(connection: String, new: NewPath, socket: Option<&Path>) -> Result<()> {
+    match ask(socket, Command::PathAdd { connection, new })? {
+        Answer::Path { path, .. } => output::print(&format!("{path} is added\n")).map(drop),
+        other => bail!("unexpected answer: {other:?}"),
+    }
+}
+
+/// Runs `mpt path remove NAME`.
+///
+/// # Errors
+/// When no daemon answers, the name is unknown or ambiguous, or the path cannot go.
+pub fn remove_path(path: String, socket: Option<&Path>) -> Result<()> {
+    match ask(socket, Command::PathRemove { path })? {
+        Answer::Path { path, .. } => output::print(&format!("{path} is removed\n")).map(drop),
         other => bail!("unexpected answer: {other:?}"),
     }
 }
@@ -129,6 +151,12 @@ fn connection_text(
     let kind = if connection.peer_is_mpt { "peer is mpt" } else { "peer has not said that it is mpt" };
     let policy = policy_text(connection);
     let mut text = format!("\n{}  {}  {policy}  {kind}\n", connection.name, peers.join(", "));
+    text += &match (connection.used, &connection.standby_of) {
+        (Some(true), Some(first)) => format!("  in use, as {first} does not answer, or has not for long\n"),
+        (Some(false), Some(first)) => format!("  stands by for {first}\n"),
+        (Some(false), None) => "  not in use: another one has taken over\n".to_owned(),
+        _ => String::new(),
+    };
     text += &seal_text(connection.seal.as_ref());
     if let Some(problem) = &connection.problem {
         text += &format!("  the peer {problem}\n");
@@ -251,7 +279,7 @@ fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour
             (State::Down, None) => "down".to_owned(),
         };
         let device = path.device.as_ref().map_or(String::new(), |device| format!(" on {device}"));
-        let remote = path.remote.map_or("(not heard yet)".to_owned(), |remote| remote.to_string());
+        let remote = path.remote.map_or("(not known yet)".to_owned(), |remote| remote.to_string());
         let then = earlier(path);
         [
             path.name.clone(),

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use ipnet::IpNet;
 
 use super::public_key;
-use crate::config::{FromText, Rate};
+use crate::config::{Endpoint, FromText, Rate};
 use crate::enrol;
 use crate::enrol::forward::NewForward;
 use crate::enrol::peers::NewPeer;
@@ -74,6 +74,9 @@ pub struct PeerAdd {
     /// Network behind it; may be repeated
     #[arg(long = "network", value_name = "NETWORK/LENGTH")]
     pub networks: Vec<IpNet>,
+    /// Its tunnel address, as where another server has it, too; may be repeated [default: the first that nobody has]
+    #[arg(long = "address", value_name = "ADDRESS")]
+    pub addresses: Vec<IpAddr>,
     /// Most of its packets in each direction, such as 50mbit [default: no limit]
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub limit: Option<Rate>,
@@ -96,9 +99,9 @@ pub struct PeerKeys {
     /// Show the line as a QR code also where standard output is no terminal, as by ssh without one
     #[arg(long)]
     pub qr: bool,
-    /// Where it finds this server; may be repeated [default: `endpoints` of the configuration]
+    /// Address or name at which it finds this server; may be repeated [default: `endpoints` of the configuration]
     #[arg(long = "endpoint", value_name = "ADDRESS")]
-    pub endpoints: Vec<IpAddr>,
+    pub endpoints: Vec<Endpoint>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub which: Which,
@@ -143,9 +146,9 @@ fn rate(text: &str) -> Result<Rate, String> {
 impl PeerAdd {
     /// The server that is meant, and the peer.
     pub fn split(self) -> (enrol::Which, NewPeer) {
-        let Self { keys, networks, limit, forwards } = self;
+        let Self { keys, networks, addresses, limit, forwards } = self;
         let (which, new) = keys.split();
-        (which, NewPeer { networks, limit, forwards, ..new })
+        (which, NewPeer { networks, addresses, limit, forwards, ..new })
     }
 }
 
@@ -153,7 +156,8 @@ impl PeerKeys {
     /// The server that is meant, and a peer with nothing but keys.
     pub fn split(self) -> (enrol::Which, NewPeer) {
         let Self { name, public_key, through, qr, endpoints, which } = self;
-        let (networks, limit, forwards) = (Vec::new(), None, Vec::new());
-        (which.into(), NewPeer { name, public_key, networks, through, endpoints, qr, limit, forwards })
+        let (networks, addresses, limit, forwards) = (Vec::new(), Vec::new(), None, Vec::new());
+        let new = NewPeer { name, public_key, networks, addresses, through, endpoints, qr, limit, forwards };
+        (which.into(), new)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use mpt_proto::{Liveness, MAX_PATHS, PathConfig, Policy, Probing, ReorderConfig}
 use toml::Spanned;
 
 use super::classes::class_rules;
+use super::endpoint::Endpoint;
 use super::error::Source;
 use super::forward::Forwards;
 use super::gateway::{Gateways, Lists};
@@ -20,7 +21,7 @@ use super::value::{Host, LivenessSetting, LivenessTable, Port, Table, Text};
 use super::{
     Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, QUEUE, TUNNEL_NAME, Tunnel,
 };
-use super::{file, listen};
+use super::{auto, file, listen, standby};
 
 /// The smallest MTU of an interface that carries IPv6 (RFC 8200 section 5).
 const IPV6_MIN_MTU: u16 = 1280;
@@ -127,13 +128,24 @@ pub(super) struct Seen {
     pub(super) connections: HashMap<String, String>,
     pub(super) peers: HashMap<IpAddr, String>,
     pub(super) networks: HashMap<Network, String>,
-    sockets: HashMap<(IpAddr, u16, Option<String>, IpAddr, u16), usize>,
+    sockets: HashMap<Seat, usize>,
     unnamed: UnnamedPeers,
     gateways: Gateways,
+    firsts: standby::Firsts,
     pub(super) keys: SeenKeys,
     far: FarPeers,
     /// The line of `multicast = true`.
     multicast: Option<usize>,
+}
+
+/// What datagrams of a path have in common: no two paths may have the same.
+#[derive(PartialEq, Eq, Hash)]
+struct Seat {
+    local: IpAddr,
+    port: u16,
+    device: Option<String>,
+    remote: Endpoint,
+    remote_port: u16,
 }
 
 /// Notes that `key` stands at a place; tells the place where it stood before.
@@ -210,9 +222,20 @@ impl Check<'_> {
             }
         }
 
+        let standby =
+            standby::Keys { of: table.standby_of, after: table.standby_after_s, back: table.standby_back_s };
+        let standby = standby.check(&self.seen.firsts, source)?;
+        let first = standby.as_ref().and_then(|standby| self.seen.firsts.get(&standby.of)).cloned();
+        if let (Some(standby), Some(network)) = (&standby, table.network.first()) {
+            let problem = format_args!("it has the networks of {}, for which it stands by", standby.of);
+            return Err(source.error(&network.span(), problem, "no [[connection.network]] here"));
+        }
         let networks = table.network.into_iter().map(|network| self.network(network.into_inner().0));
-        let networks: Vec<(Range<usize>, Network)> = networks.collect::<Result<_, _>>()?;
-        let peer = self.peers(table.peer, &networks)?;
+        let mut networks: Vec<(Range<usize>, Network)> = networks.collect::<Result<_, _>>()?;
+        if let Some(first) = &first {
+            networks = first.networks.iter().map(|network| (at.clone(), *network)).collect();
+        }
+        let peer = self.peers(table.peer, &networks, first.as_ref())?;
 
         let defaults = PathDefaults {
             policy,
@@ -223,8 +246,17 @@ impl Check<'_> {
             remote_port: self.port(table.remote_port, PORT),
             liveness: self.liveness(table.liveness)?.unwrap_or_default(),
         };
-        if table.path.is_empty() {
-            return Err(source.error(&at, "no path", "1 to 16 tables [[connection.path]]"));
+        if let Some(remotes) = &table.remote {
+            for remote in remotes.get_ref() {
+                let address = remote.get_ref().0.0.address();
+                self.seen.far.add(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), &remote.span());
+            }
+        }
+        let auto = auto::Keys { paths: table.paths, except: table.except, remote: table.remote };
+        let auto = auto.check(&at, source)?;
+        if table.path.is_empty() && auto.is_none() {
+            let allowed = "1 to 16 tables [[connection.path]], or paths = \"auto\"";
+            return Err(source.error(&at, "no path", allowed));
         }
         let mut names = HashMap::new();
         let mut pins = PinCheck::default();
@@ -247,7 +279,7 @@ impl Check<'_> {
             }
             paths.push(self.path(path, &defaults, &networks)?);
         }
-        if paths.iter().all(|path| !path.enabled) {
+        if auto.is_none() && paths.iter().all(|path| !path.enabled) {
             self.warn(&at, "no path is enabled: the connection carries nothing until `mpt path up`");
         }
         if policy == Policy::Backup
@@ -259,11 +291,22 @@ impl Check<'_> {
                 "policy \"backup\" with liveness \"off\" changes paths only when an interface goes down",
             );
         }
+        let networks: Vec<Network> = networks.into_iter().map(|(_, network)| network).collect();
+        let multicast = match &first {
+            Some(first) => first.multicast,
+            None => self.multicast(table.multicast)?,
+        };
+        let of = standby.as_ref().map_or_else(|| name.clone(), |standby| standby.of.clone());
+        let shared = self.seen.firsts.entry(of).or_default();
+        shared.peers.extend(&peer);
+        if standby.is_none() {
+            (shared.networks, shared.multicast) = (networks.clone(), multicast);
+        }
         Ok(Connection {
             name,
             peer,
             keys,
-            networks: networks.into_iter().map(|(_, network)| network).collect(),
+            networks,
             port: defaults.port,
             remote_port: defaults.remote_port,
             check_source_port: defaults.check_source_port,
@@ -272,11 +315,14 @@ impl Check<'_> {
             checksum: table.checksum.map_or(default.checksum, Spanned::into_inner),
             sequence,
             slices: table.slices.unwrap_or(true),
-            multicast: self.multicast(table.multicast)?,
+            multicast,
             limit: table.limit.map(|limit| limit.0.0),
             adaptive,
             classes,
             reorder,
+            standby,
+            liveness: defaults.liveness,
+            auto,
             paths,
             is_learned: false,
         })
@@ -297,6 +343,7 @@ impl Check<'_> {
         &mut self,
         peers: Spanned<Vec<Spanned<Text<Host>>>>,
         networks: &[(Range<usize>, Network)],
+        first: Option<&standby::First>,
     ) -> Result<Vec<IpAddr>, ConfigError> {
         let source = self.source;
         if peers.get_ref().is_empty() {
@@ -314,11 +361,14 @@ impl Check<'_> {
                 let allowed = "an address of an IP version that `tunnel.address` has, too";
                 return Err(source.error(&at, problem, allowed));
             }
-            if let Some(place) = earlier(&mut self.seen.peers, peer, source.place(&at)) {
+            let is_shared = first.is_some_and(|first| first.peers.contains(&peer));
+            let before = earlier(&mut self.seen.peers, peer, source.place(&at));
+            if let Some(place) = before.filter(|_| !is_shared || addresses.contains(&peer)) {
                 let problem = format_args!("stands in {place} already, so packets to it would have two ways");
                 return Err(source.error(&at, problem, "each peer address once in the file"));
             }
-            if self.seen.sockets.keys().any(|(local, _, _, remote, _)| *local == peer || *remote == peer) {
+            let is_below = |seat: &Seat| seat.local == peer || seat.remote.address() == Some(peer);
+            if self.seen.sockets.keys().any(is_below) {
                 let problem = "a path of an earlier connection has this address, below the tunnel";
                 return Err(source.error(&at, problem, "an address that only the tunnel has"));
             }
@@ -368,7 +418,10 @@ impl Check<'_> {
         let source = self.source;
         let default = PathConfig::default();
         let (local_at, local) = (table.local.span(), table.local.into_inner().0.0);
-        let (remote_at, remote) = (table.remote.span(), table.remote.into_inner().0.0);
+        let (remote_at, endpoint) = (table.remote.span(), table.remote.into_inner().0.0);
+        let remote_name = endpoint.name().map(str::to_owned);
+        // A name has addresses of both IP versions perhaps; the path has one.
+        let remote = endpoint.address().unwrap_or_else(|| unspecified(local));
         let device = table.device.map(|device| device.0.0);
 
         if local.is_ipv4() != remote.is_ipv4() {
@@ -396,7 +449,7 @@ impl Check<'_> {
         let gateway = self.seen.gateways.check(table.gateway, device.as_deref(), local, source)?;
         let port = self.port(table.port, defaults.port);
         let remote_port = self.port(table.remote_port, defaults.remote_port);
-        let socket = (local, port, device.clone(), remote, remote_port);
+        let socket = Seat { local, port, device: device.clone(), remote: endpoint, remote_port };
         let liveness = self.liveness(table.liveness)?.unwrap_or(defaults.liveness);
         let line = source.line(&local_at);
         let ends = roaming::Ends {
@@ -407,6 +460,7 @@ impl Check<'_> {
             local,
             remote,
             port,
+            is_named: remote_name.is_some(),
             device: &device,
             remote_at: &remote_at,
             line,
@@ -415,7 +469,7 @@ impl Check<'_> {
         self.seen.far.add(remote, &remote_at);
         // Paths whose peer is to be learnt may differ in nothing here: they are told apart by their numbers.
         let before = earlier(&mut self.seen.sockets, socket, line);
-        if let Some(line) = before.filter(|_| !remote.is_unspecified()) {
+        if let Some(line) = before.filter(|_| remote_name.is_some() || !remote.is_unspecified()) {
             let problem = format_args!("the path in line {line} has the same addresses, ports and device");
             let allowed = "paths that differ in `local`, `remote`, `port`, `remote_port` or `device`";
             return Err(source.error(&local_at, problem, allowed));
@@ -441,7 +495,7 @@ impl Check<'_> {
         {
             self.warn(&rank.span(), "only policy \"backup\" uses ranks");
         }
-        if device.is_none() {
+        if device.is_none() && remote_name.is_none() {
             // A default route for all packets spares those of mpt itself; that from a network knows them by their source.
             let takes = |network: &Network| {
                 network.to.contains(&remote)
@@ -459,6 +513,7 @@ impl Check<'_> {
             name: table.name.into_inner().0.0,
             local,
             remote,
+            remote_name,
             device,
             gateway,
             port,
@@ -474,6 +529,7 @@ impl Check<'_> {
             tcp_src: ports(&table.tcp_src),
             udp_dst: ports(&table.udp_dst),
             udp_src: ports(&table.udp_src),
+            origin: super::Origin::File,
         })
     }
 
@@ -537,6 +593,14 @@ fn reorder(table: Option<&file::Reorder>) -> ReorderConfig {
         window: table.window.as_ref().map_or(default.window, |window| window.get_ref().0),
         delay: table.delay_ms.map_or(default.delay, |delay| Duration::from_millis(delay.0.into())),
         paths_in_order: table.paths_in_order.unwrap_or(default.paths_in_order),
+    }
+}
+
+/// The unspecified address of the same IP version.
+const fn unspecified(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
     }
 }
 

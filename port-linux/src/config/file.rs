@@ -6,9 +6,9 @@ use toml::Spanned;
 use super::forward::{ForwardPorts, Protocols, Target};
 use super::gateway::{Exception, Share};
 use super::value::{
-    Address, AllowedIp, FileName, Host, InterfaceName, ListenAddress, LivenessSetting, Local, Name,
-    PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Rate, Remote, SecuritySetting, Table,
-    Text, TravelName, TunnelMtu, Whole,
+    Address, AllowedIp, AutoWord, FileName, Host, InterfaceName, InterfacePattern, ListenAddress,
+    LivenessSetting, Local, Name, PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Rate,
+    Remote, SecuritySetting, Table, Text, TravelName, TunnelMtu, Whole,
 };
 
 /// The file.
@@ -102,6 +102,12 @@ pub(super) struct Connection {
     pub(super) reorder: Option<Table<Reorder>>,
     #[serde(default)]
     pub(super) class: Vec<Spanned<Table<Class>>>,
+    pub(super) standby_of: Option<Spanned<Text<Name>>>,
+    pub(super) standby_after_s: Option<Spanned<Whole<u16, 1, 3600>>>,
+    pub(super) standby_back_s: Option<Spanned<Whole<u32, 0, 86_400>>>,
+    pub(super) paths: Option<Spanned<Text<AutoWord>>>,
+    pub(super) except: Option<Spanned<Vec<Text<InterfacePattern>>>>,
+    pub(super) remote: Option<Spanned<Vec<Spanned<Text<Remote>>>>>,
     #[serde(default)]
     pub(super) path: Vec<Spanned<Table<Path>>>,
 }

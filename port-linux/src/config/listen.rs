@@ -14,7 +14,7 @@ use super::file;
 use super::forward::Owner;
 use super::security::{Choice, GivenKeys};
 use super::value::{FromText, Name, Table};
-use super::{Adaptive, Connection, Network, PORT};
+use super::{Adaptive, Connection, Endpoint, Network, PORT};
 
 /// Paths that such a peer may have.
 const LEARNED_PATHS: usize = 8;
@@ -29,8 +29,8 @@ pub struct Listen {
     pub local: Vec<IpAddr>,
     /// `port`: our UDP port there, 4754 by default.
     pub port: u16,
-    /// `endpoints`: our addresses as peers see them, for the line that `mpt peer add` prints.
-    pub endpoints: Vec<IpAddr>,
+    /// `endpoints`: our addresses or names as peers see them, for the line that `mpt peer add` prints.
+    pub endpoints: Vec<Endpoint>,
     /// `peers`: the directory with a file for each of them.
     pub peers: PathBuf,
     /// `memory_mb`: memory of each for packets that are to be sent, here in bytes; the platform's by default.
@@ -260,6 +260,7 @@ fn connection(
         name: number.to_string(),
         local,
         remote,
+        remote_name: None,
         device: None,
         gateway: None,
         port: listen.port,
@@ -275,6 +276,7 @@ fn connection(
         tcp_src: Vec::new(),
         udp_dst: Vec::new(),
         udp_src: Vec::new(),
+        origin: super::Origin::File,
     });
     Connection {
         name,
@@ -294,6 +296,9 @@ fn connection(
         adaptive: Adaptive { resend: default.resend, udp_in_order: default.order_udp, memory: listen.memory },
         classes: ClassRules::new(),
         reorder: default.reorder,
+        standby: None,
+        liveness: Liveness::default(),
+        auto: None,
         paths: paths.collect(),
         is_learned: true,
     }

@@ -24,6 +24,8 @@ pub(super) struct Ends<'a> {
     pub(super) check_source_port: bool,
     pub(super) local: IpAddr,
     pub(super) remote: IpAddr,
+    /// Whether a name tells `remote`.
+    pub(super) is_named: bool,
     pub(super) port: u16,
     pub(super) device: &'a Option<String>,
     pub(super) remote_at: &'a Range<usize>,
@@ -40,7 +42,7 @@ impl Ends<'_> {
         unnamed: &mut UnnamedPeers,
         source: &Source<'_>,
     ) -> Result<bool, ConfigError> {
-        let is_open = self.remote.is_unspecified();
+        let is_open = self.remote.is_unspecified() && !self.is_named;
         let at = wanted.as_ref().map_or(self.remote_at.clone(), Spanned::span);
         let can_prove = liveness != Liveness::Off && self.check_source_port;
         let roaming = wanted.map_or(is_open || (self.is_sealed && can_prove), Spanned::into_inner);

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor, value::MapAccessDeserializer};
 use toml::Spanned;
 
+use super::endpoint::{Endpoint, host_name};
 use crate::keys;
 
 /// Between what is wrong with a value and what is allowed: serde's own wording, which ours follows.
@@ -137,6 +138,31 @@ impl FromText for InterfaceName {
     }
 }
 
+/// Names of network interfaces, with `*` for any characters and `?` for one.
+pub(super) struct InterfacePattern(pub(super) glob::Pattern);
+
+impl FromText for InterfacePattern {
+    const ALLOWED: &'static str = "the name of an interface, in which * stands for any characters and ? for one, such as docker* or br-????";
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        if text.is_empty() || text.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ':')) {
+            return Err("no name of an interface");
+        }
+        glob::Pattern::new(text).map(Self).map_err(|_| "brackets or stars that do not fit together")
+    }
+}
+
+/// `"auto"`, the only word for `paths`.
+pub(super) struct AutoWord;
+
+impl FromText for AutoWord {
+    const ALLOWED: &'static str = "\"auto\"; single paths are tables [[connection.path]]";
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        if text == "auto" { Ok(Self) } else { Err("unknown word") }
+    }
+}
+
 /// The name of a connection or a path: fit for a command line, a log line and `CONNECTION/PATH`.
 pub(crate) struct Name(pub(crate) String);
 
@@ -195,15 +221,19 @@ impl FromText for Local {
     }
 }
 
-/// The peer's address on a path, or the unspecified one.
-pub(super) struct Remote(pub(super) IpAddr);
+/// The peer's address on a path, or its name, or the unspecified address.
+pub(super) struct Remote(pub(super) Endpoint);
 
 impl FromText for Remote {
-    const ALLOWED: &'static str = "the IP address of one host, such as 172.16.1.20 or 2001:db8::20, or 0.0.0.0 or :: for a peer that \
-                                   speaks first";
+    const ALLOWED: &'static str = "the IP address of one host, such as 172.16.1.20 or 2001:db8::20, a name such as vps.example.net, or \
+                                   0.0.0.0 or :: for a peer that speaks first";
 
     fn from_text(text: &str) -> Result<Self, &'static str> {
-        Local::from_text(text).map(|address| Self(address.0))
+        let is_number = text.parse::<IpAddr>().is_ok() || text.contains(['/', ':']);
+        if is_number {
+            return Local::from_text(text).map(|address| Self(address.0.into()));
+        }
+        host_name(text).map(|name| Self(Endpoint::Name(name)))
     }
 }
 

@@ -26,7 +26,8 @@ impl Peer<'_> {
     /// Whether something of this host was last in the way of a path whose link works.
     fn some_path_is_hindered(&self) -> bool {
         let is_hindered = |(index, path): (usize, &PeerPath)| {
-            !self.link_is_down(index)
+            self.is_known(index)
+                && !self.link_is_down(index)
                 && matches!(path.missing, Some(Missing::Route(..) | Missing::Filter(..)))
         };
         self.paths.iter().enumerate().any(is_hindered)
@@ -108,6 +109,9 @@ impl Driver<'_> {
         let ends = &planned.ends;
         let interface = ends.interface(&self.interfaces)?;
         let found = Found { index: interface.index, mtu: interface.mtu };
+        if let Some(named) = planned.named.as_ref().filter(|_| planned.remote.is_none()) {
+            return Err(self.names.missing(&named.name));
+        }
         let chosen_by_kernel = ends.local.is_unspecified();
         let shared = &self.outside.sockets[self.peers[peer].paths[path].socket];
         let other_device = shared.device.is_some() && shared.interface != found.index;
@@ -165,7 +169,9 @@ impl Driver<'_> {
             path.socket
         };
         let in_use = self.peers.iter().any(|peer| {
-            (0..peer.paths.len()).any(|path| peer.paths[path].socket == index && !peer.link_is_down(path))
+            (0..peer.paths.len()).any(|path| {
+                peer.paths[path].socket == index && peer.paths[path].is_there() && !peer.link_is_down(path)
+            })
         });
         let shared = &mut self.outside.sockets[index];
         let same_device = shared.device.is_none() || shared.interface == found.index;

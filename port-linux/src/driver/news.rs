@@ -62,6 +62,10 @@ impl Peer<'_> {
                 if let Some(path) = self.paths.get_mut(index) {
                     path.note_state(state, now);
                 }
+                if self.paths.get(index).is_none_or(|path| !path.is_there()) {
+                    self.told_up &= !bit;
+                    return;
+                }
                 let Some(path) = self.config.paths.get(index) else { return };
                 match state {
                     PathState::Up if was_up => {}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mpt_proto::{Instant, PathState};
 
+use super::names::Named;
 use super::path_mtu::PathMtu;
 use super::ports::OtherPort;
 use super::roaming::Roaming;
@@ -36,6 +37,8 @@ pub struct PeerPath {
     pub roaming: Option<Roaming>,
     /// Tries other ports of this host while nothing comes back, if the path may do so.
     pub other_port: Option<OtherPort>,
+    /// Where the peer is by its name, if it has one.
+    pub named: Option<Named>,
     /// Largest UDP payload that may be sent now.
     pub max_datagram: u16,
     /// Largest UDP payload that the interface carries, or that the configuration allows.
@@ -56,6 +59,19 @@ pub struct PeerPath {
     pub source: Option<IpAddr>,
     /// What it waits for, as people were last told.
     pub missing: Option<Missing>,
+    /// Whether it is a path, or was one.
+    pub(super) stay: Stay,
+}
+
+/// Whether a path is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stay {
+    /// It is.
+    Here,
+    /// It was removed; what is under way on it is taken in until then.
+    Leaves(Instant),
+    /// It was removed, and its place is free.
+    Gone,
 }
 
 impl PeerPath {
@@ -76,6 +92,7 @@ impl PeerPath {
             down_since: None,
             roaming: None,
             other_port: None,
+            named: None,
             max_datagram,
             ceiling: max_datagram,
             search: None,
@@ -86,7 +103,13 @@ impl PeerPath {
             outbox: Outbox::new(),
             source: None,
             missing: None,
+            stay: Stay::Here,
         }
+    }
+
+    /// Whether it is a path: it was not removed.
+    pub(super) fn is_there(&self) -> bool {
+        self.stay == Stay::Here
     }
 
     /// The path is up or down now: since when it is down counts from the first time.

@@ -14,7 +14,7 @@ use super::limits::LimitNews;
 use super::memory::MemorySize;
 use super::mode::ModeNews;
 use super::outside::{Origin, Outside};
-use super::path::PeerPath;
+use super::path::{PeerPath, Stay};
 use crate::config;
 use crate::link::Missing;
 use crate::offload::{Header, Slices};
@@ -34,7 +34,8 @@ pub struct Peer<'s> {
     pub(super) memory: Option<MemorySize>,
     /// When a peer that comes by itself came.
     pub(super) woken: Instant,
-    /// Its paths; the index is that of [`mpt_proto::PathId::index`], as none is ever removed.
+    /// Its paths; the index is that of [`mpt_proto::PathId::index`], and of the path in `config`. The place of one that was removed is
+    /// that of the next one that comes.
     pub paths: Vec<PeerPath>,
     /// Dropped by the port.
     pub drops: PeerDrops,
@@ -69,6 +70,8 @@ pub struct Peer<'s> {
     pub(super) counted: (u32, u32),
     /// A path has gone down, or is still down, since its link was last looked at.
     pub(super) path_went_down: bool,
+    /// Largest UDP payload that its memory was made for.
+    pub(super) room: u16,
     /// Bytes that sealing adds to each datagram.
     sealing: u16,
     /// Reasons, as bits, for which people were told that datagrams of the peer are refused.
@@ -114,12 +117,14 @@ impl<'s> Peer<'s> {
         paths: Vec<PeerPath>,
         sealing: u16,
     ) -> Self {
+        let room = paths.iter().map(|path| path.planned_datagram).max().unwrap_or(0);
         Self {
             index,
             incoming: Incoming::new(config.bytes_per_second()),
             config,
             connection,
             memory,
+            room,
             woken: Instant::ZERO,
             paths,
             drops: PeerDrops::default(),
@@ -170,6 +175,19 @@ impl<'s> Peer<'s> {
         before
     }
 
+    /// A path has come to this place, or gone from it: what is known of the place is void.
+    pub(super) fn clear_place(&mut self, index: usize) {
+        let others = !(1 << index);
+        self.told_up &= others;
+        self.failed_links &= others;
+        self.down_links &= others;
+        self.spares &= others;
+        if let Some(limit) = self.limits.get_mut(index) {
+            *limit = LimitNews::default();
+        }
+        (self.paths_changed, self.sizes_changed, self.states_changed) = (true, true, true);
+    }
+
     /// Whether one of its paths uses this socket.
     pub fn uses_socket(&self, socket: usize) -> bool {
         self.paths.iter().any(|path| path.is_on(socket))
@@ -181,8 +199,20 @@ impl<'s> Peer<'s> {
         let gone = self.paths.iter().filter(|_| self.config.is_learned).filter_map(PeerPath::forget_at);
         let gone = gone.chain(self.rest_at());
         let ports = self.paths.iter().filter_map(|path| path.other_port.as_ref()?.poll_timeout());
+        let names = self.paths.iter().filter_map(|path| path.named.as_ref()?.poll_timeout());
+        let leaving = self.paths.iter().filter_map(|path| match path.stay {
+            Stay::Leaves(until) => Some(until),
+            Stay::Here | Stay::Gone => None,
+        });
         let incoming = self.incoming.poll_timeout();
-        searches.chain(gone).chain(ports).chain(incoming).chain(self.connection.poll_timeout()).min()
+        searches
+            .chain(gone)
+            .chain(ports)
+            .chain(names)
+            .chain(leaving)
+            .chain(incoming)
+            .chain(self.connection.poll_timeout())
+            .min()
     }
 
     /// When a peer that came by itself, and of which no path is known, gives its memory back.
@@ -460,7 +490,7 @@ impl<'s> Peer<'s> {
     pub fn some_link_must_be_looked_at(&self) -> bool {
         let untold =
             |path: &PeerPath| matches!(path.missing, None | Some(Missing::Route(..) | Missing::Socket(..)));
-        let down = |index: &usize| self.link_is_down(*index);
+        let down = |index: &usize| self.link_is_down(*index) && self.is_known(*index);
         self.down_links != 0 && (0..self.paths.len()).filter(down).any(|index| untold(&self.paths[index]))
     }
 
@@ -477,12 +507,13 @@ impl<'s> Peer<'s> {
 
     /// Whether it is a path, not only a place for one.
     pub(super) fn is_known(&self, index: usize) -> bool {
-        !self.config.is_learned || self.paths.get(index).is_some_and(|path| path.remote.is_some())
+        let Some(path) = self.paths.get(index) else { return false };
+        path.stay == Stay::Here && (!self.config.is_learned || path.remote.is_some())
     }
 
     /// Whether a look at the path's link may bring news: a socket that listens is bound for good, and only a failed send says otherwise.
     pub(super) fn has_link_to_look_at(&self, index: usize) -> bool {
-        !self.config.is_learned || self.is_known(index) && self.link_is_down(index)
+        self.is_known(index) && (!self.config.is_learned || self.link_is_down(index))
     }
 
     /// Notes what a path waits for, and tells people when that is news; for a path that was up, `tell` does. Returns whether it

@@ -13,7 +13,7 @@ use std::time::Duration;
 use mpt_proto::{DownReason, Instant, PathState};
 
 use super::outside::SharedSocket;
-use super::path::PeerPath;
+use super::path::{PeerPath, Stay};
 use super::senders::{Sender, Senders};
 use super::{Driver, FIRST_SOCKET, Peer};
 use crate::socket::Socket;
@@ -95,6 +95,9 @@ impl OtherPort {
 impl PeerPath {
     /// The indices of the sockets that its datagrams leave from: its own, and one whose port is tried.
     pub(super) fn sockets(&self) -> [Option<usize>; 2] {
+        if self.stay == Stay::Gone {
+            return [None, None];
+        }
         [Some(self.socket), self.other_port.and_then(|other| other.tried())]
     }
 
@@ -210,7 +213,7 @@ impl Driver<'_> {
     }
 
     /// No other port is tried any more.
-    fn stop_trial(&mut self, peer: usize, path: usize) {
+    pub(super) fn stop_trial(&mut self, peer: usize, path: usize) {
         let Some(other_port) = &mut self.peers[peer].paths[path].other_port else { return };
         other_port.is_tried = false;
         if let Some(shared) = other_port.socket.and_then(|index| self.outside.sockets.get_mut(index)) {

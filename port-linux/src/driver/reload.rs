@@ -4,12 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, bail};
 
+use super::change::Difference;
 use super::plan::{Plan, bind};
-use super::{Driver, FIRST_SOCKET, PeerPath};
+use super::{Driver, FIRST_SOCKET};
 use crate::config::{self, Config};
 use crate::control::{Answer, Reloaded};
+use crate::link::WantedWays;
 use crate::report::VERSION;
-use crate::routes::Routes;
 
 /// Makes the host's network as a configuration wants it, or leaves it as it was.
 pub type MakeHost<'s> = Box<dyn FnMut(&Config) -> Result<()> + 's>;
@@ -22,6 +23,8 @@ pub struct Reload<'s> {
     pub room: usize,
     /// The network of this host.
     pub host: MakeHost<'s>,
+    /// Which ways out are looked for by who watches the interfaces.
+    pub ways: WantedWays,
 }
 
 impl Reload<'_> {
@@ -59,29 +62,40 @@ impl Reload<'_> {
 
 impl<'s> Driver<'s> {
     /// Follows a configuration that was read again, and tells what that changed.
-    pub(super) fn answer_config(&mut self, new: Config) -> Answer {
+    pub(super) fn answer_config(&mut self, mut new: Config) -> Answer {
+        for error in new.peer_errors() {
+            tracing::error!("this peer is left out: {error}");
+        }
+        if let Some(reload) = &self.reload {
+            // Those of before were told.
+            for warning in new.warnings().iter().filter(|warning| !reload.config.warnings().contains(warning))
+            {
+                tracing::warn!("{warning}");
+            }
+            for path in new.keep_added(&reload.config) {
+                tracing::info!(
+                    "path {path}, which was added by a command, is left out: the file has it, or no room for it"
+                );
+            }
+        }
+        let (new, _) =
+            new.with_auto_paths(&self.interfaces, &[], |name, ipv4| self.names.may_have(name, ipv4));
         match self.reconfigure(new) {
             Ok(reloaded) => {
                 if !reloaded.is_nothing() {
                     tracing::info!("configuration read again: {reloaded}");
                 }
-                Answer::Reload { version: VERSION, reloaded }
+                Answer::Reload { version: VERSION, reloaded: Box::new(reloaded) }
             }
             Err(error) => Answer::error(format!("{error:#}")),
         }
     }
 
-    fn reconfigure(&mut self, new: Config) -> Result<Reloaded> {
+    /// Follows another configuration. With an error nothing was changed.
+    pub(super) fn reconfigure(&mut self, new: Config) -> Result<Reloaded> {
         let Some(mut reload) = self.reload.take() else {
             bail!("this tunnel is set up by the program that it is part of");
         };
-        for error in new.peer_errors() {
-            tracing::error!("this peer is left out: {error}");
-        }
-        // Those of before were told.
-        for warning in new.warnings().iter().filter(|warning| !reload.config.warnings().contains(warning)) {
-            tracing::warn!("{warning}");
-        }
         let outcome = self.follow(&mut reload, new);
         self.reload = Some(reload);
         outcome
@@ -109,21 +123,26 @@ impl<'s> Driver<'s> {
             Reloaded { forwards: changed.then_some(new.forwards.len()), ..Reloaded::default() };
         let wanted: HashMap<&str, &config::Connection> =
             new.connections.iter().map(|connection| (connection.name.as_str(), connection)).collect();
+        let mut other_paths = Vec::new();
         for index in self.peers.positions() {
-            let config = &self.peers[index].config;
-            let name = config.name.clone();
-            match wanted.get(name.as_str()) {
-                Some(same) if same.is_like(config) => {
-                    if same.limit == config.limit {
+            let peer = &self.peers[index];
+            let name = peer.config.name.clone();
+            let wanted = wanted.get(name.as_str()).copied();
+            match wanted.map(|wanted| (peer.difference(wanted), wanted.limit)) {
+                Some((Difference::Other, _)) => reloaded.changed.push(name),
+                None => reloaded.removed.push(name),
+                Some((difference, limit)) => {
+                    if limit == peer.config.limit {
                         reloaded.kept += 1;
                     } else {
-                        self.peers[index].set_limit(same.limit);
+                        self.peers[index].set_limit(limit);
                         reloaded.limited.push(name);
+                    }
+                    if difference == Difference::Paths {
+                        other_paths.push(index);
                     }
                     continue;
                 }
-                Some(_) => reloaded.changed.push(name),
-                None => reloaded.removed.push(name),
             }
             self.inside.forget(index);
             self.resources.disconnect(index, &mut self.outside, &mut self.peers);
@@ -138,20 +157,22 @@ impl<'s> Driver<'s> {
                 reloaded.added.push(config.name.clone());
             }
         }
-        self.inside.flush();
-        let connections = self.peers.iter().map(|peer| (peer.index, &peer.config));
-        self.inside.routes = Routes::new(&new.tunnel.addresses, &new.tunnel.share, connections);
-        // Those that a path has gone on from are in no plan.
-        let paths = self.peers.iter().flat_map(|peer| &peer.paths);
-        let used: HashSet<usize> = paths.flat_map(PeerPath::sockets).flatten().collect();
-        for (place, shared) in self.outside.sockets.iter_mut().enumerate() {
-            if !used.contains(&place) && !shared.listens {
-                shared.close();
+        let now = self.clock.now();
+        for index in other_paths {
+            let name = &self.peers[index].config.name;
+            let planned = new.connections.iter().zip(&plan.connections);
+            if let Some((config, planned)) = planned.into_iter().find(|(config, _)| config.name == *name) {
+                self.change_paths(index, (config, planned, &sockets), &mut reloaded, now);
             }
         }
+        self.inside.flush();
+        self.begin_standbys(&new.connections, now);
+        self.inside.routes = self.routes(&new.tunnel.addresses, &new.tunnel.share);
+        self.close_unused_sockets();
+        reload.ways.set(new.wanted_ways());
         reload.config = new;
-        let now = self.clock.now();
         self.note_places(now);
+        self.begin_names(now);
         self.check_links(now);
         self.settle(now);
         Ok(reloaded)

@@ -47,19 +47,7 @@ impl Remembered {
     /// # Errors
     /// When no thread can be had.
     pub fn new(file: PathBuf) -> io::Result<Self> {
-        let (texts, to_write) = mpsc::channel::<String>();
-        let target = file.clone();
-        let work = move || {
-            while let Ok(first) = to_write.recv() {
-                let text = to_write.try_iter().last().unwrap_or(first);
-                let new = target.with_extension("new");
-                if let Err(error) = write(&new, &text).and_then(|()| fs::rename(&new, &target)) {
-                    tracing::debug!("{}: {error}", target.display());
-                }
-            }
-        };
-        std::thread::Builder::new().name("remembered".into()).spawn(work)?;
-        Ok(Self { file, texts, due: None })
+        Ok(Self { texts: writer(file.clone())?, file, due: None })
     }
 
     /// A path was found, or forgotten.
@@ -76,6 +64,27 @@ impl Remembered {
         // There is none at the first start, and what is there may be of another version.
         fs::read(&self.file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
+}
+
+/// A thread that writes each text that it is sent into a file, instead of the one before.
+///
+/// # Errors
+/// When no thread can be had.
+pub(super) fn writer(file: PathBuf) -> io::Result<mpsc::Sender<String>> {
+    let (texts, to_write) = mpsc::channel::<String>();
+    let work = move || {
+        while let Ok(first) = to_write.recv() {
+            let text = to_write.try_iter().last().unwrap_or(first);
+            let mut new = file.clone().into_os_string();
+            new.push(".new");
+            let new = PathBuf::from(new);
+            if let Err(error) = write(&new, &text).and_then(|()| fs::rename(&new, &file)) {
+                tracing::debug!("{}: {error}", file.display());
+            }
+        }
+    };
+    std::thread::Builder::new().name("remembered".into()).spawn(work)?;
+    Ok(texts)
 }
 
 /// Where people are is nobody's business.

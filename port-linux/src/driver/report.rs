@@ -22,12 +22,13 @@ impl Driver<'_> {
             Command::PathUp { path } => self.set_role(path, Role::Member),
             Command::PathDown { path } => self.set_role(path, Role::Unused),
             Command::PathSpare { path } => self.set_role(path, Role::Spare),
+            Command::PathAdd { connection, new } => self.answer_added(connection, new),
+            Command::PathRemove { path } => self.answer_removed(path),
         }
     }
 
     fn set_role(&mut self, wanted: &str, role: Role) -> Answer {
-        let names = self.peers.iter().map(|peer| (peer.index, &peer.config));
-        let (peer, path) = match find_path(names, wanted) {
+        let (peer, path) = match self.find_path(wanted) {
             Ok(found) => found,
             Err(error) => return Answer::error(error),
         };
@@ -39,6 +40,17 @@ impl Driver<'_> {
             }
             Err(_) => Answer::error(format!("{name} does not exist any more")),
         }
+    }
+
+    /// The path called `wanted`, as its connection and its place there.
+    pub(super) fn find_path(&self, wanted: &str) -> Result<(usize, usize), String> {
+        let of =
+            |peer: &'_ Peer<'_>, index: usize| peer.paths.get(index).is_some_and(super::PeerPath::is_there);
+        let paths = self.peers.iter().flat_map(|peer| {
+            let paths = peer.config.paths.iter().enumerate().filter(move |(index, _)| of(peer, *index));
+            paths.map(|(index, path)| ((peer.index, index), peer.config.name.as_str(), path.name.as_str()))
+        });
+        find_path(paths, wanted)
     }
 
     fn report(&self) -> Report {
@@ -83,6 +95,8 @@ impl Driver<'_> {
         ConnectionReport {
             name: peer.config.name.clone(),
             peer: peer.config.peer.clone(),
+            standby_of: peer.config.standby.as_ref().map(|standby| standby.of.clone()),
+            used: self.is_used(&peer.config.name),
             policy: policy_name(peer.config.policy).into(),
             mode: mode.map(str::to_owned),
             mode_reason: mode_reason.flatten().map(str::to_owned),
@@ -143,19 +157,17 @@ impl Driver<'_> {
 
 /// The path called `wanted`: `PATH`, or `CONNECTION/PATH`.
 fn find_path<'c>(
-    connections: impl Iterator<Item = (usize, &'c crate::config::Connection)>,
+    paths: impl Iterator<Item = ((usize, usize), &'c str, &'c str)>,
     wanted: &str,
 ) -> Result<(usize, usize), String> {
     let mut found = Vec::new();
     let mut known = Vec::new();
-    for (index, connection) in connections {
-        for (path_index, path) in connection.paths.iter().enumerate() {
-            let full = format!("{}/{}", connection.name, path.name);
-            if path.name == wanted || full == wanted {
-                found.push(((index, path_index), full.clone()));
-            }
-            known.push(full);
+    for (place, connection, path) in paths {
+        let full = format!("{connection}/{path}");
+        if path == wanted || full == wanted {
+            found.push((place, full.clone()));
         }
+        known.push(full);
     }
     match &found[..] {
         [(place, _)] => Ok(*place),
@@ -188,7 +200,12 @@ mod tests {
             connection("pc3", 3),
             path("lte", 3)
         );
-        find_path(Config::parse(&text, "test").unwrap().connections.iter().enumerate(), wanted)
+        let config = Config::parse(&text, "test").unwrap();
+        let paths = config.connections.iter().enumerate().flat_map(|(peer, connection)| {
+            let paths = connection.paths.iter().enumerate();
+            paths.map(move |(index, path)| ((peer, index), connection.name.as_str(), path.name.as_str()))
+        });
+        find_path(paths, wanted)
     }
 
     #[test]

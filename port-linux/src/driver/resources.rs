@@ -8,9 +8,9 @@ use mpt_proto::{Connection, Link, Liveness, PathId, Storage};
 use mpt_seal::Sealer;
 
 use super::memory::Memories;
-use super::plan::{Plan, PlannedPath, pins};
+use super::plan::{ABSENT_MTU, Plan, PlannedPath, pins};
 use super::senders::Sender;
-use super::{OtherPort, Outside, PathMtu, Peer, PeerPath, Peers, Roaming, SystemSealer};
+use super::{Named, OtherPort, Outside, PathMtu, Peer, PeerPath, Peers, Roaming, SystemSealer};
 use crate::ciphers::NativeKey;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -71,35 +71,20 @@ impl<'s> Resources<'s> {
             None => peers.vacant(),
         };
         let sizes: Vec<u16> = planned.iter().map(|path| path.max_datagram).collect();
-        let memory = (!config.is_learned).then(|| self.memories.lend(config, widest(&sizes))).unzip();
+        // Paths that come by themselves have room for what Ethernet carries.
+        let to_come = config.auto.as_ref().map(|_| max_datagram(ABSENT_MTU, [0; 4].into()));
+        let room = sizes.iter().copied().chain(to_come).max().unwrap_or(0);
+        let memory = (!config.is_learned).then(|| self.memories.lend(config, room.into())).unzip();
         let made = self.state_machine(config, &sizes, memory.1.unwrap_or_default());
         let (connection, ids) = made.inspect_err(|_| outside.remove(position))?;
         let mut paths = Vec::new();
         for (index, ((planned, config), id)) in planned.iter().zip(&config.paths).zip(ids).enumerate() {
             let Some(&socket) = sockets.get(planned.socket) else { continue };
-            let mut made =
-                PeerPath::new(id, planned.ends.clone(), socket, planned.remote, planned.max_datagram);
-            made.roaming = config.roaming.then(Roaming::default);
-            // Where the peer's address is open it is the peer who finds the way; without probes nothing is known to be silent.
-            let may_change = planned.remote.is_some() && config.liveness != Liveness::Off;
-            made.other_port = may_change.then(OtherPort::default);
-            // A peer that is not probed would not answer; a configured size needs no search.
-            if config.mtu.is_none() && config.liveness != Liveness::Off {
-                let least = max_datagram(least_mtu(config.local), config.local);
-                made.search = Some(PathMtu::new(least, planned.max_datagram));
-            }
-            if planned.remote.is_some() {
-                let sender = Sender {
-                    address: planned.ends.remote,
-                    port: planned.from_port,
-                    peer: position,
-                    path: index,
-                };
-                outside.sockets[socket].senders.add(sender);
-            }
-            paths.push(made);
+            add_sender(planned, socket, (position, index), outside);
+            paths.push(path(config, planned, id, socket, planned.max_datagram));
         }
         let mut peer = Peer::new(position, config.clone(), (connection, memory.0), paths, self.sealing);
+        peer.room = room;
         if config.is_learned {
             // Nothing leaves on a place for a path.
             let now = self.clock.now();
@@ -107,6 +92,34 @@ impl<'s> Resources<'s> {
         }
         peers.insert(peer);
         Ok(position)
+    }
+
+    /// Adds a path to a connection that is there, whose memory was made for other paths: larger datagrams than theirs have no room.
+    /// Returns its place.
+    ///
+    /// # Errors
+    /// There is no room for another path.
+    pub(super) fn add(
+        &self,
+        peer: &mut Peer<'s>,
+        config: &config::Path,
+        planned: &PlannedPath,
+        socket: usize,
+        outside: &mut Outside<'s>,
+    ) -> Result<usize> {
+        let size = planned.max_datagram.min(peer.room);
+        let id = self.add_path(&mut peer.connection, config, size)?;
+        let (index, made) = (id.index(), path(config, planned, id, socket, size));
+        match (peer.paths.get_mut(index), peer.config.paths.get_mut(index)) {
+            (Some(place), Some(place_config)) => (*place, *place_config) = (made, config.clone()),
+            _ => {
+                peer.paths.push(made);
+                peer.config.paths.push(config.clone());
+            }
+        }
+        peer.clear_place(index);
+        add_sender(planned, socket, (peer.index, index), outside);
+        Ok(index)
     }
 
     /// The state machine of a connection, with its paths, whose datagrams have these sizes on the wire.
@@ -197,6 +210,32 @@ impl<'s> Resources<'s> {
         {
             self.memories.take_back(size, peer.connection);
         }
+    }
+}
+
+/// A path as the loop sees it, on the socket at this place, with datagrams of at most `size` bytes.
+fn path(config: &config::Path, planned: &PlannedPath, id: PathId, socket: usize, size: u16) -> PeerPath {
+    let mut made = PeerPath::new(id, planned.ends.clone(), socket, planned.remote, size);
+    made.roaming = config.roaming.then(Roaming::default);
+    // Where the peer's address is open it is the peer who finds the way; without probes nothing is known to be silent.
+    let is_given = planned.remote.is_some() || config.remote_name.is_some();
+    made.other_port = (is_given && config.liveness != Liveness::Off).then(OtherPort::default);
+    made.named = config.remote_name.clone().map(Named::new);
+    // A peer that is not probed would not answer; a configured size needs no search.
+    if config.mtu.is_none() && config.liveness != Liveness::Off {
+        let least = max_datagram(least_mtu(config.local), config.local);
+        made.search = Some(PathMtu::new(least, size));
+    }
+    made
+}
+
+/// Lets datagrams from a path's peer be known as the path's.
+fn add_sender(planned: &PlannedPath, socket: usize, (peer, path): (usize, usize), outside: &mut Outside<'_>) {
+    if planned.remote.is_some()
+        && let Some(shared) = outside.sockets.get_mut(socket)
+    {
+        let sender = Sender { address: planned.ends.remote, port: planned.from_port, peer, path };
+        shared.senders.add(sender);
     }
 }
 

@@ -168,9 +168,8 @@ impl Peer<'_> {
     /// leaves the address open, and only while nothing is heard of the peer that was known; with a seal it is the peer in any case
     /// (`is_authentic`).
     fn claimed_path(&self, origin: Origin, claim: Claim, is_authentic: bool) -> Option<usize> {
-        let may_be_anybody = |path: usize| {
-            is_authentic || self.config.paths[path].remote.is_unspecified() && self.paths_up() == 0
-        };
+        let may_be_anybody =
+            |path: usize| is_authentic || self.config.paths[path].is_open() && self.paths_up() == 0;
         let rank = |path: usize| {
             let planned = &self.paths[path];
             let state = self.connection.path_state(planned.id).ok()?;

@@ -1,6 +1,6 @@
 //! The line that a server prints for a peer and the peer's machine takes: all that it takes to join.
 //!
-//! `mpt1:` and base64url of what postcard makes of an [`Invitation`], with a check sum. With the private key in it the line is a
+//! `mpt1:`, or `mpt2:` where the server has a name, and base64url of what postcard makes of an [`Invitation`], with a check sum. With the private key in it the line is a
 //! secret, and the server keeps no copy.
 
 use std::fmt;
@@ -8,21 +8,29 @@ use std::net::IpAddr;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use ipnet::IpNet;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::config::Endpoint;
 use crate::keys::KEY_LEN;
 
-/// How a line begins; the number is that of its form.
+/// How a line begins; the number is that of its form. This one is for servers that have addresses alone: versions before the other
+/// form understand it.
 const PREFIX: &str = "mpt1:";
+/// The form in which a server may have names.
+const NAMED_PREFIX: &str = "mpt2:";
 /// How lines of any form begin.
 const ANY_PREFIX: &str = "mpt";
 /// The longest line that is looked at, in bytes. One with ten networks has 500.
 pub(super) const LONGEST: usize = 4096;
 
-/// What allows to join a server.
+/// What allows to join a server, which may have a name.
+pub type Invitation = Line<Endpoint>;
+
+/// What is in a line; the server is at places of the kind `E`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Invitation {
+pub struct Line<E> {
     /// The server's name for itself.
     pub server: String,
     /// The server's public key.
@@ -32,7 +40,7 @@ pub struct Invitation {
     /// The pre-shared key of the two.
     pub preshared_key: Option<[u8; KEY_LEN]>,
     /// Where the server is.
-    pub endpoints: Vec<IpAddr>,
+    pub endpoints: Vec<E>,
     /// Its UDP port there.
     pub port: u16,
     /// The peer's tunnel addresses.
@@ -44,7 +52,7 @@ pub struct Invitation {
 }
 
 /// Shows nothing that is secret.
-impl fmt::Debug for Invitation {
+impl<E> fmt::Debug for Line<E> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Invitation").field("server", &self.server).finish_non_exhaustive()
     }
@@ -64,10 +72,10 @@ pub enum BadLine {
 impl fmt::Display for BadLine {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::Other => "this is no line of `mpt peer add`, which begins with mpt1:",
+            Self::Other => "this is no line of `mpt peer add`, which begins with mpt1: or mpt2:",
             Self::Version => "the line is of another version of mpt: install the server's version here",
             Self::Damaged => {
-                "the line is damaged or a part of it is missing: copy all of it, from mpt1: to its end, in one line"
+                "the line is damaged or a part of it is missing: copy all of it, from mpt1: or mpt2: to its end, in one line"
             }
         })
     }
@@ -81,9 +89,15 @@ impl Invitation {
     /// # Errors
     /// None in practice.
     pub fn to_line(&self) -> postcard::Result<Zeroizing<String>> {
-        let bytes = Zeroizing::new(postcard::to_allocvec_crc32(self, crc().digest())?);
-        let text = Zeroizing::new(Base64UrlUnpadded::encode_string(&bytes));
-        Ok(Zeroizing::new(format!("{PREFIX}{}", *text)))
+        let addresses: Option<Vec<IpAddr>> = self.endpoints.iter().map(Endpoint::address).collect();
+        let (prefix, bytes) = match addresses {
+            Some(addresses) => {
+                (PREFIX, postcard::to_allocvec_crc32(&self.clone().at(addresses), crc().digest())?)
+            }
+            None => (NAMED_PREFIX, postcard::to_allocvec_crc32(self, crc().digest())?),
+        };
+        let text = Zeroizing::new(Base64UrlUnpadded::encode_string(&Zeroizing::new(bytes)));
+        Ok(Zeroizing::new(format!("{prefix}{}", *text)))
     }
 
     /// Reads a line; white space around it does not matter.
@@ -92,15 +106,46 @@ impl Invitation {
     /// What it is instead.
     pub fn from_line(line: &str) -> Result<Self, BadLine> {
         let line = line.trim();
-        let Some(text) = line.strip_prefix(PREFIX) else {
+        if let Some(text) = line.strip_prefix(PREFIX) {
+            let line: Line<IpAddr> = decode(text)?;
+            let endpoints = line.endpoints.iter().copied().map(Endpoint::from).collect();
+            return Ok(line.at(endpoints));
+        }
+        let Some(text) = line.strip_prefix(NAMED_PREFIX) else {
             let version = line.strip_prefix(ANY_PREFIX).and_then(|rest| rest.split(':').next());
             let is_version =
                 version.is_some_and(|v| !v.is_empty() && v.bytes().all(|byte| byte.is_ascii_digit()));
             return Err(if is_version && line.contains(':') { BadLine::Version } else { BadLine::Other });
         };
-        let bytes = Zeroizing::new(Base64UrlUnpadded::decode_vec(text).map_err(|_| BadLine::Damaged)?);
-        postcard::from_bytes_crc32(&bytes, crc().digest()).map_err(|_| BadLine::Damaged)
+        let line: Self = decode(text)?;
+        // A name goes into a configuration.
+        let is_name =
+            |endpoint: &Endpoint| endpoint.name().is_none_or(|name| name.parse() == Ok(endpoint.clone()));
+        if line.endpoints.iter().all(is_name) { Ok(line) } else { Err(BadLine::Damaged) }
     }
+}
+
+impl<E> Line<E> {
+    /// The same with other places of the server.
+    fn at<F>(self, endpoints: Vec<F>) -> Line<F> {
+        Line {
+            server: self.server,
+            server_key: self.server_key,
+            private_key: self.private_key,
+            preshared_key: self.preshared_key,
+            endpoints,
+            port: self.port,
+            addresses: self.addresses,
+            server_addresses: self.server_addresses,
+            networks: self.networks,
+        }
+    }
+}
+
+/// What a line has behind its prefix.
+fn decode<E: DeserializeOwned>(text: &str) -> Result<Line<E>, BadLine> {
+    let bytes = Zeroizing::new(Base64UrlUnpadded::decode_vec(text).map_err(|_| BadLine::Damaged)?);
+    postcard::from_bytes_crc32(&bytes, crc().digest()).map_err(|_| BadLine::Damaged)
 }
 
 /// The check sum of Ethernet.
@@ -118,7 +163,7 @@ mod tests {
             server_key: [1; KEY_LEN],
             private_key: Some([2; KEY_LEN]),
             preshared_key: Some([3; KEY_LEN]),
-            endpoints: vec![[198, 51, 100, 7].into(), "2001:db8::7".parse().unwrap()],
+            endpoints: vec!["198.51.100.7".parse().unwrap(), "2001:db8::7".parse().unwrap()],
             port: 4754,
             addresses: vec!["10.8.0.2/24".parse().unwrap(), "fd00::2/64".parse().unwrap()],
             server_addresses: vec![[10, 8, 0, 1].into()],
@@ -131,6 +176,29 @@ mod tests {
         let line = invitation().to_line().unwrap();
         assert!(line.len() < 300, "{} bytes", line.len());
         assert_eq!(Invitation::from_line(&format!("  {}\r\n", *line)), Ok(invitation()));
+    }
+
+    #[test]
+    fn a_server_with_a_name_has_a_line_that_old_versions_refuse_and_others_have_the_old_one() {
+        let endpoints = vec!["vps.example.net".parse().unwrap(), "198.51.100.7".parse().unwrap()];
+        let named = Invitation { endpoints, ..invitation() };
+        let line = named.to_line().unwrap();
+        assert!(line.starts_with("mpt2:"));
+        assert_eq!(Invitation::from_line(&line), Ok(named));
+        assert!(invitation().to_line().unwrap().starts_with("mpt1:"));
+
+        let endpoints = vec![Endpoint::Name("a\"\n[tunnel]".into())];
+        let hostile = Invitation { endpoints, ..invitation() }.to_line().unwrap();
+        assert_eq!(Invitation::from_line(&hostile), Err(BadLine::Damaged));
+    }
+
+    #[test]
+    fn a_line_of_before_names_is_read() {
+        // Made by a program that knew no names, for 198.51.100.7 and 2001:db8::7.
+        let line = "mpt1:BnNlcnZlcgTvgBYJ53w6IS--UMb-whwTCpyIZXemKwpY036bjaw-AZjBpJ63Iz9aLtVQ7l6g96RDqoHHwTNvWwhFemd0mAl9Ae8OaZmc5wAK8gBKGW-zgtPb4EN_cwKcBszHu-GsfAB9AgDGM2QHASABDbgAAAAAAAAAAAAAAAeSJQEACggAAhgBAAoIAAEBAAAAAAAAKoNESw";
+        let read = Invitation::from_line(line).unwrap();
+        assert_eq!((read.endpoints, read.port), (invitation().endpoints, 4754));
+        assert_eq!(read.server_addresses, [IpAddr::from([10, 8, 0, 1])]);
     }
 
     #[test]
@@ -153,7 +221,7 @@ mod tests {
             ("", BadLine::Other),
             ("mpt peer add van", BadLine::Other),
             ("mpt:abc", BadLine::Other),
-            ("mpt2:abc", BadLine::Version),
+            ("mpt3:abc", BadLine::Version),
             ("mpt1:", BadLine::Damaged),
             ("mpt1:%%%", BadLine::Damaged),
         ] {

@@ -21,7 +21,7 @@ use crate::failure::misconfigured;
 use crate::host_state::HostState;
 use crate::init::{Invited, Wanted, init};
 use crate::keys::{self, KeyBytes, encode};
-use crate::link::Interfaces;
+use crate::link::{Interface, Interfaces, router};
 use crate::output;
 use crate::report::{ConnectionReport, State};
 
@@ -51,6 +51,8 @@ pub struct Join {
     pub forwards: Vec<NewForward>,
     /// Only these networks go through the tunnel; empty: those of the line.
     pub networks: Vec<IpNet>,
+    /// Only these interfaces carry paths; empty: all that lead out.
+    pub only: Vec<String>,
 }
 
 /// Runs `mpt join`.
@@ -70,7 +72,7 @@ pub fn join(wanted: &Join) -> Result<()> {
             file.display()
         )));
     }
-    let interfaces = Interfaces::now()?;
+    let mut interfaces = Interfaces::now()?;
     for network in &invitation.addresses {
         if let Some(taken) = interfaces.addresses().find(|address| network.contains(address)) {
             return Err(misconfigured(format!(
@@ -81,10 +83,18 @@ pub fn join(wanted: &Join) -> Result<()> {
         }
     }
     let files = write(wanted, &invitation, (&name, &file), &interfaces)?;
-    let config = Config::load(&file)?;
+    let mut config = Config::load(&file)?;
+    if let Some(to) = config.wanted_ways() {
+        interfaces.look_for_ways(&to)?;
+        (config, _) = config.with_auto_paths(&interfaces, &[], |_, _| true);
+        if config.connections.iter().all(|connection| connection.paths.is_empty()) {
+            bail!("{}", no_way(&interfaces));
+        }
+    }
     HostState::wanted(&config).check()?;
     files.keep();
     tell_made(&config, &file)?;
+    tell_unused(&config, &interfaces)?;
     if !wanted.start || !service::is_there() {
         let why = if wanted.start { "This machine has no systemd with the unit mpt@.service. " } else { "" };
         return output::print(&format!("{why}Start it with:\n  sudo mpt run -c {}\n", file.display()))
@@ -96,8 +106,26 @@ pub fn join(wanted: &Join) -> Result<()> {
     wait(&config, &name)
 }
 
+/// Why no interface carries a path.
+fn no_way(interfaces: &Interfaces) -> String {
+    let candidates = interfaces.iter().filter(|interface| !interface.is_loopback() && !interface.is_tunnel());
+    let seen: Vec<String> = candidates
+        .map(|interface| {
+            let why = if !interface.running {
+                "it is switched off or has no carrier"
+            } else if interface.addresses.is_empty() {
+                "it has no address"
+            } else {
+                "no default route leads through it; with --paths it is taken nevertheless"
+            };
+            format!("\n  {}: {why}", interface.name)
+        })
+        .collect();
+    format!("no interface of this machine leads to the server now:{}", seen.concat())
+}
+
 /// The line, from a person or a pipe.
-fn read_line() -> Result<Zeroizing<String>> {
+pub(super) fn read_line() -> Result<Zeroizing<String>> {
     if stdin().is_terminal() {
         output::complain("The line that `mpt peer add` printed on the server:\n");
         let mut line = Zeroizing::new(String::new());
@@ -152,6 +180,7 @@ fn write(
                 kill_switch: wanted.kill_switch,
                 share: wanted.share.clone(),
                 dns: wanted.dns.clone(),
+                only: (!wanted.only.is_empty()).then(|| wanted.only.clone()),
             }),
         },
         Path::new(&file_name(&key)),
@@ -182,6 +211,26 @@ fn tell_made(config: &Config, file: &Path) -> Result<()> {
         .filter_map(|path| path.device.as_deref())
         .collect();
     output::print(&format!("{} is made: paths over {}.\n", file.display(), paths.join(", "))).map(drop)
+}
+
+/// Says which interfaces could be used, and are not, as no default route leads through them: some DHCP clients set only one.
+fn tell_unused(config: &Config, interfaces: &Interfaces) -> Result<()> {
+    let paths: Vec<_> = config.connections.iter().flat_map(|connection| &connection.paths).collect();
+    let is_used =
+        |interface: &Interface| paths.iter().any(|path| path.device.as_deref() == Some(&interface.name));
+    let is_auto = config.connections.iter().any(|connection| connection.auto.is_some());
+    for interface in interfaces.iter().filter(|it| is_auto && it.may_lead_out() && it.running && !is_used(it))
+    {
+        if let Some(router) = router(interface) {
+            output::print(&format!(
+                "{name} is not used: DHCP named the router {router} there, and the host has no default route through it. Where that is not meant, \
+                 append to the configuration:\n  [[connection.path]]\n  name = \"{name}\"\n  device = \"{name}\"\n  local = \"0.0.0.0\"\n  \
+                 gateway = \"{router}\"\n  remote = the server's address\n",
+                name = interface.name
+            ))?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the tunnel works, and says so, or what keeps it from that.
@@ -275,8 +324,21 @@ pub fn leave(name: Option<&str>, directory: &Path) -> Result<()> {
     let file = joined(name, directory)?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     super::end(&name, &file, Config::load(&file).ok().as_ref())?;
-    files::remove([file.clone(), file.with_extension("key"), file.with_extension("psk")])?;
+    let standbys = of_standbys(&file, &name);
+    files::remove(
+        [file.clone(), file.with_extension("key"), file.with_extension("psk")].into_iter().chain(standbys),
+    )?;
     output::print(&format!("{name} is left: its configuration and keys are removed. The server still knows this machine; there, `mpt peer remove` forgets it.\n")).map(drop)
+}
+
+/// The files with pre-shared keys that `mpt join --standby-of` made for this configuration.
+fn of_standbys(file: &Path, name: &str) -> Vec<PathBuf> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let connections = table.get("connection").and_then(|it| it.as_array()).into_iter().flatten();
+    let files = connections.filter_map(|it| it.get("preshared_key_file")?.as_str());
+    let of_this = files.filter(|file| file.starts_with(&format!("{name}.")) && !file.contains('/'));
+    of_this.map(|key| file.with_file_name(key)).collect()
 }
 
 /// The configuration that is to be left.

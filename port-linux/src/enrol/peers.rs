@@ -16,7 +16,7 @@ use super::Invitation;
 use super::files::{Aside, NewFiles};
 use super::forward::NewForward;
 use super::registry::{Registry, Which};
-use crate::config::{Config, FromText, Name, PEER_FILE, Rate};
+use crate::config::{Config, Endpoint, FromText, Name, PEER_FILE, Rate};
 use crate::failure::misconfigured;
 use crate::host_state::HostState;
 use crate::keys::{self, KEY_LEN, KeyBytes, encode};
@@ -34,10 +34,12 @@ pub struct NewPeer {
     pub public_key: Option<String>,
     /// Networks behind it.
     pub networks: Vec<IpNet>,
+    /// Its tunnel addresses; empty: the first that nobody has.
+    pub addresses: Vec<IpAddr>,
     /// What the peer is to send through the tunnel; empty: everything.
     pub through: Vec<IpNet>,
     /// Where the server is, as peers see it; empty: `listen.endpoints`.
-    pub endpoints: Vec<IpAddr>,
+    pub endpoints: Vec<Endpoint>,
     /// Whether the line is shown as for people, with its picture, also where no terminal is.
     pub qr: bool,
     /// Most bits a second of its packets in each direction.
@@ -64,7 +66,11 @@ pub fn add(which: &Which, new: &NewPeer) -> Result<()> {
             "there is a peer {name} already; `mpt peer remove {name}` removes it, `mpt peer renew {name}` gives it new keys"
         )));
     }
-    let addresses = free_addresses(&server.config)?;
+    let addresses = if new.addresses.is_empty() {
+        free_addresses(&server.config)?
+    } else {
+        new.addresses.iter().map(|address| wanted_address(&server.config, *address)).collect::<Result<_>>()?
+    };
     let secrets = Secrets::new(new.public_key.as_deref())?;
     let text = peer_file(&secrets, (&name, &addresses), new);
     let files = PeerFiles { name: &name, secrets, text, addresses };
@@ -228,11 +234,11 @@ struct KeyPlaces {
 }
 
 /// Where peers find the server.
-fn endpoints(server: &Registry, given: &[IpAddr]) -> Result<Vec<IpAddr>> {
+fn endpoints(server: &Registry, given: &[Endpoint]) -> Result<Vec<Endpoint>> {
     let endpoints = if given.is_empty() { &server.listen.endpoints } else { given };
     if endpoints.is_empty() {
         return Err(misconfigured(
-            "it is not known where peers find this server: give its public address with --endpoint ADDRESS, or for all peers as \
+            "it is not known where peers find this server: give its public address or name with --endpoint ADDRESS, or for all peers as \
              endpoints = [\"ADDRESS\"] in [listen]",
         ));
     }
@@ -253,6 +259,28 @@ fn free_addresses(config: &Config) -> Result<Vec<IpNet>> {
     config.tunnel.addresses.iter().map(of).collect()
 }
 
+/// A tunnel address with its prefix length, which nobody else has.
+fn wanted_address(config: &Config, address: IpAddr) -> Result<IpNet> {
+    let own = config.tunnel.addresses.iter().find(|own| own.contains(&address));
+    let Some(own) = own else {
+        let networks: Vec<IpNet> = config.tunnel.addresses.iter().map(IpNet::trunc).collect();
+        return Err(misconfigured(format!(
+            "--address {address} is in none of the tunnel's networks: {}",
+            output::list(&networks)
+        )));
+    };
+    let owner = config.connections.iter().find(|connection| connection.peer.contains(&address));
+    let taken = match owner {
+        Some(owner) => Some(format!("{} has it", owner.name)),
+        None if own.addr() == address => Some("it is this server's own".to_owned()),
+        None => None,
+    };
+    match taken {
+        Some(why) => Err(misconfigured(format!("--address {address}: {why}"))),
+        None => Ok(IpNet::new(address, own.prefix_len())?),
+    }
+}
+
 /// Everything of the IP versions that a peer has an address of.
 fn everything(addresses: &[IpNet]) -> Vec<IpNet> {
     let v4 = addresses.iter().any(|address| address.addr().is_ipv4()).then(|| Ipv4Net::default().into());
@@ -263,7 +291,7 @@ fn everything(addresses: &[IpNet]) -> Vec<IpNet> {
 fn invitation(
     server: &Registry,
     secrets: &Secrets,
-    (endpoints, addresses, networks): (Vec<IpAddr>, Vec<IpNet>, Vec<IpNet>),
+    (endpoints, addresses, networks): (Vec<Endpoint>, Vec<IpNet>, Vec<IpNet>),
 ) -> Invitation {
     let key = server.config.security.as_ref().map(|security| *security.private_key.public().as_bytes());
     let bytes = |key: &KeyBytes| -> [u8; KEY_LEN] { **key };

@@ -12,7 +12,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::files::{self, NewFiles};
 use super::peers::PRESHARED;
 use super::service;
-use crate::config::{Config, PEER_FILE};
+use crate::config::{Config, Endpoint, PEER_FILE};
 use crate::control::{self, default_socket};
 use crate::entropy;
 use crate::failure::misconfigured;
@@ -31,8 +31,8 @@ pub struct Setup {
     pub name: String,
     /// Where the files go.
     pub directory: PathBuf,
-    /// Our addresses as peers see them; empty: the public ones that this host has.
-    pub endpoints: Vec<IpAddr>,
+    /// Our addresses or names as peers see them; empty: the public ones that this host has.
+    pub endpoints: Vec<Endpoint>,
     /// The networks of the tunnel, at most one of each IP version; empty: private ones that nobody here has.
     pub networks: Vec<IpNet>,
     /// The UDP port.
@@ -52,8 +52,11 @@ pub fn setup(wanted: &Setup) -> Result<()> {
         return tell_again(&file, &name);
     }
     let interfaces = Interfaces::now()?;
-    let endpoints =
-        if wanted.endpoints.is_empty() { public_addresses(&interfaces)? } else { wanted.endpoints.clone() };
+    let endpoints = if wanted.endpoints.is_empty() {
+        public_addresses(&interfaces)?.into_iter().map(Endpoint::from).collect()
+    } else {
+        wanted.endpoints.clone()
+    };
     let networks =
         if wanted.networks.is_empty() { free_networks(&interfaces)? } else { wanted.networks.clone() };
     let addresses = networks.iter().map(first_host).collect::<Result<Vec<IpNet>>>()?;
@@ -92,7 +95,7 @@ pub fn setup(wanted: &Setup) -> Result<()> {
     output::print("Let somebody in with:\n  sudo mpt peer add NAME\n").map(drop)
 }
 
-fn text(name: &str, (addresses, endpoints): (&[IpNet], &[IpAddr]), port: u16) -> String {
+fn text(name: &str, (addresses, endpoints): (&[IpNet], &[Endpoint]), port: u16) -> String {
     let quoted = |values: Vec<String>| {
         values.iter().map(|value| format!("\"{value}\"")).collect::<Vec<_>>().join(", ")
     };
@@ -148,7 +151,7 @@ fn tell_again(file: &Path, name: &str) -> Result<()> {
 }
 
 /// What must let datagrams in, and peers through.
-fn tell_firewall(config: &Config, port: u16, endpoints: &[IpAddr]) -> Result<()> {
+fn tell_firewall(config: &Config, port: u16, endpoints: &[Endpoint]) -> Result<()> {
     let device = &config.tunnel.name;
     let mut text = format!(
         "The provider's firewall, if there is one, has to let UDP port {port} in, to {}.\n",

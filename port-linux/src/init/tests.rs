@@ -50,7 +50,12 @@ fn drafted(
     wanted: &Wanted,
     has_route: impl Fn(&Interface, IpAddr) -> bool,
 ) -> Result<Draft> {
-    draft(machine, wanted, Path::new("home.key"), has_route)
+    let lookup = |name: &str| match name {
+        "vps.example.net" => Ok(vec!["2001:db8:1::7".parse().unwrap(), "198.51.100.7".parse().unwrap()]),
+        _ => Err("nobody knows it".to_owned()),
+    };
+    let (remotes, mut warnings) = Remote::all(&wanted.remotes, lookup);
+    draft(machine, (wanted, &remotes), Path::new("home.key"), &mut warnings, has_route)
 }
 
 /// What `mpt run` makes of a draft once its key is there and the peer's is known.
@@ -122,6 +127,28 @@ fn an_interface_without_a_route_to_the_peer_is_called_out() {
     let about: Vec<&String> = draft.warnings.iter().filter(|warning| warning.contains("no route")).collect();
     assert_eq!(about.len(), 1);
     assert!(about[0].contains("usb0"));
+}
+
+#[test]
+fn a_name_is_taken_by_interfaces_of_the_versions_that_it_has() {
+    let machine = Machine {
+        interfaces: vec![interface(2, "eth0", &["2001:db8::8"]), interface(3, "wlan0", &["192.168.1.9"])]
+            .into(),
+        default_routes: Vec::new(),
+    };
+    let draft = drafted(&machine, &wanted(&["vps.example.net"]), |_, _| true).unwrap();
+    let paths = parsed(&draft.text).connections.remove(0).paths;
+    let ends: Vec<_> =
+        paths.iter().map(|path| (path.local.to_string(), path.remote_name.as_deref())).collect();
+    assert_eq!(
+        ends,
+        [("::".to_owned(), Some("vps.example.net")), ("0.0.0.0".to_owned(), Some("vps.example.net"))]
+    );
+    assert_eq!(draft.warnings, [""; 0]);
+
+    let draft = drafted(&machine, &wanted(&["nobody.example.net"]), |_, _| true).unwrap();
+    assert!(draft.warnings[0].contains("nobody.example.net cannot be resolved now"), "{:?}", draft.warnings);
+    assert_eq!(parsed(&draft.text).connections[0].paths.len(), 1);
 }
 
 #[test]

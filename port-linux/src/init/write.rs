@@ -97,6 +97,15 @@ fn joined_head(text: &mut String, wanted: &Wanted, invited: &Invited, key_file: 
     if let Some(file) = &invited.preshared_key_file {
         let _ = writeln!(text, "preshared_key_file = {}", toml::Value::String(file.clone()));
     }
+    if invited.only.is_none() {
+        let _ = write!(
+            text,
+            "# Every interface that leads out carries a path, also one that comes later, but for those in `except`. A [[connection.path]]\n\
+             # with a `device` sets one up otherwise.\n\
+             paths = \"auto\"\nremote = [{}]\n# except = [\"docker*\", \"lan0\"]\n",
+            quoted(&wanted.remotes)
+        );
+    }
     for network in &invited.networks {
         let _ = write!(text, "\n[[connection.network]]\nto = \"{network}\"\n");
     }
@@ -104,15 +113,16 @@ fn joined_head(text: &mut String, wanted: &Wanted, invited: &Invited, key_file: 
 
 fn path(proposal: &Proposal) -> String {
     let Proposal { device, remote, missing } = proposal;
-    let any = if remote.is_ipv4() { "0.0.0.0" } else { "::" };
+    let any = if remote.address.is_ipv4() { "0.0.0.0" } else { "::" };
     let name = path_name(device);
     let mut text = format!(
         "[[connection.path]]\n\
          name = \"{name}\"\n\
          device = \"{device}\" # waited for while it is not there\n\
          local = \"{any}\" # whatever address {device} has\n\
-         remote = \"{remote}\" # the peer's address outside of the tunnel\n\
-         # weight = 1 # with policy = \"weighted\", its share of the packets: in proportion to its rate\n"
+         remote = \"{}\" # the peer's address outside of the tunnel\n\
+         # weight = 1 # with policy = \"weighted\", its share of the packets: in proportion to its rate\n",
+        remote.endpoint
     );
     if Medium::of(device) == Medium::Mobile {
         text += "tier = 2 # paid by volume: packets take it only when those of tier 1 are full or down\n";

@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 
 /// The interface's own address. On a point-to-point interface `Address` is the peer's and `Local` ours; IPv6 mostly has
 /// `Address` only.
@@ -53,4 +55,21 @@ pub(crate) fn address(address: &RouteAddress) -> Option<IpAddr> {
         RouteAddress::Inet6(v6) => Some((*v6).into()),
         _ => None,
     }
+}
+
+/// The network that a route leads to.
+pub(crate) fn destination(route: &RouteMessage) -> Option<IpNet> {
+    let length = route.header.destination_prefix_length;
+    if length == 0 {
+        return match route.header.address_family {
+            AddressFamily::Inet => Some(Ipv4Net::default().into()),
+            AddressFamily::Inet6 => Some(Ipv6Net::default().into()),
+            _ => None,
+        };
+    }
+    let to = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(to) => address(to),
+        _ => None,
+    });
+    IpNet::new(to?, length).ok()
 }

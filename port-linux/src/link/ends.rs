@@ -33,6 +33,10 @@ pub enum Missing {
     Filter(String, IpAddr),
     /// The peer's address, which the configuration leaves open.
     Peer,
+    /// An address of the peer's name.
+    Name(String),
+    /// An address of the peer's name that has this IP version, 4 or 6: others are known.
+    NameOfVersion(String, u8),
     /// What the kernel said to the socket.
     Socket(SocketAddr, String),
 }
@@ -57,6 +61,10 @@ impl fmt::Display for Missing {
                  sudo sysctl net.ipv4.conf.{name}.rp_filter=2"
             ),
             Self::Peer => write!(f, "the peer, whose address is open, has not been heard yet"),
+            Self::Name(name) => write!(f, "the name {name} is not known yet"),
+            Self::NameOfVersion(name, version) => {
+                write!(f, "the name {name} has no IPv{version} address, which `local` wants")
+            }
             Self::Socket(local, error) => write!(f, "cannot bind UDP {local}: {error}"),
         }
     }
@@ -144,7 +152,7 @@ mod tests {
     }
 
     fn missing(ends: &Ends, interfaces: &[Interface]) -> Option<Missing> {
-        ends.interface(&Interfaces(interfaces.to_vec())).err()
+        ends.interface(&Interfaces::from(interfaces.to_vec())).err()
     }
 
     #[test]

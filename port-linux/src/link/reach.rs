@@ -4,12 +4,10 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use futures_util::TryStreamExt;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rtnetlink::RouteMessageBuilder;
-use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+use rtnetlink::packet_route::route::RouteType;
 
-use super::attributes::{self, first_hops};
+use super::attributes::{destination, first_hops};
 use super::{block_on, connect};
 
 /// Whether some route of the host, in whatever table, leads to `remote` through the interface with this number. A socket that
@@ -35,21 +33,4 @@ pub fn reaches(interface: u32, remote: IpAddr) -> Result<bool> {
         }
         Ok(false)
     })
-}
-
-/// The network that a route leads to.
-pub(crate) fn destination(route: &RouteMessage) -> Option<IpNet> {
-    let length = route.header.destination_prefix_length;
-    if length == 0 {
-        return match route.header.address_family {
-            AddressFamily::Inet => Some(Ipv4Net::default().into()),
-            AddressFamily::Inet6 => Some(Ipv6Net::default().into()),
-            _ => None,
-        };
-    }
-    let to = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Destination(to) => attributes::address(to),
-        _ => None,
-    });
-    IpNet::new(to?, length).ok()
 }

@@ -12,8 +12,10 @@ use super::tunnel_facts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Query;
-use crate::driver::{self, Driver, Memories, Outside, Parts, Plan, Resources};
+use crate::driver::{self, Driver, Memories, Names, Outside, Parts, Plan, Resources};
+use crate::failure::misconfigured;
 use crate::link::Interfaces;
+use crate::names::Resolver;
 use crate::routes::Routes;
 use crate::socket::Maker;
 use crate::tun::Tun;
@@ -45,6 +47,11 @@ pub struct Host {
 /// What is wrong with the configuration; after `ready`, that the device is gone.
 pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
     let Host { device, maker, adaptive_memory, interfaces, queries, bell, stop } = host;
+    if config.wanted_ways().is_some() {
+        return Err(misconfigured(
+            "paths = \"auto\": which networks there are is known to the app; name each in [[connection.path]]",
+        ));
+    }
     let none = Interfaces::default();
     let plan = Plan::new(config, &none)?;
     let clock = Clock::start();
@@ -66,7 +73,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
             &config.tunnel.share,
             config.connections.iter().enumerate(),
         ),
-        bell,
+        bell: bell.clone(),
         signal: stop,
         queries,
         link_changes: interfaces,
@@ -74,6 +81,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
         maker,
         reload: None,
         remembered: None,
+        names: Names::new(Resolver::new(bell)),
     })?;
     ready();
     driver.run()

@@ -50,6 +50,8 @@ fn report() -> Report {
         connections: vec![ConnectionReport {
             name: "pc2".into(),
             peer: vec!["10.0.0.2".parse().unwrap()],
+            standby_of: None,
+            used: None,
             policy: "weighted".into(),
             mode: None,
             mode_reason: None,

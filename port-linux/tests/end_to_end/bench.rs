@@ -176,6 +176,12 @@ impl Settings {
         self
     }
 
+    /// Removes a path, counted from 1.
+    pub(crate) fn without_path(mut self, number: usize) -> Self {
+        self.0["connection"][0]["path"].as_array_mut().expect("an array").remove(number - 1);
+        self
+    }
+
     /// Adds a network behind the peer.
     pub(crate) fn network(mut self, to: &str) -> Self {
         let connection = self.0["connection"][0].as_table_mut().expect("a table");
@@ -364,6 +370,17 @@ impl Mpt {
         let output = mpt().args(["path", way, name, "--control"]).arg(&self.files.control).output()?;
         ensure!(output.status.success(), "mpt path: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// `mpt path` with this line of arguments.
+    pub(crate) fn path(&self, arguments: &str) -> anyhow::Result<String> {
+        done(&self.host, &format!("path {arguments} --control {}", self.files.control.display()), "")
+    }
+
+    /// `mpt reload` with another configuration; returns what it prints.
+    pub(crate) fn reload(&self, settings: &Settings) -> anyhow::Result<String> {
+        self.files.write(settings)?;
+        done(&self.host, &format!("reload --control {}", self.files.control.display()), "")
     }
 
     /// Sends it a signal.

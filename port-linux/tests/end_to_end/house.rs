@@ -6,13 +6,15 @@ mod limit;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use port_linux::lab::host::Host;
+use port_linux::lab::host::{self, Host};
 use port_linux::lab::stopwatch::Stopwatch;
 use port_linux::lab::topology::Topology;
+use port_linux::report::{ConnectionReport, State};
 use rustix::process::Signal;
 
 use crate::bench::{self, DIRECTORY, FAILED, MISCONFIGURED, Mpt, complains, done, routes, wire};
@@ -326,5 +328,248 @@ fn a_peer_with_a_file_that_has_an_error_does_not_keep_the_others_away() {
         // Who is to be locked out is locked out.
         world.peer("remove boat")?;
         all_pass(home, INTERNET.parse()?, 5, "")
+    });
+}
+
+#[test]
+fn a_server_that_has_a_name_is_joined_by_it() {
+    bench::test(&[Tool::Ping, Tool::Nft], || {
+        fs::create_dir_all(DIRECTORY)?;
+        let hosts = format!("{DIRECTORY}/hosts");
+        fs::write(&hosts, format!("{SERVER} vps.example.net\n"))?;
+        host::run(Command::new("mount").args(["--bind", &hosts, "/etc/hosts"]))?;
+        let world = World::build()?;
+        let setup =
+            format!("server setup --directory {} --no-start --endpoint vps.example.net", world.at_server);
+        let said = done(&world.net.pc2, &setup, "")?;
+        ensure!(said.contains("UDP port 4754 in, to vps.example.net"), "{said}");
+        let _serving = world.serve()?;
+        let line = world.peer("add van")?;
+        ensure!(line.starts_with("mpt2:"), "{line}");
+        let joined = world.join(&line)?;
+        let config = fs::read_to_string(format!("{}/server.toml", world.at_home))?;
+        ensure!(config.contains("remote = [\"vps.example.net\"]\n"), "{config}");
+        world.until_online(&joined)
+    });
+}
+
+#[test]
+fn a_path_that_the_house_adds_is_learnt_by_the_server() {
+    bench::test(&[Tool::Ping, Tool::Nft], || {
+        let world = World::with_server()?;
+        let _serving = world.serve()?;
+        let join = format!("{} --paths eth1 --paths eth2", world.join_arguments());
+        done(&world.net.pc1, &join, &world.peer("add van")?)?;
+        let joined = Mpt::with_config(&world.net.pc1, format!("{}/server.toml", world.at_home))?;
+        world.until_online(&joined)?;
+        let listed = |address: &str| world.peer("list").map(|list| list.contains(address));
+        joined.until_around("both links", || Ok(listed("172.16.1.10")? && listed("172.16.2.10")?))?;
+        let pings = Background::start(&world.net.pc1, INTERNET.parse()?, 1000, "-i 0.01 -W 2")?;
+        joined.path("remove eth2")?;
+        joined.until_around("one link", || Ok(!listed("172.16.2.10")?))?;
+        joined.path("add server stick --device eth2")?;
+        joined.until_around("both links again", || Ok(listed("172.16.2.10")? && listed("172.16.1.10")?))?;
+        let Pings { sent, received, .. } = pings.finish()?;
+        ensure!(received == sent, "{received} of {sent} pings: {}", joined.said());
+        Ok(())
+    });
+}
+
+/// Links come and go as they please, and each that leads out is used.
+#[test]
+fn an_interface_that_comes_later_carries_a_path_and_goes() {
+    bench::test(&[Tool::Ping, Tool::Nft], || {
+        let world = World::with_server()?;
+        let (home, server) = (&world.net.pc1, &world.net.pc2);
+        home.run("ip route del default via 172.16.2.20 dev eth2")?;
+        let _serving = world.serve()?;
+        let joined = world.join(&world.peer("add van")?)?;
+        world.until_online(&joined)?;
+        let names = |c: &ConnectionReport| c.paths.iter().map(|path| path.name.clone()).collect::<Vec<_>>();
+        let paths = |wanted: &'static [&str]| {
+            move |c: &ConnectionReport| {
+                names(c) == wanted && c.paths.iter().all(|path| path.state == State::Up)
+            }
+        };
+        joined.until("one path", paths(&["eth1"]))?;
+
+        // A stick: first its interface, then an address, then a default route, as a DHCP client sets them.
+        let pings = Background::start(home, INTERNET.parse()?, 3000, "-i 0.01 -W 2")?;
+        wire([(home, "usb0", &["198.18.0.1/24"]), (server, "stick", &["198.18.0.9/24"])])?;
+        home.run("ip route add default via 198.18.0.9 dev usb0 metric 700")?;
+        let with_stick = joined.until("the stick", paths(&["eth1", "usb0"]))?;
+        // Its packets are paid for: it waits until the other one does not work.
+        home.run("ip link set eth1 down")?;
+        joined.until("over the stick alone", |c| {
+            c.paths[1].tx_bytes > with_stick.paths[1].tx_bytes + 10_000 && c.paths[0].state == State::Down
+        })?;
+        home.run("ip link set eth1 up")?;
+        home.run("ip route add default via 172.16.1.20 dev eth1 metric 1")?;
+        joined.until("both", paths(&["eth1", "usb0"]))?;
+        home.run("ip link del usb0")?;
+        joined.until_within(Duration::from_secs(90), "one path again", paths(&["eth1"]))?;
+        let Pings { sent, received, .. } = pings.finish()?;
+        // When a link dies, what is under way on it is lost, and what leaves until that is seen.
+        ensure!(received * 10 > sent * 9, "{received} of {sent} pings: {}", joined.said());
+        let said = joined.said();
+        ensure!(
+            said.contains("path usb0 of server is added") && said.contains("path usb0 of server is removed"),
+            "{said}"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn interfaces_that_are_excluded_carry_no_path_also_after_a_reload() {
+    bench::test(&[Tool::Ping, Tool::Nft], || {
+        let world = World::with_server()?;
+        let home = &world.net.pc1;
+        let _serving = world.serve()?;
+        wire([(home, "docker0", &["198.18.7.1/24"]), (&world.net.pc2, "inner", &["198.18.7.9/24"])])?;
+        home.run("ip route add default via 198.18.7.9 dev docker0 metric 900")?;
+        let joined = world.join(&world.peer("add van")?)?;
+        let both = |c: &ConnectionReport| c.paths.len() == 2;
+        joined.until("all three", |c| c.paths.len() == 3)?;
+        let file = format!("{}/server.toml", world.at_home);
+        let text = fs::read_to_string(&file)?;
+        let reload = |text: &str| {
+            fs::write(&file, text)?;
+            done(home, &format!("reload --control {}", joined.control().display()), "")
+        };
+        let said = reload(
+            &text.replace("paths = \"auto\"\n", "paths = \"auto\"\nexcept = [\"docker*\", \"*2\"]\n"),
+        )?;
+        ensure!(said == "path server/eth2 removed, path server/docker0 removed, 1 as before\n", "{said}");
+        joined.until("one link", |c| c.paths.len() == 1 && c.paths[0].name == "eth1")?;
+        // A table for the interface counts more than what is excluded.
+        let path = "\n[[connection.path]]\nname = \"second\"\ndevice = \"eth2\"\nlocal = \"0.0.0.0\"\nremote = \"8.8.4.1\"\ntier = 2\n";
+        let excluded =
+            text.replace("paths = \"auto\"\n", "paths = \"auto\"\nexcept = [\"docker*\", \"*2\"]\n") + path;
+        let said = reload(&excluded)?;
+        ensure!(said.contains("path server/second added"), "{said}");
+        joined.until("both links", |c| both(c) && c.paths.iter().any(|path| path.name == "second"))?;
+        let refused = complains(
+            home,
+            &format!("path remove eth1 --control {}", joined.control().display()),
+            "",
+            FAILED,
+        )?;
+        ensure!(refused.contains("eth1 is there by paths = \"auto\""), "{refused}");
+        Ok(())
+    });
+}
+
+#[test]
+fn named_interfaces_alone_carry_paths_if_join_is_told_so() {
+    bench::test(&[Tool::Ping, Tool::Nft], || {
+        let world = World::with_server()?;
+        let home = &world.net.pc1;
+        let _serving = world.serve()?;
+        let line = world.peer("add van")?;
+        // Without a way out nothing is made.
+        let (first, second) =
+            ("default via 172.16.1.20 dev eth1 metric 1", "default via 172.16.2.20 dev eth2 metric 2");
+        home.run(&format!("ip route del {first}"))?;
+        home.run(&format!("ip route del {second}"))?;
+        let said = complains(home, &world.join_arguments(), &line, FAILED)?;
+        ensure!(said.contains("no interface of this machine leads to the server now"), "{said}");
+        ensure!(said.contains("eth1: no default route leads through it"), "{said}");
+        home.run(&format!("ip route add {first}"))?;
+        home.run(&format!("ip route add {second}"))?;
+        let unknown = format!("{} --paths eth7", world.join_arguments());
+        let said = complains(home, &unknown, &line, FAILED)?;
+        ensure!(said.contains("this machine has no interface eth7 now"), "{said}");
+        done(home, &format!("{} --paths eth2", world.join_arguments()), &line)?;
+        let joined = Mpt::with_config(home, format!("{}/server.toml", world.at_home))?;
+        joined.until("its path", |c| c.paths.len() == 1 && c.paths[0].device.as_deref() == Some("eth2"))?;
+        world.until_online(&joined)?;
+        // All of them from now on: which lead out is looked for only since somebody wants to know.
+        let file = format!("{}/server.toml", world.at_home);
+        let text = fs::read_to_string(&file)?;
+        let all = format!("\npaths = \"auto\"\nremote = [\"{SERVER}\"]\npublic_key");
+        fs::write(&file, text.replace("\npublic_key", &all))?;
+        let pings = Background::start(home, INTERNET.parse()?, 300, "-i 0.01 -W 2")?;
+        let said = done(home, &format!("reload --control {}", joined.control().display()), "")?;
+        ensure!(said == "1 as before\n", "{said}");
+        joined.until("both", |c| c.paths.len() == 2 && c.paths.iter().all(|path| path.state == State::Up))?;
+        let Pings { sent, received, .. } = pings.finish()?;
+        ensure!(sent == received, "{received} of {sent} pings");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_second_server_is_joined_to_stand_by() {
+    bench::test(&[Tool::Ping, Tool::Nft], || {
+        let world = World::build()?;
+        let (home, other) = (&world.net.pc1, Host::create("other")?);
+        wire([(home, "eth3", &["198.18.0.10/24"]), (&other, "eth0", &["198.18.0.20/24"])])?;
+        other.run(&format!("ip address add {INTERNET}/32 dev lo"))?;
+        let setup = |host: &Host, directory: &str, endpoint: &str| {
+            let network = "--network 10.8.0.0/24 --no-start";
+            done(host, &format!("server setup --directory {directory} --endpoint {endpoint} {network}"), "")
+        };
+        let at_other = format!("{DIRECTORY}/other");
+        fs::create_dir_all(&at_other)?;
+        setup(&world.net.pc2, &world.at_server, SERVER)?;
+        setup(&other, &at_other, "198.18.0.20")?;
+        let mut serving = world.serve()?;
+        let _other_serving = Mpt::with_config(&other, format!("{at_other}/server.toml"))?;
+        let joined = world.join(&world.peer("add van")?)?;
+        world.until_online(&joined)?;
+
+        // A line that does not fit says which one would.
+        let add = |more: &str| {
+            let arguments =
+                format!("peer add {more} --config {at_other}/server.toml --control {DIRECTORY}/other.sock");
+            done(&other, &arguments, "")
+        };
+        let stand_by = format!("join --standby-of server --directory {}", world.at_home);
+        let said = complains(home, &stand_by, &add("stranger")?, MISCONFIGURED)?;
+        ensure!(said.contains("the line has a new key for this machine"), "{said}");
+        let remedy = said.split("peer add NAME ").nth(1).context("no command")?.trim().to_owned();
+        let taken = world.peer_arguments(&format!("add cat {remedy}"));
+        ensure!(
+            complains(&world.net.pc2, &taken, "", MISCONFIGURED)?.contains("--address 10.8.0.2: van has it")
+        );
+        let missing = remedy.replace("10.8.0.2", "10.9.0.2");
+        let elsewhere = world.peer_arguments(&format!("add cat {missing}"));
+        ensure!(
+            complains(&world.net.pc2, &elsewhere, "", MISCONFIGURED)?
+                .contains("in none of the tunnel's networks")
+        );
+        done(
+            &other,
+            &format!("peer remove stranger --config {at_other}/server.toml --control {DIRECTORY}/other.sock"),
+            "",
+        )?;
+        let line = add(&format!("van {remedy}"))?;
+        let said = done(home, &stand_by, &line)?;
+        ensure!(said.contains("server-2 stands by for server"), "{said}");
+        ensure!(complains(home, &stand_by, &line, MISCONFIGURED)?.contains("the line is of server-2"));
+        done(home, &format!("reload --control {}", joined.control().display()), "")?;
+
+        let used = |name: &str| {
+            let report = joined.status()?;
+            anyhow::Ok(report.connections.iter().any(|it| it.name == name && it.used == Some(true)))
+        };
+        let is_up = |name: &str| {
+            let report = joined.status()?;
+            let named = report.connections.iter().find(|it| it.name == name);
+            anyhow::Ok(named.is_some_and(|it| it.paths.iter().any(|path| path.state == State::Up)))
+        };
+        joined.until_around("the second one up", || is_up("server-2"))?;
+        ensure!(used("server")?);
+        serving.end(Signal::KILL)?;
+        joined.until_around("the second one", || used("server-2"))?;
+        // It has the address of the host of the Internet itself.
+        world.until_online(&joined)?;
+        let keys = |directory: &str| anyhow::Ok(fs::read_dir(directory)?.count());
+        ensure!(keys(&world.at_home)? == 4, "configuration, key and two pre-shared keys");
+        drop(joined);
+        done(home, &format!("leave server --directory {}", world.at_home), "")?;
+        ensure!(keys(&world.at_home)? == 0);
+        Ok(())
     });
 }

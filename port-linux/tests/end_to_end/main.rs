@@ -18,6 +18,8 @@ mod handover;
 mod house;
 mod lab;
 mod multicast;
+mod names;
+mod paths;
 mod policies;
 mod programs;
 #[cfg(feature = "quic")]
@@ -25,6 +27,7 @@ mod quic;
 mod refusals;
 mod restart;
 mod sealed;
+mod standby;
 mod start;
 mod traffic;
 mod translators;

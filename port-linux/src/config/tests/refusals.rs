@@ -385,7 +385,59 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
             instead("172.16.1.20", "224.0.0.1"),
             lines(12),
             "connection.path.remote = \"224.0.0.1\"",
-            "of one host, such as 172.16.1.20 or 2001:db8::20, or 0.0.0.0",
+            "of one host, such as 172.16.1.20 or 2001:db8::20, a name such as vps.example.net, or 0.0.0.0",
+        ),
+        // Paths by themselves.
+        (
+            with(CONNECTION, "paths = \"all\""),
+            lines(8),
+            "connection.paths = \"all\": unknown word",
+            "\"auto\"",
+        ),
+        (
+            with(CONNECTION, "paths = \"auto\""),
+            lines(5),
+            "connection: paths = \"auto\" does not say where the peer is",
+            "addresses or names",
+        ),
+        (
+            with(CONNECTION, "except = [\"docker*\"]"),
+            lines(8),
+            "connection.except = [\"docker*\"]: only paths = \"auto\" uses it",
+            "paths = \"auto\" as well",
+        ),
+        (
+            with(CONNECTION, "paths = \"auto\"\nremote = [\"0.0.0.0\"]"),
+            lines(9),
+            "connection.remote = \"0.0.0.0\": a peer that speaks first",
+            "the peer's address or name",
+        ),
+        (
+            with(CONNECTION, "paths = \"auto\"\nremote = [\"8.8.8.8\"]\nexcept = [\"a/b\"]"),
+            lines(10),
+            "connection.except = \"a/b\": no name of an interface",
+            "such as docker*",
+        ),
+        (
+            instead("172.16.1.20", "172.16.1.300"),
+            lines(12),
+            "connection.path.remote = \"172.16.1.300\": not an IP address",
+            "a name such as vps.example.net",
+        ),
+        (
+            instead("172.16.1.20", "b\u{fc}cher.example"),
+            lines(12),
+            "connection.path.remote = \"b\u{fc}cher.example\": a name with other",
+            "a name such as vps.example.net",
+        ),
+        (
+            second_path(
+                "local = \"172.16.1.10\"\nremote = \"vps.example\"\n[[connection.path]]\nname = \"c\"\n\
+                         local = \"172.16.1.10\"\nremote = \"vps.example\"",
+            ),
+            lines(19),
+            "connection.path.local = \"172.16.1.10\": the path in line 15 has the same addresses",
+            "paths that differ",
         ),
         // Peers whose address is open, or changes.
         (

@@ -1,0 +1,325 @@
+//! `paths = "auto"`: which interfaces carry a path by themselves.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use glob::Pattern;
+use mpt_proto::MAX_PATHS;
+use toml::Spanned;
+
+use super::added::{NewPath, Origin};
+use super::error::Source;
+use super::value::{AutoWord, InterfacePattern, Name, Remote, Text};
+use super::{Config, ConfigError, Connection, Endpoint, Path};
+use crate::link::{Ends, Interface, Interfaces, is_mobile};
+
+/// Most paths that a connection has by itself: what a server with `[listen]` has places for.
+const MOST: usize = 8;
+/// The tier of a path whose interface is paid by volume, mostly: as `mpt init` drafts it.
+const MOBILE_TIER: u8 = 2;
+
+/// `paths = "auto"` of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auto {
+    /// `except`: names of interfaces that carry no path.
+    pub except: Vec<Pattern>,
+    /// `remote`: where the peer is. Each interface takes the first that it leads to.
+    pub remotes: Vec<Endpoint>,
+}
+
+/// What a table says of it.
+pub(super) struct Keys {
+    pub(super) paths: Option<Spanned<Text<AutoWord>>>,
+    pub(super) except: Option<Spanned<Vec<Text<InterfacePattern>>>>,
+    pub(super) remote: Option<Spanned<Vec<Spanned<Text<Remote>>>>>,
+}
+
+impl Keys {
+    /// `None`: every path has a table.
+    pub(super) fn check(self, at: &Range<usize>, source: &Source<'_>) -> Result<Option<Auto>, ConfigError> {
+        let Self { paths, except, remote } = self;
+        if paths.is_none() {
+            let stray = except.map(|it| it.span()).or(remote.map(|it| it.span()));
+            return stray.map_or(Ok(None), |at| {
+                let problem = "only paths = \"auto\" uses it, and the connection does not have that";
+                Err(source.error(
+                    &at,
+                    problem,
+                    "paths = \"auto\" as well, or `remote` in [[connection.path]]",
+                ))
+            });
+        }
+        let Some(remote) = remote.filter(|remote| !remote.get_ref().is_empty()) else {
+            let problem = "paths = \"auto\" does not say where the peer is";
+            return Err(source.error(
+                at,
+                problem,
+                "remote = [\"vps.example.net\"] in the connection: addresses or names",
+            ));
+        };
+        let mut remotes = Vec::new();
+        for endpoint in remote.into_inner() {
+            let (at, endpoint) = (endpoint.span(), endpoint.into_inner().0.0);
+            if endpoint.address().is_some_and(|address| address.is_unspecified()) {
+                let problem = "a peer that speaks first has nowhere to speak to";
+                return Err(source.error(&at, problem, "the peer's address or name"));
+            }
+            remotes.push(endpoint);
+        }
+        let except = except.map(Spanned::into_inner).unwrap_or_default();
+        Ok(Some(Auto { except: except.into_iter().map(|pattern| pattern.0.0).collect(), remotes }))
+    }
+}
+
+impl Auto {
+    /// Whether an interface may carry a path: none that is excluded, and neither the tunnel nor another one.
+    fn admits(&self, interface: &Interface, tunnel: &str) -> bool {
+        let mut names = interface.other_names.iter().chain([&interface.name]);
+        !interface.is_loopback()
+            && !interface.is_tunnel()
+            && interface.name != tunnel
+            && !names.any(|name| self.except.iter().any(|pattern| pattern.matches(name)))
+    }
+
+    /// Where a path over an interface finds the peer: the first of its places that the interface leads to, and our end there.
+    fn end(
+        &self,
+        interface: &Interface,
+        interfaces: &Interfaces,
+        has: &impl Fn(&str, bool) -> bool,
+    ) -> Option<(IpAddr, &Endpoint)> {
+        let any = |ipv4: bool| -> IpAddr { if ipv4 { [0; 4].into() } else { [0; 16].into() } };
+        let leads = |ipv4: bool, to: Option<IpAddr>| {
+            let ends = Ends { local: any(ipv4), remote: any(ipv4), device: Some(interface.name.clone()) };
+            interfaces.lead_out(interface, ipv4, to) && ends.interface(interfaces).is_ok()
+        };
+        self.remotes.iter().find_map(|remote| {
+            let versions = [true, false].into_iter().filter(|ipv4| match remote {
+                Endpoint::Address(address) => address.is_ipv4() == *ipv4,
+                Endpoint::Name(name) => has(name, *ipv4),
+            });
+            versions.into_iter().find(|ipv4| leads(*ipv4, remote.address())).map(|ipv4| (any(ipv4), remote))
+        })
+    }
+}
+
+impl Auto {
+    /// Whether a path's peer turned out to have no address of the path's IP version, and one of the other that the interface leads to.
+    fn is_misled(&self, path: &Path, interfaces: &Interfaces, has: &impl Fn(&str, bool) -> bool) -> bool {
+        let lacks = path.remote_name.as_deref().is_some_and(|name| !has(name, path.local.is_ipv4()));
+        let interface = path.device.as_deref().and_then(|device| interfaces.named(device));
+        path.origin == Origin::Interface
+            && lacks
+            && interface.is_some_and(|interface| self.end(interface, interfaces, has).is_some())
+    }
+}
+
+impl Connection {
+    /// Whether an interface carries a path of `paths = "auto"`.
+    fn is_carried(&self, path: &Path, interfaces: &Interfaces, tunnel: &str) -> bool {
+        let interface = path.device.as_deref().and_then(|device| interfaces.named(device));
+        interface.zip(self.auto.as_ref()).is_some_and(|(interface, auto)| {
+            auto.admits(interface, tunnel) && auto.end(interface, interfaces, &|_, _| true).is_some()
+        })
+    }
+}
+
+impl Config {
+    /// The addresses to which ways are to be looked for; `None`: none are.
+    pub fn wanted_ways(&self) -> Option<Vec<IpAddr>> {
+        let mut autos = self.connections.iter().filter_map(|connection| connection.auto.as_ref()).peekable();
+        autos.peek()?;
+        Some(autos.flat_map(|auto| auto.remotes.iter().filter_map(Endpoint::address)).collect())
+    }
+
+    /// The paths of `paths = "auto"` whose interface carries none now, as names of connection and path.
+    pub fn uncarried(&self, interfaces: &Interfaces) -> Vec<(String, String)> {
+        let of = |connection: &Connection| -> Vec<(String, String)> {
+            let auto = connection.paths.iter().filter(|path| path.origin == Origin::Interface);
+            let gone = auto.filter(|path| !connection.is_carried(path, interfaces, &self.tunnel.name));
+            gone.map(|path| (connection.name.clone(), path.name.clone())).collect()
+        };
+        self.connections.iter().flat_map(of).collect()
+    }
+
+    /// The same with a path for each interface that carries one by `paths = "auto"`, and without those of `gone`. `has` tells whether
+    /// a name may have an address of an IP version, which is IPv4 if `true`. Also returns interfaces that there is no room for.
+    pub fn with_auto_paths(
+        &self,
+        interfaces: &Interfaces,
+        gone: &[(String, String)],
+        has: impl Fn(&str, bool) -> bool,
+    ) -> (Self, Vec<String>) {
+        let (mut config, mut left_out) = (self.clone(), Vec::new());
+        let (tunnel, own) = (self.tunnel.name.clone(), self.own_addresses());
+        for connection in &mut config.connections {
+            let Some(auto) = connection.auto.clone() else { continue };
+            let is_gone = |path: &Path| {
+                path.origin == Origin::Interface
+                    && gone.iter().any(|(name, gone)| *name == connection.name && *gone == path.name)
+            };
+            connection.paths.retain(|path| !is_gone(path) && !auto.is_misled(path, interfaces, &has));
+            let mut new =
+                interfaces.iter().filter(|interface| auto.admits(interface, &tunnel)).collect::<Vec<_>>();
+            // Those that were there first, whatever the kernel's order.
+            new.sort_by_key(|interface| interface.index);
+            for interface in new {
+                let is_it = |device: &str| {
+                    interface.name == device || interface.other_names.iter().any(|name| name == device)
+                };
+                if connection.paths.iter().any(|path| path.device.as_deref().is_some_and(is_it)) {
+                    continue;
+                }
+                let Some((local, remote)) = auto.end(interface, interfaces, &has) else { continue };
+                if connection.paths.len() >= MOST.min(MAX_PATHS) {
+                    left_out.push(interface.name.clone());
+                    continue;
+                }
+                let wanted = NewPath {
+                    name: free_name(&interface.name, connection),
+                    device: Some(interface.name.clone()),
+                    local: Some(local),
+                    remote: Some(remote.to_string()),
+                    tier: is_mobile(&interface.name).then_some(MOBILE_TIER),
+                    ..NewPath::default()
+                };
+                match wanted.path(connection, &own, self.security.is_some()) {
+                    Ok(path) => connection.paths.push(Path { origin: Origin::Interface, ..path }),
+                    Err(error) => left_out.push(format!("{} ({error})", interface.name)),
+                }
+            }
+        }
+        (config, left_out)
+    }
+}
+
+/// The name of a path over an interface.
+fn free_name(device: &str, connection: &Connection) -> String {
+    let name: String = device.chars().map(|c| if Name::may_have(c) { c } else { '-' }).collect();
+    let is_taken = |name: &str| connection.paths.iter().any(|path| path.name == name);
+    let numbered = (2..).map(|number: u32| format!("{name}-{number}"));
+    std::iter::once(name.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Way;
+
+    fn interface(index: u32, name: &str, kind: Option<&str>, address: &str) -> Interface {
+        Interface {
+            name: name.into(),
+            other_names: Vec::new(),
+            index,
+            mtu: 1500,
+            running: true,
+            kind: kind.map(str::to_owned),
+            has_neighbours: true,
+            addresses: vec![address.parse().unwrap()],
+        }
+    }
+
+    /// All of these with a default route of IPv4, and of IPv6 through those of `v6`.
+    fn machine(list: Vec<Interface>, v6: &[u32]) -> Interfaces {
+        let ways = list.iter().map(|interface| Way { interface: interface.index, ipv4: true, to: None });
+        let ways = ways.chain(v6.iter().map(|&interface| Way { interface, ipv4: false, to: None })).collect();
+        Interfaces::from(list).with_ways(ways)
+    }
+
+    fn config(keys: &str) -> Config {
+        let text = format!(
+            "security = \"none\"\n[tunnel]\naddress = [\"10.0.0.1/24\"]\n[[connection]]\nname = \"vps\"\npeer = [\"10.0.0.2\"]\n\
+             paths = \"auto\"\n{keys}\n"
+        );
+        Config::parse(&text, "test").unwrap()
+    }
+
+    fn paths(config: &Config) -> Vec<&str> {
+        config.connections[0].paths.iter().map(|path| path.name.as_str()).collect()
+    }
+
+    #[test]
+    fn interfaces_with_a_default_route_carry_paths_but_those_that_are_excluded_or_tunnels() {
+        let config = config("remote = [\"198.51.100.7\"]\nexcept = [\"docker*\", \"br-????\"]");
+        let machine = machine(
+            vec![
+                interface(1, "lo", None, "127.0.0.1"),
+                interface(5, "wwan0", None, "10.64.0.9"),
+                interface(2, "eth0", None, "192.168.1.8"),
+                interface(3, "docker0", Some("bridge"), "172.17.0.1"),
+                interface(4, "br-abcd", Some("bridge"), "172.18.0.1"),
+                interface(6, "br0", Some("bridge"), "192.168.3.1"),
+                interface(7, "wg0", Some("wireguard"), "10.9.0.1"),
+                interface(8, "mpt0", None, "10.0.0.1"),
+            ],
+            &[],
+        );
+        let (config, left_out) = config.with_auto_paths(&machine, &[], |_, _| true);
+        assert_eq!((paths(&config), left_out.len()), (vec!["eth0", "wwan0", "br0"], 0));
+        let tiers: Vec<u8> = config.connections[0].paths.iter().map(|path| path.tier).collect();
+        assert_eq!(tiers, [1, 2, 1]);
+        let again = config.with_auto_paths(&machine, &[], |_, _| true).0;
+        assert_eq!(again, config);
+        assert_eq!(config.uncarried(&machine), []);
+        let gone = config.uncarried(&Interfaces::default());
+        assert_eq!(gone.len(), 3);
+        let (config, _) = config.with_auto_paths(&Interfaces::default(), &gone, |_, _| true);
+        assert_eq!(paths(&config), [""; 0]);
+    }
+
+    #[test]
+    fn an_interface_takes_the_first_place_of_a_version_that_it_leads_to() {
+        let config = config("remote = [\"2001:db8::7\", \"vps.example.net\"]");
+        let eth1 = interface(3, "eth1", None, "2001:db8:1::9");
+        let machine = machine(vec![interface(2, "eth0", None, "192.168.1.8"), eth1], &[3]);
+        let (with_any, _) = config.with_auto_paths(&machine, &[], |_, _| true);
+        let ends: Vec<_> = with_any.connections[0]
+            .paths
+            .iter()
+            .map(|path| (path.local.to_string(), path.remote.to_string(), path.remote_name.as_deref()))
+            .collect();
+        let (any4, any6) = ("0.0.0.0".to_owned(), "::".to_owned());
+        assert_eq!(
+            ends,
+            [(any4.clone(), any4, Some("vps.example.net")), (any6, "2001:db8::7".to_owned(), None)]
+        );
+        // The name is known to have no IPv4 address.
+        let (without, _) = config.with_auto_paths(&machine, &[], |_, ipv4| !ipv4);
+        assert_eq!(paths(&without), ["eth1"]);
+    }
+
+    #[test]
+    fn a_path_goes_over_to_the_version_that_its_name_turns_out_to_have() {
+        let config = config("remote = [\"vps.example.net\"]");
+        let mut eth0 = interface(2, "eth0", None, "192.168.1.8");
+        eth0.addresses.push("2001:db8:1::9".parse().unwrap());
+        let machine = machine(vec![eth0], &[2]);
+        let local = |config: &Config| config.connections[0].paths[0].local.is_ipv4();
+        let (config, _) = config.with_auto_paths(&machine, &[], |_, _| true);
+        assert!(local(&config));
+        let (config, _) = config.with_auto_paths(&machine, &[], |_, ipv4| !ipv4);
+        assert!(!local(&config));
+        assert_eq!(config.connections[0].paths.len(), 1);
+    }
+
+    #[test]
+    fn an_interface_with_a_route_to_one_peer_carries_no_path_to_another() {
+        let way = |to: &str| Way { interface: 2, ipv4: true, to: Some(to.parse().unwrap()) };
+        let machine = |to: &str| {
+            Interfaces::from(vec![interface(2, "eth0", None, "192.168.1.8")]).with_ways(vec![way(to)])
+        };
+        let config = config("remote = [\"198.51.100.7\"]");
+        assert_eq!(paths(&config.with_auto_paths(&machine("198.51.100.7"), &[], |_, _| true).0), ["eth0"]);
+        assert_eq!(paths(&config.with_auto_paths(&machine("203.0.113.7"), &[], |_, _| true).0), [""; 0]);
+    }
+
+    #[test]
+    fn a_table_for_an_interface_counts_and_there_are_eight_paths_at_most() {
+        let path = "[[connection.path]]\nname = \"dear\"\ndevice = \"e7\"\nlocal = \"0.0.0.0\"\nremote = \"198.51.100.7\"\ntier = 3";
+        let config = config(&format!("remote = [\"198.51.100.7\"]\n{path}"));
+        let all = (1..=10).map(|number| interface(number, &format!("e{number}"), None, "192.168.1.8"));
+        let (config, left_out) = config.with_auto_paths(&machine(all.collect(), &[]), &[], |_, _| true);
+        assert_eq!(paths(&config), ["dear", "e1", "e2", "e3", "e4", "e5", "e6", "e8"]);
+        assert_eq!(left_out, ["e9", "e10"]);
+    }
+}

@@ -1,0 +1,55 @@
+//! What an interface is, by its kind and its name.
+
+use std::net::IpAddr;
+
+use super::Interface;
+
+/// Kinds of interfaces (IFLA_INFO_KIND) that are tunnels, or lead nowhere.
+const TUNNELS: [&str; 15] = [
+    "dummy",
+    "erspan",
+    "geneve",
+    "gre",
+    "gretap",
+    "ifb",
+    "ip6gre",
+    "ip6tnl",
+    "ipip",
+    "nlmon",
+    "sit",
+    "tun",
+    "vti",
+    "vxlan",
+    "wireguard",
+];
+
+/// How names of interfaces begin that are paid by volume, mostly: modems, and phones on USB.
+const MOBILE: [&str; 5] = ["wwan", "ww", "usb", "ppp", "rmnet"];
+
+impl Interface {
+    /// Whether it is a tunnel, or leads nowhere by itself.
+    pub fn is_tunnel(&self) -> bool {
+        self.kind.as_deref().is_some_and(|kind| TUNNELS.contains(&kind))
+    }
+
+    /// Whether it is the loopback interface.
+    pub fn is_loopback(&self) -> bool {
+        self.name == "lo" || self.addresses.iter().any(IpAddr::is_loopback)
+    }
+
+    /// Whether a link could be behind it of which nothing is known: no tunnel, nor what hosts have between their own parts.
+    pub fn may_lead_out(&self) -> bool {
+        // A veth with a name of one's own is how a container sees its Ethernet; `veth...` is its other end.
+        let is_inner = match self.kind.as_deref() {
+            Some("veth") => self.name.starts_with("veth"),
+            Some("bridge") => true,
+            _ => false,
+        };
+        !self.is_loopback() && !self.is_tunnel() && !is_inner
+    }
+}
+
+/// Whether an interface of this name is paid by volume, mostly.
+pub fn is_mobile(device: &str) -> bool {
+    MOBILE.iter().any(|prefix| device.starts_with(prefix))
+}
