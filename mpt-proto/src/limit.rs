@@ -52,6 +52,9 @@ impl Limit {
 
     /// Whether a packet that is not queued passes. If it does not, it is to be dropped.
     pub(crate) fn passes(&mut self, len: usize, now: Instant) -> bool {
+        if self.cost == 0 {
+            return true;
+        }
         let ahead = BURST.max(self.time_of(LEAST_BURST));
         let passes = self.paid <= nanos(now).saturating_add(ahead);
         if passes {
@@ -62,12 +65,12 @@ impl Limit {
 
     /// Whether a packet of a queue may leave.
     pub fn is_open(&self, now: Instant) -> bool {
-        self.paid <= nanos(now).saturating_add(QUEUE_AHEAD)
+        self.cost == 0 || self.paid <= nanos(now).saturating_add(QUEUE_AHEAD)
     }
 
     /// Whether more waits than the rate lets out, rather than for anything else.
     pub(crate) fn is_felt(&self, now: Instant) -> bool {
-        self.paid > nanos(now).saturating_add(QUEUE_AHEAD / 2)
+        self.cost > 0 && self.paid > nanos(now).saturating_add(QUEUE_AHEAD / 2)
     }
 
     /// When a queue is to be looked at again of which nothing may leave; not before `now`.
