@@ -138,7 +138,7 @@ fn draft(
     key_file: &Path,
     has_route: impl Fn(&Interface, IpAddr) -> bool,
 ) -> Result<Draft> {
-    let mut proposals = propose(&machine.interfaces, &wanted.remotes);
+    let mut proposals = propose(&machine.interfaces, wanted);
     if proposals.iter().all(|proposal| proposal.missing.is_some()) {
         let seen: Vec<String> = proposals
             .iter()
@@ -168,8 +168,10 @@ fn draft(
 }
 
 /// A path for each interface that could carry one, wired ones first, and comments for the others.
-fn propose(interfaces: &Interfaces, remotes: &[IpAddr]) -> Vec<Proposal> {
-    let known = interfaces.iter().filter(|interface| may_lead_out(interface));
+fn propose(interfaces: &Interfaces, wanted: &Wanted) -> Vec<Proposal> {
+    let remotes = &wanted.remotes;
+    let shared = wanted.invited.as_ref().map_or(&[][..], |invited| &invited.share);
+    let known = interfaces.iter().filter(|interface| may_lead_out(interface) && !leads_in(interface, shared));
     let mut proposals: Vec<Proposal> =
         known.map(|interface| propose_one(interface, interfaces, remotes)).collect();
     for device in USUAL.into_iter().filter(|&device| interfaces.named(device).is_none()) {
@@ -203,6 +205,14 @@ fn may_lead_out(interface: &Interface) -> bool {
     let named_ethernet = interface.kind.as_deref() == Some("veth") && !interface.name.starts_with("veth");
     let linkless = interface.kind.as_deref().is_some_and(|kind| WITHOUT_A_LINK.contains(&kind));
     !loopback && (named_ethernet || !linkless)
+}
+
+/// Whether an interface leads to a LAN that uses the tunnel: one of those that are `shared`, by its name or by the LAN's network.
+fn leads_in(interface: &Interface, shared: &[String]) -> bool {
+    shared.iter().any(|lan| match lan.parse::<IpNet>() {
+        Ok(network) => interface.addresses.iter().any(|address| network.contains(address)),
+        Err(_) => *lan == interface.name,
+    })
 }
 
 /// What an interface's name says of it, best first.

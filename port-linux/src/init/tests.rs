@@ -71,6 +71,27 @@ fn devices(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_lan_that_uses_the_tunnel_is_no_path() {
+    let invited = |share: &str| Invited {
+        name: "vps".into(),
+        tunnel: "mpt0".into(),
+        port: 4754,
+        preshared_key_file: None,
+        networks: Vec::new(),
+        kill_switch: false,
+        share: vec![share.to_owned()],
+        dns: Vec::new(),
+    };
+    for share in ["wlan0", "192.168.42.0/24"] {
+        let wanted = Wanted { invited: Some(invited(share)), ..wanted(&["198.51.100.7"]) };
+        let draft = drafted(&pi(), &wanted, |_, _| true).unwrap();
+        let device = if share == "wlan0" { "wlan0" } else { "usb0" };
+        assert!(!draft.text.contains(&format!("device = \"{device}\"")), "{share}: {}", draft.text);
+        assert_eq!(draft.text.matches("\n[[connection.path]]").count(), 2, "{share}: {}", draft.text);
+    }
+}
+
+#[test]
 fn each_real_interface_becomes_a_path_wired_ones_first() {
     let draft = drafted(&pi(), &wanted(&["198.51.100.7"]), |_, _| true).unwrap();
 

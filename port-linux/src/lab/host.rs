@@ -1,6 +1,7 @@
 //! One host of the laboratory: a network namespace, and the programs that run in it.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -65,6 +66,9 @@ impl Host {
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program).stdin(Stdio::null());
+        // Not everybody who may have the laboratory has the directories of `tc` and `nft` there.
+        let path = env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));
         command
     }
 
@@ -142,6 +146,25 @@ impl Host {
     pub fn counters(&self) -> anyhow::Result<BTreeMap<String, Counters>> {
         parse_counters(&self.run("ip -json -stats link show")?)
     }
+}
+
+/// Lays a wire between two hosts: each end is the host that it is on, its device and the device's addresses, which can be used at
+/// once, and stay when the device is set down.
+///
+/// # Errors
+/// When `ip` fails.
+pub fn wire(ends: [(&Host, &str, &[&str]); 2]) -> anyhow::Result<()> {
+    let [(host, device, _), (other, peer, _)] = ends;
+    host.run(&format!("ip link add {device} type veth peer name {peer} netns {}", other.name()))?;
+    for (host, device, addresses) in ends {
+        host.sysctl(&format!("net.ipv6.conf.{device}.keep_addr_on_down"), "1")?;
+        for address in addresses {
+            let detection = if address.contains(':') { "nodad" } else { "" };
+            host.run(&format!("ip address add {address} dev {device} {detection}"))?;
+        }
+        host.run(&format!("ip link set {device} up"))?;
+    }
+    Ok(())
 }
 
 /// The part of `ip -json -stats link` that is of use here.

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+pub(crate) use port_linux::lab::host::wire;
 use port_linux::lab::host::{Host, Running};
 use port_linux::lab::stack::Stack;
 use port_linux::lab::stopwatch::Stopwatch;
@@ -428,21 +429,6 @@ impl Tunnel {
         self.pc2.until_up()?;
         Ok(())
     }
-}
-
-/// Lays a wire between two hosts: each end is the host that it is on, its device and the device's addresses, which can be used at
-/// once.
-pub(crate) fn wire(ends: [(&Host, &str, &[&str]); 2]) -> anyhow::Result<()> {
-    let [(host, device, _), (other, peer, _)] = ends;
-    host.run(&format!("ip link add {device} type veth peer name {peer} netns {}", other.name()))?;
-    for (host, device, addresses) in ends {
-        for address in addresses {
-            let detection = if address.contains(':') { "nodad" } else { "" };
-            host.run(&format!("ip address add {address} dev {device} {detection}"))?;
-        }
-        host.run(&format!("ip link set {device} up"))?;
-    }
-    Ok(())
 }
 
 /// A host's routes, but for the link-local ones: the kernel goes on setting those while a test runs.
