@@ -20,7 +20,7 @@ use crate::failure::misconfigured;
 use crate::host_state::HostState;
 use crate::init::{Invited, Wanted, init};
 use crate::keys::{self, KeyBytes, encode};
-use crate::link::Interfaces;
+use crate::link::{Interfaces, has_ipv6};
 use crate::output;
 use crate::report::{ConnectionReport, State};
 
@@ -56,7 +56,7 @@ pub struct Join {
 /// What is wrong with the line, or which step failed and what to do about it. Before the service is started, everything is as before
 /// then.
 pub fn join(wanted: &Join) -> Result<()> {
-    let invitation =
+    let mut invitation =
         Invitation::from_line(&read_line()?).map_err(|error| misconfigured(error.to_string()))?;
     let name = wanted.name.clone().unwrap_or_else(|| invitation.server.clone());
     let name = super::name(&name)?;
@@ -67,6 +67,7 @@ pub fn join(wanted: &Join) -> Result<()> {
             file.display()
         )));
     }
+    let leaves_out = !has_ipv6() && leave_ipv6_out(&mut invitation)?;
     let interfaces = Interfaces::now()?;
     for network in &invitation.addresses {
         if let Some(taken) = interfaces.addresses().find(|address| network.contains(address)) {
@@ -82,6 +83,9 @@ pub fn join(wanted: &Join) -> Result<()> {
     HostState::wanted(&config).check()?;
     files.keep();
     tell_made(&config, &file)?;
+    if leaves_out {
+        output::print("IPv6 is switched off here: the tunnel has IPv4 alone.\n")?;
+    }
     if !wanted.start || !service::is_there() {
         let why = if wanted.start { "This machine has no systemd with the unit mpt@.service. " } else { "" };
         return output::print(&format!("{why}Start it with:\n  sudo mpt run -c {}\n", file.display()))
@@ -91,6 +95,23 @@ pub fn join(wanted: &Join) -> Result<()> {
         format!("the service does not start; its log says why: {}\nTake everything back with: sudo mpt leave {name}", service::log_command(&name))
     })?;
     wait(&config, &name)
+}
+
+/// Takes the addresses and networks of IPv6 inside the tunnel out, which no interface here could have. Whether there were any.
+///
+/// # Errors
+/// There are no others.
+fn leave_ipv6_out(invitation: &mut Invitation) -> Result<bool> {
+    let before = invitation.addresses.len();
+    invitation.addresses.retain(|address| address.addr().is_ipv4());
+    invitation.server_addresses.retain(IpAddr::is_ipv4);
+    invitation.networks.retain(|network| network.addr().is_ipv4());
+    if invitation.addresses.is_empty() || invitation.networks.is_empty() {
+        return Err(misconfigured(
+            "the tunnel would have IPv6 alone, which is switched off here; switch it on with: sudo sysctl -w net.ipv6.conf.all.disable_ipv6=0",
+        ));
+    }
+    Ok(invitation.addresses.len() < before)
 }
 
 /// The line, from a person or a pipe.

@@ -1,6 +1,8 @@
 //! A house and a server, as people set them up: `mpt server setup`, `mpt peer add`, `mpt join`; then everything of the house
 //! takes the tunnel, peers come and go while others notice nothing, and in the end both hosts are as they were.
 
+mod refused;
+
 use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
