@@ -87,7 +87,7 @@ impl Host {
     /// # Errors
     /// When it cannot be started.
     pub fn spawn(&self, command: &mut Command) -> anyhow::Result<Running> {
-        let child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
+        let child = command.spawn().with_context(|| format!("cannot run {}", line(command)))?;
         Ok(Running { child })
     }
 
@@ -211,12 +211,18 @@ fn parse_counters(json: &str) -> anyhow::Result<BTreeMap<String, Counters>> {
 /// # Errors
 /// When it cannot be run or returns non-zero; the error carries what it said.
 pub fn run(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    let output = command.output().with_context(|| format!("cannot run {}", line(command)))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{command:?} failed ({}): {}", output.status, said.trim());
+        bail!("`{}` failed ({}): {}", line(command), output.status, said.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A command as people type it, without its environment.
+fn line(command: &Command) -> String {
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 /// A program that runs on a host. It is ended and reaped when this is dropped.

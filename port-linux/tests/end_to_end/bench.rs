@@ -125,10 +125,19 @@ pub(crate) fn says(output: &Output, code: i32, parts: &[&str]) {
 ///
 /// # Errors
 /// When that never happens, or looking fails.
-pub(crate) fn until(wanted: &str, mut is: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub(crate) fn until(wanted: &str, is: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    until_within(PATIENCE, wanted, is)
+}
+
+/// The same for what may take longer than [`PATIENCE`].
+pub(crate) fn until_within(
+    patience: Duration,
+    wanted: &str,
+    mut is: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let clock = Stopwatch::start();
     while !is()? {
-        ensure!(clock.elapsed() < PATIENCE, "never {wanted}");
+        ensure!(clock.elapsed() < patience, "never {wanted}");
         thread::sleep(GLANCE);
     }
     Ok(())

@@ -121,7 +121,7 @@ impl House {
                         asked == IpAddr::from(SERVER_V4),
                         "the name was asked for past the tunnel, by {asked}"
                     );
-                    Ok(Said::all(format!("the page, to {visitor}: the server")))
+                    Ok(Said::all(format!("the page; it saw the server, {visitor}")))
                 });
             }
         }
@@ -258,6 +258,15 @@ impl House {
             let started = pulse.now();
             home.start()?;
             Ok(Said::this("through the tunnel", again(started)?))
+        });
+        steps.run("booted before DHCP: from the addresses until a packet is back", 0.5, || {
+            world.take_addresses()?;
+            home.stop()?;
+            home.start()?;
+            home.until_it_answers()?;
+            let given = pulse.now();
+            world.give_addresses()?;
+            Ok(Said::this("mpt waits for its links", again(given)?))
         });
         steps.run("what left the links past the tunnel, all the time", SHORT, || {
             let leaked = world.leaked()?;

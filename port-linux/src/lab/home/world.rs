@@ -49,6 +49,9 @@ pub(super) struct Uplink {
     pub(super) nat: &'static str,
     /// Its rate in both directions.
     pub(super) rate: Rate,
+    /// What DHCP and router advertisements give the house: addresses, and routers.
+    addresses: &'static [&'static str],
+    routers: &'static [&'static str],
     /// The router beside the house.
     router: Host,
     /// The router that the Internet sees, and its way out: of a double NAT another one.
@@ -101,14 +104,33 @@ impl World {
         }
         forward(&internet, true)?;
         let uplinks = [fibre(&home, &internet)?, dsl(&home, &internet)?, lte(&home, &internet)?];
-        for (metric, uplink) in (1..).zip(&uplinks) {
-            home.run(&format!(
-                "ip route add default via 192.168.{metric}.1 dev {} metric {metric}",
-                uplink.device
-            ))?;
+        for uplink in &uplinks {
             watch(&uplink.router)?;
         }
-        Ok(Self { home, laptop, server, web, uplinks })
+        let world = Self { home, laptop, server, web, uplinks };
+        world.give_addresses()?;
+        Ok(world)
+    }
+
+    /// The house has addresses and routers on all its links, the best one first.
+    pub(super) fn give_addresses(&self) -> anyhow::Result<()> {
+        for (metric, Uplink { device, addresses, routers, .. }) in (1..).zip(&self.uplinks) {
+            for address in *addresses {
+                let detection = if address.contains(':') { "nodad" } else { "" };
+                self.home.run(&format!("ip address add {address} dev {device} {detection}"))?;
+            }
+            for router in *routers {
+                self.home
+                    .run(&format!("ip route replace default via {router} dev {device} metric {metric}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The house has none, as before DHCP has asked.
+    pub(super) fn take_addresses(&self) -> anyhow::Result<()> {
+        let flush = |uplink: &Uplink| format!("ip address flush dev {} scope global", uplink.device);
+        self.uplinks.iter().try_for_each(|uplink| self.home.run(&flush(uplink)).map(drop))
     }
 
     /// What a host has of what mpt could change: routes, rules, tables of the firewall, addresses, forwarding.
@@ -227,40 +249,66 @@ fn mbit(rate: &str) -> anyhow::Result<Rate> {
 fn fibre(home: &Host, internet: &Host) -> anyhow::Result<Uplink> {
     let (router, rate, gateway) = (router("fibre", "")?, mbit("40mbit")?, "192.88.99.17");
     let inside = ["192.168.1.1/24", "2001:2:0:3::1/64"];
-    wire([(home, "fibre", &["192.168.1.10/24", "2001:2:0:3::10/64"]), (&router, INSIDE, &inside)])?;
+    wire([(home, "fibre", &[]), (&router, INSIDE, &inside)])?;
     let outside = ["192.88.99.18/30", "2001:2:0:4::2/64"];
     wire([(internet, "fibre", &["192.88.99.17/30", "2001:2:0:4::1/64"]), (&router, OUTSIDE, &outside)])?;
     limit(rate, [(internet, "fibre"), (&router, OUTSIDE)])?;
     router.run(&format!("ip route add default via {gateway}"))?;
     router.run("ip route add default via 2001:2:0:4::1")?;
     internet.run("ip route add 2001:2:0:3::/64 via 2001:2:0:4::2")?;
-    home.run("ip route add default via 2001:2:0:3::1 metric 1024")?;
     let last = router.clone();
-    Ok(Uplink { device: "fibre", nat: "NAT", rate, router, last, gateway })
+    Ok(Uplink {
+        device: "fibre",
+        nat: "NAT",
+        rate,
+        addresses: &["192.168.1.10/24", "2001:2:0:3::10/64"],
+        routers: &["192.168.1.1", "2001:2:0:3::1"],
+        router,
+        last,
+        gateway,
+    })
 }
 
 /// A router at home, and another one at the provider, which many houses share.
 fn dsl(home: &Host, internet: &Host) -> anyhow::Result<Uplink> {
     let (router, last) = (router("dsl", "")?, router("provider", "random")?);
     let (rate, gateway) = (mbit("25mbit")?, "192.88.99.21");
-    wire([(home, "dsl", &["192.168.2.10/24"]), (&router, INSIDE, &["192.168.2.1/24"])])?;
+    wire([(home, "dsl", &[]), (&router, INSIDE, &["192.168.2.1/24"])])?;
     wire([(&last, INSIDE, &["100.64.0.1/30"]), (&router, OUTSIDE, &["100.64.0.2/30"])])?;
     wire([(internet, "dsl", &["192.88.99.21/30"]), (&last, OUTSIDE, &["192.88.99.22/30"])])?;
     limit(rate, [(internet, "dsl"), (&last, OUTSIDE)])?;
     router.run("ip route add default via 100.64.0.1")?;
     last.run(&format!("ip route add default via {gateway}"))?;
-    Ok(Uplink { device: "dsl", nat: "double NAT", rate, router, last, gateway })
+    Ok(Uplink {
+        device: "dsl",
+        nat: "double NAT",
+        rate,
+        addresses: &["192.168.2.10/24"],
+        routers: &["192.168.2.1"],
+        router,
+        last,
+        gateway,
+    })
 }
 
 /// A mobile network.
 fn lte(home: &Host, internet: &Host) -> anyhow::Result<Uplink> {
     let (router, rate, gateway) = (router("lte", "fully-random")?, mbit("10mbit")?, "192.88.99.25");
-    wire([(home, "lte", &["192.168.3.10/24"]), (&router, INSIDE, &["192.168.3.1/24"])])?;
+    wire([(home, "lte", &[]), (&router, INSIDE, &["192.168.3.1/24"])])?;
     wire([(internet, "lte", &["192.88.99.25/30"]), (&router, OUTSIDE, &["192.88.99.26/30"])])?;
     limit(rate, [(internet, "lte"), (&router, OUTSIDE)])?;
     router.run(&format!("ip route add default via {gateway}"))?;
     let last = router.clone();
-    Ok(Uplink { device: "lte", nat: "NAT with other ports each time", rate, router, last, gateway })
+    Ok(Uplink {
+        device: "lte",
+        nat: "NAT with other ports each time",
+        rate,
+        addresses: &["192.168.3.10/24"],
+        routers: &["192.168.3.1"],
+        router,
+        last,
+        gateway,
+    })
 }
 
 /// Has a router count what comes from the house, but for mpt's datagrams and what a link needs for itself.

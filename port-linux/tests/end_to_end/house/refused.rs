@@ -3,15 +3,19 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use port_linux::lab::host;
 use rustix::process::Signal;
 
 use super::{INTERNET, SERVER, World};
-use crate::bench::{self, DIRECTORY, FAILED, Mpt, complains, done, mpt_on, until};
+use crate::bench::{self, DIRECTORY, FAILED, Mpt, complains, done, mpt_on, until, until_within};
 use crate::gateway::{install, without};
 use crate::programs::{Tool, all_pass};
+
+/// For what takes some silences.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The names of all files in a directory.
 fn files(directory: &str) -> anyhow::Result<Vec<String>> {
@@ -38,7 +42,8 @@ fn two_machines_with_one_line_are_told_of_at_the_server() {
         fs::create_dir_all(&elsewhere)?;
         done(&other, &format!("join --directory {elsewhere} --no-start"), &line)?;
         let _second = Mpt::with_config(&other, format!("{elsewhere}/server.toml"))?;
-        serving.until_around("told of", || {
+        // Each notices by some seconds of silence that the other one has the tunnel.
+        until_within(MINUTE, "told of", || {
             Ok(serving.said().contains("van: two machines have its line")
                 && serving.said().contains("mpt peer renew van"))
         })
