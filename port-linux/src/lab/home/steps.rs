@@ -65,8 +65,12 @@ pub(super) fn house(
     } else {
         steps.leave_out("upload by QUIC over all links", quic::NOT_BUILT_IN);
     }
-    house.lose_links(steps)?;
-    house.crash(steps)?;
+    if let Err(error) = house.lose_links(steps) {
+        steps.run("links that go and come back", 0.0, || Err(error));
+    }
+    if let Err(error) = house.crash(steps) {
+        steps.run("ends that are killed", 0.0, || Err(error));
+    }
     house.leave(steps, &before);
     Ok(())
 }
@@ -168,6 +172,9 @@ impl House {
     }
 
     /// Links that go and come back, and routers that forget, while somebody plays.
+    ///
+    /// # Errors
+    /// When there cannot be packets all the time, which every step here needs.
     fn lose_links(&self, steps: &mut Steps) -> anyhow::Result<()> {
         let Self { world, home, server, .. } = self;
         let pulse = Pulse::start(&world.home)?;
@@ -220,6 +227,9 @@ impl House {
     }
 
     /// Both ends are killed, and the house in between has nothing but the tunnel.
+    ///
+    /// # Errors
+    /// As [`lose_links`](Self::lose_links).
     fn crash(&mut self, steps: &mut Steps) -> anyhow::Result<()> {
         let Self { world, home, server, .. } = self;
         let pulse = Pulse::start(&world.home)?;
