@@ -9,12 +9,11 @@
 //! The links between the routers and the Internet have a rate. The house has IPv6 over fibre only; a leak would find its way there.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 use crate::config::PORT;
 use crate::lab::host::{self, Host, wire};
@@ -35,6 +34,9 @@ pub(super) const LAN: &str = "lan0";
 
 /// Where a resolver finds its servers.
 const RESOLVER: &str = "/etc/resolv.conf";
+
+/// The file for the laboratory that says so.
+const OUR_RESOLVER: &str = "/run/mpt-home-resolv.conf";
 
 /// The wire of a router to the house, and that to its provider.
 const INSIDE: &str = "lan";
@@ -341,28 +343,17 @@ fn watch(router: &Host) -> anyhow::Result<()> {
 /// # Errors
 /// When there is no file that could say so.
 pub(super) fn ask_for_names_on_the_internet() -> anyhow::Result<()> {
-    let ours = "/run/mpt-home-resolv.conf";
-    fs::write(ours, format!("nameserver {WEB_V4}\noptions timeout:2 attempts:2\n"))?;
-    let path = Path::new(RESOLVER);
-    let target = match fs::read_link(path) {
-        Ok(target) => path.parent().unwrap_or(Path::new("/")).join(target),
-        Err(error) if error.kind() == ErrorKind::NotFound => PathBuf::from(RESOLVER),
-        Err(_) => path.to_owned(),
-    };
-    if !target.exists() {
-        // Mostly a link into /run, as of systemd-resolved; /run is the laboratory's own.
-        let directory = target.parent().context("a file in a directory")?;
-        ensure!(
-            target.is_absolute()
-                && (target.starts_with("/run")
-                    || directory.canonicalize().is_ok_and(|real| real.starts_with("/run"))
-                    || target.starts_with("/etc/../run")),
-            "curl asks for names where {RESOLVER} says, which is not there: make an empty file"
-        );
-        fs::create_dir_all(directory)?;
-        return fs::copy(ours, &target)
-            .map(drop)
-            .with_context(|| format!("cannot write {}", target.display()));
+    fs::write(OUR_RESOLVER, format!("nameserver {WEB_V4}\noptions timeout:2 attempts:2\n"))?;
+    if Path::new(RESOLVER).exists() {
+        return host::run(Command::new("mount").args(["--bind", OUR_RESOLVER, RESOLVER])).map(drop);
     }
-    host::run(Command::new("mount").args(["--bind", ours, RESOLVER])).map(drop)
+    // A link into /run, as of systemd-resolved, leads nowhere here: /run is the laboratory's own, and empty.
+    let target = fs::read_link(RESOLVER).ok().map(|target| Path::new("/etc").join(target));
+    let target = target.filter(|target| ["/run", "/etc/../run"].iter().any(|run| target.starts_with(run)));
+    let (target, directory) =
+        target.as_ref().and_then(|target| Some((target, target.parent()?))).with_context(|| {
+            format!("there is no {RESOLVER}, where curl looks for a name server: an empty file will do")
+        })?;
+    fs::create_dir_all(directory)?;
+    fs::copy(OUR_RESOLVER, target).map(drop).with_context(|| format!("cannot write {}", target.display()))
 }
