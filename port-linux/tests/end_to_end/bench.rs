@@ -81,7 +81,7 @@ pub(crate) fn mpt_on(host: &Host, arguments: &str) -> Command {
 }
 
 /// Runs `mpt` with these arguments on a host to its end, with something on its standard input.
-fn run(host: &Host, arguments: &str, input: &str) -> anyhow::Result<Output> {
+pub(crate) fn run(host: &Host, arguments: &str, input: &str) -> anyhow::Result<Output> {
     let mut command = mpt_on(host, arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;

@@ -1,7 +1,7 @@
 //! What goes wrong between a server and those who join it: each time a sentence that says what to do, and everything as before.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use port_linux::lab::host;
 use rustix::process::Signal;
 
 use super::{INTERNET, SERVER, World};
-use crate::bench::{self, DIRECTORY, FAILED, Mpt, complains, done, mpt_on, until, until_within};
+use crate::bench::{self, DIRECTORY, FAILED, Mpt, complains, done, run, until, until_within};
 use crate::gateway::{install, without};
 use crate::programs::{Tool, all_pass};
 
@@ -82,38 +82,60 @@ fn two_peers_with_one_address_are_refused_by_name() {
     });
 }
 
-#[test]
-fn a_full_disk_at_any_moment_of_peer_add_leaves_no_peer_behind() {
-    bench::test(&[Tool::Nft], || {
-        let world = World::with_server()?;
-        let (server, peers) = (&world.net.pc2, format!("{}/server.d", world.at_server));
-        host::run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "none", &peers]))?;
-        world.peer("add van")?;
-        let before = files(&peers)?;
-        let filling = format!("{peers}/.filling");
-        // Each time a page less is left, until nothing is.
-        let mut refused = 0;
-        for pages in 0..16 {
-            fs::write(&filling, vec![b'x'; pages << 12]).or_else(|error| match error.kind() {
-                ErrorKind::StorageFull => Ok(()),
-                _ => Err(error),
-            })?;
-            let output = mpt_on(server, &world.peer_arguments("add boat")).output()?;
-            if output.status.success() {
-                world.peer("remove boat")?;
-            } else {
-                refused += 1;
-                let said = bench::complaint(&output, FAILED)?;
-                ensure!(
-                    said.contains("cannot write") && said.contains("boat.") && said.contains("No space left"),
-                    "{said}"
-                );
+/// Runs `mpt` while the disk of a directory has no page left, one page, two and so on, until it succeeds; `undo` takes that back. Each
+/// time before, it complains, and leaves the directory as it was.
+fn on_a_full_disk(
+    (host, directory): (&host::Host, &str),
+    (arguments, input): (&str, &str),
+    undo: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    const PAGES: usize = 64;
+    let before = files(directory)?;
+    let filling = format!("{directory}/.filling");
+    for left in 0..PAGES {
+        // All that there is, and then less.
+        let mut file = fs::File::create(&filling)?;
+        let full = loop {
+            match file.write(&[b'x'; 4096]) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => break file.metadata()?.len(),
+                Err(error) => return Err(error.into()),
             }
-            fs::remove_file(&filling)?;
-            ensure!(files(&peers)? == before, "{pages} pages: {:?}", files(&peers)?);
+        };
+        file.set_len(full.saturating_sub(u64::try_from(left)? << 12))?;
+        let output = run(host, arguments, input)?;
+        fs::remove_file(&filling)?;
+        if output.status.success() {
+            ensure!(left > 0, "the disk was not full");
+            return undo();
         }
-        ensure!(refused > 0, "the disk was never full");
-        world.peer("add boat").map(drop)
+        let said = bench::complaint(&output, FAILED)?;
+        ensure!(said.contains("cannot write") || said.contains("cannot make"), "{said}");
+        ensure!(said.contains("No space left") && said.contains(directory), "{said}");
+        ensure!(files(directory)? == before, "{left} pages: {:?}", files(directory)?);
+    }
+    anyhow::bail!("mpt {arguments} never succeeds")
+}
+
+#[test]
+fn a_full_disk_at_any_moment_leaves_nothing_half_done() {
+    bench::test(&[Tool::Nft], || {
+        let world = World::build()?;
+        let (home, server) = (&world.net.pc1, &world.net.pc2);
+        let (at_home, at_server) = (world.at_home.as_str(), world.at_server.as_str());
+        let small = |directory: &str| {
+            host::run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "none", directory]))
+                .map(drop)
+        };
+        small(at_home)?;
+        small(at_server)?;
+        let setup = format!("server setup --directory {at_server} --no-start");
+        on_a_full_disk((server, at_server), (&setup, ""), || Ok(()))?;
+        let peers = format!("{at_server}/server.d");
+        let add = world.peer_arguments("add boat");
+        on_a_full_disk((server, &peers), (&add, ""), || world.peer("remove boat").map(drop))?;
+        let line = world.peer("add van")?;
+        on_a_full_disk((home, at_home), (&world.join_arguments(), &line), || Ok(()))
     });
 }
 
