@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::files::{self, NewFiles};
 use super::invitation::LONGEST;
-use super::{Invitation, service};
+use super::{Invitation, SWITCH_IPV6_ON, service};
 use crate::config::{Config, Network, TUNNEL_NAME};
 use crate::control::{Answer, Command, ask, default_socket};
 use crate::failure::misconfigured;
@@ -67,6 +67,7 @@ pub fn join(wanted: &Join) -> Result<()> {
             file.display()
         )));
     }
+    super::admit(&wanted.networks)?;
     let leaves_out = !has_ipv6() && leave_ipv6_out(&mut invitation)?;
     let interfaces = Interfaces::now()?;
     for network in &invitation.addresses {
@@ -107,9 +108,9 @@ fn leave_ipv6_out(invitation: &mut Invitation) -> Result<bool> {
     invitation.server_addresses.retain(IpAddr::is_ipv4);
     invitation.networks.retain(|network| network.addr().is_ipv4());
     if invitation.addresses.is_empty() || invitation.networks.is_empty() {
-        return Err(misconfigured(
-            "the tunnel would have IPv6 alone, which is switched off here; switch it on with: sudo sysctl -w net.ipv6.conf.all.disable_ipv6=0",
-        ));
+        return Err(misconfigured(format!(
+            "the tunnel would have IPv6 alone, which is switched off here; switch it on with: {SWITCH_IPV6_ON}"
+        )));
     }
     Ok(invitation.addresses.len() < before)
 }

@@ -51,6 +51,7 @@ pub fn setup(wanted: &Setup) -> Result<()> {
     if file.symlink_metadata().is_ok() {
         return tell_again(&file, &name);
     }
+    super::admit(&wanted.networks)?;
     let interfaces = Interfaces::now()?;
     let endpoints =
         if wanted.endpoints.is_empty() { public_addresses(&interfaces)? } else { wanted.endpoints.clone() };

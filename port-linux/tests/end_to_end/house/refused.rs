@@ -10,7 +10,7 @@ use port_linux::lab::host;
 use rustix::process::Signal;
 
 use super::{INTERNET, SERVER, World};
-use crate::bench::{self, DIRECTORY, FAILED, Mpt, complains, done, run, until, until_within};
+use crate::bench::{self, DIRECTORY, FAILED, MISCONFIGURED, Mpt, complains, done, run, until, until_within};
 use crate::gateway::{install, without};
 use crate::programs::{Tool, all_pass};
 
@@ -208,6 +208,10 @@ fn where_ipv6_is_switched_off_a_tunnel_has_ipv4_alone() {
         let home = &world.net.pc1;
         let line = world.peer("add van")?;
         switch_ipv6_off(home)?;
+        let said =
+            complains(home, &format!("{} --network ::/0", world.join_arguments()), &line, MISCONFIGURED)?;
+        ensure!(said.contains("--network ::/0: IPv6 is switched off here"), "{said}");
+        ensure!(files(&world.at_home)?.is_empty(), "{:?}", files(&world.at_home)?);
         let said = done(home, &world.join_arguments(), &line)?;
         ensure!(said.contains("IPv6 is switched off here"), "{said}");
         let _serving = world.serve()?;
@@ -234,6 +238,9 @@ fn a_server_whose_kernel_has_no_ipv6_serves_ipv4() {
         let world = World::build()?;
         let server = &world.net.pc2;
         switch_ipv6_off(server)?;
+        let setup = format!("server setup --directory {} --no-start --network fd00:1::/64", world.at_server);
+        let said = complains(server, &setup, "", MISCONFIGURED)?;
+        ensure!(said.contains("--network fd00:1::/64: IPv6 is switched off here"), "{said}");
         let said = world.set_server_up()?;
         ensure!(said.contains("IPv6 is switched off here"), "{said}");
         let serving = world.serve()?;
