@@ -28,6 +28,10 @@ use crate::clean;
 use crate::config::{Config, FromText, Name};
 use crate::control::{Command, ask, default_socket};
 use crate::failure::misconfigured;
+use crate::link::has_ipv6;
+
+/// What switches IPv6 on, until the machine starts anew.
+const SWITCH_IPV6_ON: &str = "sudo sysctl -w net.ipv6.conf.all.disable_ipv6=0";
 
 /// Where configurations are.
 const DIRECTORY: &str = "/etc/mpt";
@@ -67,6 +71,16 @@ fn end(name: &str, file: &Path, config: Option<&Config>) -> Result<()> {
         bail!("mpt run -c {} is running: end it first, with Ctrl-C where it was started", file.display());
     }
     clean::clean(Some(&config.tunnel.name), None)
+}
+
+/// Refuses networks of `--network` that nothing here could be sent to.
+fn admit(networks: &[IpNet]) -> Result<()> {
+    match networks.iter().find(|network| network.addr().is_ipv6()) {
+        Some(network) if !has_ipv6() => Err(misconfigured(format!(
+            "--network {network}: IPv6 is switched off here; leave that network out, or switch IPv6 on: {SWITCH_IPV6_ON}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The addresses that hosts of a network may have. IPv6's first one stands for its routers (RFC 4291 section 2.6.1).

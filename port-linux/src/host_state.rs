@@ -38,7 +38,7 @@ use anyhow::{Result, bail};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::{Config, Exception};
-use crate::link::block_on;
+use crate::link::{block_on, has_ipv6};
 use crate::routes::kernel_routes;
 
 pub use firewall::TableRule;
@@ -294,6 +294,10 @@ impl Item {
     fn refusal(&self, device: &str) -> String {
         match self {
             Self::Up => format!("cannot switch {device} on"),
+            Self::Address(address) if address.addr().is_ipv6() && !has_ipv6() => format!(
+                "cannot give {device} the address {address}: IPv6 is switched off here. Take the IPv6 address out of tunnel.address, or \
+                 switch IPv6 on: sudo sysctl -w net.ipv6.conf.all.disable_ipv6=0"
+            ),
             Self::Address(address) => format!("cannot give {device} the address {address}"),
             Self::Route(to) => {
                 let ip = Family::of(to).ip();

@@ -8,6 +8,7 @@ pub mod cpu;
 pub mod crowd;
 mod ends;
 pub mod figure;
+pub mod home;
 pub mod host;
 pub mod limit;
 pub mod links;
@@ -37,7 +38,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use clap::{Parser, ValueEnum as _};
+use clap::{Parser, Subcommand, ValueEnum as _};
 use mpt_link::GRAMMAR;
 use mpt_proto::Policy;
 use serde::Serialize;
@@ -79,7 +80,8 @@ const ABOUT: &str = "Builds the paper's two PCs as network namespaces, joined by
     WireGuard through the tunnel: four minutes\n  \
     mpt lab --soak --seconds 60      a minute of full rate and cut links, each byte checked\n  \
     mpt lab --attack                 a sealed tunnel while one end is flooded: three minutes\n  \
-    mpt lab --peers 1000             one server and so many peers: two minutes\n\n\
+    mpt lab --peers 1000             one server and so many peers: two minutes\n  \
+    mpt lab home                     a house, its LAN and a server, and all that a house goes through: a minute\n\n\
     The links of --links, separated by commas, are emulated in user space: no netem is needed.";
 
 /// Arguments of `mpt lab`.
@@ -88,8 +90,12 @@ const ABOUT: &str = "Builds the paper's two PCs as network namespaces, joined by
     about = "Measure the tunnel on this machine: two hosts in namespaces, shaped links, real traffic",
     // All in here: a subcommand's own long text would take the place of a `long_about`.
     after_help = format!("{ABOUT}\n\n{GRAMMAR}"),
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
 )]
 pub struct Args {
+    #[command(subcommand)]
+    world: Option<World>,
     /// Number of links between the two hosts, and of paths
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_LINKS)))]
     paths: u8,
@@ -201,6 +207,13 @@ pub struct Args {
     size: u64,
 }
 
+/// What else than the paper's two PCs can be built.
+#[derive(Debug, Subcommand)]
+enum World {
+    /// Build a house with three links, and a server for it, and try all that a house goes through: a minute
+    Home(home::Args),
+}
+
 /// Long enough that something is left without the first second.
 fn transfer_seconds(text: &str) -> Result<f64, String> {
     let seconds = traffic::seconds(text)?;
@@ -235,6 +248,11 @@ pub struct Settings {
 /// # Errors
 /// When something is missing (the error says what, and the command that fixes it), or a measurement fails.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    if let Some(World::Home(args)) = &args.world {
+        home::check()?;
+        namespace::enter()?;
+        return home::run(args, &std::env::current_exe().context("cannot find this program's file")?);
+    }
     if args.iperf3 && !namespace::is_installed("iperf3") {
         bail!("--iperf3 needs the program `iperf3`: apt install iperf3");
     }

@@ -37,6 +37,14 @@ use rtnetlink::{Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
 use crate::wake::Waker;
 use attributes::first_hops;
 
+/// Whether an interface that is made now has IPv6, which an administrator may have switched off (`disable_ipv6`), or the kernel may
+/// lack.
+#[cfg(feature = "program")]
+pub fn has_ipv6() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv6/conf/default/disable_ipv6")
+        .is_ok_and(|text| text.trim() == "0")
+}
+
 /// After a change the next ones mostly follow at once (a link, its addresses, its routes): they are looked
 /// at together.
 const SETTLE: Duration = Duration::from_millis(5);

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::added::{NewPath, Origin};
 use super::error::Source;
 use super::value::{AutoWord, InterfacePattern, Name, Remote, Text};
-use super::{Config, ConfigError, Connection, Endpoint, Path};
+use super::{Config, ConfigError, Connection, Endpoint, Path, Tunnel};
 use crate::link::{Ends, Interface, Interfaces, is_mobile};
 
 /// Most paths that a connection has by itself: what a server with `[listen]` has places for.
@@ -72,12 +72,14 @@ impl Keys {
 }
 
 impl Auto {
-    /// Whether an interface may carry a path: none that is excluded, and neither the tunnel nor another one.
-    fn admits(&self, interface: &Interface, tunnel: &str) -> bool {
+    /// Whether an interface may carry a path: none that is excluded, neither the tunnel nor another one, nor one whose hosts use the
+    /// tunnel.
+    fn admits(&self, interface: &Interface, tunnel: &Tunnel) -> bool {
         let mut names = interface.other_names.iter().chain([&interface.name]);
         !interface.is_loopback()
             && !interface.is_tunnel()
-            && interface.name != tunnel
+            && interface.name != tunnel.name
+            && !tunnel.share.iter().any(|share| share.is_at(interface))
             && !names.any(|name| self.except.iter().any(|pattern| pattern.matches(name)))
     }
 
@@ -116,7 +118,7 @@ impl Auto {
 
 impl Connection {
     /// Whether an interface carries a path of `paths = "auto"`.
-    fn is_carried(&self, path: &Path, interfaces: &Interfaces, tunnel: &str) -> bool {
+    fn is_carried(&self, path: &Path, interfaces: &Interfaces, tunnel: &Tunnel) -> bool {
         let interface = path.device.as_deref().and_then(|device| interfaces.named(device));
         interface.zip(self.auto.as_ref()).is_some_and(|(interface, auto)| {
             auto.admits(interface, tunnel) && auto.end(interface, interfaces, &|_, _| true).is_some()
@@ -136,7 +138,7 @@ impl Config {
     pub fn uncarried(&self, interfaces: &Interfaces) -> Vec<(String, String)> {
         let of = |connection: &Connection| -> Vec<(String, String)> {
             let auto = connection.paths.iter().filter(|path| path.origin == Origin::Interface);
-            let gone = auto.filter(|path| !connection.is_carried(path, interfaces, &self.tunnel.name));
+            let gone = auto.filter(|path| !connection.is_carried(path, interfaces, &self.tunnel));
             gone.map(|path| (connection.name.clone(), path.name.clone())).collect()
         };
         self.connections.iter().flat_map(of).collect()
@@ -151,7 +153,7 @@ impl Config {
         has: impl Fn(&str, bool) -> bool,
     ) -> (Self, Vec<String>) {
         let (mut config, mut left_out) = (self.clone(), Vec::new());
-        let (tunnel, own) = (self.tunnel.name.clone(), self.own_addresses());
+        let own = self.own_addresses();
         for connection in &mut config.connections {
             let Some(auto) = connection.auto.clone() else { continue };
             let is_gone = |path: &Path| {
@@ -159,8 +161,10 @@ impl Config {
                     && gone.iter().any(|(name, gone)| *name == connection.name && *gone == path.name)
             };
             connection.paths.retain(|path| !is_gone(path) && !auto.is_misled(path, interfaces, &has));
-            let mut new =
-                interfaces.iter().filter(|interface| auto.admits(interface, &tunnel)).collect::<Vec<_>>();
+            let mut new = interfaces
+                .iter()
+                .filter(|interface| auto.admits(interface, &self.tunnel))
+                .collect::<Vec<_>>();
             // Those that were there first, whatever the kernel's order.
             new.sort_by_key(|interface| interface.index);
             for interface in new {
@@ -227,8 +231,13 @@ mod tests {
     }
 
     fn config(keys: &str) -> Config {
+        shared("[]", keys)
+    }
+
+    /// With these LANs that use the tunnel.
+    fn shared(share: &str, keys: &str) -> Config {
         let text = format!(
-            "security = \"none\"\n[tunnel]\naddress = [\"10.0.0.1/24\"]\n[[connection]]\nname = \"vps\"\npeer = [\"10.0.0.2\"]\n\
+            "security = \"none\"\n[tunnel]\naddress = [\"10.0.0.1/24\"]\nshare = {share}\n[[connection]]\nname = \"vps\"\npeer = [\"10.0.0.2\"]\n\
              paths = \"auto\"\n{keys}\n"
         );
         Config::parse(&text, "test").unwrap()
@@ -265,6 +274,22 @@ mod tests {
         assert_eq!(gone.len(), 3);
         let (config, _) = config.with_auto_paths(&Interfaces::default(), &gone, |_, _| true);
         assert_eq!(paths(&config), [""; 0]);
+    }
+
+    #[test]
+    fn an_interface_whose_hosts_use_the_tunnel_carries_no_path() {
+        let lan = interface(3, "lan0", None, "192.168.6.1");
+        let machine = machine(vec![interface(2, "eth0", None, "192.168.1.10"), lan], &[]);
+        for (share, expected) in [
+            ("[]", vec!["eth0", "lan0"]),
+            ("[\"lan0\"]", vec!["eth0"]),
+            ("[\"192.168.6.0/24\"]", vec!["eth0"]),
+            ("[\"192.168.7.0/24\"]", vec!["eth0", "lan0"]),
+        ] {
+            let config =
+                shared(share, "remote = [\"192.0.2.7\"]").with_auto_paths(&machine, &[], |_, _| true).0;
+            assert_eq!(paths(&config), expected, "{share}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::check::earlier;
 use super::error::Source;
 use super::value::{FromText, Host, InterfaceName, PortRange, Prefix, Text};
 use super::{ConfigError, Tunnel};
+use crate::link::Interface;
 
 /// One of `tunnel.share`: a LAN whose hosts use the tunnel with this host's tunnel address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +22,16 @@ pub enum Share {
     Network(IpNet),
     /// The hosts behind this interface.
     Interface(String),
+}
+
+impl Share {
+    /// Whether these hosts are behind an interface, by its name or as it has an address in their network.
+    pub fn is_at(&self, interface: &Interface) -> bool {
+        match self {
+            Self::Network(network) => interface.addresses.iter().any(|address| network.contains(address)),
+            Self::Interface(name) => interface.name == *name || interface.other_names.contains(name),
+        }
+    }
 }
 
 impl fmt::Display for Share {

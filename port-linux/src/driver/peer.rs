@@ -10,6 +10,7 @@ use mpt_proto::{
 
 use super::incoming::Incoming;
 use super::inside::{Inside, Refusal};
+use super::keys::Turns;
 use super::limits::LimitNews;
 use super::memory::MemorySize;
 use super::mode::ModeNews;
@@ -76,6 +77,8 @@ pub struct Peer<'s> {
     sealing: u16,
     /// Reasons, as bits, for which people were told that datagrams of the peer are refused.
     pub(super) told_refused: u16,
+    /// How often it was another process than before.
+    pub(super) turns: Turns,
     /// Why the peer cannot be understood, as a sentence that begins with "the peer".
     pub(super) problem: Option<&'static str>,
 }
@@ -146,6 +149,7 @@ impl<'s> Peer<'s> {
             path_went_down: false,
             sealing,
             told_refused: 0,
+            turns: Turns::default(),
             problem: None,
         }
     }

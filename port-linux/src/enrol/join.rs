@@ -14,14 +14,14 @@ use zeroize::Zeroizing;
 use super::files::{self, NewFiles};
 use super::forward::NewForward;
 use super::invitation::LONGEST;
-use super::{Invitation, service};
+use super::{Invitation, SWITCH_IPV6_ON, service};
 use crate::config::{Config, Network, TUNNEL_NAME};
 use crate::control::{Answer, Command, ask, default_socket};
 use crate::failure::misconfigured;
 use crate::host_state::HostState;
 use crate::init::{Invited, Wanted, init};
 use crate::keys::{self, KeyBytes, encode};
-use crate::link::{Interface, Interfaces, router};
+use crate::link::{Interface, Interfaces, has_ipv6, router};
 use crate::output;
 use crate::report::{ConnectionReport, State};
 
@@ -61,7 +61,7 @@ pub struct Join {
 /// What is wrong with the line, or which step failed and what to do about it. Before the service is started, everything is as before
 /// then.
 pub fn join(wanted: &Join) -> Result<()> {
-    let invitation =
+    let mut invitation =
         Invitation::from_line(&read_line()?).map_err(|error| misconfigured(error.to_string()))?;
     let name = wanted.name.clone().unwrap_or_else(|| invitation.server.clone());
     let name = super::name(&name)?;
@@ -72,6 +72,8 @@ pub fn join(wanted: &Join) -> Result<()> {
             file.display()
         )));
     }
+    super::admit(&wanted.networks)?;
+    let leaves_out = !has_ipv6() && leave_ipv6_out(&mut invitation)?;
     let mut interfaces = Interfaces::now()?;
     for network in &invitation.addresses {
         if let Some(taken) = interfaces.addresses().find(|address| network.contains(address)) {
@@ -95,6 +97,9 @@ pub fn join(wanted: &Join) -> Result<()> {
     files.keep();
     tell_made(&config, &file)?;
     tell_unused(&config, &interfaces)?;
+    if leaves_out {
+        output::print("IPv6 is switched off here: the tunnel has IPv4 alone.\n")?;
+    }
     if !wanted.start || !service::is_there() {
         let why = if wanted.start { "This machine has no systemd with the unit mpt@.service. " } else { "" };
         return output::print(&format!("{why}Start it with:\n  sudo mpt run -c {}\n", file.display()))
@@ -122,6 +127,23 @@ fn no_way(interfaces: &Interfaces) -> String {
         })
         .collect();
     format!("no interface of this machine leads to the server now:{}", seen.concat())
+}
+
+/// Takes the addresses and networks of IPv6 inside the tunnel out, which no interface here could have. Whether there were any.
+///
+/// # Errors
+/// There are no others.
+fn leave_ipv6_out(invitation: &mut Invitation) -> Result<bool> {
+    let before = invitation.addresses.len();
+    invitation.addresses.retain(|address| address.addr().is_ipv4());
+    invitation.server_addresses.retain(IpAddr::is_ipv4);
+    invitation.networks.retain(|network| network.addr().is_ipv4());
+    if invitation.addresses.is_empty() || invitation.networks.is_empty() {
+        return Err(misconfigured(format!(
+            "the tunnel would have IPv6 alone, which is switched off here; switch it on with: {SWITCH_IPV6_ON}"
+        )));
+    }
+    Ok(invitation.addresses.len() < before)
 }
 
 /// The line, from a person or a pipe.

@@ -18,7 +18,7 @@ use crate::entropy;
 use crate::failure::misconfigured;
 use crate::host_state::HostState;
 use crate::keys;
-use crate::link::{Interfaces, default_routes};
+use crate::link::{Interfaces, default_routes, has_ipv6};
 use crate::output;
 
 /// The name of a server that is given none.
@@ -51,6 +51,7 @@ pub fn setup(wanted: &Setup) -> Result<()> {
     if file.symlink_metadata().is_ok() {
         return tell_again(&file, &name);
     }
+    super::admit(&wanted.networks)?;
     let interfaces = Interfaces::now()?;
     let endpoints = if wanted.endpoints.is_empty() {
         public_addresses(&interfaces)?.into_iter().map(Endpoint::from).collect()
@@ -83,6 +84,9 @@ pub fn setup(wanted: &Setup) -> Result<()> {
         file.display(),
         output::list(&addresses)
     ))?;
+    if wanted.networks.is_empty() && !has_ipv6() {
+        output::print("IPv6 is switched off here: peers send IPv4 alone through the tunnel.\n")?;
+    }
     if wanted.start && service::is_there() {
         service::start(&name).with_context(|| {
             format!("the service does not start; its log says why: {}", service::log_command(&name))
@@ -209,7 +213,7 @@ fn public_addresses(interfaces: &Interfaces) -> Result<Vec<IpAddr>> {
     Ok(found)
 }
 
-/// Private networks for the tunnel that no interface here has an address in.
+/// Private networks for the tunnel that no interface here has an address in: of both IP versions, if this host has both.
 fn free_networks(interfaces: &Interfaces) -> Result<Vec<IpNet>> {
     let mut random = [0; 64];
     entropy::fill(&mut random).context("no random numbers from the system")?;
@@ -224,7 +228,7 @@ fn free_networks(interfaces: &Interfaces) -> Result<Vec<IpNet>> {
     let [.., a, b, c, d, e] = random;
     let (b_c, d_e) = (u16::from_be_bytes([b, c]), u16::from_be_bytes([d, e]));
     let v6 = Ipv6Net::new(Ipv6Addr::new(0xfd00 | u16::from(a), b_c, d_e, 0, 0, 0, 0, 0), 64)?;
-    Ok(vec![v4, v6.into()])
+    Ok([v4, v6.into()].into_iter().take(if has_ipv6() { 2 } else { 1 }).collect())
 }
 
 /// The first address of a network, with its prefix length.

@@ -1,6 +1,7 @@
 //! One host of the laboratory: a network namespace, and the programs that run in it.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -65,6 +66,9 @@ impl Host {
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program).stdin(Stdio::null());
+        // Not everybody who may have the laboratory has the directories of `tc` and `nft` there.
+        let path = env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));
         command
     }
 
@@ -83,7 +87,7 @@ impl Host {
     /// # Errors
     /// When it cannot be started.
     pub fn spawn(&self, command: &mut Command) -> anyhow::Result<Running> {
-        let child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
+        let child = command.spawn().with_context(|| format!("cannot run {}", line(command)))?;
         Ok(Running { child })
     }
 
@@ -144,6 +148,25 @@ impl Host {
     }
 }
 
+/// Lays a wire between two hosts: each end is the host that it is on, its device and the device's addresses, which can be used at
+/// once, and stay when the device is set down.
+///
+/// # Errors
+/// When `ip` fails.
+pub fn wire(ends: [(&Host, &str, &[&str]); 2]) -> anyhow::Result<()> {
+    let [(host, device, _), (other, peer, _)] = ends;
+    host.run(&format!("ip link add {device} type veth peer name {peer} netns {}", other.name()))?;
+    for (host, device, addresses) in ends {
+        host.sysctl(&format!("net.ipv6.conf.{device}.keep_addr_on_down"), "1")?;
+        for address in addresses {
+            let detection = if address.contains(':') { "nodad" } else { "" };
+            host.run(&format!("ip address add {address} dev {device} {detection}"))?;
+        }
+        host.run(&format!("ip link set {device} up"))?;
+    }
+    Ok(())
+}
+
 /// The part of `ip -json -stats link` that is of use here.
 #[derive(Deserialize)]
 struct LinkJson {
@@ -188,12 +211,18 @@ fn parse_counters(json: &str) -> anyhow::Result<BTreeMap<String, Counters>> {
 /// # Errors
 /// When it cannot be run or returns non-zero; the error carries what it said.
 pub fn run(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    let output = command.output().with_context(|| format!("cannot run {}", line(command)))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{command:?} failed ({}): {}", output.status, said.trim());
+        bail!("`{}` failed ({}): {}", line(command), output.status, said.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A command as people type it, without its environment.
+fn line(command: &Command) -> String {
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 /// A program that runs on a host. It is ended and reaped when this is dropped.

@@ -355,7 +355,7 @@ impl Topology {
 }
 
 /// The token bucket for a rate, in tc's words.
-fn shape(rate: Rate) -> String {
+pub(super) fn shape(rate: Rate) -> String {
     let burst = rate.bytes_in_us(BURST_US).max(LEAST_BURST);
     let limit = rate.bytes_in_us(QUEUE_US).max(LEAST_QUEUE);
     let seen = u128::from(rate.bits_per_second()) * u128::from(FRAME) / u128::from(FRAME + FRAME_OVERHEAD);

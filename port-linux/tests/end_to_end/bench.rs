@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+pub(crate) use port_linux::lab::host::wire;
 use port_linux::lab::host::{Host, Running};
 use port_linux::lab::stack::Stack;
 use port_linux::lab::stopwatch::Stopwatch;
@@ -80,7 +81,7 @@ pub(crate) fn mpt_on(host: &Host, arguments: &str) -> Command {
 }
 
 /// Runs `mpt` with these arguments on a host to its end, with something on its standard input.
-fn run(host: &Host, arguments: &str, input: &str) -> anyhow::Result<Output> {
+pub(crate) fn run(host: &Host, arguments: &str, input: &str) -> anyhow::Result<Output> {
     let mut command = mpt_on(host, arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
@@ -124,10 +125,19 @@ pub(crate) fn says(output: &Output, code: i32, parts: &[&str]) {
 ///
 /// # Errors
 /// When that never happens, or looking fails.
-pub(crate) fn until(wanted: &str, mut is: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub(crate) fn until(wanted: &str, is: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    until_within(PATIENCE, wanted, is)
+}
+
+/// The same for what may take longer than [`PATIENCE`].
+pub(crate) fn until_within(
+    patience: Duration,
+    wanted: &str,
+    mut is: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let clock = Stopwatch::start();
     while !is()? {
-        ensure!(clock.elapsed() < PATIENCE, "never {wanted}");
+        ensure!(clock.elapsed() < patience, "never {wanted}");
         thread::sleep(GLANCE);
     }
     Ok(())
@@ -445,21 +455,6 @@ impl Tunnel {
         self.pc2.until_up()?;
         Ok(())
     }
-}
-
-/// Lays a wire between two hosts: each end is the host that it is on, its device and the device's addresses, which can be used at
-/// once.
-pub(crate) fn wire(ends: [(&Host, &str, &[&str]); 2]) -> anyhow::Result<()> {
-    let [(host, device, _), (other, peer, _)] = ends;
-    host.run(&format!("ip link add {device} type veth peer name {peer} netns {}", other.name()))?;
-    for (host, device, addresses) in ends {
-        for address in addresses {
-            let detection = if address.contains(':') { "nodad" } else { "" };
-            host.run(&format!("ip address add {address} dev {device} {detection}"))?;
-        }
-        host.run(&format!("ip link set {device} up"))?;
-    }
-    Ok(())
 }
 
 /// A host's routes, but for the link-local ones: the kernel goes on setting those while a test runs.

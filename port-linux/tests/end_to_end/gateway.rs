@@ -7,6 +7,9 @@ mod lan;
 mod mss;
 mod sticks;
 
+pub(crate) use dns::install;
+pub(crate) use lan::without;
+
 use std::fs;
 use std::net::IpAddr;
 use std::process::Stdio;

@@ -3,6 +3,7 @@
 
 mod forward;
 mod limit;
+mod refused;
 
 use std::fs;
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use port_linux::lab::namespace;
 use serde_json::Value;
 
 use crate::bench;
+use crate::programs::Tool;
 
 #[test]
 fn an_emulated_link_is_measured_with_every_system_and_written_down() {
@@ -36,6 +37,27 @@ fn an_emulated_link_is_measured_with_every_system_and_written_down() {
         let written = fs::read_to_string(out.path().join("links.json"))?;
         ensure!(written.as_bytes() == done.stdout, "the file says what was printed");
         ensure!(fs::read_to_string(out.path().join("links-goodput.svg"))?.contains("kernel MPTCP"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_house_goes_through_everything_and_each_step_ends_well() {
+    bench::test(&[Tool::Nft, Tool::Curl], || {
+        let done = bench::mpt().args(["lab", "home", "--seconds", "2", "--json"]).output()?;
+        let outcome: Value = serde_json::from_slice(&done.stdout)
+            .with_context(|| String::from_utf8_lossy(&done.stderr).into_owned())?;
+        let steps = outcome["steps"].as_array().context("steps")?;
+        let failed: Vec<&Value> = steps.iter().filter(|step| step["ended"] == "failed").collect();
+        ensure!(failed.is_empty() && done.status.success(), "{failed:#?}");
+        for wanted in ["mpt join", "in the LAN: curl -6", "kill switch", "past the tunnel", "mpt leave"] {
+            let is_wanted = |step: &&Value| step["what"].as_str().is_some_and(|what| what.contains(wanted));
+            let step = steps.iter().find(is_wanted).with_context(|| format!("no step {wanted}"))?;
+            ensure!(step["ended"] == "well", "{step}");
+        }
+        for measured in ["alone_mbit_s", "sum_mbit_s"] {
+            ensure!(outcome["figures"][measured].as_f64() > Some(0.0), "{outcome}");
+        }
         Ok(())
     });
 }

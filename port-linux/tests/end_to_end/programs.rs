@@ -40,6 +40,8 @@ pub(crate) enum Tool {
     Setpriv,
     /// bsdutils
     Script,
+    /// curl
+    Curl,
 }
 
 impl Tool {
@@ -54,6 +56,7 @@ impl Tool {
             Self::Scapy => ("scapy", "python3-scapy"),
             Self::Setpriv => ("setpriv", "util-linux"),
             Self::Script => ("script", "bsdutils"),
+            Self::Curl => ("curl", "curl"),
         }
     }
 

@@ -43,7 +43,7 @@ esac
 "#;
 
 /// Has these programs come first on everybody's search path, in this test alone.
-fn install(programs: &[(&str, &str)]) -> anyhow::Result<()> {
+pub(crate) fn install(programs: &[(&str, &str)]) -> anyhow::Result<()> {
     host::run(Command::new("mount").args(["-t", "tmpfs", "none", "/usr/local/sbin"]))?;
     for (name, script) in programs {
         let file = format!("/usr/local/sbin/{name}");

@@ -175,7 +175,7 @@ fn with_a_kill_switch_a_lan_stays_cut_off_while_the_gateway_is_dead() {
 }
 
 /// Takes a program away from this test, whatever directory it is in, while some work is done.
-pub(super) fn without<T>(program: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(crate) fn without<T>(program: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let directories = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     let files = directories.map(|directory| Path::new(directory).join(program));
     let mut hidden = Vec::new();
