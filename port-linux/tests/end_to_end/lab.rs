@@ -50,7 +50,14 @@ fn a_house_goes_through_everything_and_each_step_ends_well() {
         let steps = outcome["steps"].as_array().context("steps")?;
         let failed: Vec<&Value> = steps.iter().filter(|step| step["ended"] == "failed").collect();
         ensure!(failed.is_empty() && done.status.success(), "{failed:#?}");
-        for wanted in ["mpt join", "in the LAN: curl -6", "kill switch", "past the tunnel", "mpt leave"] {
+        for wanted in [
+            "mpt join",
+            "in the LAN: curl -6",
+            "from the Internet: a page of the LAN",
+            "kill switch",
+            "past the tunnel",
+            "mpt leave",
+        ] {
             let is_wanted = |step: &&Value| step["what"].as_str().is_some_and(|what| what.contains(wanted));
             let step = steps.iter().find(is_wanted).with_context(|| format!("no step {wanted}"))?;
             ensure!(step["ended"] == "well", "{step}");

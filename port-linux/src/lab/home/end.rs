@@ -90,8 +90,8 @@ impl End {
     }
 
     /// `mpt peer add house`; returns the line.
-    pub(super) fn add_peer(&self) -> anyhow::Result<String> {
-        self.mpt(&format!("peer add house --config {}", self.config()), "")
+    pub(super) fn add_peer(&self, arguments: &str) -> anyhow::Result<String> {
+        self.mpt(&format!("peer add house {arguments} --config {}", self.config()), "")
     }
 
     /// `mpt join`

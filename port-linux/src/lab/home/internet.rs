@@ -1,7 +1,7 @@
 //! A host of the Internet: a name server, a web server whose page says who asked, a download without an end, and an echo.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) const NAME: &str = "www.example";
 pub(super) const ECHO: u16 = 7;
 
 /// What the page says before the visitor's address.
-const GREETING: &str = "This is the Internet. You are ";
+const GREETING: &str = "You are ";
 
 /// The path of a download without an end.
 const ENDLESS: &str = "/endless";
@@ -51,10 +51,7 @@ impl Internet {
     /// Starts them on a host that has both addresses.
     pub(super) fn start(host: &Host) -> anyhow::Result<Self> {
         let asked = Arc::new(Mutex::new(None));
-        for address in [IpAddr::from(WEB_V4), WEB_V6.into()] {
-            let web = host.inside(|| TcpListener::bind((address, 80)))?.context("port 80")?;
-            thread::spawn(move || serve(&web));
-        }
+        serve_pages(host)?;
         let echo = host.inside(|| UdpSocket::bind((WEB_V4, ECHO)))?.context("port 7")?;
         thread::spawn(move || answer(&echo, |_, query| Some(query.to_vec())));
         let names = host.inside(|| UdpSocket::bind((WEB_V4, 53)))?.context("port 53")?;
@@ -72,6 +69,13 @@ impl Internet {
     pub(super) fn who_asked(&self) -> Option<IpAddr> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// From now on a host has the page, for whoever comes by IPv4 or IPv6.
+pub(super) fn serve_pages(host: &Host) -> anyhow::Result<()> {
+    let web = host.inside(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 80)))?.context("port 80")?;
+    thread::spawn(move || serve(&web));
+    Ok(())
 }
 
 /// The visitor whom a page names.
@@ -112,7 +116,7 @@ fn serve(listener: &TcpListener) {
 fn show(mut stream: TcpStream) -> anyhow::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let visitor = stream.peer_addr()?.ip();
+    let visitor = stream.peer_addr()?.ip().to_canonical();
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let request = lines.next().context("no request")??;
     for line in lines {

@@ -12,7 +12,7 @@ use super::end::{End, PATIENCE};
 use super::internet::{self, Internet, NAME};
 use super::pulse::Pulse;
 use super::table::{Said, Steps};
-use super::world::{self, LAN, SERVER_V4, SERVER_V6, WEB_V4, WEB_V6, World};
+use super::world::{self, LAN, LAPTOP, SERVER_V4, SERVER_V6, WEB_V4, WEB_V6, World};
 use crate::lab::host::Host;
 use crate::lab::quick::WARM_UP;
 use crate::lab::traffic::quic;
@@ -21,6 +21,9 @@ use crate::lab::traffic::stream::Amount;
 /// Seconds that curl may take for a page, and for one that should not come.
 const PAGE: u32 = 10;
 const NO_PAGE: u32 = 1;
+/// Ports of the server that lead to port 80 of the machine, and of the laptop in its LAN.
+const HOME_PORT: u16 = 8080;
+const LAN_PORT: u16 = 8081;
 /// After something has broken, until it is certain how long nothing came. Nothing for so long is a failure.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Seconds that a step is expected to take for which nothing better is known.
@@ -58,7 +61,7 @@ pub(super) fn house(
         return Ok(());
     }
     house.browse(steps);
-    // A port of the house that the Internet reaches is tried here.
+    house.be_visited(steps);
     steps.run("download over all links", seconds, || house.download(time, figures));
     if quic::IS_BUILT_IN {
         steps.run("upload by QUIC over all links", seconds, || house.upload_by_quic(time));
@@ -88,10 +91,11 @@ impl House {
             server.until_it_answers()?;
             Ok(Said::all(format!("it runs, at {SERVER_V4}")))
         }) && steps.run("on the server: mpt peer add house", SHORT, || {
-            line = server.add_peer()?;
+            line = server.add_peer(&format!("--forward {HOME_PORT}:80 --forward {LAN_PORT}"))?;
             Ok(Said::all(format!("a line of {} characters", line.trim().len())))
         }) && steps.run("at home: mpt join", SHORT, || {
-            let said = home.join(&format!("--share {LAN} --kill-switch"), &line)?;
+            let said =
+                home.join(&format!("--share {LAN} --kill-switch --forward {LAN_PORT}:{LAPTOP}:80"), &line)?;
             let paths = said.split("paths over ").nth(1).and_then(|rest| rest.split('.').next());
             Ok(Said::all(format!("paths over {}", paths.context("no word about paths")?)))
         }) && steps.run("at home: mpt run, until the first packet is back", SHORT, || {
@@ -128,6 +132,27 @@ impl House {
                     Ok(Said::all(format!("the page; it saw the server, {visitor}")))
                 });
             }
+        }
+    }
+
+    /// Ports of the server that lead to the machine and to its LAN.
+    fn be_visited(&self, steps: &mut Steps) {
+        let places = [("home", &self.world.home, HOME_PORT), ("the LAN", &self.world.laptop, LAN_PORT)];
+        for (place, host, port) in places {
+            let what = format!("from the Internet: a page of {place}, by port {port} of the server");
+            steps.run(&what, SHORT, || {
+                internet::serve_pages(host)?;
+                let mut ways = vec![("-4", format!("{SERVER_V4}:{port}"), IpAddr::from(WEB_V4))];
+                if port == HOME_PORT {
+                    ways.push(("-6", format!("[{SERVER_V6}]:{port}"), WEB_V6.into()));
+                }
+                for (version, to, own) in &ways {
+                    let visitor = internet::visitor(&page(&self.world.web, version, to, PAGE)?)?;
+                    ensure!(visitor == *own, "it saw {visitor}, and not who came, {own}");
+                }
+                let versions = if ways.len() > 1 { "IPv4 and IPv6" } else { "IPv4" };
+                Ok(Said::all(format!("the page, by {versions}; it saw who came")))
+            });
         }
     }
 

@@ -32,6 +32,9 @@ pub(super) const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 2, 0, 1, 0, 0, 0, 6
 /// The interface of the house towards its LAN.
 pub(super) const LAN: &str = "lan0";
 
+/// The laptop in it.
+pub(super) const LAPTOP: Ipv4Addr = Ipv4Addr::new(192, 168, 6, 2);
+
 /// Where a resolver finds its servers.
 const RESOLVER: &str = "/etc/resolv.conf";
 
