@@ -1,13 +1,20 @@
 //! How long packets may wait before the queues drop or mark some of them.
 
-use crate::adaptive::Adaptive;
 use crate::adaptive::codel::{Accepted, Bounds};
 use crate::adaptive::model::packet_time;
 use crate::adaptive::tuning::{
     BULK_INTERVAL, BULK_INTERVALS, BULK_NOISE, BULK_TARGET, BULK_TARGET_NOISE, BULK_TARGETS, LEAST_RATE,
     LEAVING, REPAIR_BURSTS, RISING, SPARSE_BOUNDS, UNKNOWN_ROUND_TRIP,
 };
+use crate::adaptive::{Adaptive, AdaptiveState};
 use crate::limit::Limit;
+
+impl AdaptiveState {
+    /// The connection may send at another rate.
+    pub(crate) const fn limit_changed(&mut self) {
+        self.accepted = None;
+    }
+}
 
 impl Adaptive<'_> {
     /// The round trip that a bulk flow sees, without the queue here.

@@ -56,11 +56,6 @@ enum Cause {
 }
 
 impl AdaptiveState {
-    /// The connection may send at another rate.
-    pub(crate) const fn limit_changed(&mut self) {
-        self.accepted = None;
-    }
-
     /// By how much, in microseconds, a packet that is not held may overtake one that is: the common delay beyond that of the fastest
     /// path, and what its estimate may be wrong by.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
