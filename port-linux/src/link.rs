@@ -23,7 +23,7 @@ pub use ways::obstacle;
 pub use {lease::router, reach::reaches};
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -84,6 +84,8 @@ pub struct Interfaces {
     list: Vec<Interface>,
     /// Ways out, if they were looked for.
     ways: Vec<Way>,
+    /// Routers of interfaces through which no default route of IPv4 leads, by the interface's number.
+    routers: Vec<(u32, Ipv4Addr)>,
 }
 
 impl Interfaces {
@@ -117,13 +119,30 @@ impl Interfaces {
     /// When netlink cannot be used at all.
     pub fn look_for_ways(&mut self, to: &[IpAddr]) -> Result<()> {
         self.ways = block_on(async { Ok(out::find(&connect()?, to).await?) })?;
+        self.look_for_routers();
         Ok(())
     }
 
-    /// The same with ways out as they are told.
+    /// The router that DHCP named on an interface through which no default route of IPv4 leads, if ways were looked for.
+    pub fn router(&self, interface: &Interface) -> Option<Ipv4Addr> {
+        self.routers.iter().find(|(index, _)| *index == interface.index).map(|(_, router)| *router)
+    }
+
+    #[cfg(feature = "program")]
+    fn look_for_routers(&mut self) {
+        let without =
+            self.list.iter().filter(|it| it.has_neighbours && it.running && !self.lead_out(it, true, None));
+        self.routers = without.filter_map(|it| Some((it.index, lease::of_dhclient(it)?))).collect();
+    }
+
+    /// Leases are of no concern to a program that is told its networks.
+    #[cfg(not(feature = "program"))]
+    fn look_for_routers(&mut self) {}
+
+    /// The same with ways out, and routers, as they are told.
     #[must_use]
-    pub fn with_ways(self, ways: Vec<Way>) -> Self {
-        Self { ways, ..self }
+    pub fn with_ways(self, ways: Vec<Way>, routers: Vec<(u32, Ipv4Addr)>) -> Self {
+        Self { ways, routers, ..self }
     }
 
     /// All of them, in the kernel's order.
@@ -185,13 +204,13 @@ impl Interfaces {
                 interface.addresses.push(address);
             }
         }
-        Ok(Self { list: interfaces, ways: Vec::new() })
+        Ok(Self { list: interfaces, ways: Vec::new(), routers: Vec::new() })
     }
 }
 
 impl From<Vec<Interface>> for Interfaces {
     fn from(interfaces: Vec<Interface>) -> Self {
-        Self { list: interfaces, ways: Vec::new() }
+        Self { list: interfaces, ways: Vec::new(), routers: Vec::new() }
     }
 }
 
@@ -339,6 +358,7 @@ pub fn watch(awaited: Vec<Ends>, ways: WantedWays, waker: Waker) -> Result<mpsc:
                 let mut now = Interfaces::ask(&handle).await?;
                 if let Some(to) = ways.get() {
                     now.ways = out::find(&handle, &to).await?;
+                    now.look_for_routers();
                 }
                 let no_carrier = |ends: &Ends| matches!(ends.interface(&now), Err(Missing::Carrier(_)));
                 let impatient = looks < IMPATIENT_LOOKS && awaited.iter().any(no_carrier);

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::added::{NewPath, Origin};
 use super::error::Source;
 use super::value::{AutoWord, InterfacePattern, Name, Remote, Text};
-use super::{Config, ConfigError, Connection, Endpoint, Path, Tunnel};
+use super::{Config, ConfigError, Connection, Endpoint, Network, Path, Tunnel};
 use crate::link::{Ends, Interface, Interfaces, is_mobile};
 
 /// Most paths that a connection has by itself: what a server with `[listen]` has places for.
@@ -83,33 +83,42 @@ impl Auto {
             && !names.any(|name| self.except.iter().any(|pattern| pattern.matches(name)))
     }
 
-    /// Where a path over an interface finds the peer: the first of its places that the interface leads to, and our end there.
+    /// Where a path over an interface finds the peer: the first of its places that the interface leads to, and our end there. With
+    /// `gateways`, an interface leads to its router where DHCP named one, also without a route; then the router comes, too.
     fn end(
         &self,
         interface: &Interface,
-        interfaces: &Interfaces,
+        (interfaces, gateways): (&Interfaces, bool),
         has: &impl Fn(&str, bool) -> bool,
-    ) -> Option<(IpAddr, &Endpoint)> {
+    ) -> Option<(IpAddr, &Endpoint, Option<IpAddr>)> {
         let any = |ipv4: bool| -> IpAddr { if ipv4 { [0; 4].into() } else { [0; 16].into() } };
         let leads = |ipv4: bool, to: Option<IpAddr>| {
             let ends = Ends { local: any(ipv4), remote: any(ipv4), device: Some(interface.name.clone()) };
-            interfaces.lead_out(interface, ipv4, to) && ends.interface(interfaces).is_ok()
+            let router = interfaces.router(interface).filter(|_| ipv4 && gateways).map(IpAddr::from);
+            let leads = interfaces.lead_out(interface, ipv4, to);
+            let gateway = router.filter(|_| !leads);
+            ((leads || gateway.is_some()) && ends.interface(interfaces).is_ok()).then_some(gateway)
         };
         self.remotes.iter().find_map(|remote| {
             let versions = [true, false].into_iter().filter(|ipv4| match remote {
                 Endpoint::Address(address) => address.is_ipv4() == *ipv4,
                 Endpoint::Name(name) => has(name, *ipv4),
             });
-            versions.into_iter().find(|ipv4| leads(*ipv4, remote.address())).map(|ipv4| (any(ipv4), remote))
+            versions.into_iter().find_map(|ipv4| Some((any(ipv4), remote, leads(ipv4, remote.address())?)))
         })
     }
 }
 
 impl Auto {
     /// Whether a path's peer turned out to have no address of the path's IP version, and one of the other that the interface leads to.
-    fn is_misled(&self, path: &Path, interfaces: &Interfaces, has: &impl Fn(&str, bool) -> bool) -> bool {
+    fn is_misled(
+        &self,
+        path: &Path,
+        interfaces: (&Interfaces, bool),
+        has: &impl Fn(&str, bool) -> bool,
+    ) -> bool {
         let lacks = path.remote_name.as_deref().is_some_and(|name| !has(name, path.local.is_ipv4()));
-        let interface = path.device.as_deref().and_then(|device| interfaces.named(device));
+        let interface = path.device.as_deref().and_then(|device| interfaces.0.named(device));
         path.origin == Origin::Interface
             && lacks
             && interface.is_some_and(|interface| self.end(interface, interfaces, has).is_some())
@@ -121,7 +130,7 @@ impl Connection {
     fn is_carried(&self, path: &Path, interfaces: &Interfaces, tunnel: &Tunnel) -> bool {
         let interface = path.device.as_deref().and_then(|device| interfaces.named(device));
         interface.zip(self.auto.as_ref()).is_some_and(|(interface, auto)| {
-            auto.admits(interface, tunnel) && auto.end(interface, interfaces, &|_, _| true).is_some()
+            auto.admits(interface, tunnel) && auto.end(interface, (interfaces, true), &|_, _| true).is_some()
         })
     }
 }
@@ -154,13 +163,17 @@ impl Config {
     ) -> (Self, Vec<String>) {
         let (mut config, mut left_out) = (self.clone(), Vec::new());
         let own = self.own_addresses();
+        // A path's gateway takes a mark and rules, which are there with a default route through the tunnel.
+        let gateways = self.connections.iter().flat_map(|it| &it.networks).any(Network::is_default);
         for connection in &mut config.connections {
             let Some(auto) = connection.auto.clone() else { continue };
             let is_gone = |path: &Path| {
                 path.origin == Origin::Interface
                     && gone.iter().any(|(name, gone)| *name == connection.name && *gone == path.name)
             };
-            connection.paths.retain(|path| !is_gone(path) && !auto.is_misled(path, interfaces, &has));
+            connection
+                .paths
+                .retain(|path| !is_gone(path) && !auto.is_misled(path, (interfaces, gateways), &has));
             let mut new = interfaces
                 .iter()
                 .filter(|interface| auto.admits(interface, &self.tunnel))
@@ -174,7 +187,8 @@ impl Config {
                 if connection.paths.iter().any(|path| path.device.as_deref().is_some_and(is_it)) {
                     continue;
                 }
-                let Some((local, remote)) = auto.end(interface, interfaces, &has) else { continue };
+                let end = auto.end(interface, (interfaces, gateways), &has);
+                let Some((local, remote, gateway)) = end else { continue };
                 if connection.paths.len() >= MOST.min(MAX_PATHS) {
                     left_out.push(interface.name.clone());
                     continue;
@@ -184,6 +198,7 @@ impl Config {
                     device: Some(interface.name.clone()),
                     local: Some(local),
                     remote: Some(remote.to_string()),
+                    gateway,
                     tier: is_mobile(&interface.name).then_some(MOBILE_TIER),
                     ..NewPath::default()
                 };
@@ -227,7 +242,7 @@ mod tests {
     fn machine(list: Vec<Interface>, v6: &[u32]) -> Interfaces {
         let ways = list.iter().map(|interface| Way { interface: interface.index, ipv4: true, to: None });
         let ways = ways.chain(v6.iter().map(|&interface| Way { interface, ipv4: false, to: None })).collect();
-        Interfaces::from(list).with_ways(ways)
+        Interfaces::from(list).with_ways(ways, Vec::new())
     }
 
     fn config(keys: &str) -> Config {
@@ -331,7 +346,8 @@ mod tests {
     fn an_interface_with_a_route_to_one_peer_carries_no_path_to_another() {
         let way = |to: &str| Way { interface: 2, ipv4: true, to: Some(to.parse().unwrap()) };
         let machine = |to: &str| {
-            Interfaces::from(vec![interface(2, "eth0", None, "192.168.1.8")]).with_ways(vec![way(to)])
+            Interfaces::from(vec![interface(2, "eth0", None, "192.168.1.8")])
+                .with_ways(vec![way(to)], Vec::new())
         };
         let config = config("remote = [\"198.51.100.7\"]");
         assert_eq!(paths(&config.with_auto_paths(&machine("198.51.100.7"), &[], |_, _| true).0), ["eth0"]);

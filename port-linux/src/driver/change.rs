@@ -45,8 +45,17 @@ impl<'s> Peer<'s> {
         self.config.paths.iter().enumerate().filter(is_there)
     }
 
+    /// Whether it has this path.
+    pub(super) fn has_path(&self, path: &config::Path) -> bool {
+        self.live_paths().any(|(_, live)| live == path)
+    }
+
     /// What `wanted` would change.
     pub(super) fn difference(&self, wanted: &config::Connection) -> Difference {
+        // So it is with nearly all of many.
+        if self.paths.iter().all(PeerPath::is_there) && self.config == *wanted {
+            return Difference::None;
+        }
         let without_paths = |config: &config::Connection| config::Connection {
             paths: Vec::new(),
             auto: None,

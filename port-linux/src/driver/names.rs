@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use mpt_proto::{DownReason, Instant, PathState};
 
 use super::remembered::writer;
@@ -232,6 +233,22 @@ impl Named {
     }
 }
 
+/// Those addresses that a peer can have outside of a tunnel with these addresses.
+///
+/// # Errors
+/// There is none, and why.
+fn outside(mut addresses: Vec<IpAddr>, tunnel: &[IpNet]) -> Result<Vec<IpAddr>, String> {
+    addresses.retain(|address| {
+        let is_inside = tunnel.iter().any(|network| network.contains(address));
+        !is_inside && !address.is_unspecified() && !address.is_multicast()
+    });
+    if addresses.is_empty() {
+        Err("its addresses are of the tunnel, or of no host".to_owned())
+    } else {
+        Ok(addresses)
+    }
+}
+
 /// Whether nothing comes back although the link works.
 fn is_silent(state: PathState) -> bool {
     matches!(state, PathState::Down(DownReason::Silent | DownReason::Unheard | DownReason::Deaf))
@@ -277,7 +294,10 @@ impl Driver<'_> {
     /// What was found of names.
     pub(super) fn handle_found(&mut self, now: Instant) {
         let found: Vec<Found> = self.names.resolver.found().collect();
-        for found in found {
+        for mut found in found {
+            // A server inside the tunnel may know the peer by its address there, and filters of advertisements give 0.0.0.0.
+            found.addresses =
+                found.addresses.and_then(|addresses| outside(addresses, &self.tunnel.addresses));
             let name = found.name.clone();
             if self.names.note(found, now) {
                 self.use_name(&name, now);
@@ -430,6 +450,15 @@ mod tests {
         assert_eq!(next(OLD, &[]), None);
         let fresh = Named::new("vps".into());
         assert_eq!(fresh.next(OLD, [].into_iter()), None);
+    }
+
+    #[test]
+    fn addresses_of_the_tunnel_and_of_no_host_are_left_out() {
+        let tunnel = ["10.8.0.2/24".parse().unwrap()];
+        let addresses = |list: &[&str]| list.iter().map(|it| it.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let all = addresses(&["10.8.0.1", "0.0.0.0", "224.0.0.1", "198.51.100.7", "::"]);
+        assert_eq!(outside(all, &tunnel), Ok(addresses(&["198.51.100.7"])));
+        assert!(outside(addresses(&["10.8.0.1"]), &tunnel).is_err());
     }
 
     #[test]

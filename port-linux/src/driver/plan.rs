@@ -47,6 +47,18 @@ impl Plan {
     /// A local address that is not on this machine (unless a `device` is named: then the path waits for it), two paths that could not
     /// be told apart, ports pinned to two paths.
     pub fn new(config: &Config, interfaces: &Interfaces) -> Result<Self> {
+        Self::again(config, interfaces, |_, _| false)
+    }
+
+    /// The same where a connection may have a path already, as `has` tells: that one may wait for its address without a device.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(super) fn again(
+        config: &Config,
+        interfaces: &Interfaces,
+        has: impl Fn(&config::Connection, &config::Path) -> bool,
+    ) -> Result<Self> {
         let mut plan = Self { sockets: Vec::new(), connections: Vec::new() };
         if let Some(listen) = &config.listen {
             for local in &listen.local {
@@ -60,7 +72,8 @@ impl Plan {
             let mut paths = Vec::new();
             for (path_index, path) in connection.paths.iter().enumerate() {
                 let full_name = format!("path {} of connection {}", path.name, connection.name);
-                let planned = plan.add(connection, path, (index, path_index), interfaces);
+                let may_wait = || path.device.is_some() || has(connection, path);
+                let planned = plan.add(connection, path, (index, path_index), interfaces, may_wait);
                 paths.push(planned.context(full_name)?);
             }
             pins(connection)?;
@@ -75,6 +88,7 @@ impl Plan {
         path: &config::Path,
         (peer, path_index): (usize, usize),
         interfaces: &Interfaces,
+        may_wait: impl FnOnce() -> bool,
     ) -> Result<PlannedPath> {
         let ends = Ends { local: path.local, remote: path.remote, device: path.device.clone() };
         if connection.is_learned {
@@ -85,7 +99,7 @@ impl Plan {
             return Ok(PlannedPath { ends, socket: 0, remote: None, from_port: None, max_datagram });
         }
         let interface = ends.candidate(interfaces);
-        if interface.is_none() && path.device.is_none() {
+        if interface.is_none() && !may_wait() {
             let known: Vec<String> = interfaces.addresses().map(|address| address.to_string()).collect();
             // Not the user's error: the address may come late at boot, and the service starts mpt again until it is there.
             bail!(

@@ -103,7 +103,10 @@ impl<'s> Driver<'s> {
 
     fn follow(&mut self, reload: &mut Reload<'s>, new: Config) -> Result<Reloaded> {
         reload.admits(&new)?;
-        let mut plan = Plan::new(&new, &self.interfaces)?;
+        let has = |connection: &config::Connection, path: &config::Path| {
+            self.peers.iter().any(|peer| peer.config.name == connection.name && peer.has_path(path))
+        };
+        let mut plan = Plan::again(&new, &self.interfaces, has)?;
         let first_new = self.outside.sockets.len();
         let sockets = plan.place_sockets(&mut self.outside.sockets);
         let made = bind(self.outside.sockets.get_mut(first_new..).unwrap_or_default(), &self.maker, 0);

@@ -18,10 +18,22 @@ pub fn router(interface: &Interface) -> Option<Ipv4Addr> {
     if let Some(router) = of_networkd.ok().and_then(|lease| of_networkd_lease(&lease)) {
         return Some(router);
     }
-    let mut files: Vec<_> = fs::read_dir(DHCLIENT).ok()?.flatten().map(|entry| entry.path()).collect();
+    dhclient_leases().iter().find_map(|text| of_dhclient_leases(text, &interface.name, |_| true))
+}
+
+/// The router of a lease of dhclient's whose address the interface has now. Of two links, dhclient makes a default route for the first alone.
+pub(super) fn of_dhclient(interface: &Interface) -> Option<Ipv4Addr> {
+    let is_held = |address: Ipv4Addr| interface.addresses.contains(&address.into());
+    dhclient_leases().iter().find_map(|text| of_dhclient_leases(text, &interface.name, is_held))
+}
+
+/// The texts of dhclient's files.
+fn dhclient_leases() -> Vec<String> {
+    let entries = fs::read_dir(DHCLIENT).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "leases"));
     files.sort();
-    files.iter().find_map(|file| of_dhclient_leases(&fs::read_to_string(file).ok()?, &interface.name))
+    files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect()
 }
 
 /// `ROUTER=192.168.8.1`, perhaps several.
@@ -30,15 +42,17 @@ fn of_networkd_lease(text: &str) -> Option<Ipv4Addr> {
     routers.split_whitespace().next()?.parse().ok()
 }
 
-/// The last lease of the interface counts: `lease { interface "usb1"; option routers 192.168.8.1; .. }`.
-fn of_dhclient_leases(text: &str, interface: &str) -> Option<Ipv4Addr> {
+/// The last lease of the interface, with an address that is wanted, counts: `lease { interface "usb1"; option routers 192.168.8.1; .. }`.
+fn of_dhclient_leases(text: &str, interface: &str, is_wanted: impl Fn(Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
     let named = format!("interface \"{interface}\"");
     let router = |lease: &str| {
         let statements = || lease.split(';').map(str::trim);
         // The first statement stands behind the brace.
         let is_of = statements().any(|statement| statement.trim_start_matches('{').trim() == named);
         let routers = statements().find_map(|statement| statement.strip_prefix("option routers "))?;
-        is_of.then_some(routers)?.split(',').next()?.trim().parse().ok()
+        let address = statements().find_map(|statement| statement.strip_prefix("fixed-address "));
+        let is_wanted = address.and_then(|address| address.trim().parse().ok()).is_some_and(&is_wanted);
+        (is_of && is_wanted).then_some(routers)?.split(',').next()?.trim().parse().ok()
     };
     text.split("lease ").filter_map(router).last()
 }
@@ -63,9 +77,16 @@ mod tests {
         let leases = lease("usb1", "10.0.0.1")
             + &lease("usb1", "192.168.8.1, 192.168.8.2")
             + &lease("eth0", "10.1.1.1");
-        assert_eq!(of_dhclient_leases(&leases, "usb1"), router);
-        assert_eq!(of_dhclient_leases(&leases, "usb10"), None);
-        assert_eq!(of_dhclient_leases("lease {\n  interface \"usb1\";\n}", "usb1"), None);
-        assert_eq!(of_dhclient_leases(&lease("usb1", "nonsense"), "usb1"), None);
+        assert_eq!(of_dhclient_leases(&leases, "usb1", |_| true), router);
+        assert_eq!(of_dhclient_leases(&leases, "usb10", |_| true), None);
+        let ours: Ipv4Addr = [192, 168, 8, 100].into();
+        assert_eq!(of_dhclient_leases(&leases, "usb1", |address| address == ours), router);
+        assert_eq!(
+            of_dhclient_leases(&leases, "usb1", |address| address != ours),
+            None,
+            "of another network"
+        );
+        assert_eq!(of_dhclient_leases("lease {\n  interface \"usb1\";\n}", "usb1", |_| true), None);
+        assert_eq!(of_dhclient_leases(&lease("usb1", "nonsense"), "usb1", |_| true), None);
     }
 }

@@ -31,6 +31,8 @@ const START: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Servers that are asked, one after the other.
 const MOST_SERVERS: usize = 4;
+/// Datagrams of a server that are looked at for an answer: late ones to questions before come first.
+const STRAYS: usize = 8;
 /// The port of DNS.
 const PORT: u16 = 53;
 /// Longest answer without EDNS (RFC 1035 section 4.2.1), which nobody asks for here; some servers send more.
@@ -134,9 +136,11 @@ fn ask(name: &str, server: IpAddr, tie: &dyn Tie) -> io::Result<Vec<IpAddr>> {
     tie.tie(socket.as_fd(), None)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.connect((server, PORT))?;
-    let mut addresses = ask_for(&socket, name, TYPE::A)?;
-    addresses.extend(ask_for(&socket, name, TYPE::AAAA)?);
-    Ok(addresses)
+    // Some servers never answer for IPv6.
+    match (ask_for(&socket, name, TYPE::A), ask_for(&socket, name, TYPE::AAAA)) {
+        (Err(error), Err(_)) => Err(error),
+        (v4, v6) => Ok([v4, v6].into_iter().flatten().flatten().collect()),
+    }
 }
 
 /// Addresses of one kind, from the server that `socket` is connected to.
@@ -147,13 +151,14 @@ fn ask_for(socket: &UdpSocket, name: &str, kind: TYPE) -> io::Result<Vec<IpAddr>
     let query = query(id, name, kind).map_err(io::Error::other)?;
     socket.send(&query)?;
     let mut buffer = [0; ANSWER_MAX];
-    loop {
+    for _ in 0..STRAYS {
         let length = socket.recv(&mut buffer)?;
         let answer = buffer.get(..length).unwrap_or_default();
         if let Some(addresses) = answered(answer, id) {
             return Ok(addresses);
         }
     }
+    Err(io::Error::other("it answers something else"))
 }
 
 fn query(id: u16, name: &str, kind: TYPE) -> Result<Vec<u8>, simple_dns::SimpleDnsError> {

@@ -166,3 +166,18 @@ fn what_cannot_be_added_or_removed_is_refused_and_changes_nothing() {
         Ok(())
     });
 }
+
+#[test]
+fn a_path_comes_while_another_one_has_lost_its_address() {
+    bench::test(&[Tool::Ping], || {
+        let world = World::start("adaptive")?;
+        let World { pc1, pc2, net } = &world;
+        net.pc1.run("ip address del 172.16.1.10/24 dev eth1")?;
+        pc1.until_down(1, &["link"])?;
+        pc1.path("add pc2 third --device eth3 --remote 172.16.3.20")?;
+        pc2.path("add pc1 third --device eth3 --remote 172.16.3.10")?;
+        pc1.until("the third one", |c| c.paths.len() == 3 && c.paths[2].state == State::Up)?;
+        net.pc1.run("ip address add 172.16.1.10/24 dev eth1")?;
+        pc1.until("up on three", is_up_on(3)).map(drop)
+    });
+}

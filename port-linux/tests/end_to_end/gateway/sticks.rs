@@ -2,8 +2,9 @@
 //! at most one gave the host a default route. Paths name the router: `gateway`.
 
 use std::fs;
+use std::process::Command;
 
-use port_linux::lab::host::Host;
+use port_linux::lab::host::{self, Host};
 use port_linux::lab::stack::{Stack, Version};
 use port_linux::lab::topology::{Side, Topology};
 use port_linux::report::State;
@@ -168,36 +169,64 @@ fn a_device_with_a_router_may_be_named_by_an_alternative_name() {
     });
 }
 
+/// The sticks carry paths by themselves, with these keys of `[[connection]]` and networks.
+fn carry_by_themselves(
+    net: &Topology,
+    sticks: &[Host],
+    change: impl Fn(Settings) -> Settings,
+) -> anyhow::Result<()> {
+    net.pc2.run("ip address add 198.51.100.7/32 dev lo")?;
+    for (number, stick) in (1..).zip(sticks) {
+        stick.run(&format!("ip route add default via 198.18.{number}.1 dev wan"))?;
+    }
+    let server = [1, 2].into_iter().fold(Settings::new(Side::Pc2, Stack::V4OverV4, 2), |settings, number| {
+        settings.path(number, "local", "198.51.100.7").path(number, "remote", "0.0.0.0")
+    });
+    let _server = Mpt::start(&net.pc2, &server)?;
+    let client = Settings::new(Side::Pc1, Stack::V4OverV4, 2)
+        .without_path(2)
+        .without_path(1)
+        .connection("paths", "auto")
+        .connection("remote", vec!["198.51.100.7"])
+        .connection("policy", "weighted");
+    let pc1 = Mpt::start(&net.pc1, &change(client))?;
+    let before = pc1.until("both sticks", |c| {
+        let names: Vec<&str> = c.paths.iter().map(|path| path.name.as_str()).collect();
+        names == ["usb1", "usb2"] && c.paths.iter().all(|path| path.state == State::Up)
+    })?;
+    all_pass(&net.pc1, Side::Pc2.tunnel_address(Version::V4), 100, "")?;
+    let sent = sent_by_path(&before, &pc1.connection()?);
+    assert!(sent.iter().all(|bytes| *bytes > 2000), "{sent:?}");
+    Ok(())
+}
+
 #[test]
 fn two_sticks_carry_paths_by_themselves_where_each_gave_the_host_a_default_route() {
     bench::test(&[Tool::Nft, Tool::Ping], || {
         let (net, sticks) = build()?;
-        net.pc2.run("ip address add 198.51.100.7/32 dev lo")?;
-        for (number, stick) in (1..).zip(&sticks) {
-            stick.run(&format!("ip route add default via 198.18.{number}.1 dev wan"))?;
-            // As NetworkManager and systemd-networkd do it.
+        // As NetworkManager and systemd-networkd do it.
+        for number in [1, 2] {
             net.pc1
                 .run(&format!("ip route add default via {ROUTER} dev usb{number} metric {}", 100 + number))?;
         }
-        let server =
-            [1, 2].into_iter().fold(Settings::new(Side::Pc2, Stack::V4OverV4, 2), |settings, number| {
-                settings.path(number, "local", "198.51.100.7").path(number, "remote", "0.0.0.0")
-            });
-        let _server = Mpt::start(&net.pc2, &server)?;
-        let client = Settings::new(Side::Pc1, Stack::V4OverV4, 2)
-            .without_path(2)
-            .without_path(1)
-            .connection("paths", "auto")
-            .connection("remote", vec!["198.51.100.7"])
-            .connection("policy", "weighted");
-        let pc1 = Mpt::start(&net.pc1, &client)?;
-        let before = pc1.until("both sticks", |c| {
-            let names: Vec<&str> = c.paths.iter().map(|path| path.name.as_str()).collect();
-            names == ["usb1", "usb2"] && c.paths.iter().all(|path| path.state == State::Up)
-        })?;
-        all_pass(&net.pc1, Side::Pc2.tunnel_address(Version::V4), 100, "")?;
-        let sent = sent_by_path(&before, &pc1.connection()?);
-        assert!(sent.iter().all(|bytes| *bytes > 2000), "{sent:?}");
-        Ok(())
+        carry_by_themselves(&net, &sticks, |settings| settings)
+    });
+}
+
+#[test]
+fn and_where_dhclient_made_a_route_for_the_first_alone() {
+    bench::test(&[Tool::Nft, Tool::Ping], || {
+        let (net, sticks) = build()?;
+        net.pc1.run(&format!("ip route add default via {ROUTER} dev usb1"))?;
+        host::run(Command::new("mount").args(["-t", "tmpfs", "none", "/var/lib"]))?;
+        fs::create_dir("/var/lib/dhcp")?;
+        for number in [1, 2] {
+            let lease = format!(
+                "lease {{\n  interface \"usb{number}\";\n  fixed-address {OURS};\n  option routers {ROUTER};\n}}\n"
+            );
+            fs::write(format!("/var/lib/dhcp/dhclient.usb{number}.leases"), lease)?;
+        }
+        // With a default route through the tunnel there is the mark that a gateway of a path needs.
+        carry_by_themselves(&net, &sticks, |settings| settings.network("0.0.0.0/0"))
     });
 }
