@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde::Serialize;
 
 use self::member::{Crowd, Keys};
@@ -186,6 +186,7 @@ impl<'n> Server<'n> {
 /// When something cannot be set up, or not all peers come.
 pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let background_percent = cpu::background()?;
+    allow_files(plan.peers)?;
     let mut progress = Progress::new(plan.time * 3 + Duration::from_secs(15));
     let net = Topology::build(LINKS, Some(plan.rate))?;
     let directory = tempfile::tempdir()?;
@@ -195,7 +196,8 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
     progress.begin(&format!("{} peers come", plan.peers), Duration::from_secs(10));
     let (mut server, start) = Server::start(&net, mpt, directory.path())?;
     let away_mib = server.resident_mib();
-    let crowd = Crowd::start(&net, &keys, directory.path())?;
+    let crowd = Crowd::start(&net, &keys, directory.path())
+        .context("not all peers start; each has some ten files open, and `ulimit -Hn` shows how many a process may have")?;
     let all_there = server.until_connected(plan.peers)?;
     let there_mib = server.resident_mib();
 
@@ -244,6 +246,20 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
         super::write(directory, "crowd.md", &text)?;
     }
     output::print(if json { &document } else { &text }).map(drop)
+}
+
+/// Each peer has some ten descriptors open, and a process may often have no more than 1,024.
+fn allow_files(peers: u16) -> anyhow::Result<()> {
+    let wanted = u64::from(peers) * 16 + 1024;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    // Root may have more than it was given, in most places.
+    let maximum = limit.maximum.map(|maximum| maximum.max(wanted));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })
+        .or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }))
+        .context("the number of files that may be open")
 }
 
 /// The server's files.
