@@ -15,11 +15,13 @@ mod forward;
 mod gateway;
 mod listen;
 mod pins;
+mod rate;
 mod roaming;
 mod security;
 mod standby;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod value;
 
 use std::net::IpAddr;
@@ -37,11 +39,11 @@ pub use gateway::{Exception, Share, Transport};
 #[cfg(feature = "program")]
 pub(crate) use listen::PEER_FILE;
 pub use listen::{Listen, PeerError};
+pub use rate::Rate;
 pub use security::Security;
 #[cfg(feature = "program")]
 pub(crate) use security::is_public;
 pub use standby::Standby;
-pub use value::Rate;
 #[cfg(feature = "program")]
 pub(crate) use value::{FromText, InterfaceName, Name};
 

@@ -13,18 +13,14 @@ use super::classes::class_rules;
 use super::endpoint::Endpoint;
 use super::error::Source;
 use super::forward::Forwards;
-use super::gateway::{Gateways, Lists};
+use super::gateway::Gateways;
 use super::pins::PinCheck;
 use super::roaming::{self, UnnamedPeers};
 use super::security::{Choice, ConnectionKeys, FarPeers, SeenKeys};
+use super::tunnel::{IPV6_MIN_MTU, tunnel};
 use super::value::{Host, LivenessSetting, LivenessTable, Port, Table, Text};
-use super::{
-    Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, QUEUE, TUNNEL_NAME, Tunnel,
-};
+use super::{Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, Tunnel};
 use super::{auto, file, listen, standby};
-
-/// The smallest MTU of an interface that carries IPv6 (RFC 8200 section 5).
-const IPV6_MIN_MTU: u16 = 1280;
 
 /// Checks the tables of a file and makes a [`Config`] of them.
 pub(super) fn config(file: file::File, source: &Source) -> Result<Config, ConfigError> {
@@ -74,52 +70,6 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
         Choice::Clear(_) | Choice::Unsaid => None,
     };
     Ok(Config { tunnel, connections, listen, security, forwards, warnings, peer_errors })
-}
-
-fn tunnel(table: file::Tunnel, source: &Source) -> Result<Tunnel, ConfigError> {
-    if table.address.get_ref().is_empty() {
-        return Err(source.error(&table.address.span(), "no address", "one address or more"));
-    }
-    let mut seen = HashMap::new();
-    let mut addresses = Vec::new();
-    for address in table.address.into_inner() {
-        let (at, address) = (address.span(), address.into_inner().0.0);
-        if let Some(line) = earlier(&mut seen, address.addr(), source.line(&at)) {
-            return Err(source.error(
-                &at,
-                format_args!("stands in line {line} already"),
-                "each address once",
-            ));
-        }
-        addresses.push(address);
-    }
-    let has_ipv6 = addresses.iter().any(|address| address.addr().is_ipv6());
-    let mtu = match table.mtu {
-        Some(mtu) => {
-            let at = mtu.span();
-            let mtu = mtu.into_inner().0;
-            if has_ipv6 && mtu.is_some_and(|bytes| bytes < IPV6_MIN_MTU) {
-                let problem = "too small for IPv6 (RFC 8200 section 5), and the tunnel has an IPv6 address";
-                return Err(source.error(&at, problem, "\"auto\" or a whole number from 1280 to 65535"));
-            }
-            mtu
-        }
-        None => None,
-    };
-    let mut tunnel = Tunnel {
-        name: table.name.map_or_else(|| TUNNEL_NAME.to_owned(), |name| name.0.0),
-        addresses,
-        mtu,
-        queue: table.queue.map_or(QUEUE, |queue| queue.0),
-        offload: table.offload.unwrap_or(true),
-        kill_switch: table.kill_switch.is_some_and(Spanned::into_inner),
-        share: Vec::new(),
-        masquerade: table.masquerade.unwrap_or(false),
-        dns: Vec::new(),
-        direct: Vec::new(),
-    };
-    Lists { share: table.share, dns: table.dns, direct: table.direct }.check(&mut tunnel, source)?;
-    Ok(tunnel)
 }
 
 /// What the connections of a file may not share, and the line where each stands.

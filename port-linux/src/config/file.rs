@@ -5,10 +5,11 @@ use toml::Spanned;
 
 use super::forward::{ForwardPorts, Protocols, Target};
 use super::gateway::{Exception, Share};
+use super::rate::Rate;
 use super::value::{
     Address, AllowedIp, AutoWord, FileName, Host, InterfaceName, InterfacePattern, ListenAddress,
-    LivenessSetting, Local, Name, PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Rate,
-    Remote, SecuritySetting, Table, Text, TravelName, TunnelMtu, Whole,
+    LivenessSetting, Local, Name, PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Remote,
+    SecuritySetting, Table, Text, TravelName, TunnelMtu, Whole,
 };
 
 /// The file.
