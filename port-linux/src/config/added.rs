@@ -103,6 +103,14 @@ impl Config {
                 "{path} is there by paths = \"auto\": put its interface into `except`, or say `mpt path down {path}`"
             ));
         }
+        let device = found.paths.iter().find(|it| it.name == path).and_then(|it| it.device.as_deref());
+        if let (Some(auto), Some(device)) = (&found.auto, device)
+            && !auto.excepts(device)
+        {
+            return Err(format!(
+                "paths = \"auto\" would make another path over {device}: put it into `except`, or say `mpt path down {path}`"
+            ));
+        }
         found.paths.retain(|it| it.name != path);
         Ok(config)
     }

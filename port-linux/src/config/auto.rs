@@ -72,6 +72,11 @@ impl Keys {
 }
 
 impl Auto {
+    /// Whether `except` names an interface.
+    pub(super) fn excepts(&self, name: &str) -> bool {
+        self.except.iter().any(|pattern| pattern.matches(name))
+    }
+
     /// Whether an interface may carry a path: none that is excluded, neither the tunnel nor another one, nor one whose hosts use the
     /// tunnel.
     fn admits(&self, interface: &Interface, tunnel: &Tunnel) -> bool {
@@ -80,7 +85,7 @@ impl Auto {
             && !interface.is_tunnel()
             && interface.name != tunnel.name
             && !tunnel.share.iter().any(|share| share.is_at(interface))
-            && !names.any(|name| self.except.iter().any(|pattern| pattern.matches(name)))
+            && !names.any(|name| self.excepts(name))
     }
 
     /// Where a path over an interface finds the peer: the first of its places that the interface leads to, and our end there. With
@@ -362,5 +367,16 @@ mod tests {
         let (config, left_out) = config.with_auto_paths(&machine(all.collect(), &[]), &[], |_, _| true);
         assert_eq!(paths(&config), ["dear", "e1", "e2", "e3", "e4", "e5", "e6", "e8"]);
         assert_eq!(left_out, ["e9", "e10"]);
+        // Another one would come in its place.
+        assert!(config.without_path("vps", "dear").unwrap_err().contains("put it into `except`"));
+    }
+
+    #[test]
+    fn a_table_for_an_interface_that_is_excluded_can_go() {
+        let path = "[[connection.path]]\nname = \"dear\"\ndevice = \"e7\"\nlocal = \"0.0.0.0\"\nremote = \"198.51.100.7\"";
+        let config = config(&format!("remote = [\"198.51.100.7\"]\nexcept = [\"e7\"]\n{path}"));
+        let config = config.without_path("vps", "dear").unwrap();
+        let machine = machine(vec![interface(7, "e7", None, "192.168.1.8")], &[]);
+        assert_eq!(paths(&config.with_auto_paths(&machine, &[], |_, _| true).0), [""; 0]);
     }
 }

@@ -119,6 +119,9 @@ impl<'s> Driver<'s> {
     /// Lets paths of `paths = "auto"` come and go with their interfaces.
     pub(super) fn follow_interfaces(&mut self, now: Instant) {
         let Some(reload) = self.reload.as_ref().filter(|reload| reload.config.wanted_ways().is_some()) else {
+            // No connection has such paths any more.
+            self.uncarried.clear();
+            self.left_out.clear();
             return;
         };
         let uncarried = reload.config.uncarried(&self.interfaces);
@@ -132,7 +135,7 @@ impl<'s> Driver<'s> {
             .filter(|(_, since)| now.since(**since) >= GONE)
             .map(|(path, _)| path.clone())
             .collect();
-        let has = |name: &str, ipv4: bool| self.names.may_have(name, ipv4);
+        let has = |name: &str, ipv4: bool| self.may_lead(name, ipv4);
         let (new, left_out) = reload.config.with_auto_paths(&self.interfaces, &gone, has);
         if self.left_out != left_out {
             for interface in &left_out {

@@ -16,6 +16,9 @@ const LEAST_BYTES: u64 = 32 << 10;
 /// See [`PART`]. A tenth of a second at 320 Mbit/s.
 const MOST_BYTES: u64 = 4 << 20;
 
+/// What a packet that waits takes beside its bytes: its place in the queue, and what the allocator keeps.
+const OVERHEAD: u64 = 64;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Incoming {
@@ -54,7 +57,7 @@ impl Incoming {
             self.limit.charge(packet.len(), now);
             return true;
         }
-        let len = packet.len() as u64;
+        let len = cost(packet);
         if self.bytes + len > self.room {
             self.dropped += 1;
         } else {
@@ -69,7 +72,7 @@ impl Incoming {
         while self.limit.is_open(now)
             && let Some((since, packet)) = self.waiting.pop_front()
         {
-            self.bytes -= packet.len() as u64;
+            self.bytes -= cost(&packet);
             let sojourn = u32::try_from(now.since(since).as_micros()).unwrap_or(u32::MAX);
             // Stamps are compared modulo 2^32.
             #[allow(clippy::cast_possible_truncation, reason = "as they wrap")]
@@ -87,6 +90,11 @@ impl Incoming {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         (!self.waiting.is_empty()).then(|| self.limit.opens_at(Instant::ZERO))
     }
+}
+
+/// Bytes that a packet takes while it waits: a peer that sends the smallest ones gets no more memory than others.
+fn cost(packet: &[u8]) -> u64 {
+    packet.len() as u64 + OVERHEAD
 }
 
 /// How many bytes may wait at a rate.
@@ -148,5 +156,14 @@ mod tests {
             let (passed, longest) = flood(&mut incoming, offered);
             assert_eq!((passed, longest, incoming.dropped), (offered * 1000, Duration::ZERO, 0));
         }
+    }
+
+    #[test]
+    fn a_flood_of_the_smallest_packets_takes_no_more_memory_than_one_of_large_ones() {
+        let mut incoming = Incoming::new(RATE);
+        let passed = (0..100_000).filter(|_| incoming.passes(&[0x45; 20], at(0))).count();
+        assert!(passed < 5_000, "{passed}");
+        assert!(incoming.waiting.len() as u64 * (20 + OVERHEAD) <= room(RATE));
+        assert!(incoming.dropped > 90_000);
     }
 }

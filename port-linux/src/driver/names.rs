@@ -35,6 +35,8 @@ const WAITS: [Duration; 5] = [
 ];
 /// Shortest time between two questions for a name that nobody knows while interfaces change.
 const HURRY: Duration = Duration::from_secs(1);
+/// Addresses of a name that are looked at: all of them are tried within a minute and a half.
+const MOST_ADDRESSES: usize = 8;
 
 /// How long an answer is waited for until the name is asked for once more: resolvers give up sooner.
 const GIVEN_UP: Duration = Duration::from_secs(120);
@@ -242,6 +244,8 @@ fn outside(mut addresses: Vec<IpAddr>, tunnel: &[IpNet]) -> Result<Vec<IpAddr>, 
         let is_inside = tunnel.iter().any(|network| network.contains(address));
         !is_inside && !address.is_unspecified() && !address.is_multicast()
     });
+    // Each is tried for some seconds before the one that worked last.
+    addresses.truncate(MOST_ADDRESSES);
     if addresses.is_empty() {
         Err("its addresses are of the tunnel, or of no host".to_owned())
     } else {
@@ -270,6 +274,18 @@ impl Peer<'_> {
 }
 
 impl Driver<'_> {
+    /// Whether a path may find its peer by this name and in this IP version: an address is known or may be, or a path works with one,
+    /// whatever the name says meanwhile.
+    pub(super) fn may_lead(&self, name: &str, is_ipv4: bool) -> bool {
+        let works = |peer: &Peer<'_>, path: usize| {
+            let planned = &peer.paths[path];
+            let is_up = peer.connection.path_state(planned.id).is_ok_and(|state| state == PathState::Up);
+            is_up && planned.ends.local.is_ipv4() == is_ipv4
+        };
+        self.names.may_have(name, is_ipv4)
+            || self.peers.iter().any(|peer| peer.paths_named(name).any(|path| works(peer, path)))
+    }
+
     /// Asks for the names of the configuration that were not asked for yet, and forgets others.
     pub(super) fn begin_names(&mut self, now: Instant) {
         let paths = self.peers.iter().flat_map(|peer| &peer.paths);
@@ -320,7 +336,12 @@ impl Driver<'_> {
                     _ if planned.remote.is_some_and(|remote| known.contains(&remote.ip())) => {}
                     Some(address) => self.turn_to(peer, path, *address, now),
                     // It tells what it waits for.
-                    None => self.check_path(peer, path, now),
+                    None => {
+                        self.check_path(peer, path, now);
+                        if let Some(known) = self.names.known.get_mut(name) {
+                            known.need(now);
+                        }
+                    }
                 }
             }
         }
@@ -420,6 +441,12 @@ mod tests {
 
     fn at(named: &mut Named, seconds: u64, state: PathState) -> bool {
         named.handle_state(state, Some(OLD), Instant::ZERO + Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn of_a_long_answer_so_many_are_taken_that_the_one_that_worked_has_its_turn_soon() {
+        let many = (0..80).map(|last| IpAddr::from([203, 0, 113, last])).collect();
+        assert_eq!(outside(many, &[]).unwrap().len(), MOST_ADDRESSES);
     }
 
     #[test]

@@ -78,8 +78,7 @@ impl<'s> Driver<'s> {
                 );
             }
         }
-        let (new, _) =
-            new.with_auto_paths(&self.interfaces, &[], |name, ipv4| self.names.may_have(name, ipv4));
+        let (new, _) = new.with_auto_paths(&self.interfaces, &[], |name, ipv4| self.may_lead(name, ipv4));
         match self.reconfigure(new) {
             Ok(reloaded) => {
                 if !reloaded.is_nothing() {

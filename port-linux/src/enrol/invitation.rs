@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::config::Endpoint;
+use crate::config::{Endpoint, FromText, Name};
 use crate::keys::KEY_LEN;
 
 /// How a line begins; the number is that of its form. This one is for servers that have addresses alone: versions before the other
@@ -109,7 +109,7 @@ impl Invitation {
         if let Some(text) = line.strip_prefix(PREFIX) {
             let line: Line<IpAddr> = decode(text)?;
             let endpoints = line.endpoints.iter().copied().map(Endpoint::from).collect();
-            return Ok(line.at(endpoints));
+            return line.at(endpoints).checked();
         }
         let Some(text) = line.strip_prefix(NAMED_PREFIX) else {
             let version = line.strip_prefix(ANY_PREFIX).and_then(|rest| rest.split(':').next());
@@ -117,11 +117,15 @@ impl Invitation {
                 version.is_some_and(|v| !v.is_empty() && v.bytes().all(|byte| byte.is_ascii_digit()));
             return Err(if is_version && line.contains(':') { BadLine::Version } else { BadLine::Other });
         };
-        let line: Self = decode(text)?;
-        // A name goes into a configuration.
+        decode::<Endpoint>(text)?.checked()
+    }
+
+    /// Names go into a configuration: nothing else may be in their places.
+    fn checked(self) -> Result<Self, BadLine> {
         let is_name =
             |endpoint: &Endpoint| endpoint.name().is_none_or(|name| name.parse() == Ok(endpoint.clone()));
-        if line.endpoints.iter().all(is_name) { Ok(line) } else { Err(BadLine::Damaged) }
+        let is_sound = Name::from_text(&self.server).is_ok() && self.endpoints.iter().all(is_name);
+        if is_sound { Ok(self) } else { Err(BadLine::Damaged) }
     }
 }
 
@@ -190,6 +194,11 @@ mod tests {
         let endpoints = vec![Endpoint::Name("a\"\n[tunnel]".into())];
         let hostile = Invitation { endpoints, ..invitation() }.to_line().unwrap();
         assert_eq!(Invitation::from_line(&hostile), Err(BadLine::Damaged));
+        // Whatever goes into a configuration, or into the name of a file.
+        for server in ["x\"\n[[connection]]\nname = \"y", "../x", ""] {
+            let hostile = Invitation { server: server.into(), ..invitation() }.to_line().unwrap();
+            assert_eq!(Invitation::from_line(&hostile), Err(BadLine::Damaged), "{server:?}");
+        }
     }
 
     #[test]

@@ -94,6 +94,7 @@ pub fn add(which: &Which, new: &NewPeer) -> Result<()> {
             None => Ok(()),
         }
     })
+    .inspect_err(|_| follow_again(&server))
 }
 
 /// Runs `mpt peer renew`: new keys for a peer, and a new line. The old ones are worth nothing then. All else in the peer's file stays as
@@ -117,9 +118,21 @@ pub fn renew(which: &Which, new: &NewPeer) -> Result<()> {
     let peer = PeerFiles { name: &known.name, secrets, text, addresses };
     // Put back after what is new was removed.
     let aside = Aside::put(&[&file, &server.file(peer.name, PRESHARED)])?;
-    enrol(&server, peer, new, || Ok(()))?;
-    aside.discard();
+    match enrol(&server, peer, new, || Ok(())) {
+        Ok(()) => aside.discard(),
+        Err(error) => {
+            drop(aside);
+            follow_again(&server);
+            return Err(error);
+        }
+    }
     Ok(())
+}
+
+/// Files were taken back: a running server that was too slow to answer may have read them, and reads what is there now.
+fn follow_again(server: &Registry) {
+    // It was told already why nothing came of it.
+    let _ = server.reload();
 }
 
 /// A peer whose files are to be written.
