@@ -115,18 +115,23 @@ impl Auto {
 }
 
 impl Auto {
-    /// Whether a path's peer turned out to have no address of the path's IP version, and one of the other that the interface leads to.
-    fn is_misled(
+    /// Whether a path of an interface is to be made anew: its peer turned out to have no address of the path's IP version, and one of
+    /// the other that the interface leads to; or the interface has another router by now.
+    fn is_outdated(
         &self,
         path: &Path,
-        interfaces: (&Interfaces, bool),
+        (interfaces, gateways): (&Interfaces, bool),
         has: &impl Fn(&str, bool) -> bool,
     ) -> bool {
+        if path.origin != Origin::Interface {
+            return false;
+        }
+        let interface = path.device.as_deref().and_then(|device| interfaces.named(device));
+        let end = interface.and_then(|interface| self.end(interface, (interfaces, gateways), has));
+        let Some((_, _, router)) = end else { return false };
         let lacks = path.remote_name.as_deref().is_some_and(|name| !has(name, path.local.is_ipv4()));
-        let interface = path.device.as_deref().and_then(|device| interfaces.0.named(device));
-        path.origin == Origin::Interface
-            && lacks
-            && interface.is_some_and(|interface| self.end(interface, interfaces, has).is_some())
+        // An interface with a route of the host has none: the path's own one may be what it sees.
+        lacks || router.is_some() && path.gateway.is_some() && router != path.gateway
     }
 }
 
@@ -178,7 +183,7 @@ impl Config {
             };
             connection
                 .paths
-                .retain(|path| !is_gone(path) && !auto.is_misled(path, (interfaces, gateways), &has));
+                .retain(|path| !is_gone(path) && !auto.is_outdated(path, (interfaces, gateways), &has));
             let mut new = interfaces
                 .iter()
                 .filter(|interface| auto.admits(interface, &self.tunnel))
@@ -227,6 +232,8 @@ fn free_name(device: &str, connection: &Connection) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::link::Way;
 
@@ -344,6 +351,27 @@ mod tests {
         assert!(local(&config));
         let (config, _) = config.with_auto_paths(&machine, &[], |_, ipv4| !ipv4);
         assert!(!local(&config));
+        assert_eq!(config.connections[0].paths.len(), 1);
+    }
+
+    #[test]
+    fn a_path_goes_over_to_the_router_that_its_interface_has_now() {
+        let text = "[tunnel]\naddress = [\"10.0.0.1/24\"]\n[[connection]]\nname = \"vps\"\npeer = [\"10.0.0.2\"]\n\
+                    paths = \"auto\"\nremote = [\"198.51.100.7\"]\n[[connection.network]]\nto = \"0.0.0.0/0\"\n";
+        let config = Config::parse(&format!("security = \"none\"\n{text}"), "test").unwrap();
+        let machine = |routers: Vec<(u32, Ipv4Addr)>| {
+            Interfaces::from(vec![interface(2, "usb0", None, "192.168.8.100")]).with_ways(Vec::new(), routers)
+        };
+        let first = machine(vec![(2, [192, 168, 8, 1].into())]);
+        let gateway = |config: &Config| config.connections[0].paths.first().and_then(|path| path.gateway);
+        let (config, _) = config.with_auto_paths(&first, &[], |_, _| true);
+        assert_eq!(gateway(&config), Some([192, 168, 8, 1].into()));
+        // The router is not known while the lease is renewed, or as the host has a route by now.
+        let (config, _) = config.with_auto_paths(&machine(Vec::new()), &[], |_, _| true);
+        assert_eq!(gateway(&config), Some([192, 168, 8, 1].into()));
+        let (config, _) =
+            config.with_auto_paths(&machine(vec![(2, [192, 168, 8, 254].into())]), &[], |_, _| true);
+        assert_eq!(gateway(&config), Some([192, 168, 8, 254].into()));
         assert_eq!(config.connections[0].paths.len(), 1);
     }
 

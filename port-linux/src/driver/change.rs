@@ -111,7 +111,11 @@ impl<'s> Driver<'s> {
         let config = &self.peers[peer].config;
         let (connection, path) = (config.name.clone(), config.paths[path].name.clone());
         match self.with_reload_config(|config| config.without_path(&connection, &path)) {
-            Ok(()) => Answer::Path { version: VERSION, path: format!("{connection}/{path}"), enabled: false },
+            Ok(()) => {
+                // One that is added by this name later is another one.
+                self.peers[peer].roles.remove(&path);
+                Answer::Path { version: VERSION, path: format!("{connection}/{path}"), enabled: false }
+            }
             Err(error) => Answer::error(error),
         }
     }
@@ -208,8 +212,12 @@ impl<'s> Driver<'s> {
             let Self { resources, peers, outside, .. } = self;
             let Some(peer) = peers.get_mut(index) else { continue };
             match resources.add(peer, path, planned, socket, outside) {
-                Ok(_) => {
+                Ok(place) => {
                     tracing::info!("path {} of {} is added", path.name, wanted.name);
+                    if let Some(&role) = peer.roles.get(&path.name) {
+                        // The path is there: it was added.
+                        let _ = peer.set_role(place, role, now);
+                    }
                     reloaded.paths_added.push(full(&path.name));
                 }
                 Err(error) => tracing::error!("path {} of {}: {error:#}", path.name, wanted.name),

@@ -1,5 +1,6 @@
 //! A connection as the loop sees it: the core's state machine, its paths' sockets, and the port's counters.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use mpt_proto::wire::extension;
@@ -79,6 +80,8 @@ pub struct Peer<'s> {
     pub(super) told_refused: u16,
     /// How often it was another process than before.
     pub(super) turns: Turns,
+    /// What people said of paths, by their names: it holds for one that goes and comes again as well.
+    pub(super) roles: HashMap<String, Role>,
     /// Why the peer cannot be understood, as a sentence that begins with "the peer".
     pub(super) problem: Option<&'static str>,
 }
@@ -150,6 +153,7 @@ impl<'s> Peer<'s> {
             sealing,
             told_refused: 0,
             turns: Turns::default(),
+            roles: HashMap::new(),
             problem: None,
         }
     }

@@ -36,7 +36,9 @@ impl Driver<'_> {
         let name = format!("{}/{}", self.peers[peer].config.name, self.peers[peer].config.paths[path].name);
         match self.mutate(peer, now, |peer| peer.set_role(path, role, now)) {
             Ok(()) => {
-                Answer::Path { version: VERSION, path: name, enabled: self.peers[peer].is_enabled(path) }
+                let peer = &mut self.peers[peer];
+                peer.roles.insert(peer.config.paths[path].name.clone(), role);
+                Answer::Path { version: VERSION, path: name, enabled: peer.is_enabled(path) }
             }
             Err(_) => Answer::error(format!("{name} does not exist any more")),
         }

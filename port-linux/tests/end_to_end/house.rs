@@ -396,8 +396,11 @@ fn an_interface_that_comes_later_carries_a_path_and_goes() {
 
         // A stick: first its interface, then an address, then a default route, as a DHCP client sets them.
         let pings = Background::start(home, INTERNET.parse()?, 3000, "-i 0.01 -W 2")?;
-        wire([(home, "usb0", &["198.18.0.1/24"]), (server, "stick", &["198.18.0.9/24"])])?;
-        home.run("ip route add default via 198.18.0.9 dev usb0 metric 700")?;
+        let plug_in = || {
+            wire([(home, "usb0", &["198.18.0.1/24"]), (server, "stick", &["198.18.0.9/24"])])?;
+            home.run("ip route add default via 198.18.0.9 dev usb0 metric 700")
+        };
+        plug_in()?;
         let with_stick = joined.until("the stick", paths(&["eth1", "usb0"]))?;
         // Its packets are paid for: it waits until the other one does not work.
         home.run("ip link set eth1 down")?;
@@ -407,6 +410,7 @@ fn an_interface_that_comes_later_carries_a_path_and_goes() {
         home.run("ip link set eth1 up")?;
         home.run("ip route add default via 172.16.1.20 dev eth1 metric 1")?;
         joined.until("both", paths(&["eth1", "usb0"]))?;
+        joined.path("down usb0")?;
         home.run("ip link del usb0")?;
         joined.until_within(Duration::from_secs(90), "one path again", paths(&["eth1"]))?;
         let Pings { sent, received, .. } = pings.finish()?;
