@@ -79,6 +79,7 @@ fn report() -> Report {
             ]),
             paths: vec![path("dsl", 1, 3_000_000), silent],
         }],
+        events: Vec::new(),
     }
 }
 
