@@ -63,6 +63,7 @@ use rustix::event::{Timespec, epoll};
 
 use crate::clock::{Alarm, Clock, Stamps};
 use crate::control::{Asked, Query};
+use crate::events::Journal;
 use crate::link::Interfaces;
 use crate::offload::{Header, MAX_PACKET, Segmentation, Split, clamp, finish_checksum};
 use crate::routes::{Route, Routes};
@@ -152,6 +153,7 @@ pub struct Driver<'s> {
     standbys: standby::Groups,
     /// Interfaces that people were told there is no room for.
     left_out: Vec<String>,
+    journal: Journal,
 }
 
 /// What [`Driver::new`] takes.
@@ -188,6 +190,8 @@ pub struct Parts<'s> {
     pub remembered: Option<Remembered>,
     /// Where peers are that have names.
     pub names: Names,
+    /// Notes what happens.
+    pub journal: Journal,
 }
 
 impl<'s> Driver<'s> {
@@ -214,6 +218,7 @@ impl<'s> Driver<'s> {
             reload,
             remembered,
             names,
+            journal,
         } = parts;
         let clock = resources.clock;
         let mut driver = Self {
@@ -246,6 +251,7 @@ impl<'s> Driver<'s> {
             uncarried: change::Uncarried::new(),
             standbys: standby::Groups::new(),
             left_out: Vec::new(),
+            journal,
         };
         driver.listen(&driver.inside.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
@@ -439,6 +445,7 @@ impl<'s> Driver<'s> {
     fn settle_touched(&mut self, now: Instant) {
         while let Some(peer) = self.peers.next_touched() {
             peer.settle(now, &mut self.inside, &mut self.outside);
+            peer.tell_news(&mut self.journal, now);
             let index = peer.index;
             if std::mem::take(&mut peer.paths_changed) {
                 self.paths_changed.push(index);

@@ -18,6 +18,7 @@ pub mod driver;
 #[cfg(feature = "program")]
 pub mod enrol;
 pub mod entropy;
+pub mod events;
 pub mod failure;
 #[cfg(feature = "program")]
 pub mod host_state;

@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use mpt_proto::{DownReason, Mode, PathModel, Policy};
 use serde::{Deserialize, Serialize};
 
+use crate::events::Event;
+
 /// Version of the control protocol and of the JSON that `mpt status --json` prints.
 pub const VERSION: u32 = 1;
 
@@ -22,6 +24,9 @@ pub struct Report {
     pub tunnel: TunnelReport,
     /// The connections, in the order of the configuration.
     pub connections: Vec<ConnectionReport>,
+    /// The last events, the oldest first.
+    #[serde(default)]
+    pub events: Vec<Event>,
 }
 
 /// The tunnel interface.

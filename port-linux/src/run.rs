@@ -33,6 +33,7 @@ use crate::{
     clock::Clock,
     control::{self, Answer, Query, Server, default_socket},
     driver::{Driver, Memories, Names, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
+    events::Journal,
     host_state::{Family, HostState, Keeper, MARK},
     link::{self, Ends, Interfaces, Setup, WantedWays},
     names::{Past, Resolver},
@@ -223,6 +224,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         }),
         remembered,
         names,
+        journal: Journal::new(None),
     })?;
     driver.recall();
     // Rules outlive the process: nothing that could fail comes between them and the loop.

@@ -14,6 +14,7 @@ use super::plan::PlannedPath;
 use super::{Driver, Peer};
 use crate::config::{self, NewPath};
 use crate::control::{Answer, Reloaded};
+use crate::events::What;
 use crate::report::VERSION;
 
 /// How long what is under way on a path that was removed is taken in: longer than what waits in the queues of slow links takes.
@@ -86,7 +87,7 @@ impl<'s> Peer<'s> {
         planned.stay = Stay::Leaves(now + LEAVING);
         (planned.roaming, planned.named, planned.search) = (None, None, None);
         (self.paths_changed, self.sizes_changed) = (true, true);
-        tracing::info!("path {} of {} is removed", self.config.paths[path].name, self.config.name);
+        self.news.path(&self.config.paths[path].name, What::PathRemoved);
     }
 }
 
@@ -209,7 +210,7 @@ impl<'s> Driver<'s> {
             let Some(peer) = peers.get_mut(index) else { continue };
             match resources.add(peer, path, planned, socket, outside) {
                 Ok(_) => {
-                    tracing::info!("path {} of {} is added", path.name, wanted.name);
+                    peer.news.path(&path.name, What::PathAdded);
                     reloaded.paths_added.push(full(&path.name));
                 }
                 Err(error) => tracing::error!("path {} of {}: {error:#}", path.name, wanted.name),

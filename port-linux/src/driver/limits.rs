@@ -4,48 +4,33 @@ use std::time::Duration;
 
 use mpt_proto::{Instant, LimitedBy};
 
+use crate::events::{Limit, What};
+
 /// Between two things that are told of one path.
 const APART: Duration = Duration::from_secs(10);
 
 /// What was told of a path, and when.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LimitNews {
-    told: Option<LimitedBy>,
+    told: Option<Limit>,
     told_at: Option<Instant>,
 }
 
 impl LimitNews {
     /// The path, which is up, is limited by this now; `None`: it is down, or not measured. Returns what people should be told of it.
-    pub(super) fn note(&mut self, limit: Option<LimitedBy>, now: Instant) -> Option<&'static str> {
+    pub(super) fn note(&mut self, limit: Option<LimitedBy>, now: Instant) -> Option<What> {
         let Some(limit) = limit else {
             self.told = None;
             return None;
         };
-        let limit = Some(limit).filter(|limit| begins(*limit).is_some());
+        let limit = Limit::unusual(limit);
         if limit == self.told || self.told_at.is_some_and(|at| now.since(at) < APART) {
             return None;
         }
         let before = self.told;
         (self.told, self.told_at) = (limit, Some(now));
-        limit.and_then(begins).or_else(|| before.and_then(ends))
-    }
-}
-
-fn begins(limit: LimitedBy) -> Option<&'static str> {
-    match limit {
-        LimitedBy::Outage => Some("seems to have stopped to deliver"),
-        LimitedBy::Policer => Some("is limited by a policer: what exceeds a rate is dropped on the way"),
-        LimitedBy::OtherTraffic => Some("competes with other traffic that keeps its link's queue full"),
-        _ => None,
-    }
-}
-
-fn ends(limit: LimitedBy) -> Option<&'static str> {
-    match limit {
-        LimitedBy::Outage => Some("delivers again"),
-        LimitedBy::Policer => Some("is not limited by a policer any more"),
-        LimitedBy::OtherTraffic => Some("does not compete with other traffic any more"),
-        _ => None,
+        let begins = limit.map(|by| What::PathLimited { by });
+        begins.or_else(|| before.map(|by| What::PathFreed { by }))
     }
 }
 
@@ -78,10 +63,10 @@ mod tests {
         assert_eq!(
             told,
             [
-                (1, begins(LimitedBy::Policer).unwrap()),
-                (12, ends(LimitedBy::Policer).unwrap()),
-                (23, begins(LimitedBy::Outage).unwrap()),
-                (40, begins(LimitedBy::OtherTraffic).unwrap()),
+                (1, What::PathLimited { by: Limit::Policer }),
+                (12, What::PathFreed { by: Limit::Policer }),
+                (23, What::PathLimited { by: Limit::Outage }),
+                (40, What::PathLimited { by: Limit::OtherTraffic }),
             ]
         );
     }

@@ -16,7 +16,7 @@ pub(super) struct ModeNews {
 
 impl ModeNews {
     /// The mode is this one now. Returns what people should be told.
-    pub(super) fn note(&mut self, mode: Option<Mode>, now: Instant) -> Option<&'static str> {
+    pub(super) fn note(&mut self, mode: Option<Mode>, now: Instant) -> Option<Mode> {
         let Some(mode) = mode.filter(|mode| self.told != Some(*mode)) else {
             self.candidate = None;
             return None;
@@ -30,12 +30,7 @@ impl ModeNews {
             return None;
         }
         self.told = Some(mode);
-        Some(match mode {
-            Mode::Adaptive => "by what is measured on each path",
-            Mode::PeerCannot => "by weight, as the peer does not speak the adaptive policy's extension",
-            Mode::NoReports => "by weight, as the peer has stopped to report what arrives",
-            _ => "by weight, as the adaptive policy needs memory and sequence numbers",
-        })
+        self.told
     }
 }
 

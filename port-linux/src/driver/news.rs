@@ -2,20 +2,55 @@
 
 use std::time::Duration;
 
-use mpt_proto::{DownReason, EcnFault, Event, Instant, Liveness, Mode, PathState};
+use mpt_proto::{DownReason, Event, Instant, Liveness, Mode, PathState};
 
 use super::Peer;
+use crate::events::{Journal, What};
+use crate::report::{mode_name, reason_name};
 
 /// Between two looks at what limits the paths.
 const LIMITS_EACH: Duration = Duration::from_secs(1);
 
+/// What happened since the loop noted it last.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// With the path's name, if it happened to one.
+    untold: Vec<(Option<String>, What)>,
+    /// Whether the peer was last told to answer.
+    is_up: bool,
+}
+
+impl News {
+    /// Something happened to the connection.
+    pub(super) fn push(&mut self, what: What) {
+        self.untold.push((None, what));
+    }
+
+    /// Something happened to this path of it.
+    pub(super) fn path(&mut self, name: &str, what: What) {
+        self.untold.push((Some(name.to_owned()), what));
+    }
+}
+
 impl Peer<'_> {
+    /// Notes what happened, after the connection was settled.
+    pub(super) fn tell_news(&mut self, journal: &mut Journal, now: Instant) {
+        let is_up = self.told_up != 0;
+        if std::mem::replace(&mut self.news.is_up, is_up) != is_up {
+            self.news.push(if is_up { What::PeerUp } else { What::PeerDown });
+        }
+        for (path, what) in self.news.untold.drain(..) {
+            journal.note(now, Some(&self.config.name), path.as_deref(), what);
+        }
+    }
+
     /// Tells people how packets are sent, once it is known what the peer can.
     pub(super) fn tell_mode(&mut self, now: Instant) {
         let is_known = self.told_up != 0 && self.connection.peer_is_mpt();
         let mode = self.connection.mode().filter(|_| is_known);
-        if let Some(how) = self.mode.note(mode, now) {
-            tracing::info!("packets to {} are sent {how}", self.config.name);
+        if let Some(mode) = self.mode.note(mode, now) {
+            let (mode, reason) = mode_name(mode);
+            self.news.push(What::Mode { mode: mode.to_owned(), reason: reason.map(str::to_owned) });
         }
     }
 
@@ -31,7 +66,7 @@ impl Peer<'_> {
             let is_up = is_adaptive && self.told_up & (1 << index) != 0;
             let model = self.connection.path_model(path.id).ok().filter(|_| is_up);
             if let Some(what) = news.note(model.map(|model| model.limited_by), now) {
-                tracing::info!("path {} of {} {what}", config.name, self.config.name);
+                self.news.path(&config.name, what);
             }
         }
     }
@@ -71,7 +106,7 @@ impl Peer<'_> {
                     PathState::Up if was_up => {}
                     PathState::Up => {
                         self.told_up |= bit;
-                        tracing::info!("path {} of {peer} is up", path.name);
+                        self.news.path(&path.name, What::PathUp);
                     }
                     PathState::Down(reason) => {
                         self.told_up &= !bit;
@@ -82,7 +117,8 @@ impl Peer<'_> {
                             _ => explain(reason, path.liveness),
                         };
                         if was_up {
-                            tracing::info!("path {} of {peer} is down: {why}", path.name);
+                            let reason = reason_name(reason).to_owned();
+                            self.news.path(&path.name, What::PathDown { reason, why });
                         } else {
                             tracing::debug!("path {} of {peer} is still down: {why}", path.name);
                         }
@@ -91,27 +127,12 @@ impl Peer<'_> {
             }
             Event::Ecn { path, fault } => {
                 let Some(path) = self.config.paths.get(path.index()) else { return };
-                match fault {
-                    Some(fault) => tracing::info!(
-                        "path {} of {peer} {}: packets leave without ECN marks there",
-                        path.name,
-                        explain_ecn(fault)
-                    ),
-                    None => tracing::info!("path {} of {peer} carries ECN marks again", path.name),
-                }
+                let what = fault.map_or(What::EcnCarried, |fault| What::EcnFault { fault: fault.into() });
+                self.news.path(&path.name, what);
             }
-            Event::PeerStarted => tracing::info!("{peer} has started"),
+            Event::PeerStarted => self.news.push(What::PeerStarted),
             _ => {}
         }
-    }
-}
-
-fn explain_ecn(fault: EcnFault) -> String {
-    match fault {
-        EcnFault::Lost => "drops datagrams with ECN marks".into(),
-        EcnFault::Cleared => "changes ECN marks".into(),
-        EcnFault::AllMarked => "marks all datagrams as having met congestion".into(),
-        other => format!("does not carry ECN marks ({other:?})"),
     }
 }
 

@@ -14,9 +14,11 @@ use super::keys::Turns;
 use super::limits::LimitNews;
 use super::memory::MemorySize;
 use super::mode::ModeNews;
+use super::news::News;
 use super::outside::{Origin, Outside};
 use super::path::{PeerPath, Stay};
 use crate::config;
+use crate::events::What;
 use crate::link::Missing;
 use crate::offload::{Header, Slices};
 
@@ -81,6 +83,7 @@ pub struct Peer<'s> {
     pub(super) turns: Turns,
     /// Why the peer cannot be understood, as a sentence that begins with "the peer".
     pub(super) problem: Option<&'static str>,
+    pub(super) news: News,
 }
 
 /// When a path is used.
@@ -162,6 +165,7 @@ impl<'s> Peer<'s> {
             told_refused: 0,
             turns: Turns::default(),
             problem: None,
+            news: News::default(),
         }
     }
 
@@ -552,7 +556,7 @@ impl<'s> Peer<'s> {
             && !self.config.is_learned
             && self.told_up & (1 << index) == 0
         {
-            tracing::info!("path {} of {} waits: {missing}", config.name, self.config.name);
+            self.news.path(&config.name, What::PathWaits { why: missing.to_string() });
         }
         path.missing = missing;
         path.missing.is_none()

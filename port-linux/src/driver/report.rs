@@ -78,6 +78,7 @@ impl Driver<'_> {
                 dropped,
             },
             connections: self.peers.iter().map(|peer| self.report_connection(peer)).collect(),
+            events: self.journal.kept().cloned().collect(),
         }
     }
 

@@ -10,6 +10,7 @@ use mpt_proto::Instant;
 
 use super::Driver;
 use crate::config::{Connection, Share, Standby};
+use crate::events::What;
 use crate::routes::Routes;
 
 /// Connections of which packets take one, in the order of the configuration.
@@ -108,7 +109,7 @@ impl Driver<'_> {
 
     /// Lets packets take the connections that they are to take now.
     pub(super) fn follow_standbys(&mut self, now: Instant) {
-        let Self { standbys, peers, .. } = self;
+        let Self { standbys, peers, journal, .. } = self;
         let mut is_changed = false;
         for group in standbys.values_mut() {
             let used = group.used;
@@ -118,15 +119,8 @@ impl Driver<'_> {
                 continue;
             };
             let seconds = now.since(if before.is_up { after.since } else { before.since }).as_secs();
-            if before.is_up {
-                tracing::info!("{} has answered for {seconds} s: packets take it again", after.name);
-            } else {
-                tracing::warn!(
-                    "{} has not answered for {seconds} s: packets take {}",
-                    before.name,
-                    after.name
-                );
-            }
+            let what = What::Standby { before: before.name.clone(), is_back: before.is_up, seconds };
+            journal.note(now, Some(&after.name), None, what);
             is_changed = true;
         }
         if is_changed {

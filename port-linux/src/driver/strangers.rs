@@ -8,6 +8,7 @@ use super::roaming::{Sighting, Step};
 use super::senders::Sender;
 use super::{Driver, Peer};
 use crate::entropy;
+use crate::events::What;
 use crate::link::Missing;
 
 impl Driver<'_> {
@@ -98,19 +99,10 @@ impl Driver<'_> {
             // The peer has found the port that is tried, from another address of its own.
             self.move_port(peer, path);
         }
-        let Peer { config, connection, paths, paths_changed, .. } = &mut self.peers[peer];
+        let Peer { config, connection, paths, paths_changed, news, .. } = &mut self.peers[peer];
         *paths_changed = true;
         let planned = &mut paths[path];
-        let name = &config.paths[path].name;
-        match planned.remote {
-            Some(before) => {
-                tracing::info!(
-                    "path {name} of {}: the peer is at {address} now, not at {before}",
-                    config.name
-                );
-            }
-            None => tracing::info!("path {name} of {}: the peer is at {address}", config.name),
-        }
+        news.path(&config.paths[path].name, What::PathMoved { to: address, from: planned.remote });
         let state = connection.path_state(planned.id).unwrap_or(PathState::Down(DownReason::Unheard));
         planned.note_moved(address, local, state, now);
         let (id, before) = (planned.id, std::mem::replace(&mut planned.socket, socket));

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Query;
 use crate::driver::{self, Driver, Memories, Names, Outside, Parts, Plan, Resources};
+use crate::events::Journal;
 use crate::failure::misconfigured;
 use crate::link::Interfaces;
 use crate::names::Resolver;
@@ -82,6 +83,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
         reload: None,
         remembered: None,
         names: Names::new(Resolver::new(bell)),
+        journal: Journal::new(None),
     })?;
     ready();
     driver.run()

@@ -80,6 +80,7 @@ pub(crate) fn report() -> Report {
             ]),
             paths: vec![path("dsl", 1, 3_000_000), silent],
         }],
+        events: Vec::new(),
     }
 }
 

@@ -1,0 +1,287 @@
+//! What happened to the tunnel, its connections and their paths: one list, from which the log line, the hooks and the JSON are made.
+//!
+//! The loop notes each event in its [`Journal`], which keeps the last ones and hands each to who observes it.
+
+mod journal;
+mod sentence;
+
+pub use journal::{Journal, KEPT};
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use mpt_proto::LimitedBy;
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts from 1 at the start of mpt; a gap means that some were not kept.
+    pub number: u64,
+    /// Milliseconds since mpt started.
+    pub uptime_ms: u64,
+    /// Milliseconds since 1970, by the system's clock.
+    pub time_ms: u64,
+    /// How much it matters.
+    pub level: Level,
+    /// The connection's name, unless it happened to all of the tunnel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
+    /// The path's name, if it happened to a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What happened, by its name in `event`, with what belongs to it.
+    #[serde(flatten)]
+    pub what: What,
+    /// The log line.
+    pub text: String,
+}
+
+impl fmt::Display for Event {
+    /// The log line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// How much an event matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// Somebody may have to do something.
+    Warning,
+}
+
+/// What happened. Names, as [`name`](What::name) has them, and fields are stable; others may be added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum What {
+    /// Packets may take the path.
+    PathUp,
+    /// Packets may not take the path any more.
+    PathDown {
+        /// `disabled`, `link`, `unheard`, `silent`, `deaf`.
+        reason: String,
+        /// The reason, for people.
+        why: String,
+    },
+    /// The path, which is down, waits for something of this machine.
+    PathWaits {
+        /// For what, as a sentence.
+        why: String,
+    },
+    /// The path came while its connection went on.
+    PathAdded,
+    /// The path went while its connection went on.
+    PathRemoved,
+    /// The peer's end of the path is elsewhere.
+    PathMoved {
+        /// Where it is.
+        to: SocketAddr,
+        /// Where it was, if that was known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<SocketAddr>,
+    },
+    /// Something unusual limits the path, which is up.
+    PathLimited {
+        /// What it is.
+        by: Limit,
+    },
+    /// That is over.
+    PathFreed {
+        /// What it was.
+        by: Limit,
+    },
+    /// Packets leave without ECN marks on the path.
+    EcnFault {
+        /// What the path does to them.
+        fault: EcnFault,
+    },
+    /// The path carries ECN marks again.
+    EcnCarried,
+    /// The first of the connection's paths came up.
+    PeerUp,
+    /// None of the connection's paths is up any more.
+    PeerDown,
+    /// The peer's mpt is another process than before.
+    PeerStarted,
+    /// How packets are sent to the peer.
+    Mode {
+        /// `adaptive` or `weighted`.
+        mode: String,
+        /// Why it is not `adaptive`: `peer_cannot`, `no_memory`, `no_reports`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Packets take this connection instead of another one, as one of both stands by for the other.
+    Standby {
+        /// The other one.
+        before: String,
+        /// Whether the other one still answers: then this one comes first, and is back.
+        is_back: bool,
+        /// Seconds for which this one has answered, if it is back, or the other one has not.
+        seconds: u64,
+    },
+    /// An event that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// What limits a path, where that is unusual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// It seems to have stopped to deliver.
+    Outage,
+    /// What exceeds a rate is dropped.
+    Policer,
+    /// Other traffic keeps its link's queue full.
+    OtherTraffic,
+}
+
+impl Limit {
+    /// If it is unusual.
+    pub fn unusual(limit: LimitedBy) -> Option<Self> {
+        match limit {
+            LimitedBy::Outage => Some(Self::Outage),
+            LimitedBy::Policer => Some(Self::Policer),
+            LimitedBy::OtherTraffic => Some(Self::OtherTraffic),
+            _ => None,
+        }
+    }
+}
+
+/// What a path does to datagrams with ECN marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "mpt_proto::EcnFault documents them")]
+pub enum EcnFault {
+    Lost,
+    Cleared,
+    AllMarked,
+    Other,
+}
+
+impl From<mpt_proto::EcnFault> for EcnFault {
+    fn from(fault: mpt_proto::EcnFault) -> Self {
+        match fault {
+            mpt_proto::EcnFault::Lost => Self::Lost,
+            mpt_proto::EcnFault::Cleared => Self::Cleared,
+            mpt_proto::EcnFault::AllMarked => Self::AllMarked,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The names of all events, in the order of [`What`].
+pub const NAMES: &[&str] = &[
+    "path_up",
+    "path_down",
+    "path_waits",
+    "path_added",
+    "path_removed",
+    "path_moved",
+    "path_limited",
+    "path_freed",
+    "ecn_fault",
+    "ecn_carried",
+    "peer_up",
+    "peer_down",
+    "peer_started",
+    "mode",
+    "standby",
+];
+
+impl What {
+    /// Its name, as JSON and the configuration have it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::PathUp => "path_up",
+            Self::PathDown { .. } => "path_down",
+            Self::PathWaits { .. } => "path_waits",
+            Self::PathAdded => "path_added",
+            Self::PathRemoved => "path_removed",
+            Self::PathMoved { .. } => "path_moved",
+            Self::PathLimited { .. } => "path_limited",
+            Self::PathFreed { .. } => "path_freed",
+            Self::EcnFault { .. } => "ecn_fault",
+            Self::EcnCarried => "ecn_carried",
+            Self::PeerUp => "peer_up",
+            Self::PeerDown => "peer_down",
+            Self::PeerStarted => "peer_started",
+            Self::Mode { .. } => "mode",
+            Self::Standby { .. } => "standby",
+            Self::Other => "other",
+        }
+    }
+
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        match self {
+            // Somebody wanted it.
+            Self::PathDown { reason, .. } if reason == "disabled" => Level::Info,
+            Self::PathDown { .. } | Self::PeerDown | Self::EcnFault { .. } => Level::Warning,
+            Self::PathLimited { by: Limit::Outage } => Level::Warning,
+            Self::Standby { is_back, .. } if !is_back => Level::Warning,
+            _ => Level::Info,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// One of each kind, in the order of [`NAMES`].
+    pub(crate) fn one_of_each() -> Vec<What> {
+        vec![
+            What::PathUp,
+            What::PathDown { reason: "silent".into(), why: "silent for 300 ms".into() },
+            What::PathWaits { why: "the interface wwan0 is missing".into() },
+            What::PathAdded,
+            What::PathRemoved,
+            What::PathMoved { to: ([192, 0, 2, 1], 4754).into(), from: None },
+            What::PathLimited { by: Limit::Policer },
+            What::PathFreed { by: Limit::Policer },
+            What::EcnFault { fault: EcnFault::Cleared },
+            What::EcnCarried,
+            What::PeerUp,
+            What::PeerDown,
+            What::PeerStarted,
+            What::Mode { mode: "weighted".into(), reason: Some("no_reports".into()) },
+            What::Standby { before: "one".into(), is_back: false, seconds: 10 },
+        ]
+    }
+
+    #[test]
+    fn each_event_has_its_name_in_json_and_comes_back() {
+        let names: Vec<&str> = one_of_each().iter().map(What::name).collect();
+        assert_eq!(names, NAMES);
+        for what in one_of_each() {
+            let name = what.name();
+            let text = what.sentence(Some("vps"), Some("lte"));
+            let event = Event {
+                number: 7,
+                uptime_ms: 1_000,
+                time_ms: 1_800_000_000_000,
+                level: what.level(),
+                connection: Some("vps".into()),
+                path: Some("lte".into()),
+                what,
+                text,
+            };
+            let json = serde_json::to_value(&event).unwrap();
+            assert_eq!(json["event"], name);
+            assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn an_event_of_a_later_version_is_read_with_its_text() {
+        let line = r#"{"number":1,"uptime_ms":2,"time_ms":3,"level":"info","event":"moon_rose","phase":"full","text":"the moon rose"}"#;
+        let event: Event = serde_json::from_str(line).unwrap();
+        assert_eq!((event.what.name(), event.to_string()), ("other", "the moon rose".to_owned()));
+    }
+}

@@ -1,0 +1,97 @@
+//! The log line of each event.
+
+use super::{EcnFault, Limit, What};
+
+impl What {
+    /// The log line, for what happened to this connection and path.
+    pub fn sentence(&self, connection: Option<&str>, path: Option<&str>) -> String {
+        let peer = connection.unwrap_or("the tunnel");
+        let it = path.map_or_else(|| peer.to_owned(), |path| format!("path {path} of {peer}"));
+        match self {
+            Self::PathUp => format!("{it} is up"),
+            Self::PathDown { why, .. } => format!("{it} is down: {why}"),
+            Self::PathWaits { why } => format!("{it} waits: {why}"),
+            Self::PathAdded => format!("{it} is added"),
+            Self::PathRemoved => format!("{it} is removed"),
+            Self::PathMoved { to, from: Some(from) } => {
+                format!("{it}: the peer is at {to} now, not at {from}")
+            }
+            Self::PathMoved { to, from: None } => format!("{it}: the peer is at {to}"),
+            Self::PathLimited { by } => format!("{it} {}", begins(*by)),
+            Self::PathFreed { by } => format!("{it} {}", ends(*by)),
+            Self::EcnFault { fault } => {
+                format!("{it} {}: packets leave without ECN marks there", explain(*fault))
+            }
+            Self::EcnCarried => format!("{it} carries ECN marks again"),
+            Self::PeerUp => format!("{it} answers: the first of its paths is up"),
+            Self::PeerDown => format!("{it} does not answer: none of its paths is up"),
+            Self::PeerStarted => format!("{it} has started"),
+            Self::Mode { mode, reason } => {
+                format!("packets to {it} are sent {}", how(mode, reason.as_deref()))
+            }
+            Self::Standby { is_back: true, seconds, .. } => {
+                format!("{it} has answered for {seconds} s: packets take it again")
+            }
+            Self::Standby { before, is_back: false, seconds } => {
+                format!("{before} has not answered for {seconds} s: packets take {it}")
+            }
+            Self::Other => "something happened that this version of mpt does not know".to_owned(),
+        }
+    }
+}
+
+fn begins(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Outage => "seems to have stopped to deliver",
+        Limit::Policer => "is limited by a policer: what exceeds a rate is dropped on the way",
+        Limit::OtherTraffic => "competes with other traffic that keeps its link's queue full",
+    }
+}
+
+fn ends(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Outage => "delivers again",
+        Limit::Policer => "is not limited by a policer any more",
+        Limit::OtherTraffic => "does not compete with other traffic any more",
+    }
+}
+
+fn explain(fault: EcnFault) -> &'static str {
+    match fault {
+        EcnFault::Lost => "drops datagrams with ECN marks",
+        EcnFault::Cleared => "changes ECN marks",
+        EcnFault::AllMarked => "marks all datagrams as having met congestion",
+        EcnFault::Other => "does not carry ECN marks",
+    }
+}
+
+fn how(mode: &str, reason: Option<&str>) -> &'static str {
+    match (mode, reason) {
+        ("adaptive", _) => "by what is measured on each path",
+        (_, Some("peer_cannot")) => "by weight, as the peer does not speak the adaptive policy's extension",
+        (_, Some("no_reports")) => "by weight, as the peer has stopped to report what arrives",
+        _ => "by weight, as the adaptive policy needs memory and sequence numbers",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_which_path_of_which_connection_and_what() {
+        let line = |what: What| what.sentence(Some("vps"), Some("lte"));
+        assert_eq!(line(What::PathUp), "path lte of vps is up");
+        let down = What::PathDown { reason: "silent".into(), why: "silent for 300 ms".into() };
+        assert_eq!(line(down), "path lte of vps is down: silent for 300 ms");
+        assert_eq!(
+            line(What::EcnFault { fault: EcnFault::Cleared }),
+            "path lte of vps changes ECN marks: packets leave without ECN marks there"
+        );
+        let moved = What::PathMoved { to: ([192, 0, 2, 1], 4754).into(), from: None };
+        assert_eq!(line(moved), "path lte of vps: the peer is at 192.0.2.1:4754");
+        assert_eq!(What::PeerStarted.sentence(Some("vps"), None), "vps has started");
+        let taken = What::Standby { before: "one".into(), is_back: false, seconds: 10 };
+        assert_eq!(taken.sentence(Some("two"), None), "one has not answered for 10 s: packets take two");
+    }
+}
