@@ -65,7 +65,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View, look: Look, now: Instant)
     let shown = view.shown();
     let connections = shown.report().connections.len();
     let paths = view.connection().map_or(0, |connection| connection.paths.len());
-    let heights = Heights::of(area.height, connections, paths, about::events(shown.report()).len());
+    let heights = Heights::of(area.height, connections, paths, shown.report().events.len());
     let [head, list, about, table, detail, events, _, foot] = Layout::vertical([
         Constraint::Length(heights.head),
         Constraint::Length(heights.connections),

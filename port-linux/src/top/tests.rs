@@ -8,6 +8,7 @@ use super::asking::News;
 use super::draw::{Look, draw};
 use super::view::{View, Wish};
 use crate::control::Command;
+use crate::events::{Event, What};
 use crate::report::{ModelReport, Report, State};
 use crate::status::tests::{path, report};
 
@@ -84,7 +85,7 @@ out    ███ 9.6 Mbit/s   in    ███ 720.0 kbit/s  sent again 0  lost o
     out                      ▁▁▁ 0 max     in                      ▁▁▁ 0 max
 - pc2/dsl ----------------------------------------------------------------------
 out 10.0 Mbit/s  in 800.0 kbit/s  carries 48.3 Mbit/s, limited by: bandwidth
-sent 6.7 MB  received 300.7 kB  lost 42  MTU 1500  queue 2.2 ms  went down 0 times
+sent 6.7 MB  received 300.7 kB  lost 42  MTU 1500  queue 2.2 ms  down 0 times
 10.1.1.1:4754 -> 10.1.1.2:4754
 ";
     let shown = screen(&watched(3, now), 80, 24, now);
@@ -211,7 +212,7 @@ fn long_names_are_cut_where_there_is_no_room() {
     report.connections[0].paths[0].name = long.into();
     report.connections[0].paths[1].name = "日本の回線".into();
     let view = View::new(report, None);
-    assert!(screen(&view, 200, 24, now).contains(&format!("> {long}  ")));
+    assert!(screen(&view, 200, 24, now).contains(&format!("> {long} up ")));
     for width in [20, 40, 80] {
         let shown = screen(&view, width, 24, now);
         let row = shown.lines().find(|line| line.starts_with("> the-link-")).unwrap();
@@ -339,4 +340,39 @@ fn keys_end_it_and_help_goes_away_by_any_key() {
     assert_eq!(press(&mut view, KeyCode::Esc, now), Some(Wish::End));
     let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     assert_eq!(view.press(interrupt, now), Some(Wish::End));
+}
+
+#[test]
+fn the_last_events_stand_below_as_many_as_there_is_room_for() {
+    let now = Instant::now();
+    let mut report = adaptive();
+    report.events = (1..=64)
+        .map(|number| {
+            let what = What::PathDown { reason: "silent".into(), why: format!("silent for {number} ms") };
+            Event {
+                number,
+                uptime_ms: report.tunnel.uptime_ms - (64 - number) * 50_000,
+                time_ms: 0,
+                level: what.level(),
+                connection: Some("pc2".into()),
+                path: Some("lte".into()),
+                text: what.sentence(Some("pc2"), Some("lte")),
+                what,
+            }
+        })
+        .collect();
+    let view = View::new(report, None);
+    let shown = screen(&view, 80, 24, now);
+    let lines: Vec<&str> = shown.lines().collect();
+    let title = lines.iter().position(|line| line.starts_with("- events -")).unwrap();
+    let last = [
+        "  100 s ago  path lte of pc2 is down: silent for 62 ms",
+        "   50 s ago  path lte of pc2 is down: silent for 63 ms",
+        "    0 s ago  path lte of pc2 is down: silent for 64 ms",
+    ];
+    assert_eq!(lines[20..23], last, "{shown}");
+    assert_eq!((title, lines.len()), (12, 24));
+    // A low terminal has the paths first.
+    let low = screen(&view, 80, 9, now);
+    assert!(!low.contains("events") && low.contains("  lte"), "{low}");
 }

@@ -29,6 +29,7 @@ mod restart;
 mod sealed;
 mod standby;
 mod start;
+mod top;
 mod traffic;
 mod translators;
 mod ways;

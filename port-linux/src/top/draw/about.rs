@@ -7,23 +7,13 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::{Look, first_visible, title};
+use crate::events::Level;
 use crate::rates::Passed;
-use crate::report::{ConnectionReport, Report, State};
+use crate::report::{ConnectionReport, State};
 use crate::sparkline::sparkline;
 use crate::status;
 use crate::top::units::{UNKNOWN, fit, known, right, short};
 use crate::top::view::View;
-
-/// Something that happened, as it is shown.
-pub(super) struct Happened {
-    pub(super) is_warning: bool,
-    pub(super) text: String,
-}
-
-/// What happened, the oldest first.
-pub(super) fn events(_report: &Report) -> Vec<Happened> {
-    Vec::new()
-}
 
 /// The first line: the tunnel, which connection of how many, and whether time stands still.
 pub(super) fn head(view: &View, look: Look, width: usize, now: Instant) -> Line<'static> {
@@ -148,14 +138,26 @@ fn traffic(view: &View, connection: &ConnectionReport, width: usize) -> String {
     if room >= 4 { numbers(room.min(40)) } else { bare }
 }
 
-/// The last things that happened, the newest at the end.
+/// The last things that happened, and how long ago, the newest at the end.
 pub(super) fn last_events(view: &View, look: Look, area: Rect) -> Vec<Line<'static>> {
-    let all = events(view.shown().report());
+    let report = view.shown().report();
     let width = usize::from(area.width);
     let visible = usize::from(area.height).saturating_sub(1);
     let mut lines = vec![title("events", look, width)];
-    lines.extend(all.iter().skip(all.len().saturating_sub(visible)).map(|event| {
-        Line::styled(fit(&event.text, width), if event.is_warning { look.bad() } else { Style::new() })
+    lines.extend(report.events.iter().skip(report.events.len().saturating_sub(visible)).map(|event| {
+        let ago = report.tunnel.uptime_ms.saturating_sub(event.uptime_ms) / 1000;
+        let style = if event.level == Level::Warning { look.bad() } else { Style::new() };
+        Line::styled(fit(&format!("{} ago  {}", right(&age(ago), 7), event.text), width), style)
     }));
     lines
+}
+
+/// Seconds in one unit: `5 s`, `12 min`, `30 h`, `4 d`.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
 }

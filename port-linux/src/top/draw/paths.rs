@@ -230,7 +230,7 @@ pub(super) fn detail(view: &View, look: Look, width: usize) -> Vec<Line<'static>
     let model = path.model.as_ref();
     let rates = format!("out {}  in {}  {last}", rate(Passed::out_rate), rate(Passed::in_rate));
     let counts = format!(
-        "sent {}  received {}  lost {}  MTU {}  queue {} ms  went down {} times",
+        "sent {}  received {}  lost {}  MTU {}  queue {} ms  down {} times",
         status::bytes(path.tx_bytes),
         status::bytes(path.rx_bytes),
         known(model, |model| model.lost.to_string()),
