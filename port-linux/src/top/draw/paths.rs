@@ -102,7 +102,9 @@ pub(super) fn table(view: &View, look: Look, area: Rect, rows: u16) -> Vec<Line<
     let Some(connection) = view.connection() else { return Vec::new() };
     let longest = connection.paths.iter().map(|path| Span::raw(&path.name).width()).max().unwrap_or(0);
     let width = usize::from(area.width);
-    let columns = columns(width, longest);
+    let mut columns = columns(width, longest);
+    // A second line has it.
+    columns.retain(|column| rows == 1 || column.kind != Kind::Course);
     let heading = |column: &Column| {
         if is_text(column.kind) {
             fit(column.heading, column.width)
@@ -220,10 +222,11 @@ pub(super) fn detail(view: &View, look: Look, width: usize) -> Vec<Line<'static>
     let rate = |rate: fn(&Passed) -> u64| known(course.last(), |passed| status::bits(rate(&passed)));
     let device = path.device.as_ref().map_or(String::new(), |device| format!(" on {device}"));
     let remote = path.remote.map_or("not known yet".to_owned(), |remote| remote.to_string());
-    let carries = path.model.as_ref().map(|model| match model.limited_by.as_str() {
-        status::NOT_MEASURED => "carries: not measured yet".to_owned(),
-        "" => format!("carries {}", status::bits(model.rate)),
-        limit => format!("carries {}, limited by: {limit}", status::bits(model.rate)),
+    let carries = path.model.as_ref().map(|model| match (path.state, model.limited_by.as_str()) {
+        (_, status::NOT_MEASURED) => "carries: not measured yet".to_owned(),
+        (State::Down, _) => format!("carried {} before", status::bits(model.rate)),
+        (State::Up, "") => format!("carries {}", status::bits(model.rate)),
+        (State::Up, limit) => format!("carries {}, limited by: {limit}", status::bits(model.rate)),
     });
     let waits = path.waits_for.as_ref().map(|what| format!("waits: {what}"));
     let last = waits.or(carries).unwrap_or_else(|| format!("weight {}", path.weight));
