@@ -1,8 +1,10 @@
 //! The command line: what can be said, and help that teaches it. What a command does lives in its module.
 
+mod look;
 mod path;
 mod peer;
 
+pub use look::Top;
 pub use path::{AddPath, Named, Path, Way};
 
 use std::net::IpAddr;
@@ -45,7 +47,7 @@ const EXAMPLES: &str = "Examples:
   sudo mpt run -c mpt.toml       build the tunnel and keep it until Ctrl-C
   sudo mpt server setup          on a rented host: let peers in, each with `mpt peer add NAME`
   sudo mpt join                  at home: everything over all links to that server
-  mpt status --watch             see the paths' states and rates
+  mpt top                        see the paths' states and rates, live
   mpt path down lte              take a path out of use
 
 Exit codes: 0 done, 1 failed, 2 bad configuration or usage.";
@@ -61,6 +63,8 @@ pub enum Command {
     Clean(Clean),
     /// Show the connections and paths of a running mpt
     Status(Status),
+    /// Watch the connections and paths of a running mpt, and take paths into use or out of use
+    Top(Top),
     /// Let a running mpt read its configuration again
     Reload(Reload),
     /// Take a path of a running mpt into use or out of use
@@ -145,16 +149,16 @@ pub struct Clean {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   mpt status                       everything, once
-  mpt status pc2 --watch           one connection, with rates, every second
+  mpt status pc2                   one connection; with its rates, live: mpt top pc2
   mpt status --json | jq '.connections[].paths[] | {name, state, rtt_us}'")]
 pub struct Status {
     /// Only the connection of this name
     pub name: Option<String>,
-    /// One line of JSON (with --watch, one a second); its field names are stable
+    /// One line of JSON; its field names are stable
     #[arg(long)]
     pub json: bool,
-    /// Again every second, with the rates in between, until Ctrl-C
-    #[arg(long)]
+    /// `mpt top`
+    #[arg(long, hide = true, conflicts_with = "json")]
     pub watch: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]

@@ -8,7 +8,7 @@
 mod client;
 mod server;
 
-pub use client::ask;
+pub use client::{ask, find};
 pub use server::{Asked, Query, Server, relay, reload};
 
 use std::fmt;

@@ -10,8 +10,7 @@ use crate::cli::{Cli, Command, Join, Named, Peer, Server, Way};
 use crate::enrol::{join, list, peers, server, standby};
 use crate::keys::commands;
 use crate::run::Defaults;
-use crate::status::Show;
-use crate::{check, clean, failure, import, init, lab, output, run, status};
+use crate::{check, clean, failure, import, init, lab, output, run, status, top};
 
 /// Reads the command line, does what it says, and returns the exit code. `defaults` are the platform's.
 pub fn main(defaults: &Defaults) -> ExitCode {
@@ -31,10 +30,11 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args.config, args.control.as_deref(), defaults),
         Command::Check(args) => check::check(&args.file),
         Command::Clean(args) => clean::clean(args.name.as_deref(), args.config.as_deref()),
+        Command::Status(args) if args.watch => top::top(args.name.as_deref(), args.control.socket.as_deref()),
         Command::Status(args) => {
-            let show = Show { json: args.json, watch: args.watch };
-            status::status(args.name.as_deref(), show, args.control.socket.as_deref())
+            status::status(args.name.as_deref(), args.json, args.control.socket.as_deref())
         }
+        Command::Top(args) => top::top(args.name.as_deref(), args.control.socket.as_deref()),
         Command::Reload(args) => status::reload(args.control.socket.as_deref()),
         Command::Path(args) => {
             let set =

@@ -160,6 +160,10 @@ pub struct PathReport {
     pub state: State,
     /// Why it is down: `disabled`, `link`, `unheard`, `silent`, `deaf`.
     pub reason: Option<String>,
+    /// When it is used: `member` together with the others, `spare` while no other one is up, `unused` not at all. Absent: an
+    /// earlier version does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// What of the machine the path waits for, as a sentence; absent when nothing is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,

@@ -11,43 +11,21 @@ use crate::control::{Answer, Command, ask};
 use crate::output;
 use crate::report::{ConnectionReport, Dropped, PathReport, Report, SealReport, State};
 
-/// Between two looks of `--watch`.
-const INTERVAL: Duration = Duration::from_secs(1);
-/// Clears the terminal and goes to its upper left corner.
-const CLEAR: &str = "\x1b[2J\x1b[H";
+/// What limits a path whose rate is not known yet.
+pub(crate) const NOT_MEASURED: &str = "not measured yet";
 
-/// How a report is shown.
-#[derive(Debug, Clone, Copy)]
-pub struct Show {
-    /// As one line of JSON.
-    pub json: bool,
-    /// Again and again, with rates.
-    pub watch: bool,
-}
-
-/// Runs `mpt status`.
+/// Runs `mpt status`: as a table, or as one line of JSON.
 ///
 /// # Errors
 /// When no daemon answers, or it has no connection of that name.
-pub fn status(name: Option<&str>, show: Show, socket: Option<&Path>) -> Result<()> {
-    let terminal = stdout().is_terminal();
-    let mut before: Option<Report> = None;
-    loop {
-        let report = only(fetch(socket)?, name)?;
-        let text = if show.json {
-            serde_json::to_string(&report)? + "\n"
-        } else {
-            let clear = if show.watch && terminal { CLEAR } else { "" };
-            let colour = terminal && std::env::var_os("NO_COLOR").is_none();
-            format!("{clear}{}", table(&report, before.as_ref(), colour))
-        };
-        let somebody_reads = output::print(&text)?;
-        if !show.watch || !somebody_reads {
-            return Ok(());
-        }
-        before = Some(report);
-        std::thread::sleep(INTERVAL);
-    }
+pub fn status(name: Option<&str>, json: bool, socket: Option<&Path>) -> Result<()> {
+    let report = only(fetch(socket)?, name)?;
+    let text = if json {
+        serde_json::to_string(&report)? + "\n"
+    } else {
+        table(&report, stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+    };
+    output::print(&text).map(drop)
 }
 
 /// Runs `mpt path up NAME` and `mpt path down NAME`.
@@ -121,11 +99,9 @@ fn only(mut report: Report, name: Option<&str>) -> Result<Report> {
     Ok(report)
 }
 
-/// The report as text; with an earlier one, rates and shares are those since then.
-pub fn table(report: &Report, before: Option<&Report>, colour: bool) -> String {
+/// The report as text.
+pub fn table(report: &Report, colour: bool) -> String {
     let tunnel = &report.tunnel;
-    let seconds = before
-        .map(|b| Duration::from_millis(tunnel.uptime_ms.saturating_sub(b.tunnel.uptime_ms)).as_secs_f64());
     let mut text = format!(
         "{}  {}  MTU {}  up {}\n",
         tunnel.name,
@@ -135,17 +111,12 @@ pub fn table(report: &Report, before: Option<&Report>, colour: bool) -> String {
     );
     text += &dropped(&tunnel.dropped);
     for connection in &report.connections {
-        let earlier = before.and_then(|b| b.connections.iter().find(|c| c.name == connection.name));
-        text += &connection_text(connection, earlier.zip(seconds), colour);
+        text += &connection_text(connection, colour);
     }
     text
 }
 
-fn connection_text(
-    connection: &ConnectionReport,
-    before: Option<(&ConnectionReport, f64)>,
-    colour: bool,
-) -> String {
+fn connection_text(connection: &ConnectionReport, colour: bool) -> String {
     let c = &connection.counters;
     let peers: Vec<String> = connection.peer.iter().map(ToString::to_string).collect();
     let kind = if connection.peer_is_mpt { "peer is mpt" } else { "peer has not said that it is mpt" };
@@ -164,19 +135,12 @@ fn connection_text(
     if let Some(bits) = connection.limit_bps {
         text += &format!("  limited to {} in each direction\n", Rate(bits));
     }
-    let rate = |now: u64, then: fn(&ConnectionReport) -> u64| {
-        before.map_or(String::new(), |(b, seconds)| {
-            format!(", {}", bit_rate(now.saturating_sub(then(b)), seconds))
-        })
-    };
     text += &format!(
-        "  sent {} packets, {}{}; received {} packets, {}{}\n",
+        "  sent {} packets, {}; received {} packets, {}\n",
         c.tx_packets,
         bytes(c.tx_bytes),
-        rate(c.tx_bytes, |b| b.counters.tx_bytes),
         c.rx_packets,
         bytes(c.rx_bytes),
-        rate(c.rx_bytes, |b| b.counters.rx_bytes),
     );
     let rare = [
         ("came early and waited", c.rx_held),
@@ -198,8 +162,7 @@ fn connection_text(
         text += &format!("  {}\n", rare.join(", "));
     }
     text += &dropped(&connection.dropped);
-    text + &paths_text(&connection.paths, before.map(|(b, seconds)| (&b.paths[..], seconds)), colour)
-        + &models_text(&connection.paths)
+    text + &paths_text(&connection.paths, colour) + &models_text(&connection.paths)
 }
 
 /// Whether packets are sealed, and by what.
@@ -220,7 +183,7 @@ fn seal_text(seal: Option<&SealReport>) -> String {
 }
 
 /// The policy, and how packets are sent if not by it.
-fn policy_text(connection: &ConnectionReport) -> String {
+pub(crate) fn policy_text(connection: &ConnectionReport) -> String {
     let why = match connection.mode_reason.as_deref() {
         None => return connection.policy.clone(),
         Some("peer_cannot") if !connection.peer_is_mpt => "the peer has not been heard",
@@ -246,7 +209,8 @@ fn models_text(paths: &[PathReport]) -> String {
         [
             path.name.clone(),
             model.tier.to_string(),
-            scaled(model.rate, &BIT_RATES),
+            // What it begins with is a guess.
+            if model.limited_by == NOT_MEASURED { "-".to_owned() } else { bits(model.rate) },
             model.phase.clone(),
             milliseconds(model.extra_delay_us.into()),
             milliseconds(model.queue_us.into()),
@@ -263,15 +227,8 @@ fn models_text(paths: &[PathReport]) -> String {
     aligned(head, &rows, |_, padded| padded)
 }
 
-fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour: bool) -> String {
-    let earlier =
-        |path: &PathReport| before.and_then(|(b, _)| b.iter().find(|earlier| earlier.name == path.name));
-    let sent = |path: &PathReport| path.tx_bytes.saturating_sub(earlier(path).map_or(0, |e| e.tx_bytes));
-    let all: u64 = paths.iter().map(sent).sum();
-    let traffic = |datagrams: u64, total: u64, then: Option<u64>| match (before, then) {
-        (Some((_, seconds)), Some(then)) => bit_rate(total.saturating_sub(then), seconds),
-        _ => format!("{datagrams} / {}", bytes(total)),
-    };
+fn paths_text(paths: &[PathReport], colour: bool) -> String {
+    let all: u64 = paths.iter().map(|path| path.tx_bytes).sum();
     let rows = paths.iter().map(|path| {
         let state = match (path.state, &path.reason) {
             (State::Up, _) => "up".to_owned(),
@@ -280,16 +237,15 @@ fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour
         };
         let device = path.device.as_ref().map_or(String::new(), |device| format!(" on {device}"));
         let remote = path.remote.map_or("(not known yet)".to_owned(), |remote| remote.to_string());
-        let then = earlier(path);
         [
             path.name.clone(),
             state,
             format!("{}{device} -> {remote}", path.local),
             path.rtt_us.map_or("-".to_owned(), milliseconds),
             path.weight.to_string(),
-            (sent(path) * 100).checked_div(all).map_or("-".to_owned(), |percent| format!("{percent} %")),
-            traffic(path.tx_datagrams, path.tx_bytes, then.map(|t| t.tx_bytes)),
-            traffic(path.rx_datagrams, path.rx_bytes, then.map(|t| t.rx_bytes)),
+            (path.tx_bytes * 100).checked_div(all).map_or("-".to_owned(), |percent| format!("{percent} %")),
+            format!("{} / {}", path.tx_datagrams, bytes(path.tx_bytes)),
+            format!("{} / {}", path.rx_datagrams, bytes(path.rx_bytes)),
         ]
     });
     let rows: Vec<_> = rows.collect();
@@ -356,7 +312,7 @@ fn dropped(reasons: &Dropped) -> String {
     if reasons.is_empty() { String::new() } else { format!("  dropped: {}\n", reasons.join(", ")) }
 }
 
-fn duration(time: Duration) -> String {
+pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
         (0, 0, 0, s) => format!("{s} s"),
@@ -370,18 +326,9 @@ pub(crate) fn bytes(count: u64) -> String {
     scaled(count, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
 }
 
-fn bit_rate(bytes: u64, seconds: f64) -> String {
-    if seconds <= 0.0 {
-        return "-".into();
-    }
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "for display"
-    )]
-    let bits = (bytes as f64 * 8.0 / seconds).round() as u64;
-    scaled(bits, &BIT_RATES)
+/// Bits a second.
+pub(crate) fn bits(count: u64) -> String {
+    scaled(count, &BIT_RATES)
 }
 
 const BIT_RATES: [&str; 7] = ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s", "Ebit/s"];
@@ -400,4 +347,4 @@ fn scaled(count: u64, units: &[&str]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -50,7 +50,11 @@ pub fn ask(socket: Option<&Path>, command: Command) -> Result<Answer> {
 const HOW_TO_START: &str = "Start one with:\n  sudo mpt run            (reads /etc/mpt/mpt.toml)\n  \
                             sudo mpt run -c FILE    (reads FILE)";
 
-fn find() -> Result<PathBuf> {
+/// The socket of the only daemon that has one in [`DIRECTORY`].
+///
+/// # Errors
+/// When no daemon runs, or several do.
+pub fn find() -> Result<PathBuf> {
     let mut sockets = Vec::new();
     match std::fs::read_dir(DIRECTORY) {
         Ok(entries) => {

@@ -100,6 +100,17 @@ pub enum Role {
     Unused,
 }
 
+impl Role {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Spare => "spare",
+            Self::Unused => "unused",
+        }
+    }
+}
+
 /// Datagrams and inner packets that the port dropped.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PeerDrops {
@@ -422,6 +433,15 @@ impl<'s> Peer<'s> {
             }
         }
         Ok(())
+    }
+
+    /// When the path is used.
+    pub fn role(&self, index: usize) -> Role {
+        match (self.spares & (1 << index) != 0, self.is_enabled(index)) {
+            (true, _) => Role::Spare,
+            (false, true) => Role::Member,
+            (false, false) => Role::Unused,
+        }
     }
 
     /// Whether the path may be used now.

@@ -139,6 +139,7 @@ impl Driver<'_> {
             device: config.device.clone(),
             state,
             reason,
+            role: Some(peer.role(index).name().to_owned()),
             waits_for: path.missing.as_ref().map(ToString::to_string),
             rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             weight: config.weight,

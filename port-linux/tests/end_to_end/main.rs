@@ -30,6 +30,7 @@ mod sealed;
 mod standby;
 mod start;
 mod told;
+mod top;
 mod traffic;
 mod translators;
 mod ways;

@@ -42,6 +42,8 @@ pub(crate) enum Tool {
     Script,
     /// curl
     Curl,
+    /// tmux
+    Tmux,
 }
 
 impl Tool {
@@ -57,6 +59,7 @@ impl Tool {
             Self::Setpriv => ("setpriv", "util-linux"),
             Self::Script => ("script", "bsdutils"),
             Self::Curl => ("curl", "curl"),
+            Self::Tmux => ("tmux", "tmux"),
         }
     }
 

@@ -1,0 +1,100 @@
+//! `mpt top`: a running tunnel on the whole terminal, live. A client of the control socket, and nothing else.
+//!
+//! One thread asks the daemon ([`asking`]), one waits for signals ([`terminal`]); the main one has the keyboard and draws.
+
+mod asking;
+mod draw;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod tracked;
+mod units;
+mod view;
+
+use std::io::{IsTerminal, stdout};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use ratatui::crossterm::event::{self, Event, KeyEventKind};
+
+use crate::control::find;
+use crate::failure::misconfigured;
+use crate::status::fetch;
+use asking::Asking;
+use draw::Look;
+use terminal::Terminal;
+use view::{View, Wish};
+
+/// How long to wait for a key until the daemon's answers and signals are looked at.
+const GLANCE: Duration = Duration::from_millis(100);
+/// What shows passing time is drawn so often.
+const REDRAW: Duration = Duration::from_secs(1);
+
+/// Runs `mpt top`, until a key or a signal ends it.
+///
+/// # Errors
+/// When standard output is no terminal, no daemon answers at the start, or it has no connection of that name.
+pub fn top(connection: Option<&str>, socket: Option<&Path>) -> Result<()> {
+    check_terminal()?;
+    // Of this daemon, and of no other that may come while it is away.
+    let socket = socket.map_or_else(find, |socket| Ok(socket.to_path_buf()))?;
+    let report = fetch(Some(&socket))?;
+    if let Some(name) = connection
+        && !report.connections.iter().any(|connection| connection.name == name)
+    {
+        let names: Vec<&str> = report.connections.iter().map(|connection| connection.name.as_str()).collect();
+        bail!("no connection is named {name}; there are {}", names.join(", "));
+    }
+    let mut view = View::new(report, connection);
+    let look = Look { colour: std::env::var_os("NO_COLOR").is_none() };
+    let mut terminal = Terminal::take()?;
+    let asking = Asking::start(socket)?;
+    watch(&mut view, look, &mut terminal, &asking).context("the terminal")
+}
+
+fn check_terminal() -> Result<()> {
+    let kind = std::env::var("TERM").unwrap_or_default();
+    if !stdout().is_terminal() {
+        return Err(misconfigured(
+            "standard output is no terminal, which `mpt top` needs; for a script: mpt status --json",
+        ));
+    }
+    if kind == "dumb" {
+        return Err(misconfigured(
+            "this terminal cannot place text (TERM=dumb), which `mpt top` needs; in its place: mpt status",
+        ));
+    }
+    Ok(())
+}
+
+/// Draws, and follows keys and answers, until the end.
+fn watch(view: &mut View, look: Look, terminal: &mut Terminal, asking: &Asking) -> std::io::Result<()> {
+    let mut drawn = None::<Instant>;
+    while !terminal.is_to_end() {
+        let now = Instant::now();
+        let mut changed = drawn.is_none_or(|drawn| now - drawn >= REDRAW);
+        for news in asking.news() {
+            view.hear(news, now);
+            changed = true;
+        }
+        if changed {
+            terminal.draw(|frame| draw::draw(frame, view, look, now))?;
+            drawn = Some(now);
+        }
+        if !event::poll(GLANCE)? {
+            continue;
+        }
+        match event::read()? {
+            Event::Key(key) if key.kind != KeyEventKind::Release => match view.press(key, Instant::now()) {
+                Some(Wish::End) => return Ok(()),
+                Some(Wish::Ask(command)) => asking.ask(command),
+                None => {}
+            },
+            _ => {}
+        }
+        // Also after a change of size.
+        drawn = None;
+    }
+    Ok(())
+}
