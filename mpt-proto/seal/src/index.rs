@@ -118,6 +118,7 @@ impl<'s> Index<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::times;
     use std::collections::HashMap;
     use std::vec;
     use std::vec::Vec;
@@ -131,7 +132,7 @@ mod tests {
         };
         let mut slots = vec![IndexSlot::default(); 64];
         let (mut table, mut map) = (Index::new(&mut slots), HashMap::new());
-        for step in 0..20_000 {
+        for step in 0..times(20_000, 200) {
             // Few values, of which many share a home.
             let index = u32::try_from(1 + draw(8) + 64 * draw(12)).unwrap();
             if map.len() < 60 && draw(2) == 0 {

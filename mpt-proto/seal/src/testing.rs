@@ -5,6 +5,11 @@ use std::vec::Vec;
 
 use crate::keys::{PresharedKey, PrivateKey};
 
+/// How often a test does something: the first, or the second where Miri interprets it, a thousand times slower.
+pub(crate) const fn times<T: Copy>(often: T, interpreted: T) -> T {
+    if cfg!(miri) { interpreted } else { often }
+}
+
 /// The bytes of hexadecimal digits. White space between them is ignored.
 pub(crate) fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> =

@@ -91,6 +91,7 @@ fn position(words: &[u64], counter: u32) -> (usize, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::times;
     use std::collections::HashSet;
     use std::vec;
 
@@ -133,7 +134,7 @@ mod tests {
     /// Against a set of all counters ever taken: nothing is taken twice, and what the span promises is taken.
     #[test]
     fn the_window_agrees_with_a_set_whatever_the_order() {
-        for seed in 0..50u64 {
+        for seed in 0..times(50u64, 4) {
             let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
             let mut draw = |below: u32| {
                 random ^= random << 13;
@@ -144,7 +145,7 @@ mod tests {
             let mut words = vec![!0; 1 << (1 + seed % 4)];
             let span = span(&words);
             let (mut window, mut taken, mut newest) = (Window::default(), HashSet::new(), None::<u32>);
-            for _ in 0..3000 {
+            for _ in 0..times(3000, 200) {
                 let around = newest.unwrap_or(u32::try_from(seed).unwrap());
                 let counter = match draw(20) {
                     0 => around.saturating_add(draw(2000)),

@@ -9,6 +9,7 @@ use std::vec::Vec;
 use core::time::Duration;
 
 use super::world::*;
+use crate::testing::times;
 
 /// A hand that does harm while `active`, by chance.
 fn adversary(seed: u64, paths: u8, active: Rc<Cell<bool>>) -> Hand {
@@ -63,13 +64,13 @@ fn adversary(seed: u64, paths: u8, active: Rc<Cell<bool>>) -> Hand {
 
 #[test]
 fn nothing_is_taken_twice_or_altered_and_traffic_flows_within_a_second_after_it_ends() {
-    for seed in 0..12 {
+    for seed in 0..times(12, 1) {
         let active = Rc::new(Cell::new(false));
         let mut world = World::up(&[5, 40, 120], 50 + seed);
         world.hand = Some(adversary(seed, 3, active.clone()));
         active.set(true);
         for step in 0..30 {
-            world.load(&[0, 1], 25, 10_000);
+            world.load(&[0, 1], times(25, 500), 10_000);
             if step % 10 == 9 {
                 world.restart(usize::try_from(step / 10 % 2).unwrap(), seed * 10 + step);
             }
@@ -79,8 +80,8 @@ fn nothing_is_taken_twice_or_altered_and_traffic_flows_within_a_second_after_it_
             }
         }
         active.set(false);
-        world.load(&[0, 1], 10, 1000);
-        let sent = world.load(&[0, 1], 10, 1000);
+        world.load(&[0, 1], times(10, 50), 1000);
+        let sent = world.load(&[0, 1], times(10, 50), 1000);
         world.run_for(500);
         for number in sent {
             let got: u32 = world.ends.iter().filter_map(|end| end.got.get(&number)).sum();
@@ -102,7 +103,8 @@ fn a_flood_of_an_authentic_peers_old_initiations_stops_no_session() {
     }));
     world.send(0, 0);
     world.run_for(500);
-    for step in 0..2000 {
+    let packets = times(200, 10);
+    for step in 0..10 * packets {
         let mut bytes = kept.borrow()[0].clone();
         let end = &mut world.ends[1];
         let _ = end.sealer.open(&source(3), None, &mut bytes, world.now);
@@ -114,5 +116,5 @@ fn a_flood_of_an_authentic_peers_old_initiations_stops_no_session() {
     }
     assert_eq!(world.ends[0].unsent + world.ends[1].unsent, 1);
     let got = world.ends.each_ref().map(|end| end.got.len());
-    assert_eq!(got, [200, 200]);
+    assert_eq!(got, [packets, packets]);
 }

@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::world::*;
 use crate::limits::EPOCHS;
 use crate::sealer::{AddPeerError, Event, NotSealed, Opened, Reason};
+use crate::testing::times;
 
 #[test]
 fn the_first_packet_begins_a_handshake_and_both_ends_have_keys_a_round_trip_later() {
@@ -65,12 +66,12 @@ fn a_lost_response_is_asked_for_again_with_the_same_bytes() {
 
 #[test]
 fn handshakes_that_cross_leave_both_ends_with_the_same_keys_in_use() {
-    for seed in 0..20 {
+    for seed in 0..times(20, 1) {
         let mut world = World::new(&[10, 30], 100 + seed);
         world.send(0, 0);
         world.send(1, 1);
         world.run_for(2000);
-        let sent = world.load(&[0, 1], 10, 3000);
+        let sent = world.load(&[0, 1], times(10, 100), 3000);
         world.run_for(500);
         for number in sent {
             let got = world.ends.iter().filter_map(|end| end.got.get(&number)).sum::<u32>();
@@ -90,7 +91,7 @@ fn handshakes_that_cross_leave_both_ends_with_the_same_keys_in_use() {
 fn p4_keys_change_under_load_without_a_lost_late_or_doubled_packet() {
     let delays: Vec<u64> = (0..16).map(|path| 5 + 33 * path).collect();
     let mut world = World::up(&delays, 4);
-    let sent = world.load(&[0, 1], 20, 1_250_000);
+    let sent = world.load(&[0, 1], times(20, 2000), 1_250_000);
     world.run_for(2000);
     assert!(world.ends[0].handshakes(world.now) >= 10, "{}", world.ends[0].handshakes(world.now));
     assert_eq!(world.ends[0].unsent + world.ends[1].unsent, 1, "only what came before the first keys");
@@ -168,11 +169,11 @@ fn a_peer_that_is_silent_is_asked_first_and_a_quiet_tunnel_sends_nothing() {
 fn keys_are_erased_after_three_minutes_without_the_peer_and_tries_go_on_slowly() {
     let mut world = World::up(&[20], 9);
     world.hand = Some(Box::new(|_, _| vec![]));
-    world.load(&[0], 100, 200_000);
+    world.load(&[0], times(100, 1000), 200_000);
     assert!(!world.ends[0].is_up(world.now));
     assert!(world.ends[0].events.iter().any(|(_, event)| matches!(event, Event::Expired { .. })));
     let before = world.ends[0].sent_bytes;
-    world.load(&[0], 100, 60_000);
+    world.load(&[0], times(100, 1000), 60_000);
     let tries = (world.ends[0].sent_bytes - before) / 160;
     assert!((10..=16).contains(&tries), "one in five seconds: {tries}");
     world.hand = None;
@@ -199,7 +200,7 @@ fn peers_are_known_once_not_ourselves_and_no_more_than_there_is_room_for() {
 
 #[test]
 fn thousands_of_peers_find_each_other_under_load_by_cookies() {
-    const PEERS: u8 = 200;
+    const PEERS: u8 = times(200, 5);
     let used = Used::default();
     let mut server = sealer(1, 1, PEERS.into(), 1, &used, START);
     let mut clients: std::vec::Vec<_> = (2..PEERS + 2)
@@ -263,7 +264,7 @@ fn what_cannot_be_sealed_is_refused_with_its_reason() {
 #[test]
 fn traffic_one_way_over_a_long_path_does_not_begin_one_handshake_after_the_other() {
     let cases: [&[u64]; 7] = [&[125], &[130], &[140], &[300], &[400], &[10, 300], &[10, 400]];
-    for (number, delays) in (40..).zip(cases) {
+    for (number, delays) in (40..).zip(cases).step_by(times(1, 5)) {
         let mut world = World::up(delays, number);
         if delays.len() > 1 {
             // From now on only the slow path works.
@@ -272,7 +273,7 @@ fn traffic_one_way_over_a_long_path_does_not_begin_one_handshake_after_the_other
             }));
         }
         let before = world.ends[0].handshakes(world.now);
-        world.load(&[0], 20, 60_000);
+        world.load(&[0], times(20, 500), 60_000);
         let begun = world.ends[0].handshakes(world.now) - before;
         assert!(begun <= 2, "{delays:?}: {begun}");
     }
@@ -281,18 +282,19 @@ fn traffic_one_way_over_a_long_path_does_not_begin_one_handshake_after_the_other
 #[test]
 fn a_thousand_changes_of_keys_lose_nothing_and_leave_nothing_behind() {
     let mut world = World::up(&[5, 20], 21);
-    let mut sent = Vec::new();
-    for round in 0..1000 {
-        let (now, end) = (world.now, &mut world.ends[round / 500]);
+    let (mut sent, rounds) = (Vec::new(), times(1000, 12));
+    for round in 0..rounds {
+        let (now, end) = (world.now, &mut world.ends[2 * round / rounds]);
         end.sealer.initiate(end.peer, now);
         sent.extend(world.load(&[0, 1], 50, 350));
     }
     world.run_for(100);
     let got = |number: &u32| world.ends.iter().filter_map(|end| end.got.get(number)).sum::<u32>();
-    assert!(sent.len() == 14_000 && sent.iter().all(|number| got(number) == 1));
+    assert!(sent.len() == 14 * rounds && sent.iter().all(|number| got(number) == 1));
     for end in &world.ends {
         // But for those that cross where the other end takes over.
-        assert!(end.handshakes(world.now) > 990, "{}", end.handshakes(world.now));
+        let handshakes = usize::try_from(end.handshakes(world.now)).unwrap();
+        assert!(handshakes + 10 > rounds, "{handshakes}");
         assert!(end.sealer.index.used() <= EPOCHS, "indices of keys that are gone stand for nobody");
     }
 }

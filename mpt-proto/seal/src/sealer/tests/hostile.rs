@@ -13,6 +13,7 @@ use mpt_proto::PathSet;
 use super::world::*;
 use crate::cipher::{Cipher, Ciphers, NONCE_LEN, Offer, Portable, PortableKey, Suite, TAG_LEN};
 use crate::sealer::{Entropy, Opened, Reason, Sealer, Storage};
+use crate::testing::times;
 use crate::{INDEX_SLOTS_PER_PEER, IndexSlot, PeerSlot, RecentSlot, SourceSlot, WINDOW_WORDS_MIN};
 
 #[test]
@@ -204,7 +205,7 @@ fn a_flood_of_strangers_does_not_keep_out_a_peer_whose_path_is_known() {
         })
         .collect();
     let mut full = false;
-    for number in 0..3000 {
+    for number in 0..times(3000, 300) {
         let mut bytes = flood[number % flood.len()].clone();
         let opened = world.ends[1].sealer.open(&source(99), None, &mut bytes, world.now);
         full |= matches!(opened, Opened::Refused(Reason::Busy));

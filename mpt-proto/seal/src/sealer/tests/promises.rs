@@ -10,6 +10,7 @@ use super::world::*;
 use crate::keys::PublicKey;
 use crate::mac::{MacKeys, is_mac};
 use crate::sealer::{Opened, Reason};
+use crate::testing::times;
 
 /// A session's first datagrams of each kind, from end 0 to end 1 and back.
 fn recorded(seed: u64) -> (World, Vec<Flying>) {
@@ -104,7 +105,7 @@ fn p7_strangers_get_no_answer_and_change_nothing() {
     let mut random = fastrand::Rng::with_seed(5);
     let end = &mut world.ends[1];
     let before = end.sealer.fingerprint();
-    for _ in 0..10_000 {
+    for _ in 0..times(10_000, 60) {
         let mut bytes: Vec<u8> = match random.u8(0..4) {
             0 => {
                 let mut bytes = vec![0; random.usize(0..300)];
@@ -150,7 +151,7 @@ fn p10_a_flipped_bit_is_never_taken() {
     let end = &mut world.ends[1];
     let before = end.sealer.fingerprint();
     let mut reasons = HashSet::new();
-    for bit in 0..sealed.len() * 8 {
+    for bit in (0..sealed.len() * 8).step_by(times(1, 13)) {
         let mut flipped = sealed.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         match end.sealer.open(&source(1), None, &mut flipped, world.now) {
