@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod counters;
 pub mod driver;
 #[cfg(feature = "program")]
 pub mod enrol;

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::config::{NewPath, Rate};
 use crate::control::{Answer, Command, ask};
+use crate::counters::{self, Figure};
 use crate::output;
 use crate::report::{ConnectionReport, Dropped, PathReport, Report, SealReport, State};
 
@@ -109,7 +110,11 @@ pub fn fetch(socket: Option<&Path>) -> Result<Report> {
     }
 }
 
-fn only(mut report: Report, name: Option<&str>) -> Result<Report> {
+/// The report with the connection of this name alone.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn only(mut report: Report, name: Option<&str>) -> Result<Report> {
     if let Some(name) = name {
         let names: Vec<String> =
             report.connections.iter().map(|connection| connection.name.clone()).collect();
@@ -178,22 +183,7 @@ fn connection_text(
         bytes(c.rx_bytes),
         rate(c.rx_bytes, |b| b.counters.rx_bytes),
     );
-    let rare = [
-        ("came early and waited", c.rx_held),
-        ("lost on the way", c.rx_lost),
-        ("put together from fragments", c.rx_reassembled),
-        ("fragments sent", c.tx_fragments),
-        ("dropped to keep the queue short", c.tx_dropped),
-        ("marked to keep the queue short", c.tx_marked),
-        ("sent again", c.tx_resent),
-        ("not sent as no path was up", c.tx_no_path),
-        ("not sent as too large", c.tx_too_large),
-        ("not sent as more than the limit", c.tx_limited),
-        ("restarts of the peer", c.rx_restarts),
-        ("reports that cannot be true", c.rx_bad_reports),
-    ];
-    let rare: Vec<String> =
-        rare.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}")).collect();
+    let rare = Figure::in_words(&counters::CONNECTION, connection);
     if !rare.is_empty() {
         text += &format!("  {}\n", rare.join(", "));
     }
@@ -224,10 +214,7 @@ fn policy_text(connection: &ConnectionReport) -> String {
     let why = match connection.mode_reason.as_deref() {
         None => return connection.policy.clone(),
         Some("peer_cannot") if !connection.peer_is_mpt => "the peer has not been heard",
-        Some("peer_cannot") => "the peer does not speak it",
-        Some("no_memory") => "it needs memory and sequence numbers",
-        Some("no_reports") => "the peer does not report",
-        Some(other) => other,
+        Some(other) => counters::meaning(&counters::MODE_REASONS, other).unwrap_or(other),
     };
     let mode = connection.mode.as_deref().unwrap_or_default();
     format!("{} ({mode} now: {why})", connection.policy)
@@ -305,14 +292,7 @@ fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour
         if let Some(missing) = &path.waits_for {
             text += &format!("  {} waits: {missing}\n", path.name);
         }
-        let roaming = path.roaming.unwrap_or_default();
-        let followed = [
-            ("times its peer was found at another address", roaming.moves),
-            ("addresses that did not prove to be its peer's", roaming.unproven),
-            ("addresses that did while its peer was still at the old one", roaming.kept),
-        ];
-        let followed: Vec<String> =
-            followed.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}")).collect();
+        let followed = Figure::in_words(&counters::PATH, path);
         if !followed.is_empty() {
             text += &format!("  {}: {}\n", path.name, followed.join(", "));
         }
