@@ -14,6 +14,7 @@ mod file;
 mod forward;
 mod gateway;
 mod listen;
+mod metrics;
 mod pins;
 mod rate;
 mod roaming;
@@ -39,6 +40,7 @@ pub use gateway::{Exception, Share, Transport};
 #[cfg(feature = "program")]
 pub(crate) use listen::PEER_FILE;
 pub use listen::{Listen, PeerError};
+pub use metrics::Metrics;
 pub use rate::Rate;
 pub use security::Security;
 #[cfg(feature = "program")]
@@ -69,6 +71,8 @@ pub struct Config {
     pub connections: Vec<Connection>,
     /// `[listen]`: where peers that come by themselves are waited for.
     pub listen: Option<Listen>,
+    /// `[metrics]`: where others read what is counted and measured; `None`: nowhere.
+    pub metrics: Option<Metrics>,
     /// `[security]`: this end's key; `None`: packets travel in the clear.
     pub security: Option<Security>,
     /// `[[forward]]`, of this file and of those of the peers.

@@ -233,7 +233,7 @@ pub static CONNECTION: [OfConnection; 21] = [
     .shown("reports that cannot be true"),
 ];
 
-/// Of a path. Datagrams are those of all kinds, their bytes UDP payloads.
+/// Of a path. Datagrams are those of all kinds, their bytes UDP payloads without the seal.
 pub static PATH: [OfPath; 24] = [
     OfPath::gauge("state", "up", "Whether packets may take the path", |p| {
         Some((p.state == State::Up).into())

@@ -30,6 +30,8 @@ pub mod keys;
 #[cfg(feature = "program")]
 pub mod lab;
 pub mod link;
+#[cfg(feature = "program")]
+pub mod metrics;
 pub mod mtu;
 pub mod names;
 pub mod offload;

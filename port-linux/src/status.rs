@@ -17,6 +17,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Clears the terminal and goes to its upper left corner.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
+/// Columns of the table of paths. docs/operations.md explains each.
+pub(crate) const PATH_COLUMNS: [&str; 8] =
+    ["PATH", "STATE", "LOCAL -> REMOTE", "RTT", "WEIGHT", "SHARE", "SENT", "RECEIVED"];
+/// Columns of the table of what is known of paths.
+pub(crate) const MODEL_COLUMNS: [&str; 9] =
+    ["SENDS ON", "TIER", "RATE", "PHASE", "EXTRA DELAY", "QUEUE", "JITTER", "LOST", "LIMITED BY"];
+
 /// How a report is shown.
 #[derive(Debug, Clone, Copy)]
 pub struct Show {
@@ -246,8 +253,7 @@ fn models_text(paths: &[PathReport]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let head = ["SENDS ON", "TIER", "RATE", "PHASE", "EXTRA DELAY", "QUEUE", "JITTER", "LOST", "LIMITED BY"];
-    aligned(head, &rows, |_, padded| padded)
+    aligned(MODEL_COLUMNS, &rows, |_, padded| padded)
 }
 
 fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour: bool) -> String {
@@ -280,8 +286,7 @@ fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour
         ]
     });
     let rows: Vec<_> = rows.collect();
-    let head = ["PATH", "STATE", "LOCAL -> REMOTE", "RTT", "WEIGHT", "SHARE", "SENT", "RECEIVED"];
-    let mut text = aligned(head, &rows, |column, padded| match padded.trim_end() {
+    let mut text = aligned(PATH_COLUMNS, &rows, |column, padded| match padded.trim_end() {
         cell if colour && column == 1 => {
             let code = if cell == "up" { "32" } else { "31" };
             format!("\x1b[{code}m{padded}\x1b[0m")

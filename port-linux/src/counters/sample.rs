@@ -1,35 +1,111 @@
-//! A report for tests.
+//! A report for tests, in which everything is there. It names each field, so that one that is new is not forgotten here, nor in the
+//! table.
 
-use serde_json::json;
+use std::collections::BTreeMap;
 
-use crate::report::{Counters, Report};
+use crate::report::{
+    ConnectionReport, Counters, ModelReport, NotSent, PathReport, Report, RoamingReport, SealReport, State,
+    TunnelReport, VERSION,
+};
 
-/// A report in which every number is there and differs from all others.
+/// A report whose numbers differ from each other, but for small ones.
 pub(crate) fn report() -> Report {
-    let mut number = 1000;
+    let mut number = 1000_u16;
     let mut next = || {
         number += 1;
         number
     };
-    let path = json!({
-        "name": "dsl", "local": "10.1.1.1:4754", "remote": null, "device": null, "state": "up", "reason": null, "rtt_us": next(),
-        "weight": next(), "rank": 7, "max_datagram": next(), "tx_datagrams": next(), "tx_bytes": next(), "rx_datagrams": next(),
-        "rx_bytes": next(), "probes": next(), "echoes": next(), "downs": next(),
-        "not_sent": { "full": next(), "too_big": next(), "link": next(), "refused": next() },
-        "roaming": { "challenges": next(), "moves": next(), "unproven": next(), "kept": next() },
-        "model": { "tier": 3, "rate": next(), "phase": "cruise", "extra_delay_us": next(), "queue_us": next(), "jitter_us": next(),
-            "lost": next(), "open": true, "suspect": false, "limited_by": "bandwidth" },
-    });
-    // All are there by default.
-    let mut counters = serde_json::to_value(Counters::default()).unwrap();
-    for counter in counters.as_object_mut().unwrap().values_mut() {
-        *counter = next().into();
+    let path = PathReport {
+        name: "dsl".into(),
+        local: ([10, 1, 1, 1], 4754).into(),
+        remote: None,
+        device: None,
+        state: State::Up,
+        reason: None,
+        waits_for: None,
+        rtt_us: Some(next().into()),
+        weight: next(),
+        rank: 7,
+        model: Some(ModelReport {
+            tier: 3,
+            rate: next().into(),
+            phase: "cruise".into(),
+            extra_delay_us: next().into(),
+            queue_us: next().into(),
+            jitter_us: next().into(),
+            lost: next().into(),
+            open: true,
+            suspect: false,
+            limited_by: "bandwidth".into(),
+        }),
+        max_datagram: next(),
+        tx_datagrams: next().into(),
+        tx_bytes: next().into(),
+        rx_datagrams: next().into(),
+        rx_bytes: next().into(),
+        probes: next().into(),
+        echoes: next().into(),
+        downs: next().into(),
+        not_sent: NotSent {
+            full: next().into(),
+            too_big: next().into(),
+            link: next().into(),
+            refused: next().into(),
+        },
+        roaming: Some(RoamingReport {
+            challenges: next().into(),
+            moves: next().into(),
+            unproven: next().into(),
+            kept: next().into(),
+        }),
+    };
+    let connection = ConnectionReport {
+        name: "vps".into(),
+        peer: vec![[10, 0, 0, 2].into()],
+        standby_of: Some("other".into()),
+        used: Some(true),
+        policy: "adaptive".into(),
+        mode: Some("adaptive".into()),
+        mode_reason: None,
+        peer_is_mpt: true,
+        seal: Some(SealReport {
+            public_key: String::new(),
+            cipher: Some("AES-256-GCM".into()),
+            keys_age_ms: Some(next().into()),
+            handshakes: next().into(),
+        }),
+        problem: None,
+        limit_bps: Some(next().into()),
+        counters: Counters {
+            tx_packets: next().into(),
+            tx_bytes: next().into(),
+            tx_no_path: next().into(),
+            tx_limited: next().into(),
+            tx_too_large: next().into(),
+            tx_fragments: next().into(),
+            tx_dropped: next().into(),
+            tx_marked: next().into(),
+            tx_resent: next().into(),
+            rx_packets: next().into(),
+            rx_bytes: next().into(),
+            rx_held: next().into(),
+            rx_lost: next().into(),
+            rx_reassembled: next().into(),
+            rx_restarts: next().into(),
+            rx_bad_reports: next().into(),
+        },
+        dropped: BTreeMap::from([("late".into(), next().into())]),
+        paths: vec![path],
+    };
+    Report {
+        version: VERSION,
+        tunnel: TunnelReport {
+            name: "mpt0".into(),
+            addresses: Vec::new(),
+            mtu: next(),
+            uptime_ms: next().into(),
+            dropped: BTreeMap::from([("no_route".into(), next().into())]),
+        },
+        connections: vec![connection],
     }
-    let connection = json!({
-        "name": "vps", "peer": ["10.0.0.2"], "standby_of": "other", "used": true, "policy": "adaptive", "mode": "adaptive",
-        "peer_is_mpt": true, "seal": { "public_key": "", "keys_age_ms": next(), "handshakes": next() }, "limit_bps": next(),
-        "counters": counters, "dropped": { "late": next() }, "paths": [path],
-    });
-    let tunnel = json!({ "name": "mpt0", "addresses": [], "mtu": next(), "uptime_ms": next(), "dropped": { "no_route": next() } });
-    serde_json::from_value(json!({ "version": 1, "tunnel": tunnel, "connections": [connection] })).unwrap()
 }

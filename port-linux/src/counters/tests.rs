@@ -18,7 +18,7 @@ fn numbers(value: &Value, place: &str, found: &mut Vec<(String, u64)>) {
             Value::Number(number) => found.push((place, number.as_u64().expect("a whole number"))),
             Value::Bool(yes) => found.push((place, u64::from(*yes))),
             Value::Object(_) if !["dropped", "not_sent"].contains(&name.as_str()) => {
-                numbers(value, &place, found)
+                numbers(value, &place, found);
             }
             _ => {}
         }
