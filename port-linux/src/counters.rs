@@ -354,6 +354,8 @@ fn roaming(path: &PathReport, value: fn(&RoamingReport) -> u64) -> Option<u64> {
     path.roaming.as_ref().map(value)
 }
 
+#[cfg(all(test, feature = "program"))]
+mod document;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
