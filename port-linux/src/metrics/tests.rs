@@ -114,6 +114,48 @@ fn the_text_is_open_metrics() {
     assert!(series.len() > 40, "{text}");
 }
 
+/// The texts of a JSON value that are queries.
+fn queries<'v>(value: &'v serde_json::Value, found: &mut Vec<&'v str>) {
+    for (key, value) in value.as_object().into_iter().flatten() {
+        match value.as_str() {
+            Some(text) if ["expr", "query"].contains(&key.as_str()) => found.push(text),
+            _ => queries(value, found),
+        }
+    }
+    value.as_array().into_iter().flatten().for_each(|value| queries(value, found));
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+}
+
+/// `packaging/test-metrics` asks a real Prometheus for each.
+#[test]
+fn the_dashboard_and_the_document_know_only_metrics_that_there_are() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let file = std::fs::read(repository.join("packaging/grafana.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    let mut report = report();
+    report.connections[0].paths[0].reason = Some("silent".into());
+    let text = write(Arc::new(report), Format::Prometheus).unwrap();
+    let samples = samples(&text);
+    let document = std::fs::read_to_string(repository.join("docs/operations.md")).unwrap();
+    for name in words(&document).filter(|word| word.starts_with("mpt_") && !word.ends_with('_')) {
+        assert!(samples.contains(name), "{name} in docs/operations.md");
+    }
+    let mut found = Vec::new();
+    queries(&dashboard, &mut found);
+    assert!(found.len() > 20, "{found:?}");
+    for query in found.into_iter().filter(|query| *query != "prometheus") {
+        let names: Vec<_> = words(query).filter(|word| word.starts_with("mpt_")).collect();
+        assert!(!names.is_empty() && names.iter().all(|name| samples.contains(name)), "{query}");
+        for (at, _) in query.match_indices("=~") {
+            let label = query[..at].rsplit(['{', ',']).next().unwrap();
+            assert!(["instance", "tunnel", "connection", "path"].contains(&label), "{label} in {query}");
+        }
+    }
+}
+
 #[test]
 fn a_name_with_quotes_does_not_break_the_text() {
     let mut report = report();
