@@ -133,8 +133,7 @@ fn sources(directory: &Path, text: &mut String) {
             sources(&path, text);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let source = std::fs::read_to_string(&path).expect("a file");
-            let mut lines = source.lines().map(str::trim_start);
-            while let Some(line) = lines.next() {
+            for line in source.lines().map(str::trim_start) {
                 match line.strip_suffix('\\') {
                     Some(begun) => text.push_str(begun),
                     None => *text += &format!("{line}\n"),
