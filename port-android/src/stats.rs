@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use port_linux::counters::{DOWN_REASONS, meaning};
 use port_linux::report::{PathReport, Report, State};
 
 /// The paths of a report. Columns: connection, path, network, `up` or `down`, why or an empty text, round-trip time in
@@ -30,12 +31,6 @@ pub fn lines(report: &Report) -> String {
 
 /// Why a path is down, for people.
 fn why(path: &PathReport) -> &'static str {
-    match (path.state, path.reason.as_deref()) {
-        (State::Up, _) => "",
-        (State::Down, Some("disabled")) => "not in use",
-        (State::Down, Some("link")) => "no network",
-        (State::Down, Some("unheard")) => "no answer yet",
-        (State::Down, Some("deaf")) => "the server does not hear us",
-        (State::Down, _) => "no answer",
-    }
+    let reason = path.reason.as_deref().filter(|_| path.state == State::Down);
+    reason.map_or("", |reason| meaning(&DOWN_REASONS, reason).unwrap_or("no answer"))
 }

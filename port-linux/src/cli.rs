@@ -65,6 +65,8 @@ pub enum Command {
     Status(Status),
     /// Watch the connections and paths of a running mpt, and take paths into use or out of use
     Top(Top),
+    /// Print what a running mpt counts and measures, for Prometheus and others
+    Metrics(Metrics),
     /// Let a running mpt read its configuration again
     Reload(Reload),
     /// Take a path of a running mpt into use or out of use
@@ -165,14 +167,36 @@ pub struct Status {
     pub control: Control,
 }
 
+/// `mpt metrics`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The text is that of Prometheus (version 0.0.4), as [metrics] in the configuration serves it by HTTP. What each metric means
+and what to do about it: docs/operations.md.
+
+Examples:
+  mpt metrics | grep _dropped_total
+  mpt metrics > /var/lib/prometheus/node-exporter/mpt.tmp &&
+    mv /var/lib/prometheus/node-exporter/mpt.tmp /var/lib/prometheus/node-exporter/mpt.prom
+                                   for node_exporter's textfile collector, each minute by cron
+  curl --unix-socket /run/mpt/mpt0.metrics.sock http://mpt/metrics
+                                   the same where the configuration has [metrics]"
+)]
+pub struct Metrics {
+    /// Only those of the connection of this name
+    pub name: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub control: Control,
+}
+
 /// `mpt reload`
 #[derive(Debug, Args)]
 #[command(
     after_help = "Connections and peers that are new come, those that are gone go, those that are set up otherwise begin
 anew, and all others notice nothing. Forwarded ports and limits change without a cut connection; where only paths of a connection come, go
 or change, it goes on over the others. An error in the configuration, or in the file of a peer that mpt has
-now, changes nothing; the file of any other peer with an error leaves that peer out. [tunnel], [security]
-and [listen] cannot change, nor can the first default route through the tunnel or `gateway` of a path come.
+now, changes nothing; the file of any other peer with an error leaves that peer out. [tunnel], [security],
+[listen] and [metrics] cannot change, nor can the first default route through the tunnel or `gateway` of a path come.
 
 `systemctl reload mpt@NAME` and SIGHUP do the same, and tell of errors in the log only. Where standard input
 is a terminal, SIGHUP ends mpt."

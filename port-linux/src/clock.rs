@@ -28,6 +28,11 @@ impl Clock {
     pub fn now(&self) -> Instant {
         Instant::ZERO + since_boot().saturating_sub(self.start)
     }
+
+    /// The time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.now().since(Instant::ZERO)
+    }
 }
 
 /// Microseconds since 1970 by the system's clock, which somebody may step; 0 before 1970.

@@ -15,6 +15,7 @@ mod forward;
 mod gateway;
 mod hook;
 mod listen;
+mod metrics;
 mod pins;
 mod rate;
 mod roaming;
@@ -41,6 +42,7 @@ pub use hook::Hook;
 #[cfg(feature = "program")]
 pub(crate) use listen::PEER_FILE;
 pub use listen::{Listen, PeerError};
+pub use metrics::Metrics;
 pub use rate::Rate;
 pub use security::Security;
 #[cfg(feature = "program")]
@@ -71,6 +73,8 @@ pub struct Config {
     pub connections: Vec<Connection>,
     /// `[listen]`: where peers that come by themselves are waited for.
     pub listen: Option<Listen>,
+    /// `[metrics]`: where others read what is counted and measured; `None`: nowhere.
+    pub metrics: Option<Metrics>,
     /// `[security]`: this end's key; `None`: packets travel in the clear.
     pub security: Option<Security>,
     /// `[[forward]]`, of this file and of those of the peers.

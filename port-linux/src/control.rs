@@ -6,9 +6,11 @@
 //! asked for or `"error"`, a sentence.
 
 mod client;
+mod listener;
 mod server;
 
 pub use client::{ask, find};
+pub use listener::Listener;
 pub use server::{Asked, Query, Server, relay, reload};
 
 use std::fmt;
@@ -25,6 +27,14 @@ pub const DIRECTORY: &str = "/run/mpt";
 /// Where the control socket of a tunnel interface is unless `--control` says otherwise.
 pub fn default_socket(tunnel: &str) -> PathBuf {
     Path::new(DIRECTORY).join(format!("{tunnel}.sock"))
+}
+
+/// How the name of a socket for metrics ends.
+const METRICS: &str = "metrics.sock";
+
+/// The socket beside a control socket from which metrics are read.
+pub fn metrics_socket(socket: &Path) -> PathBuf {
+    socket.with_extension(METRICS)
 }
 
 /// The file beside a control socket that says where peers were last.

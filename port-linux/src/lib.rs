@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod counters;
 pub mod driver;
 #[cfg(feature = "program")]
 pub mod enrol;
@@ -32,6 +33,8 @@ pub mod keys;
 #[cfg(feature = "program")]
 pub mod lab;
 pub mod link;
+#[cfg(feature = "program")]
+pub mod metrics;
 pub mod mtu;
 pub mod names;
 #[cfg(feature = "program")]

@@ -37,6 +37,7 @@ use crate::{
     hooks::{Hooks, Wanted},
     host_state::{Family, HostState, Keeper, MARK},
     link::{self, Ends, Interfaces, Setup, WantedWays},
+    metrics::Exporter,
     names::{Past, Resolver},
     observer::Observer,
     outbox, privilege,
@@ -124,6 +125,8 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         (config, _) = config.with_auto_paths(&interfaces, &[], |_, _| true);
     }
     Server::check(&control)?;
+    let metrics = config.metrics.clone();
+    metrics.iter().try_for_each(|metrics| Exporter::check(metrics, &control))?;
     if interfaces.named(&config.tunnel.name).is_some() {
         bail!(
             "the interface {} exists already: another mpt may be running (see `mpt status`); stop it, or choose another \
@@ -163,6 +166,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
 
     // From here on things are made; each goes away with the value that holds it.
     let server = Server::bind(&control)?;
+    let exporter = metrics.map(|metrics| Exporter::bind(&metrics, &control)).transpose()?;
     let tun = Tun::create(&tunnel.name, config.tunnel.offload)?;
     let setup = Setup {
         name: &tunnel.name,
@@ -178,6 +182,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     let mut observer = Observer::new();
     observer.add(Hooks::new(hooks.clone(), clock, &tunnel.name));
     let (events, observing) = observer.start(clock, asking.clone(), bell.clone())?;
+    exporter.iter().try_for_each(|exporter| exporter.serve(&asking, &bell))?;
     let (signal, signalled) = UnixStream::pair()?;
     let mut ends = vec![SIGINT, SIGTERM];
     if std::io::stdin().is_terminal() {

@@ -8,11 +8,19 @@ use anyhow::{Result, bail};
 
 use crate::config::{NewPath, Rate};
 use crate::control::{Answer, Command, ask};
+use crate::counters::{self, Figure};
 use crate::output;
 use crate::report::{ConnectionReport, Dropped, PathReport, Report, SealReport, State};
 
 /// What limits a path whose rate is not known yet.
 pub(crate) const NOT_MEASURED: &str = "not measured yet";
+
+/// Columns of the table of paths. docs/operations.md explains each.
+pub(crate) const PATH_COLUMNS: [&str; 8] =
+    ["PATH", "STATE", "LOCAL -> REMOTE", "RTT", "WEIGHT", "SHARE", "SENT", "RECEIVED"];
+/// Columns of the table of what is known of paths.
+pub(crate) const MODEL_COLUMNS: [&str; 9] =
+    ["SENDS ON", "TIER", "RATE", "PHASE", "EXTRA DELAY", "QUEUE", "JITTER", "LOST", "LIMITED BY"];
 
 /// Runs `mpt status`: as a table, or as one line of JSON.
 ///
@@ -87,7 +95,11 @@ pub fn fetch(socket: Option<&Path>) -> Result<Report> {
     }
 }
 
-fn only(mut report: Report, name: Option<&str>) -> Result<Report> {
+/// The report with the connection of this name alone.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn only(mut report: Report, name: Option<&str>) -> Result<Report> {
     if let Some(name) = name {
         let names: Vec<String> =
             report.connections.iter().map(|connection| connection.name.clone()).collect();
@@ -142,22 +154,7 @@ fn connection_text(connection: &ConnectionReport, colour: bool) -> String {
         c.rx_packets,
         bytes(c.rx_bytes),
     );
-    let rare = [
-        ("came early and waited", c.rx_held),
-        ("lost on the way", c.rx_lost),
-        ("put together from fragments", c.rx_reassembled),
-        ("fragments sent", c.tx_fragments),
-        ("dropped to keep the queue short", c.tx_dropped),
-        ("marked to keep the queue short", c.tx_marked),
-        ("sent again", c.tx_resent),
-        ("not sent as no path was up", c.tx_no_path),
-        ("not sent as too large", c.tx_too_large),
-        ("not sent as more than the limit", c.tx_limited),
-        ("restarts of the peer", c.rx_restarts),
-        ("reports that cannot be true", c.rx_bad_reports),
-    ];
-    let rare: Vec<String> =
-        rare.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}")).collect();
+    let rare = Figure::in_words(&counters::CONNECTION, connection);
     if !rare.is_empty() {
         text += &format!("  {}\n", rare.join(", "));
     }
@@ -187,10 +184,7 @@ pub(crate) fn policy_text(connection: &ConnectionReport) -> String {
     let why = match connection.mode_reason.as_deref() {
         None => return connection.policy.clone(),
         Some("peer_cannot") if !connection.peer_is_mpt => "the peer has not been heard",
-        Some("peer_cannot") => "the peer does not speak it",
-        Some("no_memory") => "it needs memory and sequence numbers",
-        Some("no_reports") => "the peer does not report",
-        Some(other) => other,
+        Some(other) => counters::meaning(&counters::MODE_REASONS, other).unwrap_or(other),
     };
     let mode = connection.mode.as_deref().unwrap_or_default();
     format!("{} ({mode} now: {why})", connection.policy)
@@ -223,8 +217,7 @@ fn models_text(paths: &[PathReport]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let head = ["SENDS ON", "TIER", "RATE", "PHASE", "EXTRA DELAY", "QUEUE", "JITTER", "LOST", "LIMITED BY"];
-    aligned(head, &rows, |_, padded| padded)
+    aligned(MODEL_COLUMNS, &rows, |_, padded| padded)
 }
 
 fn paths_text(paths: &[PathReport], colour: bool) -> String {
@@ -249,8 +242,7 @@ fn paths_text(paths: &[PathReport], colour: bool) -> String {
         ]
     });
     let rows: Vec<_> = rows.collect();
-    let head = ["PATH", "STATE", "LOCAL -> REMOTE", "RTT", "WEIGHT", "SHARE", "SENT", "RECEIVED"];
-    let mut text = aligned(head, &rows, |column, padded| match padded.trim_end() {
+    let mut text = aligned(PATH_COLUMNS, &rows, |column, padded| match padded.trim_end() {
         cell if colour && column == 1 => {
             let code = if cell == "up" { "32" } else { "31" };
             format!("\x1b[{code}m{padded}\x1b[0m")
@@ -261,14 +253,7 @@ fn paths_text(paths: &[PathReport], colour: bool) -> String {
         if let Some(missing) = &path.waits_for {
             text += &format!("  {} waits: {missing}\n", path.name);
         }
-        let roaming = path.roaming.unwrap_or_default();
-        let followed = [
-            ("times its peer was found at another address", roaming.moves),
-            ("addresses that did not prove to be its peer's", roaming.unproven),
-            ("addresses that did while its peer was still at the old one", roaming.kept),
-        ];
-        let followed: Vec<String> =
-            followed.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}")).collect();
+        let followed = Figure::in_words(&counters::PATH, path);
         if !followed.is_empty() {
             text += &format!("  {}: {}\n", path.name, followed.join(", "));
         }

@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_flood_of_strangers_spends_nothing_of_what_is_for_the_paths_of_peers() {
         let mut budget = Budget::new(&mut [], [1; 32]);
-        for _ in 0..times(10_000, 400) {
+        for _ in 0..times(10_000, 2500) {
             budget.initiation(&source(1, 1, 1), false, false, at(0));
             budget.initiation(&source(1, 1, 1), true, false, at(0));
         }

@@ -20,7 +20,7 @@ use super::security::{Choice, ConnectionKeys, FarPeers, SeenKeys};
 use super::tunnel::{IPV6_MIN_MTU, tunnel};
 use super::value::{Host, LivenessSetting, LivenessTable, Port, Table, Text};
 use super::{Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, Tunnel};
-use super::{auto, file, hook, listen, standby};
+use super::{auto, file, hook, listen, metrics, standby};
 
 /// Checks the tables of a file and makes a [`Config`] of them.
 pub(super) fn config(file: file::File, source: &Source) -> Result<Config, ConfigError> {
@@ -66,11 +66,12 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
     let (forwards, of_forwards) = forwards.place(&connections, (&tunnel, listen.is_some()), source);
     warnings.extend(of_forwards);
     warnings.extend(seen.far.check(&choice, source)?);
+    let metrics = file.metrics.map(|table| metrics::metrics(table, source, &mut warnings));
     let security = match choice {
         Choice::Sealed(security) => Some(security),
         Choice::Clear(_) | Choice::Unsaid => None,
     };
-    Ok(Config { tunnel, connections, listen, security, forwards, hooks, warnings, peer_errors })
+    Ok(Config { tunnel, connections, listen, metrics, security, forwards, hooks, warnings, peer_errors })
 }
 
 /// What the connections of a file may not share, and the line where each stands.

@@ -6,6 +6,7 @@ use toml::Spanned;
 use super::forward::{ForwardPorts, Protocols, Target};
 use super::gateway::{Exception, Share};
 use super::hook::{Argument, EventName};
+use super::metrics::LoopbackAddress;
 use super::rate::Rate;
 use super::value::{
     Address, AllowedIp, AutoWord, FileName, Host, InterfaceName, InterfacePattern, ListenAddress,
@@ -20,6 +21,7 @@ pub(super) struct File {
     pub(super) security: Option<Spanned<SecuritySetting>>,
     pub(super) tunnel: Table<Tunnel>,
     pub(super) listen: Option<Spanned<Table<Listen>>>,
+    pub(super) metrics: Option<Spanned<Table<Metrics>>>,
     #[serde(default)]
     pub(super) forward: Vec<Spanned<Table<Forward>>>,
     #[serde(default)]
@@ -38,6 +40,14 @@ pub(super) struct Listen {
     pub(super) endpoints: Vec<Text<Remote>>,
     pub(super) peers: Spanned<Text<FileName>>,
     pub(super) memory_mb: Option<Whole<usize, 1, 1024>>,
+}
+
+/// `[metrics]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub(super) socket: Option<bool>,
+    pub(super) listen: Option<Text<LoopbackAddress>>,
 }
 
 /// A file of the directory that `listen.peers` names.

@@ -60,6 +60,25 @@ fn a_path_follows_its_peer_where_the_address_is_open_or_when_told_to() {
 }
 
 #[test]
+fn metrics_are_served_where_the_table_says_and_nowhere_without_it() {
+    let metrics = |lines: &str| {
+        let config = parse(&with(TUNNEL, lines));
+        (config.metrics.map(|it| (it.socket, it.listen.map(|at| at.to_string()))), config.warnings)
+    };
+    assert_eq!(metrics("").0, None);
+    assert_eq!(metrics("[metrics]").0, Some((true, None)));
+    let by_tcp = metrics("[metrics]\nsocket = false\nlisten = \"[::1]:9475\"");
+    assert_eq!(by_tcp.0, Some((false, Some("[::1]:9475".to_owned()))));
+    assert_eq!(by_tcp.1.len(), metrics("").1.len());
+    let (nowhere, warnings) = metrics("[metrics]\nsocket = false");
+    assert_eq!(nowhere, Some((false, None)));
+    assert!(
+        warnings.iter().any(|line| line.starts_with("mpt.toml:4: metrics") && line.contains("nobody")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn paths_whose_peer_is_open_may_be_alike_and_connections_with_different_keys_too() {
     let open = |connection: &str, last: u8, key: u8| {
         let path = |name| {

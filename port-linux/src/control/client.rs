@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Answer, Command, DIRECTORY, Request};
+use super::{Answer, Command, DIRECTORY, METRICS, Request};
 use crate::report::VERSION;
 
 /// A daemon that takes longer is stuck.
@@ -62,7 +62,9 @@ pub fn find() -> Result<PathBuf> {
                 let path = entry?.path();
                 // A socket that nobody listens to was left by a killed daemon.
                 let alive = || !matches!(UnixStream::connect(&path), Err(e) if e.kind() == ErrorKind::ConnectionRefused);
-                if path.extension().is_some_and(|extension| extension == "sock") && alive() {
+                let is_for_metrics = path.to_string_lossy().ends_with(&format!(".{METRICS}"));
+                if path.extension().is_some_and(|extension| extension == "sock") && !is_for_metrics && alive()
+                {
                     sockets.push(path);
                 }
             }

@@ -1,18 +1,15 @@
 //! Serving the control socket from threads of its own, so that a slow client never holds up traffic.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use rustix::fs::Mode;
-use socket2::{Domain, SockAddr, Socket, Type};
+use anyhow::{Context, Result};
 
+use super::listener::{Listener, OURS};
 use super::{Answer, Command, parse};
 use crate::config::Config;
 use crate::wake::Waker;
@@ -44,55 +41,28 @@ pub struct Query {
     pub answer: mpsc::Sender<Answer>,
 }
 
+/// What the socket is called in messages.
+const NAME: &str = "control socket";
+
 /// A listening control socket; its file is removed when this is dropped.
 #[derive(Debug)]
-pub struct Server {
-    path: PathBuf,
-    listener: UnixListener,
-}
+pub struct Server(Listener);
 
 impl Server {
-    /// Checks, without changing anything, that [`bind`](Self::bind) will not find a living daemon or a file
-    /// that is no socket.
+    /// See [`Listener::check`].
     ///
     /// # Errors
     /// Says what is in the way.
     pub fn check(path: &Path) -> Result<()> {
-        let metadata = match std::fs::symlink_metadata(path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error).with_context(|| format!("control socket {}", path.display())),
-        };
-        if !metadata.file_type().is_socket() {
-            bail!("{} is in the way of the control socket, and is no socket", path.display());
-        }
-        match UnixStream::connect(path) {
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
-            Ok(_) => bail!(
-                "another mpt is running behind {}: stop it first, or choose another --control and another \
-                 [tunnel] name",
-                path.display()
-            ),
-            Err(error) => Err(error).with_context(|| format!("control socket {}", path.display())),
-        }
+        Listener::check(path, NAME)
     }
 
-    /// Makes the directory if it is missing, replaces a socket that nobody listens to, and listens; only our
-    /// own user may connect (mode 0600).
+    /// See [`Listener::bind`]; only our own user may connect.
     ///
     /// # Errors
     /// What [`check`](Self::check) finds, and what the file system says.
     pub fn bind(path: &Path) -> Result<Self> {
-        Self::check(path)?;
-        let context = || format!("cannot make the control socket {}", path.display());
-        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            std::fs::create_dir_all(directory).with_context(context)?;
-        }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(context),
-            _ => {}
-        }
-        Ok(Self { path: path.to_path_buf(), listener: listen(path).with_context(context)? })
+        Listener::bind(path, NAME, OURS, i32::try_from(CLIENTS_MAX).unwrap_or(i32::MAX)).map(Self)
     }
 
     /// Starts to serve: questions arrive at the receiver of `queries`, and `waker` is rung for each. For `reload`, the configuration is
@@ -101,7 +71,7 @@ impl Server {
     /// # Errors
     /// When no thread can be had.
     pub fn serve(&self, config: PathBuf, queries: mpsc::Sender<Query>, waker: Waker) -> Result<()> {
-        let listener = self.listener.try_clone()?;
+        let listener = self.0.socket.try_clone()?;
         let clients = Arc::new(AtomicUsize::new(0));
         let thread = move || {
             for client in listener.incoming() {
@@ -129,22 +99,6 @@ impl Server {
         std::thread::Builder::new().name("control".into()).spawn(thread).context("cannot start a thread")?;
         Ok(())
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// Listens at `path` with mode 0600. The mode is set before the file exists (Linux gives a bound socket's
-/// file the mode of the socket): at no moment may somebody else connect.
-fn listen(path: &Path) -> std::io::Result<UnixListener> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    socket.listen(i32::try_from(CLIENTS_MAX).unwrap_or(i32::MAX))?;
-    Ok(OwnedFd::from(socket).into())
 }
 
 fn serve_client(
@@ -206,6 +160,7 @@ fn write(mut client: &UnixStream, answer: &Answer) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener;
 
     /// A server that answers every command with its own text as an error.
     fn start(path: &Path) -> Server {

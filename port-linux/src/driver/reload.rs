@@ -35,6 +35,7 @@ impl Reload<'_> {
             ("[tunnel]", old.tunnel != new.tunnel),
             ("[security]", old.security != new.security),
             ("[listen]", old.listen != new.listen),
+            ("[metrics]", old.metrics != new.metrics),
         ];
         let changed: Vec<&str> =
             fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();

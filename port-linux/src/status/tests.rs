@@ -140,7 +140,7 @@ fn an_adaptive_connection_shows_what_it_knows_of_its_paths() {
   lte       2     48.3 Mbit/s  cruise  25.0 ms      1.2 ms  0.0 ms  12    outage: it is down
 ";
     assert!(text.ends_with(golden), "{text}");
-    assert!(text.contains("5 dropped to keep the queue short, 4 sent again\n"), "{text}");
+    assert!(text.contains("5 dropped to keep the queue short, 4 sent again, 2 lost on the way\n"), "{text}");
     assert!(text.contains("pc2  10.0.0.2  adaptive  peer is mpt\n"), "{text}");
 }
 

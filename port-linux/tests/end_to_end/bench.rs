@@ -192,6 +192,13 @@ impl Settings {
         self
     }
 
+    /// Sets a table of the file, as TOML.
+    pub(crate) fn table(mut self, name: &str, text: &str) -> Self {
+        let table: Table = text.parse().expect("TOML");
+        self.0.insert(name.to_owned(), table.into());
+        self
+    }
+
     /// Adds a network behind the peer.
     pub(crate) fn network(mut self, to: &str) -> Self {
         let connection = self.0["connection"][0].as_table_mut().expect("a table");

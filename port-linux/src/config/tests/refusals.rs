@@ -580,7 +580,7 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
             with(PATH, "[tunel]"),
             lines(13),
             "tunel: unknown key, did you mean `tunnel`?",
-            "tunnel, listen, forward, hook, connection",
+            "tunnel, listen, metrics, forward, hook, connection",
         ),
         (
             instead("local =", "# local ="),
@@ -611,6 +611,49 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
         ),
         (with(PATH, "weight = = 2"), lines(13), "weight = = 2: extra `=`", "nothing"),
         (with(PATH, "device = \"eth1"), lines(13), "device = \"eth1: invalid basic string", "`\"`"),
+        // Metrics are for this host alone.
+        (
+            with(TUNNEL, "[metrics]\nlisten = \"0.0.0.0:9475\""),
+            lines(5),
+            "metrics.listen = \"0.0.0.0:9475\": other hosts could read it",
+            "a loopback address with a port, such as 127.0.0.1:9475",
+        ),
+        (
+            with(TUNNEL, "[metrics]\nlisten = \"[2001:db8::1]:9475\""),
+            lines(5),
+            "metrics.listen = \"[2001:db8::1]:9475\": other hosts could read it",
+            "a loopback address",
+        ),
+        (
+            with(TUNNEL, "[metrics]\nlisten = \"127.0.0.1\""),
+            lines(5),
+            "metrics.listen = \"127.0.0.1\": the port is missing",
+            "a loopback address with a port",
+        ),
+        (
+            with(TUNNEL, "[metrics]\nlisten = \"127.0.0.1:0\""),
+            lines(5),
+            "metrics.listen = \"127.0.0.1:0\": port 0 is none",
+            "a loopback address with a port",
+        ),
+        (
+            with(TUNNEL, "[metrics]\nlisten = \"localhost:9475\""),
+            lines(5),
+            "metrics.listen = \"localhost:9475\": not an address with a port",
+            "a loopback address with a port",
+        ),
+        (
+            with(TUNNEL, "[metrics]\nsocket = \"no\""),
+            lines(5),
+            "metrics.socket = \"no\": wrong type",
+            "true or false",
+        ),
+        (
+            with(TUNNEL, "[metrics]\nport = 9475"),
+            lines(5),
+            "metrics.port = 9475: unknown key",
+            "socket, listen",
+        ),
         // Too few, too many, twice.
         (tunnel_only, "mpt.toml: ".to_owned(), "no connection", "[[connection]] or more"),
         (connection_only, lines(5), "connection: no path", "1 to 16 tables [[connection.path]]"),

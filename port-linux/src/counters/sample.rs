@@ -1,0 +1,113 @@
+//! A report for tests, in which everything is there. It names each field, so that one that is new is not forgotten here, nor in the
+//! table.
+
+use std::collections::BTreeMap;
+
+use crate::report::{
+    ConnectionReport, Counters, ModelReport, NotSent, PathReport, Report, RoamingReport, SealReport, State,
+    TunnelReport, VERSION,
+};
+
+/// A report whose numbers differ from each other, but for small ones.
+pub(crate) fn report() -> Report {
+    let mut number = 1000_u16;
+    let mut next = || {
+        number += 1;
+        number
+    };
+    let path = PathReport {
+        name: "dsl".into(),
+        local: ([10, 1, 1, 1], 4754).into(),
+        remote: None,
+        device: None,
+        state: State::Up,
+        reason: None,
+        role: Some("member".into()),
+        waits_for: None,
+        rtt_us: Some(next().into()),
+        weight: next(),
+        rank: 7,
+        model: Some(ModelReport {
+            tier: 3,
+            rate: next().into(),
+            phase: "cruise".into(),
+            extra_delay_us: next().into(),
+            queue_us: next().into(),
+            jitter_us: next().into(),
+            lost: next().into(),
+            open: true,
+            suspect: false,
+            limited_by: "bandwidth".into(),
+        }),
+        max_datagram: next(),
+        tx_datagrams: next().into(),
+        tx_bytes: next().into(),
+        rx_datagrams: next().into(),
+        rx_bytes: next().into(),
+        probes: next().into(),
+        echoes: next().into(),
+        downs: next().into(),
+        not_sent: NotSent {
+            full: next().into(),
+            too_big: next().into(),
+            link: next().into(),
+            refused: next().into(),
+        },
+        roaming: Some(RoamingReport {
+            challenges: next().into(),
+            moves: next().into(),
+            unproven: next().into(),
+            kept: next().into(),
+        }),
+    };
+    let connection = ConnectionReport {
+        name: "vps".into(),
+        peer: vec![[10, 0, 0, 2].into()],
+        standby_of: Some("other".into()),
+        used: Some(true),
+        policy: "adaptive".into(),
+        mode: Some("adaptive".into()),
+        mode_reason: None,
+        peer_is_mpt: true,
+        seal: Some(SealReport {
+            public_key: String::new(),
+            cipher: Some("AES-256-GCM".into()),
+            keys_age_ms: Some(next().into()),
+            handshakes: next().into(),
+        }),
+        problem: None,
+        limit_bps: Some(next().into()),
+        counters: Counters {
+            tx_packets: next().into(),
+            tx_bytes: next().into(),
+            tx_no_path: next().into(),
+            tx_limited: next().into(),
+            tx_too_large: next().into(),
+            tx_fragments: next().into(),
+            tx_dropped: next().into(),
+            tx_marked: next().into(),
+            tx_resent: next().into(),
+            rx_packets: next().into(),
+            rx_bytes: next().into(),
+            rx_held: next().into(),
+            rx_lost: next().into(),
+            rx_reassembled: next().into(),
+            rx_restarts: next().into(),
+            rx_bad_reports: next().into(),
+        },
+        dropped: BTreeMap::from([("late".into(), next().into())]),
+        paths: vec![path],
+    };
+    Report {
+        version: VERSION,
+        tunnel: TunnelReport {
+            name: "mpt0".into(),
+            addresses: Vec::new(),
+            mtu: next(),
+            uptime_ms: next().into(),
+            dropped: BTreeMap::from([("no_route".into(), next().into())]),
+        },
+        connections: vec![connection],
+        events: Vec::new(),
+    }
+}
