@@ -13,6 +13,7 @@ mod error;
 mod file;
 mod forward;
 mod gateway;
+mod hook;
 mod listen;
 mod pins;
 mod rate;
@@ -36,6 +37,7 @@ pub use endpoint::Endpoint;
 pub use error::ConfigError;
 pub use forward::{Entrance, Forward};
 pub use gateway::{Exception, Share, Transport};
+pub use hook::Hook;
 #[cfg(feature = "program")]
 pub(crate) use listen::PEER_FILE;
 pub use listen::{Listen, PeerError};
@@ -73,6 +75,8 @@ pub struct Config {
     pub security: Option<Security>,
     /// `[[forward]]`, of this file and of those of the peers.
     pub forwards: Vec<Forward>,
+    /// `[[hook]]`: programs that are run when something happens.
+    pub hooks: Vec<Hook>,
     /// See [`Config::warnings`].
     pub(crate) warnings: Vec<String>,
     /// See [`Config::peer_errors`].

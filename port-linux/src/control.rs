@@ -138,10 +138,13 @@ pub struct Reloaded {
     /// How many forwarded ports there are now, if they are others than before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forwards: Option<usize>,
+    /// How many hooks there are now, if they are others than before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<usize>,
 }
 
 impl Reloaded {
-    /// Whether it changed no connection and no forwarded port.
+    /// Whether it changed no connection, no forwarded port and no hook.
     pub fn is_nothing(&self) -> bool {
         let lists = [
             &self.added,
@@ -151,7 +154,7 @@ impl Reloaded {
             &self.paths_added,
             &self.paths_removed,
         ];
-        self.forwards.is_none() && lists.iter().all(|list| list.is_empty())
+        self.forwards.is_none() && self.hooks.is_none() && lists.iter().all(|list| list.is_empty())
     }
 }
 
@@ -179,6 +182,9 @@ impl fmt::Display for Reloaded {
         }
         if let Some(forwards) = self.forwards {
             write!(out, "forwarded ports: {forwards}, ")?;
+        }
+        if let Some(hooks) = self.hooks {
+            write!(out, "hooks: {hooks}, ")?;
         }
         write!(out, "{} as before", self.kept)
     }

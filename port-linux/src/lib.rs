@@ -21,6 +21,8 @@ pub mod entropy;
 pub mod events;
 pub mod failure;
 #[cfg(feature = "program")]
+pub mod hooks;
+#[cfg(feature = "program")]
 pub mod host_state;
 #[cfg(feature = "program")]
 pub mod import;
@@ -32,6 +34,8 @@ pub mod lab;
 pub mod link;
 pub mod mtu;
 pub mod names;
+#[cfg(feature = "program")]
+pub mod observer;
 pub mod offload;
 pub mod outbox;
 #[cfg(feature = "program")]

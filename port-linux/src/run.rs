@@ -34,9 +34,11 @@ use crate::{
     control::{self, Answer, Query, Server, default_socket},
     driver::{Driver, Memories, Names, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
     events::Journal,
+    hooks::{Hooks, Wanted},
     host_state::{Family, HostState, Keeper, MARK},
     link::{self, Ends, Interfaces, Setup, WantedWays},
     names::{Past, Resolver},
+    observer::Observer,
     outbox, privilege,
     routes::Routes,
     socket::{Maker, ToDevice},
@@ -172,6 +174,10 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     let bell = Waker::new()?;
     let (asking, queries) = mpsc::channel();
     server.serve(config_file.to_path_buf(), asking.clone(), bell.clone())?;
+    let hooks = Wanted::new(&config.hooks);
+    let mut observer = Observer::new();
+    observer.add(Hooks::new(hooks.clone(), clock, &tunnel.name));
+    let (events, observing) = observer.start(clock, asking.clone(), bell.clone())?;
     let (signal, signalled) = UnixStream::pair()?;
     let mut ends = vec![SIGINT, SIGTERM];
     if std::io::stdin().is_terminal() {
@@ -219,12 +225,14 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
                         "the first default route through the tunnel, or gateway of a path, cannot come or go while mpt runs: restart it"
                     );
                 }
-                keeper.borrow_mut().as_mut().map_or(Ok(()), |keeper| keeper.replace(state))
+                keeper.borrow_mut().as_mut().map_or(Ok(()), |keeper| keeper.replace(state))?;
+                hooks.set(&config.hooks);
+                Ok(())
             }),
         }),
         remembered,
         names,
-        journal: Journal::new(None),
+        journal: Journal::new(Some(events)),
     })?;
     driver.recall();
     // Rules outlive the process: nothing that could fail comes between them and the loop.
@@ -239,7 +247,9 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         config.connections.len(),
         control.display()
     );
-    driver.run()?;
+    let outcome = driver.run();
+    observing.end();
+    outcome?;
     keeper.take().into_iter().for_each(Keeper::end);
     tracing::info!("{} ends", tunnel.name);
     Ok(())

@@ -80,6 +80,7 @@ fn every_key_of_every_table_is_documented_and_nothing_else() {
         ("`[security]`", format!("{base}[security]\nzzzzzzzz = 1")),
         ("`[tunnel]`", format!("{base}zzzzzzzz = 1")),
         ("`[[forward]]`", format!("{base}[[forward]]\nzzzzzzzz = 1")),
+        ("`[[hook]]`", format!("{base}[[hook]]\nzzzzzzzz = 1")),
         ("`[listen]`", format!("{base}[listen]\nzzzzzzzz = 1")),
         ("`[[connection]]`", format!("{connection}zzzzzzzz = 1")),
         ("`[connection.adaptive]`", format!("{connection}[connection.adaptive]\nzzzzzzzz = 1")),
@@ -97,8 +98,20 @@ fn every_key_of_every_table_is_documented_and_nothing_else() {
     }
     // A new table would be a new key of one of these or of the file itself.
     let top: BTreeSet<String> =
-        ["security", "tunnel", "listen", "forward", "connection"].map(str::to_owned).into();
+        ["security", "tunnel", "listen", "forward", "hook", "connection"].map(str::to_owned).into();
     assert_eq!(accepted_keys(&format!("zzzzzzzz = 1\n{base}")), top);
+}
+
+#[test]
+fn every_event_is_documented() {
+    let document = document();
+    let (_, section) = document.split_once("\n### Events\n").expect("the events");
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    for name in port_linux::events::NAMES {
+        let cell =
+            |row: &&&str| row.split(" | ").next().is_some_and(|first| first.contains(&format!("`{name}`")));
+        assert_eq!(rows.iter().filter(cell).count(), 1, "{name}");
+    }
 }
 
 #[test]

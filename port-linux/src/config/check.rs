@@ -20,7 +20,7 @@ use super::security::{Choice, ConnectionKeys, FarPeers, SeenKeys};
 use super::tunnel::{IPV6_MIN_MTU, tunnel};
 use super::value::{Host, LivenessSetting, LivenessTable, Port, Table, Text};
 use super::{Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, Tunnel};
-use super::{auto, file, listen, standby};
+use super::{auto, file, hook, listen, standby};
 
 /// Checks the tables of a file and makes a [`Config`] of them.
 pub(super) fn config(file: file::File, source: &Source) -> Result<Config, ConfigError> {
@@ -28,6 +28,7 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
     let direct = file.tunnel.0.direct.first().map(Spanned::span);
     let tunnel = tunnel(file.tunnel.0, source)?;
     let choice = Choice::new(file.security, source)?;
+    let hooks = hook::hooks(file.hook, source)?;
     if file.connection.is_empty() && file.listen.is_none() {
         return Err(source.error_in_file("no connection", "one table [[connection]] or more, or [listen]"));
     }
@@ -69,7 +70,7 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
         Choice::Sealed(security) => Some(security),
         Choice::Clear(_) | Choice::Unsaid => None,
     };
-    Ok(Config { tunnel, connections, listen, security, forwards, warnings, peer_errors })
+    Ok(Config { tunnel, connections, listen, security, forwards, hooks, warnings, peer_errors })
 }
 
 /// What the connections of a file may not share, and the line where each stands.

@@ -49,7 +49,7 @@ impl ConfigError {
 const FOUND_MAX: usize = 60;
 
 /// An example for each key that must be given.
-const REQUIRED: [(&str, &str); 17] = [
+const REQUIRED: [(&str, &str); 18] = [
     ("peers", "peers = \"/etc/mpt/peers\", a directory"),
     ("allowed_ips", "allowed_ips = [\"10.8.0.2\"]"),
     ("private_key_file", "private_key_file = \"/etc/mpt/mpt.key\", made by `mpt genkey -o /etc/mpt/mpt.key`"),
@@ -67,6 +67,7 @@ const REQUIRED: [(&str, &str); 17] = [
     ("idle_ms", "idle_ms = 100"),
     ("dead_ms", "dead_ms = 125"),
     ("path", "[[connection.path]]"),
+    ("run", "run = [\"/usr/local/bin/tell\", \"--short\"]"),
 ];
 
 /// The key that names the file with our private key.

@@ -5,6 +5,7 @@ use toml::Spanned;
 
 use super::forward::{ForwardPorts, Protocols, Target};
 use super::gateway::{Exception, Share};
+use super::hook::{Argument, EventName};
 use super::rate::Rate;
 use super::value::{
     Address, AllowedIp, AutoWord, FileName, Host, InterfaceName, InterfacePattern, ListenAddress,
@@ -21,6 +22,8 @@ pub(super) struct File {
     pub(super) listen: Option<Spanned<Table<Listen>>>,
     #[serde(default)]
     pub(super) forward: Vec<Spanned<Table<Forward>>>,
+    #[serde(default)]
+    pub(super) hook: Vec<Spanned<Table<Hook>>>,
     #[serde(default)]
     pub(super) connection: Vec<Spanned<Table<Connection>>>,
 }
@@ -57,6 +60,16 @@ pub(super) struct Forward {
     pub(super) port: Spanned<ForwardPorts>,
     pub(super) to: Option<Spanned<Target>>,
     pub(super) address: Option<Spanned<Text<Host>>>,
+}
+
+/// `[[hook]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hook {
+    #[serde(default)]
+    pub(super) on: Vec<Text<EventName>>,
+    pub(super) run: Spanned<Vec<Spanned<Text<Argument>>>>,
+    pub(super) timeout: Option<Whole<u16, 1, 300>>,
 }
 
 /// `[tunnel]`

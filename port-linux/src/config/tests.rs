@@ -436,3 +436,33 @@ fn a_limit_is_a_rate_with_its_unit_and_can_change_while_a_connection_is_there() 
     let plain = connection("");
     assert_eq!((plain.bytes_per_second(), connection("limit = \"1mbit\"").bytes_per_second()), (0, 125_000));
 }
+
+#[test]
+fn hooks_have_programs_events_and_time() {
+    let hook = |lines: &str| format!("{MINIMAL}[[hook]]\n{lines}\n");
+    let config = parse(&format!(
+        "{}[[hook]]\nrun = [\"/bin/true\"]\n",
+        hook("on = [\"path_down\", \"peer_up\"]\nrun = [\"/bin/sh\", \"-c\", \"\"]\ntimeout = 300")
+    ));
+    let [first, second] = &config.hooks[..] else { panic!("{:?}", config.hooks) };
+    assert_eq!((&first.on[..], first.run.len()), (&["path_down", "peer_up"][..], 3));
+    assert_eq!(first.timeout, Duration::from_secs(300));
+    assert!(first.is_on("peer_up") && !first.is_on("peer_down") && second.is_on("peer_down"));
+    assert_eq!(second.timeout, Duration::from_secs(10));
+
+    let refused = [
+        ("run = []", "mpt.toml:14: hook.run = []: no program"),
+        ("run = [\"tell\"]", "\"tell\": not an absolute path"),
+        ("run = [\"/nonexistent/tell\"]", "\"/nonexistent/tell\": there is no such file"),
+        ("run = [\"/etc/passwd\"]", "\"/etc/passwd\": the file may not be executed"),
+        ("run = [\"/etc\"]", "\"/etc\": not a file"),
+        ("run = \"/bin/true\"", "mpt.toml:14: hook.run"),
+        ("on = [\"path_lost\"]\nrun = [\"/bin/true\"]", "there is no such event"),
+        ("timeout = 301\nrun = [\"/bin/true\"]", "a whole number from 1 to 300"),
+        ("on = []", "run = [\"/usr/local/bin/tell\""),
+    ];
+    for (lines, words) in refused {
+        let message = refuse(&hook(lines));
+        assert!(message.starts_with("mpt.toml:1") && message.contains(words), "{message}");
+    }
+}

@@ -120,9 +120,12 @@ impl<'s> Driver<'s> {
         }
 
         // Keys and addresses of those that go may be of those that come.
-        let changed = reload.config.forwards != new.forwards;
-        let mut reloaded =
-            Reloaded { forwards: changed.then_some(new.forwards.len()), ..Reloaded::default() };
+        let old = &reload.config;
+        let mut reloaded = Reloaded {
+            forwards: (old.forwards != new.forwards).then_some(new.forwards.len()),
+            hooks: (old.hooks != new.hooks).then_some(new.hooks.len()),
+            ..Reloaded::default()
+        };
         let wanted: HashMap<&str, &config::Connection> =
             new.connections.iter().map(|connection| (connection.name.as_str(), connection)).collect();
         let mut other_paths = Vec::new();

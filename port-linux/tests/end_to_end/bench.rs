@@ -201,6 +201,15 @@ impl Settings {
         self
     }
 
+    /// Adds a hook.
+    pub(crate) fn hook(mut self, on: &[&str], run: &[&str]) -> Self {
+        let list = |texts: &[&str]| Value::Array(texts.iter().map(|text| Value::from(*text)).collect());
+        let hook = Table::from_iter([("on".to_owned(), list(on)), ("run".to_owned(), list(run))]);
+        let hooks = self.0.entry("hook").or_insert_with(|| Value::Array(Vec::new()));
+        hooks.as_array_mut().expect("an array").push(hook.into());
+        self
+    }
+
     /// The file's text.
     pub(crate) fn text(&self) -> String {
         self.0.to_string()

@@ -29,6 +29,7 @@ mod restart;
 mod sealed;
 mod standby;
 mod start;
+mod told;
 mod top;
 mod traffic;
 mod translators;

@@ -580,7 +580,7 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
             with(PATH, "[tunel]"),
             lines(13),
             "tunel: unknown key, did you mean `tunnel`?",
-            "tunnel, listen, forward, connection",
+            "tunnel, listen, forward, hook, connection",
         ),
         (
             instead("local =", "# local ="),
