@@ -12,11 +12,12 @@ use crate::history::show::{Form, Show};
 /// `mpt top`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It takes the whole terminal, shows rates, delays and losses of each path every second, and gives the terminal back as it was. A
-narrow or low terminal shows less. When mpt goes away, it waits until mpt is back.
+    after_help = "It takes the whole terminal, shows rates, delays and losses of each path every second, and gives the
+terminal back as it was. A narrow or low terminal shows less. When mpt goes away, it waits until mpt is
+back.
 
-Keys: up and down choose a path, left and right a connection; u takes the path into use, d out of use, s makes it a
-spare; p pauses, q quits, ? explains the columns. NO_COLOR=1 leaves colours out.
+Keys: up and down choose a path, left and right a connection; u takes the path into use, d out of use,
+s makes it a spare; p pauses, q quits, ? explains the columns. NO_COLOR=1 leaves colours out.
 
 Examples:
   mpt top
@@ -34,9 +35,9 @@ pub struct Top {
 /// `mpt history`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Each mpt keeps a record of each path every ten seconds for a day, and every five minutes for a month, in
-/var/lib/mpt/TUNNEL.history (a service: in $STATE_DIRECTORY), unless [tunnel] says history = false. It may be read
-while mpt runs, and when it does not. Rates are those of datagrams; - is what is not known.
+    after_help = "Each mpt keeps a record of each path every ten seconds for a day and every five minutes for a month,
+in /var/lib/mpt/TUNNEL.history (a service: in $STATE_DIRECTORY), unless [tunnel] says history = false.
+It may be read while mpt runs, and when it does not. Rates are those of datagrams; - is not known.
 
 Examples:
   mpt history                              the last two hours, as lines of bars

@@ -101,6 +101,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel, past: &Past, zone: &TimeZone) -> R
     let top = if top > 0.0 { top * 1.1 } else { 1.0 };
     let (from, until) = (seconds(past.from_ms), seconds(past.until_ms));
     let mut plot = ChartBuilder::on(area)
+        .margin_left(12)
         .margin_right(20)
         .margin_top(4)
         .x_label_area_size(22)

@@ -162,18 +162,20 @@ fn table(tunnel: &str, past: &Past, zone: &TimeZone) -> String {
     text
 }
 
+/// A name, a value of a record, and how that is written.
+type Line = (&'static str, fn(&Record) -> Option<u64>, fn(u64) -> String);
+
 fn path_text(past: &Past, path: &PastPath) -> String {
     let parts = parts(past, path);
     let all = Record::merged(&path.records);
     let up = all.map_or(0, |all| all.up_per_mille);
     let mut text = format!("\n{}  up {}.{} % of the time\n", path.name, up / 10, up % 10);
-    let bits = |value: u64| status::bits(value);
     let percent = |value: u64| format!("{}.{} %", value / 10, value % 10);
-    let lines: [(&str, fn(&Record) -> Option<u64>, &dyn Fn(u64) -> String); 4] = [
-        ("out", |record| Some(record.passed().out_rate()), &bits),
-        ("in", |record| Some(record.passed().in_rate()), &bits),
-        ("RTT", |record| record.rtt_us, &status::milliseconds),
-        ("loss", |record| record.passed().loss_per_mille(), &percent),
+    let lines: [Line; 4] = [
+        ("out", |record| Some(record.passed().out_rate()), status::bits),
+        ("in", |record| Some(record.passed().in_rate()), status::bits),
+        ("RTT", |record| record.rtt_us, status::milliseconds),
+        ("loss", |record| record.passed().loss_per_mille(), percent),
     ];
     for (name, value, show) in lines {
         let values: Vec<Option<u64>> = parts.iter().map(|part| part.as_ref().and_then(value)).collect();

@@ -214,7 +214,7 @@ impl Table {
 }
 
 /// Where a file goes that is none of ours.
-fn aside(path: &Path) -> PathBuf {
+pub fn aside(path: &Path) -> PathBuf {
     let mut old = path.as_os_str().to_owned();
     old.push(".old");
     old.into()
