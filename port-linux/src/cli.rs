@@ -4,7 +4,7 @@ mod look;
 mod path;
 mod peer;
 
-pub use look::Top;
+pub use look::{History, Since, Top};
 pub use path::{AddPath, Named, Path, Way};
 
 use std::net::IpAddr;
@@ -48,6 +48,7 @@ const EXAMPLES: &str = "Examples:
   sudo mpt server setup          on a rented host: let peers in, each with `mpt peer add NAME`
   sudo mpt join                  at home: everything over all links to that server
   mpt top                        see the paths' states and rates, live
+  mpt history --since 12h        what the paths did last night
   mpt path down lte              take a path out of use
 
 Exit codes: 0 done, 1 failed, 2 bad configuration or usage.";
@@ -65,6 +66,8 @@ pub enum Command {
     Status(Status),
     /// Watch the connections and paths of a running mpt, and take paths into use or out of use
     Top(Top),
+    /// Show what the paths did in the last hours or days, and what happened
+    History(History),
     /// Print what a running mpt counts and measures, for Prometheus and others
     Metrics(Metrics),
     /// Let a running mpt read its configuration again

@@ -136,6 +136,8 @@ pub struct Tunnel {
     pub queue: u32,
     /// `offload`: whether the kernel may hand over and take many packets as one.
     pub offload: bool,
+    /// `history`: whether what each path did is kept in a file; `true` by default.
+    pub history: bool,
     /// `kill_switch`: whether packets that a default route sends into the tunnel are refused, rather than sent past it,
     /// after mpt has ended by a crash; `false` by default.
     pub kill_switch: bool,

@@ -28,6 +28,7 @@ use crate::clean;
 use crate::config::{Config, FromText, Name};
 use crate::control::{Command, ask, default_socket};
 use crate::failure::misconfigured;
+use crate::history;
 use crate::link::has_ipv6;
 
 /// What switches IPv6 on, until the machine starts anew.
@@ -70,7 +71,9 @@ fn end(name: &str, file: &Path, config: Option<&Config>) -> Result<()> {
     if is_running(config) {
         bail!("mpt run -c {} is running: end it first, with Ctrl-C where it was started", file.display());
     }
-    clean::clean(Some(&config.tunnel.name), None)
+    clean::clean(Some(&config.tunnel.name), None)?;
+    let history = history::file_of(&config.tunnel.name);
+    files::remove([history::table::aside(&history), history])
 }
 
 /// Refuses networks of `--network` that nothing here could be sent to.

@@ -22,6 +22,8 @@ pub mod entropy;
 pub mod events;
 pub mod failure;
 #[cfg(feature = "program")]
+pub mod history;
+#[cfg(feature = "program")]
 pub mod hooks;
 #[cfg(feature = "program")]
 pub mod host_state;

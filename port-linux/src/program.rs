@@ -10,7 +10,7 @@ use crate::cli::{Cli, Command, Join, Named, Peer, Server, Way};
 use crate::enrol::{join, list, peers, server, standby};
 use crate::keys::commands;
 use crate::run::Defaults;
-use crate::{check, clean, failure, import, init, lab, metrics, output, run, status, top};
+use crate::{check, clean, failure, history, import, init, lab, metrics, output, run, status, top};
 
 /// Reads the command line, does what it says, and returns the exit code. `defaults` are the platform's.
 pub fn main(defaults: &Defaults) -> ExitCode {
@@ -34,6 +34,7 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
         Command::Status(args) => {
             status::status(args.name.as_deref(), args.json, args.control.socket.as_deref())
         }
+        Command::History(args) => history::show::show(&args.into()),
         Command::Top(args) => top::top(args.name.as_deref(), args.control.socket.as_deref()),
         Command::Metrics(args) => metrics::metrics(args.name.as_deref(), args.control.socket.as_deref()),
         Command::Reload(args) => status::reload(args.control.socket.as_deref()),

@@ -34,6 +34,7 @@ use crate::{
     control::{self, Answer, Query, Server, default_socket},
     driver::{Driver, Memories, Names, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
     events::Journal,
+    history::{self, History},
     hooks::{Hooks, Wanted},
     host_state::{Family, HostState, Keeper, MARK},
     link::{self, Ends, Interfaces, Setup, WantedWays},
@@ -181,6 +182,9 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     let hooks = Wanted::new(&config.hooks);
     let mut observer = Observer::new();
     observer.add(Hooks::new(hooks.clone(), clock, &tunnel.name));
+    if let Some(history) = open_history(&config) {
+        observer.add(history);
+    }
     let (events, observing) = observer.start(clock, asking.clone(), bell.clone())?;
     exporter.iter().try_for_each(|exporter| exporter.serve(&asking, &bell))?;
     let (signal, signalled) = UnixStream::pair()?;
@@ -258,6 +262,22 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     keeper.take().into_iter().for_each(Keeper::end);
     tracing::info!("{} ends", tunnel.name);
     Ok(())
+}
+
+/// The file of what the paths do, where one is wanted and can be had. The tunnel does not depend on it.
+#[cfg(feature = "program")]
+fn open_history(config: &Config) -> Option<History> {
+    let file = history::file_of(&config.tunnel.name);
+    if !config.tunnel.history || config.connections.len() > history::MOST {
+        return None;
+    }
+    match History::open(&file) {
+        Ok(history) => Some(history),
+        Err(error) => {
+            tracing::debug!("there will be no history: {error:#}");
+            None
+        }
+    }
 }
 
 /// The memory of connections: peers that come by themselves, as many as there are now, may have half of this machine's together.

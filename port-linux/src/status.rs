@@ -284,7 +284,7 @@ fn aligned<const N: usize>(
     lines.iter().map(|cells| format!("  {}\n", cells.join("  ").trim_end())).collect()
 }
 
-fn milliseconds(us: u64) -> String {
+pub(crate) fn milliseconds(us: u64) -> String {
     format!("{}.{} ms", us / 1000, us % 1000 / 100)
 }
 

@@ -13,11 +13,13 @@ mod view;
 
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use mpt_proto::Instant;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
+use crate::clock::Clock;
 use crate::control::find;
 use crate::failure::misconfigured;
 use crate::status::fetch;
@@ -70,10 +72,11 @@ fn check_terminal() -> Result<()> {
 
 /// Draws, and follows keys and answers, until the end.
 fn watch(view: &mut View, look: Look, terminal: &mut Terminal, asking: &Asking) -> std::io::Result<()> {
+    let clock = Clock::start();
     let mut drawn = None::<Instant>;
     while !terminal.is_to_end() {
-        let now = Instant::now();
-        let mut changed = drawn.is_none_or(|drawn| now - drawn >= REDRAW);
+        let now = clock.now();
+        let mut changed = drawn.is_none_or(|drawn| now.since(drawn) >= REDRAW);
         for news in asking.news() {
             view.hear(news, now);
             changed = true;
@@ -86,7 +89,7 @@ fn watch(view: &mut View, look: Look, terminal: &mut Terminal, asking: &Asking) 
             continue;
         }
         match event::read()? {
-            Event::Key(key) if key.kind != KeyEventKind::Release => match view.press(key, Instant::now()) {
+            Event::Key(key) if key.kind != KeyEventKind::Release => match view.press(key, clock.now()) {
                 Some(Wish::End) => return Ok(()),
                 Some(Wish::Ask(command)) => asking.ask(command),
                 None => {}

@@ -91,6 +91,7 @@ pub(super) struct Tunnel {
     pub(super) mtu: Option<Spanned<TunnelMtu>>,
     pub(super) queue: Option<Whole<u32, 1, 1_000_000>>,
     pub(super) offload: Option<bool>,
+    pub(super) history: Option<bool>,
     pub(super) kill_switch: Option<Spanned<bool>>,
     #[serde(default)]
     pub(super) share: Vec<Spanned<Text<Share>>>,

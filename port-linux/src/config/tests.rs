@@ -104,7 +104,7 @@ fn a_minimal_file_gets_the_defaults_of_the_core() {
     let config = parse(MINIMAL);
     assert_eq!(config.tunnel.name, TUNNEL_NAME);
     assert_eq!((config.tunnel.mtu, config.tunnel.queue, config.tunnel.offload), (None, QUEUE, true));
-    assert!(!config.tunnel.kill_switch);
+    assert!(!config.tunnel.kill_switch && config.tunnel.history);
     let core = mpt_proto::Config::default();
     let connection = &config.connections[0];
     assert_eq!((connection.port, connection.remote_port), (PORT, PORT));
@@ -156,6 +156,7 @@ address = ["10.0.0.1/24"]
 mtu = 1400
 queue = 500
 offload = false
+history = false
 kill_switch = true
 share = ["192.168.6.0/24", "lan0"]
 dns = ["10.0.0.2", "9.9.9.9"]
@@ -199,7 +200,7 @@ udp_src = [1, 65535]
         (config.tunnel.name.as_str(), config.tunnel.mtu, config.tunnel.queue, config.tunnel.offload),
         ("tun7", Some(1400), 500, false)
     );
-    assert!(config.tunnel.kill_switch);
+    assert!(config.tunnel.kill_switch && !config.tunnel.history);
     let lan = Share::Network("192.168.6.0/24".parse().unwrap());
     assert_eq!(config.tunnel.share, [lan, Share::Interface("lan0".into())]);
     let servers = ["10.0.0.2", "9.9.9.9"].map(|server| server.parse::<std::net::IpAddr>().unwrap());

@@ -49,6 +49,7 @@ pub(super) fn tunnel(table: file::Tunnel, source: &Source) -> Result<Tunnel, Con
         mtu,
         queue: table.queue.map_or(QUEUE, |queue| queue.0),
         offload: table.offload.unwrap_or(true),
+        history: table.history.unwrap_or(true),
         kill_switch: table.kill_switch.is_some_and(Spanned::into_inner),
         share: Vec::new(),
         masquerade: table.masquerade.unwrap_or(false),

@@ -31,8 +31,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::history::STATE;
+
 /// Set for the process inside; believed only by one that is the first of its pid namespace.
 const MARK: &str = "MPT_LAB_INSIDE";
+
+/// Where tunnels inside keep their history, as systemd says it: nowhere, until somebody makes the directory above. They have
+/// names that tunnels of the host may have, too.
+const LAB_STATE: &str = "/run/mpt-lab/state";
 
 /// Exit status of a test that has passed inside. The harness never returns it, so a name that fits no test, of
 /// which the harness would run none and be content, does not pass.
@@ -105,6 +111,7 @@ fn is_inside() -> bool {
 fn unshare() -> Command {
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child"]);
+    command.env(STATE, LAB_STATE);
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::clock::Clock;
 use crate::control::{Answer, Command, ask};
 use crate::report::Report;
 
@@ -62,6 +63,7 @@ impl Asking {
 }
 
 fn ask_again_and_again(socket: &Path, wanted: &Receiver<Command>, news: &Sender<News>) {
+    let clock = Clock::start();
     let mut wait = Duration::ZERO;
     loop {
         let asked = match wanted.recv_timeout(wait) {
@@ -79,13 +81,14 @@ fn ask_again_and_again(socket: &Path, wanted: &Receiver<Command>, news: &Sender<
             }
         }
         // Also after a command, so that what it changed is seen at once.
-        let start = Instant::now();
+        let start = clock.now();
         let told = match ask(Some(socket), Command::Status) {
             Ok(Answer::Report(report)) => News::Report(Box::new(report)),
             Ok(other) => News::Away(format!("unexpected answer: {other:?}")),
             Err(error) => News::Away(first_line(&error)),
         };
-        wait = INTERVAL.saturating_sub(start.elapsed()).max(start.elapsed().saturating_mul(REST));
+        let took = clock.now().since(start);
+        wait = INTERVAL.saturating_sub(took).max(took.saturating_mul(REST));
         if matches!(told, News::Away(_)) {
             wait = INTERVAL;
         }

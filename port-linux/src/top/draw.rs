@@ -3,8 +3,7 @@
 mod about;
 mod paths;
 
-use std::time::Instant;
-
+use mpt_proto::Instant;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};

@@ -1,5 +1,6 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use mpt_proto::Instant;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -73,7 +74,7 @@ fn press(view: &mut View, code: KeyCode, now: Instant) -> Option<Wish> {
 
 #[test]
 fn eighty_columns_show_everything_of_a_usual_tunnel() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let golden = "\
 mpt0  up 1 h 2 min  MTU 1464  10.0.0.1/24, fd00::1/64
 pc2  adaptive  sealed by AES-256-GCM  10.0.0.2
@@ -96,7 +97,7 @@ sent 6.7 MB  received 300.7 kB  lost 42  MTU 1500  queue 2.2 ms  down 0 times
 
 #[test]
 fn a_rate_that_was_not_measured_is_not_shown_as_one() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let mut first = adaptive();
     first.connections[0].paths[0].model.as_mut().unwrap().limited_by = "not measured yet".into();
     let shown = screen(&View::new(first, None), 80, 24, now);
@@ -108,7 +109,7 @@ fn a_rate_that_was_not_measured_is_not_shown_as_one() {
 
 #[test]
 fn narrow_and_low_terminals_show_less_and_still_the_paths() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let view = watched(3, now);
     let golden = "\
 mpt0  up 1 h 2 min  MTU 1464  10.0.0.1/…
@@ -139,7 +140,7 @@ mpt0  up 1 h 2 min …
 
 #[test]
 fn no_size_is_too_small_or_too_large() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let mut view = watched(3, now);
     for (width, height) in [(0, 0), (1, 1), (1, 40), (2, 2), (3, 7), (200, 1), (500, 100)] {
         screen(&view, width, height, now);
@@ -152,7 +153,7 @@ fn no_size_is_too_small_or_too_large() {
 
 #[test]
 fn the_state_has_its_colour_and_without_room_for_it_the_name() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let view = watched(1, now);
     for (width, x) in [(80, 15), (20, 2)] {
         let mut terminal = Terminal::new(TestBackend::new(width, 5)).unwrap();
@@ -167,7 +168,7 @@ fn the_state_has_its_colour_and_without_room_for_it_the_name() {
 
 #[test]
 fn a_tunnel_without_paths_or_connections_is_shown_too() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let mut bare = report();
     bare.connections[0].paths.clear();
     assert!(screen(&View::new(bare.clone(), None), 80, 24, now).contains("no path yet"));
@@ -184,7 +185,7 @@ fn a_tunnel_without_paths_or_connections_is_shown_too() {
 
 #[test]
 fn of_many_paths_the_chosen_one_is_visible() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let mut many = report();
     many.connections[0].paths = (1..=8).map(|n| path(&format!("link-{n}"), n, 1_000)).collect();
     let mut view = View::new(many, None);
@@ -205,7 +206,7 @@ fn of_many_paths_the_chosen_one_is_visible() {
 
 #[test]
 fn long_names_are_cut_where_there_is_no_room() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let long = "the-link-of-the-provider-in-the-village";
     let mut report = report();
     report.connections[0].name = "a-very-long-name-of-a-connection-to-somewhere".into();
@@ -222,7 +223,7 @@ fn long_names_are_cut_where_there_is_no_room() {
 
 #[test]
 fn connections_are_listed_and_chosen() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let mut several = report();
     for name in ["pc3", "vps"] {
         let mut other = several.connections[0].clone();
@@ -242,7 +243,7 @@ fn connections_are_listed_and_chosen() {
 
 #[test]
 fn a_key_changes_the_role_of_the_chosen_path_and_the_screen_confirms_it() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let mut view = watched(1, now);
     press(&mut view, KeyCode::Down, now);
     let command = |path: &str| Command::PathSpare { path: path.into() };
@@ -258,7 +259,7 @@ fn a_key_changes_the_role_of_the_chosen_path_and_the_screen_confirms_it() {
 
 #[test]
 fn the_only_path_that_is_up_is_taken_out_of_use_by_a_second_press_alone() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let mut view = watched(1, now);
     let down = |name: &str| Some(Wish::Ask(Command::PathDown { path: name.into() }));
     assert_eq!(press(&mut view, KeyCode::Char('d'), now), None);
@@ -277,7 +278,7 @@ fn the_only_path_that_is_up_is_taken_out_of_use_by_a_second_press_alone() {
 
 #[test]
 fn while_it_is_paused_nothing_changes_and_then_no_second_is_missing() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let mut view = watched(2, now);
     press(&mut view, KeyCode::Char('p'), now);
     let paused = screen(&view, 80, 24, now);
@@ -293,7 +294,7 @@ fn while_it_is_paused_nothing_changes_and_then_no_second_is_missing() {
 
 #[test]
 fn a_daemon_that_goes_away_is_told_of_and_its_return_gives_no_absurd_rate() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let mut view = watched(2, now);
     view.hear(News::Away("no mpt is running behind /run/mpt/mpt0.sock.".into()), now);
     view.hear(
@@ -315,7 +316,7 @@ fn a_daemon_that_goes_away_is_told_of_and_its_return_gives_no_absurd_rate() {
 
 #[test]
 fn a_path_that_goes_is_not_chosen_any_more_and_one_that_comes_has_no_rate_yet() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let mut view = watched(2, now);
     press(&mut view, KeyCode::Down, now);
     let mut other = later(3);
@@ -330,7 +331,7 @@ fn a_path_that_goes_is_not_chosen_any_more_and_one_that_comes_has_no_rate_yet() 
 
 #[test]
 fn keys_end_it_and_help_goes_away_by_any_key() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let mut view = watched(1, now);
     press(&mut view, KeyCode::Char('?'), now);
     assert!(screen(&view, 80, 24, now).contains("choose a path"));
@@ -344,7 +345,7 @@ fn keys_end_it_and_help_goes_away_by_any_key() {
 
 #[test]
 fn the_last_events_stand_below_as_many_as_there_is_room_for() {
-    let now = Instant::now();
+    let now = Instant::ZERO;
     let mut report = adaptive();
     report.events = (1..=64)
         .map(|number| {

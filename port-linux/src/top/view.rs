@@ -1,7 +1,8 @@
 //! What is looked at, and what keys do.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use mpt_proto::Instant;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::asking::News;
@@ -113,7 +114,7 @@ impl View {
             KeyCode::Right | KeyCode::Tab => self.step_connection(1),
             KeyCode::Left | KeyCode::BackTab => self.step_connection(-1),
             KeyCode::Char('u') => return self.set("in use", |path| Command::PathUp { path }),
-            KeyCode::Char('d') => return self.take_out(unsure, now),
+            KeyCode::Char('d') => return self.take_out(unsure.as_deref(), now),
             KeyCode::Char('s') => {
                 return self
                     .set("a spare: in use while no other path is up", |path| Command::PathSpare { path });
@@ -123,12 +124,12 @@ impl View {
         None
     }
 
-    fn take_out(&mut self, unsure: Option<String>, now: Instant) -> Option<Wish> {
+    fn take_out(&mut self, unsure: Option<&str>, now: Instant) -> Option<Wish> {
         let (connection, path) = (self.connection()?, self.path()?);
         let up = connection.paths.iter().filter(|path| path.state == State::Up);
         let is_only = up.map(|path| &path.name).eq([&path.name]);
         let name = format!("{}/{}", connection.name, path.name);
-        if is_only && unsure.as_ref() != Some(&name) {
+        if is_only && unsure != Some(name.as_str()) {
             let only =
                 format!("{name} is the only path that is up: d again takes it out of use all the same");
             self.message = Some((only, now));
@@ -202,7 +203,7 @@ impl View {
     /// What is to be said now.
     pub(super) fn message(&self, now: Instant) -> Option<&str> {
         let (text, since) = self.message.as_ref()?;
-        (now.saturating_duration_since(*since) < MESSAGE).then_some(text)
+        (now.since(*since) < MESSAGE).then_some(text)
     }
 }
 

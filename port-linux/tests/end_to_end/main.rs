@@ -15,6 +15,7 @@ mod ecn;
 mod encapsulations;
 mod gateway;
 mod handover;
+mod history;
 mod house;
 mod lab;
 mod metrics;

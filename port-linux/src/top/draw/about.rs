@@ -1,7 +1,8 @@
 //! Lines about the tunnel, its connections, and what happened.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use mpt_proto::Instant;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
@@ -20,7 +21,7 @@ pub(super) fn head(view: &View, look: Look, width: usize, now: Instant) -> Line<
     let report = view.shown().report();
     let tunnel = &report.tunnel;
     if let Some(away) = view.away() {
-        let since = now.saturating_duration_since(away.since);
+        let since = now.since(away.since);
         let text = format!(
             "{}: mpt is away for {}, waiting for it: {}",
             tunnel.name,
