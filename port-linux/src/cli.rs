@@ -19,6 +19,7 @@ use crate::keys;
 use crate::lab::{self, traffic};
 use crate::run::DEFAULT_CONFIG;
 
+use crate::logs;
 pub use peer::{Peer, PeerAdd, PeerKeys, PeerList, PeerNamed, PeerShow, Which};
 
 /// A multipath tunnel: two hosts, one virtual interface, every packet over several links.
@@ -35,6 +36,9 @@ pub struct Cli {
     pub verbose: u8,
     /// What to do
     #[command(subcommand)]
+    /// Form of log lines [default: that of the journal under systemd, else text]
+    #[arg(long, global = true, display_order = 101, value_name = "FORM")]
+    pub log: Option<logs::Form>,
     pub command: Command,
 }
 
@@ -49,6 +53,7 @@ const EXAMPLES: &str = "Examples:
   mpt path down lte              take a path out of use
 
 Exit codes: 0 done, 1 failed, 2 bad configuration or usage.";
+  mpt --log json run -c mpt.toml log lines for a collector
 
 /// What to do.
 #[derive(Debug, Subcommand)]

@@ -33,6 +33,8 @@ pub mod keys;
 pub mod lab;
 pub mod link;
 pub mod mtu;
+#[cfg(feature = "program")]
+pub mod logs;
 pub mod names;
 #[cfg(feature = "program")]
 pub mod observer;

@@ -1,26 +1,29 @@
 //! The program `mpt`, whatever the platform: commands to functions, errors to exit codes.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, Join, Named, Peer, Server, Way};
 use crate::enrol::{join, list, peers, server, standby};
 use crate::keys::commands;
 use crate::run::Defaults;
+use crate::logs::{self, Flood, Form};
 use crate::status::Show;
 use crate::{check, clean, failure, import, init, lab, output, run, status};
 
 /// Reads the command line, does what it says, and returns the exit code. `defaults` are the platform's.
 pub fn main(defaults: &Defaults) -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(cli.verbose);
+    let flood = if matches!(cli.command, Command::Run(_)) { Flood::Limited } else { Flood::Written };
+    let form = logs::start(cli.verbose, cli.log, flood);
     match dispatch(cli.command, defaults) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&format!("mpt: {error:#}\n"));
+            match form {
+                Form::Text => output::complain(&format!("mpt: {error:#}\n")),
+                Form::Journal | Form::Json => tracing::error!("{error:#}"),
+            }
             failure::exit_code(&error)
         }
     }
@@ -85,19 +88,4 @@ fn peer(command: Peer) -> anyhow::Result<()> {
         Peer::Show(args) => list::list(&args.list.which.into(), Some(&args.name), args.list.json),
         Peer::Remove(args) => peers::remove(&args.which.into(), &args.name),
     }
-}
-
-fn log_to_stderr(verbose: u8) {
-    let level = ["info", "debug", "trace"][usize::from(verbose.min(2))];
-    // Of messages that netlink_proto does not know, as of IP settings that change, nobody can do anything.
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,port_linux={level},netlink_proto=off")));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        // It would be told on standard error, too, and end the program where that takes nothing more.
-        .log_internal_errors(false)
-        .init();
 }
