@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod data;
 pub mod driver;
 #[cfg(feature = "program")]
 pub mod enrol;
@@ -32,9 +33,9 @@ pub mod keys;
 #[cfg(feature = "program")]
 pub mod lab;
 pub mod link;
-pub mod mtu;
 #[cfg(feature = "program")]
 pub mod logs;
+pub mod mtu;
 pub mod names;
 #[cfg(feature = "program")]
 pub mod observer;
@@ -55,3 +56,4 @@ pub mod status;
 pub mod supervisor;
 pub mod tun;
 pub mod wake;
+pub mod worse;

@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, Join, Named, Peer, Server, Way};
+use crate::cli::{Cli, Command, Data, DataWay, Join, Named, Peer, Server, Way};
+use crate::data::{self, Change};
 use crate::enrol::{join, list, peers, server, standby};
 use crate::keys::commands;
-use crate::run::Defaults;
 use crate::logs::{self, Flood, Form};
+use crate::run::Defaults;
 use crate::status::Show;
 use crate::{check, clean, failure, import, init, lab, output, run, status};
 
@@ -52,6 +53,7 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
                 Way::Remove(path) => status::remove_path(path.name, path.control.socket.as_deref()),
             }
         }
+        Command::Data(args) => self::data(args),
         Command::Init(args) => {
             let output = args.output.clone();
             init::run(&args.into(), output.as_deref())
@@ -72,6 +74,15 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
         Command::Lab(args) => lab::run(args),
         Command::Traffic(args) => lab::traffic::run(args),
     }
+}
+
+fn data(args: Data) -> anyhow::Result<()> {
+    let (change, amount) = match args.way {
+        None => return data::show(args.name.as_deref(), args.json, args.control.socket.as_deref()),
+        Some(DataWay::Set(amount)) => (Change::Set(amount.amount), amount),
+        Some(DataWay::Add(amount)) => (Change::Add(amount.amount), amount),
+    };
+    data::change(&amount.name, change, amount.json, amount.control.socket.as_deref())
 }
 
 fn peer(command: Peer) -> anyhow::Result<()> {
