@@ -15,6 +15,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod counters;
+pub mod data;
 pub mod driver;
 #[cfg(feature = "program")]
 pub mod enrol;
@@ -35,6 +36,8 @@ pub mod keys;
 #[cfg(feature = "program")]
 pub mod lab;
 pub mod link;
+#[cfg(feature = "program")]
+pub mod logs;
 #[cfg(feature = "program")]
 pub mod metrics;
 pub mod mtu;
@@ -64,3 +67,4 @@ pub mod supervisor;
 pub mod top;
 pub mod tun;
 pub mod wake;
+pub mod worse;

@@ -22,6 +22,7 @@ use crate::config;
 use crate::events::What;
 use crate::link::Missing;
 use crate::offload::{Header, Slices};
+use crate::worse::Worse;
 
 /// So long after it came, a peer of which no path is known may be on its way still: its answer to a challenge.
 const REST_AFTER: Duration = Duration::from_secs(10);
@@ -87,6 +88,8 @@ pub struct Peer<'s> {
     /// Why the peer cannot be understood, as a sentence that begins with "the peer".
     pub(super) problem: Option<&'static str>,
     pub(super) news: News,
+    /// Time in which it delivered less than its best path alone could.
+    pub(super) worse: Worse,
 }
 
 /// When a path is used.
@@ -170,6 +173,7 @@ impl<'s> Peer<'s> {
             roles: HashMap::new(),
             problem: None,
             news: News::default(),
+            worse: Worse::default(),
         }
     }
 
@@ -404,6 +408,7 @@ impl<'s> Peer<'s> {
             }
             self.tell_mode(now);
             self.tell_limits(now);
+            self.tell_worse(now);
             if self.rotate_spares(now) {
                 continue;
             }
@@ -442,6 +447,11 @@ impl<'s> Peer<'s> {
             (false, true) => Role::Member,
             (false, false) => Role::Unused,
         }
+    }
+
+    /// Whether the path is used only while no other is up.
+    pub(super) fn is_spare(&self, index: usize) -> bool {
+        self.spares & (1 << index) != 0
     }
 
     /// Whether the path may be used now.
