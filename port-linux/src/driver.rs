@@ -12,6 +12,7 @@ mod keys;
 mod limits;
 mod links;
 mod memory;
+mod mismatch;
 mod mode;
 mod names;
 mod news;
@@ -32,6 +33,7 @@ mod sizes;
 mod standby;
 mod strangers;
 mod tunnel_mtu;
+mod unanswered;
 
 use inside::{Inside, Outgoing};
 pub use memory::{Memories, Memory, sealer_memory};
@@ -137,6 +139,8 @@ pub struct Driver<'s> {
     /// What the paths carry may be another than the tunnel's MTU was made for.
     sizes_changed: bool,
     drops: TunnelDrops,
+    /// Until when people are not told of strangers again.
+    strangers_told_until: Option<Instant>,
     bell: Waker,
     signal: UnixStream,
     queries: mpsc::Receiver<Query>,
@@ -232,6 +236,7 @@ impl<'s> Driver<'s> {
             states_changed: Vec::new(),
             sizes_changed: true,
             drops: TunnelDrops::default(),
+            strangers_told_until: None,
             bell,
             signal,
             queries,
@@ -486,6 +491,7 @@ impl<'s> Driver<'s> {
             self.forget_gone(index, now);
             self.follow_ports(index, now);
             self.follow_name(index, now);
+            self.follow_unanswered(index, now);
             self.finish_leaving(index, now);
             self.probe_sizes(index, now);
         }
@@ -496,6 +502,7 @@ impl<'s> Driver<'s> {
         while let Some(index) = self.states_changed.pop() {
             self.follow_ports(index, now);
             self.follow_name(index, now);
+            self.follow_unanswered(index, now);
         }
         self.follow_names(now);
         if some_state_changed || self.next_standby(now).is_some_and(|deadline| deadline <= now) {

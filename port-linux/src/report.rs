@@ -158,6 +158,9 @@ pub struct PathReport {
     /// What of the machine the path waits for, as a sentence; absent when nothing is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
+    /// Why no answer comes on it, as a sentence with the likely causes; absent while answers come, or less than five seconds after the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// Smoothed round-trip time in microseconds, once known.
     pub rtt_us: Option<u64>,
     /// Its weight.

@@ -305,6 +305,9 @@ fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour
         if let Some(missing) = &path.waits_for {
             text += &format!("  {} waits: {missing}\n", path.name);
         }
+        if let Some(problem) = &path.problem {
+            text += &format!("  {}: {problem}\n", path.name);
+        }
         let roaming = path.roaming.unwrap_or_default();
         let followed = [
             ("times its peer was found at another address", roaming.moves),

@@ -9,6 +9,7 @@ use super::names::Named;
 use super::path_mtu::PathMtu;
 use super::ports::OtherPort;
 use super::roaming::Roaming;
+use super::unanswered::Unanswered;
 use crate::link::{Ends, Missing};
 use crate::outbox::Outbox;
 use crate::report::NotSent;
@@ -59,6 +60,8 @@ pub struct PeerPath {
     pub source: Option<IpAddr>,
     /// What it waits for, as people were last told.
     pub missing: Option<Missing>,
+    /// Why no answer comes, while none does.
+    pub(super) unanswered: Option<Box<Unanswered>>,
     /// Whether it is a path, or was one.
     pub(super) stay: Stay,
 }
@@ -103,6 +106,7 @@ impl PeerPath {
             outbox: Outbox::new(),
             source: None,
             missing: None,
+            unanswered: None,
             stay: Stay::Here,
         }
     }

@@ -137,6 +137,10 @@ impl Driver<'_> {
             state,
             reason,
             waits_for: path.missing.as_ref().map(ToString::to_string),
+            problem: peer
+                .silence(index, self.outside.is_sealed(), self.clock.now())
+                .filter(|silence| !silence.is_of_connection())
+                .map(|silence| silence.to_string()),
             rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             weight: config.weight,
             rank: config.rank,

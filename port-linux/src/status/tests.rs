@@ -14,6 +14,7 @@ fn path(name: &str, third: u8, tx_bytes: u64) -> PathReport {
         state: State::Up,
         reason: None,
         waits_for: None,
+        problem: None,
         rtt_us: Some(1_250),
         weight: 1,
         rank: 0,

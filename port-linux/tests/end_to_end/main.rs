@@ -31,4 +31,5 @@ mod standby;
 mod start;
 mod traffic;
 mod translators;
+mod unanswered;
 mod ways;
