@@ -46,6 +46,7 @@ const EXAMPLES: &str = "Examples:
   sudo mpt server setup          on a rented host: let peers in, each with `mpt peer add NAME`
   sudo mpt join                  at home: everything over all links to that server
   mpt status --watch             see the paths' states and rates
+  sudo mpt doctor                say what is wrong, and what mends it
   mpt path down lte              take a path out of use
 
 Exit codes: 0 done, 1 failed, 2 bad configuration or usage.";
@@ -61,6 +62,8 @@ pub enum Command {
     Clean(Clean),
     /// Show the connections and paths of a running mpt
     Status(Status),
+    /// Look for what is wrong with this host, the configuration and the running tunnel, and say what mends it
+    Doctor(Doctor),
     /// Let a running mpt read its configuration again
     Reload(Reload),
     /// Take a path of a running mpt into use or out of use
@@ -156,6 +159,31 @@ pub struct Status {
     /// Again every second, with the rates in between, until Ctrl-C
     #[arg(long)]
     pub watch: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub control: Control,
+}
+
+/// `mpt doctor`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Each finding says what is wrong, why it matters, and what mends it; the worst come first. Nothing is changed. Without a running
+tunnel, only the host and the configuration are looked at, and the checks that are left out are named.
+
+Exit code 0 when nothing is found, 1 when something is, 2 for wrong usage.
+
+Examples:
+  sudo mpt doctor                                the running tunnel, and its configuration in /etc/mpt
+  mpt doctor --config home.toml                  before it is started
+  mpt doctor --json | jq -r '.findings[] | .check + \": \" + .mend'"
+)]
+pub struct Doctor {
+    /// Configuration file [default: that of the running tunnel, or the only one in /etc/mpt]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One line of JSON; its field names are stable
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub control: Control,

@@ -14,6 +14,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+#[cfg(feature = "program")]
+pub mod doctor;
 pub mod driver;
 #[cfg(feature = "program")]
 pub mod enrol;

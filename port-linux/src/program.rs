@@ -11,14 +11,14 @@ use crate::enrol::{join, list, peers, server, standby};
 use crate::keys::commands;
 use crate::run::Defaults;
 use crate::status::Show;
-use crate::{check, clean, failure, import, init, lab, output, run, status};
+use crate::{check, clean, doctor, failure, import, init, lab, output, run, status};
 
 /// Reads the command line, does what it says, and returns the exit code. `defaults` are the platform's.
 pub fn main(defaults: &Defaults) -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.verbose);
     match dispatch(cli.command, defaults) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             output::complain(&format!("mpt: {error:#}\n"));
             failure::exit_code(&error)
@@ -26,8 +26,12 @@ pub fn main(defaults: &Defaults) -> ExitCode {
     }
 }
 
-fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
-    match command {
+fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<ExitCode> {
+    let done = match command {
+        Command::Doctor(args) => {
+            let is_well = doctor::doctor(args.config.as_deref(), args.control.socket.as_deref(), args.json)?;
+            return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Run(args) => run::run(&args.config, args.control.as_deref(), defaults),
         Command::Check(args) => check::check(&args.file),
         Command::Clean(args) => clean::clean(args.name.as_deref(), args.config.as_deref()),
@@ -68,7 +72,8 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
         Command::Import(args) => output::print(&import::import(&args.dir)?).map(drop),
         Command::Lab(args) => lab::run(args),
         Command::Traffic(args) => lab::traffic::run(args),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn peer(command: Peer) -> anyhow::Result<()> {

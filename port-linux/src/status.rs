@@ -104,7 +104,7 @@ pub fn reload(socket: Option<&Path>) -> Result<()> {
 /// When no daemon answers.
 pub fn fetch(socket: Option<&Path>) -> Result<Report> {
     match ask(socket, Command::Status)? {
-        Answer::Report(report) => Ok(report),
+        Answer::Report(report) => Ok(*report),
         other => bail!("unexpected answer: {other:?}"),
     }
 }
@@ -246,7 +246,7 @@ fn models_text(paths: &[PathReport]) -> String {
         [
             path.name.clone(),
             model.tier.to_string(),
-            scaled(model.rate, &BIT_RATES),
+            if model.is_measured() { bit_rate_text(model.rate) } else { "-".to_owned() },
             model.phase.clone(),
             milliseconds(model.extra_delay_us.into()),
             milliseconds(model.queue_us.into()),
@@ -371,6 +371,11 @@ fn duration(time: Duration) -> String {
 
 pub(crate) fn bytes(count: u64) -> String {
     scaled(count, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+}
+
+/// Bits a second, for people.
+pub(crate) fn bit_rate_text(rate: u64) -> String {
+    scaled(rate, &BIT_RATES)
 }
 
 fn bit_rate(bytes: u64, seconds: f64) -> String {

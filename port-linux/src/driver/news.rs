@@ -90,6 +90,9 @@ impl Peer<'_> {
                 }
             }
             Event::Ecn { path, fault } => {
+                if let Some(path) = self.paths.get_mut(path.index()) {
+                    path.ecn_fault = fault;
+                }
                 let Some(path) = self.config.paths.get(path.index()) else { return };
                 match fault {
                     Some(fault) => tracing::info!(
@@ -106,7 +109,7 @@ impl Peer<'_> {
     }
 }
 
-fn explain_ecn(fault: EcnFault) -> String {
+pub(super) fn explain_ecn(fault: EcnFault) -> String {
     match fault {
         EcnFault::Lost => "drops datagrams with ECN marks".into(),
         EcnFault::Cleared => "changes ECN marks".into(),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mpt_proto::{Instant, PathState};
+use mpt_proto::{EcnFault, Instant, PathState};
 
 use super::names::Named;
 use super::path_mtu::PathMtu;
@@ -48,6 +48,8 @@ pub struct PeerPath {
     pub search: Option<PathMtu>,
     /// Largest UDP payload that was last found to pass, and that people were told of.
     pub told_datagram: u16,
+    /// What routers on the way do to ECN marks.
+    pub(super) ecn_fault: Option<EcnFault>,
     /// The core doubts that it passes, and waits for an answer.
     pub doubted: bool,
     /// Largest UDP payload that there is room for.
@@ -100,6 +102,7 @@ impl PeerPath {
             ceiling: max_datagram,
             search: None,
             told_datagram: max_datagram,
+            ecn_fault: None,
             doubted: false,
             planned_datagram: max_datagram,
             not_sent: NotSent::default(),

@@ -5,18 +5,20 @@ use std::net::SocketAddr;
 use mpt_proto::{Drop, Mode, PathState};
 use mpt_seal::Reason;
 
-use super::{Driver, Peer, Role};
+use super::memory::MemorySize;
+use super::news::explain_ecn;
+use super::{Driver, Peer, Role, SharedSocket};
 use crate::control::{Answer, Command};
 use crate::keys;
 use crate::report::{
-    ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, SealReport, State, TunnelReport,
-    VERSION, mode_name, policy_name, reason_name,
+    ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, SealReport, SocketReport, State,
+    TunnelReport, VERSION, mode_name, policy_name, reason_name,
 };
 
 impl Driver<'_> {
     pub(super) fn answer(&mut self, command: &Command) -> Answer {
         match command {
-            Command::Status => Answer::Report(self.report()),
+            Command::Status => Answer::Report(self.report().into()),
             // Who asks for it has read no configuration.
             Command::Reload => Answer::error("this tunnel is set up by the program that it is part of"),
             Command::PathUp { path } => self.set_role(path, Role::Member),
@@ -75,6 +77,8 @@ impl Driver<'_> {
                 addresses: self.tunnel.addresses.iter().map(ToString::to_string).collect(),
                 mtu: self.tunnel.mtu,
                 uptime_ms: uptime,
+                program: env!("CARGO_PKG_VERSION").to_owned(),
+                clock_steps: self.stamps.steps(),
                 dropped,
             },
             connections: self.peers.iter().map(|peer| self.report_connection(peer)).collect(),
@@ -109,6 +113,7 @@ impl Driver<'_> {
             }),
             problem: peer.problem().map(str::to_owned),
             limit_bps: peer.config.limit,
+            memory_bytes: peer.memory.map(MemorySize::to_send).filter(|bytes| *bytes > 0),
             counters: Counters::from(stats),
             dropped,
             paths,
@@ -146,6 +151,9 @@ impl Driver<'_> {
             rank: config.rank,
             model: is_adaptive.then(|| ModelReport::new(config.tier, &model)),
             max_datagram: path.max_datagram,
+            ceiling: path.ceiling,
+            ecn: path.ecn_fault.map(explain_ecn),
+            socket: self.outside.sockets.get(path.socket).and_then(|shared| self.report_socket(shared)),
             tx_datagrams: stats.tx_datagrams,
             tx_bytes: stats.tx_bytes,
             rx_datagrams: stats.rx_datagrams,
@@ -155,6 +163,16 @@ impl Driver<'_> {
             downs: stats.downs.into(),
             not_sent: path.not_sent,
             roaming: path.roaming.as_ref().map(|roaming| roaming.counts),
+        })
+    }
+
+    fn report_socket(&self, shared: &SharedSocket) -> Option<SocketReport> {
+        let (buffers, segments) = shared.granted()?;
+        Some(SocketReport {
+            receive_buffer: buffers.0 as u64,
+            send_buffer: buffers.1 as u64,
+            wanted_buffer: self.maker.buffer as u64,
+            segments: segments as u64,
         })
     }
 }

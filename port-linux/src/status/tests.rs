@@ -20,6 +20,9 @@ fn path(name: &str, third: u8, tx_bytes: u64) -> PathReport {
         rank: 0,
         model: None,
         max_datagram: 1472,
+        ceiling: 1472,
+        ecn: None,
+        socket: None,
         tx_datagrams: tx_bytes / 1000,
         tx_bytes,
         rx_datagrams: 7,
@@ -46,6 +49,8 @@ fn report() -> Report {
             addresses: vec!["10.0.0.1/24".into(), "fd00::1/64".into()],
             mtu: 1464,
             uptime_ms: 3_725_000,
+            program: "1.0.0".into(),
+            clock_steps: 0,
             dropped: BTreeMap::from([("no_route".into(), 5), ("tun_write".into(), 0)]),
         },
         connections: vec![ConnectionReport {
@@ -65,6 +70,7 @@ fn report() -> Report {
             }),
             problem: None,
             limit_bps: None,
+            memory_bytes: None,
             counters: Counters {
                 tx_packets: 4000,
                 tx_bytes: 4_000_000,

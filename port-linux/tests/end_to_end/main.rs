@@ -11,6 +11,7 @@ mod bench;
 mod captured;
 mod crafted;
 mod deep_buffer;
+mod doctor;
 mod ecn;
 mod encapsulations;
 mod gateway;
