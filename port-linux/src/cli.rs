@@ -116,10 +116,20 @@ pub struct Run {
 /// `mpt check`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit code 2 when the file has a mistake; the message names file, line, key, what was found
-and what is allowed."
+    after_help = "All mistakes are named, as far as reading can go on behind one: file, line, key, what was found, and what is allowed.
+Then it is looked at what of this host is in the way, as routes, filters and other programs' ports: warnings. Root is not needed,
+but for key files that only root may read.
+
+Exit code 2 when the file has a mistake.
+
+Examples:
+  sudo mpt check /etc/mpt/home.toml
+  mpt check --offline van.toml          the file is for another machine: neither this one nor key files are looked at"
 )]
 pub struct Check {
+    /// The file is for another machine: look at nothing of this one
+    #[arg(long)]
+    pub offline: bool,
     /// Configuration file
     pub file: PathBuf,
 }

@@ -14,6 +14,8 @@ mod file;
 mod forward;
 mod gateway;
 mod listen;
+#[cfg(feature = "program")]
+mod mistakes;
 mod pins;
 mod rate;
 mod roaming;
@@ -39,6 +41,8 @@ pub use gateway::{Exception, Share, Transport};
 #[cfg(feature = "program")]
 pub(crate) use listen::PEER_FILE;
 pub use listen::{Listen, PeerError};
+#[cfg(feature = "program")]
+pub use mistakes::{Mistakes, path_lines};
 pub use rate::Rate;
 pub use security::Security;
 #[cfg(feature = "program")]
@@ -86,10 +90,17 @@ impl Config {
     ///
     /// When the file cannot be read or says something that cannot work; the error is fit to be printed.
     pub fn load(path: &std::path::Path) -> Result<Self, ConfigError> {
+        Self::parse(&Self::text(path)?, &path.display().to_string())
+    }
+
+    /// The text of the file at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not text.
+    pub fn text(path: &std::path::Path) -> Result<String, ConfigError> {
         let file = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|error| ConfigError::unreadable(&file, &error))?;
-        let text = String::from_utf8(bytes).map_err(|error| ConfigError::not_text(&file, &error))?;
-        Self::parse(&text, &file)
+        String::from_utf8(bytes).map_err(|error| ConfigError::not_text(&file, &error))
     }
 
     /// Reads and checks `text`; `file` is the name that errors and warnings begin with. Key files are read, too: their

@@ -16,6 +16,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::config::Config;
 use crate::output;
 use facts::Facts;
 use finding::Check;
@@ -44,6 +45,18 @@ pub fn doctor(config: Option<&Path>, socket: Option<&Path>, json: bool) -> Resul
     let text = if json { serde_json::to_string(&diagnosis)? + "\n" } else { diagnosis.text() };
     output::print(&text)?;
     Ok(diagnosis.findings.is_empty())
+}
+
+/// What of this host is in the way of a configuration that may not run yet, the worst first.
+///
+/// # Errors
+/// When netlink cannot be used at all.
+pub fn of_host(config: &Config) -> Result<Vec<Finding>> {
+    let facts = gather::of_host(config)?;
+    let checks = host::CHECKS.iter().filter(|check| !check.needs_tunnel);
+    let mut findings: Vec<Finding> = checks.flat_map(|check| check.findings(&facts)).collect();
+    findings.sort_by_key(|finding| finding.severity);
+    Ok(findings)
 }
 
 fn checks() -> impl Iterator<Item = &'static Check> {
@@ -118,7 +131,7 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(
-            diagnose(&Facts::default(), Vec::new()).text().starts_with("nothing is wrong, by 10 checks\n")
+            diagnose(&Facts::default(), Vec::new()).text().starts_with("nothing is wrong, by 12 checks\n")
         );
     }
 }

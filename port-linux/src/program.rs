@@ -33,7 +33,7 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<ExitCode> {
             return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Run(args) => run::run(&args.config, args.control.as_deref(), defaults),
-        Command::Check(args) => check::check(&args.file),
+        Command::Check(args) => check::check(&args.file, args.offline),
         Command::Clean(args) => clean::clean(args.name.as_deref(), args.config.as_deref()),
         Command::Status(args) => {
             let show = Show { json: args.json, watch: args.watch };

@@ -1,7 +1,7 @@
 //! What is known of this host, the configuration and the running tunnel when `mpt doctor` looks: gathered once, so that every
 //! check is a function of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -28,6 +28,8 @@ pub(super) struct Facts {
     pub(super) routes: Vec<RouteFacts>,
     /// The paths, as far as the host's routes concern them.
     pub(super) paths: Vec<PathFacts>,
+    /// Who wants which address and port that another program has.
+    pub(super) taken_ports: Vec<(String, SocketAddr)>,
     /// Most bytes of socket buffer that the kernel grants to others than administrators: `net.core.rmem_max`, `net.core.wmem_max`.
     pub(super) buffer_limits: Option<(u64, u64)>,
     /// What the running tunnel says; `None`: none runs, or it does not answer.

@@ -33,6 +33,9 @@ pub struct Finding {
     pub check: &'static str,
     /// How bad it is.
     pub severity: Severity,
+    /// The path that it is about, as `CONNECTION/PATH`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// What is wrong.
     pub what: String,
     /// Why it matters.
@@ -69,6 +72,7 @@ pub(super) struct Check {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) severity: Severity,
+    pub(super) path: Option<String>,
     pub(super) what: String,
     pub(super) why: String,
     pub(super) mend: String,
@@ -81,7 +85,12 @@ impl Found {
         why: impl Into<String>,
         mend: impl Into<String>,
     ) -> Self {
-        Self { severity, what: what.into(), why: why.into(), mend: mend.into() }
+        Self { severity, path: None, what: what.into(), why: why.into(), mend: mend.into() }
+    }
+
+    /// It is about this path, `CONNECTION/PATH`.
+    pub(super) fn about(self, path: String) -> Self {
+        Self { path: Some(path), ..self }
     }
 }
 
@@ -89,8 +98,14 @@ impl Check {
     /// What is wrong, as far as this check knows.
     pub(super) fn findings(&self, facts: &Facts) -> Vec<Finding> {
         let found = (self.look)(facts).into_iter();
-        let named =
-            |Found { severity, what, why, mend }| Finding { check: self.name, severity, what, why, mend };
+        let named = |Found { severity, path, what, why, mend }| Finding {
+            check: self.name,
+            severity,
+            path,
+            what,
+            why,
+            mend,
+        };
         found.map(named).collect()
     }
 }

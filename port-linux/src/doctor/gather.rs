@@ -1,15 +1,16 @@
 //! Gathers the facts: from the configuration, the kernel and the running tunnel. What cannot be had is left out, and said so.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::facts::{Facts, LinkFacts, PathFacts, RouteFacts, Wanted};
-use crate::config::Config;
+use crate::config::{Config, Mistakes};
 use crate::control::default_socket;
 use crate::host_state::{Family, HostState, MARK};
 use crate::link::{self, Ends, Interfaces};
 use crate::report::Report;
+use crate::socket::{Maker, Socket};
 use crate::status;
 
 /// Where configurations are, one for each tunnel.
@@ -38,6 +39,17 @@ pub(super) fn gather(file: Option<&Path>, socket: Option<&Path>) -> (Facts, Vec<
     (facts, left_out)
 }
 
+/// The facts about this host that a configuration concerns.
+///
+/// # Errors
+/// When netlink cannot be used at all.
+pub(super) fn of_host(config: &Config) -> anyhow::Result<Facts> {
+    let mut facts = Facts::default();
+    note_wanted(config, &mut facts);
+    look_at_host(&mut facts, Some(config))?;
+    Ok(facts)
+}
+
 fn first_line(error: &anyhow::Error) -> String {
     format!("{error:#}").lines().next().unwrap_or_default().to_owned()
 }
@@ -59,24 +71,30 @@ fn find(tunnel: Option<&str>) -> Option<PathBuf> {
 
 /// Reads a configuration, and notes what is wrong with it.
 fn load(file: &Path, facts: &mut Facts) -> Option<Config> {
-    let config = match Config::load(file) {
-        Ok(config) => config,
+    let text = match Config::text(file) {
+        Ok(text) => text,
         Err(error) => {
             facts.errors.push(error.to_string());
             return None;
         }
     };
-    let host_state = HostState::wanted(&config);
+    let Mistakes { config, errors, .. } = Mistakes::find(&text, &file.display().to_string(), false);
+    facts.errors.extend(errors.iter().map(ToString::to_string));
+    let config = config?;
     facts.errors.extend(config.peer_errors().iter().map(ToString::to_string));
-    facts.warnings.extend(config.warnings().iter().cloned().chain(host_state.warnings()));
-    let all = host_state.carries_all();
+    facts.warnings.extend(config.warnings().iter().cloned().chain(HostState::wanted(&config).warnings()));
+    note_wanted(&config, facts);
+    Some(config)
+}
+
+fn note_wanted(config: &Config, facts: &mut Facts) {
+    let all = HostState::wanted(config).carries_all();
     facts.wanted = Some(Wanted {
         queue: config.tunnel.queue,
         offload: config.tunnel.offload,
         all_v4: all.contains(&Family::V4),
         all_v6: all.contains(&Family::V6),
     });
-    Some(config)
 }
 
 fn look_at_host(facts: &mut Facts, config: Option<&Config>) -> anyhow::Result<()> {
@@ -99,6 +117,10 @@ fn look_at_host(facts: &mut Facts, config: Option<&Config>) -> anyhow::Result<()
     facts.routes = routes
         .filter_map(|it| Some(RouteFacts { to: it.to, interface: name(it.interface)?, is_main: it.is_main }))
         .collect();
+    let runs = facts.report.is_some() || interfaces.named(&facts.tunnel).is_some();
+    if let Some(config) = with_paths.as_ref().filter(|_| !runs) {
+        facts.taken_ports = taken_ports(config, &interfaces);
+    }
     facts.buffer_limits = sysctl("net/core/rmem_max").zip(sysctl("net/core/wmem_max"));
     let mark =
         with_paths.as_ref().is_some_and(|config| HostState::wanted(config).needs_mark()).then_some(MARK);
@@ -107,6 +129,29 @@ fn look_at_host(facts: &mut Facts, config: Option<&Config>) -> anyhow::Result<()
         .map(|ends| path(ends, &interfaces, mark))
         .collect::<anyhow::Result<_>>()?;
     Ok(())
+}
+
+/// Addresses and ports of this host that another program has.
+fn taken_ports(config: &Config, interfaces: &Interfaces) -> Vec<(String, SocketAddr)> {
+    let of_listen = config.listen.iter().flat_map(|listen| {
+        listen.local.iter().map(|local| ("[listen]".to_owned(), SocketAddr::new(*local, listen.port), None))
+    });
+    let connections = config.connections.iter().filter(|connection| !connection.is_learned);
+    let of_paths = connections.flat_map(|connection| {
+        connection.paths.iter().map(|path| {
+            let name = format!("path {}/{}", connection.name, path.name);
+            (name, SocketAddr::new(path.local, path.port), path.device.as_deref())
+        })
+    });
+    let is_taken = |(_, address, device): &(String, SocketAddr, Option<&str>)| {
+        let maker = Maker::new(1 << 16);
+        let is_here = device.is_none_or(|device| interfaces.named(device).is_some());
+        let error = Socket::bind(*address, *device, &maker).err().filter(|_| is_here);
+        error.is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    };
+    let mut taken: Vec<_> = of_listen.chain(of_paths).filter(is_taken).collect();
+    taken.dedup_by_key(|(_, address, device)| (*address, *device));
+    taken.into_iter().map(|(of, address, _)| (of, address)).collect()
 }
 
 fn links(interfaces: &Interfaces) -> anyhow::Result<Vec<LinkFacts>> {

@@ -6,9 +6,11 @@ use super::facts::{Facts, PathFacts};
 use super::finding::{Check, Found, Severity};
 
 /// All of them.
-pub(super) const CHECKS: [Check; 11] = [
+pub(super) const CHECKS: [Check; 13] = [
     Check { name: "configuration", needs_tunnel: false, look: configuration },
     Check { name: "missing_link", needs_tunnel: false, look: missing_link },
+    Check { name: "name_taken", needs_tunnel: false, look: name_taken },
+    Check { name: "port_taken", needs_tunnel: false, look: port_taken },
     Check { name: "rp_filter", needs_tunnel: false, look: rp_filter },
     Check { name: "arp_flux", needs_tunnel: false, look: arp_flux },
     Check { name: "missing_route", needs_tunnel: false, look: missing_route },
@@ -42,18 +44,51 @@ fn configuration(facts: &Facts) -> Vec<Found> {
 fn missing_link(facts: &Facts) -> Vec<Found> {
     let paths = facts.paths.iter().filter(|_| facts.report.is_none());
     let found = paths.filter_map(|path| Some((path, path.missing.as_ref()?))).map(|(path, missing)| {
-        let mend = match &path.device {
-            Some(device) => format!("ip address show {device}"),
-            None => format!(
-                "another `local` in path {} of the configuration: ip -brief address shows those of this host",
-                path.name
+        let what = format!("path {}: {missing}", path.full_name());
+        let found = match &path.device {
+            Some(device) => Found::new(
+                Severity::Warning,
+                what,
+                "the path waits until that is there",
+                format!("ip address show {device}"),
+            ),
+            None => Found::new(
+                Severity::Fault,
+                what,
+                "mpt does not start without that address",
+                format!("another `local` in path {}, as `ip -brief address` shows them; or local = \"0.0.0.0\" with a device", path.name),
             ),
         };
+        found.about(path.full_name())
+    });
+    found.collect()
+}
+
+/// An interface of somebody else with the tunnel's name.
+fn name_taken(facts: &Facts) -> Vec<Found> {
+    let taken = facts.link(&facts.tunnel).filter(|link| link.kind.as_deref() != Some("tun"));
+    let found = taken.map(|link| {
         Found::new(
-            Severity::Warning,
-            format!("path {}: {missing}", path.full_name()),
-            "with a device the path waits for it; without one mpt does not start",
-            mend,
+            Severity::Fault,
+            format!("there is an interface {} already, and it is no tunnel of mpt", link.name),
+            "mpt does not start while another interface has the name",
+            "another `name` in [tunnel] of the configuration",
+        )
+    });
+    found.into_iter().collect()
+}
+
+/// UDP ports that another program has.
+fn port_taken(facts: &Facts) -> Vec<Found> {
+    let found = facts.taken_ports.iter().map(|(of, address)| {
+        Found::new(
+            Severity::Fault,
+            format!("{of}: another program has UDP port {} of {}", address.port(), address.ip()),
+            "mpt does not start, or the path waits, while it has it",
+            format!(
+                "sudo ss -ulpn sport = :{} shows which; or another `port`, and `remote_port` of the peer",
+                address.port()
+            ),
         )
     });
     found.collect()
@@ -72,7 +107,7 @@ fn rp_filter(facts: &Facts) -> Vec<Found> {
                 path.answers_by.as_deref().unwrap_or("none")
             ),
             format!("sudo sysctl net.ipv4.conf.{own}.rp_filter=2"),
-        )
+        ).about(path.full_name())
     });
     found.collect()
 }
@@ -121,7 +156,7 @@ fn missing_route(facts: &Facts) -> Vec<Found> {
             format!("path {} has no route to {}{through}", path.full_name(), path.remote),
             "without one the kernel looks for the peer on the link itself, where it is not, or sends nothing",
             mend,
-        )
+        ).about(path.full_name())
     });
     found.collect()
 }
@@ -137,7 +172,7 @@ fn wrong_interface(facts: &Facts) -> Vec<Found> {
                 format!("path {} has the address {} of {own}, and leaves through {used}", path.full_name(), path.local),
                 "Linux sends by destination alone: two addresses do not make two links, and the path shares a cable with another one",
                 format!("device = \"{own}\" in path {} of the configuration", path.name),
-            )
+            ).about(path.full_name())
         })
     });
     found.collect()
@@ -161,14 +196,14 @@ fn nested_path(facts: &Facts) -> Vec<Found> {
                     "device = \"INTERFACE\" in path {} of the configuration, or another network or peer address of the tunnel; see: ip route get {}",
                     path.name, path.remote
                 ),
-            )
+            ).about(path.full_name())
         } else {
             Found::new(
                 Severity::Note,
                 format!("path {} leaves through {used}, which is a tunnel, too", path.full_name()),
                 "it costs room in every packet, and both tunnels fall together; with two paths inside one tunnel nothing is won",
                 format!("if that is not meant: device = \"INTERFACE\" in path {} of the configuration", path.name),
-            )
+            ).about(path.full_name())
         })
     });
     found.collect()
@@ -190,17 +225,20 @@ fn same_network(facts: &Facts) -> Vec<Found> {
             ));
         }
         for path in facts.paths.iter().filter(|path| network.contains(&path.remote)) {
-            found.push(Found::new(
-                Severity::Fault,
-                format!(
-                    "the peer's outer address {} of path {} is in {} of the tunnel",
-                    path.remote,
-                    path.full_name(),
-                    network.trunc()
-                ),
-                "the route to the peer leads into the tunnel that is to be made of it",
-                "another network in tunnel.address and peer, at both ends",
-            ));
+            found.push(
+                Found::new(
+                    Severity::Fault,
+                    format!(
+                        "the peer's outer address {} of path {} is in {} of the tunnel",
+                        path.remote,
+                        path.full_name(),
+                        network.trunc()
+                    ),
+                    "the route to the peer leads into the tunnel that is to be made of it",
+                    "another network in tunnel.address and peer, at both ends",
+                )
+                .about(path.full_name()),
+            );
         }
     }
     found

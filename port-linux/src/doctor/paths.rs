@@ -35,7 +35,7 @@ const MANY_LOST: u64 = 20;
 type OfPath<'a> = (&'a ConnectionReport, &'a PathReport);
 
 fn each(facts: &Facts, look: impl Fn(OfPath<'_>) -> Option<Found>) -> Vec<Found> {
-    facts.running_paths().filter_map(look).collect()
+    facts.running_paths().filter_map(|it| Some(look(it)?.about(name(it)))).collect()
 }
 
 fn name((connection, path): OfPath<'_>) -> String {

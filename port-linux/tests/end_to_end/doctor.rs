@@ -41,6 +41,15 @@ fn the_doctor_finds_what_is_wrong_and_its_commands_mend_it() {
             .path(3, "remote", FAR)
             .path(3, "device", "eth3");
         let pc1 = Mpt::start(&net.pc1, &settings)?;
+        let config = format!("{}/PC1.toml", bench::DIRECTORY);
+        let check = bench::run(&net.pc1, &format!("check {config}"), "")?;
+        let lines = settings.text();
+        let line = lines.lines().position(|line| line == "name = \"path3\"").context("the third path")? + 1;
+        let warning =
+            format!("warning: {config}:{line}: path pc2/path3 has no route to {FAR} through eth3. ");
+        bench::says(&check, 0, &[&warning]);
+        let offline = bench::run(&net.pc1, &format!("check --offline {config}"), "")?;
+        ensure!(offline.status.success() && offline.stderr.is_empty(), "{offline:?}");
         let _pc2 = Mpt::start(&net.pc2, &Settings::new(Side::Pc2, Stack::V4OverV4, 1))?;
         // Two links in one LAN, which has the tunnel's network besides; and a queue that takes next to nothing.
         net.pc1.run("ip address add 172.16.2.11/24 dev eth3")?;

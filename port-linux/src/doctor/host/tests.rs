@@ -93,6 +93,15 @@ fn a_path_whose_interface_is_not_there_is_found_unless_a_running_tunnel_says_so_
 }
 
 #[test]
+fn a_name_or_a_port_that_somebody_else_has_is_found() {
+    provokes("name_taken", |facts| facts.links[3].kind = Some("bridge".into()));
+    let found = provokes("port_taken", |facts| {
+        facts.taken_ports.push(("path vps/one".into(), ([192, 168, 1, 2], 4754).into()));
+    });
+    assert_eq!(found.what, "path vps/one: another program has UDP port 4754 of 192.168.1.2");
+}
+
+#[test]
 fn a_strict_filter_is_found_only_where_the_way_back_leads_elsewhere() {
     let mut facts = sound();
     facts.links[1].is_strict = true;
