@@ -2,6 +2,7 @@
 
 use super::facts::{Facts, PathFacts};
 use super::finding::{Check, Found, Severity};
+use crate::mtu;
 use crate::report::{ConnectionReport, ModelReport, PathReport, State};
 use crate::status::bit_rate_text;
 
@@ -138,13 +139,13 @@ fn unsteady_path(facts: &Facts) -> Vec<Found> {
 fn small_datagrams(facts: &Facts) -> Vec<Found> {
     each(facts, |it| {
         let (now, ceiling) = (it.1.max_datagram, it.1.ceiling);
-        let outer = if it.1.local.is_ipv4() { 28 } else { 48 };
+        let mtu = mtu::of_datagram(now, it.1.local.ip());
         (it.1.state == State::Up && now < ceiling).then(|| {
             Found::new(
                 Severity::Note,
                 format!("path {} carries datagrams of {now} bytes, though its interface takes {ceiling}", name(it)),
                 "a hop on the way has a smaller MTU; mpt has found that by itself, and looks again after each change of the link",
-                format!("mtu = {} in path {} of the configuration saves the search", now + outer, it.1.name),
+                format!("mtu = {mtu} in path {} of the configuration saves the search", it.1.name),
             )
         })
     })

@@ -47,11 +47,11 @@ impl Driver<'_> {
 
     /// Somebody who knows this server's public key has a key that is no peer's: a line that was replaced, or a peer that was removed.
     fn tell_stranger(&mut self, Origin { source, listens, .. }: Origin, reason: Reason) {
+        if reason != Reason::UnknownPeer || !listens {
+            return;
+        }
         let now = self.clock.now();
-        if reason != Reason::UnknownPeer
-            || !listens
-            || self.strangers_told_until.is_some_and(|until| now < until)
-        {
+        if self.strangers_told_until.is_some_and(|until| now < until) {
             return;
         }
         self.strangers_told_until = Some(now + STRANGERS_EACH);
@@ -201,4 +201,23 @@ fn keys_differ(theirs: Option<u32>, ours: Option<u32>) -> String {
 /// The address that stands for any of the same IP version.
 fn any_like(address: SocketAddr) -> &'static str {
     if address.is_ipv4() { "0.0.0.0" } else { "::" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_from_clear_datagrams_alone() {
+        let control = |flags: u8, rest: &[u8]| [&[flags, 0, 0x88, 0xb5], rest].concat();
+        assert_eq!(key_of(&control(0x20, &[0, 0, 0, 8])), Some(Some(8)));
+        assert_eq!(key_of(&control(0, &[])), Some(None));
+        // An index and a counter, as sealed datagrams have them, and an empty one.
+        assert_eq!(key_of(&[0x30, 0, 0x88, 0xb6, 1, 2, 3, 4, 0, 0, 0, 1]), None);
+        assert_eq!(key_of(&[]), None);
+        assert_eq!(
+            keys_differ(Some(8), None),
+            "has the GRE key 8, and this end none: `key` is to be the same at both ends"
+        );
+    }
 }
