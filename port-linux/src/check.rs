@@ -9,7 +9,8 @@ use anyhow::Result;
 use mpt_proto::Policy;
 use mpt_seal::PresharedKey;
 
-use crate::config::{Config, Network};
+use crate::config::{Config, ConfigError, Mistakes, Network, path_lines};
+use crate::doctor::{self, Finding};
 use crate::failure::misconfigured;
 use crate::host_state::HostState;
 use crate::keys::encode;
@@ -18,15 +19,33 @@ use crate::names;
 use crate::output;
 use crate::report::policy_name;
 
-/// Runs `mpt check`.
+/// Runs `mpt check`: looks for mistakes in the file and, unless it is `offline`, at what of this host is in its way. Offline, the file may
+/// be of another machine, and nothing of this one is looked at.
 ///
 /// # Errors
 /// What is wrong with the file; and what keeps this host from the default route that it wants.
-pub fn check(file: &Path) -> Result<()> {
-    let config = Config::load(file)?;
-    let host_state = HostState::wanted(&config);
-    host_state.check()?;
-    for warning in config.warnings().iter().chain(&host_state.warnings()).chain(&unknown_names(&config)) {
+pub fn check(file: &Path, offline: bool) -> Result<()> {
+    let name = file.display().to_string();
+    let text = Config::text(file)?;
+    let Mistakes { config, errors, may_be_more } = Mistakes::find(&text, &name, offline);
+    let Some(config) = config else {
+        return Err(all(&errors, may_be_more));
+    };
+    let mut warnings = config.warnings().to_vec();
+    if !offline {
+        let host_state = HostState::wanted(&config);
+        host_state.check()?;
+        warnings.extend(host_state.warnings());
+        warnings.extend(unknown_names(&config));
+        let lines = path_lines(&text, &name);
+        match doctor::of_host(&config) {
+            Ok(findings) => warnings.extend(findings.iter().map(|finding| of_host(finding, &name, &lines))),
+            Err(error) => {
+                warnings.push(format!("this host's interfaces and routes cannot be looked at: {error:#}"));
+            }
+        }
+    }
+    for warning in &warnings {
         output::complain(&format!("warning: {warning}\n"));
     }
     if let [first, others @ ..] = config.peer_errors() {
@@ -35,7 +54,24 @@ pub fn check(file: &Path) -> Result<()> {
         }
         return Err(misconfigured(first.to_string()));
     }
-    output::print(&format!("{}: ok\n{}", file.display(), summary(&config))).map(drop)
+    output::print(&format!("{name}: ok\n{}", summary(&config, offline))).map(drop)
+}
+
+/// All mistakes as one error.
+fn all(errors: &[ConfigError], may_be_more: bool) -> anyhow::Error {
+    let mut text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nmpt: ");
+    if may_be_more && errors.len() > 1 {
+        text += "\nWhat is behind these mistakes is seen when they are mended.";
+    }
+    misconfigured(text)
+}
+
+/// What of this host is in the way, with the line of the path that it concerns.
+fn of_host(finding: &Finding, file: &str, lines: &[(String, usize)]) -> String {
+    let line = lines.iter().find(|(path, _)| finding.path.as_ref() == Some(path));
+    let place = line.map_or_else(|| file.to_owned(), |(_, line)| format!("{file}:{line}"));
+    let Finding { what, why, mend, .. } = finding;
+    format!("{place}: {what}. Why it matters: {why}. What mends it: {mend}")
 }
 
 /// Names of peers that have no address now, or none of the IP version of a path.
@@ -62,7 +98,7 @@ fn unknown_names(config: &Config) -> Vec<String> {
     warnings
 }
 
-fn summary(config: &Config) -> String {
+fn summary(config: &Config, offline: bool) -> String {
     let tunnel = &config.tunnel;
     let addresses: Vec<String> = tunnel.addresses.iter().map(ToString::to_string).collect();
     let mtu = tunnel.mtu.map_or("auto".to_owned(), |mtu| mtu.to_string());
@@ -94,6 +130,7 @@ fn summary(config: &Config) -> String {
         let _ = writeln!(text, "  {what} {values}");
     }
     let _ = match &config.security {
+        Some(_) if offline => writeln!(text, "encrypted: the key is not looked at"),
         Some(security) => {
             let public_key = security.private_key.public();
             writeln!(text, "encrypted: our public key is {}", encode(public_key.as_bytes()))

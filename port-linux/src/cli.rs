@@ -55,6 +55,7 @@ const EXAMPLES: &str = "Examples:
   sudo mpt join                  at home: everything over all links to that server
   mpt top                        see the paths' states and rates, live
   mpt history --since 12h        what the paths did last night
+  sudo mpt doctor                say what is wrong, and what mends it
   mpt path down lte              take a path out of use
   mpt --log json run -c mpt.toml log lines for a collector
 
@@ -77,6 +78,8 @@ pub enum Command {
     History(History),
     /// Print what a running mpt counts and measures, for Prometheus and others
     Metrics(Metrics),
+    /// Look for what is wrong with this host, the configuration and the running tunnel, and say what mends it
+    Doctor(Doctor),
     /// Let a running mpt read its configuration again
     Reload(Reload),
     /// Take a path of a running mpt into use or out of use
@@ -131,10 +134,20 @@ pub struct Run {
 /// `mpt check`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit code 2 when the file has a mistake; the message names file, line, key, what was found
-and what is allowed."
+    after_help = "All mistakes are named, as far as reading can go on behind one: file, line, key, what was found, and what is allowed.
+Then it is looked at what of this host is in the way, as routes, filters and other programs' ports: warnings. Root is not needed,
+but for key files that only root may read.
+
+Exit code 2 when the file has a mistake.
+
+Examples:
+  sudo mpt check /etc/mpt/home.toml
+  mpt check --offline van.toml          the file is for another machine: neither this one nor key files are looked at"
 )]
 pub struct Check {
+    /// The file is for another machine: look at nothing of this one
+    #[arg(long)]
+    pub offline: bool,
     /// Configuration file
     pub file: PathBuf,
 }
@@ -196,6 +209,31 @@ Examples:
 pub struct Metrics {
     /// Only those of the connection of this name
     pub name: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as help")]
+    pub control: Control,
+}
+
+/// `mpt doctor`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Each finding says what is wrong, why it matters, and what mends it; the worst come first. Nothing is changed. Without a running
+tunnel, only the host and the configuration are looked at, and the checks that are left out are named.
+
+Exit code 0 when nothing is found, 1 when something is, 2 for wrong usage.
+
+Examples:
+  sudo mpt doctor                                the running tunnel, and its configuration in /etc/mpt
+  mpt doctor --config home.toml                  before it is started
+  mpt doctor --json | jq -r '.findings[] | .check + \": \" + .mend'"
+)]
+pub struct Doctor {
+    /// Configuration file [default: that of the running tunnel, or the only one in /etc/mpt]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One line of JSON; its field names are stable
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
     pub control: Control,

@@ -50,6 +50,9 @@ fn since_epoch() -> Duration {
 /// Slewing (adjtimex(2)) moves both alike.
 const STEP: Duration = Duration::from_millis(1);
 
+/// A step of this size is one that somebody made: an interruption between reading the two clocks is shorter, as a rule.
+const REAL_STEP: Duration = Duration::from_millis(100);
+
 /// Turns the kernel's receive stamps into moments of a [`Clock`].
 ///
 /// The kernel stamps datagrams by the system's clock alone, which somebody may step while they wait in a socket. What it is
@@ -63,13 +66,17 @@ pub struct Stamps {
     /// When the last step was noticed: stamps are from before it if they seem to be.
     stepped: Instant,
     now: Instant,
+    /// How many steps of [`REAL_STEP`] or more were noticed.
+    steps: u64,
 }
 
 impl Stamps {
     /// For stamps of datagrams that arrive from now on.
     pub fn start(clock: Clock) -> Self {
-        let mut stamps = Self { clock, ahead: Duration::ZERO, stepped: Instant::ZERO, now: Instant::ZERO };
+        let mut stamps =
+            Self { clock, ahead: Duration::ZERO, stepped: Instant::ZERO, now: Instant::ZERO, steps: 0 };
         stamps.look();
+        stamps.steps = 0;
         stamps
     }
 
@@ -87,8 +94,16 @@ impl Stamps {
         if ahead.abs_diff(self.ahead) > STEP {
             self.stepped = now;
         }
+        if ahead.abs_diff(self.ahead) >= REAL_STEP {
+            self.steps += 1;
+        }
         (self.ahead, self.now) = (ahead, now);
         now
+    }
+
+    /// How often the system's clock was set, by a tenth of a second or more.
+    pub const fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// When a datagram with this stamp, the time since 1970, arrived.

@@ -17,6 +17,8 @@ mod gateway;
 mod hook;
 mod listen;
 mod metrics;
+#[cfg(feature = "program")]
+mod mistakes;
 mod pins;
 mod rate;
 mod roaming;
@@ -45,6 +47,8 @@ pub use hook::Hook;
 pub(crate) use listen::PEER_FILE;
 pub use listen::{Listen, PeerError};
 pub use metrics::Metrics;
+#[cfg(feature = "program")]
+pub use mistakes::{Mistakes, path_lines};
 pub use rate::Rate;
 pub use security::Security;
 #[cfg(feature = "program")]
@@ -96,10 +100,17 @@ impl Config {
     ///
     /// When the file cannot be read or says something that cannot work; the error is fit to be printed.
     pub fn load(path: &std::path::Path) -> Result<Self, ConfigError> {
+        Self::parse(&Self::text(path)?, &path.display().to_string())
+    }
+
+    /// The text of the file at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not text.
+    pub fn text(path: &std::path::Path) -> Result<String, ConfigError> {
         let file = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|error| ConfigError::unreadable(&file, &error))?;
-        let text = String::from_utf8(bytes).map_err(|error| ConfigError::not_text(&file, &error))?;
-        Self::parse(&text, &file)
+        String::from_utf8(bytes).map_err(|error| ConfigError::not_text(&file, &error))
     }
 
     /// Reads and checks `text`; `file` is the name that errors and warnings begin with. Key files are read, too: their

@@ -115,7 +115,7 @@ pub struct Request {
 #[serde(untagged)]
 pub enum Answer {
     /// To `status`.
-    Report(Report),
+    Report(Box<Report>),
     /// To `path_up`, `path_down`, `path_spare`, `path_add` and `path_remove`.
     Path {
         /// [`VERSION`].

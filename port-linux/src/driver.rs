@@ -13,6 +13,7 @@ mod keys;
 mod limits;
 mod links;
 mod memory;
+mod mismatch;
 mod mode;
 mod names;
 mod news;
@@ -33,6 +34,7 @@ mod sizes;
 mod standby;
 mod strangers;
 mod tunnel_mtu;
+mod unanswered;
 
 pub use data::Data;
 use inside::{Inside, Outgoing};
@@ -140,6 +142,8 @@ pub struct Driver<'s> {
     /// What the paths carry may be another than the tunnel's MTU was made for.
     sizes_changed: bool,
     drops: TunnelDrops,
+    /// Until when people are not told of strangers again.
+    strangers_told_until: Option<Instant>,
     bell: Waker,
     signal: UnixStream,
     queries: mpsc::Receiver<Query>,
@@ -243,6 +247,7 @@ impl<'s> Driver<'s> {
             states_changed: Vec::new(),
             sizes_changed: true,
             drops: TunnelDrops::default(),
+            strangers_told_until: None,
             bell,
             signal,
             queries,
@@ -502,6 +507,7 @@ impl<'s> Driver<'s> {
             self.forget_gone(index, now);
             self.follow_ports(index, now);
             self.follow_name(index, now);
+            self.follow_unanswered(index, now);
             self.finish_leaving(index, now);
             self.probe_sizes(index, now);
         }
@@ -512,6 +518,7 @@ impl<'s> Driver<'s> {
         while let Some(index) = self.states_changed.pop() {
             self.follow_ports(index, now);
             self.follow_name(index, now);
+            self.follow_unanswered(index, now);
         }
         self.follow_names(now);
         if some_state_changed || self.next_standby(now).is_some_and(|deadline| deadline <= now) {

@@ -16,6 +16,8 @@ pub mod config;
 pub mod control;
 pub mod counters;
 pub mod data;
+#[cfg(feature = "program")]
+pub mod doctor;
 pub mod driver;
 #[cfg(feature = "program")]
 pub mod enrol;

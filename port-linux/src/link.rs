@@ -2,6 +2,8 @@
 //! them is in `host_state`.
 
 pub(crate) mod attributes;
+#[cfg(feature = "program")]
+mod details;
 mod ends;
 mod kind;
 #[cfg(feature = "program")]
@@ -20,7 +22,11 @@ pub use out::{WantedWays, Way};
 pub(crate) use ways::is_strict;
 pub use ways::obstacle;
 #[cfg(feature = "program")]
-pub use {lease::router, reach::reaches};
+pub use {
+    details::{Queue, Route, near_and_wide_routes, queues},
+    lease::router,
+    reach::reaches,
+};
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};

@@ -42,6 +42,11 @@ pub fn max_datagram(path_mtu: u16, local: IpAddr) -> u16 {
     path_mtu.saturating_sub(ip_header(local)).saturating_sub(UDP_HEADER)
 }
 
+/// The IP MTU of a path whose largest UDP payload has so many bytes: what `mtu` of the path wants.
+pub fn of_datagram(size: u16, local: IpAddr) -> u16 {
+    size.saturating_add(UDP_HEADER).saturating_add(ip_header(local))
+}
+
 /// Largest inner packet that no path has to split, when every datagram spends `header_len` bytes on GRE.
 /// Zero without paths.
 pub fn tunnel_mtu(max_datagrams: impl IntoIterator<Item = u16>, header_len: usize) -> u16 {
@@ -73,6 +78,13 @@ mod tests {
             tunnel_mtu([max_datagram(9000, V4), max_datagram(1492, V6), max_datagram(1500, V4)], 4),
             1440
         );
+    }
+
+    #[test]
+    fn the_mtu_of_a_path_is_that_of_its_largest_datagram() {
+        for address in [V4, V6] {
+            assert_eq!(of_datagram(max_datagram(1398, address), address), 1398);
+        }
     }
 
     #[test]

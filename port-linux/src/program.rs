@@ -10,7 +10,7 @@ use crate::enrol::{join, list, peers, server, standby};
 use crate::keys::commands;
 use crate::logs::{self, Flood, Form};
 use crate::run::Defaults;
-use crate::{check, clean, failure, history, import, init, lab, metrics, output, run, status, top};
+use crate::{check, clean, doctor, failure, history, import, init, lab, metrics, output, run, status, top};
 
 /// Reads the command line, does what it says, and returns the exit code. `defaults` are the platform's.
 pub fn main(defaults: &Defaults) -> ExitCode {
@@ -18,7 +18,7 @@ pub fn main(defaults: &Defaults) -> ExitCode {
     let flood = if matches!(cli.command, Command::Run(_)) { Flood::Limited } else { Flood::Written };
     let form = logs::start(cli.verbose, cli.log, flood);
     match dispatch(cli.command, defaults) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             match form {
                 Form::Text => output::complain(&format!("mpt: {error:#}\n")),
@@ -29,10 +29,14 @@ pub fn main(defaults: &Defaults) -> ExitCode {
     }
 }
 
-fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
-    match command {
+fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<ExitCode> {
+    let done = match command {
+        Command::Doctor(args) => {
+            let is_well = doctor::doctor(args.config.as_deref(), args.control.socket.as_deref(), args.json)?;
+            return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Run(args) => run::run(&args.config, args.control.as_deref(), defaults),
-        Command::Check(args) => check::check(&args.file),
+        Command::Check(args) => check::check(&args.file, args.offline),
         Command::Clean(args) => clean::clean(args.name.as_deref(), args.config.as_deref()),
         Command::Status(args) if args.watch => top::top(args.name.as_deref(), args.control.socket.as_deref()),
         Command::Status(args) => {
@@ -75,7 +79,8 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
         Command::Import(args) => output::print(&import::import(&args.dir)?).map(drop),
         Command::Lab(args) => lab::run(args),
         Command::Traffic(args) => lab::traffic::run(args),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn data(args: Data) -> anyhow::Result<()> {

@@ -41,6 +41,12 @@ pub struct TunnelReport {
     pub mtu: u16,
     /// Milliseconds since it was made.
     pub uptime_ms: u64,
+    /// The version of the program that runs it; empty: an earlier one, which does not say.
+    #[serde(default)]
+    pub program: String,
+    /// How often the system's clock was set meanwhile, by a tenth of a second or more.
+    #[serde(default)]
+    pub clock_steps: u64,
     /// Packets of the tunnel interface that no connection took, and packets that it did not take.
     pub dropped: Dropped,
 }
@@ -77,6 +83,9 @@ pub struct ConnectionReport {
     /// Most bits a second of inner packets in each direction; absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_bps: Option<u64>,
+    /// Bytes of memory for packets to be sent under policy `adaptive`; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
     /// What went through.
     pub counters: Counters,
     /// Milliseconds in which it delivered less than its best path alone could, although packets waited.
@@ -171,6 +180,9 @@ pub struct PathReport {
     /// What of the machine the path waits for, as a sentence; absent when nothing is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
+    /// Why no answer comes on it, as a sentence with the likely causes; absent while answers come, or less than five seconds after the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// Smoothed round-trip time in microseconds, once known.
     pub rtt_us: Option<u64>,
     /// Its weight.
@@ -180,8 +192,17 @@ pub struct PathReport {
     /// What is known of it while the connection's mode is `adaptive`; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelReport>,
-    /// Largest UDP payload in bytes.
+    /// Largest UDP payload in bytes that it carries, as far as is known.
     pub max_datagram: u16,
+    /// Largest UDP payload in bytes that its interface, or `mtu`, allows; 0: an earlier version does not say.
+    #[serde(default)]
+    pub ceiling: u16,
+    /// What routers on the way do to ECN marks, as a sentence about the path; absent where they carry them, or none were sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ecn: Option<String>,
+    /// What the kernel granted its socket; absent while that is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<SocketReport>,
     /// Datagrams handed out for sending, control messages included.
     pub tx_datagrams: u64,
     /// Their bytes: UDP payloads.
@@ -204,6 +225,19 @@ pub struct PathReport {
     /// What it has used of its data plan; absent where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataReport>,
+}
+
+/// What the kernel granted a path's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketReport {
+    /// Bytes that may wait to be received.
+    pub receive_buffer: u64,
+    /// Bytes that may wait to leave.
+    pub send_buffer: u64,
+    /// Bytes that were asked for, each way.
+    pub wanted_buffer: u64,
+    /// Most datagrams that may leave in one call; 1: the kernel or the interface cannot cut more.
+    pub segments: u64,
 }
 
 /// How a path followed its peer to other addresses.
@@ -249,6 +283,11 @@ pub struct ModelReport {
 }
 
 impl ModelReport {
+    /// Whether `rate` is a measurement, and not what is assumed of a path that was not used yet.
+    pub fn is_measured(&self) -> bool {
+        self.phase != "startup" && self.limited_by != "not measured yet"
+    }
+
     /// Of a path of this tier.
     pub fn new(tier: u8, model: &PathModel) -> Self {
         Self {

@@ -1,6 +1,7 @@
 //! UDP sockets: bound to a local address, never fragmenting, in batches on receive.
 
 mod backlog;
+mod refusal;
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +18,7 @@ use socket2::{Domain, Protocol, Socket as Socket2, Type};
 
 use crate::link::{self, Interface, Missing};
 use backlog::Backlog;
+pub use refusal::{Question, Refusal};
 
 /// Buffers of one receive call. With receive offload each may hold 64 datagrams, so two bring plenty; with more, one
 /// path's packets would run far ahead of those that wait on the other sockets, and fill the reorder buffer.

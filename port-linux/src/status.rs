@@ -90,7 +90,7 @@ pub fn reload(socket: Option<&Path>) -> Result<()> {
 /// When no daemon answers.
 pub fn fetch(socket: Option<&Path>) -> Result<Report> {
     match ask(socket, Command::Status)? {
-        Answer::Report(report) => Ok(report),
+        Answer::Report(report) => Ok(*report),
         other => bail!("unexpected answer: {other:?}"),
     }
 }
@@ -203,8 +203,7 @@ fn models_text(paths: &[PathReport]) -> String {
         [
             path.name.clone(),
             model.tier.to_string(),
-            // What it begins with is a guess.
-            if model.limited_by == NOT_MEASURED { "-".to_owned() } else { bits(model.rate) },
+            if model.is_measured() { bits(model.rate) } else { "-".to_owned() },
             model.phase.clone(),
             milliseconds(model.extra_delay_us.into()),
             milliseconds(model.queue_us.into()),
@@ -252,6 +251,9 @@ fn paths_text(paths: &[PathReport], colour: bool) -> String {
     for path in paths {
         if let Some(missing) = &path.waits_for {
             text += &format!("  {} waits: {missing}\n", path.name);
+        }
+        if let Some(problem) = &path.problem {
+            text += &format!("  {}: {problem}\n", path.name);
         }
         let followed = Figure::in_words(&counters::PATH, path);
         if !followed.is_empty() {

@@ -118,6 +118,11 @@ pub(super) struct Check<'a> {
 }
 
 impl Check<'_> {
+    /// Whether the file is of another machine.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.source.is_elsewhere
+    }
+
     fn warn(&mut self, at: &Range<usize>, problem: impl std::fmt::Display) {
         self.warnings.push(self.source.warning(at, problem));
     }

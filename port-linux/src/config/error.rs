@@ -15,6 +15,12 @@ use super::value::EXPECTED;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     message: String,
+    /// Where in the text it is, if it is at one place.
+    pub(super) at: Option<Range<usize>>,
+    /// The key that is missing there, if that is the mistake.
+    pub(super) missing: Option<String>,
+    /// Its line; 0: it is about the file as a whole.
+    pub(super) line: usize,
 }
 
 impl fmt::Display for ConfigError {
@@ -26,16 +32,20 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigError {
+    fn new(message: String) -> Self {
+        Self { message, at: None, missing: None, line: 0 }
+    }
+
     /// The file could not be read at all.
     pub(super) fn unreadable(file: &str, error: &std::io::Error) -> Self {
-        Self { message: format!("{file}: cannot be read: {error}; allowed: a file that this user may read") }
+        Self::new(format!("{file}: cannot be read: {error}; allowed: a file that this user may read"))
     }
 
     /// The file is not text.
     pub(super) fn not_text(file: &str, error: &std::string::FromUtf8Error) -> Self {
         let good = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes().iter().take(good).filter(|&&byte| byte == b'\n').count();
-        Self { message: format!("{file}:{line}: not text; allowed: TOML in UTF-8") }
+        Self::new(format!("{file}:{line}: not text; allowed: TOML in UTF-8"))
     }
 
     /// The same error with lines of advice below the excerpt.
@@ -90,20 +100,61 @@ pub(super) struct Source<'a> {
     file: &'a str,
     text: &'a str,
     root: DeTable<'a>,
+    /// Whether the file is of another machine: the files that it names are not here.
+    pub(super) is_elsewhere: bool,
+    /// Where lines begin that the file does not have, in ascending order.
+    added: &'a [usize],
 }
 
 impl<'a> Source<'a> {
     /// Reads the text as TOML, whatever its keys.
     pub(super) fn new(text: &'a str, file: &'a str) -> Result<Self, ConfigError> {
+        Self::of_edited(text, file, false, &[])
+    }
+
+    /// The same for a text that has lines which the file does not have, beginning at `added`.
+    pub(super) fn of_edited(
+        text: &'a str,
+        file: &'a str,
+        is_elsewhere: bool,
+        added: &'a [usize],
+    ) -> Result<Self, ConfigError> {
+        let source = |root| Self { file, text, root, is_elsewhere, added };
         match DeTable::parse(text) {
-            Ok(root) => Ok(Self { file, text, root: root.into_inner() }),
-            Err(error) => Err(Self { file, text, root: DeTable::new() }.refused(&error)),
+            Ok(root) => Ok(source(root.into_inner())),
+            Err(error) => Err(source(DeTable::new()).refused(&error)),
         }
+    }
+
+    /// The innermost key at a place: its tables and name, and the place of its value unless it is a table.
+    pub(super) fn key_at(&self, at: &Range<usize>) -> Option<(String, Option<Range<usize>>)> {
+        find(&self.root, at, "").map(|place| (place.key, place.value))
+    }
+
+    /// Where the names of paths stand, as `CONNECTION/PATH` and lines.
+    pub(super) fn path_lines(&self) -> Vec<(String, usize)> {
+        let tables = |table: &DeTable<'a>, key: &str| -> Vec<DeTable<'a>> {
+            let list = table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value.get_ref());
+            let list = list.and_then(DeValue::as_array).into_iter().flatten();
+            list.filter_map(|element| element.get_ref().as_table().cloned()).collect()
+        };
+        let name = |table: &DeTable<'a>| {
+            let (_, value) = table.iter().find(|(name, _)| name.get_ref() == "name")?;
+            Some((value.get_ref().as_str()?.to_owned(), self.line(&value.span())))
+        };
+        let mut lines = Vec::new();
+        for connection in tables(&self.root, "connection") {
+            let Some((of, _)) = name(&connection) else { continue };
+            let paths = tables(&connection, "path");
+            lines.extend(paths.iter().filter_map(name).map(|(path, line)| (format!("{of}/{path}"), line)));
+        }
+        lines
     }
 
     /// The line at a place, from 1.
     pub(super) fn line(&self, at: &Range<usize>) -> usize {
-        1 + self.text.bytes().take(at.start).filter(|&byte| byte == b'\n').count()
+        let added = self.added.iter().filter(|&&begins| begins < at.start).count();
+        1 + self.text.bytes().take(at.start).filter(|&byte| byte == b'\n').count() - added
     }
 
     /// A place, for the message about another one.
@@ -120,12 +171,12 @@ impl<'a> Source<'a> {
     pub(super) fn error(&self, at: &Range<usize>, problem: impl fmt::Display, allowed: &str) -> ConfigError {
         let mut message = format!("{}: {problem}; allowed: {allowed}", self.heading(at));
         self.excerpt(at, &mut message);
-        ConfigError { message }
+        ConfigError { at: Some(at.clone()), line: self.line(at), ..ConfigError::new(message) }
     }
 
     /// An error about the file as a whole.
     pub(super) fn error_in_file(&self, problem: &str, allowed: &str) -> ConfigError {
-        ConfigError { message: format!("{}: {problem}; allowed: {allowed}", self.file) }
+        ConfigError::new(format!("{}: {problem}; allowed: {allowed}", self.file))
     }
 
     /// A warning about a place: one line.
@@ -193,13 +244,12 @@ impl<'a> Source<'a> {
     /// A secret in the configuration itself: the message goes to a log, and repeats nothing of it.
     fn secret(&self, key: &str, file: &str, at: Option<&Range<usize>>) -> ConfigError {
         let line = at.map_or(1, |at| self.line(at));
-        ConfigError {
-            message: format!(
-                "{}:{line}: {key}: a secret does not belong into the configuration; allowed: {file} = \"..\", a file that \
-                 only its owner may read",
-                self.file
-            ),
-        }
+        let message = format!(
+            "{}:{line}: {key}: a secret does not belong into the configuration; allowed: {file} = \"..\", a file that \
+             only its owner may read",
+            self.file
+        );
+        ConfigError { at: at.cloned(), line, ..ConfigError::new(message) }
     }
 
     /// The same, as the value of a key that is for something else.
@@ -222,10 +272,11 @@ impl<'a> Source<'a> {
         let example = example.map_or(key, |(_, example)| example);
         let line = at.as_ref().map_or(1, |at| self.line(at));
         let mut message = format!("{}:{line}: {full}: missing; allowed: for example {example}", self.file);
-        if let Some(at) = at.filter(|at| at.start > 0 || at.end < self.text.len()) {
-            self.excerpt(&at, &mut message);
+        let at = at.filter(|at| at.start > 0 || at.end < self.text.len());
+        if let Some(at) = &at {
+            self.excerpt(at, &mut message);
         }
-        ConfigError { message }
+        ConfigError { message, at, missing: Some(key.to_owned()), line }
     }
 
     /// `FILE:LINE: KEY = FOUND`

@@ -129,6 +129,9 @@ pub(super) fn peers(
     listen: &Listen,
     check: &mut Check<'_>,
 ) -> Result<(Vec<Connection>, Vec<PeerError>), ConfigError> {
+    if check.is_elsewhere() {
+        return Ok((Vec::new(), Vec::new()));
+    }
     let directory = listen.peers.display().to_string();
     let unreadable = |error: &std::io::Error| ConfigError::unreadable(&directory, error);
     let mut files = Vec::new();

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use mpt_proto::Instant;
-use mpt_seal::{Event, Reason};
+use mpt_seal::Event;
 
 use super::Driver;
-use super::outside::Origin;
 
 /// So many times in [`TURNS_WITHIN`] a peer is another process than before: more often than somebody starts mpt again who tries
 /// something, and as often as two machines do that take the tunnel from each other.
@@ -86,35 +85,6 @@ impl Driver<'_> {
             },
             now,
         );
-    }
-
-    /// Tells people, once for each reason, that datagrams from the address of a peer are refused because one end is set up otherwise than
-    /// the other. Of strangers there is only a counter.
-    pub(super) fn tell_refused(&mut self, origin: Origin, reason: Reason) {
-        let Origin { socket, source, .. } = origin;
-        tracing::trace!("a datagram from {source} is refused: {reason:?}");
-        let sender = self.outside.sockets.get(socket).and_then(|shared| shared.senders.find(source));
-        let Some(peer) = sender.and_then(|sender| self.peers.get_mut(sender.peer)) else { return };
-        let name = &peer.config.name;
-        let why = match reason {
-            Reason::Clear => {
-                "sends in the clear: it needs [security] with a key of its own and our public key, or this end security = \"none\""
-            }
-            Reason::BadMac => "has another public key for us than ours, which `mpt check` prints here",
-            Reason::UnknownPeer => {
-                "proves a key that is no connection's: public_key is to be what `mpt check` prints there"
-            }
-            Reason::BadResponse => {
-                "has another pre-shared key, or only one end has one: preshared_key_file is to have the same content at both"
-            }
-            _ => return,
-        };
-        peer.problem = Some(why);
-        let bit = 1 << reason as u16;
-        if peer.told_refused & bit == 0 {
-            peer.told_refused |= bit;
-            tracing::warn!("{name}: the peer at {source} {why}");
-        }
     }
 
     /// Tells people, once, of a peer that is two machines.

@@ -54,6 +54,11 @@ impl MemorySize {
             kept_cell,
         }
     }
+
+    /// Bytes for packets to be sent.
+    pub(super) fn to_send(self) -> u64 {
+        self.kept.saturating_mul(self.kept_cell) as u64
+    }
 }
 
 /// What a connection is lent, for its life. Pages that are never written to cost nothing.

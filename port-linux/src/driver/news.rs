@@ -157,6 +157,9 @@ impl Peer<'_> {
                 }
             }
             Event::Ecn { path, fault } => {
+                if let Some(path) = self.paths.get_mut(path.index()) {
+                    path.ecn_fault = fault;
+                }
                 let Some(path) = self.config.paths.get(path.index()) else { return };
                 let what = fault.map_or(What::EcnCarried, |fault| What::EcnFault { fault: fault.into() });
                 self.news.path(&path.name, what);

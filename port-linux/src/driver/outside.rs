@@ -113,6 +113,12 @@ impl SharedSocket {
         self.socket = None;
     }
 
+    /// Bytes of buffer that the kernel granted for receiving and sending, and most datagrams of one call, if it is open.
+    pub(super) fn granted(&self) -> Option<((usize, usize), usize)> {
+        let socket = self.socket.as_ref()?;
+        Some((socket.buffer_sizes().ok()?, socket.max_run()))
+    }
+
     /// What is waited for, if it is open.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(AsFd::as_fd)

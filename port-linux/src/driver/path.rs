@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mpt_proto::{Instant, PathState};
+use mpt_proto::{EcnFault, Instant, PathState};
 
 use super::names::Named;
 use super::path_mtu::PathMtu;
 use super::ports::OtherPort;
 use super::roaming::Roaming;
+use super::unanswered::Unanswered;
 use crate::link::{Ends, Missing};
 use crate::outbox::Outbox;
 use crate::report::NotSent;
@@ -47,6 +48,8 @@ pub struct PeerPath {
     pub search: Option<PathMtu>,
     /// Largest UDP payload that was last found to pass, and that people were told of.
     pub told_datagram: u16,
+    /// What routers on the way do to ECN marks.
+    pub(super) ecn_fault: Option<EcnFault>,
     /// The core doubts that it passes, and waits for an answer.
     pub doubted: bool,
     /// Largest UDP payload that there is room for.
@@ -59,6 +62,8 @@ pub struct PeerPath {
     pub source: Option<IpAddr>,
     /// What it waits for, as people were last told.
     pub missing: Option<Missing>,
+    /// Why no answer comes, while none does.
+    pub(super) unanswered: Option<Box<Unanswered>>,
     /// Whether it is a path, or was one.
     pub(super) stay: Stay,
 }
@@ -97,12 +102,14 @@ impl PeerPath {
             ceiling: max_datagram,
             search: None,
             told_datagram: max_datagram,
+            ecn_fault: None,
             doubted: false,
             planned_datagram: max_datagram,
             not_sent: NotSent::default(),
             outbox: Outbox::new(),
             source: None,
             missing: None,
+            unanswered: None,
             stay: Stay::Here,
         }
     }

@@ -1,5 +1,6 @@
 //! A connection as the loop sees it: the core's state machine, its paths' sockets, and the port's counters.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -80,13 +81,13 @@ pub struct Peer<'s> {
     /// Bytes that sealing adds to each datagram.
     sealing: u16,
     /// Reasons, as bits, for which people were told that datagrams of the peer are refused.
-    pub(super) told_refused: u16,
+    pub(super) told_refused: u32,
     /// How often it was another process than before.
     pub(super) turns: Turns,
     /// What people said of paths, by their names: it holds for one that goes and comes again as well.
     pub(super) roles: HashMap<String, Role>,
     /// Why the peer cannot be understood, as a sentence that begins with "the peer".
-    pub(super) problem: Option<&'static str>,
+    pub(super) problem: Option<Cow<'static, str>>,
     pub(super) news: News,
     /// Time in which it delivered less than its best path alone could.
     pub(super) worse: Worse,
@@ -227,6 +228,7 @@ impl<'s> Peer<'s> {
         let gone = gone.chain(self.rest_at());
         let ports = self.paths.iter().filter_map(|path| path.other_port.as_ref()?.poll_timeout());
         let names = self.paths.iter().filter_map(|path| path.named.as_ref()?.poll_timeout());
+        let unanswered = self.paths.iter().filter_map(PeerPath::unanswered_at);
         let leaving = self.paths.iter().filter_map(|path| match path.stay {
             Stay::Leaves(until) => Some(until),
             Stay::Here | Stay::Gone => None,
@@ -236,6 +238,7 @@ impl<'s> Peer<'s> {
             .chain(gone)
             .chain(ports)
             .chain(names)
+            .chain(unanswered)
             .chain(leaving)
             .chain(incoming)
             .chain(self.connection.poll_timeout())
@@ -321,28 +324,19 @@ impl<'s> Peer<'s> {
             }
         }
         if self.sealing == 0 && mpt_seal::is_initiation(datagram) {
-            self.tell_sealed();
+            self.tell_sealed(origin.source);
         }
         let path = self.paths.get(path)?;
-        if let Ok(Received::Packet(packet)) =
-            self.connection.decapsulate_arrived(path.id, datagram, ecn, arrived, now)
-            && self.incoming.passes(packet, now)
-        {
-            let delivered = inside.deliver(self.index, packet);
-            self.note(delivered);
+        match self.connection.decapsulate_arrived(path.id, datagram, ecn, arrived, now) {
+            Ok(Received::Packet(packet)) if self.incoming.passes(packet, now) => {
+                let delivered = inside.deliver(self.index, packet);
+                self.note(delivered);
+            }
+            Ok(Received::Dropped(reason)) => self.tell_dropped(reason, datagram, origin.source),
+            _ => {}
         }
         self.deliver(now, inside);
         None
-    }
-
-    /// Tells people, once, that the peer wants to begin a handshake for which there is no key here.
-    fn tell_sealed(&mut self) {
-        const WHY: &str = "has keys and seals, which security = \"none\" does not understand: give this end [security] and public_key, or \
-            security = \"none\" to the peer";
-        self.problem = Some(WHY);
-        if std::mem::replace(&mut self.told_refused, 1) == 0 {
-            tracing::warn!("{}: the peer {WHY}", self.config.name);
-        }
     }
 
     /// Lets packets go that waited for a path whose turn it is; [`settle`](Self::settle) must follow. Often enough, so
@@ -500,12 +494,12 @@ impl<'s> Peer<'s> {
     }
 
     /// What keeps the peer and this end from each other, if people can mend it: a sentence that begins with "the peer".
-    pub(super) fn problem(&self) -> Option<&'static str> {
+    pub(super) fn problem(&self) -> Option<&str> {
         let refused = self.drops.wrong_inner_source;
         if refused > 0 && refused == self.connection.stats().rx_packets {
             return Some(WRONG_INNER_SOURCE);
         }
-        self.problem.filter(|_| self.told_up == 0)
+        self.problem.as_deref().filter(|_| self.told_up == 0)
     }
 
     /// Tells the core about a path's link; [`settle`](Self::settle) must follow. Returns whether that was news.

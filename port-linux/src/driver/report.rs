@@ -6,19 +6,21 @@ use mpt_proto::{Drop, Mode, PathState};
 use mpt_seal::Reason;
 
 use super::data::LAST_TIER;
-use super::{Driver, Peer, Role};
+use super::memory::MemorySize;
+use super::{Driver, Peer, Role, SharedSocket};
 use crate::control::{Answer, Command};
 use crate::data::Level;
+use crate::events;
 use crate::keys;
 use crate::report::{
-    ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, SealReport, State, TunnelReport,
-    VERSION, mode_name, policy_name, reason_name,
+    ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, SealReport, SocketReport, State,
+    TunnelReport, VERSION, mode_name, policy_name, reason_name,
 };
 
 impl Driver<'_> {
     pub(super) fn answer(&mut self, command: &Command) -> Answer {
         match command {
-            Command::Status => Answer::Report(self.report()),
+            Command::Status => Answer::Report(self.report().into()),
             // Who asks for it has read no configuration.
             Command::Reload => Answer::error("this tunnel is set up by the program that it is part of"),
             Command::PathUp { path } => self.set_role(path, Role::Member),
@@ -87,6 +89,8 @@ impl Driver<'_> {
                 addresses: self.tunnel.addresses.iter().map(ToString::to_string).collect(),
                 mtu: self.tunnel.mtu,
                 uptime_ms: uptime,
+                program: env!("CARGO_PKG_VERSION").to_owned(),
+                clock_steps: self.stamps.steps(),
                 dropped,
             },
             connections: self.peers.iter().map(|peer| self.report_connection(peer)).collect(),
@@ -122,6 +126,7 @@ impl Driver<'_> {
             }),
             problem: peer.problem().map(str::to_owned),
             limit_bps: peer.config.limit,
+            memory_bytes: peer.memory.map(MemorySize::to_send).filter(|bytes| *bytes > 0),
             counters: Counters::from(stats),
             worse_than_best_ms: u64::try_from(peer.worse.total().as_millis()).unwrap_or(u64::MAX),
             dropped,
@@ -158,11 +163,18 @@ impl Driver<'_> {
                 let is_used_up = level == Some(Level::Reached) && !peer.is_enabled(index);
                 is_used_up.then(|| "its data plan is used up: see `mpt data`".to_owned())
             }),
+            problem: peer
+                .silence(index, self.outside.is_sealed(), self.clock.now())
+                .filter(|silence| !silence.is_of_connection())
+                .map(|silence| silence.to_string()),
             rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             weight: config.weight,
             rank: config.rank,
             model: is_adaptive.then(|| ModelReport::new(tier, &model)),
             max_datagram: path.max_datagram,
+            ceiling: path.ceiling,
+            ecn: path.ecn_fault.map(|fault| events::EcnFault::from(fault).to_string()),
+            socket: self.outside.sockets.get(path.socket).and_then(|shared| self.report_socket(shared)),
             tx_datagrams: stats.tx_datagrams,
             tx_bytes: stats.tx_bytes,
             rx_datagrams: stats.rx_datagrams,
@@ -173,6 +185,16 @@ impl Driver<'_> {
             not_sent: path.not_sent,
             roaming: path.roaming.as_ref().map(|roaming| roaming.counts),
             data,
+        })
+    }
+
+    fn report_socket(&self, shared: &SharedSocket) -> Option<SocketReport> {
+        let (buffers, segments) = shared.granted()?;
+        Some(SocketReport {
+            receive_buffer: buffers.0 as u64,
+            send_buffer: buffers.1 as u64,
+            wanted_buffer: self.maker.buffer as u64,
+            segments: segments as u64,
         })
     }
 }

@@ -5,7 +5,7 @@ use mpt_proto::{CONTROL_MAX, Claim, Instant, PathState};
 use super::outside::Outside;
 use super::strangers::random;
 use super::{Driver, PathMtu, Peer, PeerPath};
-use crate::mtu::max_datagram;
+use crate::mtu::{self, max_datagram};
 use crate::socket::SendError;
 
 impl Driver<'_> {
@@ -156,9 +156,10 @@ impl Peer<'_> {
             } else {
                 tracing::warn!(
                     "path {path} of {peer}: datagrams of more than {size} bytes do not arrive, though its interface \
-                     takes {}: packets of more than {} bytes take other paths, or are split",
+                     takes {}: packets of more than {} bytes take other paths, or are split. The path's key mtu = {} saves the search",
                     planned.ceiling,
-                    usize::from(size).saturating_sub(overhead)
+                    usize::from(size).saturating_sub(overhead),
+                    mtu::of_datagram(size, planned.ends.remote)
                 );
             }
         }

@@ -22,10 +22,12 @@ impl Driver<'_> {
         // Who is known goes first: without keys, other connections take it for a restarted peer of theirs.
         let claims = self.peers.iter().filter(|peer| peer.uses_socket(socket));
         let claims = claims.filter_map(|peer| Some((peer.index, peer.connection.claim(datagram)?)));
-        let Some((peer, claim)) = claims.max_by_key(|(_, claim)| claim.known) else { return };
+        let Some((peer, claim)) = claims.max_by_key(|(_, claim)| claim.known) else {
+            return self.tell_foreign(origin, datagram);
+        };
         match self.peers[peer].claimed_path(origin, claim, false) {
             Some(path) => self.handle_claim((peer, path), origin, claim, now),
-            None => self.peers[peer].hint(origin),
+            None => self.peers[peer].hint(origin, claim),
         }
     }
 
@@ -44,7 +46,7 @@ impl Driver<'_> {
         if let Some(claim) = claim {
             match it.claimed_path(origin, claim, true) {
                 Some(path) => self.handle_claim((peer, path), origin, claim, now),
-                None => it.hint(origin),
+                None => it.hint(origin, claim),
             }
             return None;
         }
@@ -191,21 +193,6 @@ impl Peer<'_> {
             return None;
         }
         self.claimed_path(origin, claim, false).filter(|other| self.paths.get(*other).is_some_and(is_claimed))
-    }
-
-    /// Tells people, once, that somebody speaks this protocol from an unexpected address: a NAT in between is
-    /// the usual reason for a path that does not come up.
-    fn hint(&mut self, Origin { socket, source, .. }: Origin) {
-        let follows = self.paths.iter().any(|path| path.is_on(socket) && path.roaming.is_some());
-        if follows || std::mem::replace(&mut self.hinted, true) {
-            return;
-        }
-        tracing::warn!(
-            "an mpt sends from {source}, which is no path's remote end, with the key of {}: if that is the peer, perhaps \
-             behind a NAT, roaming = true lets its path follow it, and remote = \"{}\" learns where it is",
-            self.config.name,
-            if source.is_ipv4() { "0.0.0.0" } else { "::" }
-        );
     }
 }
 

@@ -305,7 +305,7 @@ fn failure(connection: Option<&ConnectionReport>) -> String {
         let remote = path
             .remote
             .map_or_else(String::new, |remote| format!(" from {} port {}", remote.ip(), remote.port()));
-        let why = match &path.waits_for {
+        let why = match path.waits_for.as_ref().or(path.problem.as_ref()) {
             Some(waits) => waits.clone(),
             None => {
                 format!("no answer{remote}: does mpt run there, and does the provider's firewall let UDP in?")

@@ -1,5 +1,7 @@
 //! The log line of each event.
 
+use std::fmt;
+
 use super::{EcnFault, Limit, What};
 use crate::config::DataSize;
 
@@ -21,7 +23,7 @@ impl What {
             Self::PathLimited { by } => format!("{it} {}", begins(*by)),
             Self::PathFreed { by } => format!("{it} {}", ends(*by)),
             Self::EcnFault { fault } => {
-                format!("{it} {}: packets leave without ECN marks there", explain(*fault))
+                format!("{it} {fault}: packets leave without ECN marks there")
             }
             Self::EcnCarried => format!("{it} carries ECN marks again"),
             Self::PeerUp => format!("{it} answers: the first of its paths is up"),
@@ -81,13 +83,16 @@ fn ends(limit: Limit) -> &'static str {
     }
 }
 
-fn explain(fault: EcnFault) -> &'static str {
-    match fault {
-        EcnFault::Lost => "drops datagrams with ECN marks",
-        EcnFault::Cleared => "changes ECN marks",
-        EcnFault::AllMarked => "marks all datagrams as having met congestion",
-        EcnFault::Other => "does not carry ECN marks",
+impl fmt::Display for EcnFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lost => "drops datagrams with ECN marks",
+            Self::Cleared => "changes ECN marks",
+            Self::AllMarked => "marks all datagrams as having met congestion",
+            Self::Other => "does not carry ECN marks",
+        })
     }
+}
 }
 
 /// `12.3 GB of 50.0 GB`

@@ -116,8 +116,12 @@ fn stay_apart(
         assert_eq!(report.paths[0].state, State::Down);
         assert_eq!(report.paths[0].reason.as_deref(), Some("unheard"));
     }
-    if reason == "wrong_inner_source" {
-        let sentence = "addresses that are not the peer's here";
+    let sentence = match reason {
+        "wrong_inner_source" => Some("addresses that are not the peer's here"),
+        "wrong_key" => Some("`key` is to be the same at both ends"),
+        _ => None,
+    };
+    if let Some(sentence) = sentence {
         assert!(report.problem.is_some_and(|problem| problem.contains(sentence)));
         assert_eq!(pc2.said().matches(sentence).count(), 1, "{}", pc2.said());
     }

@@ -1,0 +1,95 @@
+//! What `mpt doctor` looks at besides: queues of interfaces, and the routes that may be in the tunnel's way.
+
+use anyhow::Result;
+use futures_util::TryStreamExt;
+use ipnet::IpNet;
+use rtnetlink::RouteMessageBuilder;
+use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::packet_route::route::{RouteHeader, RouteType};
+
+use super::attributes::{destination, first_hops};
+use super::{block_on, connect};
+
+/// The queue of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Queue {
+    /// The interface's number.
+    pub interface: u32,
+    /// Packets that it takes (txqueuelen); `None`: the kernel does not say.
+    pub len: Option<u32>,
+    /// Packets that were handed to the interface.
+    pub sent: u64,
+    /// Packets that it dropped.
+    pub dropped: u64,
+}
+
+/// The queues of all interfaces.
+///
+/// # Errors
+/// When netlink cannot be used at all.
+pub fn queues() -> Result<Vec<Queue>> {
+    block_on(async {
+        let handle = connect()?;
+        let mut queues = Vec::new();
+        let mut links = handle.link().get().execute();
+        while let Some(link) = links.try_next().await? {
+            let mut queue = Queue { interface: link.header.index, ..Queue::default() };
+            for attribute in link.attributes {
+                match attribute {
+                    LinkAttribute::TxQueueLen(len) => queue.len = Some(len),
+                    LinkAttribute::Stats64(stats) => {
+                        (queue.sent, queue.dropped) = (stats.tx_packets, stats.tx_dropped);
+                    }
+                    _ => {}
+                }
+            }
+            queues.push(queue);
+        }
+        Ok(queues)
+    })
+}
+
+/// A route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Where it leads.
+    pub to: IpNet,
+    /// The number of the interface that it leads through.
+    pub interface: u32,
+    /// Whether it is in the main table.
+    pub is_main: bool,
+}
+
+/// Routes to networks on the links themselves, and to half of all addresses or more, in whatever table.
+///
+/// # Errors
+/// When netlink cannot be used at all.
+pub fn near_and_wide_routes() -> Result<Vec<Route>> {
+    block_on(async {
+        let handle = connect()?;
+        let mut routes = Vec::new();
+        let all = [
+            RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
+            RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
+        ];
+        for wanted in all {
+            let mut answers = handle.route().get(wanted).execute();
+            while let Some(route) = answers.try_next().await? {
+                let Some(to) = destination(&route).filter(|_| route.header.kind == RouteType::Unicast) else {
+                    continue;
+                };
+                // Each link has such a network of its own.
+                let is_link_local = to.addr().is_ipv6() && to.addr().to_string().starts_with("fe80:");
+                let hops = first_hops(&route.attributes)
+                    .filter(|(_, router)| router.is_none() || to.prefix_len() <= 1);
+                let is_main = route.header.table == RouteHeader::RT_TABLE_MAIN;
+                routes.extend(hops.filter(|_| !is_link_local).map(|(interface, _)| Route {
+                    to,
+                    interface,
+                    is_main,
+                }));
+            }
+        }
+        Ok(routes)
+    })
+}
