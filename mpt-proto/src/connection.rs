@@ -28,7 +28,7 @@ use crate::wire::{extension, fragment, report};
 use extended::Extension;
 
 pub use departures::{Departure, Departures};
-pub use paths::{AddPathError, Link, UnknownPath, common_size};
+pub use paths::{AddPathError, Link, PinFlowError, UnknownPath, common_size};
 pub use receive::Received;
 pub use send::EncapsulateError;
 pub use storage::Storage;

@@ -1,8 +1,10 @@
 //! The command line: what can be said, and help that teaches it. What a command does lives in its module.
 
+mod measure;
 mod path;
 mod peer;
 
+pub use measure::{Ping, Speed};
 pub use path::{AddPath, Named, Path, Way};
 
 use std::net::IpAddr;
@@ -47,6 +49,8 @@ const EXAMPLES: &str = "Examples:
   sudo mpt join                  at home: everything over all links to that server
   mpt status --watch             see the paths' states and rates
   mpt path down lte              take a path out of use
+  mpt ping vps --path lte        the round trip to a peer over one path
+  mpt speed vps                  what its paths carry, each and all together
 
 Exit codes: 0 done, 1 failed, 2 bad configuration or usage.";
 
@@ -61,6 +65,10 @@ pub enum Command {
     Clean(Clean),
     /// Show the connections and paths of a running mpt
     Status(Status),
+    /// Measure the round trip to a peer through the tunnel, over all paths or one
+    Ping(Ping),
+    /// Measure what the paths to a peer carry, each by itself and all together
+    Speed(Speed),
     /// Let a running mpt read its configuration again
     Reload(Reload),
     /// Take a path of a running mpt into use or out of use

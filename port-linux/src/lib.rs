@@ -29,6 +29,8 @@ pub mod keys;
 #[cfg(feature = "program")]
 pub mod lab;
 pub mod link;
+#[cfg(feature = "program")]
+pub mod measure;
 pub mod mtu;
 pub mod names;
 pub mod offload;

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::{Cli, Command, Join, Named, Peer, Server, Way};
 use crate::enrol::{join, list, peers, server, standby};
 use crate::keys::commands;
+use crate::measure::{ping, speed};
 use crate::run::Defaults;
 use crate::status::Show;
 use crate::{check, clean, failure, import, init, lab, output, run, status};
@@ -35,6 +36,8 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
             let show = Show { json: args.json, watch: args.watch };
             status::status(args.name.as_deref(), show, args.control.socket.as_deref())
         }
+        Command::Ping(args) => ping::Ping::from(args).run(),
+        Command::Speed(args) => speed::Speed::from(args).run(),
         Command::Reload(args) => status::reload(args.control.socket.as_deref()),
         Command::Path(args) => {
             let set =

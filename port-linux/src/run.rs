@@ -35,6 +35,7 @@ use crate::{
     driver::{Driver, Memories, Names, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
     host_state::{Family, HostState, Keeper, MARK},
     link::{self, Ends, Interfaces, Setup, WantedWays},
+    measure::responder,
     names::{Past, Resolver},
     outbox, privilege,
     routes::Routes,
@@ -171,6 +172,8 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     let bell = Waker::new()?;
     let (asking, queries) = mpsc::channel();
     server.serve(config_file.to_path_buf(), asking.clone(), bell.clone())?;
+    let known = responder::Known::of(&config);
+    responder::start(&config, &known, &asking, &bell);
     let (signal, signalled) = UnixStream::pair()?;
     let mut ends = vec![SIGINT, SIGTERM];
     if std::io::stdin().is_terminal() {
@@ -218,7 +221,9 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
                         "the first default route through the tunnel, or gateway of a path, cannot come or go while mpt runs: restart it"
                     );
                 }
-                keeper.borrow_mut().as_mut().map_or(Ok(()), |keeper| keeper.replace(state))
+                keeper.borrow_mut().as_mut().map_or(Ok(()), |keeper| keeper.replace(state))?;
+                known.replace(config);
+                Ok(())
             }),
         }),
         remembered,

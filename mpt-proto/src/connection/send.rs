@@ -56,7 +56,7 @@ impl Connection<'_> {
         let extension = if peer.extension.is_some() && self.mode().is_some() { extension::LEN } else { 0 };
         let header_len = self.layout.header_len();
         // What leaves by weight, or is pinned, may get any path.
-        let is_free = self.mode() == Some(Mode::Adaptive) && !self.scheduler.has_pins();
+        let is_free = self.mode() == Some(Mode::Adaptive) && !self.scheduler.has_pins(self.now);
         usize::from(if is_free { self.common_datagram } else { self.smallest_datagram })
             .checked_sub(header_len + extension)
             .filter(|room| self.slices && self.layout.sequence && *room > slice::LEN)

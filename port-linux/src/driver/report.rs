@@ -24,6 +24,7 @@ impl Driver<'_> {
             Command::PathSpare { path } => self.set_role(path, Role::Spare),
             Command::PathAdd { connection, new } => self.answer_added(connection, new),
             Command::PathRemove { path } => self.answer_removed(path),
+            Command::Pin { path, flows, seconds } => self.answer_pin(path, flows, *seconds),
         }
     }
 
@@ -139,6 +140,7 @@ impl Driver<'_> {
             waits_for: path.missing.as_ref().map(ToString::to_string),
             rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             weight: config.weight,
+            tier: config.tier,
             rank: config.rank,
             model: is_adaptive.then(|| ModelReport::new(config.tier, &model)),
             max_datagram: path.max_datagram,

@@ -17,6 +17,7 @@ mod gateway;
 mod handover;
 mod house;
 mod lab;
+mod measure;
 mod multicast;
 mod names;
 mod paths;

@@ -542,3 +542,33 @@ fn memory_that_served_a_connection_serves_another_as_if_it_were_new() {
     assert!(first.len() > 1000);
     assert_eq!(first, second);
 }
+
+#[test]
+fn a_flow_that_is_pinned_for_a_while_takes_its_path_alone_and_others_go_on_as_before() {
+    let mut pair = up(&Config::default(), &[lab(); 2]);
+    let (until, now) = (pair.now + Duration::from_secs(60), pair.now);
+    let path = pair.paths[1][0];
+    // The ports of `numbered`.
+    pair.ends[0].pin_flow((200 << 8, 80), path, until, now).unwrap();
+    pair.sent.clear();
+    assert_eq!(traffic(&mut pair, 0, 50, 2), (0..100).collect::<Vec<_>>());
+    let plain = |sent: &[(usize, usize, Vec<u8>)]| -> Vec<usize> {
+        let packets = sent.iter().filter(|(from, _, bytes)| {
+            *from == 0 && gre::parse(bytes).is_ok_and(|header| header.protocol == Protocol::Ipv4)
+        });
+        packets.map(|(_, path, _)| *path).collect()
+    };
+    assert_eq!(plain(&pair.sent), [1; 100]);
+    pair.sent.clear();
+    pair.send(0, &numbered(TCP, 1, 0, 1000));
+    pair.run(20);
+    let (extended, plain) = kinds(&mut pair, 0);
+    assert!(
+        plain == 0
+            && extended.iter().any(|(_, kind)| matches!(kind, Extended::Ordered | Extended::Unordered))
+    );
+    pair.run(60_000);
+    pair.send(0, &numbered(TCP, 0, 0, 1000));
+    pair.run(20);
+    assert_eq!(kinds(&mut pair, 0).1, 0, "the time is over");
+}
