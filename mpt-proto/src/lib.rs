@@ -41,8 +41,8 @@ pub use adaptive::{
 };
 pub use config::{Config, Liveness, PathConfig, Probing, ReorderConfig};
 pub use connection::{
-    AddPathError, CONTROL_MAX, Claim, Connection, Departure, Departures, EncapsulateError, HEADROOM, Link,
-    PinFlowError, Received, Storage, UnknownPath, common_size,
+    AddPathError, CONTROL_MAX, Claim, Connection, Departure, Departures, EncapsulateError, FlowPin, HEADROOM,
+    Link, PinFlowError, Received, Storage, UnknownPath, common_size,
 };
 pub use ecn::Ecn;
 pub use event::Event;
@@ -51,6 +51,6 @@ pub use path::{DownReason, EcnFault, PathId, PathState};
 pub use path_set::{MAX_PATHS, PathSet};
 pub use reassembly::ReassemblySlot;
 pub use reorder::ReorderSlot;
-pub use schedule::{MAX_PINS, MAX_TIMED_PINS, Pin, PinError, Pins, Policy, PortMatch};
+pub use schedule::{MAX_PINS, Pin, PinError, Pins, Policy, PortMatch};
 pub use stats::{Drop, PathStats, Stats};
 pub use time::Instant;

@@ -2,12 +2,10 @@
 
 mod pins;
 mod runs;
-mod timed;
 mod weighted;
 
 pub use pins::{MAX_PINS, Pin, PinError, Pins, PortMatch};
 pub use runs::Runs;
-pub use timed::MAX_TIMED_PINS;
 pub use weighted::Weighted;
 
 use crate::path_set::{MAX_PATHS, PathSet};
@@ -15,7 +13,6 @@ use crate::rng::mix;
 use crate::time::Instant;
 use crate::wire::ip::Flow;
 use crate::wire::slice;
-use timed::TimedPins;
 
 /// How a path is chosen for each packet. Only paths that are up are ever chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,7 +42,6 @@ pub enum Policy {
 pub(crate) struct Scheduler {
     policy: Policy,
     pins: Pins,
-    timed: TimedPins,
     /// So that peers, and runs, spread flows differently.
     seed: u64,
     ranks: [u8; MAX_PATHS],
@@ -60,7 +56,6 @@ impl Scheduler {
         Self {
             policy,
             pins,
-            timed: TimedPins::default(),
             seed,
             ranks: [0; MAX_PATHS],
             known: PathSet::default(),
@@ -74,7 +69,6 @@ impl Scheduler {
             *place = rank;
         }
         self.known.set(index, weight > 0);
-        self.timed.forget(index);
         self.weighted.set_weight(index, weight);
     }
 
@@ -87,30 +81,17 @@ impl Scheduler {
         self.seed
     }
 
-    /// Whether some ports are pinned to paths now.
-    pub(crate) fn has_pins(&self, now: Instant) -> bool {
-        !self.pins.is_empty() || self.timed.is_live(now)
+    /// Whether some ports are pinned to paths.
+    pub(crate) fn has_pins(&self) -> bool {
+        !self.pins.is_empty()
     }
 
-    /// Pins a flow, given its source and destination port, to a path for a while. `None`: there are too many already.
-    pub(crate) fn pin_for_a_while(
-        &mut self,
-        ports: (u16, u16),
-        path: u8,
-        until: Instant,
-        now: Instant,
-    ) -> Option<()> {
-        self.timed.insert(ports, path, until, now)
-    }
-
-    /// Whether `packet` (or a slice of this flow) is pinned: to a path that is up, or for a while.
-    pub(crate) fn is_pinned(&self, packet: &[u8], flow: Option<&Flow>, up: PathSet, now: Instant) -> bool {
-        if !self.has_pins(now) {
-            return false;
+    /// The path that `packet` (or a slice of this flow) is pinned to, if that is up.
+    pub(crate) fn pin(&self, packet: &[u8], flow: Option<&Flow>, up: PathSet) -> Option<usize> {
+        if !self.has_pins() {
+            return None;
         }
-        let flow = self.flow(packet, flow);
-        self.timed.path_of(&flow, now).is_some()
-            || self.pins.path_of(&flow).is_some_and(|path| up.contains(path))
+        self.pins.path_of(&self.flow(packet, flow)).filter(|path| up.contains(*path))
     }
 
     /// The flow that a packet belongs to; that of a slice must be given.
@@ -118,8 +99,8 @@ impl Scheduler {
         given.copied().unwrap_or_else(|| Flow::of(packet, self.seed))
     }
 
-    /// The paths, among those that are up, that `packet` (or a slice of this flow) takes: none if none is up, or if it is pinned
-    /// for a while to one that is down; several only under [`Policy::Redundant`].
+    /// The paths, among those that are up, that `packet` (or a slice of this flow) takes: none if none is up, several only
+    /// under [`Policy::Redundant`].
     pub(crate) fn choose(
         &mut self,
         packet: &[u8],
@@ -130,13 +111,10 @@ impl Scheduler {
         if up.is_empty() {
             return up;
         }
-        if !self.has_pins(now) && self.policy != Policy::Flow {
+        if self.pins.is_empty() && self.policy != Policy::Flow {
             return self.choose_by_policy(0, slice::follows(packet), up, now);
         }
         let flow = self.flow(packet, flow);
-        if let Some(path) = self.timed.path_of(&flow, now) {
-            return if up.contains(path) { PathSet::of(path) } else { PathSet::default() };
-        }
         match self.pins.path_of(&flow) {
             Some(path) if up.contains(path) => PathSet::of(path),
             _ => self.choose_by_policy(flow.hash, slice::follows(packet), up, now),

@@ -141,7 +141,7 @@ impl<'s> Connection<'s> {
             adaptive.note_active(now);
         }
         let fits = adaptive.fits(packet.len()) && adaptive.is_taken(packet.len(), self.up);
-        if mode != Mode::Adaptive || !fits || self.scheduler.is_pinned(packet, flow, self.up, now) {
+        if mode != Mode::Adaptive || !fits || self.scheduler.pin(packet, flow, self.up).is_some() {
             return None;
         }
         self.stats.tx_packets += 1;

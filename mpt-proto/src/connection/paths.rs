@@ -26,17 +26,6 @@ pub enum AddPathError {
     Weight,
 }
 
-/// Why a flow was not pinned for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum PinFlowError {
-    /// The path does not exist, or not any more.
-    UnknownPath,
-    /// All [`MAX_TIMED_PINS`](crate::MAX_TIMED_PINS) are taken.
-    Full,
-}
-
 /// Whether the link below a path works, as the caller sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -99,29 +88,12 @@ impl Connection<'_> {
             *generation = generation.wrapping_add(1);
         }
         self.scheduler.set_path(index, 0, 0);
+        self.flow_pins.forget(index);
         self.refresh(index);
         if let Some(calls) = self.extension_calls() {
             (calls.set_path)(self, index, 0);
         }
         Ok(())
-    }
-
-    /// Pins packets of TCP and UDP with these ports, source and destination, to a path until `until`, to measure the path by itself:
-    /// whatever the policy and [`Config::pins`](crate::Config::pins) say. While the path is down, they are not sent. The same
-    /// ports once more replace what was said of them; a time that is over ends it.
-    ///
-    /// # Errors
-    /// There is no such path, or too many flows are pinned so.
-    pub fn pin_flow(
-        &mut self,
-        ports: (u16, u16),
-        path: PathId,
-        until: Instant,
-        now: Instant,
-    ) -> Result<(), PinFlowError> {
-        self.tick(now);
-        let path = self.path(path).map_err(|_| PinFlowError::UnknownPath)?.id;
-        self.scheduler.pin_for_a_while(ports, path.index, until, self.now).ok_or(PinFlowError::Full)
     }
 
     /// Enables or disables a path (`mpt path up|down`). The peer is told.

@@ -157,29 +157,6 @@ fn a_pinned_port_takes_its_path_while_that_is_up_whatever_the_policy() {
 }
 
 #[test]
-fn a_flow_that_is_pinned_for_a_while_takes_its_path_or_none() {
-    let (now, later) = (Instant::ZERO, Instant::from_micros(1_000_000));
-    for policy in [Policy::Weighted, Policy::Flow, Policy::Backup, Policy::Redundant] {
-        let mut scheduler = scheduler(policy, &[1; 3]);
-        scheduler.pins.insert(Pin { port_match: PortMatch::UdpSource, port: 5000, path: 1 }).unwrap();
-        let measuring = packet(UDP, 5000, 7);
-        scheduler.pin_for_a_while((5000, 7), 2, later, now).unwrap();
-        for _ in 0..3 {
-            assert_eq!(scheduler.choose(&measuring, None, first(3), now), PathSet::of(2));
-        }
-        assert!(scheduler.is_pinned(&measuring, None, first(2), now));
-        assert!(scheduler.choose(&measuring, None, first(2), now).is_empty(), "its path is down");
-        assert_eq!(scheduler.choose(&packet(UDP, 5000, 8), None, first(3), now), PathSet::of(1));
-        assert_eq!(scheduler.choose(&measuring, None, first(3), later), PathSet::of(1));
-        // Another path has its place.
-        scheduler.pin_for_a_while((5000, 7), 2, later, now).unwrap();
-        scheduler.set_path(2, 0, 0);
-        scheduler.set_path(2, 1, 0);
-        assert_eq!(scheduler.choose(&measuring, None, first(3), now), PathSet::of(1));
-    }
-}
-
-#[test]
 fn a_source_pin_wins_over_a_destination_pin() {
     let mut scheduler = scheduler(Policy::Weighted, &[1; 2]);
     scheduler.pins.insert(Pin { port_match: PortMatch::UdpDestination, port: 53, path: 0 }).unwrap();

@@ -229,7 +229,7 @@ impl Speed {
         });
         let known: u64 = known.sum();
         let up = if known > 0 {
-            format!("; up, by what is known now, {} at most", bytes(known))
+            format!(": up about {}, as fast as the paths are known to be", bytes(known))
         } else {
             String::new()
         };
