@@ -50,6 +50,9 @@ impl<'t> Pinger<'t> {
     /// The path is not up, or mpt or the kernel refuses.
     pub(super) fn new(target: &'t Target, path: Option<&str>, size: usize) -> Result<Self> {
         let path = path.map(|path| target.path(path).map(|path| path.name.clone())).transpose()?;
+        if path.is_some() {
+            target.fits(size)?;
+        }
         let clock = Clock::start();
         let now = clock.now();
         let mut pinger = Self {

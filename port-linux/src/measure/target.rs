@@ -23,8 +23,9 @@ pub(super) struct Target {
     pub(super) address: IpAddr,
     /// Ours, of the same IP version.
     local: IpAddr,
-    /// The tunnel interface.
+    /// The tunnel interface, and its MTU.
     device: String,
+    mtu: u16,
     /// The control socket of the running mpt.
     control: Option<PathBuf>,
 }
@@ -67,7 +68,14 @@ impl Target {
         let (address, local) = ends.into_iter().next().with_context(|| {
             format!("{} has no tunnel address of the IP version that {wanted} has", report.tunnel.name)
         })?;
-        Ok(Self { connection, address, local, device: report.tunnel.name, control: None })
+        Ok(Self {
+            connection,
+            address,
+            local,
+            device: report.tunnel.name,
+            mtu: report.tunnel.mtu,
+            control: None,
+        })
     }
 
     /// Its path of this name, which is up.
@@ -85,6 +93,19 @@ impl Target {
             bail!("path {name} of {} is down: {reason}", self.connection.name);
         }
         Ok(path)
+    }
+
+    /// Whether a datagram with this payload leaves in one packet: pieces of one have no ports, and take any path.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) fn fits(&self, payload: usize) -> Result<()> {
+        let headers = if self.address.is_ipv4() { 28 } else { 48 };
+        let most = usize::from(self.mtu).saturating_sub(headers);
+        if payload > most {
+            bail!("{payload} bytes are cut, and the pieces take any path: over a path alone, {most} at most");
+        }
+        Ok(())
     }
 
     /// What mpt says of the connection now.
@@ -252,5 +273,14 @@ mod tests {
         let problem = |name| target.path(name).unwrap_err().to_string();
         assert_eq!(problem("eth9"), "vps has no path eth9; there are dsl, lte");
         assert_eq!(problem("lte"), "path lte of vps is down: silent");
+    }
+
+    #[test]
+    fn what_is_cut_is_not_measured_over_a_path_alone() {
+        for (peer, most) in [("10.0.0.2", 1372), ("fd00::2", 1352)] {
+            let target = Target::of(report(), peer).unwrap();
+            target.fits(most).unwrap();
+            assert!(target.fits(most + 1).unwrap_err().to_string().contains(&format!("{most} at most")));
+        }
     }
 }

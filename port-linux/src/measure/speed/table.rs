@@ -7,8 +7,12 @@ use crate::status::bytes;
 /// All of it.
 pub(super) fn text(outcome: &Outcome) -> String {
     let mut text = format!(
-        "{} ({}): TCP over {} connections, {} s in each direction, and pings beside it\n\n",
-        outcome.peer, outcome.address, outcome.streams, outcome.seconds
+        "{} ({}): TCP over {} connection{}, {} s in each direction, and pings beside it\n\n",
+        outcome.peer,
+        outcome.address,
+        outcome.streams,
+        if outcome.streams == 1 { "" } else { "s" },
+        outcome.seconds
     );
     let mut lines =
         vec![["", "down", "up", "delay", "added down", "added up", "grade", "lost"].map(str::to_owned)];
