@@ -2,6 +2,7 @@
 
 mod departures;
 mod extended;
+mod flow_pins;
 mod paths;
 mod receive;
 mod send;
@@ -26,8 +27,10 @@ use crate::wire::gre::{self, Layout, Protocol};
 use crate::wire::{extension, fragment, report};
 
 use extended::Extension;
+use flow_pins::FlowPins;
 
 pub use departures::{Departure, Departures};
+pub use flow_pins::{FlowPin, PinFlowError};
 pub use paths::{AddPathError, Link, UnknownPath, common_size};
 pub use receive::Received;
 pub use send::EncapsulateError;
@@ -116,6 +119,7 @@ pub struct Connection<'s> {
     /// The paths that our control messages say we hear.
     hears: PathSet,
     scheduler: Scheduler,
+    flow_pins: FlowPins<'s>,
     reorder: Reorder<'s>,
     reassembly: Reassembly<'s>,
     extension: Option<Extension<'s>>,
@@ -188,6 +192,7 @@ impl<'s> Connection<'s> {
             due: PathSet::default(),
             hears: PathSet::default(),
             scheduler: Scheduler::new(config.policy, config.pins, rng.next()),
+            flow_pins: FlowPins::new(storage.flow_pins),
             reorder: Reorder::new(config.reorder, reorder_slots, reorder_bytes),
             reassembly: Reassembly::new(config.reassembly_timeout, reassembly_slots, reassembly_bytes),
             extension,
@@ -223,6 +228,7 @@ impl<'s> Connection<'s> {
             reorder: self.reorder.into_memory(),
             reassembly: self.reassembly.into_memory(),
             extension: self.extension.map(Extension::renewed),
+            flow_pins: self.flow_pins.into_memory(),
         }
     }
 

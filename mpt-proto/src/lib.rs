@@ -41,8 +41,8 @@ pub use adaptive::{
 };
 pub use config::{Config, Liveness, PathConfig, Probing, ReorderConfig};
 pub use connection::{
-    AddPathError, CONTROL_MAX, Claim, Connection, Departure, Departures, EncapsulateError, HEADROOM, Link,
-    Received, Storage, UnknownPath, common_size,
+    AddPathError, CONTROL_MAX, Claim, Connection, Departure, Departures, EncapsulateError, FlowPin, HEADROOM,
+    Link, PinFlowError, Received, Storage, UnknownPath, common_size,
 };
 pub use ecn::Ecn;
 pub use event::Event;

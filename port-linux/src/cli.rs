@@ -2,11 +2,13 @@
 
 mod data;
 mod look;
+mod measure;
 mod path;
 mod peer;
 
 pub use data::{Data, DataAmount, DataWay};
 pub use look::{History, Since, Top};
+pub use measure::{Ping, Speed};
 pub use path::{AddPath, Named, Path, Way};
 
 use std::net::IpAddr;
@@ -57,6 +59,8 @@ const EXAMPLES: &str = "Examples:
   mpt history --since 12h        what the paths did last night
   sudo mpt doctor                say what is wrong, and what mends it
   mpt path down lte              take a path out of use
+  mpt ping vps --path lte        the round trip to a peer over one path
+  mpt speed vps                  what its paths carry, each and all together
   mpt --log json run -c mpt.toml log lines for a collector
 
 Exit codes: 0 done, 1 failed, 2 bad configuration or usage.";
@@ -80,6 +84,10 @@ pub enum Command {
     Metrics(Metrics),
     /// Look for what is wrong with this host, the configuration and the running tunnel, and say what mends it
     Doctor(Doctor),
+    /// Measure the round trip to a peer through the tunnel, over all paths or one
+    Ping(Ping),
+    /// Measure what the paths to a peer carry, each by itself and all together
+    Speed(Speed),
     /// Let a running mpt read its configuration again
     Reload(Reload),
     /// Take a path of a running mpt into use or out of use

@@ -162,6 +162,8 @@ pub struct Tunnel {
     pub dns: Vec<IpAddr>,
     /// `direct`: packets that leave past the tunnel in spite of a default route through it; none by default.
     pub direct: Vec<Exception>,
+    /// `responder`: whether peers may measure the tunnel against this host (`mpt ping`, `mpt speed`); `true` by default.
+    pub responder: bool,
 }
 
 /// `[[connection]]`: one peer.

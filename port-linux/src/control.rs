@@ -3,7 +3,8 @@
 //! Requests: `{"version":1,"command":"status"}`, `{"version":1,"command":"path_up","path":"eth1"}`,
 //! `{"version":1,"command":"path_down","path":"pc2/eth1"}`, and `path_spare` likewise;
 //! `{"version":1,"command":"path_add","connection":"vps","new":{"name":"lte","device":"wwan0"}}`, `{"version":1,"command":"path_remove","path":"vps/lte"}`;
-//! `{"version":1,"command":"data_set","path":"vps/lte","bytes":5000000000}`, and `data_add` likewise; `reload`. Answers carry `"version":1` and either what was
+//! `{"version":1,"command":"data_set","path":"vps/lte","bytes":5000000000}`, and `data_add` likewise; `reload`;
+//! `{"version":1,"command":"pin","path":"vps/lte","flows":[[40000,4756]],"seconds":60}`. Answers carry `"version":1` and either what was
 //! asked for or `"error"`, a sentence.
 
 mod client;
@@ -22,6 +23,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::NewPath;
 use crate::data::DataReport;
 use crate::report::{Report, VERSION};
+
+/// Most seconds for which flows are pinned by one command.
+pub const MOST_PINNED: u16 = 300;
 
 /// Where control sockets live.
 pub const DIRECTORY: &str = "/run/mpt";
@@ -98,6 +102,15 @@ pub enum Command {
         /// The name.
         path: String,
     },
+    /// Pins flows to the peer to one path for a while, whatever the policy, to measure that path by itself.
+    Pin {
+        /// The path's name.
+        path: String,
+        /// Source and destination port of each flow, TCP or UDP.
+        flows: Vec<(u16, u16)>,
+        /// For how long; [`MOST_PINNED`] at most, and 0 to end it.
+        seconds: u16,
+    },
 }
 
 /// A line to the daemon.
@@ -133,6 +146,15 @@ pub enum Answer {
         path: String,
         /// How its plan stands now.
         data: DataReport,
+    },
+    /// To `pin`.
+    Pinned {
+        /// [`VERSION`].
+        version: u32,
+        /// The path's full name, `CONNECTION/PATH`.
+        pinned: String,
+        /// The number by which the peer knows the path.
+        peer_number: u8,
     },
     /// To `reload`.
     Reload {
@@ -273,6 +295,10 @@ mod tests {
             parse(br#"{"version":1,"command":"path_spare","path":"lte"}"#),
             Ok(Command::PathSpare { path: "lte".into() })
         );
+        assert_eq!(
+            parse(br#"{"version":1,"command":"pin","path":"lte","flows":[[40000,4756]],"seconds":60}"#),
+            Ok(Command::Pin { path: "lte".into(), flows: vec![(40_000, 4756)], seconds: 60 })
+        );
     }
 
     #[test]
@@ -294,10 +320,11 @@ mod tests {
     }
 
     #[test]
-    fn the_two_small_answers_are_told_apart() {
+    fn the_small_answers_are_told_apart() {
         for line in [
             r#"{"version":1,"path":"pc2/eth1","enabled":false}"#,
             r#"{"version":1,"error":"no path is named eth9"}"#,
+            r#"{"version":1,"pinned":"pc2/eth1","peer_number":3}"#,
         ] {
             let answer: Answer = serde_json::from_str(line).unwrap();
             assert_eq!(serde_json::to_string(&answer).unwrap(), line);

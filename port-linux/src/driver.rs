@@ -22,6 +22,7 @@ mod path;
 mod path_mtu;
 mod peer;
 mod peers;
+mod pin;
 mod plan;
 mod ports;
 mod reload;
@@ -487,6 +488,9 @@ impl<'s> Driver<'s> {
         while let Ok(query) = self.queries.try_recv() {
             let answer = match query.asked {
                 Asked::Command(command) => self.answer(&command),
+                Asked::PinToPeer { address, path, flow, seconds } => {
+                    self.answer_pin_to_peer(address, path, flow, seconds)
+                }
                 Asked::Configuration(config) => self.answer_config(*config),
             };
             // The client may have gone meanwhile.

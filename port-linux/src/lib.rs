@@ -41,6 +41,8 @@ pub mod link;
 #[cfg(feature = "program")]
 pub mod logs;
 #[cfg(feature = "program")]
+pub mod measure;
+#[cfg(feature = "program")]
 pub mod metrics;
 pub mod mtu;
 pub mod names;

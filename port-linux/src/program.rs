@@ -9,6 +9,7 @@ use crate::data::{self, Change};
 use crate::enrol::{join, list, peers, server, standby};
 use crate::keys::commands;
 use crate::logs::{self, Flood, Form};
+use crate::measure::{ping, speed};
 use crate::run::Defaults;
 use crate::{check, clean, doctor, failure, history, import, init, lab, metrics, output, run, status, top};
 
@@ -35,6 +36,8 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<ExitCode> {
             let is_well = doctor::doctor(args.config.as_deref(), args.control.socket.as_deref(), args.json)?;
             return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Ping(args) => ping::Ping::from(args).run(),
+        Command::Speed(args) => speed::Speed::from(args).run(),
         Command::Run(args) => run::run(&args.config, args.control.as_deref(), defaults),
         Command::Check(args) => check::check(&args.file, args.offline),
         Command::Clean(args) => clean::clean(args.name.as_deref(), args.config.as_deref()),

@@ -189,6 +189,9 @@ pub struct PathReport {
     pub weight: u16,
     /// Its rank.
     pub rank: u8,
+    /// Its tier; zero: an earlier version does not say.
+    #[serde(default)]
+    pub tier: u8,
     /// What is known of it while the connection's mode is `adaptive`; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelReport>,

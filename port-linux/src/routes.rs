@@ -125,6 +125,11 @@ impl Routes {
         }
     }
 
+    /// The connection that packets to the peer with this tunnel address take.
+    pub fn peer(&self, address: IpAddr) -> Option<usize> {
+        self.peers.get(&address).copied()
+    }
+
     /// Whether the connection may bring this packet: its source is the peer, or lies behind the peer and behind no other with a longer
     /// prefix. Otherwise one peer could speak in the name of another, or of a host on our own network.
     pub fn accepts(&self, connection: usize, packet: &[u8]) -> bool {

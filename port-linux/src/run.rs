@@ -39,6 +39,7 @@ use crate::{
     hooks::{Hooks, Wanted},
     host_state::{Family, HostState, Keeper, MARK},
     link::{self, Ends, Interfaces, Setup, WantedWays},
+    measure::responder,
     metrics::Exporter,
     names::{Past, Resolver},
     observer::Observer,
@@ -180,6 +181,8 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     let bell = Waker::new()?;
     let (asking, queries) = mpsc::channel();
     server.serve(config_file.to_path_buf(), asking.clone(), bell.clone())?;
+    let known = responder::Known::of(&config);
+    responder::start(&config, &known, &asking, &bell);
     let hooks = Wanted::new(&config.hooks);
     let mut observer = Observer::new();
     observer.add(Hooks::new(hooks.clone(), clock, &tunnel.name));
@@ -237,6 +240,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
                 }
                 keeper.borrow_mut().as_mut().map_or(Ok(()), |keeper| keeper.replace(state))?;
                 hooks.set(&config.hooks);
+                known.replace(config);
                 Ok(())
             }),
         }),

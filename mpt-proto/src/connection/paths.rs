@@ -88,6 +88,7 @@ impl Connection<'_> {
             *generation = generation.wrapping_add(1);
         }
         self.scheduler.set_path(index, 0, 0);
+        self.flow_pins.forget(index);
         self.refresh(index);
         if let Some(calls) = self.extension_calls() {
             (calls.set_path)(self, index, 0);

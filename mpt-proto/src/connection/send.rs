@@ -99,7 +99,9 @@ impl Connection<'_> {
         self.want();
         let packet = buffer.get(HEADROOM..).unwrap_or_default();
         let len = packet.len();
-        if self.extension_calls().is_some_and(|calls| (calls.enqueue)(self, packet, flow)) {
+        let pinned = self.pinned_for_a_while(packet, flow);
+        let calls = self.extension_calls().filter(|_| pinned.is_none());
+        if calls.is_some_and(|calls| (calls.enqueue)(self, packet, flow)) {
             let (ecn, sequence) = (Ecn::NotEct, self.next_sequence);
             let none = PathSet::default();
             return Ok(Departures::new(
@@ -112,7 +114,7 @@ impl Connection<'_> {
                 (ecn, none),
             ));
         }
-        let paths = self.scheduler.choose(packet, flow, self.up, self.now);
+        let paths = pinned.unwrap_or_else(|| self.scheduler.choose(packet, flow, self.up, self.now));
         if paths.is_empty() {
             self.stats.tx_no_path += 1;
             return Err(EncapsulateError::NoPath);

@@ -2,6 +2,7 @@
 
 use crate::adaptive::{Adaptive, AdaptiveState, FlowSlot, PacketSlot};
 use crate::connection::extended::Extension;
+use crate::connection::flow_pins::FlowPin;
 use crate::reassembly::ReassemblySlot;
 use crate::reorder::ReorderSlot;
 
@@ -11,6 +12,7 @@ pub struct Storage<'s> {
     pub(super) reorder: (&'s mut [ReorderSlot], &'s mut [u8]),
     pub(super) reassembly: (&'s mut [ReassemblySlot], &'s mut [u8]),
     pub(super) extension: Option<Extension<'s>>,
+    pub(super) flow_pins: &'s mut [FlowPin],
 }
 
 impl<'s> Storage<'s> {
@@ -32,6 +34,12 @@ impl<'s> Storage<'s> {
     #[must_use]
     pub fn with_reassembly(self, slots: &'s mut [ReassemblySlot], bytes: &'s mut [u8]) -> Self {
         Self { reassembly: (slots, bytes), ..self }
+    }
+
+    /// Places for flows that are pinned to a path for a while: few, as they are searched for every packet while there are some.
+    #[must_use]
+    pub fn with_flow_pins(self, places: &'s mut [FlowPin]) -> Self {
+        Self { flow_pins: places, ..self }
     }
 
     /// Memory for the extension: with it the connection understands a peer that sends by

@@ -14,6 +14,7 @@ use std::vec;
 use std::vec::Vec;
 
 mod adaptive;
+mod flow_pins;
 mod pair;
 
 use pair::{MS, Pair, lab, packet, storage};

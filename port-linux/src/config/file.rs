@@ -101,6 +101,7 @@ pub(super) struct Tunnel {
     pub(super) dns: Vec<Spanned<Text<Host>>>,
     #[serde(default)]
     pub(super) direct: Vec<Spanned<Text<Exception>>>,
+    pub(super) responder: Option<bool>,
 }
 
 /// `[[connection]]`

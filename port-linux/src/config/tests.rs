@@ -160,6 +160,7 @@ history = false
 kill_switch = true
 share = ["192.168.6.0/24", "lan0"]
 dns = ["10.0.0.2", "9.9.9.9"]
+responder = false
 direct = ["198.51.100.0/24", "tcp 22", "udp 5000-5010", "user backup", "cgroup /system.slice/backup.service"]
 
 [[connection]]
@@ -200,7 +201,7 @@ udp_src = [1, 65535]
         (config.tunnel.name.as_str(), config.tunnel.mtu, config.tunnel.queue, config.tunnel.offload),
         ("tun7", Some(1400), 500, false)
     );
-    assert!(config.tunnel.kill_switch && !config.tunnel.history);
+    assert!(config.tunnel.kill_switch && !config.tunnel.history && !config.tunnel.responder);
     let lan = Share::Network("192.168.6.0/24".parse().unwrap());
     assert_eq!(config.tunnel.share, [lan, Share::Interface("lan0".into())]);
     let servers = ["10.0.0.2", "9.9.9.9"].map(|server| server.parse::<std::net::IpAddr>().unwrap());

@@ -55,6 +55,7 @@ pub(super) fn tunnel(table: file::Tunnel, source: &Source) -> Result<Tunnel, Con
         masquerade: table.masquerade.unwrap_or(false),
         dns: Vec::new(),
         direct: Vec::new(),
+        responder: table.responder.unwrap_or(true),
     };
     Lists { share: table.share, dns: table.dns, direct: table.direct }.check(&mut tunnel, source)?;
     Ok(tunnel)

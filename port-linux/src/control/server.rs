@@ -1,6 +1,7 @@
 //! Serving the control socket from threads of its own, so that a slow client never holds up traffic.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +29,17 @@ const LOOP_PATIENCE: Duration = Duration::from_secs(5);
 pub enum Asked {
     /// A command.
     Command(Command),
+    /// To pin a flow to the peer with this tunnel address to a path for a while: the answers to what the peer measures.
+    PinToPeer {
+        /// The peer's tunnel address.
+        address: IpAddr,
+        /// The path's number here.
+        path: u8,
+        /// Source and destination port.
+        flow: (u16, u16),
+        /// For how long; 0 ends it.
+        seconds: u16,
+    },
     /// To follow this configuration, which was read and checked meanwhile: the loop does not wait for files.
     Configuration(Box<Config>),
 }

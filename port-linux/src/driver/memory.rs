@@ -1,7 +1,8 @@
 //! The memory that connections are lent: taken when one is added, and lent again after it was removed.
 
 use mpt_proto::{
-    AdaptiveState, Connection, FlowSlot, HEADROOM, PacketSlot, Policy, ReassemblySlot, ReorderSlot, Storage,
+    AdaptiveState, Connection, FlowPin, FlowSlot, HEADROOM, PacketSlot, Policy, ReassemblySlot, ReorderSlot,
+    Storage,
 };
 use typed_arena::Arena;
 
@@ -11,6 +12,8 @@ use crate::config;
 /// Packets that may be put together from fragments at the same time, per connection: fragments of one packet
 /// leave together, so few are open unless some are lost.
 const REASSEMBLY_SLOTS: usize = 16;
+/// Flows of tests that measure a single path, per connection: one of three paths at once, each by TCP and a ping.
+const FLOW_PINS: usize = 16;
 /// Room for a datagram when our own paths are narrower than the peer takes them to be: an Ethernet frame.
 const DATAGRAM_MIN: usize = 1500;
 /// Room for a packet that the peer splits, when its tunnel MTU is larger than ours: a jumbo frame.
@@ -71,6 +74,7 @@ pub struct Memory {
     kept_slots: Vec<PacketSlot>,
     kept_bytes: Vec<u8>,
     flows: Vec<FlowSlot>,
+    flow_pins: [FlowPin; FLOW_PINS],
 }
 
 impl Memory {
@@ -86,6 +90,7 @@ impl Memory {
             kept_slots: vec![PacketSlot::default(); size.kept],
             kept_bytes: vec![0; size.kept * size.kept_cell],
             flows: vec![FlowSlot::default(); if size.kept == 0 { 0 } else { FLOWS }],
+            flow_pins: [FlowPin::default(); FLOW_PINS],
         }
     }
 
@@ -93,6 +98,7 @@ impl Memory {
     fn lend(&mut self) -> Storage<'_> {
         let storage = Storage::none()
             .with_reassembly(&mut self.reassembly_slots, &mut self.reassembly_bytes)
+            .with_flow_pins(&mut self.flow_pins)
             .with_adaptive(&mut self.adaptive, &mut self.kept_slots, &mut self.kept_bytes, &mut self.flows);
         if self.reorder_slots.is_empty() {
             storage

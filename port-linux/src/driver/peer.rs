@@ -370,9 +370,12 @@ impl<'s> Peer<'s> {
         outside: &mut Outside<'_>,
     ) -> Option<()> {
         let room = self.connection.slice_room()?.min(buffer.len() - HEADROOM);
+        let flow = self.connection.flow(packet);
+        if !self.connection.may_slice(&flow) {
+            return None;
+        }
         let mut slices = Slices::new(header, packet, room, self.next_sliced)?;
         self.next_sliced = self.next_sliced.wrapping_add(1);
-        let flow = self.connection.flow(packet);
         while let Some(len) = slices.next_into(&mut buffer[HEADROOM..]) {
             let slice = &mut buffer[..HEADROOM + len];
             // Not moved: reading it in other pieces than it was written in would wait for the packet to reach the memory.

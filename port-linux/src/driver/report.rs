@@ -32,6 +32,7 @@ impl Driver<'_> {
             Command::DataAdd { path, bytes } => self.answer_data(path, |meter, _| meter.add(*bytes)),
             Command::PathAdd { connection, new } => self.answer_added(connection, new),
             Command::PathRemove { path } => self.answer_removed(path),
+            Command::Pin { path, flows, seconds } => self.answer_pin(path, flows, *seconds),
         }
     }
 
@@ -169,6 +170,7 @@ impl Driver<'_> {
                 .map(|silence| silence.to_string()),
             rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             weight: config.weight,
+            tier: config.tier,
             rank: config.rank,
             model: is_adaptive.then(|| ModelReport::new(tier, &model)),
             max_datagram: path.max_datagram,

@@ -19,6 +19,7 @@ pub(crate) fn path(name: &str, third: u8, tx_bytes: u64) -> PathReport {
         rtt_us: Some(1_250),
         weight: 1,
         rank: 0,
+        tier: 1,
         model: None,
         max_datagram: 1472,
         ceiling: 1472,

@@ -19,6 +19,7 @@ mod handover;
 mod history;
 mod house;
 mod lab;
+mod measure;
 mod metrics;
 mod multicast;
 mod names;

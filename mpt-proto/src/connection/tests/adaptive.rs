@@ -16,7 +16,7 @@ fn lent(packets: usize) -> Storage<'static> {
     )
 }
 
-fn up(config: &Config, paths: &[PathConfig]) -> Pair {
+pub(super) fn up(config: &Config, paths: &[PathConfig]) -> Pair {
     let mut pair = Pair::with([config, config], [lent(1024), lent(1024)], paths);
     pair.run(20);
     assert!((0..paths.len()).all(|path| pair.states(path) == [PathState::Up; 2]));
@@ -31,7 +31,7 @@ pub(super) fn header(datagram: &[u8]) -> Option<(Header, &[u8])> {
 }
 
 /// An inner packet of this protocol and flow that tells its number.
-fn numbered(protocol: u8, flow: u8, number: u32, len: usize) -> Vec<u8> {
+pub(super) fn numbered(protocol: u8, flow: u8, number: u32, len: usize) -> Vec<u8> {
     let mut packet = vec![0; len];
     packet[..20].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
     packet[2..4].copy_from_slice(&u16::try_from(len).unwrap().to_be_bytes());
@@ -42,15 +42,15 @@ fn numbered(protocol: u8, flow: u8, number: u32, len: usize) -> Vec<u8> {
     packet
 }
 
-const TCP: u8 = 6;
+pub(super) const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-fn number(packet: &[u8]) -> u32 {
+pub(super) fn number(packet: &[u8]) -> u32 {
     u32::from_be_bytes(*packet[40..].first_chunk().unwrap())
 }
 
 /// Sends so many packets a millisecond for a while, and says which numbers came out at the other end.
-fn traffic(pair: &mut Pair, from: usize, ms: u32, each: u32) -> Vec<u32> {
+pub(super) fn traffic(pair: &mut Pair, from: usize, ms: u32, each: u32) -> Vec<u32> {
     pair.delivered[1 - from].clear();
     for step in 0..ms * each {
         pair.send(from, &numbered(TCP, 0, step, 1000));
@@ -63,7 +63,7 @@ fn traffic(pair: &mut Pair, from: usize, ms: u32, each: u32) -> Vec<u32> {
 }
 
 /// What left an end since the last call: kinds of extension headers, and datagrams without one that carry packets.
-fn kinds(pair: &mut Pair, end: usize) -> (Vec<(usize, Extended)>, usize) {
+pub(super) fn kinds(pair: &mut Pair, end: usize) -> (Vec<(usize, Extended)>, usize) {
     let sent = core::mem::take(&mut pair.sent);
     let sent: Vec<_> = sent.into_iter().filter(|(from, ..)| *from == end).collect();
     let plain = sent.iter().filter(|(.., bytes)| {

@@ -25,6 +25,7 @@ pub(super) fn storage() -> Storage<'static> {
     Storage::none()
         .with_reorder(vec![ReorderSlot::default(); 33].leak(), vec![0; 33 * 1600].leak())
         .with_reassembly(vec![ReassemblySlot::default(); 4].leak(), vec![0; 4 * 4000].leak())
+        .with_flow_pins(vec![FlowPin::default(); 4].leak())
 }
 
 pub(super) fn lab() -> PathConfig {

@@ -1,0 +1,16 @@
+//! `mpt ping` and `mpt speed`: the tunnel to a peer, measured from inside, and what answers at the other end.
+//!
+//! What is measured are ordinary packets between the tunnel addresses of the two hosts: they are sealed, scheduled, kept in order
+//! and cut as all others are. The other end is the responder, a few threads of `mpt run`. To measure one path by itself, both
+//! ends pin the flows of the test to it for a while ([`Command::Pin`](crate::control::Command::Pin)).
+
+mod delays;
+pub mod ping;
+mod pinger;
+mod protocol;
+pub mod responder;
+pub mod speed;
+mod target;
+
+/// The UDP and TCP port of the responder, inside the tunnel: one behind those of GRE in UDP, and nobody's at IANA.
+pub const PORT: u16 = 4756;

@@ -1,0 +1,183 @@
+//! TCP connections of `mpt speed`: what comes is counted, or as much is sent as the connection takes.
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::Duration;
+
+use mpt_proto::Instant;
+use socket2::SockRef;
+
+use super::Daemon;
+use crate::clock::Clock;
+use crate::measure::protocol::{HELLO_LEN, Hello, Refusal, Sample, Way, welcome};
+
+/// TCP connections of one peer, and of all, that carry tests at a time.
+const OF_ONE: usize = 16;
+/// See [`OF_ONE`].
+const OF_ALL: usize = 32;
+/// Those that are to be told that there are too many already.
+const OF_ALL_REFUSED: usize = 16;
+/// How long a connection may take to say what it is for, and may take nothing of what is sent.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two samples.
+const SAMPLES: Duration = Duration::from_millis(100);
+/// What a test may take beyond its time: the first round trips, and what waits on the way in the end.
+const GRACE: Duration = Duration::from_secs(3);
+/// For how many seconds the flow is pinned beyond the time of the test.
+const PINNED_BEYOND: u16 = 10;
+/// After no connection could be taken.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Bytes that are read and written at once.
+const BLOCK: usize = 128 << 10;
+
+/// Takes connections for ever.
+pub(super) fn serve(listener: &TcpListener, daemon: &Daemon) {
+    let open = Open::default();
+    loop {
+        let Ok((stream, from)) = listener.accept() else {
+            sleep(PAUSE);
+            continue;
+        };
+        let Some(place) = daemon.known.contains(from.ip()).then(|| open.take(from.ip())).flatten() else {
+            continue;
+        };
+        let daemon = daemon.clone();
+        let work = move || {
+            // It was cut: so ends every test.
+            let _ = carry(stream, &daemon, &place);
+        };
+        // Without a thread, the connection is closed.
+        let _ = std::thread::Builder::new().name("stream".into()).spawn(work);
+    }
+}
+
+/// One connection, to its end.
+fn carry(mut stream: TcpStream, daemon: &Daemon, place: &Place) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut hello = [0; HELLO_LEN];
+    stream.read_exact(&mut hello)?;
+    let Some(hello) = Hello::read(hello) else { return Ok(()) };
+    let from = stream.peer_addr()?;
+    let granted = hello.and_then(|hello| match hello.path {
+        _ if place.is_refused => Err(Refusal::Busy),
+        Some(path) => daemon.pin(from, path, hello.seconds + PINNED_BEYOND).map(|()| hello),
+        None => Ok(hello),
+    });
+    stream.write_all(&welcome(granted.err()))?;
+    let Ok(hello) = granted else { return Ok(()) };
+    // What waits when the time is over is of no use to anybody.
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+    let clock = Clock::start();
+    let end = clock.now() + Duration::from_secs(hello.seconds.into()) + GRACE;
+    let outcome = match hello.way {
+        Way::Up => receive(&mut stream, &clock, end),
+        Way::Down => send(&mut stream, &clock, end),
+    };
+    // The pin ends by itself, too.
+    let _ = hello.path.map(|path| daemon.pin(from, path, 0));
+    outcome
+}
+
+/// Takes what comes until `end`, and tells how much it was.
+fn receive(stream: &mut TcpStream, clock: &Clock, end: Instant) -> io::Result<()> {
+    stream.set_read_timeout(Some(SAMPLES))?;
+    let (begin, mut buffer, mut bytes) = (clock.now(), vec![0; BLOCK], 0u64);
+    let mut next = begin;
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => bytes += count as u64,
+            Err(error) if is_timeout(&error) => {}
+            Err(error) => return Err(error),
+        }
+        let now = clock.now();
+        if now >= end {
+            return Ok(());
+        }
+        if now >= next {
+            next = now + SAMPLES;
+            let micros = now.as_micros() - begin.as_micros();
+            stream.write_all(&Sample { micros, bytes }.bytes())?;
+        }
+    }
+}
+
+/// Sends until `end`.
+fn send(stream: &mut TcpStream, clock: &Clock, end: Instant) -> io::Result<()> {
+    let block = vec![0; BLOCK];
+    while clock.now() < end {
+        // How much it takes is seen at the other end.
+        let _ = stream.write(&block)?;
+    }
+    Ok(())
+}
+
+/// Whether nothing came in time.
+pub(super) fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+/// The connections that are open, by peer.
+#[derive(Debug, Clone, Default)]
+struct Open(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// A place among them, which is free again when this is dropped.
+#[derive(Debug)]
+struct Place {
+    open: Open,
+    peer: IpAddr,
+    /// There are too many already, which it is to be told.
+    is_refused: bool,
+}
+
+impl Open {
+    /// A place for a connection of this peer; `None`: it is to be closed at once.
+    fn take(&self, peer: IpAddr) -> Option<Place> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = open.values().sum();
+        if all >= OF_ALL + OF_ALL_REFUSED {
+            return None;
+        }
+        let mine = open.entry(peer).or_default();
+        *mine += 1;
+        Some(Place { open: self.clone(), peer, is_refused: all >= OF_ALL || *mine > OF_ONE })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mine) = open.get_mut(&self.peer) {
+            *mine -= 1;
+            if *mine == 0 {
+                open.remove(&self.peer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    #[test]
+    fn a_peer_has_so_many_places_and_all_have_so_many_together() {
+        let open = Open::default();
+        let places: Vec<Place> = (0..20).map_while(|_| open.take(peer(2))).collect();
+        assert_eq!(places.iter().filter(|place| !place.is_refused).count(), OF_ONE);
+        let others: Vec<Place> = (0..100).map_while(|_| open.take(peer(3))).collect();
+        assert_eq!(places.len() + others.len(), OF_ALL + OF_ALL_REFUSED);
+        assert_eq!(others.iter().filter(|place| !place.is_refused).count(), 12);
+        drop((places, others));
+        assert!(open.0.lock().unwrap().is_empty());
+        assert!(!open.take(peer(4)).unwrap().is_refused);
+    }
+}

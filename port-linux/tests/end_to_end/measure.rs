@@ -1,0 +1,126 @@
+//! `mpt ping` and `mpt speed`: the tunnel measured from inside, against the responder of the other end.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use port_linux::lab::relay::link::Links;
+use port_linux::lab::stack::{Stack, Version};
+use port_linux::lab::topology::{Side, Topology};
+use serde_json::Value;
+
+use crate::bench::{self, FAILED, Settings, Tunnel, complains, done, sent_by_path};
+
+/// A sealed tunnel over emulated links.
+fn tunnel(links: &str, change: impl Fn(Side, Settings) -> Settings) -> anyhow::Result<Tunnel> {
+    let Links(links) = links.parse().map_err(anyhow::Error::msg)?;
+    Tunnel::start_on(Topology::emulate(&links, 1)?, Stack::V4OverV4, change)
+}
+
+/// What a command of PC1 prints as JSON.
+fn measured(tunnel: &Tunnel, arguments: &str) -> anyhow::Result<Value> {
+    let control = tunnel.pc1.control().display();
+    let said = done(&tunnel.net.pc1, &format!("{arguments} --json --control {control}"), "")?;
+    serde_json::from_str(&said).with_context(|| said.clone())
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
+}
+
+#[test]
+fn a_ping_takes_the_path_that_it_is_to_measure_both_ways() {
+    bench::test(&[], || {
+        let tunnel =
+            tunnel("20mbit 2ms, 20mbit 40ms", |_, settings| settings.connection("policy", "adaptive"))?;
+        let ping = |path: &str| measured(&tunnel, &format!("ping pc2 -c 10 -i 0.05 -s 1000 {path}"));
+        let at_both = || anyhow::Ok([tunnel.pc1.connection()?, tunnel.pc2.connection()?]);
+        for (number_of_path, least) in [(1, 4.0), (2, 80.0)] {
+            let before = at_both()?;
+            let outcome = ping(&format!("--path path{number_of_path}"))?;
+            let after = at_both()?;
+            assert_eq!((&outcome["sent"], &outcome["received"]), (&10.into(), &10.into()), "{outcome}");
+            ensure!(number(&outcome["rtt"]["min_ms"]) >= least, "{outcome}");
+            if number_of_path == 1 {
+                ensure!(number(&outcome["rtt"]["min_ms"]) < 80.0, "{outcome}");
+            }
+            for end in 0..2 {
+                let sent = sent_by_path(&before[end], &after[end]);
+                let (measured, other) = (sent[number_of_path - 1], sent[2 - number_of_path]);
+                ensure!(measured >= 10_000 && other < 10_000, "{sent:?} bytes on the paths");
+            }
+        }
+        // For a call, the policy takes the path that delivers first.
+        let outcome = ping("")?;
+        ensure!(outcome["received"] == 10 && number(&outcome["rtt"]["min_ms"]) < 80.0, "{outcome}");
+        Ok(())
+    });
+}
+
+#[test]
+fn without_a_responder_or_in_another_network_the_reason_is_told() {
+    bench::test(&[], || {
+        let tunnel = Tunnel::start(1, Stack::V4OverV4, |side, settings| match side {
+            Side::Pc1 => settings,
+            Side::Pc2 => settings.tunnel("responder", false),
+        })?;
+        let control = |mpt: &bench::Mpt| mpt.control().display().to_string();
+        let complaint = complains(
+            &tunnel.net.pc1,
+            &format!("ping pc2 -c 3 --control {}", control(&tunnel.pc1)),
+            "",
+            FAILED,
+        )?;
+        ensure!(complaint.contains("pc2 has no responder"), "{complaint}");
+        let complaint =
+            complains(&tunnel.net.pc1, &format!("ping pc3 --control {}", control(&tunnel.pc1)), "", FAILED)?;
+        ensure!(complaint.contains("there are pc2"), "{complaint}");
+
+        // The responder of PC1 answers PC2 through the tunnel, and nobody on a link.
+        done(&tunnel.net.pc2, &format!("ping pc1 -c 1 --control {}", control(&tunnel.pc2)), "")?;
+        let answer = tunnel.net.pc2.inside(|| -> anyhow::Result<bool> {
+            let socket = UdpSocket::bind((Side::Pc2.address(1, Version::V4), 0))?;
+            socket.set_read_timeout(Some(Duration::from_millis(300)))?;
+            let mut question = [0; 24];
+            question[..8].copy_from_slice(b"mptp\x01\x01\xff\x00");
+            for address in [Side::Pc1.address(1, Version::V4), Side::Pc1.tunnel_address(Version::V4)] {
+                socket.send_to(&question, (address, port_linux::measure::PORT))?;
+            }
+            Ok(socket.recv(&mut question).is_ok())
+        })??;
+        ensure!(!answer, "a stranger got an answer");
+        Ok(())
+    });
+}
+
+#[test]
+fn speed_tells_each_path_and_the_bond_as_the_links_are() {
+    bench::test(&[], || {
+        let tunnel =
+            tunnel("20mbit 5ms, 10mbit 10ms", |_, settings| settings.connection("policy", "adaptive"))?;
+        let before = tunnel.pc1.connection()?;
+        let outcome = measured(&tunnel, "speed pc2 --seconds 1")?;
+        let after = tunnel.pc1.connection()?;
+        // The machine may be busy. What takes another path than it should has two or three times the rate of this one.
+        for (name, row, mbit) in [
+            ("path1", &outcome["paths"][0], 20.0),
+            ("path2", &outcome["paths"][1], 10.0),
+            ("bond", &outcome["bond"], 30.0),
+        ] {
+            assert_eq!(row["name"], name, "{outcome}");
+            for way in ["down", "up"] {
+                let share = number(&row[way]["bps"]) / (mbit * 1e6);
+                ensure!((0.2..1.6).contains(&share), "{name} {way}: {share} of its link: {outcome:#}");
+            }
+        }
+        ensure!(number(&outcome["bond"]["down"]["share_percent"]) > 30.0, "{outcome:#}");
+        ensure!(number(&outcome["paths"][1]["idle_ms"]) >= 20.0, "{outcome:#}");
+        for (data, (before, after)) in
+            [0, 1].map(|path| (&outcome["data"][path]["bytes"], (&before.paths[path], &after.paths[path])))
+        {
+            let counted = (after.tx_bytes + after.rx_bytes - before.tx_bytes - before.rx_bytes) as f64;
+            ensure!((0.9..=1.0).contains(&(number(data) / counted)), "{data} and {counted}");
+        }
+        Ok(())
+    });
+}
