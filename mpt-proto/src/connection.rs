@@ -187,7 +187,7 @@ impl<'s> Connection<'s> {
             changed: PathSet::default(),
             due: PathSet::default(),
             hears: PathSet::default(),
-            scheduler: Scheduler::new(config.policy, config.pins, rng.next()),
+            scheduler: Scheduler::new(config.policy, config.pins, rng.next() ^ config.flow_seed),
             reorder: Reorder::new(config.reorder, reorder_slots, reorder_bytes),
             reassembly: Reassembly::new(config.reassembly_timeout, reassembly_slots, reassembly_bytes),
             extension,

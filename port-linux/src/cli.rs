@@ -2,6 +2,7 @@
 
 mod path;
 mod peer;
+mod record;
 
 pub use path::{AddPath, Named, Path, Way};
 
@@ -20,6 +21,7 @@ use crate::lab::{self, traffic};
 use crate::run::DEFAULT_CONFIG;
 
 pub use peer::{Peer, PeerAdd, PeerKeys, PeerList, PeerNamed, PeerShow, Which};
+pub use record::{Record, Replay, Save, Start, Stop, What};
 
 /// A multipath tunnel: two hosts, one virtual interface, every packet over several links.
 ///
@@ -65,6 +67,10 @@ pub enum Command {
     Reload(Reload),
     /// Take a path of a running mpt into use or out of use
     Path(Path),
+    /// Record what enters the core of a running mpt, for `mpt replay`
+    Record(Record),
+    /// Do a recording again: check that the core decides as it did, and show what happened
+    Replay(Box<Replay>),
     /// Draft a configuration from the interfaces of this machine, and make its key
     Init(Init),
     /// Make a private key, which encrypts the tunnel together with the peer's public one

@@ -22,6 +22,7 @@ mod peer;
 mod peers;
 mod plan;
 mod ports;
+mod record;
 mod reload;
 mod remembered;
 mod report;
@@ -34,7 +35,7 @@ mod strangers;
 mod tunnel_mtu;
 
 use inside::{Inside, Outgoing};
-pub use memory::{Memories, Memory, sealer_memory};
+pub use memory::{Memories, Memory, MemorySize, sealer_memory};
 pub use names::{Named, Names};
 use outside::Arrival;
 pub use outside::{Outside, SharedSocket, SystemSealer};

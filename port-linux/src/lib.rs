@@ -39,6 +39,11 @@ pub mod output;
 pub mod privilege;
 #[cfg(feature = "program")]
 pub mod program;
+#[cfg(feature = "program")]
+pub mod record;
+pub mod recorder;
+#[cfg(feature = "program")]
+pub mod replay;
 pub mod report;
 pub mod routes;
 pub mod run;

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, Join, Named, Peer, Server, Way};
+use crate::cli::{Cli, Command, Join, Named, Peer, Server, Way, What};
 use crate::enrol::{join, list, peers, server, standby};
 use crate::keys::commands;
 use crate::run::Defaults;
 use crate::status::Show;
-use crate::{check, clean, failure, import, init, lab, output, run, status};
+use crate::{check, clean, failure, import, init, lab, output, record, replay, run, status};
 
 /// Reads the command line, does what it says, and returns the exit code. `defaults` are the platform's.
 pub fn main(defaults: &Defaults) -> ExitCode {
@@ -49,6 +49,12 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
                 Way::Remove(path) => status::remove_path(path.name, path.control.socket.as_deref()),
             }
         }
+        Command::Record(args) => match args.what {
+            What::Start(args) => record::start(args.connection, args.size, args.control.socket.as_deref()),
+            What::Stop(args) => record::stop(args.connection, args.control.socket.as_deref()),
+            What::Save(args) => record::save(&args.file, args.connection, args.control.socket.as_deref()),
+        },
+        Command::Replay(args) => replay::replay(&(*args).into()),
         Command::Init(args) => {
             let output = args.output.clone();
             init::run(&args.into(), output.as_deref())

@@ -37,6 +37,7 @@ use crate::{
     link::{self, Ends, Interfaces, Setup, WantedWays},
     names::{Past, Resolver},
     outbox, privilege,
+    recorder::Recordings,
     routes::Routes,
     socket::{Maker, ToDevice},
     tun::Tun,
@@ -150,6 +151,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         memories: memories(&arena, defaults, &config),
         joins: config.tunnel.offload,
         sealing: driver::sealing(&config),
+        recordings: Some(Recordings::new(&config.tunnel.name)),
     };
     let awaited = plan.ends();
     let peers = resources.connect_all(&config, plan, &mut outside)?;

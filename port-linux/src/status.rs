@@ -326,7 +326,7 @@ fn paths_text(paths: &[PathReport], before: Option<(&[PathReport], f64)>, colour
 }
 
 /// Lines with cells below each other; `paint` gets each padded cell of `rows`, and its column.
-fn aligned<const N: usize>(
+pub(crate) fn aligned<const N: usize>(
     head: [&str; N],
     rows: &[[String; N]],
     paint: impl Fn(usize, String) -> String,

@@ -6,6 +6,7 @@ use toml::Spanned;
 use super::forward::{ForwardPorts, Protocols, Target};
 use super::gateway::{Exception, Share};
 use super::rate::Rate;
+use super::size::Size;
 use super::value::{
     Address, AllowedIp, AutoWord, FileName, Host, InterfaceName, InterfacePattern, ListenAddress,
     LivenessSetting, Local, Name, PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Remote,
@@ -98,6 +99,7 @@ pub(super) struct Connection {
     pub(super) slices: Option<bool>,
     pub(super) multicast: Option<Spanned<bool>>,
     pub(super) limit: Option<Text<Rate>>,
+    pub(super) record: Option<Text<Size>>,
     pub(super) liveness: Option<LivenessSetting>,
     pub(super) adaptive: Option<Spanned<Table<Adaptive>>>,
     pub(super) reorder: Option<Table<Reorder>>,

@@ -244,6 +244,8 @@ impl Files {
     fn command(&self, host: &Host) -> Command {
         let mut command = host.command(mpt().get_program());
         command.args(self.run_arguments());
+        // Where recordings go.
+        command.env("STATE_DIRECTORY", DIRECTORY);
         command
     }
 
@@ -385,6 +387,11 @@ impl Mpt {
     /// `mpt path` with this line of arguments.
     pub(crate) fn path(&self, arguments: &str) -> anyhow::Result<String> {
         done(&self.host, &format!("path {arguments} --control {}", self.files.control.display()), "")
+    }
+
+    /// `mpt record` with this line of arguments.
+    pub(crate) fn record(&self, arguments: &str) -> anyhow::Result<String> {
+        done(&self.host, &format!("record {arguments} --control {}", self.files.control.display()), "")
     }
 
     /// `mpt reload` with another configuration; returns what it prints.
