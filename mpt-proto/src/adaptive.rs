@@ -27,7 +27,7 @@ use crate::path_set::{MAX_PATHS, PathSet, PerPath};
 use crate::seq::Seq;
 use crate::time::{Instant, Micros};
 
-pub use class::{ClassRule, ClassRules, MAX_CLASS_RULES, Travel};
+pub use class::{ClassRule, ClassRules, MAX_CLASS_RULES, Travel, names_bulk};
 use codel::Accepted;
 pub use codel::{Bounds, Codel};
 use common_delay::CommonDelay;

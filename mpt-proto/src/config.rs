@@ -12,6 +12,9 @@ pub struct Config {
     /// Seed of everything random: the instance number in control messages and the jitter of probes.
     /// Two runs with the same seed and the same inputs do the same. A port seeds it from the system.
     pub seed: u64,
+    /// What flows are told apart by is hashed with, together with [`seed`](Self::seed). Who knows both finds out addresses from hashes: a
+    /// port that tells others the one keeps the other to itself.
+    pub flow_seed: u64,
     /// GRE key (RFC 2890 section 2.1). When set, it is sent, and a datagram without it or with another
     /// one is dropped (RFC 8086 section 3.3). It separates connections; it is not a secret.
     pub key: Option<u32>,
@@ -47,6 +50,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             seed: 0,
+            flow_seed: 0,
             key: None,
             checksum: false,
             sequence: true,

@@ -191,7 +191,7 @@ impl<'s> Connection<'s> {
             changed: PathSet::default(),
             due: PathSet::default(),
             hears: PathSet::default(),
-            scheduler: Scheduler::new(config.policy, config.pins, rng.next()),
+            scheduler: Scheduler::new(config.policy, config.pins, rng.next() ^ config.flow_seed),
             flow_pins: FlowPins::new(storage.flow_pins),
             reorder: Reorder::new(config.reorder, reorder_slots, reorder_bytes),
             reassembly: Reassembly::new(config.reassembly_timeout, reassembly_slots, reassembly_bytes),

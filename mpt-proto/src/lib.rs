@@ -37,7 +37,7 @@ pub mod wire;
 
 pub use adaptive::{
     AdaptiveState, Bounds, ClassRule, ClassRules, Codel, FlowSlot, LimitedBy, MAX_CLASS_RULES, Mode,
-    PacketSlot, PathModel, Phase, Travel,
+    PacketSlot, PathModel, Phase, Travel, names_bulk,
 };
 pub use config::{Config, Liveness, PathConfig, Probing, ReorderConfig};
 pub use connection::{

@@ -5,6 +5,7 @@ mod look;
 mod measure;
 mod path;
 mod peer;
+mod record;
 
 pub use data::{Data, DataAmount, DataWay};
 pub use look::{History, Since, Top};
@@ -27,6 +28,7 @@ use crate::logs;
 use crate::run::DEFAULT_CONFIG;
 
 pub use peer::{Peer, PeerAdd, PeerKeys, PeerList, PeerNamed, PeerShow, Which};
+pub use record::{Record, Replay, Save, Start, Stop, What};
 
 /// A multipath tunnel: two hosts, one virtual interface, every packet over several links.
 ///
@@ -94,6 +96,10 @@ pub enum Command {
     Path(Path),
     /// Show what paths have used of their data plans, or set it
     Data(Data),
+    /// Record what enters the core of a running mpt, for `mpt replay`
+    Record(Record),
+    /// Do a recording again: check that the core decides as it did, and show what happened
+    Replay(Box<Replay>),
     /// Draft a configuration from the interfaces of this machine, and make its key
     Init(Init),
     /// Make a private key, which encrypts the tunnel together with the peer's public one

@@ -23,6 +23,7 @@ mod pins;
 mod rate;
 mod roaming;
 mod security;
+mod size;
 mod standby;
 #[cfg(test)]
 mod tests;
@@ -53,8 +54,11 @@ pub use rate::Rate;
 pub use security::Security;
 #[cfg(feature = "program")]
 pub(crate) use security::is_public;
+pub use size::Size;
 pub use standby::Standby;
 #[cfg(feature = "program")]
+#[cfg(feature = "program")]
+pub use value::policy;
 pub(crate) use value::{FromText, InterfaceName, Name};
 
 /// The UDP port of GRE in UDP (RFC 8086 section 3.2.2): the default of `port` and `remote_port`.
@@ -201,6 +205,8 @@ pub struct Connection {
     pub multicast: bool,
     /// `limit`: most bits of inner packets in a second, in each direction; no limit by default.
     pub limit: Option<u64>,
+    /// `record`: bytes of a file in which the connection is recorded; it is not by default.
+    pub record: Option<u64>,
     /// `[connection.adaptive]`: `resend`, `udp_in_order`, `memory_mb`.
     pub adaptive: Adaptive,
     /// `[[connection.class]]`: how packets travel, whatever their flow does. The core's own.

@@ -4,7 +4,8 @@
 //! `{"version":1,"command":"path_down","path":"pc2/eth1"}`, and `path_spare` likewise;
 //! `{"version":1,"command":"path_add","connection":"vps","new":{"name":"lte","device":"wwan0"}}`, `{"version":1,"command":"path_remove","path":"vps/lte"}`;
 //! `{"version":1,"command":"data_set","path":"vps/lte","bytes":5000000000}`, and `data_add` likewise; `reload`;
-//! `{"version":1,"command":"pin","path":"vps/lte","flows":[[40000,4756]],"seconds":60}`. Answers carry `"version":1` and either what was
+//! `{"version":1,"command":"pin","path":"vps/lte","flows":[[40000,4756]],"seconds":60}`;
+//! `{"version":1,"command":"record_start","connection":"vps","bytes":64000000}`, `record_stop` and `record_state` likewise. Answers carry `"version":1` and either what was
 //! asked for or `"error"`, a sentence.
 
 mod client;
@@ -111,6 +112,29 @@ pub enum Command {
         /// For how long; [`MOST_PINNED`] at most, and 0 to end it.
         seconds: u16,
     },
+    /// Lets a connection begin anew and records it, until mpt ends or the configuration is read again.
+    RecordStart {
+        /// Its name; `None`: the only one.
+        #[serde(default)]
+        connection: Option<String>,
+        /// Most bytes of the file.
+        bytes: u64,
+    },
+    /// Ends the recording of a connection.
+    RecordStop {
+        /// Its name; `None`: the only one that is recorded.
+        #[serde(default)]
+        connection: Option<String>,
+    },
+    /// For the [`RecordingState`] of a connection.
+    RecordState {
+        /// Its name; `None`: the only one that is recorded.
+        #[serde(default)]
+        connection: Option<String>,
+        /// Lets everything up to now go to the file.
+        #[serde(default)]
+        flush: bool,
+    },
 }
 
 /// A line to the daemon.
@@ -163,6 +187,13 @@ pub enum Answer {
         /// What it changed.
         reloaded: Box<Reloaded>,
     },
+    /// To `record_start`, `record_stop` and `record_state`.
+    Recording {
+        /// [`VERSION`].
+        version: u32,
+        /// How it is.
+        recording: Box<RecordingState>,
+    },
     /// It cannot be done.
     Error {
         /// [`VERSION`].
@@ -170,6 +201,23 @@ pub enum Answer {
         /// Why not.
         error: String,
     },
+}
+
+/// A recording.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingState {
+    /// Name of the connection.
+    pub connection: String,
+    /// The file.
+    pub file: PathBuf,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Blocks that the thread that writes it was handed.
+    pub handed: u64,
+    /// Those of them that are in the file.
+    pub written: u64,
+    /// It has ended: the file is full, or cannot be written.
+    pub is_over: bool,
 }
 
 /// What another configuration changed: connections, by name.

@@ -25,6 +25,7 @@ mod peers;
 mod pin;
 mod plan;
 mod ports;
+mod record;
 mod reload;
 mod remembered;
 mod report;
@@ -39,7 +40,7 @@ mod unanswered;
 
 pub use data::Data;
 use inside::{Inside, Outgoing};
-pub use memory::{Memories, Memory, sealer_memory};
+pub use memory::{Memories, Memory, MemorySize, sealer_memory};
 pub use names::{Named, Names};
 use outside::Arrival;
 pub use outside::{Outside, SharedSocket, SystemSealer};

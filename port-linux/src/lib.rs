@@ -58,6 +58,11 @@ pub mod privilege;
 pub mod program;
 #[cfg(feature = "program")]
 pub mod rates;
+#[cfg(feature = "program")]
+pub mod record;
+pub mod recorder;
+#[cfg(feature = "program")]
+pub mod replay;
 pub mod report;
 pub mod routes;
 pub mod run;

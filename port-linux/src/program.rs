@@ -4,14 +4,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, Data, DataWay, Join, Named, Peer, Server, Way};
+use crate::cli::{Cli, Command, Data, DataWay, Join, Named, Peer, Server, Way, What};
 use crate::data::{self, Change};
 use crate::enrol::{join, list, peers, server, standby};
 use crate::keys::commands;
 use crate::logs::{self, Flood, Form};
 use crate::measure::{ping, speed};
 use crate::run::Defaults;
-use crate::{check, clean, doctor, failure, history, import, init, lab, metrics, output, run, status, top};
+use crate::{
+    check, clean, doctor, failure, history, import, init, lab, metrics, output, record, replay, run, status, top,
+};
 
 /// Reads the command line, does what it says, and returns the exit code. `defaults` are the platform's.
 pub fn main(defaults: &Defaults) -> ExitCode {
@@ -63,6 +65,12 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<ExitCode> {
             }
         }
         Command::Data(args) => self::data(args),
+        Command::Record(args) => match args.what {
+            What::Start(args) => record::start(args.connection, args.size, args.control.socket.as_deref()),
+            What::Stop(args) => record::stop(args.connection, args.control.socket.as_deref()),
+            What::Save(args) => record::save(&args.file, args.connection, args.control.socket.as_deref()),
+        },
+        Command::Replay(args) => replay::replay(&(*args).into()),
         Command::Init(args) => {
             let output = args.output.clone();
             init::run(&args.into(), output.as_deref())

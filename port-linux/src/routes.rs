@@ -256,6 +256,7 @@ mod tests {
             slices: true,
             multicast: false,
             limit: None,
+            record: None,
             adaptive: Adaptive { resend: true, udp_in_order: false, memory: None },
             classes: ClassRules::new(),
             reorder: ReorderConfig::default(),

@@ -44,6 +44,7 @@ use crate::{
     names::{Past, Resolver},
     observer::Observer,
     outbox, privilege,
+    recorder::Recordings,
     routes::Routes,
     socket::{Maker, ToDevice},
     tun::Tun,
@@ -159,6 +160,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         memories: memories(&arena, defaults, &config),
         joins: config.tunnel.offload,
         sealing: driver::sealing(&config),
+        recordings: Some(Recordings::new(&config.tunnel.name)),
     };
     let awaited = plan.ends();
     let peers = resources.connect_all(&config, plan, &mut outside)?;

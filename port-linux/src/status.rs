@@ -269,7 +269,7 @@ fn paths_text(paths: &[PathReport], colour: bool) -> String {
 }
 
 /// Lines with cells below each other; `paint` gets each padded cell of `rows`, and its column.
-fn aligned<const N: usize>(
+pub(crate) fn aligned<const N: usize>(
     head: [&str; N],
     rows: &[[String; N]],
     paint: impl Fn(usize, String) -> String,

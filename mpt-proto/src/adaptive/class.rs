@@ -176,7 +176,7 @@ impl Behaviour {
         let is_seen = is_full && (self.recent >= BULK_BYTES || waits && self.recent > SPARSE_BYTES);
         self.evidence = match self.evidence {
             Some(Evidence::Named) => Some(Evidence::Named),
-            _ if is_named(packet, flow) => Some(Evidence::Named),
+            _ if names_bulk(packet, flow) => Some(Evidence::Named),
             _ if is_seen => Some(Evidence::Seen(now)),
             Some(Evidence::Seen(at)) if now.wrapping_sub(at) >= BULK_MEMORY => None,
             same => same,
@@ -185,8 +185,8 @@ impl Behaviour {
     }
 }
 
-/// Whether a UDP packet says that it belongs to a transport or a tunnel.
-fn is_named(packet: &[u8], flow: &Flow) -> bool {
+/// Whether a UDP packet of `flow` says that it belongs to a transport or a tunnel: QUIC, WireGuard, uTP, or a tunnel's port.
+pub fn names_bulk(packet: &[u8], flow: &Flow) -> bool {
     /// VXLAN (RFC 7348), Geneve (RFC 8926), IPsec (RFC 3948), L2TP (RFC 2661) and OpenVPN.
     const PORTS: [u16; 5] = [4789, 6081, 4500, 1701, 1194];
     if flow.udp_ports().is_some_and(|(from, to)| PORTS.contains(&from) || PORTS.contains(&to)) {

@@ -49,6 +49,25 @@ impl Connection<'_> {
         self.dispatch(buffer, protocol, None)
     }
 
+    /// As [`encapsulate`](Self::encapsulate), for a packet that counts as one of `flow`, whatever its addresses are: to do again what was
+    /// done with a packet of which they are not known.
+    ///
+    /// # Errors
+    /// The packet was not taken; it is counted.
+    pub fn encapsulate_flow<'b>(
+        &mut self,
+        buffer: &'b mut [u8],
+        flow: &Flow,
+        now: Instant,
+    ) -> Result<Departures<'b>, EncapsulateError> {
+        self.tick(now);
+        let packet = buffer.get(HEADROOM..).unwrap_or_default();
+        let Some((protocol, _)) = ip::parse(packet).filter(|(_, len)| *len == packet.len()) else {
+            return Err(EncapsulateError::NotIp);
+        };
+        self.dispatch(buffer, protocol, Some(flow))
+    }
+
     /// Most bytes that a slice of a large packet may have now, its [header](crate::wire::slice::Header) included. `None`:
     /// this end or the peer does not join slices, or no path is up.
     pub fn slice_room(&self) -> Option<usize> {
@@ -89,7 +108,7 @@ impl Connection<'_> {
         self.dispatch(buffer, Protocol::Fragment, Some(flow))
     }
 
-    /// Sends a packet, or a slice of one of this flow.
+    /// Sends a packet, or a slice of one; its flow is read from it, unless it is given.
     fn dispatch<'b>(
         &mut self,
         buffer: &'b mut [u8],
@@ -121,7 +140,7 @@ impl Connection<'_> {
         }
         let cut = match self.cut_for(paths, len) {
             // A slice that was made for other paths cannot be cut.
-            Ok(Some(_)) if flow.is_some() => Err(EncapsulateError::TooLarge),
+            Ok(Some(_)) if slice::is_there(packet) => Err(EncapsulateError::TooLarge),
             cut => cut,
         };
         let cut = cut.inspect_err(|_| self.stats.tx_too_large += 1)?;

@@ -65,6 +65,11 @@ impl Pins {
         self.table.is_empty()
     }
 
+    /// All of them, sorted by what they match.
+    pub fn iter(&self) -> impl Iterator<Item = &Pin> {
+        self.table.iter()
+    }
+
     /// Adds a pin; the same one twice is one.
     ///
     /// # Errors

@@ -275,6 +275,7 @@ impl Check<'_> {
             slices: table.slices.unwrap_or(true),
             multicast,
             limit: table.limit.map(|limit| limit.0.0),
+            record: table.record.map(|size| size.0.0),
             adaptive,
             classes,
             reorder,

@@ -9,6 +9,7 @@ use super::gateway::{Exception, Share};
 use super::hook::{Argument, EventName};
 use super::metrics::LoopbackAddress;
 use super::rate::Rate;
+use super::size::Size;
 use super::value::{
     Address, AllowedIp, AutoWord, FileName, Host, InterfaceName, InterfacePattern, ListenAddress,
     LivenessSetting, Local, Name, PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Remote,
@@ -124,6 +125,7 @@ pub(super) struct Connection {
     pub(super) slices: Option<bool>,
     pub(super) multicast: Option<Spanned<bool>>,
     pub(super) limit: Option<Text<Rate>>,
+    pub(super) record: Option<Text<Size>>,
     pub(super) liveness: Option<LivenessSetting>,
     pub(super) adaptive: Option<Spanned<Table<Adaptive>>>,
     pub(super) reorder: Option<Table<Reorder>>,

@@ -297,6 +297,7 @@ fn connection(
         slices: true,
         multicast: false,
         limit: None,
+        record: None,
         adaptive: Adaptive { resend: default.resend, udp_in_order: default.order_udp, memory: listen.memory },
         classes: ClassRules::new(),
         reorder: default.reorder,

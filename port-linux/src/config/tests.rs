@@ -174,6 +174,7 @@ key = 0xffff_ffff
 checksum = true
 sequence = false
 multicast = true
+record = "64MB"
 liveness = { interval_ms = 5, idle_ms = 5, dead_ms = 10 }
 [connection.reorder]
 window = 0
@@ -214,6 +215,7 @@ udp_src = [1, 65535]
     assert_eq!((connection.port, connection.remote_port, connection.check_source_port), (1, 65535, false));
     assert_eq!((connection.policy, connection.key), (Policy::Backup, Some(u32::MAX)));
     assert!(connection.checksum && !connection.sequence && connection.multicast);
+    assert_eq!(connection.record, Some(64_000_000));
     let reorder = ReorderConfig { window: 0, delay: Duration::from_secs(10), paths_in_order: false };
     assert_eq!(connection.reorder, reorder);
     assert_eq!(connection.networks[0].to.to_string(), "192.168.7.0/24");
@@ -424,6 +426,16 @@ fn without_sequence_numbers_the_adaptive_policy_is_warned_of_only_when_it_was_as
             "mpt.toml:9: connection.sequence = false: policy \"adaptive\" needs sequence numbers: packets are sent by weight"
         ]
     );
+}
+
+#[test]
+fn a_recording_has_a_size_with_its_unit() {
+    for value in ["64", "\"64MiB\"", "\"1kB\"", "\"\""] {
+        let said = refuse(&with(CONNECTION, &format!("record = {value}")));
+        assert!(said.contains("mpt.toml:8: connection.record = "), "{said}");
+        assert!(said.contains("allowed: a size such as \"64MB\" or \"1GB\", from 100kB to 1000GB"), "{said}");
+    }
+    assert_eq!(parse(&with(CONNECTION, "")).connections[0].record, None);
 }
 
 #[test]

@@ -380,6 +380,16 @@ impl FromText for PolicyName {
     }
 }
 
+/// A policy by its name in the configuration.
+///
+/// # Errors
+/// It is none; what is allowed.
+#[cfg(feature = "program")]
+pub fn policy(text: &str) -> Result<Policy, String> {
+    let named = PolicyName::from_text(text);
+    named.map(|name| name.0).map_err(|problem| format!("{problem}; allowed: {}", PolicyName::ALLOWED))
+}
+
 /// `travel` of a class.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum TravelName {

@@ -164,7 +164,7 @@ impl<'s> Driver<'s> {
     }
 
     /// Follows what `change` makes of the present configuration.
-    fn with_reload_config(
+    pub(super) fn with_reload_config(
         &mut self,
         change: impl FnOnce(&config::Config) -> Result<config::Config, String>,
     ) -> Result<(), String> {

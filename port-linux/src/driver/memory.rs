@@ -1,13 +1,13 @@
 //! The memory that connections are lent: taken when one is added, and lent again after it was removed.
 
 use mpt_proto::{
-    AdaptiveState, Connection, FlowPin, FlowSlot, HEADROOM, PacketSlot, Policy, ReassemblySlot, ReorderSlot,
-    Storage,
+    AdaptiveState, FlowPin, FlowSlot, HEADROOM, PacketSlot, Policy, ReassemblySlot, ReorderSlot, Storage,
 };
 use typed_arena::Arena;
 
 use crate::ciphers::NativeKey;
 use crate::config;
+use crate::recorder::Core;
 
 /// Packets that may be put together from fragments at the same time, per connection: fragments of one packet
 /// leave together, so few are open unless some are lost.
@@ -62,6 +62,19 @@ impl MemorySize {
     pub(super) fn to_send(self) -> u64 {
         self.kept.saturating_mul(self.kept_cell) as u64
     }
+
+    /// For a recording.
+    pub(crate) const fn parts(self) -> [usize; 5] {
+        [self.window, self.datagram, self.packet, self.kept, self.kept_cell]
+    }
+}
+
+#[cfg(feature = "program")]
+impl MemorySize {
+    /// As a recording has it.
+    pub(crate) const fn of([window, datagram, packet, kept, kept_cell]: [usize; 5]) -> Self {
+        Self { window, datagram, packet, kept, kept_cell }
+    }
 }
 
 /// What a connection is lent, for its life. Pages that are never written to cost nothing.
@@ -78,7 +91,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    fn new(size: MemorySize) -> Self {
+    /// All of it, fresh.
+    pub(crate) fn new(size: MemorySize) -> Self {
         // One slot more than the window, and none when reordering is off.
         let slots = if size.window == 0 { 0 } else { size.window + 1 };
         Self {
@@ -95,7 +109,7 @@ impl Memory {
     }
 
     /// Whatever our own policy is, a peer with the adaptive one is understood.
-    fn lend(&mut self) -> Storage<'_> {
+    pub(crate) fn lend(&mut self) -> Storage<'_> {
         let storage = Storage::none()
             .with_reassembly(&mut self.reassembly_slots, &mut self.reassembly_bytes)
             .with_flow_pins(&mut self.flow_pins)
@@ -145,7 +159,7 @@ impl<'s> Memories<'s> {
     }
 
     /// Takes back what a connection was lent.
-    pub(super) fn take_back(&mut self, size: MemorySize, connection: Connection<'s>) {
+    pub(super) fn take_back(&mut self, size: MemorySize, connection: Core<'s>) {
         self.unused.push((size, connection.into_storage()));
     }
 }

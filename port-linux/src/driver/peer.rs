@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mpt_proto::wire::extension;
 use mpt_proto::{
-    CONTROL_MAX, Claim, Connection, Departures, DownReason, Ecn, EncapsulateError, Event, HEADROOM, Instant,
-    Link, MAX_PATHS, PathId, PathSet, PathState, Policy, Received,
+    CONTROL_MAX, Claim, Departure, DownReason, Ecn, Event, HEADROOM, Instant, Link, MAX_PATHS, PathId,
+    PathSet, PathState, Policy, Received,
 };
 
 use super::incoming::Incoming;
@@ -23,6 +23,7 @@ use crate::config;
 use crate::events::What;
 use crate::link::Missing;
 use crate::offload::{Header, Slices};
+use crate::recorder::Core;
 use crate::worse::Worse;
 
 /// So long after it came, a peer of which no path is known may be on its way still: its answer to a challenge.
@@ -35,7 +36,7 @@ pub struct Peer<'s> {
     /// From the configuration.
     pub config: config::Connection,
     /// The state machine.
-    pub connection: Connection<'s>,
+    pub connection: Core<'s>,
     /// The size of the memory that the state machine works in; `None`: a peer that comes by itself is not here.
     pub(super) memory: Option<MemorySize>,
     /// When a peer that comes by itself came.
@@ -137,7 +138,7 @@ impl<'s> Peer<'s> {
     pub fn new(
         index: usize,
         config: config::Connection,
-        (connection, memory): (Connection<'s>, Option<MemorySize>),
+        (connection, memory): (Core<'s>, Option<MemorySize>),
         paths: Vec<PeerPath>,
         sealing: u16,
     ) -> Self {
@@ -186,12 +187,7 @@ impl<'s> Peer<'s> {
     }
 
     /// Goes on with a new state machine, whose paths have these names and no link yet. Returns the former one.
-    pub(super) fn begin_anew(
-        &mut self,
-        connection: Connection<'s>,
-        paths: &[PathId],
-        now: Instant,
-    ) -> Connection<'s> {
+    pub(super) fn begin_anew(&mut self, connection: Core<'s>, paths: &[PathId], now: Instant) -> Core<'s> {
         let before = std::mem::replace(&mut self.connection, connection);
         (self.told_up, self.down_links, self.failed_links) = (0, 0, 0);
         for (index, id) in paths.iter().enumerate() {
@@ -355,8 +351,10 @@ impl<'s> Peer<'s> {
     /// Sends the inner packet after the headroom of `buffer`; [`settle`](Self::settle) must follow.
     pub fn send(&mut self, buffer: &mut [u8], now: Instant, outside: &mut Outside<'_>) {
         let Self { connection, paths, failed_links, index, .. } = self;
-        let departures = connection.encapsulate(buffer, now);
-        transmit(departures, (*index, paths, failed_links), now, outside);
+        // A refusal is counted by the core.
+        let _ = connection.encapsulate(buffer, now, |departure| {
+            transmit(departure, (*index, paths, failed_links), now, outside);
+        });
     }
 
     /// Sends a large packet of TCP, as it came from the kernel, in slices; [`settle`](Self::settle) must follow. `buffer`
@@ -380,8 +378,10 @@ impl<'s> Peer<'s> {
             let slice = &mut buffer[..HEADROOM + len];
             // Not moved: reading it in other pieces than it was written in would wait for the packet to reach the memory.
             let Self { connection, paths, failed_links, index, .. } = self;
-            let departures = connection.encapsulate_slice(slice, &flow, now);
-            transmit(departures, (*index, paths, failed_links), now, outside);
+            // A refusal is counted by the core.
+            let _ = connection.encapsulate_slice(slice, &flow, now, |departure| {
+                transmit(departure, (*index, paths, failed_links), now, outside);
+            });
         }
         Some(())
     }
@@ -574,23 +574,19 @@ impl<'s> Peer<'s> {
     }
 }
 
-/// What carries a packet, of the connection with this position. A refusal is counted by the core. What would make a long queue of this
-/// host's own longer is lost, as on a link with a shorter one: the interface's queue is no place to wait, as a TCP does not see what
+/// Lets a datagram that carries a packet leave, of the connection with this position. What would make a long queue of this host's own longer is lost, as on a link with a shorter one: the interface's queue is no place to wait, as a TCP does not see what
 /// waits there.
 fn transmit(
-    departures: Result<Departures<'_>, EncapsulateError>,
+    departure: &Departure<'_>,
     (peer, paths, failed_links): (usize, &mut [PeerPath], &mut u16),
     now: Instant,
     outside: &mut Outside<'_>,
 ) {
-    let Ok(mut departures) = departures else { return };
-    while let Some(departure) = departures.next() {
-        let index = departure.path.index();
-        let Some(path) = paths.get_mut(index) else { continue };
-        if !outside.takes(path, departure.datagram.len(), now) {
-            path.not_sent.full += 1;
-        } else if !outside.transmit(peer, path, &departure, now) {
-            *failed_links |= 1 << index;
-        }
+    let index = departure.path.index();
+    let Some(path) = paths.get_mut(index) else { return };
+    if !outside.takes(path, departure.datagram.len(), now) {
+        path.not_sent.full += 1;
+    } else if !outside.transmit(peer, path, departure, now) {
+        *failed_links |= 1 << index;
     }
 }

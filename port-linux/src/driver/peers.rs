@@ -185,7 +185,7 @@ mod tests {
     fn whatever_comes_goes_and_waits_each_is_settled_once_and_due_when_it_says() {
         let (config, arena, clock) = (config(40), Arena::new(), Clock::start());
         let memories = Memories::new(&arena, 1 << 20, None);
-        let mut resources = Resources { clock, memories, joins: false, sealing: 0 };
+        let mut resources = Resources { clock, memories, joins: false, sealing: 0, recordings: None };
         let mut outside = Outside::new(None);
         let plan = Plan::new(&config, &Interfaces::default()).unwrap();
         let mut peers = resources.connect_all(&config, plan, &mut outside).unwrap();

@@ -33,6 +33,13 @@ impl Driver<'_> {
             Command::PathAdd { connection, new } => self.answer_added(connection, new),
             Command::PathRemove { path } => self.answer_removed(path),
             Command::Pin { path, flows, seconds } => self.answer_pin(path, flows, *seconds),
+            Command::RecordStart { connection, bytes } => {
+                self.answer_record_start(connection.as_deref(), *bytes)
+            }
+            Command::RecordStop { connection } => self.answer_record_stop(connection.as_deref()),
+            Command::RecordState { connection, flush } => {
+                self.answer_record_state(connection.as_deref(), *flush)
+            }
         }
     }
 

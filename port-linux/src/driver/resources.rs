@@ -7,7 +7,7 @@ use anyhow::Result;
 use mpt_proto::{Connection, Link, Liveness, PathId, Storage};
 use mpt_seal::Sealer;
 
-use super::memory::Memories;
+use super::memory::{Memories, MemorySize};
 use super::plan::{ABSENT_MTU, Plan, PlannedPath, pins};
 use super::senders::Sender;
 use super::{Named, OtherPort, Outside, PathMtu, Peer, PeerPath, Peers, Roaming, SystemSealer};
@@ -17,6 +17,7 @@ use crate::config::{self, Config};
 use crate::entropy::SystemEntropy;
 use crate::failure::misconfigured;
 use crate::mtu::{least_mtu, max_datagram};
+use crate::recorder::{Core, Recordings, Subject};
 
 /// Bytes of the largest datagram.
 fn widest(sizes: &[u16]) -> usize {
@@ -33,6 +34,8 @@ pub struct Resources<'s> {
     pub joins: bool,
     /// Bytes that each datagram has more on the wire.
     pub sealing: u16,
+    /// Records those connections that are to be; without it none is.
+    pub recordings: Option<Recordings>,
 }
 
 impl<'s> Resources<'s> {
@@ -75,7 +78,7 @@ impl<'s> Resources<'s> {
         let to_come = config.auto.as_ref().map(|_| max_datagram(ABSENT_MTU, [0; 4].into()));
         let room = sizes.iter().copied().chain(to_come).max().unwrap_or(0);
         let memory = (!config.is_learned).then(|| self.memories.lend(config, room.into())).unzip();
-        let made = self.state_machine(config, &sizes, memory.1.unwrap_or_default());
+        let made = self.state_machine(config, &sizes, (memory.0, memory.1.unwrap_or_default()));
         let (connection, ids) = made.inspect_err(|_| outside.remove(position))?;
         let mut paths = Vec::new();
         for (index, ((planned, config), id)) in planned.iter().zip(&config.paths).zip(ids).enumerate() {
@@ -124,13 +127,14 @@ impl<'s> Resources<'s> {
 
     /// The state machine of a connection, with its paths, whose datagrams have these sizes on the wire.
     fn state_machine(
-        &self,
+        &mut self,
         config: &config::Connection,
         sizes: &[u16],
-        storage: Storage<'s>,
-    ) -> Result<(Connection<'s>, Vec<PathId>)> {
+        (memory, storage): (Option<MemorySize>, Storage<'s>),
+    ) -> Result<(Core<'s>, Vec<PathId>)> {
         let settings = mpt_proto::Config {
             seed: seed(),
+            flow_seed: seed(),
             key: config.key,
             checksum: config.checksum,
             sequence: config.sequence,
@@ -144,7 +148,17 @@ impl<'s> Resources<'s> {
             slices: config.slices && config.sequence && self.joins,
             ..mpt_proto::Config::default()
         };
-        let mut connection = Connection::new(settings, storage, self.clock.now());
+        let now = self.clock.now();
+        let recorder = config.record.zip(memory).zip(self.recordings.as_mut());
+        let recorder = recorder.and_then(|((limit, memory), recordings)| {
+            let memory = memory.parts();
+            recordings.begin(&Subject { connection: &config.name, limit, config: &settings, memory, now })
+        });
+        let connection = Connection::new(settings, storage, now);
+        let mut connection = match recorder {
+            Some(recorder) => Core::recorded(connection, recorder),
+            None => Core::from(connection),
+        };
         let paths = config.paths.iter().zip(sizes);
         let ids =
             paths.map(|(path, size)| self.add_path(&mut connection, path, *size)).collect::<Result<_>>()?;
@@ -156,7 +170,7 @@ impl<'s> Resources<'s> {
         if peer.memory.is_none() {
             let sizes: Vec<u16> = peer.paths.iter().map(|path| path.planned_datagram).collect();
             let (size, storage) = self.memories.lend(&peer.config, widest(&sizes));
-            self.begin_anew(peer, storage);
+            self.begin_anew(peer, (Some(size), storage));
             (peer.memory, peer.woken) = (Some(size), self.clock.now());
         }
     }
@@ -164,26 +178,25 @@ impl<'s> Resources<'s> {
     /// It went for long: its memory serves others.
     pub(super) fn rest(&mut self, peer: &mut Peer<'s>) {
         if let Some(size) = peer.memory.take() {
-            let before = self.begin_anew(peer, Storage::none());
+            let before = self.begin_anew(peer, (None, Storage::none()));
             before.into_iter().for_each(|before| self.memories.take_back(size, before));
         }
     }
 
     /// Gives a peer a new state machine that works in this memory. Returns the former one.
-    fn begin_anew(&self, peer: &mut Peer<'s>, storage: Storage<'s>) -> Option<Connection<'s>> {
+    fn begin_anew(
+        &mut self,
+        peer: &mut Peer<'s>,
+        memory: (Option<MemorySize>, Storage<'s>),
+    ) -> Option<Core<'s>> {
         let sizes: Vec<u16> = peer.paths.iter().map(|path| path.max_datagram).collect();
         // What was made once from this configuration can be made again.
-        let (connection, ids) = self.state_machine(&peer.config, &sizes, storage).ok()?;
+        let (connection, ids) = self.state_machine(&peer.config, &sizes, memory).ok()?;
         Some(peer.begin_anew(connection, &ids, self.clock.now()))
     }
 
     /// Adds a path to the core, behind those that are there.
-    fn add_path(
-        &self,
-        connection: &mut Connection<'_>,
-        path: &config::Path,
-        max_datagram: u16,
-    ) -> Result<PathId> {
+    fn add_path(&self, connection: &mut Core<'_>, path: &config::Path, max_datagram: u16) -> Result<PathId> {
         let now = self.clock.now();
         let settings = mpt_proto::PathConfig {
             weight: path.weight,
@@ -193,7 +206,7 @@ impl<'s> Resources<'s> {
             liveness: path.liveness,
         };
         let id = connection
-            .add_path(settings, now)
+            .add_path(&path.name, settings, now)
             .map_err(|error| misconfigured(format!("path {}: {error:?}", path.name)))?;
         if !path.enabled {
             // A path that was added a line ago is known.

@@ -116,6 +116,14 @@ pub fn lines(chart: &LineChart) -> anyhow::Result<String> {
     draw(1, 1, |_, area| line_chart(chart, area))
 }
 
+/// The same for several, one below the other.
+///
+/// # Errors
+/// As [`bars`].
+pub fn panels(charts: &[LineChart]) -> anyhow::Result<String> {
+    draw(charts.len(), 1, |index, area| line_chart(&charts[index], area))
+}
+
 fn draw(
     count: usize,
     columns: usize,

@@ -59,7 +59,8 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
     let (arena, mut sealer_memory) = (Arena::new(), driver::sealer_memory(config.connections.len()));
     let mut outside = Outside::new(driver::sealer(config, &mut sealer_memory, &clock));
     let memories = Memories::new(&arena, adaptive_memory, config.tunnel.mtu);
-    let mut resources = Resources { clock, memories, joins: false, sealing: driver::sealing(config) };
+    let mut resources =
+        Resources { clock, memories, joins: false, sealing: driver::sealing(config), recordings: None };
     let peers = resources.connect_all(config, plan, &mut outside)?;
     driver::bind(&mut outside.sockets, &maker, 0)?;
     let driver = Driver::new(Parts {

@@ -408,6 +408,11 @@ impl Mpt {
         done(&self.host, &format!("data {arguments} --control {}", self.files.control.display()), "")
     }
 
+    /// `mpt record` with this line of arguments.
+    pub(crate) fn record(&self, arguments: &str) -> anyhow::Result<String> {
+        done(&self.host, &format!("record {arguments} --control {}", self.files.control.display()), "")
+    }
+
     /// `mpt reload` with another configuration; returns what it prints.
     pub(crate) fn reload(&self, settings: &Settings) -> anyhow::Result<String> {
         self.files.write(settings)?;

@@ -28,6 +28,7 @@ mod policies;
 mod programs;
 #[cfg(feature = "quic")]
 mod quic;
+mod recorded;
 mod refusals;
 mod restart;
 mod sealed;

@@ -1,0 +1,82 @@
+//! The flight recorder: what entered the core goes to a file, from which the same core does the same again.
+//!
+//! The core is a function of its inputs: it has no clock, no sockets and no randomness but a seed. So what is recorded are the calls that
+//! change a connection ([`Input`]), with their times, and of packets and datagrams only what the core reads ([`head`]): no payload, no
+//! addresses, no keys. What the core puts out is not written down but counted into one running hash ([`Decisions`]), which stands at the
+//! end of each block of the file: a replay that comes to the same hash has decided the same, bit for bit.
+//!
+//! ```text
+//!  event loop ── Core ── Connection          the same thread: columns of numbers in memory, no system call
+//!                  └─ Recorder ── Encoder
+//!                        │ a block each second, or each 64 KiB; never waits
+//!                        v
+//!                  thread "record": packs, appends to the file
+//! ```
+//!
+//! A recording begins when the connection does, and ends when its file is full: a core in the middle of its life is not something that
+//! can be written to a file (16 MB of slots, queues and models, lent by the port), and a replay that does not begin where the core began
+//! would only resemble what happened.
+
+#[cfg(not(feature = "program"))]
+mod absent;
+mod core;
+mod decision;
+mod input;
+
+#[cfg(feature = "program")]
+mod columns;
+#[cfg(feature = "program")]
+mod decode;
+#[cfg(feature = "program")]
+mod encode;
+#[cfg(feature = "program")]
+pub mod file;
+#[cfg(feature = "program")]
+mod head;
+#[cfg(feature = "program")]
+pub mod play;
+#[cfg(feature = "program")]
+mod settings;
+#[cfg(feature = "program")]
+mod tape;
+#[cfg(all(test, feature = "program"))]
+mod tests;
+
+#[cfg(not(feature = "program"))]
+pub use absent::{Recorder, Recordings};
+pub use core::Core;
+pub use decision::{Decision, Decisions};
+pub use input::Input;
+#[cfg(feature = "program")]
+pub use tape::{Recorder, Recordings};
+
+/// What a recording is of.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// Name of the connection.
+    pub connection: &'a str,
+    /// Bytes that the file may have.
+    pub limit: u64,
+    /// What the core was made with.
+    pub config: &'a mpt_proto::Config,
+    /// The memory that it was lent: packets that may wait for earlier ones, bytes of the largest datagram and of the largest inner packet,
+    /// packets that may wait for a path, and bytes for each of them.
+    pub memory: [usize; 5],
+    /// When it was made.
+    pub now: mpt_proto::Instant,
+}
+
+/// What people are told of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The file.
+    pub file: std::path::PathBuf,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Blocks that the writer was handed.
+    pub handed: u64,
+    /// Blocks of these that are in the file.
+    pub written: u64,
+    /// It has ended: the file is full, or cannot be written.
+    pub is_over: bool,
+}

@@ -1,0 +1,319 @@
+//! The core with its entrances: the only way by which the event loop changes a connection, so that a recording misses nothing.
+//!
+//! What only looks at a connection needs no entrance: [`Core`] can be read as a [`Connection`].
+
+use std::ops::Deref;
+
+use mpt_proto::wire::ip::Flow;
+use mpt_proto::{
+    AddPathError, CONTROL_MAX, Connection, Departure, Ecn, EncapsulateError, Event, Instant, Link,
+    PathConfig, PathId, Received, Storage, UnknownPath,
+};
+
+use super::{Decision, Input, Recorder};
+
+/// A connection, and what records it. Without a recorder an entrance costs one comparison.
+pub struct Core<'s> {
+    connection: Connection<'s>,
+    recorder: Option<Box<Recorder>>,
+}
+
+impl<'s> From<Connection<'s>> for Core<'s> {
+    fn from(connection: Connection<'s>) -> Self {
+        Self { connection, recorder: None }
+    }
+}
+
+impl<'s> Deref for Core<'s> {
+    type Target = Connection<'s>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.connection
+    }
+}
+
+impl<'s> Core<'s> {
+    /// A connection without paths that was not used yet, and what records it from now on.
+    pub fn recorded(connection: Connection<'s>, recorder: Box<Recorder>) -> Self {
+        Self { connection, recorder: Some(recorder) }
+    }
+
+    /// What records it.
+    pub fn recorder(&mut self) -> Option<&mut Recorder> {
+        self.recorder.as_deref_mut()
+    }
+
+    /// Whether something records it.
+    pub fn is_recorded(&self) -> bool {
+        self.recorder.is_some()
+    }
+
+    /// Ends the recording. Returns whether there was one.
+    pub fn stop_recording(&mut self) -> bool {
+        self.recorder.take().is_some()
+    }
+
+    /// Ends the connection: its memory serves another one.
+    pub fn into_storage(self) -> Storage<'s> {
+        self.connection.into_storage()
+    }
+
+    fn note(&mut self, input: &Input<'_>, now: Option<Instant>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(input, now);
+        }
+    }
+
+    /// As [`note`](Self::note), for what is done to a path, which may not be there any more: then only time passes.
+    fn note_path(&mut self, path: PathId, input: impl FnOnce(u8) -> Input<'static>, now: Option<Instant>) {
+        let Some(recorder) = &mut self.recorder else { return };
+        match u8::try_from(path.index()).ok().filter(|_| self.connection.path_state(path).is_ok()) {
+            Some(place) => recorder.input(&input(place), now),
+            None => recorder.input(&Input::Tick, now),
+        }
+    }
+
+    /// [`Connection::add_path`]; people know the path by this name.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_path(&mut self, name: &str, config: PathConfig, now: Instant) -> Result<PathId, AddPathError> {
+        self.note(&Input::AddPath { name, config }, Some(now));
+        self.connection.add_path(config, now)
+    }
+
+    /// [`Connection::remove_path`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn remove_path(&mut self, path: PathId, now: Instant) -> Result<(), UnknownPath> {
+        self.note_path(path, Input::RemovePath, Some(now));
+        self.connection.remove_path(path, now)
+    }
+
+    /// [`Connection::set_enabled`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_enabled(&mut self, path: PathId, enabled: bool, now: Instant) -> Result<(), UnknownPath> {
+        self.note_path(path, |path| Input::Enabled { path, enabled }, Some(now));
+        self.connection.set_enabled(path, enabled, now)
+    }
+
+    /// [`Connection::handle_link`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn handle_link(&mut self, path: PathId, link: Link, now: Instant) -> Result<(), UnknownPath> {
+        self.note_path(path, |path| Input::Link { path, is_up: link == Link::Up }, Some(now));
+        self.connection.handle_link(path, link, now)
+    }
+
+    /// [`Connection::set_max_datagram`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_max_datagram(&mut self, path: PathId, size: u16, now: Instant) -> Result<(), UnknownPath> {
+        self.note_path(path, |path| Input::MaxDatagram { path, size }, Some(now));
+        self.connection.set_max_datagram(path, size, now)
+    }
+
+    /// [`Connection::take_carried`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn take_carried(&mut self, path: PathId) -> Result<Option<u16>, UnknownPath> {
+        self.note_path(path, Input::TakeCarried, None);
+        let carried = self.connection.take_carried(path);
+        self.decide(|| Decision::Carried(carried.ok().flatten()));
+        carried
+    }
+
+    /// [`Connection::probe`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn probe(&mut self, path: PathId, now: Instant) -> Result<(), UnknownPath> {
+        self.note_path(path, Input::Probe, Some(now));
+        self.connection.probe(path, now)
+    }
+
+    /// [`Connection::challenge`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn challenge<'b>(
+        &mut self,
+        path: PathId,
+        stamp: u32,
+        buffer: &'b mut [u8; CONTROL_MAX],
+        now: Instant,
+    ) -> Result<Departure<'b>, UnknownPath> {
+        self.note_path(path, |path| Input::Challenge { path, stamp }, Some(now));
+        let challenge = self.connection.challenge(path, stamp, buffer, now);
+        if let (Some(recorder), Ok(challenge)) = (&mut self.recorder, &challenge) {
+            recorder.decide(&Decision::Departure(challenge, self.connection.header_len()));
+        }
+        challenge
+    }
+
+    /// [`Connection::set_limit`].
+    pub fn set_limit(&mut self, bytes: u64) {
+        self.note(&Input::Limit(bytes), None);
+        self.connection.set_limit(bytes);
+    }
+
+    /// [`Connection::handle_timeout`].
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.note(&Input::Timeout, Some(now));
+        self.connection.handle_timeout(now);
+    }
+
+    /// Time passes, and nothing else: as a call for a path that is not there any more lets it.
+    #[cfg(feature = "program")]
+    pub(super) fn tick(&mut self, now: Instant) {
+        // No connection has so many paths.
+        let none = self.connection.add_path(PathConfig { weight: 0, ..PathConfig::default() }, now);
+        debug_assert!(none.is_err(), "a weight of zero is refused after the time was noted");
+    }
+
+    /// [`Connection::decapsulate_arrived`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn decapsulate_arrived<'d>(
+        &mut self,
+        path: PathId,
+        datagram: &'d mut [u8],
+        ecn: Ecn,
+        arrived: Instant,
+        now: Instant,
+    ) -> Result<Received<'d>, UnknownPath> {
+        if let Some(recorder) = &mut self.recorder {
+            match u8::try_from(path.index()).ok().filter(|_| self.connection.path_state(path).is_ok()) {
+                Some(path) => recorder.input(&Input::Datagram { path, datagram, ecn, arrived }, Some(now)),
+                None => recorder.input(&Input::Tick, Some(now)),
+            }
+        }
+        let received = self.connection.decapsulate_arrived(path, datagram, ecn, arrived, now);
+        if let (Some(recorder), Ok(received)) = (&mut self.recorder, &received) {
+            recorder.decide(&Decision::Received(received));
+        }
+        received
+    }
+
+    /// [`Connection::poll_packet`].
+    pub fn poll_packet(&mut self) -> Option<&[u8]> {
+        self.note(&Input::PollPacket, None);
+        let Self { connection, recorder } = self;
+        let packet = connection.poll_packet();
+        if let Some(recorder) = recorder {
+            recorder.decide(&Decision::Packet(packet));
+        }
+        packet
+    }
+
+    /// [`Connection::poll_event`].
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.note(&Input::PollEvent, None);
+        let event = self.connection.poll_event();
+        self.decide(|| Decision::Event(event));
+        event
+    }
+
+    /// [`Connection::poll_transmit`].
+    pub fn poll_transmit<'b>(&'b mut self, buffer: &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>> {
+        self.note(&Input::PollTransmit, None);
+        let Self { connection, recorder } = self;
+        let header_len = connection.header_len();
+        let departure = connection.poll_transmit(buffer);
+        if let (Some(recorder), Some(departure)) = (recorder, &departure) {
+            recorder.decide(&Decision::Departure(departure, header_len));
+        }
+        departure
+    }
+
+    /// [`Connection::encapsulate`]; `each` is told of each datagram that carries the packet.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn encapsulate(
+        &mut self,
+        buffer: &mut [u8],
+        now: Instant,
+        each: impl FnMut(&Departure<'_>),
+    ) -> Result<(), EncapsulateError> {
+        let Self { connection, recorder } = self;
+        if let Some(recorder) = recorder {
+            recorder.input(&Input::packet(buffer, connection), Some(now));
+        }
+        let header_len = connection.header_len();
+        depart(connection.encapsulate(buffer, now), recorder.as_deref_mut(), header_len, each)
+    }
+
+    /// [`Connection::encapsulate_flow`], for the player of a recording.
+    #[cfg(feature = "program")]
+    pub(super) fn encapsulate_flow(
+        &mut self,
+        buffer: &mut [u8],
+        flow: &Flow,
+        now: Instant,
+        each: impl FnMut(&Departure<'_>),
+    ) -> Result<(), EncapsulateError> {
+        let Self { connection, recorder } = self;
+        let header_len = connection.header_len();
+        depart(connection.encapsulate_flow(buffer, flow, now), recorder.as_deref_mut(), header_len, each)
+    }
+
+    /// [`Connection::encapsulate_slice`]; `each` is told of each datagram that carries the slice.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn encapsulate_slice(
+        &mut self,
+        buffer: &mut [u8],
+        flow: &Flow,
+        now: Instant,
+        each: impl FnMut(&Departure<'_>),
+    ) -> Result<(), EncapsulateError> {
+        let Self { connection, recorder } = self;
+        if let Some(recorder) = recorder {
+            recorder.input(&Input::slice(buffer, flow), Some(now));
+        }
+        let header_len = connection.header_len();
+        depart(connection.encapsulate_slice(buffer, flow, now), recorder.as_deref_mut(), header_len, each)
+    }
+
+    fn decide<'d>(&mut self, decision: impl FnOnce() -> Decision<'d>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.decide(&decision());
+        }
+    }
+}
+
+/// Hands on the datagrams that carry a packet.
+#[inline]
+fn depart(
+    departures: Result<mpt_proto::Departures<'_>, EncapsulateError>,
+    mut recorder: Option<&mut Recorder>,
+    header_len: usize,
+    mut each: impl FnMut(&Departure<'_>),
+) -> Result<(), EncapsulateError> {
+    match departures {
+        Ok(mut departures) => {
+            while let Some(departure) = departures.next() {
+                if let Some(recorder) = recorder.as_deref_mut() {
+                    recorder.decide(&Decision::Departure(&departure, header_len));
+                }
+                each(&departure);
+            }
+            Ok(())
+        }
+        Err(error) => {
+            if let Some(recorder) = recorder {
+                recorder.decide(&Decision::Refused(error));
+            }
+            Err(error)
+        }
+    }
+}
