@@ -93,7 +93,6 @@ impl fmt::Display for EcnFault {
         })
     }
 }
-}
 
 /// `12.3 GB of 50.0 GB`
 fn share(used: u64, size: u64) -> String {
