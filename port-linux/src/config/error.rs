@@ -127,11 +127,13 @@ impl<'a> Source<'a> {
     }
 
     /// The innermost key at a place: its tables and name, and the place of its value unless it is a table.
+    #[cfg(feature = "program")]
     pub(super) fn key_at(&self, at: &Range<usize>) -> Option<(String, Option<Range<usize>>)> {
         find(&self.root, at, "").map(|place| (place.key, place.value))
     }
 
     /// Where the names of paths stand, as `CONNECTION/PATH` and lines.
+    #[cfg(feature = "program")]
     pub(super) fn path_lines(&self) -> Vec<(String, usize)> {
         let tables = |table: &DeTable<'a>, key: &str| -> Vec<DeTable<'a>> {
             let list = table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value.get_ref());
