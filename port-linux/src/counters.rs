@@ -10,7 +10,10 @@ pub use words::{
     CONNECTION_DROPS, DOWN_REASONS, LIMITS, MODE_REASONS, NOT_SENT, PHASES, TUNNEL_DROPS, Word, meaning,
 };
 
-use crate::report::{ConnectionReport, ModelReport, PathReport, RoamingReport, State, TunnelReport};
+use crate::data::DataReport;
+use crate::report::{
+    ConnectionReport, ModelReport, PathReport, RoamingReport, SocketReport, State, TunnelReport,
+};
 
 /// How a number changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,15 +126,21 @@ type OfConnection = Figure<ConnectionReport>;
 type OfPath = Figure<PathReport>;
 
 /// Of the tunnel interface.
-pub static TUNNEL: [OfTunnel; 2] = [
+pub static TUNNEL: [OfTunnel; 3] = [
     OfTunnel::gauge("mtu", "mtu", "Largest packet that the tunnel interface takes", |t| Some(t.mtu.into()))
         .in_unit(Unit::Bytes),
     OfTunnel::gauge("uptime_ms", "uptime", "Time since the tunnel was made", |t| Some(t.uptime_ms))
         .in_unit(Unit::Milliseconds),
+    OfTunnel::counter(
+        "clock_steps",
+        "clock_steps",
+        "Times the system's clock was set by a tenth of a second or more",
+        |t| Some(t.clock_steps),
+    ),
 ];
 
 /// Of a connection. Packets are inner packets, without mpt's headers.
-pub static CONNECTION: [OfConnection; 21] = [
+pub static CONNECTION: [OfConnection; 23] = [
     OfConnection::gauge("used", "used", "Whether packets take this connection; there only where one stands by", |c| {
         c.used.map(u64::from)
     })
@@ -154,6 +163,17 @@ pub static CONNECTION: [OfConnection; 21] = [
         c.limit_bps
     })
     .in_unit(Unit::BitsPerSecond),
+    OfConnection::gauge("memory_bytes", "memory", "Memory for packets to be sent under policy adaptive", |c| {
+        c.memory_bytes
+    })
+    .in_unit(Unit::Bytes),
+    OfConnection::counter(
+        "worse_than_best_ms",
+        "worse_than_best",
+        "Time in which all paths delivered less than the best one alone could, although packets waited",
+        |c| Some(c.worse_than_best_ms),
+    )
+    .in_unit(Unit::Milliseconds),
     OfConnection::counter("counters.tx_packets", "tx_packets", "Packets taken for sending", |c| {
         Some(c.counters.tx_packets)
     }),
@@ -234,7 +254,7 @@ pub static CONNECTION: [OfConnection; 21] = [
 ];
 
 /// Of a path. Datagrams are those of all kinds, their bytes UDP payloads without the seal.
-pub static PATH: [OfPath; 24] = [
+pub static PATH: [OfPath; 33] = [
     OfPath::gauge("state", "up", "Whether packets may take the path", |p| {
         Some((p.state == State::Up).into())
     })
@@ -252,6 +272,45 @@ pub static PATH: [OfPath; 24] = [
         "rank",
         "The path's rank under policy backup: the lowest that is up is used",
         |p| Some(p.rank.into()),
+    ),
+    OfPath::gauge("tier", "configured_tier", "The path's tier in the configuration", |p| {
+        (p.tier != 0).then_some(p.tier.into())
+    }),
+    OfPath::gauge("ceiling", "ceiling", "Largest UDP payload that the path's interface, or mtu, allows", |p| {
+        (p.ceiling != 0).then_some(p.ceiling.into())
+    })
+    .in_unit(Unit::Bytes),
+    OfPath::gauge("socket.receive_buffer", "receive_buffer", "Bytes that may wait to be received", |p| {
+        socket(p, |s| s.receive_buffer)
+    })
+    .in_unit(Unit::Bytes),
+    OfPath::gauge("socket.send_buffer", "send_buffer", "Bytes that may wait to leave", |p| {
+        socket(p, |s| s.send_buffer)
+    })
+    .in_unit(Unit::Bytes),
+    OfPath::gauge("socket.wanted_buffer", "wanted_buffer", "Bytes of either buffer that were asked for", |p| {
+        socket(p, |s| s.wanted_buffer)
+    })
+    .in_unit(Unit::Bytes),
+    OfPath::gauge(
+        "socket.segments",
+        "segments",
+        "Most datagrams that may leave in one call; 1 where the kernel or the interface cannot cut",
+        |p| socket(p, |s| s.segments),
+    ),
+    OfPath::gauge("data.size_bytes", "data_plan", "Bytes of the path's data plan", |p| {
+        data(p, |d| Some(d.size_bytes))
+    })
+    .in_unit(Unit::Bytes),
+    OfPath::gauge("data.used_bytes", "data_used", "Bytes of the data plan that are used", |p| {
+        data(p, |d| Some(d.used_bytes))
+    })
+    .in_unit(Unit::Bytes),
+    OfPath::gauge(
+        "data.renews_at",
+        "data_renews_at",
+        "When the next month of the data plan begins, in seconds since 1970",
+        |p| data(p, |d| d.renews_at),
     ),
     OfPath::gauge("max_datagram", "max_datagram", "Largest UDP payload that the path carries", |p| {
         Some(p.max_datagram.into())
@@ -348,6 +407,14 @@ pub static PATH: [OfPath; 24] = [
 
 fn model(path: &PathReport, value: fn(&ModelReport) -> u64) -> Option<u64> {
     path.model.as_ref().map(value)
+}
+
+fn socket(path: &PathReport, value: fn(&SocketReport) -> u64) -> Option<u64> {
+    path.socket.as_ref().map(value)
+}
+
+fn data(path: &PathReport, value: fn(&DataReport) -> Option<u64>) -> Option<u64> {
+    path.data.as_ref().and_then(value)
 }
 
 fn roaming(path: &PathReport, value: fn(&RoamingReport) -> u64) -> Option<u64> {

@@ -69,7 +69,7 @@ impl Observer {
         let work = move || {
             observe(&mut observers, clock, &events, || {
                 match relay(Asked::Command(Command::Status), &queries, &bell) {
-                    Answer::Report(report) => Some(report),
+                    Answer::Report(report) => Some(*report),
                     _ => None,
                 }
             });

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::data::{DataReport, Level};
 use crate::report::{
-    ConnectionReport, Counters, ModelReport, NotSent, PathReport, Report, RoamingReport, SealReport, State,
-    TunnelReport, VERSION,
+    ConnectionReport, Counters, ModelReport, NotSent, PathReport, Report, RoamingReport, SealReport, SocketReport,
+    State, TunnelReport, VERSION,
 };
 
 /// A report whose numbers differ from each other, but for small ones.
@@ -24,11 +25,13 @@ pub(crate) fn report() -> Report {
         reason: None,
         role: Some("member".into()),
         waits_for: None,
+        problem: None,
         rtt_us: Some(next().into()),
         weight: next(),
         rank: 7,
+        tier: 3,
         model: Some(ModelReport {
-            tier: 3,
+            tier: 4,
             rate: next().into(),
             phase: "cruise".into(),
             extra_delay_us: next().into(),
@@ -40,6 +43,14 @@ pub(crate) fn report() -> Report {
             limited_by: "bandwidth".into(),
         }),
         max_datagram: next(),
+        ceiling: next(),
+        ecn: Some("drops datagrams with ECN marks".into()),
+        socket: Some(SocketReport {
+            receive_buffer: next().into(),
+            send_buffer: next().into(),
+            wanted_buffer: next().into(),
+            segments: next().into(),
+        }),
         tx_datagrams: next().into(),
         tx_bytes: next().into(),
         rx_datagrams: next().into(),
@@ -59,6 +70,13 @@ pub(crate) fn report() -> Report {
             unproven: next().into(),
             kept: next().into(),
         }),
+        data: Some(DataReport {
+            plan: "month".into(),
+            size_bytes: next().into(),
+            used_bytes: next().into(),
+            level: Level::Warned,
+            renews_at: Some(next().into()),
+        }),
     };
     let connection = ConnectionReport {
         name: "vps".into(),
@@ -77,6 +95,8 @@ pub(crate) fn report() -> Report {
         }),
         problem: None,
         limit_bps: Some(next().into()),
+        memory_bytes: Some(next().into()),
+        worse_than_best_ms: next().into(),
         counters: Counters {
             tx_packets: next().into(),
             tx_bytes: next().into(),
@@ -105,6 +125,8 @@ pub(crate) fn report() -> Report {
             addresses: Vec::new(),
             mtu: next(),
             uptime_ms: next().into(),
+            program: "1.0.0".into(),
+            clock_steps: next().into(),
             dropped: BTreeMap::from([("no_route".into(), next().into())]),
         },
         connections: vec![connection],

@@ -31,10 +31,12 @@ pub(super) fn report() -> Report {
             problem: None,
             limit_bps: None,
             memory_bytes: Some(24 << 20),
+            worse_than_best_ms: 0,
             counters: Counters::default(),
             dropped: [("wrong_inner_source".to_owned(), 0)].into(),
             paths: vec![path("one", "eth0"), path("two", "eth1")],
         }],
+        events: Vec::new(),
     }
 }
 
@@ -46,6 +48,9 @@ fn path(name: &str, device: &str) -> PathReport {
         device: Some(device.into()),
         state: State::Up,
         reason: None,
+        role: None,
+        data: None,
+        tier: 1,
         waits_for: None,
         problem: None,
         rtt_us: Some(20_000),

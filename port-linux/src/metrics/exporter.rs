@@ -242,7 +242,7 @@ impl Source {
 
     fn ask(&self) -> Result<Arc<Report>, String> {
         match control::relay(Asked::Command(Command::Status), &self.queries, &self.waker) {
-            Answer::Report(report) => Ok(Arc::new(report)),
+            Answer::Report(report) => Ok(Arc::from(report)),
             Answer::Error { error, .. } => Err(error),
             other => Err(format!("unexpected answer: {other:?}")),
         }

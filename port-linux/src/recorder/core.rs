@@ -7,7 +7,7 @@ use std::ops::Deref;
 use mpt_proto::wire::ip::Flow;
 use mpt_proto::{
     AddPathError, CONTROL_MAX, Connection, Departure, Ecn, EncapsulateError, Event, Instant, Link,
-    PathConfig, PathId, Received, Storage, UnknownPath,
+    PathConfig, PathId, PinFlowError, Received, Storage, UnknownPath,
 };
 
 use super::{Decision, Input, Recorder};
@@ -161,6 +161,30 @@ impl<'s> Core<'s> {
     pub fn set_limit(&mut self, bytes: u64) {
         self.note(&Input::Limit(bytes), None);
         self.connection.set_limit(bytes);
+    }
+
+    /// [`Connection::set_tier`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_tier(&mut self, path: PathId, tier: u8, now: Instant) -> Result<(), UnknownPath> {
+        self.note_path(path, |path| Input::Tier { path, tier }, Some(now));
+        self.connection.set_tier(path, tier, now)
+    }
+
+    /// [`Connection::pin_flow`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pin_flow(
+        &mut self,
+        ports: (u16, u16),
+        path: PathId,
+        until: Instant,
+        now: Instant,
+    ) -> Result<(), PinFlowError> {
+        self.note_path(path, |path| Input::PinFlow { ports, path, until }, Some(now));
+        self.connection.pin_flow(ports, path, until, now)
     }
 
     /// [`Connection::handle_timeout`].

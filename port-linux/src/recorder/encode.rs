@@ -24,6 +24,9 @@ pub(super) enum Seldom {
     Probe(u8),
     Challenge { path: u8, stamp: u32 },
     Limit(u64),
+    Tier { path: u8, tier: u8 },
+    /// Until a time in microseconds.
+    PinFlow { ports: (u16, u16), path: u8, until: u64 },
 }
 
 /// What a path is added with.
@@ -373,6 +376,8 @@ impl Encoder {
             Input::Probe(path) => Seldom::Probe(path),
             Input::Challenge { path, stamp } => Seldom::Challenge { path, stamp },
             Input::Limit(bytes) => Seldom::Limit(bytes),
+            Input::Tier { path, tier } => Seldom::Tier { path, tier },
+            Input::PinFlow { ports, path, until } => Seldom::PinFlow { ports, path, until: until.as_micros() },
             _ => return,
         };
         let Ok(bytes) = postcard::to_allocvec(&seldom) else { return };

@@ -49,6 +49,22 @@ pub enum Input<'a> {
     },
     /// [`set_limit`](Connection::set_limit), in bytes a second.
     Limit(u64),
+    /// [`set_tier`](Connection::set_tier).
+    Tier {
+        /// Of which path.
+        path: u8,
+        /// Its tier.
+        tier: u8,
+    },
+    /// [`pin_flow`](Connection::pin_flow).
+    PinFlow {
+        /// Source and destination.
+        ports: (u16, u16),
+        /// To which path.
+        path: u8,
+        /// Until when.
+        until: Instant,
+    },
     /// [`handle_timeout`](Connection::handle_timeout).
     Timeout,
     /// A call for a path that is not there any more: time passes.

@@ -287,6 +287,16 @@ impl<W: Watch> Player<'_, '_, W> {
                 }
             }
             Seldom::Limit(bytes) => self.core.set_limit(bytes),
+            Seldom::Tier { path, tier } => {
+                if let Some(id) = place(path) {
+                    _ = self.core.set_tier(id, tier, now);
+                }
+            }
+            Seldom::PinFlow { ports, path, until } => {
+                if let Some(id) = place(path) {
+                    _ = self.core.pin_flow(ports, id, Instant::from_micros(until), now);
+                }
+            }
         }
         Ok(())
     }

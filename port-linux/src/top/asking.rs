@@ -83,7 +83,7 @@ fn ask_again_and_again(socket: &Path, wanted: &Receiver<Command>, news: &Sender<
         // Also after a command, so that what it changed is seen at once.
         let start = clock.now();
         let told = match ask(Some(socket), Command::Status) {
-            Ok(Answer::Report(report)) => News::Report(Box::new(report)),
+            Ok(Answer::Report(report)) => News::Report(report),
             Ok(other) => News::Away(format!("unexpected answer: {other:?}")),
             Err(error) => News::Away(first_line(&error)),
         };

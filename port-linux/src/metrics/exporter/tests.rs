@@ -26,7 +26,7 @@ impl World {
             for query in queries {
                 count.fetch_add(1, Ordering::Relaxed);
                 thread::sleep(pause);
-                let _ = query.answer.send(Answer::Report(report()));
+                let _ = query.answer.send(Answer::Report(report().into()));
             }
         });
         Self { directory, asked, exporter }
