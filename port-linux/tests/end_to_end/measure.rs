@@ -93,34 +93,34 @@ fn without_a_responder_or_in_another_network_the_reason_is_told() {
     });
 }
 
+/// What a path has carried, as `mpt speed` says it.
+fn carried(outcome: &Value, path: usize) -> f64 {
+    number(&outcome["data"][path]["bytes"])
+}
+
 #[test]
-fn speed_tells_each_path_and_the_bond_as_the_links_are() {
+fn speed_over_a_path_takes_that_path_alone_and_the_bond_takes_all() {
     bench::test(&[], || {
         let tunnel =
             tunnel("20mbit 5ms, 10mbit 10ms", |_, settings| settings.connection("policy", "adaptive"))?;
+        // How near to its link's a rate comes is the machine's, if that is busy. It is not far beyond.
+        let is_plausible = |row: &Value, mbit: f64| {
+            ["down", "up"]
+                .into_iter()
+                .all(|way| (0.01..1.6).contains(&(number(&row[way]["bps"]) / (mbit * 1e6))))
+        };
+        let alone = measured(&tunnel, "speed pc2 --path path2 --seconds 1")?;
+        let row = &alone["paths"][0];
+        ensure!(row["name"] == "path2" && is_plausible(row, 10.0), "{alone:#}");
+        ensure!(number(&row["idle_ms"]) >= 20.0, "{alone:#}");
+        ensure!(carried(&alone, 1) > 10.0 * carried(&alone, 0), "{alone:#}");
+
         let before = tunnel.pc1.connection()?;
-        let outcome = measured(&tunnel, "speed pc2 --seconds 1")?;
+        let bond = measured(&tunnel, "speed pc2 --bond --seconds 1")?;
         let after = tunnel.pc1.connection()?;
-        // The machine may be busy. What takes another path than it should has two or three times the rate of this one.
-        for (name, row, mbit) in [
-            ("path1", &outcome["paths"][0], 20.0),
-            ("path2", &outcome["paths"][1], 10.0),
-            ("bond", &outcome["bond"], 30.0),
-        ] {
-            assert_eq!(row["name"], name, "{outcome}");
-            for way in ["down", "up"] {
-                let share = number(&row[way]["bps"]) / (mbit * 1e6);
-                ensure!((0.2..1.6).contains(&share), "{name} {way}: {share} of its link: {outcome:#}");
-            }
-        }
-        ensure!(number(&outcome["bond"]["down"]["share_percent"]) > 30.0, "{outcome:#}");
-        ensure!(number(&outcome["paths"][1]["idle_ms"]) >= 20.0, "{outcome:#}");
-        for (data, (before, after)) in
-            [0, 1].map(|path| (&outcome["data"][path]["bytes"], (&before.paths[path], &after.paths[path])))
-        {
-            let counted = (after.tx_bytes + after.rx_bytes - before.tx_bytes - before.rx_bytes) as f64;
-            ensure!((0.9..=1.0).contains(&(number(data) / counted)), "{data} and {counted}");
-        }
+        ensure!(is_plausible(&bond["bond"], 30.0), "{bond:#}");
+        let sent = sent_by_path(&before, &after);
+        ensure!(sent.iter().all(|bytes| *bytes > 20_000), "{sent:?} bytes on the paths: {bond:#}");
         Ok(())
     });
 }
