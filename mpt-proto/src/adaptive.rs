@@ -254,6 +254,14 @@ impl<'s> Adaptive<'s> {
         self.state.feedback.restart(PathSet::of(path));
     }
 
+    /// The path costs more or less from now on; what was measured of it holds.
+    pub(crate) fn set_tier(&mut self, path: usize, tier: u8) {
+        (self.state.run, self.state.twin) = (None, None);
+        if let Some(model) = self.state.models.get_mut(path) {
+            model.tier = tier;
+        }
+    }
+
     /// The peer starts anew: all that was measured with the former one is void.
     pub(crate) fn restart(&mut self) {
         for path in 0..MAX_PATHS {
@@ -306,6 +314,11 @@ impl<'s> Adaptive<'s> {
             suspect: model.suspect_since().is_some(),
             limited_by: model.limited_by(place, now),
         }
+    }
+
+    /// Packets that wait to be sent.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.queue.len() + self.express.len()
     }
 
     fn random(&mut self) -> f32 {

@@ -133,6 +133,7 @@ fn summary(config: &Config) -> String {
                 (false, true) => format!("{place} port {} at first", path.remote_port),
                 (false, false) => format!("{place} port {}", path.remote_port),
             };
+            let data = path.data.map_or(String::new(), |plan| format!(", data plan: {plan}"));
             let gateway = path.gateway.map_or(String::new(), |gateway| format!(" by way of {gateway}"));
             let share = match connection.policy {
                 Policy::Adaptive => format!("tier {}", path.tier),
@@ -142,7 +143,7 @@ fn summary(config: &Config) -> String {
             };
             let _ = writeln!(
                 text,
-                "  path {}: {} port {} -> {remote}{gateway}, {share}{disabled}",
+                "  path {}: {} port {} -> {remote}{gateway}, {share}{data}{disabled}",
                 path.name, path.local, path.port
             );
         }

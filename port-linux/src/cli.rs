@@ -1,9 +1,11 @@
 //! The command line: what can be said, and help that teaches it. What a command does lives in its module.
 
+mod data;
 mod look;
 mod path;
 mod peer;
 
+pub use data::{Data, DataAmount, DataWay};
 pub use look::{History, Since, Top};
 pub use path::{AddPath, Named, Path, Way};
 
@@ -19,6 +21,7 @@ use crate::enrol::{join, server};
 use crate::init::Wanted;
 use crate::keys;
 use crate::lab::{self, traffic};
+use crate::logs;
 use crate::run::DEFAULT_CONFIG;
 
 pub use peer::{Peer, PeerAdd, PeerKeys, PeerList, PeerNamed, PeerShow, Which};
@@ -35,6 +38,9 @@ pub struct Cli {
     /// Say more: -v for debugging, -vv for everything (RUST_LOG is obeyed as well)
     #[arg(short, long, global = true, display_order = 100, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Form of log lines [default: that of the journal under systemd, else text]
+    #[arg(long, global = true, display_order = 101, value_name = "FORM")]
+    pub log: Option<logs::Form>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -50,6 +56,7 @@ const EXAMPLES: &str = "Examples:
   mpt top                        see the paths' states and rates, live
   mpt history --since 12h        what the paths did last night
   mpt path down lte              take a path out of use
+  mpt --log json run -c mpt.toml log lines for a collector
 
 Exit codes: 0 done, 1 failed, 2 bad configuration or usage.";
 
@@ -72,6 +79,8 @@ pub enum Command {
     Reload(Reload),
     /// Take a path of a running mpt into use or out of use
     Path(Path),
+    /// Show what paths have used of their data plans, or set it
+    Data(Data),
     /// Draft a configuration from the interfaces of this machine, and make its key
     Init(Init),
     /// Make a private key, which encrypts the tunnel together with the peer's public one

@@ -8,6 +8,7 @@ mod added;
 mod auto;
 mod check;
 mod classes;
+mod data;
 mod endpoint;
 mod error;
 mod file;
@@ -33,6 +34,7 @@ use mpt_seal::PeerKeys;
 
 pub use added::{NewPath, Origin};
 pub use auto::Auto;
+pub use data::{DataPlan, DataSize};
 pub use endpoint::Endpoint;
 pub use error::ConfigError;
 pub use forward::{Entrance, Forward};
@@ -280,6 +282,8 @@ pub struct Path {
     pub tier: u8,
     /// `mtu`: the path's IP MTU; the interface's by default.
     pub mtu: Option<u16>,
+    /// `data`: how much it may carry; no bound by default.
+    pub data: Option<DataPlan>,
     /// `liveness`: `"lab"`, `"internet"`, `"off"` or a table of `interval_ms`, `idle_ms`, `dead_ms`; the
     /// connection's (same key there) unless given (filled in here); `"internet"` by default.
     pub liveness: Liveness,

@@ -2,7 +2,8 @@
 //!
 //! Requests: `{"version":1,"command":"status"}`, `{"version":1,"command":"path_up","path":"eth1"}`,
 //! `{"version":1,"command":"path_down","path":"pc2/eth1"}`, and `path_spare` likewise;
-//! `{"version":1,"command":"path_add","connection":"vps","new":{"name":"lte","device":"wwan0"}}`, `{"version":1,"command":"path_remove","path":"vps/lte"}`; `reload`. Answers carry `"version":1` and either what was
+//! `{"version":1,"command":"path_add","connection":"vps","new":{"name":"lte","device":"wwan0"}}`, `{"version":1,"command":"path_remove","path":"vps/lte"}`;
+//! `{"version":1,"command":"data_set","path":"vps/lte","bytes":5000000000}`, and `data_add` likewise; `reload`. Answers carry `"version":1` and either what was
 //! asked for or `"error"`, a sentence.
 
 mod client;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::NewPath;
+use crate::data::DataReport;
 use crate::report::{Report, VERSION};
 
 /// Where control sockets live.
@@ -60,6 +62,20 @@ pub enum Command {
         /// The name.
         path: String,
     },
+    /// Says how much a path has used of its data plan.
+    DataSet {
+        /// The name.
+        path: String,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// Says how much more a path may use.
+    DataAdd {
+        /// The name.
+        path: String,
+        /// Bytes.
+        bytes: u64,
+    },
     /// Adds a path to a connection, until mpt ends.
     PathAdd {
         /// The connection's name.
@@ -98,6 +114,15 @@ pub enum Answer {
         path: String,
         /// Whether it is enabled now.
         enabled: bool,
+    },
+    /// To `data_set` and `data_add`.
+    Data {
+        /// [`VERSION`].
+        version: u32,
+        /// The path's full name, `CONNECTION/PATH`.
+        path: String,
+        /// How its plan stands now.
+        data: DataReport,
     },
     /// To `reload`.
     Reload {
@@ -200,19 +225,18 @@ impl Answer {
 /// Reads a request.
 ///
 /// # Errors
-/// The answer to a line that is none.
-fn parse(line: &[u8]) -> Result<Command, Answer> {
+/// What is wrong with a line that is none.
+fn parse(line: &[u8]) -> Result<Command, String> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
     }
-    let Version { version } = serde_json::from_slice(line).map_err(|error| {
-        Answer::error(format!("not a request of the form {{\"version\":1,\"command\":…}}: {error}"))
-    })?;
+    let Version { version } = serde_json::from_slice(line)
+        .map_err(|error| format!("not a request of the form {{\"version\":1,\"command\":…}}: {error}"))?;
     if version != VERSION {
-        return Err(Answer::error(format!("version {version} is not spoken here; version {VERSION} is")));
+        return Err(format!("version {version} is not spoken here; version {VERSION} is"));
     }
-    let request: Request = serde_json::from_slice(line).map_err(|error| Answer::error(error.to_string()))?;
+    let request: Request = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     Ok(request.command)
 }
 
@@ -221,10 +245,7 @@ mod tests {
     use super::*;
 
     fn error(line: &str) -> String {
-        match parse(line.as_bytes()) {
-            Err(Answer::Error { version: 1, error }) => error,
-            other => panic!("{other:?}"),
-        }
+        parse(line.as_bytes()).unwrap_err()
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! wake-up, in the order that [`mpt_proto::Connection`] asks for.
 
 mod change;
+mod data;
 mod incoming;
 mod inside;
 mod keys;
@@ -33,6 +34,7 @@ mod standby;
 mod strangers;
 mod tunnel_mtu;
 
+pub use data::Data;
 use inside::{Inside, Outgoing};
 pub use memory::{Memories, Memory, sealer_memory};
 pub use names::{Named, Names};
@@ -154,6 +156,7 @@ pub struct Driver<'s> {
     /// Interfaces that people were told there is no room for.
     left_out: Vec<String>,
     journal: Journal,
+    data: Data,
 }
 
 /// What [`Driver::new`] takes.
@@ -192,6 +195,8 @@ pub struct Parts<'s> {
     pub names: Names,
     /// Notes what happens.
     pub journal: Journal,
+    /// Counts what paths with a data plan carry.
+    pub data: Data,
 }
 
 impl<'s> Driver<'s> {
@@ -219,6 +224,7 @@ impl<'s> Driver<'s> {
             remembered,
             names,
             journal,
+            data,
         } = parts;
         let clock = resources.clock;
         let mut driver = Self {
@@ -252,6 +258,7 @@ impl<'s> Driver<'s> {
             standbys: standby::Groups::new(),
             left_out: Vec::new(),
             journal,
+            data,
         };
         driver.listen(&driver.inside.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
@@ -265,6 +272,7 @@ impl<'s> Driver<'s> {
         let configured: Vec<_> = driver.peers.iter().map(|peer| peer.config.clone()).collect();
         driver.begin_standbys(&configured, clock.now());
         driver.begin_names(clock.now());
+        driver.begin_data(&configured, &[], clock.now());
         Ok(driver)
     }
 
@@ -300,6 +308,7 @@ impl<'s> Driver<'s> {
                     ALARM => self.alarm.silence(),
                     SIGNAL => {
                         self.supervisor.stopping();
+                        self.end_data();
                         return Ok(());
                     }
                     number => ready.push(usize::try_from(number - FIRST_SOCKET)?),
@@ -513,6 +522,7 @@ impl<'s> Driver<'s> {
         }
         self.settle(now);
         self.remember(now);
+        self.follow_data(now);
         self.supervisor.handle_timeout(now);
         let (up, all) = self.peers.paths();
         self.supervisor.paths(up, all);
@@ -536,6 +546,7 @@ impl<'s> Driver<'s> {
             .chain(self.remembered.as_ref().and_then(Remembered::poll_timeout))
             .chain(self.names.poll_timeout())
             .chain(self.next_gone())
+            .chain(self.data.poll_timeout())
             .chain(self.next_standby(self.clock.now()))
             .chain(self.supervisor.poll_timeout())
             .min()?;

@@ -124,6 +124,55 @@ pub enum What {
         /// Seconds for which this one has answered, if it is back, or the other one has not.
         seconds: u64,
     },
+    /// For some seconds, all paths together have delivered less than the best one alone could, although packets waited.
+    WorseThanBest {
+        /// The best path's name.
+        best: String,
+        /// Bits a second that it could deliver, headers included.
+        rate_bps: u64,
+        /// Bits a second that all of them delivered.
+        delivered_bps: u64,
+        /// Why the best path carries no more, as in the status.
+        limited_by: String,
+    },
+    /// That is over.
+    AsGoodAsBest {
+        /// Milliseconds that it took.
+        ms: u64,
+    },
+    /// The path has used four fifths of its data plan.
+    DataWarned {
+        /// Bytes that are used.
+        used_bytes: u64,
+        /// Bytes of the plan.
+        size_bytes: u64,
+    },
+    /// The path has used nine tenths of its data plan, and is used last from now on.
+    DataDemoted {
+        /// As in [`DataWarned`](Self::DataWarned).
+        used_bytes: u64,
+        /// As in [`DataWarned`](Self::DataWarned).
+        size_bytes: u64,
+    },
+    /// The path's data plan is used up, and the path out of use.
+    DataReached {
+        /// As in [`DataWarned`](Self::DataWarned).
+        used_bytes: u64,
+        /// As in [`DataWarned`](Self::DataWarned).
+        size_bytes: u64,
+    },
+    /// Less is used than before: a month has begun, or somebody said so.
+    DataRenewed {
+        /// As in [`DataWarned`](Self::DataWarned).
+        used_bytes: u64,
+        /// As in [`DataWarned`](Self::DataWarned).
+        size_bytes: u64,
+    },
+    /// The system's clock does not say which month it is.
+    DataClock {
+        /// What about it, as a sentence.
+        why: String,
+    },
     /// An event that this version does not know.
     #[serde(other)]
     Other,
@@ -192,6 +241,13 @@ pub const NAMES: &[&str] = &[
     "peer_started",
     "mode",
     "standby",
+    "worse_than_best",
+    "as_good_as_best",
+    "data_warned",
+    "data_demoted",
+    "data_reached",
+    "data_renewed",
+    "data_clock",
 ];
 
 impl What {
@@ -213,6 +269,13 @@ impl What {
             Self::PeerStarted => "peer_started",
             Self::Mode { .. } => "mode",
             Self::Standby { .. } => "standby",
+            Self::WorseThanBest { .. } => "worse_than_best",
+            Self::AsGoodAsBest { .. } => "as_good_as_best",
+            Self::DataWarned { .. } => "data_warned",
+            Self::DataDemoted { .. } => "data_demoted",
+            Self::DataReached { .. } => "data_reached",
+            Self::DataRenewed { .. } => "data_renewed",
+            Self::DataClock { .. } => "data_clock",
             Self::Other => "other",
         }
     }
@@ -222,8 +285,12 @@ impl What {
         match self {
             // Somebody wanted it.
             Self::PathDown { reason, .. } if reason == "disabled" => Level::Info,
-            Self::PathDown { .. } | Self::PeerDown | Self::EcnFault { .. } => Level::Warning,
+            Self::PathDown { .. } | Self::PeerDown | Self::EcnFault { .. } | Self::WorseThanBest { .. } => {
+                Level::Warning
+            }
             Self::PathLimited { by: Limit::Outage } => Level::Warning,
+            Self::DataWarned { .. } | Self::DataDemoted { .. } | Self::DataReached { .. } => Level::Warning,
+            Self::DataClock { .. } => Level::Warning,
             Self::Standby { is_back, .. } if !is_back => Level::Warning,
             _ => Level::Info,
         }
@@ -252,6 +319,18 @@ pub(crate) mod tests {
             What::PeerStarted,
             What::Mode { mode: "weighted".into(), reason: Some("no_reports".into()) },
             What::Standby { before: "one".into(), is_back: false, seconds: 10 },
+            What::WorseThanBest {
+                best: "dsl".into(),
+                rate_bps: 94_000_000,
+                delivered_bps: 8_000_000,
+                limited_by: "delay".into(),
+            },
+            What::AsGoodAsBest { ms: 21_000 },
+            What::DataWarned { used_bytes: 40, size_bytes: 50 },
+            What::DataDemoted { used_bytes: 45, size_bytes: 50 },
+            What::DataReached { used_bytes: 50, size_bytes: 50 },
+            What::DataRenewed { used_bytes: 0, size_bytes: 50 },
+            What::DataClock { why: "the clock is 3650 days later".into() },
         ]
     }
 

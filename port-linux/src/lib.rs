@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod data;
 pub mod driver;
 #[cfg(feature = "program")]
 pub mod enrol;
@@ -34,6 +35,8 @@ pub mod keys;
 #[cfg(feature = "program")]
 pub mod lab;
 pub mod link;
+#[cfg(feature = "program")]
+pub mod logs;
 pub mod mtu;
 pub mod names;
 #[cfg(feature = "program")]
@@ -61,3 +64,4 @@ pub mod supervisor;
 pub mod top;
 pub mod tun;
 pub mod wake;
+pub mod worse;

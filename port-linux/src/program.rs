@@ -1,25 +1,29 @@
 //! The program `mpt`, whatever the platform: commands to functions, errors to exit codes.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, Join, Named, Peer, Server, Way};
+use crate::cli::{Cli, Command, Data, DataWay, Join, Named, Peer, Server, Way};
+use crate::data::{self, Change};
 use crate::enrol::{join, list, peers, server, standby};
 use crate::keys::commands;
+use crate::logs::{self, Flood, Form};
 use crate::run::Defaults;
 use crate::{check, clean, failure, history, import, init, lab, output, run, status, top};
 
 /// Reads the command line, does what it says, and returns the exit code. `defaults` are the platform's.
 pub fn main(defaults: &Defaults) -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(cli.verbose);
+    let flood = if matches!(cli.command, Command::Run(_)) { Flood::Limited } else { Flood::Written };
+    let form = logs::start(cli.verbose, cli.log, flood);
     match dispatch(cli.command, defaults) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&format!("mpt: {error:#}\n"));
+            match form {
+                Form::Text => output::complain(&format!("mpt: {error:#}\n")),
+                Form::Journal | Form::Json => tracing::error!("{error:#}"),
+            }
             failure::exit_code(&error)
         }
     }
@@ -50,6 +54,7 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
                 Way::Remove(path) => status::remove_path(path.name, path.control.socket.as_deref()),
             }
         }
+        Command::Data(args) => self::data(args),
         Command::Init(args) => {
             let output = args.output.clone();
             init::run(&args.into(), output.as_deref())
@@ -72,6 +77,15 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<()> {
     }
 }
 
+fn data(args: Data) -> anyhow::Result<()> {
+    let (change, amount) = match args.way {
+        None => return data::show(args.name.as_deref(), args.json, args.control.socket.as_deref()),
+        Some(DataWay::Set(amount)) => (Change::Set(amount.amount), amount),
+        Some(DataWay::Add(amount)) => (Change::Add(amount.amount), amount),
+    };
+    data::change(&amount.name, change, amount.json, amount.control.socket.as_deref())
+}
+
 fn peer(command: Peer) -> anyhow::Result<()> {
     match command {
         Peer::Add(args) => {
@@ -86,19 +100,4 @@ fn peer(command: Peer) -> anyhow::Result<()> {
         Peer::Show(args) => list::list(&args.list.which.into(), Some(&args.name), args.list.json),
         Peer::Remove(args) => peers::remove(&args.which.into(), &args.name),
     }
-}
-
-fn log_to_stderr(verbose: u8) {
-    let level = ["info", "debug", "trace"][usize::from(verbose.min(2))];
-    // Of messages that netlink_proto does not know, as of IP settings that change, nobody can do anything.
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,port_linux={level},netlink_proto=off")));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        // It would be told on standard error, too, and end the program where that takes nothing more.
-        .log_internal_errors(false)
-        .init();
 }

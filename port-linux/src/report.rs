@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use mpt_proto::{DownReason, Mode, PathModel, Policy};
 use serde::{Deserialize, Serialize};
 
+use crate::data::DataReport;
 use crate::events::Event;
 
 /// Version of the control protocol and of the JSON that `mpt status --json` prints.
@@ -78,6 +79,9 @@ pub struct ConnectionReport {
     pub limit_bps: Option<u64>,
     /// What went through.
     pub counters: Counters,
+    /// Milliseconds in which it delivered less than its best path alone could, although packets waited.
+    #[serde(default)]
+    pub worse_than_best_ms: u64,
     /// What was dropped.
     pub dropped: Dropped,
     /// Its paths, in the order of the configuration.
@@ -197,6 +201,9 @@ pub struct PathReport {
     /// How it followed its peer; absent where it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roaming: Option<RoamingReport>,
+    /// What it has used of its data plan; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataReport>,
 }
 
 /// How a path followed its peer to other addresses.

@@ -32,7 +32,8 @@ use crate::mtu;
 use crate::{
     clock::Clock,
     control::{self, Answer, Query, Server, default_socket},
-    driver::{Driver, Memories, Names, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
+    data,
+    driver::{Data, Driver, Memories, Names, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
     events::Journal,
     history::{self, History},
     hooks::{Hooks, Wanted},
@@ -237,6 +238,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         remembered,
         names,
         journal: Journal::new(Some(events)),
+        data: Data::new(data::Store::new(data::directory().join(format!("{}.data", tunnel.name)))),
     })?;
     driver.recall();
     // Rules outlive the process: nothing that could fail comes between them and the loop.

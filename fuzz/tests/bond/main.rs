@@ -24,6 +24,7 @@ mod thin;
 mod traffic;
 mod unequal;
 mod wander;
+mod worse;
 
 use std::ops::Range;
 use std::time::Duration;

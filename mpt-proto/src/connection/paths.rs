@@ -103,6 +103,19 @@ impl Connection<'_> {
         self.change(path, now, |path| core::mem::replace(&mut path.enabled, enabled) != enabled && enabled)
     }
 
+    /// The path has another tier from now on, as in [`PathConfig::tier`](crate::PathConfig::tier).
+    ///
+    /// # Errors
+    /// There is no such path.
+    pub fn set_tier(&mut self, path: PathId, tier: u8, now: Instant) -> Result<(), UnknownPath> {
+        let index = self.path(path)?.id.index();
+        self.now = now;
+        if let Some(extension) = &mut self.extension {
+            extension.adaptive.set_tier(index, tier);
+        }
+        Ok(())
+    }
+
     /// The caller saw the path's link go or come. The peer is told.
     ///
     /// # Errors

@@ -261,6 +261,7 @@ impl NewPath {
             rank: self.rank.unwrap_or(default.rank),
             tier: self.tier.unwrap_or(default.tier),
             mtu: self.mtu,
+            data: None,
             liveness,
             enabled: true,
             tcp_dst: Vec::new(),

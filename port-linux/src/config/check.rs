@@ -10,6 +10,7 @@ use mpt_proto::{Liveness, MAX_PATHS, PathConfig, Policy, Probing, ReorderConfig}
 use toml::Spanned;
 
 use super::classes::class_rules;
+use super::data::data_plan;
 use super::endpoint::Endpoint;
 use super::error::Source;
 use super::forward::Forwards;
@@ -474,6 +475,7 @@ impl Check<'_> {
             rank: table.rank.map_or(default.rank, |rank| rank.into_inner().0),
             tier: table.tier.map_or(default.tier, |tier| tier.into_inner().0),
             mtu: table.mtu.map(|mtu| mtu.into_inner().0),
+            data: table.data.map(|data| data_plan(data, source)).transpose()?,
             liveness,
             enabled: table.enabled.unwrap_or(true),
             tcp_dst: ports(&table.tcp_dst),

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::data::DataTable;
 use super::forward::{ForwardPorts, Protocols, Target};
 use super::gateway::{Exception, Share};
 use super::hook::{Argument, EventName};
@@ -181,6 +182,7 @@ pub(super) struct Path {
     pub(super) rank: Option<Spanned<Whole<u8, 0, 255>>>,
     pub(super) tier: Option<Spanned<Whole<u8, 1, 8>>>,
     pub(super) mtu: Option<Spanned<Whole<u16, 576, 65_535>>>,
+    pub(super) data: Option<Spanned<Table<DataTable>>>,
     pub(super) liveness: Option<LivenessSetting>,
     pub(super) enabled: Option<bool>,
     #[serde(default)]

@@ -270,6 +270,7 @@ fn connection(
         rank: path.rank,
         tier: path.tier,
         mtu: None,
+        data: None,
         liveness: Liveness::default(),
         enabled: true,
         tcp_dst: Vec::new(),

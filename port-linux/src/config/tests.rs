@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mpt_proto::{ClassRule, Liveness, PathConfig, Policy, Probing, ReorderConfig, Travel};
 
-use super::{Adaptive, Config, PORT, QUEUE, Rate, Share, TUNNEL_NAME};
+use super::{Adaptive, Config, DataPlan, PORT, QUEUE, Rate, Share, TUNNEL_NAME};
 
 /// Only what must be given.
 const MINIMAL: &str = r#"security = "none"
@@ -465,5 +465,33 @@ fn hooks_have_programs_events_and_time() {
     for (lines, words) in refused {
         let message = refuse(&hook(lines));
         assert!(message.starts_with("mpt.toml:1") && message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn a_path_has_a_data_plan_of_a_month_or_a_bucket() {
+    let plan = |text: &str| parse(&format!("{MINIMAL}data = {text}\n")).connections[0].paths[0].data;
+    let bytes = 50_000_000_000;
+    assert_eq!(plan("{ month = \"50GB\" }"), Some(DataPlan::Month { bytes, reset_day: 1 }));
+    assert_eq!(plan("{ month = \"50GB\", reset_day = 31 }"), Some(DataPlan::Month { bytes, reset_day: 31 }));
+    assert_eq!(plan("{ bucket = \"50GB\" }"), Some(DataPlan::Bucket { bytes }));
+    assert_eq!(parse(MINIMAL).connections[0].paths[0].data, None);
+    let refused = [
+        ("{}", "neither a month nor a bucket"),
+        ("{ reset_day = 7 }", "neither a month nor a bucket"),
+        ("{ bucket = \"50GB\", reset_day = 7 }", "a bucket has no month that begins"),
+        ("{ bucket = \"50GB\", month = \"1GB\" }", "there is a month already"),
+        ("{ month = \"50GB\", reset_day = 32 }", "a whole number from 1 to 31"),
+        ("{ month = \"0\" }", "nothing"),
+        ("{ month = \"50\" }", "neither kB, MB, GB, TB, MiB nor GiB"),
+        ("{ month = 50 }", "an amount such as"),
+        ("\"50GB\"", "one table"),
+    ];
+    for (text, words) in refused {
+        let message = refuse(&format!("{MINIMAL}data = {text}\n"));
+        assert!(
+            message.starts_with("mpt.toml:13: connection.path.data") && message.contains(words),
+            "{message}"
+        );
     }
 }

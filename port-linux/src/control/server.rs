@@ -169,7 +169,7 @@ fn serve_client(
         let answer = match parse(&line) {
             Ok(Command::Reload) => reload(config, queries, waker),
             Ok(command) => relay(Asked::Command(command), queries, waker),
-            Err(error) => error,
+            Err(error) => Answer::error(error),
         };
         write(client, &answer)?;
     }

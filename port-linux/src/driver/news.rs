@@ -7,6 +7,7 @@ use mpt_proto::{DownReason, Event, Instant, Liveness, Mode, PathState};
 use super::Peer;
 use crate::events::{Journal, What};
 use crate::report::{mode_name, reason_name};
+use crate::worse::{PathLook, Told};
 
 /// Between two looks at what limits the paths.
 const LIMITS_EACH: Duration = Duration::from_secs(1);
@@ -67,6 +68,36 @@ impl Peer<'_> {
             let model = self.connection.path_model(path.id).ok().filter(|_| is_up);
             if let Some(what) = news.note(model.map(|model| model.limited_by), now) {
                 self.news.path(&config.name, what);
+            }
+        }
+    }
+
+    /// Tells people when all paths together deliver less than the best one alone could, and when that is over; looks as seldom.
+    pub(super) fn tell_worse(&mut self, now: Instant) {
+        if self.connection.mode() != Some(Mode::Adaptive) || !self.worse.is_due(now) {
+            return;
+        }
+        let looks: Vec<PathLook> = (0..self.paths.len())
+            .filter(|path| self.told_up & (1 << path) != 0)
+            .filter_map(|path| {
+                let id = self.paths[path].id;
+                let stats = self.connection.path_stats(id).ok()?;
+                let model = self.connection.path_model(id).ok()?;
+                Some(PathLook { path, sent: (stats.tx_datagrams, stats.tx_bytes), model })
+            })
+            .collect();
+        let limit = self.config.limit.map(|bits| bits / 8);
+        match self.worse.look(&looks, self.connection.waiting() > 0, limit, now) {
+            None => {}
+            Some(Told::Over(time)) => {
+                let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+                self.news.push(What::AsGoodAsBest { ms });
+            }
+            Some(Told::Worse { best, rate, delivered, limited_by }) => {
+                let best = self.config.paths.get(best).map_or_else(String::new, |path| path.name.clone());
+                let limited_by = limited_by.as_str().to_owned();
+                let (rate_bps, delivered_bps) = (rate * 8, delivered * 8);
+                self.news.push(What::WorseThanBest { best, rate_bps, delivered_bps, limited_by });
             }
         }
     }

@@ -21,6 +21,7 @@ use crate::config;
 use crate::events::What;
 use crate::link::Missing;
 use crate::offload::{Header, Slices};
+use crate::worse::Worse;
 
 /// So long after it came, a peer of which no path is known may be on its way still: its answer to a challenge.
 const REST_AFTER: Duration = Duration::from_secs(10);
@@ -84,6 +85,8 @@ pub struct Peer<'s> {
     /// Why the peer cannot be understood, as a sentence that begins with "the peer".
     pub(super) problem: Option<&'static str>,
     pub(super) news: News,
+    /// Time in which it delivered less than its best path alone could.
+    pub(super) worse: Worse,
 }
 
 /// When a path is used.
@@ -166,6 +169,7 @@ impl<'s> Peer<'s> {
             turns: Turns::default(),
             problem: None,
             news: News::default(),
+            worse: Worse::default(),
         }
     }
 
@@ -400,6 +404,7 @@ impl<'s> Peer<'s> {
             }
             self.tell_mode(now);
             self.tell_limits(now);
+            self.tell_worse(now);
             if self.rotate_spares(now) {
                 continue;
             }
@@ -433,11 +438,16 @@ impl<'s> Peer<'s> {
 
     /// When the path is used.
     pub fn role(&self, index: usize) -> Role {
-        match (self.spares & (1 << index) != 0, self.is_enabled(index)) {
+        match (self.is_spare(index), self.is_enabled(index)) {
             (true, _) => Role::Spare,
             (false, true) => Role::Member,
             (false, false) => Role::Unused,
         }
+    }
+
+    /// Whether the path is used only while no other is up.
+    pub(super) fn is_spare(&self, index: usize) -> bool {
+        self.spares & (1 << index) != 0
     }
 
     /// Whether the path may be used now.

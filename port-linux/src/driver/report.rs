@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use mpt_proto::{Drop, Mode, PathState};
 use mpt_seal::Reason;
 
+use super::data::LAST_TIER;
 use super::{Driver, Peer, Role};
 use crate::control::{Answer, Command};
+use crate::data::Level;
 use crate::keys;
 use crate::report::{
     ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, SealReport, State, TunnelReport,
@@ -22,6 +24,10 @@ impl Driver<'_> {
             Command::PathUp { path } => self.set_role(path, Role::Member),
             Command::PathDown { path } => self.set_role(path, Role::Unused),
             Command::PathSpare { path } => self.set_role(path, Role::Spare),
+            Command::DataSet { path, bytes } => {
+                self.answer_data(path, |meter, clock| meter.set(*bytes, clock))
+            }
+            Command::DataAdd { path, bytes } => self.answer_data(path, |meter, _| meter.add(*bytes)),
             Command::PathAdd { connection, new } => self.answer_added(connection, new),
             Command::PathRemove { path } => self.answer_removed(path),
         }
@@ -33,7 +39,11 @@ impl Driver<'_> {
             Err(error) => return Answer::error(error),
         };
         let now = self.clock.now();
-        let name = format!("{}/{}", self.peers[peer].config.name, self.peers[peer].config.paths[path].name);
+        let config = &self.peers[peer].config;
+        let (connection, path_name) = (config.name.clone(), config.paths[path].name.clone());
+        // The hand has the last word.
+        self.data.note_hand(&connection, &path_name);
+        let name = format!("{connection}/{path_name}");
         match self.mutate(peer, now, |peer| peer.set_role(path, role, now)) {
             Ok(()) => {
                 Answer::Path { version: VERSION, path: name, enabled: self.peers[peer].is_enabled(path) }
@@ -111,6 +121,7 @@ impl Driver<'_> {
             problem: peer.problem().map(str::to_owned),
             limit_bps: peer.config.limit,
             counters: Counters::from(stats),
+            worse_than_best_ms: u64::try_from(peer.worse.total().as_millis()).unwrap_or(u64::MAX),
             dropped,
             paths,
         }
@@ -126,6 +137,9 @@ impl Driver<'_> {
         let rtt = peer.connection.path_rtt(path.id).ok()?;
         let model = peer.connection.path_model(path.id).ok()?;
         let is_adaptive = peer.connection.mode() == Some(Mode::Adaptive);
+        let data = self.data.report(&peer.config.name, &config.name);
+        let level = data.as_ref().map(|data| data.level);
+        let tier = if level >= Some(Level::Demoted) { LAST_TIER } else { config.tier };
         Some(PathReport {
             name: config.name.clone(),
             local: {
@@ -138,11 +152,14 @@ impl Driver<'_> {
             state,
             reason,
             role: Some(peer.role(index).name().to_owned()),
-            waits_for: path.missing.as_ref().map(ToString::to_string),
+            waits_for: path.missing.as_ref().map(ToString::to_string).or_else(|| {
+                let is_used_up = level == Some(Level::Reached) && !peer.is_enabled(index);
+                is_used_up.then(|| "its data plan is used up: see `mpt data`".to_owned())
+            }),
             rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             weight: config.weight,
             rank: config.rank,
-            model: is_adaptive.then(|| ModelReport::new(config.tier, &model)),
+            model: is_adaptive.then(|| ModelReport::new(tier, &model)),
             max_datagram: path.max_datagram,
             tx_datagrams: stats.tx_datagrams,
             tx_bytes: stats.tx_bytes,
@@ -153,6 +170,7 @@ impl Driver<'_> {
             downs: stats.downs.into(),
             not_sent: path.not_sent,
             roaming: path.roaming.as_ref().map(|roaming| roaming.counts),
+            data,
         })
     }
 }

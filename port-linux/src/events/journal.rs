@@ -31,10 +31,7 @@ impl Journal {
     pub fn note(&mut self, now: Instant, connection: Option<&str>, path: Option<&str>, what: What) {
         let text = what.sentence(connection, path);
         let level = what.level();
-        match level {
-            Level::Info => tracing::info!("{text}"),
-            Level::Warning => tracing::warn!("{text}"),
-        }
+        log(&what, level, connection, path, &text);
         self.last += 1;
         let event = Event {
             number: self.last,
@@ -65,6 +62,16 @@ impl Journal {
     /// Events for which the observer had no room.
     pub fn missed(&self) -> u64 {
         self.missed
+    }
+}
+
+/// Logs an event, for the program with its parts.
+fn log(what: &What, level: Level, connection: Option<&str>, path: Option<&str>, text: &str) {
+    let event = what.name();
+    match level {
+        _ if cfg!(not(feature = "program")) => tracing::info!("{text}"),
+        Level::Info => tracing::info!(event, connection, path, "{text}"),
+        Level::Warning => tracing::warn!(event, connection, path, "{text}"),
     }
 }
 

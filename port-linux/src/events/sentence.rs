@@ -1,6 +1,7 @@
 //! The log line of each event.
 
 use super::{EcnFault, Limit, What};
+use crate::config::DataSize;
 
 impl What {
     /// The log line, for what happened to this connection and path.
@@ -35,6 +36,30 @@ impl What {
             Self::Standby { before, is_back: false, seconds } => {
                 format!("{before} has not answered for {seconds} s: packets take {it}")
             }
+            Self::WorseThanBest { best, rate_bps, delivered_bps, limited_by } => format!(
+                "all paths of {it} together deliver {} Mbit/s, less than {best} alone could, {} Mbit/s ({limited_by})",
+                megabits(*delivered_bps),
+                megabits(*rate_bps)
+            ),
+            Self::AsGoodAsBest { ms } => {
+                format!("{it} delivers as much as its best path could again, after {} s", ms / 1000)
+            }
+            Self::DataWarned { used_bytes, size_bytes } => {
+                format!("{it} has used {} of its data plan", share(*used_bytes, *size_bytes))
+            }
+            Self::DataDemoted { used_bytes, size_bytes } => format!(
+                "{it} has used {} of its data plan: it is used last from now on",
+                share(*used_bytes, *size_bytes)
+            ),
+            Self::DataReached { used_bytes, size_bytes } => format!(
+                "{it} has used {} of its data plan: it is out of use. `mpt path up` takes it into use nevertheless, `mpt data add` adds \
+                 what was bought",
+                share(*used_bytes, *size_bytes)
+            ),
+            Self::DataRenewed { used_bytes, size_bytes } => {
+                format!("{it} has used {} of its data plan again", share(*used_bytes, *size_bytes))
+            }
+            Self::DataClock { why } => format!("{it} has a data plan, and {why}"),
             Self::Other => "something happened that this version of mpt does not know".to_owned(),
         }
     }
@@ -63,6 +88,16 @@ fn explain(fault: EcnFault) -> &'static str {
         EcnFault::AllMarked => "marks all datagrams as having met congestion",
         EcnFault::Other => "does not carry ECN marks",
     }
+}
+
+/// `12.3 GB of 50.0 GB`
+fn share(used: u64, size: u64) -> String {
+    format!("{} of {}", DataSize(used), DataSize(size))
+}
+
+/// With one digit after the point.
+fn megabits(bits: u64) -> String {
+    format!("{}.{}", bits / 1_000_000, bits / 100_000 % 10)
 }
 
 fn how(mode: &str, reason: Option<&str>) -> &'static str {

@@ -134,7 +134,7 @@ fn programs_are_few_and_so_is_what_waits_for_them() {
         let state = lock(&hooks.pool.state);
         assert_eq!(state.running.len(), AT_ONCE);
         assert_eq!(state.waiting.len(), WAITING);
-        assert_eq!(state.left_out as usize, 20 * 9 - AT_ONCE - WAITING);
+        assert_eq!(state.left_out, (20 * 9 - AT_ONCE - WAITING) as u64);
     }
     hooks.end();
     until("all were killed", || lock(&hooks.pool.state).running.is_empty());

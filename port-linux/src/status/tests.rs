@@ -29,6 +29,7 @@ pub(crate) fn path(name: &str, third: u8, tx_bytes: u64) -> PathReport {
         downs: 0,
         not_sent: NotSent::default(),
         roaming: None,
+        data: None,
     }
 }
 
@@ -65,6 +66,7 @@ pub(crate) fn report() -> Report {
             }),
             problem: None,
             limit_bps: None,
+            worse_than_best_ms: 0,
             counters: Counters {
                 tx_packets: 4000,
                 tx_bytes: 4_000_000,

@@ -252,7 +252,7 @@ impl Files {
     /// `mpt run` with these files.
     fn command(&self, host: &Host) -> Command {
         let mut command = host.command(mpt().get_program());
-        command.args(self.run_arguments());
+        command.args(self.run_arguments()).env("STATE_DIRECTORY", DIRECTORY);
         command
     }
 
@@ -394,6 +394,11 @@ impl Mpt {
     /// `mpt path` with this line of arguments.
     pub(crate) fn path(&self, arguments: &str) -> anyhow::Result<String> {
         done(&self.host, &format!("path {arguments} --control {}", self.files.control.display()), "")
+    }
+
+    /// `mpt data` with this line of arguments.
+    pub(crate) fn data(&self, arguments: &str) -> anyhow::Result<String> {
+        done(&self.host, &format!("data {arguments} --control {}", self.files.control.display()), "")
     }
 
     /// `mpt reload` with another configuration; returns what it prints.

@@ -1,13 +1,18 @@
-//! What happened is told: by hooks and by `mpt status --json`, with the same words.
+//! What happened is told, by hooks and by `mpt status --json`, with the same words; and what paths have used of their data plans.
 
 use std::fs;
 
 use anyhow::{Context as _, ensure};
+use port_linux::data::Level;
 use port_linux::events::Event;
-use port_linux::lab::stack::Stack;
+use port_linux::lab::stack::{Stack, Version};
 use port_linux::lab::topology::Side;
+use port_linux::report::State;
+use rustix::process::Signal;
+use toml::{Table, Value};
 
-use crate::bench::{self, DIRECTORY, Tunnel};
+use crate::bench::{self, DIRECTORY, Mpt, Settings, Tunnel};
+use crate::programs::{Tool, all_pass};
 
 #[test]
 fn a_hook_gets_what_the_log_and_status_have() {
@@ -37,5 +42,51 @@ fn a_hook_gets_what_the_log_and_status_have() {
         let numbers: Vec<u64> = events.iter().map(|event| event.number).collect();
         ensure!(numbers == (1..=numbers.len() as u64).collect::<Vec<_>>(), "{numbers:?}");
         Ok(())
+    });
+}
+
+/// The level of the data plan of the second path, and what is used.
+fn plan(mpt: &Mpt) -> anyhow::Result<(Level, u64)> {
+    let data = mpt.connection()?.paths.pop().and_then(|path| path.data).context("a plan")?;
+    Ok((data.level, data.used_bytes))
+}
+
+#[test]
+fn a_data_plan_is_kept_over_a_kill_and_the_hand_has_the_last_word() {
+    bench::test(&[Tool::Ping], || {
+        let bucket = Table::from_iter([("bucket".to_owned(), Value::from("10MB"))]);
+        let change = |side, settings: Settings| match side {
+            Side::Pc1 => settings.path(2, "data", bucket.clone()),
+            Side::Pc2 => settings,
+        };
+        let mut tunnel = Tunnel::start(2, Stack::V4OverV4, change)?;
+        let before = plan(&tunnel.pc1)?.1;
+        all_pass(&tunnel.net.pc1, Side::Pc2.tunnel_address(Version::V4), 100, "-i 0.01 -s 1000")?;
+        // Half of 100 packets and their answers.
+        let is_counted = || Ok(plan(&tunnel.pc1)?.1 >= before + 90_000);
+        tunnel.pc1.until_around("counted", is_counted)?;
+
+        let said = tunnel.pc1.data("set path2 9.5MB")?;
+        ensure!(said.contains("used last"), "{said}");
+        let said = tunnel.pc1.data("set pc2/path2 10MB")?;
+        ensure!(said.contains("out of use"), "{said}");
+        tunnel.pc1.until_down(2, &["disabled"])?;
+        tunnel.pc1.path("up path2")?;
+        tunnel.pc1.until_up()?;
+
+        let settings = change(Side::Pc1, Settings::new(Side::Pc1, Stack::V4OverV4, 2));
+        tunnel.pc1.end(Signal::KILL)?;
+        tunnel.pc1 = Mpt::start(tunnel.net.host(Side::Pc1), &settings)?;
+        tunnel.pc1.until_down(2, &["disabled"])?;
+        let (level, used) = plan(&tunnel.pc1)?;
+        ensure!(level == Level::Reached && (10_000_000..11_000_000).contains(&used), "{level:?}, {used}");
+        let events = tunnel.pc1.status()?.events;
+        ensure!(events.iter().any(|event| event.what.name() == "data_reached"), "{events:?}");
+        tunnel.pc1.reload(&settings.connection("policy", "flow"))?;
+        tunnel.pc1.until("one path up", |c| c.policy == "flow" && c.paths[0].state == State::Up)?;
+        tunnel.pc1.until_down(2, &["disabled"])?;
+        let said = tunnel.pc1.data("add path2 50MB")?;
+        ensure!(said.contains("in use"), "{said}");
+        tunnel.until_up()
     });
 }
