@@ -16,18 +16,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::clock;
+use crate::data;
 use crate::events::Event;
 use crate::observer::Observe;
 use crate::rates::Counted;
 use crate::report::{PathReport, Report, State};
 use record::{Mark, Record};
 use table::{Span, Table};
-
-/// The variable by which systemd says where a service keeps what outlives it.
-pub const STATE: &str = "STATE_DIRECTORY";
-
-/// Where that is otherwise.
-pub const DIRECTORY: &str = "/var/lib/mpt";
 
 /// A connection with more paths than there is room for is served by its first ones; a server with more connections than that keeps
 /// no history: the loop would tell of all of them each time.
@@ -36,16 +31,9 @@ pub const MOST: usize = table::COLUMNS;
 /// The time that one record of the long span stands for: 5 minutes.
 const LONG_MS: u64 = 5 * 60_000;
 
-/// The directory of the files.
-pub fn directory() -> PathBuf {
-    // A service may have several.
-    let several = std::env::var(STATE).unwrap_or_default();
-    several.split(':').next().filter(|first| !first.is_empty()).unwrap_or(DIRECTORY).into()
-}
-
 /// The file of a tunnel.
 pub fn file_of(tunnel: &str) -> PathBuf {
-    directory().join(format!("{tunnel}.history"))
+    data::directory().join(format!("{tunnel}.history"))
 }
 
 /// Writes the history of one tunnel.

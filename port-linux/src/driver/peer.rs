@@ -439,7 +439,7 @@ impl<'s> Peer<'s> {
 
     /// When the path is used.
     pub fn role(&self, index: usize) -> Role {
-        match (self.spares & (1 << index) != 0, self.is_enabled(index)) {
+        match (self.is_spare(index), self.is_enabled(index)) {
             (true, _) => Role::Spare,
             (false, true) => Role::Member,
             (false, false) => Role::Unused,

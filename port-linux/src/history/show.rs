@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::past::{Past, PastPath};
 use super::record::Record;
-use super::{directory, figure, file_of};
+use super::{figure, file_of};
+use crate::data::directory;
 use crate::events::Level;
 use crate::sparkline::sparkline;
 use crate::{clock, output, status};

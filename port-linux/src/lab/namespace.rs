@@ -31,12 +31,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::history::STATE;
-
 /// Set for the process inside; believed only by one that is the first of its pid namespace.
 const MARK: &str = "MPT_LAB_INSIDE";
 
-/// Where tunnels inside keep their history, as systemd says it: nowhere, until somebody makes the directory above. They have
+/// Where tunnels inside keep what outlives them, as systemd says it: nowhere, as the directory above is not there. They have
 /// names that tunnels of the host may have, too.
 const LAB_STATE: &str = "/run/mpt-lab/state";
 
@@ -111,7 +109,7 @@ fn is_inside() -> bool {
 fn unshare() -> Command {
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child"]);
-    command.env(STATE, LAB_STATE);
+    command.env("STATE_DIRECTORY", LAB_STATE);
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }

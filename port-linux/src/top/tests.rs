@@ -9,6 +9,7 @@ use super::asking::News;
 use super::draw::{Look, draw};
 use super::view::{View, Wish};
 use crate::control::Command;
+use crate::data::{self, DataReport};
 use crate::events::{Event, What};
 use crate::report::{ModelReport, Report, State};
 use crate::status::tests::{path, report};
@@ -105,6 +106,20 @@ fn a_rate_that_was_not_measured_is_not_shown_as_one() {
     assert!(shown.contains("carries: not measured yet"), "{shown}");
     let dsl = shown.lines().find(|line| line.starts_with("> dsl")).unwrap();
     assert!(dsl.ends_with("member     -     -   1.2    0.1     -   2.2      -"), "{dsl}");
+}
+
+#[test]
+fn a_data_plan_is_shown_with_what_is_used_of_it() {
+    let mut limited = adaptive();
+    limited.connections[0].paths[0].data = Some(DataReport {
+        plan: "month".into(),
+        size_bytes: 50_000_000_000,
+        used_bytes: 12_300_000_000,
+        level: data::Level::Ok,
+        renews_at: None,
+    });
+    let shown = screen(&View::new(limited, None), 80, 24, Instant::ZERO);
+    assert!(shown.contains("plan: 12.3 GB of 50.0 GB used  10.1.1.1:4754"), "{shown}");
 }
 
 #[test]

@@ -241,7 +241,10 @@ pub(super) fn detail(view: &View, look: Look, width: usize) -> Vec<Line<'static>
         known(model, |model| milliseconds(model.queue_us.into())),
         path.downs,
     );
-    let ends = format!("{}{device} -> {remote}", path.local);
+    let plan = path.data.as_ref().map_or(String::new(), |data| {
+        format!("plan: {} of {} used  ", status::bytes(data.used_bytes), status::bytes(data.size_bytes))
+    });
+    let ends = format!("{plan}{}{device} -> {remote}", path.local);
     let text = [rates, counts, ends].map(|line| Line::raw(fit(&line, width)));
     [title(&format!("{}/{}", connection.name, path.name), look, width)].into_iter().chain(text).collect()
 }
