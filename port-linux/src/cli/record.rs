@@ -149,7 +149,7 @@ fn time(text: &str) -> Result<Duration, String> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
         let number: f64 = rest[..digits].parse().ok().ok_or_else(wrong)?;
-        let (unit, behind) = rest[digits..].split_at(1);
+        let (unit, behind) = rest[digits..].split_at_checked(1).ok_or_else(wrong)?;
         total += number
             * [("h", 3600.0), ("m", 60.0), ("s", 1.0)]
                 .into_iter()

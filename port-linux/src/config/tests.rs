@@ -430,7 +430,7 @@ fn without_sequence_numbers_the_adaptive_policy_is_warned_of_only_when_it_was_as
 
 #[test]
 fn a_recording_has_a_size_with_its_unit() {
-    for value in ["64", "\"64MiB\"", "\"1kB\"", "\"\""] {
+    for value in ["\"64\"", "\"64MiB\"", "\"1kB\"", "\"\""] {
         let said = refuse(&with(CONNECTION, &format!("record = {value}")));
         assert!(said.contains("mpt.toml:8: connection.record = "), "{said}");
         assert!(said.contains("allowed: a size such as \"64MB\" or \"1GB\", from 100kB to 1000GB"), "{said}");
