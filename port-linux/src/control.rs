@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::NewPath;
+use crate::config::{NewPath, Rate};
 use crate::report::{Report, VERSION};
 
 /// Where control sockets live.
@@ -138,6 +138,9 @@ pub struct Reloaded {
     /// How many forwarded ports there are now, if they are others than before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forwards: Option<usize>,
+    /// Bits a second of `listen.uplink` and `listen.downlink`, if they are others than before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<[Option<u64>; 2]>,
 }
 
 impl Reloaded {
@@ -151,7 +154,7 @@ impl Reloaded {
             &self.paths_added,
             &self.paths_removed,
         ];
-        self.forwards.is_none() && lists.iter().all(|list| list.is_empty())
+        self.forwards.is_none() && self.access.is_none() && lists.iter().all(|list| list.is_empty())
     }
 }
 
@@ -179,6 +182,11 @@ impl fmt::Display for Reloaded {
         }
         if let Some(forwards) = self.forwards {
             write!(out, "forwarded ports: {forwards}, ")?;
+        }
+        if let Some(access) = self.access {
+            let [up, down] =
+                access.map(|rate| rate.map_or("not shared".to_owned(), |rate| Rate(rate).to_string()));
+            write!(out, "uplink {up}, downlink {down}, ")?;
         }
         write!(out, "{} as before", self.kept)
     }

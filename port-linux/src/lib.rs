@@ -42,6 +42,7 @@ pub mod program;
 pub mod report;
 pub mod routes;
 pub mod run;
+pub mod sharing;
 pub mod socket;
 #[cfg(feature = "program")]
 pub mod status;

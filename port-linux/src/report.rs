@@ -71,6 +71,15 @@ pub struct ConnectionReport {
     /// Most bits a second of inner packets in each direction; absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_bps: Option<u64>,
+    /// Where `listen.uplink` is shared, bits a second of datagrams that its turns come to; absent: it does not wait for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink_share_bps: Option<u64>,
+    /// Where `listen.downlink` is shared, bits a second of datagrams that the peer is told to send at most; absent: it sends nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downlink_share_bps: Option<u64>,
+    /// Bits a second of datagrams that the peer asks for at most, as it shares its access among its peers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_bps: Option<u64>,
     /// What went through.
     pub counters: Counters,
     /// What was dropped.

@@ -164,6 +164,7 @@ fn connection_text(
     if let Some(bits) = connection.limit_bps {
         text += &format!("  limited to {} in each direction\n", Rate(bits));
     }
+    text += &shares_text(connection);
     let rate = |now: u64, then: fn(&ConnectionReport) -> u64| {
         before.map_or(String::new(), |(b, seconds)| {
             format!(", {}", bit_rate(now.saturating_sub(then(b)), seconds))
@@ -200,6 +201,20 @@ fn connection_text(
     text += &dropped(&connection.dropped);
     text + &paths_text(&connection.paths, before.map(|(b, seconds)| (&b.paths[..], seconds)), colour)
         + &models_text(&connection.paths)
+}
+
+/// What it is limited to as an access is shared.
+fn shares_text(connection: &ConnectionReport) -> String {
+    let shares = [
+        (connection.uplink_share_bps, "its share of the uplink now:"),
+        (connection.downlink_share_bps, "of the downlink it may take now:"),
+        (connection.asked_bps, "the peer asks for no more than"),
+    ];
+    let shares: Vec<String> = shares
+        .iter()
+        .filter_map(|(bits, what)| Some(format!("{what} {}", scaled((*bits)?, &BIT_RATES))))
+        .collect();
+    if shares.is_empty() { String::new() } else { format!("  {}\n", shares.join(", ")) }
 }
 
 /// Whether packets are sealed, and by what.
