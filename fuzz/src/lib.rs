@@ -4,6 +4,7 @@
 //!   [`log`] of what came out. The scenarios in `tests/` run on them.
 //! - [`bond`]: the same two connections under load, with [`tcp_model`], a TCP to judge a tunnel by. The tables in
 //!   `tests/bond/` and the command `examples/bond.rs` run on it.
+//! - [`crowd`]: one server and thousands of peers, in virtual time as well.
 //! - [`oracle`]: naive models of the core's data structures.
 //! - [`sealed`]: what a sealer of sealed mode is lent, and ciphers that fail where a nonce is used twice.
 //! - [`target`]: what fuzzing runs. Each target is a function of bytes, called by the fuzzer
@@ -13,6 +14,7 @@
 
 pub mod bond;
 pub mod clock;
+pub mod crowd;
 pub mod joined;
 pub mod link;
 pub mod log;

@@ -39,6 +39,9 @@ pub struct Config {
     /// Most bytes of inner packets, or of slices of them, that are sent in a second; zero: no limit. Under [`Policy::Adaptive`] they wait
     /// their turn in its queue, else what is too much is dropped. See [`Connection::set_limit`](crate::Connection::set_limit).
     pub limit: u64,
+    /// Bytes that each datagram has on its way besides its own: the headers of IP and UDP, and what seals it. They count where the peer
+    /// [asks](crate::Connection::ask) for less.
+    pub around: u16,
     /// Takes slices of large packets ([`wire::slice`](crate::wire::slice)), which are then delivered as they are for the
     /// caller to join, and tells the peer so.
     pub slices: bool,
@@ -61,6 +64,8 @@ impl Default for Config {
             order_udp: false,
             classes: ClassRules::new(),
             limit: 0,
+            // IPv4 and UDP.
+            around: 28,
             slices: false,
             // Fragments of one packet leave together on one path; a second is many times any path's jitter.
             reassembly_timeout: Duration::from_secs(1),

@@ -9,10 +9,11 @@ mod send;
 mod storage;
 mod stranger;
 
+use crate::adaptive::Adaptive;
 use crate::config::Config;
 use crate::ecn::Ecn;
 use crate::event::Event;
-use crate::limit::Limit;
+use crate::gate::Gate;
 use crate::path::{Due, Path};
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::reassembly::Reassembly;
@@ -141,8 +142,10 @@ pub struct Connection<'s> {
     peer_restarts: u64,
     /// The sequence number that was next at some time; see `check_head`.
     witness: Option<(Instant, Seq)>,
-    /// What inner packets may leave at.
-    limit: Limit,
+    /// When packets may leave.
+    gate: Gate,
+    /// As in [`Config`].
+    around: u16,
     stats: Stats,
 }
 
@@ -208,7 +211,8 @@ impl<'s> Connection<'s> {
             peer_started: false,
             peer_restarts: 0,
             witness: None,
-            limit: Limit::new(config.limit),
+            gate: Gate::new(config.limit),
+            around: config.around,
             stats: Stats::default(),
             rng,
         }
@@ -216,10 +220,45 @@ impl<'s> Connection<'s> {
 
     /// Another [`Config::limit`], from now on.
     pub fn set_limit(&mut self, bytes: u64) {
-        self.limit.set(bytes);
+        self.gate.set_limit(bytes);
+        self.limit_changed();
+    }
+
+    fn limit_changed(&mut self) {
         if let Some(Extension { adaptive, .. }) = &mut self.extension {
             adaptive.state.limit_changed();
         }
+    }
+
+    /// Under [`Policy::Adaptive`], whether packets for the peer may leave, where several connections share an uplink and take turns.
+    /// Without a turn they wait in the queue; control messages, reports and what a path lost leave all the same.
+    pub fn set_turn(&mut self, is_its: bool) {
+        self.gate.hold(!is_its);
+    }
+
+    /// Bytes a second that its turns come to, by which it is decided how long packets may wait; `None`: it does not wait for turns.
+    pub fn set_share(&mut self, bytes: Option<u32>) {
+        if self.gate.set_share(bytes) {
+            self.limit_changed();
+        }
+    }
+
+    /// Whether packets wait that leave in its turn, as soon as a path takes them.
+    pub fn waits(&self) -> bool {
+        self.adaptive().is_some_and(Adaptive::waits)
+    }
+
+    /// Asks the peer to send at most so many bytes a second, as datagrams with their outer headers; `None`: as much as it likes. It is told
+    /// by the next report, and forgets it when none comes for two seconds. A peer of an earlier version does not know of it.
+    pub fn ask(&mut self, bytes: Option<u32>) {
+        if let Some(Extension { adaptive, .. }) = &mut self.extension {
+            adaptive.state.feedback.most = bytes;
+        }
+    }
+
+    /// What the peer asked for in the same way.
+    pub fn asked(&self) -> Option<u32> {
+        self.gate.asked(self.now)
     }
 
     /// Ends the connection: its memory serves another one.

@@ -132,6 +132,8 @@ pub(crate) struct Feedback {
     packets: u32,
     /// Reports that are due though nothing comes.
     after: u8,
+    /// What the peer is to send at most, in bytes a second.
+    pub(crate) most: Option<u32>,
     /// A report that still has to leave on these paths.
     leaving: Option<(Report, PathSet)>,
 }
@@ -270,8 +272,8 @@ impl Feedback {
             return;
         }
         self.pause = ways.pause;
-        let mut report =
-            Report { instance, count: self.count, hold, open: open.0, repairs, ..Report::default() };
+        let (count, most) = (self.count, self.most);
+        let mut report = Report { instance, count, hold, open: open.0, repairs, most, ..Report::default() };
         self.count = self.count + 1;
         self.last = now;
         self.after = if self.packets >= LOAD { AFTER } else { self.after.saturating_sub(1) };

@@ -23,6 +23,7 @@ mod connection;
 mod ecn;
 mod event;
 mod feedback;
+mod gate;
 mod limit;
 mod path;
 mod path_set;

@@ -45,6 +45,12 @@ impl Limit {
         *self = Self::new(bytes);
     }
 
+    /// Goes on with another rate. What has passed is not forgotten, but takes a tenth of a second at most.
+    pub fn adjust(&mut self, bytes: u64, now: Instant) {
+        let paid = self.paid.min(nanos(now).saturating_add(BURST));
+        *self = Self { paid, ..Self::new(bytes) };
+    }
+
     /// Bytes a second; `None`: there is no limit.
     pub(crate) fn rate(&self) -> Option<f32> {
         (self.cost > 0).then(|| 1e9 * (1u64 << FINE) as f32 / self.cost as f32)

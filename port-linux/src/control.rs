@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::NewPath;
+use crate::config::{NewPath, Rate};
 use crate::data::DataReport;
 use crate::report::{Report, VERSION};
 
@@ -246,6 +246,9 @@ pub struct Reloaded {
     /// How many hooks there are now, if they are others than before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<usize>,
+    /// Bits a second of `listen.uplink` and `listen.downlink`, if they are others than before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<[Option<u64>; 2]>,
 }
 
 impl Reloaded {
@@ -259,7 +262,8 @@ impl Reloaded {
             &self.paths_added,
             &self.paths_removed,
         ];
-        self.forwards.is_none() && self.hooks.is_none() && lists.iter().all(|list| list.is_empty())
+        let is_as_before = self.forwards.is_none() && self.hooks.is_none() && self.access.is_none();
+        is_as_before && lists.iter().all(|list| list.is_empty())
     }
 }
 
@@ -290,6 +294,11 @@ impl fmt::Display for Reloaded {
         }
         if let Some(hooks) = self.hooks {
             write!(out, "hooks: {hooks}, ")?;
+        }
+        if let Some(access) = self.access {
+            let [up, down] =
+                access.map(|rate| rate.map_or("not shared".to_owned(), |rate| Rate(rate).to_string()));
+            write!(out, "uplink {up}, downlink {down}, ")?;
         }
         write!(out, "{} as before", self.kept)
     }

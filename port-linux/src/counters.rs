@@ -140,7 +140,7 @@ pub static TUNNEL: [OfTunnel; 3] = [
 ];
 
 /// Of a connection. Packets are inner packets, without mpt's headers.
-pub static CONNECTION: [OfConnection; 23] = [
+pub static CONNECTION: [OfConnection; 26] = [
     OfConnection::gauge("used", "used", "Whether packets take this connection; there only where one stands by", |c| {
         c.used.map(u64::from)
     })
@@ -162,6 +162,27 @@ pub static CONNECTION: [OfConnection; 23] = [
     OfConnection::gauge("limit_bps", "limit", "Most that each direction may carry; absent without a limit", |c| {
         c.limit_bps
     })
+    .in_unit(Unit::BitsPerSecond),
+    OfConnection::gauge(
+        "uplink_share_bps",
+        "uplink_share",
+        "What the peer's turns at listen.uplink come to; absent where it does not wait for them",
+        |c| c.uplink_share_bps,
+    )
+    .in_unit(Unit::BitsPerSecond),
+    OfConnection::gauge(
+        "downlink_share_bps",
+        "downlink_share",
+        "Most that the peer is told to send, of listen.downlink; absent where it sends nothing",
+        |c| c.downlink_share_bps,
+    )
+    .in_unit(Unit::BitsPerSecond),
+    OfConnection::gauge(
+        "asked_bps",
+        "asked",
+        "Most that the peer asks for, as it shares its access among its peers",
+        |c| c.asked_bps,
+    )
     .in_unit(Unit::BitsPerSecond),
     OfConnection::gauge("memory_bytes", "memory", "Memory for packets to be sent under policy adaptive", |c| {
         c.memory_bytes

@@ -32,6 +32,7 @@ mod report;
 mod resources;
 mod roaming;
 mod senders;
+mod shares;
 mod sizes;
 mod standby;
 mod strangers;
@@ -73,6 +74,7 @@ use crate::events::Journal;
 use crate::link::Interfaces;
 use crate::offload::{Header, MAX_PACKET, Segmentation, Split, clamp, finish_checksum};
 use crate::routes::{Route, Routes};
+use crate::sharing;
 use crate::socket::{Batch, Maker};
 use crate::supervisor::Supervisor;
 use crate::tun::Tun;
@@ -355,6 +357,7 @@ impl<'s> Driver<'s> {
             let origin = self.outside.origin(index, run.source, run.destination);
             let arrived = run.stamp.map_or(now, |stamp| self.stamps.arrival(stamp));
             for datagram in run.datagrams() {
+                let len = datagram.len() + sharing::headers(origin.source.ip());
                 let (peer, path, datagram) = match self.outside.open(origin, datagram, now) {
                     Arrival::Path { sender, datagram } => (sender.peer, sender.path, datagram),
                     Arrival::Moved { peer, number, is_newest, datagram } => {
@@ -374,6 +377,7 @@ impl<'s> Driver<'s> {
                     Arrival::Nothing => continue,
                 };
                 let Some(connection) = self.peers.get_mut(peer) else { continue };
+                self.outside.note_arrived(connection, len, now);
                 let claimed =
                     connection.receive(path, datagram, (origin, ecn), (arrived, now), &mut self.inside);
                 if let Some((path, claim)) = claimed {
@@ -450,7 +454,8 @@ impl<'s> Driver<'s> {
         loop {
             self.settle_touched(now);
             self.follow_keys(now);
-            if self.paths_changed.is_empty() {
+            self.serve_turns(now);
+            if self.paths_changed.is_empty() && !self.peers.some_are_touched() {
                 break;
             }
         }
@@ -518,6 +523,7 @@ impl<'s> Driver<'s> {
         }
         self.due = due;
         self.outside.handle_timeout(now);
+        self.share_downlink(now);
         self.follow_sizes(now);
         let some_state_changed = !self.states_changed.is_empty();
         while let Some(index) = self.states_changed.pop() {

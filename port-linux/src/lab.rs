@@ -3,6 +3,7 @@
 //! It rebuilds the bench of the paper (Szilagyi, Fejes, Katona, section 3) on one machine. Everything lives in
 //! namespaces of the laboratory's own and vanishes with its process; nothing on the host is touched.
 
+mod ahead;
 pub mod attack;
 pub mod cpu;
 pub mod crowd;
@@ -81,6 +82,8 @@ const ABOUT: &str = "Builds the paper's two PCs as network namespaces, joined by
     mpt lab --soak --seconds 60      a minute of full rate and cut links, each byte checked\n  \
     mpt lab --attack                 a sealed tunnel while one end is flooded: three minutes\n  \
     mpt lab --peers 1000             one server and so many peers: two minutes\n  \
+    mpt lab --peers 100 --load 150 --rate 20mbit --share\n                                   \
+    a server whose links are too thin, and which shares them: a minute\n  \
     mpt lab home                     a house, its LAN and a server, and all that a house goes through: a minute\n\n\
     The links of --links, separated by commas, are emulated in user space: no netem is needed.";
 
@@ -168,6 +171,9 @@ pub struct Args {
     /// With --peers, what all of them send together, in per cent of what the links carry
     #[arg(long, requires = "peers", value_name = "PERCENT", default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..=1000))]
     load: u16,
+    /// With --peers, tell the server what the links carry, as uplink and downlink in [listen]: it shares that among the peers
+    #[arg(long, requires = "peers")]
+    share: bool,
     /// Measure one flow over unequal links beside TCP and kernel MPTCP: "100mbit 5ms, 50mbit 30ms, 20mbit 80ms 1%"
     #[arg(long, group = "long_run", value_name = "LINKS",
           conflicts_with_all = ["paper", "speed", "soak", "attack", "paths", "rate", "iperf3"])]
@@ -346,8 +352,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     if let Some(peers) = args.peers {
         let time = Duration::from_secs_f64(args.seconds.unwrap_or(10.0));
-        let plan =
-            crowd::Plan { peers, senders: args.senders.min(peers), load_percent: args.load, rate, time };
+        let (senders, load_percent, share) = (args.senders.min(peers), args.load, args.share);
+        let plan = crowd::Plan { peers, senders, load_percent, share, rate, time };
         return crowd::run(&plan, &mpt, out.as_deref(), args.json);
     }
     if let Some(Links(links)) = args.links {

@@ -66,6 +66,7 @@ pub mod replay;
 pub mod report;
 pub mod routes;
 pub mod run;
+pub mod sharing;
 pub mod socket;
 #[cfg(feature = "program")]
 pub mod sparkline;

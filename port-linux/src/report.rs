@@ -86,6 +86,15 @@ pub struct ConnectionReport {
     /// Bytes of memory for packets to be sent under policy `adaptive`; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+    /// Where `listen.uplink` is shared, bits a second of datagrams that its turns come to; absent: it does not wait for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink_share_bps: Option<u64>,
+    /// Where `listen.downlink` is shared, bits a second of datagrams that the peer is told to send at most; absent: it sends nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downlink_share_bps: Option<u64>,
+    /// Bits a second of datagrams that the peer asks for at most, as it shares its access among its peers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_bps: Option<u64>,
     /// What went through.
     pub counters: Counters,
     /// Milliseconds in which it delivered less than its best path alone could, although packets waited.

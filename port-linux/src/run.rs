@@ -164,6 +164,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     };
     let awaited = plan.ends();
     let peers = resources.connect_all(&config, plan, &mut outside)?;
+    outside.share(config.listen.as_ref());
     let tunnel = tunnel_facts(&config, &peers)?;
     let tie = Arc::new(ToDevice { mark });
     let maker = Maker { offload: config.tunnel.offload, tie, buffer: defaults.socket_buffer };

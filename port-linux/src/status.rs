@@ -147,6 +147,7 @@ fn connection_text(connection: &ConnectionReport, colour: bool) -> String {
     if let Some(bits) = connection.limit_bps {
         text += &format!("  limited to {} in each direction\n", Rate(bits));
     }
+    text += &shares_text(connection);
     text += &format!(
         "  sent {} packets, {}; received {} packets, {}\n",
         c.tx_packets,
@@ -160,6 +161,20 @@ fn connection_text(connection: &ConnectionReport, colour: bool) -> String {
     }
     text += &dropped(&connection.dropped);
     text + &paths_text(&connection.paths, colour) + &models_text(&connection.paths)
+}
+
+/// What it is limited to as an access is shared.
+fn shares_text(connection: &ConnectionReport) -> String {
+    let shares = [
+        (connection.uplink_share_bps, "its share of the uplink now:"),
+        (connection.downlink_share_bps, "of the downlink it may take now:"),
+        (connection.asked_bps, "the peer asks for no more than"),
+    ];
+    let shares: Vec<String> = shares
+        .iter()
+        .filter_map(|(bits, what)| Some(format!("{what} {}", scaled((*bits)?, &BIT_RATES))))
+        .collect();
+    if shares.is_empty() { String::new() } else { format!("  {}\n", shares.join(", ")) }
 }
 
 /// Whether packets are sealed, and by what.

@@ -21,6 +21,17 @@ pub struct Sizes {
     pub flows: usize,
 }
 
+impl Sizes {
+    /// Bytes of all that a connection is lent.
+    pub const fn bytes(&self) -> usize {
+        self.reorder_slots * (size_of::<ReorderSlot>() + self.reorder_cell)
+            + self.reassembly_slots * (size_of::<ReassemblySlot>() + self.reassembly_cell)
+            + size_of::<AdaptiveState>()
+            + self.adaptive_slots * (size_of::<PacketSlot>() + self.adaptive_cell)
+            + self.flows * size_of::<FlowSlot>()
+    }
+}
+
 impl Default for Sizes {
     fn default() -> Self {
         Self {

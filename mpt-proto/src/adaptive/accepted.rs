@@ -7,7 +7,8 @@ use crate::adaptive::tuning::{
     LEAVING, REPAIR_BURSTS, RISING, SPARSE_BOUNDS, UNKNOWN_ROUND_TRIP,
 };
 use crate::adaptive::{Adaptive, AdaptiveState};
-use crate::limit::Limit;
+use crate::gate::Gate;
+use crate::time::Instant;
 
 impl AdaptiveState {
     /// The connection may send at another rate.
@@ -35,7 +36,7 @@ impl Adaptive<'_> {
     /// What is accepted in the two queues. That of bulk may stand for a part of the round trip: less would leave a lone flow below
     /// capacity. Neither bound is shorter than what some packets take to leave.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    pub(super) fn accepted(&mut self, limit: &Limit) -> Accepted {
+    pub(super) fn accepted(&mut self, gate: &Gate, now: Instant) -> Accepted {
         if let Some(accepted) = self.state.accepted {
             return accepted;
         }
@@ -44,7 +45,7 @@ impl Adaptive<'_> {
             noise = f32::max(noise, model.deviation());
             rate += model.rate();
         }
-        let rate = limit.rate().map_or(rate, |most| rate.min(most));
+        let rate = gate.rate(now).map_or(rate, |most| rate.min(most));
         let leaving = LEAVING * packet_time(rate);
         let rising = if self.state.delay.may_rise { RISING } else { 0.0 };
         let round_trip = self.round_trip() + BULK_NOISE * noise + rising;

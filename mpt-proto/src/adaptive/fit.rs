@@ -121,6 +121,11 @@ impl Adaptive<'_> {
         !self.queue.is_empty() || self.state.parked.is_some()
     }
 
+    /// Whether packets wait that have not left.
+    pub(crate) const fn waits(&self) -> bool {
+        self.has_bulk() || !self.express.is_empty()
+    }
+
     /// A packet of `len` bytes that fits no path is to leave in pieces on this one.
     pub(super) fn begin_pieces(&mut self, path: usize, index: Index, len: usize, now: Instant) {
         if let Some(model) = self.state.models.get_mut(path) {

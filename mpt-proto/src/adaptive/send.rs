@@ -9,7 +9,7 @@ use crate::adaptive::tuning::{
     OVERDRAW_BYTES, RESERVED_CREDIT, SPILL, THIN_ACKS, TOLERANCE,
 };
 use crate::adaptive::{Adaptive, AdaptiveState};
-use crate::limit::Limit;
+use crate::gate::Gate;
 use crate::path_set::PathSet;
 use crate::seq::Seq;
 use crate::time::Instant;
@@ -159,21 +159,21 @@ impl Adaptive<'_> {
     }
 
     /// The next datagram that may leave now. `next` is the next number of the ordered sequence; what leaves for the first time does so
-    /// within `limit`.
+    /// through `gate`.
     pub(crate) fn poll(
         &mut self,
         up: PathSet,
-        (next, limit): (&mut Seq, &mut Limit),
+        (next, gate): (&mut Seq, &mut Gate),
         now: Instant,
     ) -> Option<Leaving> {
-        let is_open = limit.is_open(now);
-        self.state.is_limited = limit.is_felt(now);
+        let is_open = gate.is_open(now);
+        self.state.is_limited = gate.is_felt(now);
         if is_open
             && let Some(path) = self.run(up, now)
-            && let Some(slot) = self.next_bulk(limit, now)
+            && let Some(slot) = self.next_bulk(gate, now)
         {
             if self.suits(path, slot) {
-                self.charge(slot, limit, now);
+                self.charge(slot, gate, now);
                 return self.depart(path, slot, next, now);
             }
             self.state.parked = Some(slot);
@@ -187,19 +187,19 @@ impl Adaptive<'_> {
         }
         let is_fresh = self.express.turn() == Some(Turn::Fresh);
         let (path, slot) = (is_fresh && is_open)
-            .then(|| self.poll_express(limit, alive, now))
+            .then(|| self.poll_express(gate, alive, now))
             .flatten()
             .or_else(|| self.poll_resend(alive, now))
-            .or_else(|| (!is_fresh && is_open).then(|| self.poll_express(limit, alive, now)).flatten())
-            .or_else(|| self.poll_queue(alive, limit, now))?;
-        self.charge(slot, limit, now);
+            .or_else(|| (!is_fresh && is_open).then(|| self.poll_express(gate, alive, now)).flatten())
+            .or_else(|| self.poll_queue(alive, gate, now))?;
+        self.charge(slot, gate, now);
         self.depart(path, slot, next, now)
     }
 
     /// A packet leaves: for the first time, or it is paid for.
-    fn charge(&self, index: Index, limit: &mut Limit, now: Instant) {
+    fn charge(&self, index: Index, gate: &mut Gate, now: Instant) {
         if let Some(slot) = self.pool.slot(index).filter(|slot| slot.tries == 0) {
-            limit.charge(usize::from(slot.len), now);
+            gate.charge_packet(usize::from(slot.len), now);
         }
     }
 
@@ -251,12 +251,12 @@ impl Adaptive<'_> {
 
     /// Packets that are not held: on the fastest path, a little ahead of its pace; on a slower one once they have waited
     /// for as long as that takes longer.
-    fn poll_express(&mut self, limit: &Limit, alive: PathSet, now: Instant) -> Option<(usize, Index)> {
+    fn poll_express(&mut self, gate: &Gate, alive: PathSet, now: Instant) -> Option<(usize, Index)> {
         let (path, at) = self.express_path(alive, now)?;
         if at > now {
             return None;
         }
-        let bounds = self.accepted(limit).express;
+        let bounds = self.accepted(gate, now).express;
         let index = loop {
             let index =
                 self.express.pop(&mut self.pool, bounds, &mut self.state.queue_counts, now.stamp())?;
@@ -425,16 +425,16 @@ impl Adaptive<'_> {
     }
 
     /// Bulk: the fastest open path that is ready, and takes it, takes the packet whose turn it is.
-    fn poll_queue(&mut self, alive: PathSet, limit: &Limit, now: Instant) -> Option<(usize, Index)> {
-        if !self.has_bulk() || !limit.is_open(now) {
-            let is_idle = self.express.is_empty() || !limit.is_open(now);
+    fn poll_queue(&mut self, alive: PathSet, gate: &Gate, now: Instant) -> Option<(usize, Index)> {
+        if !self.has_bulk() || !gate.is_open(now) {
+            let is_idle = self.express.is_empty() || !gate.is_open(now);
             if is_idle && self.state.lost.is_empty() {
                 self.note_idle(alive, now);
             }
             return None;
         }
         let (path, is_cheap) = self.bulk_path(alive, now)?;
-        let Some(index) = self.next_bulk(limit, now) else {
+        let Some(index) = self.next_bulk(gate, now) else {
             self.note_idle(alive, now);
             return None;
         };
@@ -480,14 +480,14 @@ impl Adaptive<'_> {
     }
 
     /// The packet of the bulk whose turn it is: the one that is parked before others.
-    fn next_bulk(&mut self, limit: &Limit, now: Instant) -> Option<Index> {
+    fn next_bulk(&mut self, gate: &Gate, now: Instant) -> Option<Index> {
         let parked = self.state.parked.take();
-        parked.or_else(|| self.pop_bulk(limit, now))
+        parked.or_else(|| self.pop_bulk(gate, now))
     }
 
     /// The packet of the queue whose turn it is.
-    fn pop_bulk(&mut self, limit: &Limit, now: Instant) -> Option<Index> {
-        let bounds = self.accepted(limit).bulk;
+    fn pop_bulk(&mut self, gate: &Gate, now: Instant) -> Option<Index> {
+        let bounds = self.accepted(gate, now).bulk;
         let index = self.queue.pop(&mut self.pool, bounds, &mut self.state.queue_counts, now.stamp())?;
         let sojourn = now.stamp().wrapping_sub(self.pool.slot(index)?.since);
         let bytes = self.bytes_on_the_way(index) / i32::from(self.queue.old_flows().max(1));

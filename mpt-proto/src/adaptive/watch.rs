@@ -4,24 +4,24 @@ use crate::adaptive::Adaptive;
 use crate::adaptive::model::Model;
 use crate::adaptive::tuning::{ACTIVE, DEAF, DEAF_ROUNDS, GATHER, IDLE_MARKER, LEAST_DEAF, MARKER};
 use crate::feedback::Ways;
-use crate::limit::Limit;
+use crate::gate::Gate;
 use crate::path_set::PathSet;
 use crate::time::{Instant, Micros};
 
 impl Adaptive<'_> {
     /// When something is to be done although nothing comes.
-    pub(crate) fn deadline(&self, up: PathSet, limit: &Limit, now: Instant) -> Option<Instant> {
+    pub(crate) fn deadline(&self, up: PathSet, gate: &Gate, now: Instant) -> Option<Instant> {
         let alive = self.alive(up);
         let soonest = |paths: PathSet| {
             let models = paths.into_iter().filter_map(|index| self.state.models.get(index));
             models.filter(|model| !model.is_full()).map(|model| model.wait(now)).min()
         };
-        let opens = limit.opens_at(now);
-        let express = self.express_path(alive, now).map(|(_, at)| at.max(opens));
+        let opens = gate.opens_at(now);
+        let express = self.express_path(alive, now).zip(opens).map(|((_, at), opens)| at.max(opens));
         let lost = self.state.lost.first().and_then(|_| self.repair_path(alive, now));
         let lost = lost.map(|(_, wait)| now.later(wait));
         let bulk = self.has_bulk().then(|| soonest(self.for_bulk(alive))).flatten();
-        let bulk = bulk.map(|wait| (now.later(wait) + GATHER).max(opens));
+        let bulk = bulk.zip(opens).map(|(wait, opens)| (now.later(wait) + GATHER).max(opens));
         let deaf = self.deaf_at().filter(|at| *at > now);
         let markers = up.into_iter().filter_map(|index| self.marker_at(index, now)).min();
         let report = self.state.feedback.deadline().filter(|_| !up.is_empty());

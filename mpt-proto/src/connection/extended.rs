@@ -19,6 +19,11 @@ use crate::wire::ip::{self, Flow};
 use crate::wire::report::Report;
 use crate::wire::slice;
 
+/// Bytes of the datagram of a large marker: as much as a report that tells all there is to tell, so that no path has to carry a size for it
+/// alone.
+const LARGE_MARKER: usize = 216;
+const _: () = assert!(LARGE_MARKER <= CONTROL_MAX);
+
 /// A sender may want packets held for so long at most: a longer time is of a clock that jumped, or made up.
 const LONGEST_HOLD: i32 = 500_000;
 
@@ -186,7 +191,7 @@ impl<'s> Connection<'s> {
                 len.map(|len| (path, Kind::Report, len))
             }
             None => adaptive.poll_marker().map(|(path, is_large)| {
-                let padding = if is_large { CONTROL_MAX - body } else { 0 };
+                let padding = if is_large { LARGE_MARKER - body } else { 0 };
                 buffer.get_mut(body..).unwrap_or_default().fill(0);
                 (path, Kind::Marker, padding)
             }),
@@ -209,6 +214,7 @@ impl<'s> Connection<'s> {
         let state = self.paths.get_mut(path)?.as_mut()?;
         state.stats.tx_datagrams += 1;
         state.stats.tx_bytes += datagram.len() as u64;
+        self.gate.charge_datagram(datagram.len() + usize::from(self.around), now);
         if signal.is_none() {
             state.handle_used(now);
         }
@@ -222,7 +228,7 @@ impl<'s> Connection<'s> {
         loop {
             let adaptive = &mut self.extension.as_mut()?.adaptive;
             if adaptive.state.pieces.is_none() {
-                let leaving = adaptive.poll(self.up, (&mut self.next_sequence, &mut self.limit), self.now);
+                let leaving = adaptive.poll(self.up, (&mut self.next_sequence, &mut self.gate), self.now);
                 if leaving.is_some() || adaptive.state.pieces.is_none() {
                     return leaving;
                 }
@@ -272,6 +278,7 @@ impl<'s> Connection<'s> {
         let state = self.paths.get_mut(pieces.path)?.as_mut()?;
         state.stats.tx_datagrams += 1;
         state.stats.tx_bytes += datagram.len() as u64;
+        self.gate.charge_datagram(datagram.len() + usize::from(self.around), self.now);
         state.handle_used(self.now);
         let ecn = state.outer_ecn(ecn);
         Some(Departure { path: state.id, datagram, ecn })
@@ -359,6 +366,7 @@ impl<'s> Connection<'s> {
     fn follow(&mut self, report: &Report) {
         let Some(Extension { adaptive, .. }) = &mut self.extension else { return };
         adaptive.obey(report);
+        self.gate.ask(report.most, self.now);
         self.refresh_live();
         let Some(adaptive) = self.adaptive().filter(|_| report.repairs) else {
             return self.reorder.set_patience(Duration::ZERO);
@@ -380,7 +388,7 @@ impl<'s> Connection<'s> {
 
     fn adaptive_deadline(&self) -> Option<Instant> {
         let extends = self.peer.is_some_and(|peer| peer.extension.is_some());
-        self.adaptive().filter(|_| extends)?.deadline(self.up, &self.limit, self.now)
+        self.adaptive().filter(|_| extends)?.deadline(self.up, &self.gate, self.now)
     }
 }
 

@@ -144,7 +144,7 @@ impl Connection<'_> {
             cut => cut,
         };
         let cut = cut.inspect_err(|_| self.stats.tx_too_large += 1)?;
-        if !self.limit.passes(len, self.now) {
+        if !self.gate.passes(len, self.now) {
             self.stats.tx_limited += 1;
             return Err(EncapsulateError::Limited);
         }

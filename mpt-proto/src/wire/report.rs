@@ -14,11 +14,12 @@ pub const MAX_PATHS: usize = 4;
 /// Most gaps that one report names.
 pub const MAX_GAPS: usize = 8;
 /// Bytes of the longest report.
-pub const MAX_LEN: usize = HEAD + MAX_PATHS * PATH + MAX_GAPS * GAP;
+pub const MAX_LEN: usize = HEAD + MAX_PATHS * PATH + MAX_GAPS * GAP + MOST;
 
 const HEAD: usize = 16;
 const PATH: usize = 28;
 const GAP: usize = 8;
+const MOST: usize = 4;
 /// Unit of the 16-bit spans, in microseconds.
 const UNIT: u32 = 4;
 /// The longest such span, in microseconds: a longer one is written as this.
@@ -39,6 +40,9 @@ pub struct Report {
     pub open: u16,
     /// For the other direction: whether packets that were lost are sent again.
     pub repairs: bool,
+    /// For the other direction: bytes a second that are to be sent at most, as datagrams with their outer headers. `None`: the
+    /// reporter asks for no less than what its links carry.
+    pub most: Option<u32>,
     /// Of each path: what arrived.
     pub paths: Vec<PathReport, MAX_PATHS>,
     /// What did not.
@@ -128,19 +132,24 @@ impl Report {
             };
             report.gaps.push(gap).ok()?;
         }
+        if counts & 4 != 0 {
+            report.most = Some(u32_at(rest, 0)?);
+        }
         Some(report)
     }
 
     /// Writes the report to the front of `bytes` and says how long it is; `None`: it does not fit.
     pub fn emit(&self, bytes: &mut [u8]) -> Option<usize> {
-        let len = HEAD + self.paths.len() * PATH + self.gaps.len() * GAP;
+        let most = if self.most.is_some() { MOST } else { 0 };
+        let len = HEAD + self.paths.len() * PATH + self.gaps.len() * GAP + most;
         let bytes = bytes.get_mut(..len)?;
         bytes.fill(0);
         put(bytes, 0, self.instance.to_be_bytes());
         put(bytes, 4, self.count.as_u32().to_be_bytes());
         put(bytes, 8, self.hold.unwrap_or(0).to_be_bytes());
         put(bytes, 12, self.open.to_be_bytes());
-        let flags = usize::from(self.hold.is_some()) | usize::from(self.repairs) << 1;
+        let flags = [self.hold.is_some(), self.repairs, self.most.is_some()];
+        let flags = (0..).zip(flags).fold(0, |flags, (bit, is_set)| flags | usize::from(is_set) << bit);
         let counts = self.paths.len() << 8 | self.gaps.len() << 4 | flags;
         put(bytes, 14, u16::try_from(counts).ok()?.to_be_bytes());
         let mut at = HEAD;
@@ -159,6 +168,9 @@ impl Report {
             put(bytes, at, (u32::from(gap.path) << 24 | gap.first & 0x00ff_ffff).to_be_bytes());
             put(bytes, at + 4, gap.count.to_be_bytes());
             at += GAP;
+        }
+        if let Some(most) = self.most {
+            put(bytes, at, most.to_be_bytes());
         }
         Some(len)
     }
@@ -187,6 +199,7 @@ mod tests {
             hold: Some(80_000),
             open: 0x0005,
             repairs: true,
+            most: None,
             paths: Vec::from_slice(&[path]).unwrap(),
             gaps: Vec::from_slice(&[gap]).unwrap(),
         }
@@ -205,11 +218,16 @@ mod tests {
         let len = example().emit(&mut bytes).unwrap();
         assert_eq!(bytes[..len], golden);
         assert_eq!(Report::parse(&golden), Some(example()));
+        // The same from a server that shares 12.5 MB/s, of which earlier versions read all but that.
+        let asking = Report { most: Some(12_500_000), ..example() };
+        let len = asking.emit(&mut bytes).unwrap();
+        assert_eq!((bytes[15], &bytes[golden.len()..len]), (0x17, &[0x00, 0xbe, 0xbc, 0x20][..]));
+        assert_eq!(Report::parse(&bytes[..len]), Some(asking));
     }
 
     #[test]
     fn a_full_report_survives_a_round_trip_and_fits_its_longest_length() {
-        let mut full = Report { hold: None, ..example() };
+        let mut full = Report { hold: None, most: Some(u32::MAX), ..example() };
         while full.paths.push(PathReport { path: 15, ..Default::default() }).is_ok() {}
         while full.gaps.push(Gap { path: 15, first: 0xff_ffff, count: u16::MAX }).is_ok() {}
         let mut bytes = [0; MAX_LEN];
@@ -220,7 +238,8 @@ mod tests {
     #[test]
     fn truncated_reports_and_paths_above_15_are_refused() {
         let mut bytes = [0; MAX_LEN];
-        let len = example().emit(&mut bytes).unwrap();
+        let asking = Report { most: Some(1), ..example() };
+        let len = asking.emit(&mut bytes).unwrap();
         for len in 0..len {
             assert_eq!(Report::parse(&bytes[..len]), None, "{len} bytes");
         }

@@ -42,6 +42,8 @@ pub(super) struct Listen {
     pub(super) endpoints: Vec<Text<Remote>>,
     pub(super) peers: Spanned<Text<FileName>>,
     pub(super) memory_mb: Option<Whole<usize, 1, 1024>>,
+    pub(super) uplink: Option<Text<Rate>>,
+    pub(super) downlink: Option<Text<Rate>>,
 }
 
 /// `[metrics]`

@@ -35,6 +35,10 @@ pub struct Listen {
     pub peers: PathBuf,
     /// `memory_mb`: memory of each for packets that are to be sent, here in bytes; the platform's by default.
     pub memory: Option<usize>,
+    /// `uplink`: bits a second that this host's access carries to peers; shared among them if it is known.
+    pub uplink: Option<u64>,
+    /// `downlink`: the same from peers.
+    pub downlink: Option<u64>,
 }
 
 /// Why a peer's file is left out.
@@ -92,6 +96,8 @@ pub(super) fn listen(
         endpoints: table.endpoints.into_iter().map(|address| address.0.0).collect(),
         peers: source.beside(&table.peers.into_inner().0.0),
         memory: table.memory_mb.map(|mb| mb.0 << 20),
+        uplink: table.uplink.map(|rate| rate.0.0),
+        downlink: table.downlink.map(|rate| rate.0.0),
     })
 }
 

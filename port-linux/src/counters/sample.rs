@@ -96,6 +96,9 @@ pub(crate) fn report() -> Report {
         problem: None,
         limit_bps: Some(next().into()),
         memory_bytes: Some(next().into()),
+        uplink_share_bps: Some(next().into()),
+        downlink_share_bps: Some(next().into()),
+        asked_bps: Some(next().into()),
         worse_than_best_ms: next().into(),
         counters: Counters {
             tx_packets: next().into(),

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::config;
 use crate::entropy::SystemEntropy;
 use crate::failure::misconfigured;
+use crate::sharing::{Downlink, Uplink, headers};
 use crate::socket::{Batch, Destination, SendError, Socket};
 
 /// The layer that seals, with this system's randomness.
@@ -174,12 +175,15 @@ pub struct Outside<'s> {
     /// The sockets.
     pub sockets: Vec<SharedSocket>,
     sealer: Option<SystemSealer<'s>>,
+    /// This host's own access, where it is shared among the connections.
+    pub(super) uplink: Option<Uplink>,
+    pub(super) downlink: Option<Downlink>,
 }
 
 impl<'s> Outside<'s> {
     /// Without sockets and peers; sealed if there is a sealer.
     pub fn new(sealer: Option<SystemSealer<'s>>) -> Self {
-        Self { sockets: Vec::new(), sealer }
+        Self { sockets: Vec::new(), sealer, uplink: None, downlink: None }
     }
 
     /// Gives the layer that seals the keys of a connection, and tells its position; `None`: nothing is sealed.
@@ -199,6 +203,8 @@ impl<'s> Outside<'s> {
         for shared in &mut self.sockets {
             shared.senders.remove(peer);
         }
+        self.uplink.iter_mut().for_each(|uplink| uplink.remove(peer));
+        self.downlink.iter_mut().for_each(|downlink| downlink.remove(peer));
         if let Some(sealer) = &mut self.sealer
             && let Some(peer) = sealer.peer_id(peer)
         {
@@ -231,7 +237,7 @@ impl<'s> Outside<'s> {
     /// Takes in a datagram that came to a socket.
     pub fn open<'d>(&mut self, origin: Origin, datagram: &'d mut [u8], now: Instant) -> Arrival<'d> {
         let Origin { socket, source, .. } = origin;
-        let Self { sockets, sealer } = self;
+        let Self { sockets, sealer, .. } = self;
         let Some(shared) = sockets.get(socket) else { return Arrival::Nothing };
         let Some(sealer) = sealer else {
             return match shared.senders.find(source) {
@@ -278,9 +284,12 @@ impl<'s> Outside<'s> {
         departure: &Departure<'_>,
         now: Instant,
     ) -> bool {
-        let Self { sockets, sealer } = self;
+        let Self { sockets, sealer, uplink, .. } = self;
         let sockets = opened(sockets, path.sockets());
         let destination = path.destination();
+        let headers = headers(path.ends.remote);
+        let mut charge =
+            |len: usize| uplink.iter_mut().for_each(|uplink| uplink.charge(peer, len + headers, now));
         let PeerPath { not_sent, outbox, max_datagram, .. } = path;
         let max_run = sockets[0].map_or(1, Socket::max_run);
         let mut works = true;
@@ -289,12 +298,14 @@ impl<'s> Outside<'s> {
         };
         let clear = departure.datagram;
         let Some(sealer) = sealer else {
+            charge(clear.len());
             outbox.push(clear, departure.ecn, max_run, hand_over);
             return works;
         };
         let number = departure.path.index();
         let sealed = sealer.sealed_len(clear, usize::from(*max_datagram)).zip(sealer.peer_id(peer));
         if let Some(((len, peer), number)) = sealed.zip(u8::try_from(number).ok()) {
+            charge(len);
             let seal = |place: &mut [u8]| sealer.seal(peer, number, clear, place, now).is_ok();
             outbox.push_with(len, departure.ecn, max_run, seal, hand_over);
         }
@@ -322,7 +333,7 @@ impl<'s> Outside<'s> {
         size: usize,
         now: Instant,
     ) -> Option<Result<(), SendError>> {
-        let Self { sockets, sealer } = self;
+        let Self { sockets, sealer, .. } = self;
         let socket = sockets.get(socket)?.socket.as_ref()?;
         let mut datagram = message.datagram.to_vec();
         if let Some(sealer) = sealer {
@@ -345,7 +356,7 @@ impl<'s> Outside<'s> {
         path: impl Fn(usize, usize) -> Option<([Option<usize>; 2], Destination)> + 'p,
         now: Instant,
     ) {
-        let Self { sockets, sealer } = self;
+        let Self { sockets, sealer, .. } = self;
         let Some(sealer) = sealer else { return };
         while let Some((peer, number, initiation)) = sealer.poll_transmit(now) {
             let Some((from, to)) = path(peer.index(), usize::from(number)) else { continue };
@@ -371,7 +382,10 @@ impl<'s> Outside<'s> {
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.sealer.as_ref()?.poll_timeout()
+        let sealer = self.sealer.as_ref().and_then(Sealer::poll_timeout);
+        let uplink = self.uplink.as_ref().and_then(Uplink::poll_timeout);
+        let downlink = self.downlink.as_ref().and_then(Downlink::poll_timeout);
+        [sealer, uplink, downlink].into_iter().flatten().min()
     }
 
     /// Keys that are too old, handshakes that are due.

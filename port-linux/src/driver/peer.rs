@@ -339,13 +339,16 @@ impl<'s> Peer<'s> {
     /// that paths do not stand still, and the queue does not overflow, while a batch is read.
     pub fn pull(&mut self, now: Instant, outside: &mut Outside<'_>) {
         let mut control = [0; CONTROL_MAX];
-        while let Some(departure) = self.connection.poll_transmit(&mut control) {
+        loop {
+            self.take_turn(now, outside);
+            let Some(departure) = self.connection.poll_transmit(&mut control) else { break };
             let index = departure.path.index();
             let Some(path) = self.paths.get_mut(index) else { continue };
             if !outside.transmit(self.index, path, &departure, now) {
                 self.failed_links |= 1 << index;
             }
         }
+        self.await_turn(now, outside);
     }
 
     /// Sends the inner packet after the headroom of `buffer`; [`settle`](Self::settle) must follow.

@@ -87,6 +87,11 @@ impl<'s> Peers<'s> {
         }
     }
 
+    /// Whether one is to be settled.
+    pub fn some_are_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
     /// The next one that is to be settled; it counts as settled then.
     pub fn next_touched(&mut self) -> Option<&mut Peer<'s>> {
         let peer = self.places.get_mut(self.touched.pop()?)?.as_mut()?;

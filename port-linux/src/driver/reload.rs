@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::change::Difference;
 use super::plan::{Plan, bind};
 use super::{Driver, FIRST_SOCKET};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Listen};
 use crate::control::{Answer, Reloaded};
 use crate::link::WantedWays;
 use crate::report::VERSION;
@@ -27,6 +27,11 @@ pub struct Reload<'s> {
     pub ways: WantedWays,
 }
 
+/// What cannot change of `[listen]`.
+fn fixed_part(config: &Config) -> Option<Listen> {
+    config.listen.clone().map(|listen| Listen { uplink: None, downlink: None, ..listen })
+}
+
 impl Reload<'_> {
     /// Whether this can be followed without a new start.
     fn admits(&self, new: &Config) -> Result<()> {
@@ -34,7 +39,7 @@ impl Reload<'_> {
         let fixed = [
             ("[tunnel]", old.tunnel != new.tunnel),
             ("[security]", old.security != new.security),
-            ("[listen]", old.listen != new.listen),
+            ("[listen]", fixed_part(old) != fixed_part(new)),
             ("[metrics]", old.metrics != new.metrics),
         ];
         let changed: Vec<&str> =
@@ -164,6 +169,10 @@ impl<'s> Driver<'s> {
             }
         }
         let now = self.clock.now();
+        if reload.config.listen != new.listen {
+            self.follow_shares(new.listen.as_ref());
+            reloaded.access = new.listen.as_ref().map(|listen| [listen.uplink, listen.downlink]);
+        }
         for index in other_paths {
             let name = &self.peers[index].config.name;
             let planned = new.connections.iter().zip(&plan.connections);

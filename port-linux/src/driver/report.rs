@@ -117,6 +117,7 @@ impl Driver<'_> {
         let (mode, mode_reason) = peer.connection.mode().map(mode_name).unzip();
         let known = (0..peer.paths.len()).filter(|index| peer.is_known(*index));
         let paths = known.filter_map(|index| self.report_path(peer, index)).collect();
+        let (uplink_share_bps, downlink_share_bps) = self.outside.shares(peer.index, self.clock.now());
         ConnectionReport {
             name: peer.config.name.clone(),
             peer: peer.config.peer.clone(),
@@ -135,6 +136,9 @@ impl Driver<'_> {
             problem: peer.problem().map(str::to_owned),
             limit_bps: peer.config.limit,
             memory_bytes: peer.memory.map(MemorySize::to_send).filter(|bytes| *bytes > 0),
+            uplink_share_bps,
+            downlink_share_bps,
+            asked_bps: peer.connection.asked().map(|bytes| u64::from(bytes) * 8),
             counters: Counters::from(stats),
             worse_than_best_ms: u64::try_from(peer.worse.total().as_millis()).unwrap_or(u64::MAX),
             dropped,

@@ -145,6 +145,7 @@ impl<'s> Resources<'s> {
             order_udp: config.adaptive.udp_in_order,
             classes: config.classes.clone(),
             limit: config.bytes_per_second(),
+            around: 28 + self.sealing,
             slices: config.slices && config.sequence && self.joins,
             ..mpt_proto::Config::default()
         };

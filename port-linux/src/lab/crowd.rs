@@ -6,6 +6,7 @@
 
 mod member;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde::Serialize;
 
 use self::member::{Crowd, Keys};
+use super::ahead;
 use super::cpu;
 use super::host::Running;
 use super::machine::Machine;
@@ -55,6 +57,8 @@ pub struct Plan {
     pub senders: u16,
     /// What they send together, in per cent of what the links carry.
     pub load_percent: u16,
+    /// Whether the server knows what the links carry, and shares it.
+    pub share: bool,
     /// Rate of each link.
     pub rate: Rate,
     /// Length of each measurement.
@@ -88,6 +92,9 @@ struct Outcome {
     peers: u16,
     senders: u16,
     load_percent: u16,
+    share: bool,
+    /// Whether server and quiet peer run ahead of the busy ones.
+    ahead: bool,
     rate: Rate,
     seconds: f64,
     start_ms: u128,
@@ -107,14 +114,20 @@ struct Server<'n> {
     net: &'n Topology,
     mpt: PathBuf,
     directory: PathBuf,
+    ahead: bool,
     running: Running,
 }
 
 impl<'n> Server<'n> {
-    fn start(net: &'n Topology, mpt: &Path, directory: &Path) -> anyhow::Result<(Self, Duration)> {
+    fn start(
+        net: &'n Topology,
+        mpt: &Path,
+        directory: &Path,
+        ahead: bool,
+    ) -> anyhow::Result<(Self, Duration)> {
         let since = Stopwatch::start();
-        let running = Self::spawn(net, mpt, directory)?;
-        let server = Self { net, mpt: mpt.to_owned(), directory: directory.to_owned(), running };
+        let running = Self::spawn(net, mpt, directory, ahead)?;
+        let server = Self { net, mpt: mpt.to_owned(), directory: directory.to_owned(), ahead, running };
         while server.connected().is_none() {
             ensure!(since.elapsed() < PATIENCE, "the server does not answer: {}", server.said());
             std::thread::sleep(GLANCE);
@@ -122,9 +135,12 @@ impl<'n> Server<'n> {
         Ok((server, since.elapsed()))
     }
 
-    fn spawn(net: &Topology, mpt: &Path, directory: &Path) -> anyhow::Result<Running> {
+    fn spawn(net: &Topology, mpt: &Path, directory: &Path, ahead: bool) -> anyhow::Result<Running> {
         let log = fs::File::create(directory.join("log"))?;
-        let mut command: Command = net.pc2.command(mpt);
+        let before: &[&str] = if ahead { &ahead::PROGRAM } else { &[] };
+        let words: Vec<&OsStr> = before.iter().map(OsStr::new).chain([mpt.as_os_str()]).collect();
+        let mut command: Command = net.pc2.command(words[0]);
+        command.args(&words[1..]);
         command
             .args(["run", "-c"])
             .arg(directory.join("server.toml"))
@@ -171,7 +187,7 @@ impl<'n> Server<'n> {
     fn restart(&mut self) -> anyhow::Result<()> {
         self.running.signal(Signal::KILL);
         self.running.wait(PATIENCE)?.context("the server does not end")?;
-        self.running = Self::spawn(self.net, &self.mpt, &self.directory)?;
+        self.running = Self::spawn(self.net, &self.mpt, &self.directory, self.ahead)?;
         Ok(())
     }
 
@@ -185,18 +201,18 @@ impl<'n> Server<'n> {
 /// # Errors
 /// When something cannot be set up, or not all peers come.
 pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
-    let background_percent = cpu::background()?;
+    let (background_percent, ahead) = (cpu::background()?, ahead::is_possible());
     allow_files(plan.peers)?;
     let mut progress = Progress::new(plan.time * 3 + Duration::from_secs(15));
     let net = Topology::build(LINKS, Some(plan.rate))?;
     let directory = tempfile::tempdir()?;
     let keys = Keys::new(plan.peers)?;
-    configure(directory.path(), &keys)?;
+    configure(plan, directory.path(), &keys)?;
 
     progress.begin(&format!("{} peers come", plan.peers), Duration::from_secs(10));
-    let (mut server, start) = Server::start(&net, mpt, directory.path())?;
+    let (mut server, start) = Server::start(&net, mpt, directory.path(), ahead)?;
     let away_mib = server.resident_mib();
-    let crowd = Crowd::start(&net, &keys, directory.path())
+    let crowd = Crowd::start(&net, &keys, directory.path(), ahead)
         .context("not all peers start; each has some ten files open, and `ulimit -Hn` shows how many a process may have")?;
     let all_there = server.until_connected(plan.peers)?;
     let there_mib = server.resident_mib();
@@ -227,6 +243,8 @@ pub fn run(plan: &Plan, mpt: &Path, out: Option<&Path>, json: bool) -> anyhow::R
         peers: plan.peers,
         senders: plan.senders,
         load_percent: plan.load_percent,
+        share: plan.share,
+        ahead,
         rate: plan.rate,
         seconds: plan.time.as_secs_f64(),
         start_ms: start.as_millis(),
@@ -263,7 +281,7 @@ fn allow_files(peers: u16) -> anyhow::Result<()> {
 }
 
 /// The server's files.
-fn configure(directory: &Path, keys: &Keys) -> anyhow::Result<()> {
+fn configure(plan: &Plan, directory: &Path, keys: &Keys) -> anyhow::Result<()> {
     keys::create(&directory.join("server.key"), &keys.server)?;
     let peers = directory.join("peers");
     fs::create_dir(&peers)?;
@@ -272,9 +290,12 @@ fn configure(directory: &Path, keys: &Keys) -> anyhow::Result<()> {
         let text = format!("public_key = \"{public}\"\nallowed_ips = [\"{}\"]\n", member::address(number));
         fs::write(peers.join(format!("p{number}.toml")), text)?;
     }
+    let bits = plan.rate.bits_per_second() * u64::from(LINKS);
+    let access = format!("uplink = \"{0}kbit\"\ndownlink = \"{0}kbit\"\n", bits / 1000);
+    let access = if plan.share { access } else { String::new() };
     let text = format!(
         "[security]\nprivate_key_file = \"server.key\"\n[tunnel]\nname = \"mpt0\"\naddress = [\"{SERVER}/16\"]\n\
-         [listen]\nport = {PORT}\npeers = \"peers\"\n"
+         [listen]\nport = {PORT}\npeers = \"peers\"\n{access}"
     );
     Ok(fs::write(directory.join("server.toml"), text)?)
 }
@@ -348,9 +369,15 @@ fn text(outcome: &Outcome) -> String {
         ) + &row("  a quiet one beside them", quiet(it.quiet))
     };
     let mut text = format!(
-        "One server and {peers} peers with {LINKS} paths each over {LINKS} links of {}, sealed\n{}\n\n",
+        "One server and {peers} peers with {LINKS} paths each over {LINKS} links of {}{}, sealed\n{}\n{}\n\n",
         outcome.rate.spoken(),
-        outcome.machine
+        if outcome.share { " that the server shares" } else { "" },
+        outcome.machine,
+        if outcome.ahead {
+            "The server, the quiet peer and who reads answers run ahead of the other peers, as if these had machines of their own."
+        } else {
+            "All run on the same processors: only root may let the server run ahead of the other peers (chrt)."
+        }
     );
     text += &row(
         "server starts, all peers away",

@@ -75,6 +75,9 @@ pub(crate) fn report() -> Report {
             limit_bps: None,
             worse_than_best_ms: 0,
             memory_bytes: None,
+            uplink_share_bps: None,
+            downlink_share_bps: None,
+            asked_bps: None,
             counters: Counters {
                 tx_packets: 4000,
                 tx_bytes: 4_000_000,
@@ -111,6 +114,19 @@ pc2  10.0.0.2  weighted  peer is mpt
   lte: the kernel did not take: full 9
 ";
     assert_eq!(table(&report(), false), golden);
+}
+
+#[test]
+fn what_a_connection_is_limited_to_as_an_access_is_shared_has_a_line() {
+    let mut report = report();
+    let connection = &mut report.connections[0];
+    (connection.uplink_share_bps, connection.downlink_share_bps) = (Some(3_210_000), Some(4_000_000));
+    let text = "  its share of the uplink now: 3.2 Mbit/s, of the downlink it may take now: 4.0 Mbit/s\n";
+    assert!(table(&report, None, false).contains(text));
+    let connection = &mut report.connections[0];
+    (connection.uplink_share_bps, connection.downlink_share_bps) = (None, None);
+    connection.asked_bps = Some(900_000);
+    assert!(table(&report, None, false).contains("\n  the peer asks for no more than 900.0 kbit/s\n"));
 }
 
 #[test]

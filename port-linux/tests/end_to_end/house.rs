@@ -4,6 +4,7 @@
 mod forward;
 mod limit;
 mod refused;
+mod shares;
 
 use std::fs;
 use std::path::PathBuf;

@@ -216,3 +216,20 @@ fn a_program_without_quic_says_so_at_once() -> anyhow::Result<()> {
     ensure!(said.contains("built without QUIC"), "{said}");
     Ok(())
 }
+
+#[test]
+fn a_server_that_shares_its_links_gives_each_of_ten_peers_that_overload_them_as_much() {
+    bench::test(&[], || {
+        let mut lab = bench::mpt();
+        lab.args(["lab", "--peers", "12", "--senders", "10", "--rate", "10mbit", "--load", "150", "--share"]);
+        let done = lab.args(["--seconds", "2", "--json"]).output()?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let outcome: Value = serde_json::from_slice(&done.stdout)?;
+        for direction in ["to_server", "to_peers"] {
+            let load = &outcome[direction];
+            ensure!(load["fairness"].as_f64() >= Some(0.9), "{direction}: {load}");
+            ensure!(load["mbit_s"].as_f64() >= Some(10.0), "{direction}: {load}");
+        }
+        Ok(())
+    });
+}

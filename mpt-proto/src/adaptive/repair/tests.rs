@@ -1,7 +1,7 @@
 use super::*;
 use crate::adaptive::{AdaptiveState, FlowSlot};
 use crate::connection::HEADROOM;
-use crate::limit::Limit;
+use crate::gate::Gate;
 use crate::seq::Seq;
 use crate::wire::extension::{Header, Kind};
 use crate::wire::ip::Flow;
@@ -29,7 +29,7 @@ fn sender(count: u32) -> Adaptive<'static> {
         let now = at(u64::from(number) + 1);
         adaptive.push(&packet, &Flow::of(&packet, 0), now);
         let leaving = adaptive
-            .poll(up, (&mut next, &mut Limit::default()), now)
+            .poll(up, (&mut next, &mut Gate::default()), now)
             .expect("the path is ready each millisecond");
         assert_eq!((leaving.path, leaving.header.number), (0, number + 1));
     }
@@ -108,7 +108,7 @@ fn a_repair_that_is_the_last_in_time_leaves_on_two_paths() {
         let mut next = Seq::from_u32(40);
         let mut poll = || {
             adaptive
-                .poll(up, (&mut next, &mut Limit::default()), at(ms + 1))
+                .poll(up, (&mut next, &mut Gate::default()), at(ms + 1))
                 .map(|leaving| (leaving.path, leaving.seq, leaving.header.resent))
         };
         let (path, seq, resent) = poll().unwrap();

@@ -16,7 +16,7 @@ const UDP: u8 = 17;
 struct Bench {
     adaptive: Adaptive<'static>,
     next: Seq,
-    limit: Limit,
+    gate: Gate,
     now: Instant,
 }
 
@@ -37,7 +37,7 @@ impl Bench {
         let mut report = Report { count: Seq::from_u32(1), repairs: true, ..Report::default() };
         report.paths.push(PathReport { stamp: now.stamp(), ..PathReport::default() }).unwrap();
         adaptive.handle_report(&report, now.stamp(), PathSet::of(0), now);
-        Self { adaptive, next: Seq::ZERO, limit: Limit::default(), now }
+        Self { adaptive, next: Seq::ZERO, gate: Gate::default(), now }
     }
 
     fn push(&mut self, packet: &[u8]) {
@@ -48,7 +48,7 @@ impl Bench {
     fn leave(&mut self) -> Vec<(u16, usize)> {
         let mut left = Vec::new();
         while let Some(leaving) =
-            self.adaptive.poll(PathSet::of(0), (&mut self.next, &mut self.limit), self.now)
+            self.adaptive.poll(PathSet::of(0), (&mut self.next, &mut self.gate), self.now)
         {
             let packet = self.adaptive.pool.packet_mut(leaving.slot);
             left.push((u16::from_be_bytes([packet[20], packet[21]]), packet.len()));
@@ -148,7 +148,7 @@ fn a_flow_that_becomes_bulk_does_not_overtake_itself() {
             if number % 4 == 3 {
                 bench.now = bench.now + Micros(4_000);
                 while let Some(leaving) =
-                    bench.adaptive.poll(PathSet::of(0), (&mut bench.next, &mut bench.limit), bench.now)
+                    bench.adaptive.poll(PathSet::of(0), (&mut bench.next, &mut bench.gate), bench.now)
                 {
                     let packet = bench.adaptive.pool.packet_mut(leaving.slot);
                     if packet[21] == 7 {
@@ -171,7 +171,7 @@ fn bulk_that_shares_a_bucket_leaves_what_waits_of_its_owner_alone() {
     let mut kinds = Vec::new();
     for _ in 0..20 {
         while let Some(leaving) =
-            bench.adaptive.poll(PathSet::of(0), (&mut bench.next, &mut bench.limit), bench.now)
+            bench.adaptive.poll(PathSet::of(0), (&mut bench.next, &mut bench.gate), bench.now)
         {
             let packet = bench.adaptive.pool.packet_mut(leaving.slot);
             kinds.push((packet[21], leaving.header.kind));
@@ -217,7 +217,7 @@ fn a_rule_overrules_what_a_flow_does() {
             bench.push(&packet(protocol, port, 1_000));
             let leaving = bench
                 .adaptive
-                .poll(PathSet(3), (&mut bench.next, &mut bench.limit), bench.now)
+                .poll(PathSet(3), (&mut bench.next, &mut bench.gate), bench.now)
                 .expect("it leaves");
             let is_unordered = leaving.header.kind == Kind::Unordered;
             assert!(is_unordered == unordered || step < 8 && port == 3, "{port} {protocol} {step}");
@@ -243,7 +243,7 @@ fn what_is_protected_leaves_on_two_paths_while_copies_are_within_their_share() {
             bench.push(&packet(UDP, 1, 200));
             let mut left = Vec::new();
             while let Some(leaving) =
-                bench.adaptive.poll(PathSet(3), (&mut bench.next, &mut bench.limit), bench.now)
+                bench.adaptive.poll(PathSet(3), (&mut bench.next, &mut bench.gate), bench.now)
             {
                 left.push((leaving.path, leaving.seq, leaving.header.resent, leaving.header.kind));
             }
@@ -280,7 +280,7 @@ fn tried(tier: u8) -> [u32; 2] {
         bench.push(&packet(UDP, 1, 1_000));
         let mut last = None;
         while let Some(leaving) =
-            bench.adaptive.poll(PathSet(3), (&mut bench.next, &mut bench.limit), bench.now)
+            bench.adaptive.poll(PathSet(3), (&mut bench.next, &mut bench.gate), bench.now)
         {
             assert_eq!(leaving.header.resent, leaving.path == 1);
             assert!(leaving.path == 0 || last == Some(leaving.seq), "a copy follows what it is of");
@@ -299,7 +299,7 @@ fn tried(tier: u8) -> [u32; 2] {
 fn within_a_limit_bulk_waits_its_turn_and_what_is_sparse_does_not_and_nobody_looks_in_vain() {
     // An eighth of what the path takes: 1 Mbit/s, a packet each 12 ms.
     let mut bench = Bench::new();
-    bench.limit = Limit::new(125_000);
+    bench.gate = Gate::new(125_000);
     let (mut bulk, mut longest, mut looks) = (0, 0, 0);
     // Its reports are none of this test.
     let quiet = |bench: &mut Bench| bench.adaptive.state.feedback = Feedback::default();
@@ -319,7 +319,7 @@ fn within_a_limit_bulk_waits_its_turn_and_what_is_sparse_does_not_and_nobody_loo
             bench.adaptive.stamp(path, Kind::Marker, false, 0, bench.now);
         }
         quiet(&mut bench);
-        let due = bench.adaptive.deadline(PathSet::of(0), &bench.limit, bench.now);
+        let due = bench.adaptive.deadline(PathSet::of(0), &bench.gate, bench.now);
         looks += u64::from(due.is_some_and(|due| due <= bench.now));
         for (port, len) in bench.leave() {
             if port == 7 {
@@ -329,10 +329,7 @@ fn within_a_limit_bulk_waits_its_turn_and_what_is_sparse_does_not_and_nobody_loo
             }
         }
         assert!(
-            bench
-                .adaptive
-                .deadline(PathSet::of(0), &bench.limit, bench.now)
-                .is_none_or(|due| due > bench.now)
+            bench.adaptive.deadline(PathSet::of(0), &bench.gate, bench.now).is_none_or(|due| due > bench.now)
         );
     }
     let allowed = 125_000 * 4;

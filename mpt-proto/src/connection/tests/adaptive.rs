@@ -391,6 +391,60 @@ fn empty(pair: &Pair, count: u32) -> Report {
     Report { instance: pair.ends[1].instance, count: Seq::from_u32(count), ..Report::default() }
 }
 
+/// Bytes that an end has sent since the last call, IPv4 and UDP headers included, in datagrams with this kind of extension header.
+fn bytes_sent(pair: &mut Pair, end: usize, kind: Extended) -> u64 {
+    let sent = core::mem::take(&mut pair.sent);
+    let of = |bytes: &[u8]| header(bytes).is_some_and(|(header, _)| header.kind == kind);
+    sent.iter()
+        .filter(|(from, _, bytes)| *from == end && of(bytes))
+        .map(|(.., bytes)| bytes.len() as u64 + 28)
+        .sum()
+}
+
+#[test]
+fn a_peer_is_sent_no_more_than_it_asks_for_until_it_asks_for_no_less_than_all() {
+    let mut pair = up(&Config::default(), &[lab(); 2]);
+    // It is told with the first report.
+    pair.ends[1].ask(Some(250_000));
+    traffic(&mut pair, 0, 100, 1);
+    assert_eq!(pair.ends[0].asked(), Some(250_000));
+    bytes_sent(&mut pair, 0, Extended::Ordered);
+    for ms in 0..1_000 {
+        pair.send(0, &numbered(TCP, 0, ms, 1000));
+        pair.run(1);
+    }
+    let sent = bytes_sent(&mut pair, 0, Extended::Ordered);
+    assert!((200_000..270_000).contains(&sent), "{sent}");
+    pair.ends[1].ask(None);
+    pair.run(3_000);
+    assert_eq!(pair.ends[0].asked(), None);
+    traffic(&mut pair, 0, 200, 1);
+    let sent = bytes_sent(&mut pair, 0, Extended::Ordered);
+    assert!(sent > 200_000, "{sent}");
+}
+
+#[test]
+fn who_waits_for_a_turn_keeps_packets_and_sends_all_else() {
+    let mut pair = up(&Config::default(), &[lab(); 2]);
+    traffic(&mut pair, 0, 100, 1);
+    assert!(!pair.ends[0].waits());
+    pair.ends[0].set_turn(false);
+    bytes_sent(&mut pair, 0, Extended::Ordered);
+    for ms in 0..50 {
+        pair.send(0, &numbered(TCP, 0, ms, 1000));
+        pair.send(1, &numbered(TCP, 1, ms, 1000));
+        pair.run(1);
+    }
+    assert!(pair.ends[0].waits() && pair.delivered[0].len() > 40);
+    let reports = pair.sent.iter().filter(|(from, ..)| *from == 0).filter_map(|(.., bytes)| header(bytes));
+    assert!(reports.filter(|(header, _)| header.kind == Extended::Report).count() > 3);
+    assert_eq!(bytes_sent(&mut pair, 0, Extended::Ordered), 0);
+    pair.ends[0].set_turn(true);
+    pair.run(100);
+    assert!(!pair.ends[0].waits());
+    assert!(bytes_sent(&mut pair, 0, Extended::Ordered) > 40_000);
+}
+
 #[test]
 fn reports_of_another_process_are_dropped() {
     let mut pair = up(&Config::default(), &[lab(); 2]);

@@ -17,6 +17,7 @@ use rustix::event::{Timespec, epoll};
 use super::{PACKET, SERVER, SINK};
 use crate::config::{Config, PORT};
 use crate::keys::{self, KeyBytes, encode};
+use crate::lab::ahead;
 use crate::lab::stack::Version;
 use crate::lab::stopwatch::Stopwatch;
 use crate::lab::topology::{Side, Topology};
@@ -93,10 +94,11 @@ pub(super) struct Crowd {
     stops: Vec<UnixStream>,
     threads: Vec<JoinHandle<anyhow::Result<()>>>,
     ends: Arc<AtomicBool>,
+    ahead: bool,
 }
 
 impl Crowd {
-    pub(super) fn start(net: &Topology, keys: &Keys, directory: &Path) -> anyhow::Result<Self> {
+    pub(super) fn start(net: &Topology, keys: &Keys, directory: &Path, ahead: bool) -> anyhow::Result<Self> {
         prepare(net)?;
         let links: Vec<Interface> = net.pc1.inside(Interfaces::now)??.iter().cloned().collect();
         let server = encode(keys::private(&keys.server).public().as_bytes());
@@ -113,7 +115,16 @@ impl Crowd {
                 Some(Interface { addresses: vec![outer(number, link).into()], ..it.clone() })
             });
             let (network, interfaces) = (net.pc1.clone(), Interfaces::from(own.collect::<Vec<_>>()));
-            let work = move || network.inside(move || member(&config, theirs.into(), stopped, interfaces))?;
+            // The last one is the quiet one.
+            let runs_ahead = ahead && usize::from(number) + 1 == keys.peers.len();
+            let work = move || {
+                network.inside(move || {
+                    if runs_ahead {
+                        ahead::this_thread();
+                    }
+                    member(&config, theirs.into(), stopped, interfaces)
+                })?
+            };
             threads.push(std::thread::Builder::new().stack_size(1 << 20).spawn(work)?);
             devices.push(ours);
             stops.push(stop);
@@ -124,9 +135,14 @@ impl Crowd {
         let (ends, since) = (Arc::new(AtomicBool::new(false)), Stopwatch::start());
         {
             let (devices, received, ends) = (Arc::clone(&devices), Arc::clone(&received), Arc::clone(&ends));
-            threads.push(std::thread::spawn(move || read_all(&devices, &received, &sender, since, &ends)));
+            threads.push(std::thread::spawn(move || {
+                if ahead {
+                    ahead::this_thread();
+                }
+                read_all(&devices, &received, &sender, since, &ends)
+            }));
         }
-        Ok(Self { devices, received, pongs: Mutex::new(pongs), since, stops, threads, ends })
+        Ok(Self { devices, received, pongs: Mutex::new(pongs), since, stops, threads, ends, ahead })
     }
 
     /// Bytes of inner packets that each has received.
@@ -153,12 +169,19 @@ impl Crowd {
         let mut sent = HashMap::new();
         std::thread::scope(|scope| -> anyhow::Result<()> {
             let working = scope.spawn(work);
-            let mut sequence = 0;
-            pace(time, PING_INTERVAL, |_| {
-                sequence += 1;
-                sent.insert(sequence, self.since.elapsed());
-                let _ = device.send(&echo_request(number, sequence));
+            let sent = &mut sent;
+            let pinging = scope.spawn(move || {
+                let mut sequence = 0;
+                if self.ahead {
+                    ahead::this_thread();
+                }
+                pace(time, PING_INTERVAL, |_| {
+                    sequence += 1;
+                    sent.insert(sequence, self.since.elapsed());
+                    let _ = device.send(&echo_request(number, sequence));
+                });
             });
+            pinging.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
             working.join().map_err(|_| anyhow::anyhow!("a thread panicked"))
         })?;
         std::thread::sleep(Duration::from_secs(1));
