@@ -163,6 +163,24 @@ impl<'s> Core<'s> {
         self.connection.set_limit(bytes);
     }
 
+    /// [`Connection::set_turn`].
+    pub fn set_turn(&mut self, is_its: bool) {
+        self.note(&Input::Turn(is_its), None);
+        self.connection.set_turn(is_its);
+    }
+
+    /// [`Connection::set_share`].
+    pub fn set_share(&mut self, bytes: Option<u32>) {
+        self.note(&Input::Share(bytes), None);
+        self.connection.set_share(bytes);
+    }
+
+    /// [`Connection::ask`].
+    pub fn ask(&mut self, bytes: Option<u32>) {
+        self.note(&Input::Ask(bytes), None);
+        self.connection.ask(bytes);
+    }
+
     /// [`Connection::set_tier`].
     ///
     /// # Errors

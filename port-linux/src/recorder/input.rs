@@ -49,6 +49,12 @@ pub enum Input<'a> {
     },
     /// [`set_limit`](Connection::set_limit), in bytes a second.
     Limit(u64),
+    /// [`set_turn`](Connection::set_turn).
+    Turn(bool),
+    /// [`set_share`](Connection::set_share), in bytes a second.
+    Share(Option<u32>),
+    /// [`ask`](Connection::ask), in bytes a second.
+    Ask(Option<u32>),
     /// [`set_tier`](Connection::set_tier).
     Tier {
         /// Of which path.

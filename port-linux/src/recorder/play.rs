@@ -287,6 +287,9 @@ impl<W: Watch> Player<'_, '_, W> {
                 }
             }
             Seldom::Limit(bytes) => self.core.set_limit(bytes),
+            Seldom::Turn(is_its) => self.core.set_turn(is_its),
+            Seldom::Share(bytes) => self.core.set_share(bytes),
+            Seldom::Ask(bytes) => self.core.ask(bytes),
             Seldom::Tier { path, tier } => {
                 if let Some(id) = place(path) {
                     _ = self.core.set_tier(id, tier, now);

@@ -25,6 +25,7 @@ pub(super) struct Settings {
     slices: bool,
     /// Microseconds.
     reassembly_timeout: u64,
+    around: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,6 +85,7 @@ impl From<&Config> for Settings {
             limit: config.limit,
             slices: config.slices,
             reassembly_timeout: micros(config.reassembly_timeout),
+            around: config.around,
         }
     }
 }
@@ -133,6 +135,7 @@ impl Settings {
             classes,
             limit: self.limit,
             slices: self.slices,
+            around: self.around,
             reassembly_timeout: Duration::from_micros(self.reassembly_timeout),
         }
     }

@@ -122,11 +122,11 @@ fn what_a_connection_is_limited_to_as_an_access_is_shared_has_a_line() {
     let connection = &mut report.connections[0];
     (connection.uplink_share_bps, connection.downlink_share_bps) = (Some(3_210_000), Some(4_000_000));
     let text = "  its share of the uplink now: 3.2 Mbit/s, of the downlink it may take now: 4.0 Mbit/s\n";
-    assert!(table(&report, None, false).contains(text));
+    assert!(table(&report, false).contains(text));
     let connection = &mut report.connections[0];
     (connection.uplink_share_bps, connection.downlink_share_bps) = (None, None);
     connection.asked_bps = Some(900_000);
-    assert!(table(&report, None, false).contains("\n  the peer asks for no more than 900.0 kbit/s\n"));
+    assert!(table(&report, false).contains("\n  the peer asks for no more than 900.0 kbit/s\n"));
 }
 
 #[test]
