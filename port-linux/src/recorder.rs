@@ -13,9 +13,9 @@
 //!                  thread "record": packs, appends to the file
 //! ```
 //!
-//! A recording begins when the connection does, and ends when its file is full: a core in the middle of its life is not something that
-//! can be written to a file (16 MB of slots, queues and models, lent by the port), and a replay that does not begin where the core began
-//! would only resemble what happened.
+//! A recording begins when the connection does, and ends when its file is full. The state of a core in the middle of its life is lent memory
+//! of up to 64 MB, part of it payload, which has no form outside of the process; and a replay that does not begin where the core began would
+//! only resemble what happened.
 
 #[cfg(not(feature = "program"))]
 mod absent;
