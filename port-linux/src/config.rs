@@ -57,8 +57,8 @@ pub(crate) use security::is_public;
 pub use size::Size;
 pub use standby::Standby;
 #[cfg(feature = "program")]
-#[cfg(feature = "program")]
 pub use value::policy;
+#[cfg(feature = "program")]
 pub(crate) use value::{FromText, InterfaceName, Name};
 
 /// The UDP port of GRE in UDP (RFC 8086 section 3.2.2): the default of `port` and `remote_port`.

@@ -297,9 +297,12 @@ pub static PATH: [OfPath; 33] = [
     OfPath::gauge("tier", "configured_tier", "The path's tier in the configuration", |p| {
         (p.tier != 0).then_some(p.tier.into())
     }),
-    OfPath::gauge("ceiling", "ceiling", "Largest UDP payload that the path's interface, or mtu, allows", |p| {
-        (p.ceiling != 0).then_some(p.ceiling.into())
-    })
+    OfPath::gauge(
+        "ceiling",
+        "ceiling",
+        "Largest UDP payload that the path's interface, or mtu, allows",
+        |p| (p.ceiling != 0).then_some(p.ceiling.into()),
+    )
     .in_unit(Unit::Bytes),
     OfPath::gauge("socket.receive_buffer", "receive_buffer", "Bytes that may wait to be received", |p| {
         socket(p, |s| s.receive_buffer)
@@ -309,9 +312,12 @@ pub static PATH: [OfPath; 33] = [
         socket(p, |s| s.send_buffer)
     })
     .in_unit(Unit::Bytes),
-    OfPath::gauge("socket.wanted_buffer", "wanted_buffer", "Bytes of either buffer that were asked for", |p| {
-        socket(p, |s| s.wanted_buffer)
-    })
+    OfPath::gauge(
+        "socket.wanted_buffer",
+        "wanted_buffer",
+        "Bytes of either buffer that were asked for",
+        |p| socket(p, |s| s.wanted_buffer),
+    )
     .in_unit(Unit::Bytes),
     OfPath::gauge(
         "socket.segments",

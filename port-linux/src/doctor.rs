@@ -1,6 +1,6 @@
 //! `mpt doctor`: what of this host, the configuration and the running tunnel is wrong, why it matters, and what mends it.
 //!
-//! Each check is a function of [`Facts`](facts::Facts), which are gathered once; it changes nothing.
+//! Each check is a function of `Facts`, which are gathered once; it changes nothing.
 
 mod facts;
 mod finding;

@@ -12,7 +12,8 @@ use crate::logs::{self, Flood, Form};
 use crate::measure::{ping, speed};
 use crate::run::Defaults;
 use crate::{
-    check, clean, doctor, failure, history, import, init, lab, metrics, output, record, replay, run, status, top,
+    check, clean, doctor, failure, history, import, init, lab, metrics, output, record, replay, run, status,
+    top,
 };
 
 /// Reads the command line, does what it says, and returns the exit code. `defaults` are the platform's.

@@ -1,7 +1,7 @@
 //! The flight recorder: what entered the core goes to a file, from which the same core does the same again.
 //!
 //! The core is a function of its inputs: it has no clock, no sockets and no randomness but a seed. So what is recorded are the calls that
-//! change a connection ([`Input`]), with their times, and of packets and datagrams only what the core reads ([`head`]): no payload, no
+//! change a connection ([`Input`]), with their times, and of packets and datagrams only what the core reads (`head`): no payload, no
 //! addresses, no keys. What the core puts out is not written down but counted into one running hash ([`Decisions`]), which stands at the
 //! end of each block of the file: a replay that comes to the same hash has decided the same, bit for bit.
 //!
@@ -13,9 +13,9 @@
 //!                  thread "record": packs, appends to the file
 //! ```
 //!
-//! A recording begins when the connection does, and ends when its file is full: a core in the middle of its life is not something that
-//! can be written to a file (16 MB of slots, queues and models, lent by the port), and a replay that does not begin where the core began
-//! would only resemble what happened.
+//! A recording begins when the connection does, and ends when its file is full. The state of a core in the middle of its life is lent memory
+//! of up to 64 MB, part of it payload, which has no form outside of the process; and a replay that does not begin where the core began would
+//! only resemble what happened.
 
 #[cfg(not(feature = "program"))]
 mod absent;

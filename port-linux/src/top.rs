@@ -1,6 +1,6 @@
 //! `mpt top`: a running tunnel on the whole terminal, live. A client of the control socket, and nothing else.
 //!
-//! One thread asks the daemon ([`asking`]), one waits for signals ([`terminal`]); the main one has the keyboard and draws.
+//! One thread asks the daemon (`asking`), one waits for signals (`terminal`); the main one has the keyboard and draws.
 
 mod asking;
 mod draw;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::data::{DataReport, Level};
 use crate::report::{
-    ConnectionReport, Counters, ModelReport, NotSent, PathReport, Report, RoamingReport, SealReport, SocketReport,
-    State, TunnelReport, VERSION,
+    ConnectionReport, Counters, ModelReport, NotSent, PathReport, Report, RoamingReport, SealReport,
+    SocketReport, State, TunnelReport, VERSION,
 };
 
 /// A report whose numbers differ from each other, but for small ones.

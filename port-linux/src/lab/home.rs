@@ -1,7 +1,7 @@
 //! `mpt lab home`: a house with three links, a LAN, a rented server and the Internet, set up by the commands that people use; then
 //! all that a house goes through, and in the end both hosts as they were.
 //!
-//! Hosts are network namespaces ([`world`]), mpt is the real program ([`end`]), each step is a row ([`table`]).
+//! Hosts are network namespaces (`world`), mpt is the real program (`end`), each step is a row (`table`).
 
 mod end;
 mod internet;

@@ -15,21 +15,43 @@ const SHAPES: usize = 1 << 16;
 /// What happens seldom, written out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Seldom {
-    AddPath { name: String, settings: PathSettings },
+    AddPath {
+        name: String,
+        settings: PathSettings,
+    },
     RemovePath(u8),
-    Enabled { path: u8, enabled: bool },
-    Link { path: u8, is_up: bool },
-    MaxDatagram { path: u8, size: u16 },
+    Enabled {
+        path: u8,
+        enabled: bool,
+    },
+    Link {
+        path: u8,
+        is_up: bool,
+    },
+    MaxDatagram {
+        path: u8,
+        size: u16,
+    },
     TakeCarried(u8),
     Probe(u8),
-    Challenge { path: u8, stamp: u32 },
+    Challenge {
+        path: u8,
+        stamp: u32,
+    },
     Limit(u64),
     Turn(bool),
     Share(Option<u32>),
     Ask(Option<u32>),
-    Tier { path: u8, tier: u8 },
+    Tier {
+        path: u8,
+        tier: u8,
+    },
     /// Until a time in microseconds.
-    PinFlow { ports: (u16, u16), path: u8, until: u64 },
+    PinFlow {
+        ports: (u16, u16),
+        path: u8,
+        until: u64,
+    },
 }
 
 /// What a path is added with.
@@ -383,7 +405,9 @@ impl Encoder {
             Input::Share(bytes) => Seldom::Share(bytes),
             Input::Ask(bytes) => Seldom::Ask(bytes),
             Input::Tier { path, tier } => Seldom::Tier { path, tier },
-            Input::PinFlow { ports, path, until } => Seldom::PinFlow { ports, path, until: until.as_micros() },
+            Input::PinFlow { ports, path, until } => {
+                Seldom::PinFlow { ports, path, until: until.as_micros() }
+            }
             _ => return,
         };
         let Ok(bytes) = postcard::to_allocvec(&seldom) else { return };
