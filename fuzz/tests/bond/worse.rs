@@ -46,7 +46,7 @@ fn nobody_is_told_of_an_ordinary_bond_that_it_is_worse_than_its_best_link() {
     let slow = |bond: &mut Bond<'_>, begins: bool| {
         let bits_per_second = if begins { 2_000_000 } else { 20_000_000 };
         bond.change_link(0, |link| {
-            link.rate.iter_mut().for_each(|rate| rate.bits_per_second = bits_per_second)
+            link.rate.iter_mut().for_each(|rate| rate.bits_per_second = bits_per_second);
         });
     };
     assert_eq!(told(SLOW, &["CUBIC"; 4], slow), [], "the best link becomes slow");
