@@ -69,8 +69,8 @@ fn nothing_is_taken_twice_or_altered_and_traffic_flows_within_a_second_after_it_
         let mut world = World::up(&[5, 40, 120], 50 + seed);
         world.hand = Some(adversary(seed, 3, active.clone()));
         active.set(true);
-        for step in 0..30 {
-            world.load(&[0, 1], times(25, 500), 10_000);
+        for step in 0..times(30, 10) {
+            world.load(&[0, 1], times(25, 1000), 10_000);
             if step % 10 == 9 {
                 world.restart(usize::try_from(step / 10 % 2).unwrap(), seed * 10 + step);
             }
