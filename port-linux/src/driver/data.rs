@@ -328,14 +328,15 @@ impl Peer<'_> {
         }
         let is_spare = self.is_spare(path);
         let is_used = self.is_enabled(path) || is_spare;
+        // It gets back what people have said of it.
+        let name = &self.config.paths[path].name;
+        let by_hand = self.roles.get(name).copied().unwrap_or(Role::Member);
         let role = match wanted {
             Use::Not if is_used => Some(Role::Unused),
             // Without tiers the last place is that of one that stands by.
             Use::Last if !is_adaptive && (is_used || is_held) => Some(Role::Spare),
-            Use::Last if is_held => Some(Role::Member),
-            Use::AsConfigured if is_held || before == Use::Last && !is_adaptive && is_spare => {
-                Some(Role::Member)
-            }
+            Use::Last if is_held => Some(by_hand),
+            Use::AsConfigured if is_held || before == Use::Last && !is_adaptive && is_spare => Some(by_hand),
             _ => None,
         };
         if let Some(role) = role {

@@ -92,14 +92,11 @@ impl Driver<'_> {
     /// Follows another `[listen]`, which differs in nothing but what is shared.
     pub(super) fn follow_shares(&mut self, listen: Option<&Listen>) {
         let Self { peers, outside, .. } = self;
-        let waiting: Vec<usize> = outside.uplink.iter().flat_map(Uplink::waiting).collect();
-        let asked: Vec<usize> = outside.downlink.iter().flat_map(Downlink::active).copied().collect();
         outside.share(listen);
-        for index in waiting.into_iter().chain(asked) {
-            if let Some(peer) = peers.get_mut(index) {
-                peer.connection.set_share(None);
-                peer.connection.ask(None);
-            }
+        // Also those that are quiet now have been told a share.
+        for peer in peers.iter_mut() {
+            peer.connection.set_share(None);
+            peer.connection.ask(None);
         }
     }
 }

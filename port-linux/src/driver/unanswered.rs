@@ -188,7 +188,10 @@ impl Driver<'_> {
         let planned = &mut self.peers[peer].paths[path];
         let (Some(unanswered), Some(remote)) = (&mut planned.unanswered, planned.remote) else { return };
         let shared = self.outside.sockets.get(planned.socket);
-        let Some((shared, local)) = shared.and_then(|shared| Some((shared, shared.bound?))) else { return };
+        let Some((shared, local)) = shared.and_then(|shared| Some((shared, shared.bound?))) else {
+            unanswered.note_asked(Err(None), now);
+            return;
+        };
         let asked = Question::ask(local, remote, shared.device.as_deref(), &*self.maker.tie);
         unanswered.note_asked(asked.map_err(|error| Refusal::of_send(&error)), now);
     }

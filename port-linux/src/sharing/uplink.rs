@@ -15,6 +15,8 @@ const TURNS: u64 = 4_000;
 const LEAST_TURN: u64 = 1_514;
 /// See [`TURNS`].
 const MOST_TURN: u64 = 32 << 10;
+/// Most that a connection may owe: what leaves without a turn, as repairs and reports, is paid for by its next turns, but not for ever.
+const MOST_OWED: i64 = 4 * MOST_TURN.cast_signed();
 /// What turns come to is looked at over this time at least.
 const MEASURED: Duration = Duration::from_millis(20);
 /// Who waited within this time is limited by its turns.
@@ -90,8 +92,12 @@ impl Uplink {
     /// A datagram of so many bytes, with its headers, leaves, whether or not it might have waited.
     pub fn charge(&mut self, connection: usize, len: usize, now: Instant) {
         self.limit.charge(len, now);
+        // While nobody waits, nobody owes the others anything.
+        let is_shared = self.current.is_some() || !self.fresh.is_empty() || !self.old.is_empty();
         let place = self.place_mut(connection);
-        place.credit = place.credit.saturating_sub_unsigned(len as u64);
+        if is_shared {
+            place.credit = place.credit.saturating_sub_unsigned(len as u64).max(-MOST_OWED);
+        }
         place.sent += len as u64;
     }
 
@@ -268,7 +274,12 @@ mod tests {
 
     /// Lets packets come and leave for a time, as the loop does: each connection for which one comes is pulled, and then turns are taken.
     fn run(flows: &mut [Flow], uplink: &mut Uplink, millis: u64) {
-        for milli in 0..millis {
+        run_during(flows, uplink, 0..millis);
+    }
+
+    /// As [`run`], from one millisecond to another.
+    fn run_during(flows: &mut [Flow], uplink: &mut Uplink, millis: std::ops::Range<u64>) {
+        for milli in millis {
             let now = at(milli * 1000);
             for (index, flow) in flows.iter_mut().enumerate() {
                 flow.owed += flow.comes;
@@ -325,16 +336,28 @@ mod tests {
     }
 
     #[test]
+    fn who_sent_much_while_nobody_waited_has_its_share_when_others_come() {
+        let mut flows = [Flow::new(4_000, 1_400), Flow::new(0, 1_400)];
+        let mut uplink = Uplink::new(BITS);
+        run(&mut flows, &mut uplink, 60_000);
+        flows[1].comes = 20_000;
+        flows[0].sent = 0;
+        run_during(&mut flows, &mut uplink, 60_000..60_100);
+        assert!(flows[0].sent > 350_000, "{flows:?}");
+    }
+
+    #[test]
     fn who_goes_is_not_waited_for() {
-        let mut flows = vec![Flow::new(12_000, 1_400); 3];
+        let mut flows = [Flow::new(12_000, 1_400); 3];
         let mut uplink = Uplink::new(BITS);
         run(&mut flows, &mut uplink, 100);
         uplink.remove(1);
         assert_eq!(uplink.waiting().filter(|it| *it == 1).count(), 0);
         flows[1].comes = 0;
         flows[1].waits = 0;
-        let before = flows[1].sent;
-        run(&mut flows, &mut uplink, 100);
-        assert_eq!(flows[1].sent, before);
+        let before = flows.map(|flow| flow.sent);
+        run_during(&mut flows, &mut uplink, 100..200);
+        assert_eq!(flows[1].sent, before[1]);
+        assert!(flows[0].sent > before[0], "the others go on");
     }
 }
