@@ -132,9 +132,11 @@ impl Pool {
                 );
             }
             state.left_out += 1;
-            return;
-        }
-        if std::mem::take(&mut state.left_out) > 1 {
+            // What a hook is told last is how things are: its oldest event makes room.
+            let oldest = state.waiting.iter().position(|waiting| Arc::ptr_eq(&waiting.hook, &job.hook));
+            let Some(oldest) = oldest else { return };
+            state.waiting.remove(oldest);
+        } else if std::mem::take(&mut state.left_out) > 1 {
             tracing::warn!("hooks are run for each event again");
         }
         state.waiting.push_back(job);

@@ -135,6 +135,8 @@ fn programs_are_few_and_so_is_what_waits_for_them() {
         assert_eq!(state.running.len(), AT_ONCE);
         assert_eq!(state.waiting.len(), WAITING);
         assert_eq!(state.left_out, (20 * 9 - AT_ONCE - WAITING) as u64);
+        let last = state.waiting.back().map(|job| job.input.contains("\"number\":19"));
+        assert_eq!(last, Some(true), "the last event is not the one that is left out");
     }
     hooks.end();
     until("all were killed", || lock(&hooks.pool.state).running.is_empty());
