@@ -141,6 +141,10 @@ fn a_configuration_with_keys_is_checked_with_its_files_and_shows_no_secret() {
     // Warnings of what of this host is in the way do not matter here.
     let checked = run(&["check", shown(&file)]);
     assert!(checked.status.success(), "{checked:?}");
+    assert!(
+        String::from_utf8_lossy(&checked.stderr).lines().all(|line| line.starts_with("warning: ")),
+        "{checked:?}"
+    );
     let summary = String::from_utf8(checked.stdout).expect("text");
     assert!(summary.contains(&format!("encrypted: our public key is {ours}")), "{summary}");
     assert!(summary.contains(&format!("public key {PUBLIC}, and a pre-shared key")), "{summary}");

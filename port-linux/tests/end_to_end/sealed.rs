@@ -208,7 +208,10 @@ fn a_sealed_and_a_clear_end_tell_people_what_is_wrong() {
         stay_apart(
             &net,
             |side, settings| if side == Side::Pc1 { settings.clear() } else { settings },
-            &[(Side::Pc1, "has keys and seals"), (Side::Pc2, "sends in the clear")],
+            &[
+                (Side::Pc1, "has keys and seals, which security = \"none\" does not understand"),
+                (Side::Pc2, "sends in the clear"),
+            ],
         )
     });
 }

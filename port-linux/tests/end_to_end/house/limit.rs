@@ -50,7 +50,7 @@ fn a_peer_has_its_limit_in_each_direction_and_another_one_without_a_new_session(
             ensure!((0.7 * LIMIT..1.1 * LIMIT).contains(&speed), "{direction}: {speed}");
         }
         ensure!(pinged == Pings { sent: 60, received: 60, copies: 0 }, "{pinged:?}");
-        ensure!(dropped_down == 0, "{dropped_down} acknowledgements dropped");
+        ensure!(dropped_down == 0 && dropped_up > 0, "{dropped_down} and {dropped_up} dropped");
 
         let file = format!("{}/server.d/van.toml", world.at_server);
         let text = fs::read_to_string(&file)?;
