@@ -350,8 +350,8 @@ pub fn hand_over(handover: &Handover) -> anyhow::Result<String> {
     let [before, during, after] = handover.limit_mbit_s;
     lines(&LineChart {
         title: format!(
-            "One of {} paths is cut and restored: longest gap {:.0} ms",
-            handover.paths, handover.longest_gap_ms
+            "One of {} paths is cut and restored: gap of {:.0} ms at the cut",
+            handover.paths, handover.gaps_ms[1]
         ),
         x_label: "time, s".to_owned(),
         y_label: "TCP goodput, Mbit/s".to_owned(),

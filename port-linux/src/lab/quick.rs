@@ -23,6 +23,9 @@ pub const WARM_UP: Duration = Duration::from_secs(1);
 /// After a cut or a repair, goodput is that of a new state only after the dead time, a few probes, and TCP's recovery.
 const SETTLE: Duration = Duration::from_millis(1500);
 
+/// Silences that begin within this time after a cut or a repair are those of the hand-over.
+const AROUND: Duration = Duration::from_secs(1);
+
 /// The hand-over lasts at least this long: in each third something is left after [`SETTLE`].
 const HAND_OVER_LEAST: Duration = Duration::from_secs(9);
 
@@ -85,10 +88,9 @@ pub struct Handover {
     pub goodput_mbit_s: [f64; 3],
     /// The limit in the same three times.
     pub limit_mbit_s: [f64; 3],
-    /// The longest time in which the receiver got nothing, in milliseconds.
-    pub longest_gap_ms: f64,
-    /// When that began, in seconds.
-    pub longest_gap_at_s: f64,
+    /// The longest times in which the receiver got nothing, in milliseconds: such as began before the cut, in the second after it, and in the
+    /// second after the path was restored.
+    pub gaps_ms: [f64; 3],
     /// Length of an interval, in milliseconds.
     pub interval_ms: u64,
     /// Bytes that came in each interval.
@@ -122,7 +124,7 @@ pub fn run(settings: &Settings, mpt: &Path) -> anyhow::Result<Outcome> {
     }
     progress.end();
     let (machine, settings) = (Machine::describe(), settings.clone());
-    Ok(Outcome { format: 1, machine, background_percent, settings, rows, handover, delivery })
+    Ok(Outcome { format: 2, machine, background_percent, settings, rows, handover, delivery })
 }
 
 impl Settings {
@@ -203,8 +205,11 @@ fn hand_over(net: &Topology, tunnel: &Tunnel, settings: &Settings) -> anyhow::Re
             received.goodput(restored_at + SETTLE, time),
         ],
         limit_mbit_s: [paths, paths - 1, paths].map(|paths| settings.limit(share, paths)),
-        longest_gap_ms: received.longest_gap_ms,
-        longest_gap_at_s: received.longest_gap_at_s,
+        gaps_ms: [
+            received.longest_gap_ms(WARM_UP, cut_at - AROUND),
+            received.longest_gap_ms(cut_at, cut_at + AROUND),
+            received.longest_gap_ms(restored_at, restored_at + AROUND),
+        ],
         interval_ms: received.interval_ms,
         intervals: received.intervals,
     })

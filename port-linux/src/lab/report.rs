@@ -69,10 +69,11 @@ fn hand_over(text: &mut String, handover: &Handover) {
             percent(goodput, limit)
         );
     }
+    let [before, at_cut, at_return] = handover.gaps_ms;
     let _ = writeln!(
         text,
-        "  hand-over gap    {:>6.0} ms: the longest time without data at the receiver, at {:.1} s",
-        handover.longest_gap_ms, handover.longest_gap_at_s
+        "  hand-over gap    {at_cut:>6.0} ms at the cut, {at_return:.0} ms when it is back: the longest times without data at the receiver in\n\
+         \x20                  the second after it; {before:.0} ms before"
     );
 }
 
