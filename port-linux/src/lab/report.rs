@@ -72,8 +72,7 @@ fn hand_over(text: &mut String, handover: &Handover) {
     let [before, at_cut, at_return] = handover.gaps_ms;
     let _ = writeln!(
         text,
-        "  hand-over gap    {at_cut:>6.0} ms at the cut, {at_return:.0} ms when it is back: the longest times without data at the receiver in\n\
-         \x20                  the second after it; {before:.0} ms before"
+        "  hand-over gap    {at_cut:>6.0} ms at the cut, {at_return:.0} ms when it is back, {before:.0} ms before: longest times without data"
     );
 }
 
