@@ -316,11 +316,6 @@ impl<'s> Adaptive<'s> {
         }
     }
 
-    /// Packets that wait to be sent.
-    pub(crate) const fn waiting(&self) -> usize {
-        self.queue.len() + self.express.len()
-    }
-
     fn random(&mut self) -> f32 {
         self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (self.random >> 8) as f32 / (1 << 24) as f32

@@ -232,15 +232,19 @@ impl<'s> Connection<'s> {
 
     /// Under [`Policy::Adaptive`], whether packets for the peer may leave, where several connections share an uplink and take turns.
     /// Without a turn they wait in the queue; control messages, reports and what a path lost leave all the same.
-    pub fn set_turn(&mut self, is_its: bool) {
-        self.gate.hold(!is_its);
+    /// Returns whether it was not so already.
+    pub fn set_turn(&mut self, is_its: bool) -> bool {
+        self.gate.hold(!is_its)
     }
 
     /// Bytes a second that its turns come to, by which it is decided how long packets may wait; `None`: it does not wait for turns.
-    pub fn set_share(&mut self, bytes: Option<u32>) {
-        if self.gate.set_share(bytes) {
+    /// Returns whether it differs from the last value that counted by more than a quarter.
+    pub fn set_share(&mut self, bytes: Option<u32>) -> bool {
+        let is_news = self.gate.set_share(bytes);
+        if is_news {
             self.limit_changed();
         }
+        is_news
     }
 
     /// Whether packets wait that leave in its turn, as soon as a path takes them.
@@ -249,11 +253,12 @@ impl<'s> Connection<'s> {
     }
 
     /// Asks the peer to send at most so many bytes a second, as datagrams with their outer headers; `None`: as much as it likes. It is told
-    /// by the next report, and forgets it when none comes for two seconds. A peer of an earlier version does not know of it.
-    pub fn ask(&mut self, bytes: Option<u32>) {
-        if let Some(Extension { adaptive, .. }) = &mut self.extension {
-            adaptive.state.feedback.most = bytes;
-        }
+    /// by the next report, and forgets it when none comes for two seconds. A peer of an earlier version does not know of it. Returns whether it is
+    /// another rate than before.
+    pub fn ask(&mut self, bytes: Option<u32>) -> bool {
+        let Some(Extension { adaptive, .. }) = &mut self.extension else { return false };
+        let before = core::mem::replace(&mut adaptive.state.feedback.most, bytes);
+        before != bytes
     }
 
     /// What the peer asked for in the same way.

@@ -6,8 +6,7 @@ use core::time::Duration;
 use crate::limit::Limit;
 use crate::time::Instant;
 
-/// What the peer asked for holds for this long after the last report that says so: who does not report may have been answered by nobody for
-/// hundreds of times the interval of reports.
+/// What the peer asked for holds for this long after the last report that says so: hundreds of intervals of reports.
 const ASKED_FOR: Duration = Duration::from_secs(2);
 
 /// See the module. `Default` lets everything leave.
@@ -51,9 +50,11 @@ impl Gate {
         now < self.asked_until
     }
 
-    /// Whether it is another connection's turn.
-    pub(crate) const fn hold(&mut self, is_held: bool) {
+    /// Whether it is another connection's turn. Returns whether that is news.
+    pub(crate) const fn hold(&mut self, is_held: bool) -> bool {
+        let is_news = self.is_held != is_held;
         self.is_held = is_held;
+        is_news
     }
 
     /// What the turns come to. Returns whether it differs enough to matter.

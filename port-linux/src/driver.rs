@@ -72,9 +72,9 @@ use crate::clock::{Alarm, Clock, Stamps};
 use crate::control::{Asked, Query};
 use crate::events::Journal;
 use crate::link::Interfaces;
+use crate::mtu;
 use crate::offload::{Header, MAX_PACKET, Segmentation, Split, clamp, finish_checksum};
 use crate::routes::{Route, Routes};
-use crate::sharing;
 use crate::socket::{Batch, Maker};
 use crate::supervisor::Supervisor;
 use crate::tun::Tun;
@@ -294,6 +294,12 @@ impl<'s> Driver<'s> {
     /// # Errors
     /// When waiting itself fails, or somebody deleted the interface; nothing that a peer sends ends it.
     pub fn run(mut self) -> Result<()> {
+        let ended = self.turn();
+        self.end_data();
+        ended
+    }
+
+    fn turn(&mut self) -> Result<()> {
         let mut events = Vec::with_capacity(EVENTS);
         let (mut ready, mut arrived) = (Vec::with_capacity(EVENTS), Arrived::default());
         let mut outgoing = Outgoing::new();
@@ -317,7 +323,6 @@ impl<'s> Driver<'s> {
                     ALARM => self.alarm.silence(),
                     SIGNAL => {
                         self.supervisor.stopping();
-                        self.end_data();
                         return Ok(());
                     }
                     number => ready.push(usize::try_from(number - FIRST_SOCKET)?),
@@ -357,7 +362,7 @@ impl<'s> Driver<'s> {
             let origin = self.outside.origin(index, run.source, run.destination);
             let arrived = run.stamp.map_or(now, |stamp| self.stamps.arrival(stamp));
             for datagram in run.datagrams() {
-                let len = datagram.len() + sharing::headers(origin.source.ip());
+                let len = datagram.len() + usize::from(mtu::headers(origin.source.ip()));
                 let (peer, path, datagram) = match self.outside.open(origin, datagram, now) {
                     Arrival::Path { sender, datagram } => (sender.peer, sender.path, datagram),
                     Arrival::Moved { peer, number, is_newest, datagram } => {

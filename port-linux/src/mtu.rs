@@ -12,9 +12,13 @@ pub const IPV4_MIN_MTU: u16 = 68;
 /// Packets that every host takes (RFC 791 section 3.1).
 pub const IPV4_COMMON_MTU: u16 = 576;
 
-/// Bytes of outer IP header on a path with this local address, without options.
-const fn ip_header(local: IpAddr) -> u16 {
-    match local {
+/// Bytes of the IP and UDP headers of a datagram to or from such an address, without options.
+pub const fn headers(address: IpAddr) -> u16 {
+    ip_header(address) + UDP_HEADER
+}
+
+const fn ip_header(address: IpAddr) -> u16 {
+    match address {
         IpAddr::V4(_) => 20,
         IpAddr::V6(_) => 40,
     }
@@ -39,12 +43,12 @@ pub fn inside_wireguard(mtu: u16, address: IpAddr) -> u16 {
 
 /// Largest UDP payload on a path with this IP MTU; zero when not even the headers fit.
 pub fn max_datagram(path_mtu: u16, local: IpAddr) -> u16 {
-    path_mtu.saturating_sub(ip_header(local)).saturating_sub(UDP_HEADER)
+    path_mtu.saturating_sub(headers(local))
 }
 
 /// The IP MTU of a path whose largest UDP payload has so many bytes: what `mtu` of the path wants.
 pub fn of_datagram(size: u16, local: IpAddr) -> u16 {
-    size.saturating_add(UDP_HEADER).saturating_add(ip_header(local))
+    size.saturating_add(headers(local))
 }
 
 /// Largest inner packet that no path has to split, when every datagram spends `header_len` bytes on GRE.

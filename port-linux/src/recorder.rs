@@ -1,7 +1,7 @@
 //! The flight recorder: what entered the core goes to a file, from which the same core does the same again.
 //!
 //! The core is a function of its inputs: it has no clock, no sockets and no randomness but a seed. So what is recorded are the calls that
-//! change a connection ([`Input`]), with their times, and of packets and datagrams only what the core reads (`head`): no payload, no
+//! change a connection ([`Input`], [`Change`]), with their times, and of packets and datagrams only what the core reads (`head`): no payload, no
 //! addresses, no keys. What the core puts out is not written down but counted into one running hash ([`Decisions`]), which stands at the
 //! end of each block of the file: a replay that comes to the same hash has decided the same, bit for bit.
 //!
@@ -19,6 +19,7 @@
 
 #[cfg(not(feature = "program"))]
 mod absent;
+mod change;
 mod core;
 mod decision;
 mod input;
@@ -44,6 +45,7 @@ mod tests;
 
 #[cfg(not(feature = "program"))]
 pub use absent::{Recorder, Recordings};
+pub use change::Change;
 pub use core::Core;
 pub use decision::{Decision, Decisions};
 pub use input::Input;

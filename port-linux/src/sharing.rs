@@ -19,8 +19,3 @@ const USED: u64 = 95;
 const fn shared(bits: u64) -> u64 {
     bits / 8 * USED / 100
 }
-
-/// Bytes of the IP and UDP headers of a datagram to or from such an address.
-pub const fn headers(address: std::net::IpAddr) -> usize {
-    if address.is_ipv4() { 28 } else { 48 }
-}

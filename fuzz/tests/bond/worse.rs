@@ -27,7 +27,7 @@ fn told(line: &str, flows: &[&str], happens: impl Fn(&mut Bond<'_>, bool)) -> Ve
                 })
                 .collect();
             let now = Instant::ZERO + SECOND * second;
-            told.extend(worse.look(&looks, connection.waiting() > 0, None, now).map(|it| (second, it)));
+            told.extend(worse.look(&looks, connection.waits(), None, now).map(|it| (second, it)));
         }
         told
     })

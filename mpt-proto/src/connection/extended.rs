@@ -118,11 +118,6 @@ impl<'s> Connection<'s> {
         Ok(self.extension_calls().map(|calls| (calls.path_model)(self, index)).unwrap_or_default())
     }
 
-    /// Packets that wait to be sent by the adaptive policy.
-    pub fn waiting(&self) -> usize {
-        self.adaptive().map_or(0, Adaptive::waiting)
-    }
-
     fn adaptive_mode(&self) -> Mode {
         let Some(adaptive) = self.adaptive().filter(|adaptive| adaptive.can_send()) else {
             return Mode::NoMemory;

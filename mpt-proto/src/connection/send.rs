@@ -41,12 +41,7 @@ impl Connection<'_> {
         buffer: &'b mut [u8],
         now: Instant,
     ) -> Result<Departures<'b>, EncapsulateError> {
-        self.tick(now);
-        let Some(packet) = buffer.get(HEADROOM..) else { return Err(EncapsulateError::NotIp) };
-        let Some((protocol, _)) = ip::parse(packet).filter(|(_, len)| *len == packet.len()) else {
-            return Err(EncapsulateError::NotIp);
-        };
-        self.dispatch(buffer, protocol, None)
+        self.take_packet(buffer, None, now)
     }
 
     /// As [`encapsulate`](Self::encapsulate), for a packet that counts as one of `flow`, whatever its addresses are: to do again what was
@@ -60,12 +55,21 @@ impl Connection<'_> {
         flow: &Flow,
         now: Instant,
     ) -> Result<Departures<'b>, EncapsulateError> {
+        self.take_packet(buffer, Some(flow), now)
+    }
+
+    fn take_packet<'b>(
+        &mut self,
+        buffer: &'b mut [u8],
+        flow: Option<&Flow>,
+        now: Instant,
+    ) -> Result<Departures<'b>, EncapsulateError> {
         self.tick(now);
         let packet = buffer.get(HEADROOM..).unwrap_or_default();
         let Some((protocol, _)) = ip::parse(packet).filter(|(_, len)| *len == packet.len()) else {
             return Err(EncapsulateError::NotIp);
         };
-        self.dispatch(buffer, protocol, Some(flow))
+        self.dispatch(buffer, protocol, flow)
     }
 
     /// Most bytes that a slice of a large packet may have now, its [header](crate::wire::slice::Header) included. `None`:

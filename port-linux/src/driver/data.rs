@@ -12,22 +12,21 @@ use crate::config::{Connection, DataPlan};
 use crate::control::Answer;
 use crate::data::{ClockNews, Counts, DataReport, Level, Meter, Store};
 use crate::events::What;
+use crate::mtu;
 use crate::report::VERSION;
 
 /// How often it is looked what was carried.
 const LOOK_EACH: Duration = Duration::from_secs(1);
-/// So many bytes that were not written yet are written at the next look.
+/// Bytes that are written to the file at the next look: what a crash may lose.
 const MUCH: u64 = 1_000_000;
-/// So many, after [`SOME_AFTER`].
+/// Bytes that are written after [`SOME_AFTER`].
 const SOME: u64 = 100_000;
 /// See [`SOME`].
 const SOME_AFTER: Duration = Duration::from_secs(10);
-/// What else there is, as the probes of a path that rests: a memory card lives longer so.
+/// Less than [`SOME`] bytes, as of probes, are written so seldom, to spare memory cards.
 const LITTLE_AFTER: Duration = Duration::from_secs(600);
 /// The last tier.
 pub(super) const LAST_TIER: u8 = 8;
-/// Bytes of the headers of IP and UDP.
-const HEADERS: [u64; 2] = [20 + 8, 40 + 8];
 
 /// All data plans, and the file that keeps what they have used.
 #[derive(Default)]
@@ -242,8 +241,7 @@ impl Driver<'_> {
         }
         let peer = &self.peers[peer];
         let Ok(stats) = peer.connection.path_stats(peer.paths[path].id) else { return };
-        let is_ipv6 = peer.config.paths[path].local.is_ipv6();
-        let each = HEADERS[usize::from(is_ipv6)] + u64::from(self.resources.sealing);
+        let each = u64::from(mtu::headers(peer.config.paths[path].local) + self.resources.sealing);
         let datagrams = stats.tx_datagrams + stats.rx_datagrams;
         it.meter.count(stats.tx_bytes + stats.rx_bytes + datagrams * each);
     }

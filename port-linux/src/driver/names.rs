@@ -15,6 +15,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use mpt_proto::{DownReason, Instant, PathState};
 
+use super::path::is_silent;
 use super::remembered::writer;
 use super::senders::Sender;
 use super::{Driver, Peer};
@@ -251,11 +252,6 @@ fn outside(mut addresses: Vec<IpAddr>, tunnel: &[IpNet]) -> Result<Vec<IpAddr>, 
     } else {
         Ok(addresses)
     }
-}
-
-/// Whether nothing comes back although the link works.
-fn is_silent(state: PathState) -> bool {
-    matches!(state, PathState::Down(DownReason::Silent | DownReason::Unheard | DownReason::Deaf))
 }
 
 impl Peer<'_> {

@@ -1,5 +1,6 @@
 //! What people are told of a connection and its paths, when it is news.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use mpt_proto::{DownReason, Event, Instant, Liveness, Mode, PathState};
@@ -11,12 +12,18 @@ use crate::worse::{PathLook, Told};
 
 /// Between two looks at what limits the paths.
 const LIMITS_EACH: Duration = Duration::from_secs(1);
+/// So much of one connection is told at once: a start or a hand-over with all of its paths is less.
+const AT_ONCE: u32 = 64;
+/// After that one more each so often. A peer can make news with every datagram: log, history and hooks are not its to fill.
+const NEWS_EACH: Duration = Duration::from_millis(500);
 
 /// What happened since the loop noted it last.
 #[derive(Debug, Default)]
 pub(super) struct News {
     /// With the path's name, if it happened to one.
-    untold: Vec<(Option<String>, What)>,
+    untold: VecDeque<(Option<String>, What)>,
+    /// When [`AT_ONCE`] may be told again.
+    full_at: Instant,
     /// Whether the peer was last told to answer.
     is_up: bool,
 }
@@ -24,12 +31,39 @@ pub(super) struct News {
 impl News {
     /// Something happened to the connection.
     pub(super) fn push(&mut self, what: What) {
-        self.untold.push((None, what));
+        self.add(None, what);
     }
 
     /// Something happened to this path of it.
     pub(super) fn path(&mut self, name: &str, what: What) {
-        self.untold.push((Some(name.to_owned()), what));
+        self.add(Some(name), what);
+    }
+
+    /// Where much waits, only the last of its kind does: it says how things are.
+    fn add(&mut self, path: Option<&str>, what: What) {
+        if self.untold.len() >= AT_ONCE as usize {
+            self.untold.retain(|(other, before)| other.as_deref() != path || before.name() != what.name());
+        }
+        self.untold.push_back((path.map(str::to_owned), what));
+    }
+
+    /// What may be told now.
+    fn next(&mut self, now: Instant) -> Option<(Option<String>, What)> {
+        if self.untold.is_empty() || self.opens_at() > now {
+            return None;
+        }
+        self.full_at = self.full_at.max(now) + NEWS_EACH;
+        self.untold.pop_front()
+    }
+
+    /// From when on one may be told.
+    fn opens_at(&self) -> Instant {
+        self.full_at - NEWS_EACH * (AT_ONCE - 1)
+    }
+
+    /// When the next one that waits may be told.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        (!self.untold.is_empty()).then(|| self.opens_at())
     }
 }
 
@@ -40,7 +74,7 @@ impl Peer<'_> {
         if std::mem::replace(&mut self.news.is_up, is_up) != is_up {
             self.news.push(if is_up { What::PeerUp } else { What::PeerDown });
         }
-        for (path, what) in self.news.untold.drain(..) {
+        while let Some((path, what)) = self.news.next(now) {
             journal.note(now, Some(&self.config.name), path.as_deref(), what);
         }
     }
@@ -87,7 +121,7 @@ impl Peer<'_> {
             })
             .collect();
         let limit = self.config.limit.map(|bits| bits / 8);
-        match self.worse.look(&looks, self.connection.waiting() > 0, limit, now) {
+        match self.worse.look(&looks, self.connection.waits(), limit, now) {
             None => {}
             Some(Told::Over(time)) => {
                 let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -181,5 +215,57 @@ fn explain(reason: DownReason, liveness: Liveness) -> String {
         (DownReason::Silent, Liveness::Off) => "silent".into(),
         (DownReason::Deaf, _) => "the peer does not hear us on it".into(),
         (other, _) => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(news: &mut News, seconds: u64) -> Vec<(Option<String>, What)> {
+        std::iter::from_fn(|| news.next(Instant::ZERO + Duration::from_secs(seconds))).collect()
+    }
+
+    #[test]
+    fn a_peer_that_starts_with_every_datagram_makes_two_news_a_second() {
+        let mut news = News::default();
+        let mut count = 0;
+        for seconds in 1..=1000 {
+            for _ in 0..500 {
+                news.push(What::PeerStarted);
+                count += told(&mut news, seconds).len();
+            }
+            assert!(news.untold.len() <= AT_ONCE as usize);
+        }
+        assert!((2000..2100).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn what_is_told_last_of_a_flapping_path_is_how_it_is() {
+        let mut news = News::default();
+        let mut seen = Vec::new();
+        for _ in 0..10_000 {
+            news.path("lte", What::PathUp);
+            news.path("dsl", What::PathUp);
+            news.path("lte", What::PathDown { reason: "deaf".into(), why: "it does not hear us".into() });
+            seen.extend(told(&mut news, 1));
+        }
+        assert!(news.poll_timeout().is_some_and(|at| at > Instant::ZERO + Duration::from_secs(1)));
+        seen.extend(told(&mut news, 2));
+        assert!(seen.len() < 2 * AT_ONCE as usize);
+        seen.extend(told(&mut news, 600));
+        assert_eq!(news.poll_timeout(), None);
+        let last =
+            |path: &str| seen.iter().rfind(|(of, _)| of.as_deref() == Some(path)).map(|(_, it)| it.name());
+        assert_eq!((last("lte"), last("dsl")), (Some("path_down"), Some("path_up")));
+    }
+
+    #[test]
+    fn a_start_with_all_paths_is_told_at_once() {
+        let mut news = News::default();
+        for seconds in [1, 100, 200] {
+            (0..AT_ONCE).for_each(|path| news.path(&path.to_string(), What::PathUp));
+            assert_eq!(told(&mut news, seconds).len(), AT_ONCE as usize);
+        }
     }
 }

@@ -18,7 +18,8 @@ use crate::clock;
 use crate::config;
 use crate::entropy::SystemEntropy;
 use crate::failure::misconfigured;
-use crate::sharing::{Downlink, Uplink, headers};
+use crate::mtu;
+use crate::sharing::{Downlink, Uplink};
 use crate::socket::{Batch, Destination, SendError, Socket};
 
 /// The layer that seals, with this system's randomness.
@@ -287,7 +288,7 @@ impl<'s> Outside<'s> {
         let Self { sockets, sealer, uplink, .. } = self;
         let sockets = opened(sockets, path.sockets());
         let destination = path.destination();
-        let headers = headers(path.ends.remote);
+        let headers = usize::from(mtu::headers(path.ends.remote));
         let mut charge =
             |len: usize| uplink.iter_mut().for_each(|uplink| uplink.charge(peer, len + headers, now));
         let PeerPath { not_sent, outbox, max_datagram, .. } = path;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mpt_proto::{EcnFault, Instant, PathState};
+use mpt_proto::{DownReason, EcnFault, Instant, PathState};
 
 use super::names::Named;
 use super::path_mtu::PathMtu;
@@ -79,6 +79,11 @@ pub(super) enum Stay {
     Gone,
 }
 
+/// Whether nothing comes back on a path in this state, though its link works as far as is known.
+pub(super) const fn is_silent(state: PathState) -> bool {
+    matches!(state, PathState::Down(DownReason::Silent | DownReason::Unheard | DownReason::Deaf))
+}
+
 impl PeerPath {
     /// A path that nothing was sent on, with datagrams of at most `max_datagram` bytes.
     pub fn new(
@@ -139,6 +144,19 @@ impl PeerPath {
         self.note_state(state, now);
     }
 
+    /// When something of it is due: of a path of a peer that comes by itself also that it is forgotten.
+    pub(super) fn poll_timeout(&self, is_learned: bool) -> Option<Instant> {
+        let search = self.search.as_ref().and_then(PathMtu::poll_timeout);
+        let forgotten = is_learned.then(|| self.forget_at()).flatten();
+        let port = self.other_port.as_ref().and_then(OtherPort::poll_timeout);
+        let name = self.named.as_ref().and_then(Named::poll_timeout);
+        let left = match self.stay {
+            Stay::Leaves(until) => Some(until),
+            Stay::Here | Stay::Gone => None,
+        };
+        [search, forgotten, port, name, self.unanswered_at(), left].into_iter().flatten().min()
+    }
+
     /// When the peer's end of a path that was learnt is forgotten, unless the path comes up.
     pub(super) fn forget_at(&self) -> Option<Instant> {
         self.remote.and(self.down_since).map(|since| since + FORGET_AFTER)
@@ -152,7 +170,7 @@ impl PeerPath {
 
 #[cfg(test)]
 mod tests {
-    use mpt_proto::{Connection, DownReason, PathConfig, Storage};
+    use mpt_proto::{Connection, PathConfig, Storage};
 
     use super::*;
 

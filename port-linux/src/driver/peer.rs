@@ -219,24 +219,11 @@ impl<'s> Peer<'s> {
 
     /// When [`handle_timeout`](Self::handle_timeout), or a look at the size of datagrams, is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let searches = self.paths.iter().filter_map(|path| path.search.as_ref()?.poll_timeout());
-        let gone = self.paths.iter().filter(|_| self.config.is_learned).filter_map(PeerPath::forget_at);
-        let gone = gone.chain(self.rest_at());
-        let ports = self.paths.iter().filter_map(|path| path.other_port.as_ref()?.poll_timeout());
-        let names = self.paths.iter().filter_map(|path| path.named.as_ref()?.poll_timeout());
-        let unanswered = self.paths.iter().filter_map(PeerPath::unanswered_at);
-        let leaving = self.paths.iter().filter_map(|path| match path.stay {
-            Stay::Leaves(until) => Some(until),
-            Stay::Here | Stay::Gone => None,
-        });
-        let incoming = self.incoming.poll_timeout();
-        searches
-            .chain(gone)
-            .chain(ports)
-            .chain(names)
-            .chain(unanswered)
-            .chain(leaving)
-            .chain(incoming)
+        let paths = self.paths.iter().filter_map(|path| path.poll_timeout(self.config.is_learned));
+        paths
+            .chain(self.rest_at())
+            .chain(self.incoming.poll_timeout())
+            .chain(self.news.poll_timeout())
             .chain(self.connection.poll_timeout())
             .min()
     }
@@ -577,8 +564,8 @@ impl<'s> Peer<'s> {
     }
 }
 
-/// Lets a datagram that carries a packet leave, of the connection with this position. What would make a long queue of this host's own longer is lost, as on a link with a shorter one: the interface's queue is no place to wait, as a TCP does not see what
-/// waits there.
+/// Lets a datagram that carries a packet leave, of the connection with this position. What would make a long queue of this host's own
+/// longer is lost, as on a link with a shorter one: the interface's queue is no place to wait, as a TCP does not see what waits there.
 fn transmit(
     departure: &Departure<'_>,
     (peer, paths, failed_links): (usize, &mut [PeerPath], &mut u16),

@@ -10,10 +10,10 @@
 
 use std::time::Duration;
 
-use mpt_proto::{DownReason, Instant, PathState};
+use mpt_proto::{Instant, PathState};
 
 use super::outside::SharedSocket;
-use super::path::{PeerPath, Stay};
+use super::path::{PeerPath, Stay, is_silent};
 use super::senders::{Sender, Senders};
 use super::{Driver, FIRST_SOCKET, Peer};
 use crate::socket::Socket;
@@ -67,10 +67,8 @@ enum Step {
 
 impl OtherPort {
     fn handle_state(&mut self, state: PathState, now: Instant) -> Step {
-        let is_silent =
-            matches!(state, PathState::Down(DownReason::Silent | DownReason::Unheard | DownReason::Deaf));
         match self.due {
-            _ if !is_silent => {
+            _ if !is_silent(state) => {
                 let is_moved = state == PathState::Up && self.is_tried && self.is_heard;
                 let is_over = self.due.take().is_some() || self.is_tried;
                 match (is_moved, is_over) {
@@ -225,6 +223,8 @@ impl Driver<'_> {
 
 #[cfg(test)]
 mod tests {
+    use mpt_proto::DownReason;
+
     use super::*;
 
     const SILENT: PathState = PathState::Down(DownReason::Silent);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mpt_proto::{DownReason, Instant, PathState};
 
-use super::path::PeerPath;
+use super::path::{PeerPath, is_silent};
 use super::{Driver, Peer};
 use crate::socket::{Question, Refusal};
 
@@ -20,10 +20,11 @@ const ANSWERED_WITHIN: Duration = Duration::from_millis(3500);
 /// Hosts and routers send few refusals a second to one address, and the path's own datagrams use some up: so it is asked again
 /// each time that so long has passed.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
-/// Between the first time that people are told and the second; each further time takes [`FACTOR`] times as long.
+/// Between the first time that people are told and the second.
 const SECOND_TIME: Duration = Duration::from_secs(60);
+/// Each further interval is so many times as long as the one before.
 const FACTOR: u32 = 4;
-/// At least so often it is told as long as it lasts.
+/// The longest interval.
 const SELDOM: Duration = Duration::from_secs(3600);
 
 /// What is known of such a path. There is none of a path that is up, or that waits for something of this host.
@@ -201,10 +202,7 @@ impl Peer<'_> {
     /// Whether nothing comes back on a path although nothing is missing on this host.
     fn waits_for_answer(&self, index: usize) -> bool {
         let Some(path) = self.paths.get(index) else { return false };
-        let is_silent = matches!(
-            self.connection.path_state(path.id),
-            Ok(PathState::Down(DownReason::Silent | DownReason::Unheard | DownReason::Deaf))
-        );
+        let is_silent = self.connection.path_state(path.id).is_ok_and(is_silent);
         is_silent && path.is_there() && path.missing.is_none() && path.remote.is_some()
     }
 

@@ -45,8 +45,8 @@ pub(super) enum Op {
     PollPacket = 8,
     PollTransmit = 9,
     PollEvent = 10,
-    /// What follows is written out: see `Seldom`.
-    Seldom = 11,
+    /// What follows is written out: a [`Change`](super::Change).
+    Change = 11,
     /// The next shape, told in [`Column::Bytes`].
     NewShape = 12,
     /// All shapes are forgotten.
@@ -68,7 +68,7 @@ impl Op {
         Self::PollPacket,
         Self::PollTransmit,
         Self::PollEvent,
-        Self::Seldom,
+        Self::Change,
         Self::NewShape,
         Self::Forget,
     ];

@@ -10,7 +10,7 @@ use mpt_proto::{
     PathConfig, PathId, PinFlowError, Received, Storage, UnknownPath,
 };
 
-use super::{Decision, Input, Recorder};
+use super::{Change, Decision, Input, Recorder};
 
 /// A connection, and what records it. Without a recorder an entrance costs one comparison.
 pub struct Core<'s> {
@@ -64,11 +64,17 @@ impl<'s> Core<'s> {
         }
     }
 
-    /// As [`note`](Self::note), for what is done to a path, which may not be there any more: then only time passes.
-    fn note_path(&mut self, path: PathId, input: impl FnOnce(u8) -> Input<'static>, now: Option<Instant>) {
+    fn note_change(&mut self, change: impl FnOnce() -> Change, now: Option<Instant>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(&Input::Change(change()), now);
+        }
+    }
+
+    /// As [`note_change`](Self::note_change), for what is done to a path, which may not be there any more: then only time passes.
+    fn note_path(&mut self, path: PathId, change: impl FnOnce(u8) -> Change, now: Option<Instant>) {
         let Some(recorder) = &mut self.recorder else { return };
         match u8::try_from(path.index()).ok().filter(|_| self.connection.path_state(path).is_ok()) {
-            Some(place) => recorder.input(&input(place), now),
+            Some(place) => recorder.input(&Input::Change(change(place)), now),
             None => recorder.input(&Input::Tick, now),
         }
     }
@@ -78,7 +84,7 @@ impl<'s> Core<'s> {
     /// # Errors
     /// As there.
     pub fn add_path(&mut self, name: &str, config: PathConfig, now: Instant) -> Result<PathId, AddPathError> {
-        self.note(&Input::AddPath { name, config }, Some(now));
+        self.note_change(|| Change::AddPath { name: name.to_owned(), settings: config.into() }, Some(now));
         self.connection.add_path(config, now)
     }
 
@@ -87,7 +93,7 @@ impl<'s> Core<'s> {
     /// # Errors
     /// As there.
     pub fn remove_path(&mut self, path: PathId, now: Instant) -> Result<(), UnknownPath> {
-        self.note_path(path, Input::RemovePath, Some(now));
+        self.note_path(path, Change::RemovePath, Some(now));
         self.connection.remove_path(path, now)
     }
 
@@ -96,7 +102,7 @@ impl<'s> Core<'s> {
     /// # Errors
     /// As there.
     pub fn set_enabled(&mut self, path: PathId, enabled: bool, now: Instant) -> Result<(), UnknownPath> {
-        self.note_path(path, |path| Input::Enabled { path, enabled }, Some(now));
+        self.note_path(path, |path| Change::Enabled { path, enabled }, Some(now));
         self.connection.set_enabled(path, enabled, now)
     }
 
@@ -105,7 +111,7 @@ impl<'s> Core<'s> {
     /// # Errors
     /// As there.
     pub fn handle_link(&mut self, path: PathId, link: Link, now: Instant) -> Result<(), UnknownPath> {
-        self.note_path(path, |path| Input::Link { path, is_up: link == Link::Up }, Some(now));
+        self.note_path(path, |path| Change::Link { path, is_up: link == Link::Up }, Some(now));
         self.connection.handle_link(path, link, now)
     }
 
@@ -114,7 +120,7 @@ impl<'s> Core<'s> {
     /// # Errors
     /// As there.
     pub fn set_max_datagram(&mut self, path: PathId, size: u16, now: Instant) -> Result<(), UnknownPath> {
-        self.note_path(path, |path| Input::MaxDatagram { path, size }, Some(now));
+        self.note_path(path, |path| Change::MaxDatagram { path, size }, Some(now));
         self.connection.set_max_datagram(path, size, now)
     }
 
@@ -123,7 +129,7 @@ impl<'s> Core<'s> {
     /// # Errors
     /// As there.
     pub fn take_carried(&mut self, path: PathId) -> Result<Option<u16>, UnknownPath> {
-        self.note_path(path, Input::TakeCarried, None);
+        self.note_path(path, Change::TakeCarried, None);
         let carried = self.connection.take_carried(path);
         self.decide(|| Decision::Carried(carried.ok().flatten()));
         carried
@@ -134,7 +140,7 @@ impl<'s> Core<'s> {
     /// # Errors
     /// As there.
     pub fn probe(&mut self, path: PathId, now: Instant) -> Result<(), UnknownPath> {
-        self.note_path(path, Input::Probe, Some(now));
+        self.note_path(path, Change::Probe, Some(now));
         self.connection.probe(path, now)
     }
 
@@ -149,7 +155,7 @@ impl<'s> Core<'s> {
         buffer: &'b mut [u8; CONTROL_MAX],
         now: Instant,
     ) -> Result<Departure<'b>, UnknownPath> {
-        self.note_path(path, |path| Input::Challenge { path, stamp }, Some(now));
+        self.note_path(path, |path| Change::Challenge { path, stamp }, Some(now));
         let challenge = self.connection.challenge(path, stamp, buffer, now);
         if let (Some(recorder), Ok(challenge)) = (&mut self.recorder, &challenge) {
             recorder.decide(&Decision::Departure(challenge, self.connection.header_len()));
@@ -159,26 +165,29 @@ impl<'s> Core<'s> {
 
     /// [`Connection::set_limit`].
     pub fn set_limit(&mut self, bytes: u64) {
-        self.note(&Input::Limit(bytes), None);
+        self.note_change(|| Change::Limit(bytes), None);
         self.connection.set_limit(bytes);
     }
 
     /// [`Connection::set_turn`].
     pub fn set_turn(&mut self, is_its: bool) {
-        self.note(&Input::Turn(is_its), None);
-        self.connection.set_turn(is_its);
+        if self.connection.set_turn(is_its) {
+            self.note_change(|| Change::Turn(is_its), None);
+        }
     }
 
     /// [`Connection::set_share`].
     pub fn set_share(&mut self, bytes: Option<u32>) {
-        self.note(&Input::Share(bytes), None);
-        self.connection.set_share(bytes);
+        if self.connection.set_share(bytes) {
+            self.note_change(|| Change::Share(bytes), None);
+        }
     }
 
     /// [`Connection::ask`].
     pub fn ask(&mut self, bytes: Option<u32>) {
-        self.note(&Input::Ask(bytes), None);
-        self.connection.ask(bytes);
+        if self.connection.ask(bytes) {
+            self.note_change(|| Change::Ask(bytes), None);
+        }
     }
 
     /// [`Connection::set_tier`].
@@ -186,7 +195,7 @@ impl<'s> Core<'s> {
     /// # Errors
     /// As there.
     pub fn set_tier(&mut self, path: PathId, tier: u8, now: Instant) -> Result<(), UnknownPath> {
-        self.note_path(path, |path| Input::Tier { path, tier }, Some(now));
+        self.note_path(path, |path| Change::Tier { path, tier }, Some(now));
         self.connection.set_tier(path, tier, now)
     }
 
@@ -201,7 +210,7 @@ impl<'s> Core<'s> {
         until: Instant,
         now: Instant,
     ) -> Result<(), PinFlowError> {
-        self.note_path(path, |path| Input::PinFlow { ports, path, until }, Some(now));
+        self.note_path(path, |path| Change::PinFlow { ports, path, until: until.as_micros() }, Some(now));
         self.connection.pin_flow(ports, path, until, now)
     }
 

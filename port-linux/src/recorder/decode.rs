@@ -3,8 +3,9 @@
 use mpt_proto::wire::ip::Flow;
 use mpt_proto::{Ecn, HEADROOM, Instant};
 
+use super::Change;
 use super::columns::{Column, Op, PASSED, Reader};
-use super::encode::{Expected, Seldom};
+use super::encode::Expected;
 use super::head::{self, Numbers};
 
 /// Largest packet or datagram.
@@ -31,7 +32,7 @@ pub(super) enum Entry {
     PollPacket(u64),
     PollTransmit(u64),
     PollEvent(u64),
-    Seldom(Seldom),
+    Change(Change),
 }
 
 /// Reads what an encoder wrote.
@@ -88,9 +89,9 @@ impl Decoder {
                 self.expected.slice[1] = self.expected.slice[1].wrapping_add(1);
                 self.expected_slice()?
             }
-            Op::Seldom => {
+            Op::Change => {
                 let len = usize::try_from(reader.number(Column::Bytes)?).ok()?;
-                Entry::Seldom(postcard::from_bytes(reader.bytes(len)?).ok()?)
+                Entry::Change(postcard::from_bytes(reader.bytes(len)?).ok()?)
             }
             Op::NewShape => {
                 let len = usize::try_from(reader.number(Column::Bytes)?).ok()?;

@@ -2,92 +2,14 @@
 
 use std::collections::HashMap;
 
-use mpt_proto::{Instant, Liveness, MAX_PATHS, PathConfig, Policy};
-use serde::{Deserialize, Serialize};
+use mpt_proto::{Instant, MAX_PATHS, Policy};
 
-use super::Input;
 use super::columns::{Column, Columns, Op, PASSED};
 use super::head::{self, Mark, Numbers, Shape};
+use super::{Change, Input};
 
-/// Shapes that are known at most: a flood of ever other packets takes no more memory than these.
+/// Shapes that are known at most: a flood of packets that all differ takes no more memory than these.
 const SHAPES: usize = 1 << 16;
-
-/// What happens seldom, written out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum Seldom {
-    AddPath {
-        name: String,
-        settings: PathSettings,
-    },
-    RemovePath(u8),
-    Enabled {
-        path: u8,
-        enabled: bool,
-    },
-    Link {
-        path: u8,
-        is_up: bool,
-    },
-    MaxDatagram {
-        path: u8,
-        size: u16,
-    },
-    TakeCarried(u8),
-    Probe(u8),
-    Challenge {
-        path: u8,
-        stamp: u32,
-    },
-    Limit(u64),
-    Turn(bool),
-    Share(Option<u32>),
-    Ask(Option<u32>),
-    Tier {
-        path: u8,
-        tier: u8,
-    },
-    /// Until a time in microseconds.
-    PinFlow {
-        ports: (u16, u16),
-        path: u8,
-        until: u64,
-    },
-}
-
-/// What a path is added with.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct PathSettings {
-    weight: u16,
-    rank: u8,
-    tier: u8,
-    max_datagram: u16,
-    /// Microseconds of [`Probing`](mpt_proto::Probing); `None`: it is not probed.
-    probing: Option<[u64; 3]>,
-}
-
-impl From<PathConfig> for PathSettings {
-    fn from(config: PathConfig) -> Self {
-        let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let probing = match config.liveness {
-            Liveness::Off => None,
-            Liveness::Probe(probing) => Some([probing.interval, probing.idle, probing.dead].map(micros)),
-        };
-        let PathConfig { weight, rank, tier, max_datagram, .. } = config;
-        Self { weight, rank, tier, max_datagram, probing }
-    }
-}
-
-impl From<PathSettings> for PathConfig {
-    fn from(settings: PathSettings) -> Self {
-        let probe = |times: [u64; 3]| {
-            let [interval, idle, dead] = times.map(std::time::Duration::from_micros);
-            Liveness::Probe(mpt_proto::Probing { interval, idle, dead })
-        };
-        let liveness = settings.probing.map_or(Liveness::Off, probe);
-        let PathSettings { weight, rank, tier, max_datagram, .. } = settings;
-        Self { weight, rank, tier, max_datagram, liveness }
-    }
-}
 
 /// What the next input is compared with. Writer and reader keep the same.
 #[derive(Debug, Default)]
@@ -216,21 +138,21 @@ impl Encoder {
     }
 
     pub(super) fn input(&mut self, input: &Input<'_>, now: Option<Instant>) {
-        match input {
-            Input::PollPacket => return self.poll(Op::PollPacket),
-            Input::PollTransmit => return self.poll(Op::PollTransmit),
-            Input::PollEvent => return self.poll(Op::PollEvent),
-            _ => self.end_polls(),
+        if !matches!(input, Input::PollPacket | Input::PollTransmit | Input::PollEvent) {
+            self.end_polls();
         }
-        match *input {
+        match input {
+            Input::PollPacket => self.poll(Op::PollPacket),
+            Input::PollTransmit => self.poll(Op::PollTransmit),
+            Input::PollEvent => self.poll(Op::PollEvent),
             Input::Timeout => self.op(Op::Timeout, now),
             Input::Tick => self.op(Op::Tick, now),
             Input::Datagram { path, datagram, ecn, arrived } => {
-                self.datagram((path, ecn.bits()), datagram, arrived, now);
+                self.datagram((*path, ecn.bits()), datagram, *arrived, now);
             }
-            Input::Packet { packet, flow } => self.packet(packet, &flow, now),
-            Input::Slice { slice, flow } => self.slice(slice, &flow, now),
-            _ => self.seldom(input, now),
+            Input::Packet { packet, flow } => self.packet(packet, flow, now),
+            Input::Slice { slice, flow } => self.slice(slice, flow, now),
+            Input::Change(change) => self.change(change, now),
         }
     }
 
@@ -388,30 +310,10 @@ impl Encoder {
         number
     }
 
-    fn seldom(&mut self, input: &Input<'_>, now: Option<Instant>) {
-        let seldom = match *input {
-            Input::AddPath { name, config } => {
-                Seldom::AddPath { name: name.to_owned(), settings: config.into() }
-            }
-            Input::RemovePath(path) => Seldom::RemovePath(path),
-            Input::Enabled { path, enabled } => Seldom::Enabled { path, enabled },
-            Input::Link { path, is_up } => Seldom::Link { path, is_up },
-            Input::MaxDatagram { path, size } => Seldom::MaxDatagram { path, size },
-            Input::TakeCarried(path) => Seldom::TakeCarried(path),
-            Input::Probe(path) => Seldom::Probe(path),
-            Input::Challenge { path, stamp } => Seldom::Challenge { path, stamp },
-            Input::Limit(bytes) => Seldom::Limit(bytes),
-            Input::Turn(is_its) => Seldom::Turn(is_its),
-            Input::Share(bytes) => Seldom::Share(bytes),
-            Input::Ask(bytes) => Seldom::Ask(bytes),
-            Input::Tier { path, tier } => Seldom::Tier { path, tier },
-            Input::PinFlow { ports, path, until } => {
-                Seldom::PinFlow { ports, path, until: until.as_micros() }
-            }
-            _ => return,
-        };
-        let Ok(bytes) = postcard::to_allocvec(&seldom) else { return };
-        self.op(Op::Seldom, now);
+    fn change(&mut self, change: &Change, now: Option<Instant>) {
+        // A name of any length can be written.
+        let Ok(bytes) = postcard::to_allocvec(change) else { return };
+        self.op(Op::Change, now);
         self.columns.number(Column::Bytes, bytes.len() as u64);
         self.columns.bytes(&bytes);
     }

@@ -8,9 +8,8 @@ use mpt_proto::{
 };
 
 use super::decode::{Decoder, Entry};
-use super::encode::Seldom;
 use super::file::{End, Header, Next, Recording, end};
-use super::{Core, Decisions, Recorder};
+use super::{Change, Core, Decisions, Recorder};
 use crate::driver::{Memory, MemorySize};
 
 /// What was done otherwise than it was recorded, to see what would have been.
@@ -227,16 +226,16 @@ impl<W: Watch> Player<'_, '_, W> {
                     }
                 }
             }
-            Entry::Seldom(seldom) => self.seldom(seldom, now)?,
+            Entry::Change(change) => self.change(change, now)?,
         }
         self.watch.time(&self.core, now);
         Ok(())
     }
 
-    fn seldom(&mut self, seldom: Seldom, now: Instant) -> Result<()> {
+    fn change(&mut self, change: Change, now: Instant) -> Result<()> {
         let place = |path: u8| self.places.get(usize::from(path)).copied().flatten();
-        match seldom {
-            Seldom::AddPath { name, settings } => {
+        match change {
+            Change::AddPath { name, settings } => {
                 // A refusal was recorded as well.
                 if let Ok(id) = self.core.add_path(&name, settings.into(), now) {
                     self.places[id.index()] = Some(id);
@@ -248,54 +247,54 @@ impl<W: Watch> Player<'_, '_, W> {
                     }
                 }
             }
-            Seldom::RemovePath(path) => {
+            Change::RemovePath(path) => {
                 if let Some(id) = place(path) {
                     _ = self.core.remove_path(id, now);
                     self.places[usize::from(path)] = None;
                 }
             }
-            Seldom::Enabled { path, enabled } => {
+            Change::Enabled { path, enabled } => {
                 if let Some(id) = place(path) {
                     let enabled = enabled && self.closed & (1 << id.index()) == 0;
                     _ = self.core.set_enabled(id, enabled, now);
                 }
             }
-            Seldom::Link { path, is_up } => {
+            Change::Link { path, is_up } => {
                 if let Some(id) = place(path) {
                     _ = self.core.handle_link(id, if is_up { Link::Up } else { Link::Down }, now);
                 }
             }
-            Seldom::MaxDatagram { path, size } => {
+            Change::MaxDatagram { path, size } => {
                 if let Some(id) = place(path) {
                     _ = self.core.set_max_datagram(id, size, now);
                 }
             }
-            Seldom::TakeCarried(path) => {
+            Change::TakeCarried(path) => {
                 if let Some(id) = place(path) {
                     _ = self.core.take_carried(id);
                 }
             }
-            Seldom::Probe(path) => {
+            Change::Probe(path) => {
                 if let Some(id) = place(path) {
                     _ = self.core.probe(id, now);
                 }
             }
-            Seldom::Challenge { path, stamp } => {
+            Change::Challenge { path, stamp } => {
                 let mut buffer = [0; CONTROL_MAX];
                 if let Some(id) = place(path) {
                     _ = self.core.challenge(id, stamp, &mut buffer, now);
                 }
             }
-            Seldom::Limit(bytes) => self.core.set_limit(bytes),
-            Seldom::Turn(is_its) => self.core.set_turn(is_its),
-            Seldom::Share(bytes) => self.core.set_share(bytes),
-            Seldom::Ask(bytes) => self.core.ask(bytes),
-            Seldom::Tier { path, tier } => {
+            Change::Limit(bytes) => self.core.set_limit(bytes),
+            Change::Turn(is_its) => self.core.set_turn(is_its),
+            Change::Share(bytes) => self.core.set_share(bytes),
+            Change::Ask(bytes) => self.core.ask(bytes),
+            Change::Tier { path, tier } => {
                 if let Some(id) = place(path) {
                     _ = self.core.set_tier(id, tier, now);
                 }
             }
-            Seldom::PinFlow { ports, path, until } => {
+            Change::PinFlow { ports, path, until } => {
                 if let Some(id) = place(path) {
                     _ = self.core.pin_flow(ports, id, Instant::from_micros(until), now);
                 }
