@@ -85,6 +85,8 @@ pub struct PathModel {
     pub jitter: u32,
     /// Packets that did not arrive.
     pub lost: u64,
+    /// Packets that left on it and had left before, on whichever path: repairs of losses, and copies that protect.
+    pub resent: u64,
     /// Whether it carries ordered packets.
     pub open: bool,
     /// Whether it seems to have stopped to deliver.
@@ -310,6 +312,7 @@ impl<'s> Adaptive<'s> {
             queue: model.queue() as u32,
             jitter: model.deviation() as u32,
             lost: u64::from(model.lost()),
+            resent: u64::from(model.resent),
             open: open.contains(path),
             suspect: model.suspect_since().is_some(),
             limited_by: model.limited_by(place, now),

@@ -275,7 +275,7 @@ pub static CONNECTION: [OfConnection; 26] = [
 ];
 
 /// Of a path. Datagrams are those of all kinds, their bytes UDP payloads without the seal.
-pub static PATH: [OfPath; 33] = [
+pub static PATH: [OfPath; 34] = [
     OfPath::gauge("state", "up", "Whether packets may take the path", |p| {
         Some((p.state == State::Up).into())
     })
@@ -377,6 +377,12 @@ pub static PATH: [OfPath; 33] = [
     OfPath::counter("model.lost", "lost", "Datagrams that did not arrive at the peer", |p| {
         model(p, |m| m.lost)
     }),
+    OfPath::counter(
+        "model.resent",
+        "resent",
+        "Packets that left on the path and had left before: repairs and copies",
+        |p| model(p, |m| m.resent),
+    ),
     OfPath::gauge("model.open", "open", "Whether the path carries packets that are kept in order", |p| {
         model(p, |m| m.open.into())
     })

@@ -282,6 +282,9 @@ pub struct ModelReport {
     pub jitter_us: u32,
     /// Datagrams that did not arrive.
     pub lost: u64,
+    /// Packets that left on it and had left before, on whichever path: repairs of losses, and copies that protect.
+    #[serde(default)]
+    pub resent: u64,
     /// Whether it carries packets that are kept in order.
     pub open: bool,
     /// Whether it seems to have stopped to deliver.
@@ -310,6 +313,7 @@ impl ModelReport {
             queue_us: model.queue,
             jitter_us: model.jitter,
             lost: model.lost,
+            resent: model.resent,
             open: model.open,
             suspect: model.suspect,
             limited_by: model.limited_by.as_str().to_owned(),

@@ -73,6 +73,8 @@ pub(super) struct Model {
     mean_len: f32,
     /// Datagrams that did not arrive, as reports named them.
     lost: u32,
+    /// Packets that left on it and had left before, on whichever path.
+    pub(super) resent: u32,
     /// Since the last datagram left, it was the path that stood still, not the caller.
     was_full: bool,
     /// Mean time from sending to hearing of it.
@@ -108,6 +110,7 @@ impl Default for Model {
             arrived_packets: 0,
             mean_len: 1_400.0,
             lost: 0,
+            resent: 0,
             was_full: false,
             feedback: 50_000.0,
             scatter: 0.0,

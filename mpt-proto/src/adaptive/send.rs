@@ -583,6 +583,7 @@ impl Adaptive<'_> {
         if kind == Kind::Report {
             model.last_report = now;
         }
+        model.resent = model.resent.wrapping_add(resent.into());
         let number = model.handle_sent(len + extension::LEN + extension::OUTER, now) & 0x00ff_ffff;
         Some(Header { kind, resent, number, stamp: now.stamp() })
     }

@@ -38,6 +38,7 @@ pub(crate) fn report() -> Report {
             queue_us: next().into(),
             jitter_us: next().into(),
             lost: next().into(),
+            resent: next().into(),
             open: true,
             suspect: false,
             limited_by: "bandwidth".into(),

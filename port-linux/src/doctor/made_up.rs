@@ -66,6 +66,7 @@ fn path(name: &str, device: &str) -> PathReport {
             extra_delay_us: 0,
             queue_us: 0,
             jitter_us: 500,
+            resent: 0,
             lost: 5,
             open: true,
             suspect: false,

@@ -153,6 +153,7 @@ fn an_adaptive_connection_shows_what_it_knows_of_its_paths() {
         queue_us: 1_260,
         jitter_us: 90,
         lost: 12,
+        resent: 9,
         open: true,
         suspect: false,
         limited_by: "bandwidth".into(),

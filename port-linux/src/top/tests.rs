@@ -38,6 +38,7 @@ fn adaptive() -> Report {
         queue_us: 2_260,
         jitter_us: 190,
         lost: 12,
+        resent: 9,
         open: true,
         suspect: false,
         limited_by: "bandwidth".into(),
@@ -87,7 +88,7 @@ out    ███ 9.6 Mbit/s   in    ███ 720.0 kbit/s  sent again 0  lost o
     out                      ▁▁▁ 0 max     in                      ▁▁▁ 0 max
 - pc2/dsl ----------------------------------------------------------------------
 out 10.0 Mbit/s  in 800.0 kbit/s  carries 48.3 Mbit/s, limited by: bandwidth
-sent 6.7 MB  received 300.7 kB  lost 42  MTU 1500  queue 2.2 ms  down 0 times
+sent 6.7 MB  received 300.7 kB  lost 42  again 9  MTU 1500  down 0 times
 10.1.1.1:4754 -> 10.1.1.2:4754
 ";
     let shown = screen(&watched(3, now), 80, 24, now);

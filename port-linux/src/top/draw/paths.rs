@@ -233,12 +233,12 @@ pub(super) fn detail(view: &View, look: Look, width: usize) -> Vec<Line<'static>
     let model = path.model.as_ref();
     let rates = format!("out {}  in {}  {last}", rate(Passed::out_rate), rate(Passed::in_rate));
     let counts = format!(
-        "sent {}  received {}  lost {}  MTU {}  queue {} ms  down {} times",
+        "sent {}  received {}  lost {}  again {}  MTU {}  down {} times",
         status::bytes(path.tx_bytes),
         status::bytes(path.rx_bytes),
         known(model, |model| model.lost.to_string()),
+        known(model, |model| model.resent.to_string()),
         path_mtu(path),
-        known(model, |model| milliseconds(model.queue_us.into())),
         path.downs,
     );
     let plan = path.data.as_ref().map_or(String::new(), |data| {
