@@ -9,8 +9,8 @@
 #![cfg_attr(panic = "abort", no_std)]
 
 use mpt_proto::{
-    AdaptiveState, CONTROL_MAX, Config, Connection, Drop, Ecn, FlowSlot, HEADROOM, Instant, Link, PacketSlot,
-    PathConfig, Pin, PortMatch, ReassemblySlot, Received, ReorderSlot, Storage,
+    AdaptiveState, CONTROL_MAX, Config, Connection, DropReason, Ecn, FlowSlot, HEADROOM, Instant, Link,
+    PacketSlot, PathConfig, Pin, PortMatch, ReassemblySlot, Received, ReorderSlot, Storage,
 };
 
 #[cfg(panic = "abort")]
@@ -105,5 +105,5 @@ fn drive(storage: Storage<'_>, micros: u64, seed: u64) -> usize {
         + connection.paths().count()
         + connection.held()
         + connection.header_len()
-        + usize::try_from(connection.stats().dropped(Drop::Late)).unwrap_or(0)
+        + usize::try_from(connection.stats().dropped(DropReason::Late)).unwrap_or(0)
 }

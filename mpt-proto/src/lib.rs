@@ -11,9 +11,15 @@
     not(test),
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
+// What `internals` shows is unreachable without it.
+#![cfg_attr(not(feature = "internals"), allow(unreachable_pub))]
 
 #[cfg(test)]
 extern crate std;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(any(feature = "embassy", feature = "smoltcp"))]
 pub mod adapt;
@@ -27,11 +33,11 @@ mod gate;
 mod limit;
 mod path;
 mod path_set;
-pub mod reassembly;
-pub mod reorder;
+mod reassembly;
+mod reorder;
 mod rng;
-pub mod schedule;
-pub mod seq;
+mod schedule;
+mod seq;
 mod stats;
 mod time;
 pub mod wire;
@@ -53,5 +59,15 @@ pub use path_set::{MAX_PATHS, PathSet};
 pub use reassembly::ReassemblySlot;
 pub use reorder::ReorderSlot;
 pub use schedule::{MAX_PINS, Pin, PinError, Pins, Policy, PortMatch};
-pub use stats::{Drop, PathStats, Stats};
+pub use seq::Seq;
+pub use stats::{DropReason, PathStats, Stats};
 pub use time::Instant;
+
+/// Parts that the fuzz targets drive by themselves. They are no part of the public interface, and change without notice.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::reassembly::{Piece, Reassembly};
+    pub use crate::reorder::{Insert, Place, Reorder};
+    pub use crate::schedule::Weighted;
+}

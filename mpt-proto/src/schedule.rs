@@ -5,7 +5,7 @@ mod runs;
 mod weighted;
 
 pub use pins::{MAX_PINS, Pin, PinError, Pins, PortMatch};
-pub use runs::Runs;
+pub(crate) use runs::Runs;
 pub use weighted::Weighted;
 
 use crate::path_set::{MAX_PATHS, PathSet};

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
-pub enum Drop {
+pub enum DropReason {
     /// Shorter than its headers say, or than the inner packet's own length.
     Truncated,
     /// GRE version is not 0 (RFC 2784 section 2.3.1).
@@ -39,7 +39,7 @@ pub enum Drop {
     Overflow,
 }
 
-impl Drop {
+impl DropReason {
     /// Every reason, in the order of [`Stats::dropped`].
     pub const ALL: [Self; 16] = [
         Self::Truncated,
@@ -83,6 +83,14 @@ impl Drop {
     }
 }
 
+impl core::fmt::Display for DropReason {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+impl core::error::Error for DropReason {}
+
 /// A connection's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -120,17 +128,17 @@ pub struct Stats {
     /// Times the sequence started anew: because the peer did, or because numbers that were not the peer's had
     /// moved it.
     pub rx_restarts: u64,
-    /// What was dropped, in the order of [`Drop::ALL`].
-    pub dropped: [u64; Drop::ALL.len()],
+    /// What was dropped, in the order of [`DropReason::ALL`].
+    pub dropped: [u64; DropReason::ALL.len()],
 }
 
 impl Stats {
     /// How many were dropped for this reason.
-    pub fn dropped(&self, reason: Drop) -> u64 {
+    pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped.get(reason as usize).copied().unwrap_or(0)
     }
 
-    pub(crate) fn drop(&mut self, reason: Drop) {
+    pub(crate) fn drop(&mut self, reason: DropReason) {
         if let Some(counter) = self.dropped.get_mut(reason as usize) {
             *counter = counter.wrapping_add(1);
         }
@@ -163,7 +171,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_own_place_in_the_table() {
-        for (index, reason) in Drop::ALL.into_iter().enumerate() {
+        for (index, reason) in DropReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index, "{}", reason.name());
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mpt_proto::Instant;
-use mpt_proto::reassembly::Piece;
+use mpt_proto::internals::Piece;
 use mpt_proto::wire::fragment::Header;
 use mpt_proto::wire::ip;
 
@@ -17,7 +17,7 @@ struct Unfinished {
     pieces: BTreeMap<u8, Vec<u8>>,
 }
 
-/// Puts packets together, as [`mpt_proto::reassembly::Reassembly`] must.
+/// Puts packets together, as [`mpt_proto::internals::Reassembly`] must.
 #[derive(Debug)]
 pub struct Reassembly {
     slots: usize,

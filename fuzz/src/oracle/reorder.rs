@@ -1,10 +1,10 @@
-//! The reorder buffer as a sorted map, with the rules of [`mpt_proto::reorder`] written down one by one.
+//! The reorder buffer as a sorted map, with the rules of [`mpt_proto::internals::Reorder`] written down one by one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mpt_proto::reorder::Insert;
-use mpt_proto::seq::Seq;
+use mpt_proto::Seq;
+use mpt_proto::internals::Insert;
 use mpt_proto::{Instant, ReorderConfig};
 
 /// How far back deliveries are remembered.
@@ -21,7 +21,7 @@ struct Held {
     arrival: u64,
 }
 
-/// Delivers packets in order, as [`mpt_proto::reorder::Reorder`] must when it is drained after every call.
+/// Delivers packets in order, as [`mpt_proto::internals::Reorder`] must when it is drained after every call.
 ///
 /// Numbers are unwrapped: a position counts on where the 32 bits of a number wrap.
 #[derive(Debug)]

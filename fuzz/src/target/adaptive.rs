@@ -207,7 +207,7 @@ fn report(count: u32, block: &Block) -> Report {
         excess: block.excess.into(),
     };
     let gap = Gap { path: path.path, first: block.gap % 0x0100_0000, count: block.gap_count };
-    let mut report = Report { count: mpt_proto::seq::Seq::from_u32(count), ..Report::default() };
+    let mut report = Report { count: mpt_proto::Seq::from_u32(count), ..Report::default() };
     let _ = (report.paths.push(path), report.gaps.push(gap));
     report
 }
@@ -233,6 +233,6 @@ fn inject(world: &mut World<'_>, to: usize, path: u8, header: Header, seq: u32, 
     let mut bytes = vec![0; at + extension::LEN];
     bytes.extend_from_slice(body);
     header.emit(&mut bytes[at..]);
-    layout.emit(&mut bytes, Protocol::Control, mpt_proto::seq::Seq::from_u32(seq));
+    layout.emit(&mut bytes, Protocol::Control, mpt_proto::Seq::from_u32(seq));
     world.arrive(Datagram { to, path: usize::from(path % 4), bytes, ecn: Ecn::NotEct });
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use mpt_proto::reassembly::{Piece, Reassembly};
+use mpt_proto::internals::{Piece, Reassembly};
 use mpt_proto::wire::fragment::{self, Header};
 use mpt_proto::{Ecn, Instant, ReassemblySlot};
 

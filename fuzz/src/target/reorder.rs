@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use mpt_proto::PathSet;
-use mpt_proto::reorder::{Insert, Reorder};
-use mpt_proto::seq::Seq;
+use mpt_proto::Seq;
+use mpt_proto::internals::{Insert, Reorder};
 use mpt_proto::{Instant, ReorderConfig, ReorderSlot};
 
 use crate::oracle;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arbitrary::Arbitrary;
 use mpt_proto::PathSet;
-use mpt_proto::schedule::Weighted;
+use mpt_proto::internals::Weighted;
 
 use crate::oracle::weighted::SendingVector;
 use crate::target::operations;

@@ -1,13 +1,13 @@
 //! The codecs: any bytes are parsed without harm, and what is emitted is parsed to what it was.
 
 use arbitrary::{Arbitrary, Unstructured};
-use mpt_proto::seq::Seq;
+use mpt_proto::Seq;
 use mpt_proto::wire::control::{self, Features, Kind, Message};
 use mpt_proto::wire::extension::{self as extensions, Header};
 use mpt_proto::wire::gre::{self, Layout, Protocol};
 use mpt_proto::wire::report::{self, Gap, PathReport, Report};
 use mpt_proto::wire::{checksum, fragment as fragments, ip as inner};
-use mpt_proto::{Drop, Ecn};
+use mpt_proto::{DropReason, Ecn};
 
 const PROTOCOLS: [Protocol; 4] = [Protocol::Ipv4, Protocol::Ipv6, Protocol::Control, Protocol::Fragment];
 
@@ -83,7 +83,7 @@ pub fn control(data: &[u8]) {
         mtu,
         extension: (mtu % 2 == 0).then_some(mtu),
     };
-    let expected = if path < 16 { Ok(message) } else { Err(Drop::BadControl) };
+    let expected = if path < 16 { Ok(message) } else { Err(DropReason::BadControl) };
     assert_eq!(Message::parse(&message.emit()), expected);
 }
 

@@ -7,9 +7,9 @@ use mpt_fuzz::link::{LinkConfig, Loss, Rate};
 use mpt_fuzz::packet::Stamp;
 use mpt_fuzz::pair::{A, B, Memory, Pair, PathSetup, Sizes};
 use mpt_fuzz::rng::test_seed;
-use mpt_proto::seq::Seq;
+use mpt_proto::Seq;
 use mpt_proto::wire::gre::{Layout, Protocol};
-use mpt_proto::{Config, Drop, Ecn, Mode, Policy, ReorderConfig};
+use mpt_proto::{Config, DropReason, Ecn, Mode, Policy, ReorderConfig};
 
 use crate::{MS, SECOND, bring_up, delay, dropped, dropped_for, lab, taken, unprobed};
 
@@ -78,7 +78,7 @@ fn links_that_jitter_and_duplicate_deliver_everything_once() {
         pair.run(6 * SECOND);
         assert!(sorted(&pair, B).into_iter().eq(0..4000));
         assert!(!order_udp || flows_are_in_order(&pair, B));
-        assert!(dropped_for(&pair, B, Drop::Duplicate) > 500);
+        assert!(dropped_for(&pair, B, DropReason::Duplicate) > 500);
     }
 }
 

@@ -6,10 +6,10 @@ use mpt_fuzz::link::LinkConfig;
 use mpt_fuzz::packet::Stamp;
 use mpt_fuzz::pair::{A, B, Memory, Pair, Sizes};
 use mpt_fuzz::rng::{Rng, test_seed};
-use mpt_proto::seq::Seq;
+use mpt_proto::Seq;
 use mpt_proto::wire::control::{Features, Kind, Message};
 use mpt_proto::wire::gre::{Layout, Protocol};
-use mpt_proto::{Config, DownReason, Drop, Ecn, PathState};
+use mpt_proto::{Config, DownReason, DropReason, Ecn, PathState};
 
 use crate::{MS, SECOND, bring_up, delay, dropped, dropped_for, lab, taken, unprobed, waiting, weighted};
 
@@ -55,7 +55,7 @@ fn duplicates_made_by_the_network_are_dropped_and_every_datagram_is_accounted_fo
     pair.send(A, MS, 1000, 4 * SECOND);
     pair.run(5 * SECOND);
     assert!(pair.log(B).serials().eq(0..4000));
-    assert!((1000..1400).contains(&dropped_for(&pair, B, Drop::Duplicate)));
+    assert!((1000..1400).contains(&dropped_for(&pair, B, DropReason::Duplicate)));
     for end in [A, B] {
         assert_eq!(taken(&pair, end) + dropped(&pair, end), pair.arrived(end));
     }
@@ -74,7 +74,7 @@ fn no_corrupted_packet_is_delivered_with_checksums_and_every_datagram_is_account
     assert_eq!(log.broken(), 0);
     assert!(log.is_in_order());
     assert!((17_000..19_000).contains(&log.len()), "{} of 20,000", log.len());
-    assert!(dropped_for(&pair, B, Drop::BadChecksum) > 1500);
+    assert!(dropped_for(&pair, B, DropReason::BadChecksum) > 1500);
     for end in [A, B] {
         assert_eq!(taken(&pair, end) + dropped(&pair, end), pair.arrived(end));
     }
@@ -115,7 +115,7 @@ fn a_peer_with_another_key_gets_nowhere() {
     assert_eq!(pair.offered(A), (1000, 1000), "refused: no path is up");
     assert!(pair.log(B).is_empty());
     for end in [A, B] {
-        assert_eq!(dropped_for(&pair, end, Drop::WrongKey), pair.arrived(end));
+        assert_eq!(dropped_for(&pair, end, DropReason::WrongKey), pair.arrived(end));
     }
 }
 
@@ -163,7 +163,7 @@ fn replayed_datagrams_are_not_delivered_again() {
         }
     }
     assert!(pair.log(B).serials().eq(0..50));
-    assert_eq!(dropped_for(&pair, B, Drop::Duplicate), 19 * 50);
+    assert_eq!(dropped_for(&pair, B, DropReason::Duplicate), 19 * 50);
 }
 
 /// Runs traffic both ways, lets `harm` be done, and expects that the tunnel works again a second later.

@@ -3,7 +3,7 @@
 use mpt_fuzz::link::{LinkConfig, Loss, Rate, Straggle};
 use mpt_fuzz::pair::{A, B, Memory, Pair, Sizes};
 use mpt_fuzz::rng::test_seed;
-use mpt_proto::{Config, Drop, Ecn, Policy};
+use mpt_proto::{Config, DropReason, Ecn, Policy};
 
 use crate::{MS, SECOND, bring_up, delay, dropped_for, lab, waiting, weighted};
 
@@ -18,7 +18,7 @@ fn redundant_loses_nothing_while_one_path_is_clean_and_delivers_nothing_twice() 
     pair.run(6 * SECOND);
     assert!(pair.log(B).serials().eq(0..5000), "{} of 5,000", pair.log(B).len());
     assert!(pair.log(B).longest_delay() <= 20 * MS, "the clean path brings all in time");
-    assert!(dropped_for(&pair, B, Drop::Duplicate) > 1000);
+    assert!(dropped_for(&pair, B, DropReason::Duplicate) > 1000);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn fragments_over_lossy_paths_are_counted_bounded_and_never_mixed_up() {
     assert!(log.is_in_order());
     // Five fragments each: three quarters arrive whole without stragglers, two thirds with them.
     assert!((450..850).contains(&log.len()), "{} of 1,000", log.len());
-    let expired = dropped_for(&pair, B, Drop::FragmentTimeout);
+    let expired = dropped_for(&pair, B, DropReason::FragmentTimeout);
     assert!(expired > 100 && expired + log.len() as u64 <= 1000, "{expired} expired");
     assert_eq!(pair.end(B).stats().rx_reassembled, log.len() as u64);
 }
@@ -70,7 +70,7 @@ fn rfc6040_4_congestion_marks_of_a_bottleneck_reach_the_inner_packet() {
     pair.run(2 * SECOND);
     assert!(pair.link(A, 0).stats().marked > 30);
     assert_eq!((pair.log(B).len(), pair.log(B).broken()), (200, 0));
-    assert_eq!(dropped_for(&pair, B, Drop::CongestionMarked), 0);
+    assert_eq!(dropped_for(&pair, B, DropReason::CongestionMarked), 0);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mpt_fuzz::link::LinkConfig;
 use mpt_fuzz::pair::{Pair, PathSetup};
-use mpt_proto::{Config, Drop, Liveness, PathConfig, Policy, Probing, ReorderConfig};
+use mpt_proto::{Config, DropReason, Liveness, PathConfig, Policy, Probing, ReorderConfig};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ fn dropped(pair: &Pair, end: usize) -> u64 {
 }
 
 /// What an end dropped for a reason.
-fn dropped_for(pair: &Pair, end: usize, reason: Drop) -> u64 {
+fn dropped_for(pair: &Pair, end: usize, reason: DropReason) -> u64 {
     pair.end(end).stats().dropped(reason)
 }
 

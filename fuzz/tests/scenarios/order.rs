@@ -138,7 +138,7 @@ fn stragglers_that_come_after_the_delay_are_dropped_and_order_stays() {
     pair.send(A, MS, 1000, 4 * SECOND);
     pair.run(6 * SECOND);
     assert!(pair.log(B).is_in_order());
-    let late = crate::dropped_for(&pair, B, mpt_proto::Drop::Late);
+    let late = crate::dropped_for(&pair, B, mpt_proto::DropReason::Late);
     assert_eq!(late, pair.end(B).stats().rx_lost, "each straggler was given up, then came");
     assert!((15..80).contains(&late), "{late} stragglers of 4,000 at 1 %");
 }
@@ -154,7 +154,7 @@ fn a_window_smaller_than_the_paths_differ_loses_but_never_disorders() {
     let log = pair.log(B);
     assert!(log.is_in_order());
     assert!(log.len() >= 1000, "the fast path delivers all it carries: {}", log.len());
-    assert_eq!(log.len() as u64 + crate::dropped_for(&pair, B, mpt_proto::Drop::Late), 2000);
+    assert_eq!(log.len() as u64 + crate::dropped_for(&pair, B, mpt_proto::DropReason::Late), 2000);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::path_set::PathSet;
 use crate::reassembly::Cut;
 use crate::schedule::Policy;
 use crate::seq::Seq;
-use crate::stats::Drop;
+use crate::stats::DropReason;
 use crate::time::{Instant, Micros};
 use crate::wire::extension::{self, Header, Kind};
 use crate::wire::gre::{self, Protocol};
@@ -295,10 +295,10 @@ impl<'s> Connection<'s> {
         ecn: Ecn,
     ) -> Received<'d> {
         let Some(Extension { adaptive, .. }) = &mut self.extension else {
-            return Received::Dropped(Drop::UnknownProtocol);
+            return Received::Dropped(DropReason::UnknownProtocol);
         };
         let (Some(header), Some(sequence)) = (Header::parse(payload), sequence) else {
-            return Received::Dropped(Drop::BadControl);
+            return Received::Dropped(DropReason::BadControl);
         };
         let len = payload.len() + extension::OUTER;
         let body = payload.get_mut(extension::LEN..).unwrap_or_default();
@@ -307,7 +307,7 @@ impl<'s> Connection<'s> {
             Kind::Report => {
                 let known = self.peer.map(|peer| peer.instance);
                 let Some(report) = Report::parse(body).filter(|report| known == Some(report.instance)) else {
-                    return Received::Dropped(Drop::BadControl);
+                    return Received::Dropped(DropReason::BadControl);
                 };
                 adaptive.state.feedback.handle(index, &header, len, false, arrived, now);
                 let news = adaptive.handle_report(&report, header.stamp, self.up, now);
@@ -318,7 +318,7 @@ impl<'s> Connection<'s> {
                 self.heard(index, false);
                 match news {
                     News::Fresh | News::Old => Received::Consumed,
-                    News::Impossible => Received::Dropped(Drop::BadControl),
+                    News::Impossible => Received::Dropped(DropReason::BadControl),
                 }
             }
             Kind::Marker => {
@@ -331,14 +331,14 @@ impl<'s> Connection<'s> {
                 let inner_len = match ip::parse(body) {
                     Some((_, len)) => len,
                     None if self.slices && slice::is_there(body) => body.len(),
-                    None => return Received::Dropped(Drop::BadInner),
+                    None => return Received::Dropped(DropReason::BadInner),
                 };
                 // What the sender counted: zeros behind the packet, as padding, are not of it.
                 let len = inner_len + extension::LEN + extension::OUTER;
                 adaptive.state.feedback.handle(index, &header, len, true, arrived, now);
                 let packet = body.get_mut(..inner_len).unwrap_or_default();
                 if !ip::decapsulate_ecn(packet, ecn) {
-                    return Received::Dropped(Drop::CongestionMarked);
+                    return Received::Dropped(DropReason::CongestionMarked);
                 }
                 if header.kind == Kind::Unordered {
                     let is_new = adaptive.state.once.take(sequence, header.resent);
@@ -346,7 +346,7 @@ impl<'s> Connection<'s> {
                     return if is_new {
                         Received::Packet(packet)
                     } else {
-                        Received::Dropped(Drop::Duplicate)
+                        Received::Dropped(DropReason::Duplicate)
                     };
                 }
                 let release = adaptive.release(&header, now);

@@ -17,6 +17,17 @@ pub enum PinFlowError {
     Full,
 }
 
+impl core::fmt::Display for PinFlowError {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        out.write_str(match self {
+            Self::UnknownPath => "there is no such path",
+            Self::Full => "all places for flows that are pinned for a while are taken",
+        })
+    }
+}
+
+impl core::error::Error for PinFlowError {}
+
 /// A place for a flow that is pinned for a while. `Default`: a free one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FlowPin {

@@ -15,6 +15,14 @@ use crate::wire::extension;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct UnknownPath;
 
+impl core::fmt::Display for UnknownPath {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        out.write_str("there is no such path")
+    }
+}
+
+impl core::error::Error for UnknownPath {}
+
 /// Why a path was not added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -25,6 +33,17 @@ pub enum AddPathError {
     /// The weight is not 1 to 10,000.
     Weight,
 }
+
+impl core::fmt::Display for AddPathError {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        out.write_str(match self {
+            Self::Full => "there is no room for another path",
+            Self::Weight => "the weight of a path is 1 to 10,000",
+        })
+    }
+}
+
+impl core::error::Error for AddPathError {}
 
 /// Whether the link below a path works, as the caller sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::path_set::PathSet;
 use crate::reassembly::Piece;
 use crate::reorder::Insert;
 use crate::seq::Seq;
-use crate::stats::Drop;
+use crate::stats::DropReason;
 use crate::time::{Instant, Micros};
 use crate::wire::control::{Kind, Message};
 use crate::wire::gre::{self, Protocol};
@@ -27,7 +27,7 @@ pub enum Received<'d> {
     /// Taken in: a control message, an early packet, or a fragment.
     Consumed,
     /// Dropped and counted.
-    Dropped(Drop),
+    Dropped(DropReason),
 }
 
 impl Connection<'_> {
@@ -88,26 +88,26 @@ impl Connection<'_> {
             Err(reason) => return Received::Dropped(reason),
         };
         if header.key != self.layout.key {
-            return Received::Dropped(Drop::WrongKey);
+            return Received::Dropped(DropReason::WrongKey);
         }
         if self.at(index).is_none_or(|path| !path.enabled) {
-            return Received::Dropped(Drop::PathDisabled);
+            return Received::Dropped(DropReason::PathDisabled);
         }
         let payload = datagram.get_mut(header.len..).unwrap_or_default();
         let payload = match header.protocol {
             Protocol::Control if extension::Header::is_there(payload) => {
                 return match self.extension_calls() {
                     Some(calls) => (calls.receive)(self, index, header.sequence, payload, ecn),
-                    None => Received::Dropped(Drop::UnknownProtocol),
+                    None => Received::Dropped(DropReason::UnknownProtocol),
                 };
             }
             Protocol::Control => return self.receive_control(index, payload, ecn),
             Protocol::Fragment if slice::is_there(payload) => {
                 if !self.slices {
-                    return Received::Dropped(Drop::UnknownProtocol);
+                    return Received::Dropped(DropReason::UnknownProtocol);
                 }
                 if !ip::decapsulate_ecn(payload, ecn) {
-                    return Received::Dropped(Drop::CongestionMarked);
+                    return Received::Dropped(DropReason::CongestionMarked);
                 }
                 payload
             }
@@ -124,11 +124,11 @@ impl Connection<'_> {
             Protocol::Ipv4 | Protocol::Ipv6 => {
                 let Some((_, len)) = ip::parse(payload).filter(|(protocol, _)| *protocol == header.protocol)
                 else {
-                    return Received::Dropped(Drop::BadInner);
+                    return Received::Dropped(DropReason::BadInner);
                 };
                 let packet = payload.get_mut(..len).unwrap_or_default();
                 if !ip::decapsulate_ecn(packet, ecn) {
-                    return Received::Dropped(Drop::CongestionMarked);
+                    return Received::Dropped(DropReason::CongestionMarked);
                 }
                 packet
             }
@@ -159,23 +159,23 @@ impl Connection<'_> {
                 self.stats.rx_held += 1;
                 Received::Consumed
             }
-            Insert::Duplicate => Received::Dropped(Drop::Duplicate),
-            Insert::Late => Received::Dropped(Drop::Late),
-            Insert::TooLarge => Received::Dropped(Drop::TooLarge),
-            Insert::Full => Received::Dropped(Drop::Overflow),
+            Insert::Duplicate => Received::Dropped(DropReason::Duplicate),
+            Insert::Late => Received::Dropped(DropReason::Late),
+            Insert::TooLarge => Received::Dropped(DropReason::TooLarge),
+            Insert::Full => Received::Dropped(DropReason::Overflow),
         }
     }
 
-    fn reassemble(&mut self, payload: &[u8]) -> Option<Drop> {
+    fn reassemble(&mut self, payload: &[u8]) -> Option<DropReason> {
         match self.reassembly.insert(payload, self.now) {
             Piece::Complete => {
                 self.assembled = true;
                 None
             }
             Piece::Waiting => None,
-            Piece::Duplicate => Some(Drop::Duplicate),
-            Piece::Bad => Some(Drop::BadFragment),
-            Piece::CongestionMarked => Some(Drop::CongestionMarked),
+            Piece::Duplicate => Some(DropReason::Duplicate),
+            Piece::Bad => Some(DropReason::BadFragment),
+            Piece::CongestionMarked => Some(DropReason::CongestionMarked),
         }
     }
 
@@ -186,7 +186,7 @@ impl Connection<'_> {
         };
         if message.instance == self.instance {
             // Our own, come back by a loop.
-            return Received::Dropped(Drop::BadControl);
+            return Received::Dropped(DropReason::BadControl);
         }
         // When the probe left that this answers: whoever answers it was alive after that.
         let asked = (message.kind == Kind::Echo)
@@ -199,7 +199,7 @@ impl Connection<'_> {
                 peer.previous == Some(message.instance) && asked.is_none_or(|asked| asked <= peer.since)
             });
             if is_former {
-                return Received::Dropped(Drop::Late);
+                return Received::Dropped(DropReason::Late);
             }
             self.start_peer(&message);
         }
@@ -319,9 +319,9 @@ impl Connection<'_> {
             match self.reassembly.insert(packet, self.now) {
                 Piece::Complete => self.assembled = true,
                 Piece::Waiting => {}
-                Piece::Duplicate => self.stats.drop(Drop::Duplicate),
-                Piece::Bad => self.stats.drop(Drop::BadFragment),
-                Piece::CongestionMarked => self.stats.drop(Drop::CongestionMarked),
+                Piece::Duplicate => self.stats.drop(DropReason::Duplicate),
+                Piece::Bad => self.stats.drop(DropReason::BadFragment),
+                Piece::CongestionMarked => self.stats.drop(DropReason::CongestionMarked),
             }
         }
         let packet = self.reassembly.packet();
@@ -355,7 +355,7 @@ impl Connection<'_> {
             self.stats.rx_lost += counts.missing;
         }
         self.stats.rx_restarts = self.peer_restarts + self.reorder.restarts();
-        if let Some(expired) = self.stats.dropped.get_mut(Drop::FragmentTimeout as usize) {
+        if let Some(expired) = self.stats.dropped.get_mut(DropReason::FragmentTimeout as usize) {
             *expired = self.reassembly.expired();
         }
     }

@@ -29,6 +29,19 @@ pub enum EncapsulateError {
     NotIp,
 }
 
+impl core::fmt::Display for EncapsulateError {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        out.write_str(match self {
+            Self::NoPath => "no path is up",
+            Self::TooLarge => "the packet fits no path, and the peer does not put fragments together",
+            Self::Limited => "there are more packets than the limit of the connection allows",
+            Self::NotIp => "not a whole IPv4 or IPv6 packet behind the headroom",
+        })
+    }
+}
+
+impl core::error::Error for EncapsulateError {}
+
 impl Connection<'_> {
     /// Sends an inner packet: `buffer[HEADROOM..]` is the packet, the bytes before it are overwritten. The
     /// datagrams that carry it are to be taken from the result. Under [`Policy::Adaptive`](crate::Policy::Adaptive)

@@ -6,7 +6,7 @@ use crate::config::{Liveness, PathConfig, Probing, ReorderConfig};
 use crate::path::{DownReason, EcnFault, PathId, PathState};
 use crate::reassembly::ReassemblySlot;
 use crate::reorder::ReorderSlot;
-use crate::stats::Drop;
+use crate::stats::DropReason;
 use crate::wire::checksum;
 use crate::wire::ip;
 use std::boxed::Box;
@@ -221,7 +221,7 @@ fn a_late_message_of_the_peers_former_process_is_no_restart() {
     pair.paths[0][0] = pair.ends[0].add_path(lab(), pair.now).unwrap();
     pair.run(5);
     let path = pair.paths[0][0];
-    assert_eq!(pair.carry(0, path, &old, Ecn::NotEct), Received::Dropped(Drop::Late));
+    assert_eq!(pair.carry(0, path, &old, Ecn::NotEct), Received::Dropped(DropReason::Late));
     assert_eq!(pair.ends[1].stats().rx_restarts, 1);
 }
 
@@ -326,7 +326,7 @@ fn a_first_message_that_packets_overtook_lets_no_copy_of_them_pass() {
     let _ = pair.carry(0, pair.paths[0][0], &copy, Ecn::NotEct);
     assert_eq!(pair.carry(0, path, &probe, Ecn::NotEct), Received::Consumed);
     let again = pair.carry(0, pair.paths[0][0], &copy, Ecn::NotEct);
-    assert_eq!(again, Received::Dropped(Drop::Duplicate));
+    assert_eq!(again, Received::Dropped(DropReason::Duplicate));
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn redundant_copies_arrive_once() {
         assert_eq!(pair.send(0, &packet(100, mark)), [0, 1, 2]);
     }
     assert_eq!(pair.delivered[1].len(), 10);
-    assert_eq!(pair.ends[1].stats().dropped(Drop::Duplicate), 20);
+    assert_eq!(pair.ends[1].stats().dropped(DropReason::Duplicate), 20);
 }
 
 #[test]
@@ -409,7 +409,7 @@ fn rfc8086_3_3_a_wrong_missing_or_unexpected_key_is_dropped() {
         pair.ends[1] = Connection::new(Config { seed: 5, ..config(theirs) }, storage(), pair.now);
         pair.paths[0][1] = pair.ends[1].add_path(lab(), pair.now).unwrap();
         pair.run(50);
-        assert!(pair.ends.iter().all(|end| end.stats().dropped(Drop::WrongKey) > 0));
+        assert!(pair.ends.iter().all(|end| end.stats().dropped(DropReason::WrongKey) > 0));
         assert_eq!(pair.states(0), [PathState::Down(DownReason::Unheard); 2]);
     }
 }
@@ -426,7 +426,7 @@ fn rfc6040_4_1_the_inner_ecn_bits_go_to_the_outer_header_and_marks_come_back() {
         assert_eq!(datagrams[0].2, mark);
         let received = pair.carry(0, datagrams[0].0, &datagrams[0].1, Ecn::Ce);
         if mark == Ecn::NotEct {
-            assert_eq!(received, Received::Dropped(Drop::CongestionMarked));
+            assert_eq!(received, Received::Dropped(DropReason::CongestionMarked));
         } else {
             assert_eq!(ip::ecn(pair.delivered[1].last().unwrap()), Ecn::Ce);
             assert_eq!(checksum(&pair.delivered[1].last().unwrap()[..20]), 0);
@@ -528,16 +528,16 @@ fn bad_datagrams_are_dropped_and_counted_by_reason() {
     let path = end.add_path(lab(), Instant::ZERO).unwrap();
     let ipv4_as_ipv6 = [&[0, 0, 0x86, 0xdd][..], &packet(60, 3)].concat();
     for (datagram, reason) in [
-        (&[][..], Drop::Truncated),
-        (&[0, 1, 8, 0], Drop::BadVersion),
-        (&[0x40, 0, 8, 0], Drop::BadFlags),
-        (&[0x80, 0, 8, 0, 1, 1, 0, 0], Drop::BadChecksum),
-        (&[0x20, 0, 8, 0, 0, 0, 0, 1], Drop::WrongKey),
-        (&[0, 0, 0x12, 0x34], Drop::UnknownProtocol),
-        (&[0, 0, 8, 0, 0x45], Drop::BadInner),
-        (&ipv4_as_ipv6, Drop::BadInner),
-        (&[0, 0, 0x88, 0xb5, 0x11], Drop::BadControl),
-        (&[0, 0, 0x88, 0xb6, 0xf0], Drop::BadFragment),
+        (&[][..], DropReason::Truncated),
+        (&[0, 1, 8, 0], DropReason::BadVersion),
+        (&[0x40, 0, 8, 0], DropReason::BadFlags),
+        (&[0x80, 0, 8, 0, 1, 1, 0, 0], DropReason::BadChecksum),
+        (&[0x20, 0, 8, 0, 0, 0, 0, 1], DropReason::WrongKey),
+        (&[0, 0, 0x12, 0x34], DropReason::UnknownProtocol),
+        (&[0, 0, 8, 0, 0x45], DropReason::BadInner),
+        (&ipv4_as_ipv6, DropReason::BadInner),
+        (&[0, 0, 0x88, 0xb5, 0x11], DropReason::BadControl),
+        (&[0, 0, 0x88, 0xb6, 0xf0], DropReason::BadFragment),
     ] {
         let before = end.stats().dropped(reason);
         let mut datagram = datagram.to_vec();
@@ -556,7 +556,7 @@ fn a_message_of_our_own_that_comes_back_is_dropped() {
     let mut own = pair.ends[0].poll_transmit(&mut buffer).unwrap().datagram.to_vec();
     let path = pair.paths[0][0];
     let received = pair.ends[0].decapsulate(path, &mut own, Ecn::NotEct, pair.now);
-    assert_eq!(received, Ok(Received::Dropped(Drop::BadControl)));
+    assert_eq!(received, Ok(Received::Dropped(DropReason::BadControl)));
 }
 
 #[test]

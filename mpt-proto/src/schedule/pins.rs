@@ -45,6 +45,17 @@ pub enum PinError {
     Conflict(u8),
 }
 
+impl core::fmt::Display for PinError {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Full => write!(out, "all {MAX_PINS} places for pins are taken"),
+            Self::Conflict(path) => write!(out, "the port is pinned to path {path} already"),
+        }
+    }
+}
+
+impl core::error::Error for PinError {}
+
 /// A connection's pins.
 ///
 /// Invariant: sorted by what they match, and no two match the same.

@@ -22,7 +22,7 @@ const MOST: u8 = 44;
 /// Long runs make long batches for the system below, on fast paths; on slow ones packets alternate. On paths that pass a
 /// whole run in that time, the slices of a packet stay together; what a run is longer for that, later ones are shorter.
 #[derive(Debug, Clone)]
-pub struct Runs {
+pub(crate) struct Runs {
     /// When the count began.
     since: Instant,
     /// Packets since then.
@@ -39,7 +39,7 @@ pub struct Runs {
 
 impl Runs {
     /// Runs of one packet, until packets have been sent for a while.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             since: Instant::ZERO,
             count: 0,
@@ -53,7 +53,7 @@ impl Runs {
 
     /// The path of the next packet, among those given; a set that differs from the last ends the run. `follows`: it is a
     /// slice, and not the first one of its packet.
-    pub fn next(
+    pub(crate) fn next(
         &mut self,
         weighted: &mut Weighted,
         among: PathSet,

@@ -6,7 +6,7 @@
 
 use crate::ecn::Ecn;
 use crate::seq::Seq;
-use crate::stats::Drop;
+use crate::stats::DropReason;
 use crate::wire::{extension, put, u16_at, u32_at};
 
 /// Bytes of a message.
@@ -86,9 +86,9 @@ impl Message {
     /// Parses what follows the GRE header.
     ///
     /// # Errors
-    /// [`Drop::BadControl`], also for a version or a kind that is not known.
-    pub fn parse(payload: &[u8]) -> Result<Self, Drop> {
-        Self::fields(payload).ok_or(Drop::BadControl)
+    /// [`DropReason::BadControl`], also for a version or a kind that is not known.
+    pub fn parse(payload: &[u8]) -> Result<Self, DropReason> {
+        Self::fields(payload).ok_or(DropReason::BadControl)
     }
 
     fn fields(payload: &[u8]) -> Option<Self> {
@@ -194,7 +194,7 @@ mod tests {
     fn truncated_messages_and_unknown_versions_kinds_and_paths_are_refused() {
         let bytes = EXAMPLE.emit();
         for len in 0..SHORTEST {
-            assert_eq!(Message::parse(&bytes[..len]), Err(Drop::BadControl));
+            assert_eq!(Message::parse(&bytes[..len]), Err(DropReason::BadControl));
         }
         let plain = Message { extension: None, ..EXAMPLE };
         for len in SHORTEST..LEN {
@@ -204,7 +204,7 @@ mod tests {
         for (at, value) in [(0, 0x01), (0, 0x21), (0, 0x10), (0, 0x13), (1, 16)] {
             let mut broken = bytes;
             broken[at] = value;
-            assert_eq!(Message::parse(&broken), Err(Drop::BadControl));
+            assert_eq!(Message::parse(&broken), Err(DropReason::BadControl));
         }
     }
 }

@@ -5,7 +5,7 @@
 //! peer that said it can ([`Features::REASSEMBLY`](crate::wire::control::Features)) is sent fragments. All
 //! pieces of a packet but the last have one size. The layout is drawn in `docs/wire.md`.
 
-use crate::stats::Drop;
+use crate::stats::DropReason;
 use crate::wire::{put, u16_at};
 
 /// Bytes of the fragment header, behind the GRE header.
@@ -38,9 +38,9 @@ impl Header {
     /// Parses what follows the GRE header: the piece's header and its bytes.
     ///
     /// # Errors
-    /// [`Drop::BadFragment`] when the header contradicts itself or the piece's length.
-    pub fn parse(payload: &[u8]) -> Result<(Self, &[u8]), Drop> {
-        Self::fields(payload).ok_or(Drop::BadFragment)
+    /// [`DropReason::BadFragment`] when the header contradicts itself or the piece's length.
+    pub fn parse(payload: &[u8]) -> Result<(Self, &[u8]), DropReason> {
+        Self::fields(payload).ok_or(DropReason::BadFragment)
     }
 
     fn fields(payload: &[u8]) -> Option<(Self, &[u8])> {
@@ -124,9 +124,9 @@ mod tests {
         for (header, len) in wrong {
             let mut payload = std::vec![0; LEN + len];
             header.emit(&mut payload);
-            assert_eq!(Header::parse(&payload), Err(Drop::BadFragment), "{header:?} with {len} bytes");
+            assert_eq!(Header::parse(&payload), Err(DropReason::BadFragment), "{header:?} with {len} bytes");
         }
-        assert_eq!(Header::parse(&[0xf0; 7]), Err(Drop::BadFragment));
-        assert_eq!(Header::parse(&[0x45; 12]), Err(Drop::BadFragment));
+        assert_eq!(Header::parse(&[0xf0; 7]), Err(DropReason::BadFragment));
+        assert_eq!(Header::parse(&[0x45; 12]), Err(DropReason::BadFragment));
     }
 }

@@ -1,7 +1,7 @@
 //! The GRE header inside UDP: RFC 8086 section 3, RFC 2784, RFC 2890, RFC 7676.
 
 use crate::seq::Seq;
-use crate::stats::Drop;
+use crate::stats::DropReason;
 use crate::wire::{checksum, put, u16_at, u32_at};
 
 const CHECKSUM_PRESENT: u8 = 0x80;
@@ -71,15 +71,15 @@ pub struct Header {
 ///
 /// # Errors
 /// The reason to drop the datagram.
-pub fn parse(datagram: &[u8]) -> Result<Header, Drop> {
-    let &[flags, version, ..] = datagram else { return Err(Drop::Truncated) };
+pub fn parse(datagram: &[u8]) -> Result<Header, DropReason> {
+    let &[flags, version, ..] = datagram else { return Err(DropReason::Truncated) };
     if version & VERSION_MASK != 0 {
-        return Err(Drop::BadVersion);
+        return Err(DropReason::BadVersion);
     }
     if flags & MUST_BE_ZERO != 0 {
-        return Err(Drop::BadFlags);
+        return Err(DropReason::BadFlags);
     }
-    let ether_type = u16_at(datagram, 2).ok_or(Drop::Truncated)?;
+    let ether_type = u16_at(datagram, 2).ok_or(DropReason::Truncated)?;
     let mut len = MIN_LEN;
     let has_checksum = flags & CHECKSUM_PRESENT != 0;
     if has_checksum {
@@ -89,19 +89,19 @@ pub fn parse(datagram: &[u8]) -> Result<Header, Drop> {
         if flags & flag == 0 {
             return Ok(None);
         }
-        let word = u32_at(datagram, len).ok_or(Drop::Truncated)?;
+        let word = u32_at(datagram, len).ok_or(DropReason::Truncated)?;
         len += 4;
         Ok(Some(word))
     };
     let key = word_if(KEY_PRESENT)?;
     let sequence = word_if(SEQUENCE_PRESENT)?.map(Seq::from_u32);
     if datagram.len() < len {
-        return Err(Drop::Truncated);
+        return Err(DropReason::Truncated);
     }
     if has_checksum && checksum(datagram) != 0 {
-        return Err(Drop::BadChecksum);
+        return Err(DropReason::BadChecksum);
     }
-    let protocol = Protocol::from_ether_type(ether_type).ok_or(Drop::UnknownProtocol)?;
+    let protocol = Protocol::from_ether_type(ether_type).ok_or(DropReason::UnknownProtocol)?;
     Ok(Header { protocol, key, sequence, len })
 }
 
@@ -207,7 +207,7 @@ mod tests {
         for bit in [1, 4, 5] {
             let mut datagram = emitted(PLAIN, Protocol::Ipv4, 0, &[]);
             datagram[0] |= 0x80 >> bit;
-            assert_eq!(parse(&datagram), Err(Drop::BadFlags), "bit {bit}");
+            assert_eq!(parse(&datagram), Err(DropReason::BadFlags), "bit {bit}");
         }
     }
 
@@ -232,13 +232,13 @@ mod tests {
         for version in 1..=7 {
             let mut datagram = emitted(PLAIN, Protocol::Ipv4, 0, &[]);
             datagram[1] |= version;
-            assert_eq!(parse(&datagram), Err(Drop::BadVersion));
+            assert_eq!(parse(&datagram), Err(DropReason::BadVersion));
         }
     }
 
     #[test]
     fn rfc2784_2_4_and_3_an_unknown_protocol_type_is_discarded() {
-        assert_eq!(parse(&[0, 0, 0x65, 0x58]), Err(Drop::UnknownProtocol));
+        assert_eq!(parse(&[0, 0, 0x65, 0x58]), Err(DropReason::UnknownProtocol));
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
             let mut broken = datagram.clone();
             // Bit 6 of the first byte and the low bit of others: no flag or version changes.
             broken[at] ^= if at == 1 { 0x08 } else { 0x02 };
-            assert_eq!(parse(&broken), Err(Drop::BadChecksum), "byte {at}");
+            assert_eq!(parse(&broken), Err(DropReason::BadChecksum), "byte {at}");
         }
     }
 
@@ -273,7 +273,7 @@ mod tests {
         let layout = Layout { checksum: true, key: Some(1), sequence: true };
         let datagram = emitted(layout, Protocol::Ipv4, 0, &[]);
         for len in 0..datagram.len() {
-            assert_eq!(parse(&datagram[..len]), Err(Drop::Truncated), "{len} bytes");
+            assert_eq!(parse(&datagram[..len]), Err(DropReason::Truncated), "{len} bytes");
         }
     }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use mpt_proto::{DownReason, Drop, LimitedBy, Mode, PathModel, Phase};
+use mpt_proto::{DownReason, DropReason, LimitedBy, Mode, PathModel, Phase};
 use serde_json::Value;
 
 use super::sample::report;
@@ -70,7 +70,7 @@ fn names(words: &[Word]) -> Vec<&'static str> {
 fn every_reason_and_state_of_the_core_is_in_the_table() {
     // Those of the port are seen in a running mpt: tests/end_to_end/metrics.rs.
     let connection = names(&CONNECTION_DROPS);
-    assert_eq!(connection[..Drop::ALL.len()], Drop::ALL.map(Drop::name));
+    assert_eq!(connection[..DropReason::ALL.len()], DropReason::ALL.map(DropReason::name));
     let tunnel = names(&TUNNEL_DROPS);
     assert!(mpt_seal::Reason::ALL.iter().all(|reason| tunnel.contains(&reason.name())));
     let not_sent = crate::report::NotSent::default().named().map(|(name, _)| name);

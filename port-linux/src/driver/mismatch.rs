@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mpt_proto::wire::gre::{self, Protocol};
-use mpt_proto::{Claim, Drop};
+use mpt_proto::{Claim, DropReason};
 use mpt_seal::Reason;
 
 use super::outside::Origin;
@@ -15,9 +15,9 @@ use super::{Driver, Peer};
 /// Between two lines about strangers who know this server's public key.
 const STRANGERS_EACH: Duration = Duration::from_secs(3600);
 
-/// Where the bits of [`Drop`] begin in `told_refused`, behind those of [`Reason`].
+/// Where the bits of [`DropReason`] begin in `told_refused`, behind those of [`Reason`].
 const DROPS: u32 = 16;
-const _: () = assert!(Reason::ALL.len() <= 16 && Drop::ALL.len() <= 16, "each has a bit");
+const _: () = assert!(Reason::ALL.len() <= 16 && DropReason::ALL.len() <= 16, "each has a bit");
 
 impl Driver<'_> {
     /// Tells people that datagrams from the address of a peer are refused by the layer that seals.
@@ -75,7 +75,7 @@ impl Driver<'_> {
         if is_sealed {
             peer.tell_sealed(origin.source);
         } else {
-            peer.tell_dropped(Drop::WrongKey, datagram, origin.source);
+            peer.tell_dropped(DropReason::WrongKey, datagram, origin.source);
         }
     }
 }
@@ -92,29 +92,29 @@ impl Peer<'_> {
     }
 
     /// A datagram of the peer was dropped. Tells people, where that is a fault which they can mend.
-    pub(super) fn tell_dropped(&mut self, reason: Drop, datagram: &[u8], source: SocketAddr) {
+    pub(super) fn tell_dropped(&mut self, reason: DropReason, datagram: &[u8], source: SocketAddr) {
         let bit = DROPS + reason as u32;
         if self.told_refused & (1 << bit) != 0 {
             return;
         }
         let why: Cow<'static, str> = match reason {
-            Drop::WrongKey => match key_of(datagram) {
+            DropReason::WrongKey => match key_of(datagram) {
                 Some(theirs) => keys_differ(theirs, self.config.key).into(),
                 None => return,
             },
-            Drop::BadChecksum => "sends what is damaged on the way, as its GRE checksum says".into(),
-            Drop::BadVersion | Drop::BadFlags | Drop::UnknownProtocol => {
+            DropReason::BadChecksum => "sends what is damaged on the way, as its GRE checksum says".into(),
+            DropReason::BadVersion | DropReason::BadFlags | DropReason::UnknownProtocol => {
                 "sends what is not GRE in UDP as mpt speaks it: another program has this port there, or `remote_port` is not mpt's".into()
             }
-            Drop::BadInner => {
+            DropReason::BadInner => {
                 "sends packets that are no IP packets, or are damaged: another program has this port there, or checksum = true at both ends \
                  shows what is damaged on the way"
                     .into()
             }
-            Drop::BadControl => {
+            DropReason::BadControl => {
                 "sends control messages that cannot be understood: `sequence` is to be the same at both ends, and the versions of mpt alike".into()
             }
-            Drop::TooLarge => "sends packets larger than there is room for: `tunnel.mtu` is to be the same at both ends".into(),
+            DropReason::TooLarge => "sends packets larger than there is room for: `tunnel.mtu` is to be the same at both ends".into(),
             _ => return,
         };
         self.problem = Some(why);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mpt_proto::{Drop, Mode, PathState};
+use mpt_proto::{DropReason, Mode, PathState};
 use mpt_seal::Reason;
 
 use super::data::LAST_TIER;
@@ -108,8 +108,10 @@ impl Driver<'_> {
 
     fn report_connection(&self, peer: &Peer<'_>) -> ConnectionReport {
         let stats = peer.connection.stats();
-        let mut dropped: Dropped =
-            Drop::ALL.into_iter().map(|reason| (reason.name().to_owned(), stats.dropped(reason))).collect();
+        let mut dropped: Dropped = DropReason::ALL
+            .into_iter()
+            .map(|reason| (reason.name().to_owned(), stats.dropped(reason)))
+            .collect();
         dropped.insert("wrong_source".into(), peer.drops.wrong_source);
         dropped.insert("wrong_inner_source".into(), peer.drops.wrong_inner_source);
         dropped.insert("bad_slice".into(), peer.drops.bad_slice);

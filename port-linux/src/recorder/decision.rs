@@ -1,7 +1,7 @@
 //! What the core puts out, as one number that tells whether two runs did the same.
 
 use mpt_proto::wire::{extension, fragment};
-use mpt_proto::{Departure, Drop, EncapsulateError, Event, PathState, Received};
+use mpt_proto::{Departure, DropReason, EncapsulateError, Event, PathState, Received};
 
 /// An odd number that spreads bits well: 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -90,7 +90,7 @@ fn decided(datagram: &[u8], header_len: usize) -> usize {
     }
 }
 
-fn number(reason: Drop) -> u64 {
+fn number(reason: DropReason) -> u64 {
     reason as u64
 }
 
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_differs_in_what_was_decided_is_another_number() {
-        let late = Received::Dropped(Drop::Late);
+        let late = Received::Dropped(DropReason::Late);
         let bytes = [0; 40];
         let (short, long) = (Received::Packet(&bytes[..20]), Received::Packet(&bytes));
         let runs = [

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use mpt_proto::wire::gre::{self, Protocol};
 use mpt_proto::wire::ip::{self, Flow};
 use mpt_proto::wire::{checksum, extension, fragment, slice};
-use mpt_proto::{CONTROL_MAX, Drop, names_bulk};
+use mpt_proto::{CONTROL_MAX, DropReason, names_bulk};
 
 /// Bits of the first byte of a [`Shape`].
 mod tag {
@@ -270,7 +270,7 @@ pub(super) fn of_datagram(datagram: &[u8], shape: &mut Shape) -> Option<Numbers>
     let header = match gre::parse(datagram) {
         Ok(header) => header,
         Err(reason) => {
-            shape[0] = if reason == Drop::BadChecksum { tag::BAD_SUM } else { 0 };
+            shape[0] = if reason == DropReason::BadChecksum { tag::BAD_SUM } else { 0 };
             shape.extend_from_slice(&datagram[..datagram.len().min(gre::MAX_LEN)]);
             clear_sum(&mut shape[1..]);
             return None;

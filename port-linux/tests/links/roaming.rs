@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use mpt_proto::seq::Seq;
+use mpt_proto::Seq;
 use mpt_proto::wire::control::{self, Features, Kind, Message};
 use mpt_proto::wire::extension;
 use mpt_proto::wire::gre::{self, Layout, Protocol};

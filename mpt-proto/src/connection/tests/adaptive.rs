@@ -450,7 +450,7 @@ fn reports_of_another_process_are_dropped() {
     let mut pair = up(&Config::default(), &[lab(); 2]);
     traffic(&mut pair, 0, 100, 1);
     let report = Report { instance: 99, hold: Some(5), ..empty(&pair, 5_000) };
-    assert_eq!(forge(&mut pair, &report), Received::Dropped(Drop::BadControl));
+    assert_eq!(forge(&mut pair, &report), Received::Dropped(DropReason::BadControl));
     assert_ne!(pair.ends[0].adaptive().unwrap().state.hold, Some(5));
 }
 
@@ -483,7 +483,7 @@ fn a_report_that_claims_what_cannot_be_is_counted_and_changes_nothing() {
         paths: Vec::from_iter([ahead]).into_iter().collect(),
         ..empty(&pair, 50_000)
     };
-    assert_eq!(forge(&mut pair, &report), Received::Dropped(Drop::BadControl));
+    assert_eq!(forge(&mut pair, &report), Received::Dropped(DropReason::BadControl));
     assert_eq!(pair.ends[0].stats().rx_bad_reports, 1);
     assert_eq!(pair.ends[0].path_model(pair.paths[0][0]), model);
     assert_ne!(pair.ends[0].adaptive().unwrap().state.hold, Some(70));

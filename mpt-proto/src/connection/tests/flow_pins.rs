@@ -54,7 +54,7 @@ fn what_comes_of_a_flow_that_is_pinned_for_a_while_is_delivered_as_it_arrives_wh
         pair.send(0, &numbered(TCP, 1, 4, 1000));
         pair.run(1000);
         assert_eq!(pair.delivered[1].len(), 4, "{policy:?}");
-        assert_eq!(Drop::ALL.map(|reason| pair.ends[1].stats().dropped(reason)).iter().sum::<u64>(), 0);
+        assert_eq!(DropReason::ALL.map(|reason| pair.ends[1].stats().dropped(reason)).iter().sum::<u64>(), 0);
     }
 }
 

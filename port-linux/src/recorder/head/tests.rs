@@ -1,7 +1,7 @@
 //! For packets and datagrams of all kinds, the core reads the same of the equivalent one.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "what is made up here fits")]
 
-use mpt_proto::seq::Seq;
+use mpt_proto::Seq;
 use mpt_proto::wire::control;
 use mpt_proto::wire::gre::Layout;
 
