@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 
-use super::request::{REQUEST_MAX, Request, parse};
+use super::request::{REQUEST_MAX, Request, Way, parse};
 use super::{Format, write};
 use crate::clock::Clock;
 use crate::config::Metrics;
@@ -23,7 +23,7 @@ use crate::wake::Waker;
 
 /// For so long an answer of the event loop serves all who ask.
 const FRESH: Duration = Duration::from_secs(1);
-/// Clients at a time; each has a thread.
+/// Clients of one listener at a time; each has a thread.
 const CLIENTS_MAX: usize = 8;
 /// Those that wait for their turn.
 const BACKLOG: i32 = 16;
@@ -79,21 +79,21 @@ impl Exporter {
     /// When no thread can be had.
     pub fn serve(&self, queries: &mpsc::Sender<Query>, waker: &Waker) -> Result<()> {
         let source = Arc::new(Source::new(queries.clone(), waker.clone()));
-        let clients = Arc::new(AtomicUsize::new(0));
         let file = self.file.as_ref().map(|file| file.socket.try_clone().map(OwnedFd::from));
-        let sockets = file.into_iter().chain(self.tcp.iter().map(|tcp| tcp.try_clone().map(OwnedFd::from)));
-        for socket in sockets {
-            let (socket, source, clients) =
-                (Socket::from(socket?), Arc::clone(&source), Arc::clone(&clients));
+        let file = file.map(|socket| (Way::File, socket));
+        let tcp = self.tcp.as_ref().map(|tcp| (Way::Tcp, tcp.try_clone().map(OwnedFd::from)));
+        for (way, socket) in file.into_iter().chain(tcp) {
+            let (socket, source) = (Socket::from(socket?), Arc::clone(&source));
             let thread = std::thread::Builder::new().name("metrics".into());
-            thread.spawn(move || accept(&socket, &source, &clients)).context("cannot start a thread")?;
+            thread.spawn(move || accept(&socket, way, &source)).context("cannot start a thread")?;
         }
         Ok(())
     }
 }
 
 /// Serves whoever comes, for ever.
-fn accept(listener: &Socket, source: &Arc<Source>, clients: &Arc<AtomicUsize>) {
+fn accept(listener: &Socket, way: Way, source: &Arc<Source>) {
+    let clients = Arc::new(AtomicUsize::new(0));
     loop {
         let Ok((client, _)) = listener.accept() else {
             // No descriptors left, most likely: let others close theirs.
@@ -106,9 +106,9 @@ fn accept(listener: &Socket, source: &Arc<Source>, clients: &Arc<AtomicUsize>) {
             let _ = client.set_nonblocking(true).and_then(|()| (&client).write_all(busy.as_bytes()));
             continue;
         }
-        let (source, served) = (Arc::clone(source), Arc::clone(clients));
+        let (source, served) = (Arc::clone(source), Arc::clone(&clients));
         let serve_one = move || {
-            let client = Client::new(client, PATIENCE);
+            let client = Client::new(client, way, PATIENCE);
             let _ = serve(&client, &source);
             // Before it sees the end: who asks again then finds the place free.
             served.fetch_sub(1, Ordering::Relaxed);
@@ -140,6 +140,7 @@ fn head(status: u16, content: &str, len: usize) -> String {
     let reason = match status {
         200 => "OK",
         400 => "Bad Request",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         431 => "Request Header Fields Too Large",
@@ -158,13 +159,14 @@ fn refusal(status: u16, why: &str) -> String {
 /// Somebody who asks, and has so long for it.
 struct Client {
     socket: Socket,
+    way: Way,
     since: Clock,
     patience: Duration,
 }
 
 impl Client {
-    fn new(socket: Socket, patience: Duration) -> Self {
-        Self { socket, since: Clock::start(), patience }
+    fn new(socket: Socket, way: Way, patience: Duration) -> Self {
+        Self { socket, way, since: Clock::start(), patience }
     }
 
     /// What is left of its time; nothing left is an error.
@@ -180,7 +182,7 @@ impl Client {
             let room = chunk.len().min(REQUEST_MAX - bytes.len());
             let len = (&self.socket).read(&mut chunk[..room])?;
             bytes.extend_from_slice(&chunk[..len]);
-            match parse(&bytes) {
+            match parse(&bytes, self.way) {
                 Request::Partial if len > 0 => {}
                 request => return Ok(request),
             }
