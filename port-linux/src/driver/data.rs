@@ -122,7 +122,7 @@ impl Data {
     fn write(&mut self, now: Instant) {
         self.keep();
         (self.written_at, self.unwritten) = (now, 0);
-        if let Some(store) = &mut self.store {
+        if let Some(store) = &self.store {
             store.write(self.counts.clone());
         }
     }
@@ -228,7 +228,7 @@ impl Driver<'_> {
         if !self.data.plans.is_empty() {
             self.data.write(self.clock.now());
         }
-        if let Some(store) = &mut self.data.store {
+        if let Some(store) = &self.data.store {
             store.end();
         }
     }

@@ -12,10 +12,9 @@ use serde::Serialize;
 use super::past::{Past, PastPath};
 use super::record::Record;
 use super::{figure, file_of};
-use crate::data::directory;
 use crate::events::Level;
 use crate::sparkline::sparkline;
-use crate::{clock, output, status};
+use crate::{clock, output, state_directory, status};
 
 /// Version of the JSON.
 const VERSION: u32 = 1;
@@ -60,7 +59,7 @@ pub fn show(wanted: &Show) -> Result<()> {
     let file = match (&wanted.file, &wanted.tunnel) {
         (Some(file), _) => file.clone(),
         (None, Some(tunnel)) => file_of(tunnel),
-        (None, None) => only_one(&directory())?,
+        (None, None) => only_one(&state_directory::path())?,
     };
     let until = clock::time_of_day() / 1000;
     let from = until.saturating_sub(u64::try_from(wanted.since.as_millis()).unwrap_or(u64::MAX));
