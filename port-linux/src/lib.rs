@@ -79,5 +79,6 @@ pub mod supervisor;
 #[cfg(feature = "program")]
 pub mod top;
 pub mod tun;
+pub mod units;
 pub mod wake;
 pub mod worse;

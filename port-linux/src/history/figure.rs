@@ -9,9 +9,9 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::past::{Past, PastPath};
 use super::record::{Mark, Record};
-use super::show::clock_time;
 use crate::events::Level;
 use crate::lab::figure::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW};
+use crate::units::clock_time;
 
 const COLOURS: [RGBColor; 7] = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW];
 const FONT: (&str, u32) = ("sans-serif", 14);

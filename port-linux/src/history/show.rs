@@ -14,6 +14,7 @@ use super::record::Record;
 use super::{figure, file_of};
 use crate::events::Level;
 use crate::sparkline::sparkline;
+use crate::units::clock_time;
 use crate::{clock, output, state_directory, status};
 
 /// Version of the JSON.
@@ -113,14 +114,6 @@ fn only_one(directory: &Path) -> Result<PathBuf> {
             bail!("several tunnels have a history; say which one with\n{}", list.join("\n"))
         }
     }
-}
-
-/// A time of day as people there write it.
-pub(super) fn clock_time(ms: u64, zone: &TimeZone) -> String {
-    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let time =
-        time.map(|time| time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string());
-    time.unwrap_or_else(|| format!("{ms} ms"))
 }
 
 /// A value of each equal part of the time, of the records that end in it.
