@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::config::Size;
-use crate::control::{self, Answer, Command, RecordingState};
+use crate::control::{self, Command, RecordingState};
 use crate::recorder::file::{End, end};
 use crate::{output, private_file};
 
@@ -67,10 +67,7 @@ pub fn save(to: &Path, connection: Option<String>, control: Option<&Path>) -> Re
 }
 
 fn ask(control: Option<&Path>, command: Command) -> Result<RecordingState> {
-    match control::ask(control, command)? {
-        Answer::Recording { recording, .. } => Ok(*recording),
-        other => bail!("mpt answered something else: {other:?}"),
-    }
+    control::ask(control, command)?.recording()
 }
 
 fn said(text: String) -> Result<()> {

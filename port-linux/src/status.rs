@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::config::{NewPath, Rate};
-use crate::control::{Answer, Command, ask};
+use crate::control::{self, Command, ask};
 use crate::counters::{self, Figure};
 use crate::output;
 use crate::report::{ConnectionReport, Dropped, PathReport, Report, SealReport, State};
@@ -27,7 +27,7 @@ pub(crate) const MODEL_COLUMNS: [&str; 9] =
 /// # Errors
 /// When no daemon answers, or it has no connection of that name.
 pub fn status(name: Option<&str>, json: bool, socket: Option<&Path>) -> Result<()> {
-    let report = only(fetch(socket)?, name)?;
+    let report = only(control::report(socket)?, name)?;
     let text = if json {
         serde_json::to_string(&report)? + "\n"
     } else {
@@ -43,12 +43,8 @@ pub fn status(name: Option<&str>, json: bool, socket: Option<&Path>) -> Result<(
 pub fn set_path(name: &str, enabled: bool, socket: Option<&Path>) -> Result<()> {
     let path = name.to_owned();
     let command = if enabled { Command::PathUp { path } } else { Command::PathDown { path } };
-    match ask(socket, command)? {
-        Answer::Path { path, enabled, .. } => {
-            output::print(&format!("{path} is {}\n", if enabled { "enabled" } else { "disabled" })).map(drop)
-        }
-        other => bail!("unexpected answer: {other:?}"),
-    }
+    let (path, enabled) = ask(socket, command)?.path()?;
+    output::print(&format!("{path} is {}\n", if enabled { "enabled" } else { "disabled" })).map(drop)
 }
 
 /// Runs `mpt path add`.
@@ -56,10 +52,8 @@ pub fn set_path(name: &str, enabled: bool, socket: Option<&Path>) -> Result<()> 
 /// # Errors
 /// When no daemon answers, or the path cannot be.
 pub fn add_path(connection: String, new: NewPath, socket: Option<&Path>) -> Result<()> {
-    match ask(socket, Command::PathAdd { connection, new })? {
-        Answer::Path { path, .. } => output::print(&format!("{path} is added\n")).map(drop),
-        other => bail!("unexpected answer: {other:?}"),
-    }
+    let (path, _) = ask(socket, Command::PathAdd { connection, new })?.path()?;
+    output::print(&format!("{path} is added\n")).map(drop)
 }
 
 /// Runs `mpt path remove NAME`.
@@ -67,10 +61,8 @@ pub fn add_path(connection: String, new: NewPath, socket: Option<&Path>) -> Resu
 /// # Errors
 /// When no daemon answers, the name is unknown or ambiguous, or the path cannot go.
 pub fn remove_path(path: String, socket: Option<&Path>) -> Result<()> {
-    match ask(socket, Command::PathRemove { path })? {
-        Answer::Path { path, .. } => output::print(&format!("{path} is removed\n")).map(drop),
-        other => bail!("unexpected answer: {other:?}"),
-    }
+    let (path, _) = ask(socket, Command::PathRemove { path })?.path()?;
+    output::print(&format!("{path} is removed\n")).map(drop)
 }
 
 /// Runs `mpt reload`.
@@ -78,21 +70,8 @@ pub fn remove_path(path: String, socket: Option<&Path>) -> Result<()> {
 /// # Errors
 /// When no daemon runs, or the configuration has an error or needs a new start.
 pub fn reload(socket: Option<&Path>) -> Result<()> {
-    match ask(socket, Command::Reload)? {
-        Answer::Reload { reloaded, .. } => output::print(&format!("{reloaded}\n")).map(drop),
-        other => bail!("unexpected answer: {other:?}"),
-    }
-}
-
-/// Asks a running mpt for its report.
-///
-/// # Errors
-/// When no daemon answers.
-pub fn fetch(socket: Option<&Path>) -> Result<Report> {
-    match ask(socket, Command::Status)? {
-        Answer::Report(report) => Ok(*report),
-        other => bail!("unexpected answer: {other:?}"),
-    }
+    let reloaded = ask(socket, Command::Reload)?.reloaded()?;
+    output::print(&format!("{reloaded}\n")).map(drop)
 }
 
 /// The report with the connection of this name alone.
@@ -101,14 +80,22 @@ pub fn fetch(socket: Option<&Path>) -> Result<Report> {
 /// When there is none.
 pub(crate) fn only(mut report: Report, name: Option<&str>) -> Result<Report> {
     if let Some(name) = name {
-        let names: Vec<String> =
-            report.connections.iter().map(|connection| connection.name.clone()).collect();
+        check_name(&report, name)?;
         report.connections.retain(|connection| connection.name == name);
-        if report.connections.is_empty() {
-            bail!("no connection is named {name}; there are {}", names.join(", "));
-        }
     }
     Ok(report)
+}
+
+/// Checks that there is a connection of this name.
+///
+/// # Errors
+/// There is none; which there are.
+pub(crate) fn check_name(report: &Report, name: &str) -> Result<()> {
+    let names: Vec<&str> = report.connections.iter().map(|connection| connection.name.as_str()).collect();
+    if !names.contains(&name) {
+        bail!("no connection is named {name}; there are {}", names.join(", "));
+    }
+    Ok(())
 }
 
 /// The report as text.

@@ -17,7 +17,7 @@ use super::request::{REQUEST_MAX, Request, Way, parse};
 use super::{Format, write};
 use crate::clock::Clock;
 use crate::config::Metrics;
-use crate::control::{self, Answer, Asked, Command, Listener, Query, metrics_socket};
+use crate::control::{self, Asked, Command, Listener, Query, metrics_socket};
 use crate::report::Report;
 use crate::wake::Waker;
 
@@ -243,11 +243,8 @@ impl Source {
     }
 
     fn ask(&self) -> Result<Arc<Report>, String> {
-        match control::relay(Asked::Command(Command::Status), &self.queries, &self.waker) {
-            Answer::Report(report) => Ok(Arc::from(report)),
-            Answer::Error { error, .. } => Err(error),
-            other => Err(format!("unexpected answer: {other:?}")),
-        }
+        let answer = control::relay(Asked::Command(Command::Status), &self.queries, &self.waker);
+        answer.report().map(Arc::new).map_err(|error| error.to_string())
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use super::*;
+use crate::control::Answer;
 use crate::counters::sample::report;
 
 /// An exporter whose event loop answers after a while, and how often that was asked.
