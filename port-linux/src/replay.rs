@@ -19,7 +19,7 @@ use crate::output;
 use crate::recorder::file::{End, Header};
 use crate::recorder::play::{self, Otherwise, Verdict};
 use crate::status;
-use crate::units::clock_time;
+use crate::units::{clock_time, milliseconds};
 use course::{Course, Part, Row};
 use packets::Packets;
 
@@ -291,10 +291,6 @@ fn make_test(recording: &[u8], wanted: &Wanted, test: &Path) -> Result<()> {
 fn clock(micros: u64) -> String {
     let seconds = micros / 1_000_000;
     format!("{}:{:02}.{}", seconds / 60, seconds % 60, micros / 100_000 % 10)
-}
-
-fn milliseconds(micros: u64) -> String {
-    format!("{}.{} ms", micros / 1000, micros % 1000 / 100)
 }
 
 fn bit_rate(bits: u64) -> String {

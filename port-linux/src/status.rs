@@ -11,6 +11,7 @@ use crate::control::{self, Command, ask};
 use crate::counters::{self, Figure};
 use crate::output;
 use crate::report::{ConnectionReport, Dropped, PathReport, Report, SealReport, State};
+use crate::units::{bit_rate, bytes, duration, milliseconds};
 
 /// What limits a path whose rate is not known yet.
 pub(crate) const NOT_MEASURED: &str = "not measured yet";
@@ -157,10 +158,8 @@ fn shares_text(connection: &ConnectionReport) -> String {
         (connection.downlink_share_bps, "of the downlink it may take now:"),
         (connection.asked_bps, "the peer asks for no more than"),
     ];
-    let shares: Vec<String> = shares
-        .iter()
-        .filter_map(|(bits, what)| Some(format!("{what} {}", scaled((*bits)?, &BIT_RATES))))
-        .collect();
+    let shares: Vec<String> =
+        shares.iter().filter_map(|(bits, what)| Some(format!("{what} {}", bit_rate((*bits)?)))).collect();
     if shares.is_empty() { String::new() } else { format!("  {}\n", shares.join(", ")) }
 }
 
@@ -205,7 +204,7 @@ fn models_text(paths: &[PathReport]) -> String {
         [
             path.name.clone(),
             model.tier.to_string(),
-            if model.is_measured() { bits(model.rate) } else { "-".to_owned() },
+            if model.is_measured() { bit_rate(model.rate) } else { "-".to_owned() },
             model.phase.clone(),
             milliseconds(model.extra_delay_us.into()),
             milliseconds(model.queue_us.into()),
@@ -288,10 +287,6 @@ pub(crate) fn aligned<const N: usize>(
     lines.iter().map(|cells| format!("  {}\n", cells.join("  ").trim_end())).collect()
 }
 
-pub(crate) fn milliseconds(us: u64) -> String {
-    format!("{}.{} ms", us / 1000, us % 1000 / 100)
-}
-
 fn dropped(reasons: &Dropped) -> String {
     let reasons: Vec<String> = reasons
         .iter()
@@ -299,40 +294,6 @@ fn dropped(reasons: &Dropped) -> String {
         .map(|(reason, count)| format!("{reason} {count}"))
         .collect();
     if reasons.is_empty() { String::new() } else { format!("  dropped: {}\n", reasons.join(", ")) }
-}
-
-pub(crate) fn duration(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0, s) => format!("{s} s"),
-        (0, 0, m, s) => format!("{m} min {s} s"),
-        (0, h, m, _) => format!("{h} h {m} min"),
-        (d, h, _, _) => format!("{d} d {h} h"),
-    }
-}
-
-pub(crate) fn bytes(count: u64) -> String {
-    scaled(count, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
-}
-
-/// Bits a second.
-pub(crate) fn bits(count: u64) -> String {
-    scaled(count, &BIT_RATES)
-}
-
-const BIT_RATES: [&str; 7] = ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s", "Ebit/s"];
-
-/// With one digit after the point from a thousand on.
-fn scaled(count: u64, units: &[&str]) -> String {
-    let (mut whole, mut tenth) = (count, None);
-    let mut unit = units.iter();
-    let mut name = unit.next();
-    while whole >= 1000 {
-        let Some(next) = unit.next() else { break };
-        (whole, tenth, name) = (whole / 1000, Some(whole % 1000 / 100), Some(next));
-    }
-    let name = name.copied().unwrap_or_default();
-    tenth.map_or(format!("{whole} {name}"), |tenth| format!("{whole}.{tenth} {name}"))
 }
 
 #[cfg(test)]

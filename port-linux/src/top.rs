@@ -7,8 +7,8 @@ mod draw;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tracked;
-mod units;
 mod view;
 
 use std::io::{IsTerminal, stdout};

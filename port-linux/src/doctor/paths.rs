@@ -4,7 +4,7 @@ use super::facts::{Facts, PathFacts};
 use super::finding::{Check, Found, Severity};
 use crate::mtu;
 use crate::report::{ConnectionReport, ModelReport, PathReport, State};
-use crate::status::bits;
+use crate::units::bit_rate;
 
 /// All of them.
 pub(super) const CHECKS: [Check; 11] = [
@@ -106,7 +106,7 @@ fn throttled_path(facts: &Facts) -> Vec<Found> {
             format!(
                 "path {} is throttled to {}: what exceeds that is dropped on the way",
                 name(it),
-                bits(model.rate)
+                bit_rate(model.rate)
             ),
             "the provider's tariff, a used up data volume, or a limit for UDP alone",
             "compare with the tariff and with a download past the tunnel; if only UDP is throttled, another port at both ends may help: port, remote_port",
@@ -243,7 +243,7 @@ fn costly_path(facts: &Facts) -> Vec<Found> {
         is_small.then(|| {
             Found::new(
                 Severity::Note,
-                format!("path {} carries {} of {}, and {cost}", name(it), bits(model.rate), bits(of_connection(it.0))),
+                format!("path {} carries {} of {}, and {cost}", name(it), bit_rate(model.rate), bit_rate(of_connection(it.0))),
                 "it costs the others more than it gives, unless it is there for the case that they fail",
                 format!("tier = 1 in path {} of the configuration: then it is used only when the others are full or down", it.1.name),
             )

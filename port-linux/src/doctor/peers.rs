@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::facts::Facts;
 use super::finding::{Check, Found, Severity};
 use crate::report::{ConnectionReport, State};
-use crate::status::{bits, bytes};
+use crate::units::{bit_rate, bytes};
 
 /// All of them.
 pub(super) const CHECKS: [Check; 6] = [
@@ -103,7 +103,7 @@ fn too_small(connection: &ConnectionReport) -> Option<Found> {
                 "{}: {} for packets to be sent, and {} at {} ms round trip take {}",
                 connection.name,
                 bytes(has),
-                bits(rate),
+                bit_rate(rate),
                 longest / 1000,
                 bytes(needs)
             ),

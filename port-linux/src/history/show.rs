@@ -14,8 +14,8 @@ use super::record::Record;
 use super::{figure, file_of};
 use crate::events::Level;
 use crate::sparkline::sparkline;
-use crate::units::clock_time;
-use crate::{clock, output, state_directory, status};
+use crate::units::{self, clock_time};
+use crate::{clock, output, state_directory};
 
 /// Version of the JSON.
 const VERSION: u32 = 1;
@@ -134,7 +134,7 @@ fn table(tunnel: &str, past: &Past, zone: &TimeZone) -> String {
         "{tunnel}  {} to {}, one bar: {}\n",
         clock_time(past.from_ms, zone),
         clock_time(past.until_ms, zone),
-        status::duration(part)
+        units::duration(part)
     );
     for path in &past.paths {
         text += &path_text(past, path);
@@ -165,9 +165,9 @@ fn path_text(past: &Past, path: &PastPath) -> String {
     let mut text = format!("\n{}  up {}.{} % of the time\n", path.name, up / 10, up % 10);
     let percent = |value: u64| format!("{}.{} %", value / 10, value % 10);
     let lines: [Line; 4] = [
-        ("out", |record| Some(record.passed().out_rate()), status::bits),
-        ("in", |record| Some(record.passed().in_rate()), status::bits),
-        ("RTT", |record| record.rtt_us, status::milliseconds),
+        ("out", |record| Some(record.passed().out_rate()), units::bit_rate),
+        ("in", |record| Some(record.passed().in_rate()), units::bit_rate),
+        ("RTT", |record| record.rtt_us, units::milliseconds),
         ("loss", |record| record.passed().loss_per_mille(), percent),
     ];
     for (name, value, show) in lines {

@@ -23,7 +23,7 @@ use super::target::Target;
 use crate::failure::misconfigured;
 use crate::output;
 use crate::report::{ConnectionReport, PathReport, State, VERSION};
-use crate::status::bytes;
+use crate::units::bytes;
 
 /// Between two pings, with and without load: a responder answers 200 a second.
 const PING: Duration = Duration::from_millis(20);

@@ -10,7 +10,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::units::fit;
+use super::text::fit;
 use super::view::View;
 
 /// How it looks.
