@@ -13,9 +13,6 @@ use crate::output;
 use crate::report::{ConnectionReport, Dropped, PathReport, Report, SealReport, State};
 use crate::units::{bit_rate, bytes, duration, milliseconds};
 
-/// What limits a path whose rate is not known yet.
-pub(crate) const NOT_MEASURED: &str = "not measured yet";
-
 /// Columns of the table of paths. docs/operations.md explains each.
 pub(crate) const PATH_COLUMNS: [&str; 8] =
     ["PATH", "STATE", "LOCAL -> REMOTE", "RTT", "WEIGHT", "SHARE", "SENT", "RECEIVED"];

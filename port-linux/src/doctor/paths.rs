@@ -3,7 +3,7 @@
 use super::facts::{Facts, PathFacts};
 use super::finding::{Check, Found, Severity};
 use crate::mtu;
-use crate::report::{ConnectionReport, ModelReport, PathReport, State};
+use crate::report::{ConnectionReport, PathReport, State};
 use crate::units::bit_rate;
 
 /// All of them.
@@ -93,14 +93,9 @@ fn path_out_of_use(facts: &Facts) -> Vec<Found> {
     })
 }
 
-/// The model of a path whose rate was measured.
-fn measured(path: &PathReport) -> Option<&ModelReport> {
-    path.model.as_ref().filter(|model| model.is_measured())
-}
-
 fn throttled_path(facts: &Facts) -> Vec<Found> {
     each(facts, |it| {
-        let model = measured(it.1).filter(|model| model.limited_by == "policer")?;
+        let model = it.1.measured().filter(|model| model.limited_by == "policer")?;
         Some(Found::new(
             Severity::Warning,
             format!(
@@ -227,11 +222,11 @@ fn forgetful_nat(facts: &Facts) -> Vec<Found> {
 /// Paths that bring little, and hold up the others or lose much.
 fn costly_path(facts: &Facts) -> Vec<Found> {
     let of_connection = |connection: &ConnectionReport| {
-        let up = |path: &&PathReport| path.state == State::Up;
-        connection.paths.iter().filter(up).filter_map(measured).map(|model| model.rate).sum::<u64>()
+        let up = connection.paths.iter().filter(|path| path.state == State::Up);
+        up.filter_map(PathReport::measured).map(|model| model.rate).sum::<u64>()
     };
     each(facts, |it| {
-        let model = measured(it.1).filter(|model| it.1.state == State::Up && model.limited_by != "tier")?;
+        let model = it.1.measured().filter(|model| it.1.state == State::Up && model.limited_by != "tier")?;
         let is_small = model.rate.saturating_mul(SMALL_SHARE) < of_connection(it.0);
         let holds_up = model.open && model.extra_delay_us > LONG_WAIT_US;
         let loses = model.lost.saturating_mul(MANY_LOST) > it.1.tx_datagrams;

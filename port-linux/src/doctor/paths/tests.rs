@@ -1,5 +1,6 @@
 use super::super::made_up::report;
 use super::*;
+use crate::report::ModelReport;
 use crate::report::{RoamingReport, SocketReport};
 
 fn names(facts: &Facts) -> Vec<&'static str> {

@@ -9,7 +9,6 @@ use crate::mtu;
 use crate::rates::Passed;
 use crate::report::{ConnectionReport, PathReport, State};
 use crate::sparkline::sparkline;
-use crate::status;
 use crate::top::text::{UNKNOWN, fit, known, right};
 use crate::top::tracked::Course;
 use crate::top::view::View;
@@ -224,7 +223,7 @@ pub(super) fn detail(view: &View, look: Look, width: usize) -> Vec<Line<'static>
     let device = path.device.as_ref().map_or(String::new(), |device| format!(" on {device}"));
     let remote = path.remote.map_or("not known yet".to_owned(), |remote| remote.to_string());
     let carries = path.model.as_ref().map(|model| match (path.state, model.limited_by.as_str()) {
-        (_, status::NOT_MEASURED) => "carries: not measured yet".to_owned(),
+        _ if !model.is_measured() => "carries: not measured yet".to_owned(),
         (State::Down, _) => format!("carried {} before", units::bit_rate(model.rate)),
         (State::Up, "") => format!("carries {}", units::bit_rate(model.rate)),
         (State::Up, limit) => format!("carries {}, limited by: {limit}", units::bit_rate(model.rate)),
