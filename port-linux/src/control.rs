@@ -13,7 +13,7 @@ mod listener;
 mod server;
 
 pub use client::{ask, find, first_line, is_there, report};
-pub use listener::Listener;
+pub use listener::{Listener, serve};
 pub use server::{Asked, Query, Server, relay, reload};
 
 use std::fmt;

@@ -4,9 +4,7 @@
 //! read, keeps it waiting.
 
 use std::io::{Error, ErrorKind, Read, Result as IoResult, Write};
-use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -79,49 +77,21 @@ impl Exporter {
     /// When no thread can be had.
     pub fn serve(&self, queries: &mpsc::Sender<Query>, waker: &Waker) -> Result<()> {
         let source = Arc::new(Source::new(queries.clone(), waker.clone()));
-        let file = self.file.as_ref().map(|file| file.socket.try_clone().map(OwnedFd::from));
-        let file = file.map(|socket| (Way::File, socket));
-        let tcp = self.tcp.as_ref().map(|tcp| (Way::Tcp, tcp.try_clone().map(OwnedFd::from)));
+        let file = self.file.as_ref().map(|file| (Way::File, &file.socket));
+        let tcp = self.tcp.as_ref().map(|tcp| (Way::Tcp, tcp));
         for (way, socket) in file.into_iter().chain(tcp) {
-            let (socket, source) = (Socket::from(socket?), Arc::clone(&source));
-            let thread = std::thread::Builder::new().name("metrics".into());
-            thread.spawn(move || accept(&socket, way, &source)).context("cannot start a thread")?;
+            let (socket, source) = (socket.try_clone()?, Arc::clone(&source));
+            let busy = refusal(503, "too many ask at once");
+            control::serve(socket, ("metrics", CLIENTS_MAX), busy.into(), move |client| {
+                let _ = serve(&Client::new(client, way, PATIENCE), &source);
+            })?;
         }
         Ok(())
     }
 }
 
-/// Serves whoever comes, for ever.
-fn accept(listener: &Socket, way: Way, source: &Arc<Source>) {
-    let clients = Arc::new(AtomicUsize::new(0));
-    loop {
-        let Ok((client, _)) = listener.accept() else {
-            // No descriptors left, most likely: let others close theirs.
-            std::thread::sleep(Duration::from_millis(100));
-            continue;
-        };
-        if clients.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX {
-            clients.fetch_sub(1, Ordering::Relaxed);
-            let busy = refusal(503, "too many ask at once");
-            let _ = client.set_nonblocking(true).and_then(|()| (&client).write_all(busy.as_bytes()));
-            continue;
-        }
-        let (source, served) = (Arc::clone(source), Arc::clone(&clients));
-        let serve_one = move || {
-            let client = Client::new(client, way, PATIENCE);
-            let _ = serve(&client, &source);
-            // Before it sees the end: who asks again then finds the place free.
-            served.fetch_sub(1, Ordering::Relaxed);
-            drop(client);
-        };
-        if std::thread::Builder::new().name("scrape".into()).spawn(serve_one).is_err() {
-            clients.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
 /// Answers one request.
-fn serve(client: &Client, source: &Source) -> IoResult<()> {
+fn serve(client: &Client<'_>, source: &Source) -> IoResult<()> {
     let (format, is_wanted) = match client.request()? {
         Request::Metrics(format, is_wanted) => (format, is_wanted),
         Request::Refused(status, why) => return client.write(refusal(status, why).as_bytes()),
@@ -157,15 +127,15 @@ fn refusal(status: u16, why: &str) -> String {
 }
 
 /// Somebody who asks, and has so long for it.
-struct Client {
-    socket: Socket,
+struct Client<'s> {
+    socket: &'s Socket,
     way: Way,
     since: Clock,
     patience: Duration,
 }
 
-impl Client {
-    fn new(socket: Socket, way: Way, patience: Duration) -> Self {
+impl<'s> Client<'s> {
+    fn new(socket: &'s Socket, way: Way, patience: Duration) -> Self {
         Self { socket, way, since: Clock::start(), patience }
     }
 
@@ -176,11 +146,11 @@ impl Client {
     }
 
     fn request(&self) -> IoResult<Request> {
-        let (mut bytes, mut chunk) = (Vec::new(), [0; 1024]);
+        let (mut socket, mut bytes, mut chunk) = (self.socket, Vec::new(), [0; 1024]);
         loop {
-            self.socket.set_read_timeout(self.left()?)?;
+            socket.set_read_timeout(self.left()?)?;
             let room = chunk.len().min(REQUEST_MAX - bytes.len());
-            let len = (&self.socket).read(&mut chunk[..room])?;
+            let len = socket.read(&mut chunk[..room])?;
             bytes.extend_from_slice(&chunk[..len]);
             match parse(&bytes, self.way) {
                 Request::Partial if len > 0 => {}
@@ -190,9 +160,10 @@ impl Client {
     }
 
     fn write(&self, mut bytes: &[u8]) -> IoResult<()> {
+        let mut socket = self.socket;
         while !bytes.is_empty() {
-            self.socket.set_write_timeout(self.left()?)?;
-            let len = (&self.socket).write(bytes)?;
+            socket.set_write_timeout(self.left()?)?;
+            let len = socket.write(bytes)?;
             bytes = bytes.get(len..).unwrap_or_default();
         }
         Ok(())

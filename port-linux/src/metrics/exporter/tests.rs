@@ -1,7 +1,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use super::*;
@@ -148,7 +148,7 @@ fn who_fills_one_listener_does_not_shut_out_the_other() {
 fn a_client_has_its_time_and_no_more() {
     let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
     ours.set_send_buffer_size(4096).unwrap();
-    let client = Client::new(ours, Way::File, Duration::from_millis(200));
+    let client = Client::new(&ours, Way::File, Duration::from_millis(200));
     // A byte now and then does not make it longer.
     let drip = thread::spawn(move || {
         while (&theirs).write(b"x").is_ok() {
@@ -159,11 +159,11 @@ fn a_client_has_its_time_and_no_more() {
     assert!(client.request().is_err());
     assert!(client.write(&[0; 1 << 20]).is_err());
     assert!(start.elapsed() < Duration::from_secs(30), "the test would wait for ever without a limit");
-    drop(client);
+    drop(ours);
     drip.join().unwrap();
 
     let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
-    let client = Client::new(ours, Way::File, Duration::from_millis(200));
+    let client = Client::new(&ours, Way::File, Duration::from_millis(200));
     // Nobody reads: what the kernel has no room for is given up.
     assert!(client.write(&vec![0; 8 << 20]).is_err());
     drop(theirs);
