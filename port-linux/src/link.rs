@@ -145,9 +145,9 @@ impl Interfaces {
     #[cfg(not(feature = "program"))]
     fn look_for_routers(&mut self) {}
 
-    /// The same with ways out, and routers, as they are told.
-    #[must_use]
-    pub fn with_ways(self, ways: Vec<Way>, routers: Vec<(u32, Ipv4Addr)>) -> Self {
+    /// The same with ways out of the host, and with routers that DHCP named.
+    #[cfg(test)]
+    pub(crate) fn with_ways(self, ways: Vec<Way>, routers: Vec<(u32, Ipv4Addr)>) -> Self {
         Self { ways, routers, ..self }
     }
 

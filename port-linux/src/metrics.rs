@@ -66,7 +66,8 @@ pub fn write(report: Arc<Report>, format: Format) -> Result<String> {
 }
 
 /// The name of a figure's metric, where `place` is what it is of: `tunnel`, `connection` or `path`.
-pub fn metric_name<R>(place: &str, figure: &Figure<R>) -> String {
+#[cfg(test)]
+pub(crate) fn metric_name<R>(place: &str, figure: &Figure<R>) -> String {
     let unit = figure.unit.of_metric().map_or(String::new(), |unit| format!("_{unit}"));
     let total = if figure.kind == Kind::Counter { "_total" } else { "" };
     format!("mpt_{place}_{}{unit}{total}", figure.metric)

@@ -29,7 +29,7 @@ pub fn status(name: Option<&str>, json: bool, socket: Option<&Path>) -> Result<(
     let text = if json {
         serde_json::to_string(&report)? + "\n"
     } else {
-        table(&report, stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        table(&report, stdout().is_terminal() && output::wants_colours())
     };
     output::print(&text).map(drop)
 }

@@ -22,6 +22,7 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use crate::clock::Clock;
 use crate::control::{find, report};
 use crate::failure::misconfigured;
+use crate::output;
 use crate::status::check_name;
 use asking::Asking;
 use draw::Look;
@@ -44,7 +45,7 @@ pub fn top(connection: Option<&str>, socket: Option<&Path>) -> Result<()> {
     let report = report(Some(&socket))?;
     connection.map_or(Ok(()), |name| check_name(&report, name))?;
     let mut view = View::new(report, connection);
-    let look = Look { colour: std::env::var_os("NO_COLOR").is_none() };
+    let look = Look { colour: output::wants_colours() };
     let mut terminal = Terminal::take()?;
     let asking = Asking::start(socket)?;
     watch(&mut view, look, &mut terminal, &asking).context("the terminal")

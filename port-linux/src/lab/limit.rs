@@ -36,11 +36,6 @@ const QUINN_MAX: u32 = 1452;
 /// section 3.3; Linux sends 64-bit sequence numbers, and 64-bit acks only to a peer that sends it data).
 const DSS: u32 = 24;
 
-/// MTU of the tunnel interface when no packet is to be split.
-pub const fn tunnel_mtu(outer: Version) -> u32 {
-    LINK_MTU - outer.header() - UDP - GRE
-}
-
 /// Payload per byte on the wire for TCP through the tunnel whose interface has that MTU, when each datagram has so many
 /// bytes of extension header and seal.
 pub fn tunnel(stack: Stack, mtu: u32, extension: u32) -> f64 {
@@ -103,6 +98,11 @@ fn share(payload: u32, packet: u32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// MTU of the tunnel interface when no packet is to be split.
+    fn tunnel_mtu(outer: Version) -> u32 {
+        LINK_MTU - outer.header() - UDP - GRE
+    }
 
     /// To a tenth of a Mbit/s on 100 Mbit/s, which is what the paper prints.
     fn tenths(share: f64) -> f64 {
