@@ -59,8 +59,8 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(2);
 /// The same while an interface that matters has just lost its carrier: the kernel tells of a carrier up to a
 /// second after it came back (`linkwatch` in net/core/link_watch.c), but shows it at once to who looks.
 const LOOK_IMPATIENTLY: Duration = Duration::from_millis(50);
-/// So many impatient looks, ten seconds, then the kernel's second must do: a socket that never has a cable must
-/// not keep a small machine awake.
+/// Impatient looks until the kernel's second must do, which are ten seconds: a socket that never has a cable must not keep a
+/// small machine awake.
 const IMPATIENT_LOOKS: u32 = 200;
 
 /// An interface as it is now.

@@ -58,17 +58,17 @@ use crate::{
 pub const DEFAULT_CONFIG: &str = "/etc/mpt/mpt.toml";
 
 #[cfg(feature = "program")]
-/// So many looks at a port or an interface's name that is taken, a second, until it is refused.
+/// Looks at a port or an interface's name that is taken until it is refused, which take a second.
 const LOOKS: u32 = 20;
 
 #[cfg(feature = "program")]
 /// The number of the loopback interface, which leads to peers on the same machine.
 const LOOPBACK: u32 = 1;
 
-/// Connections that may come while mpt runs, so many at least: peers of `[listen]`, and others.
+/// Connections that have room, at least, beside those of the configuration, where `[listen]` lets peers come.
 #[cfg(feature = "program")]
 const ROOM_FOR_PEERS: usize = 1024;
-/// See [`ROOM_FOR_PEERS`].
+/// Connections that have room, at least, beside those of the configuration, where there is no `[listen]`.
 #[cfg(feature = "program")]
 const ROOM_FOR_CONNECTIONS: usize = 16;
 

@@ -50,7 +50,7 @@ impl StateFile {
         Self { path, loss: None, writer }
     }
 
-    /// The same; when it cannot be written, people are told `loss`, once until it can be again.
+    /// A file that people would miss: when it cannot be written, they are told `loss`, once until it can be again.
     pub const fn with_loss(path: PathBuf, writer: Writer, loss: &'static str) -> Self {
         Self { path, loss: Some(loss), writer }
     }

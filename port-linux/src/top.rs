@@ -31,7 +31,7 @@ use view::{View, Wish};
 
 /// How long to wait for a key until the daemon's answers and signals are looked at.
 const GLANCE: Duration = Duration::from_millis(100);
-/// What shows passing time is drawn so often.
+/// Between two drawings of what shows passing time.
 const REDRAW: Duration = Duration::from_secs(1);
 
 /// Runs `mpt top`, until a key or a signal ends it.

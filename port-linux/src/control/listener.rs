@@ -46,8 +46,8 @@ impl Listener {
         }
     }
 
-    /// Makes the directory if it is missing, replaces a socket that nobody listens to, and listens, with room for so many
-    /// that wait; `mode` says who may connect.
+    /// Makes the directory if it is missing, replaces a socket that nobody listens to, and listens. `mode` says who may connect,
+    /// `backlog` how many clients may wait until they are accepted.
     ///
     /// # Errors
     /// What [`check`](Self::check) finds, and what the file system says.

@@ -18,7 +18,7 @@ use crate::wake::Waker;
 const REQUEST_MAX: u64 = 4096;
 /// Clients at a time; each has a thread.
 const CLIENTS_MAX: usize = 16;
-/// A client that neither asks nor reads for so long is dropped.
+/// How long a client may neither ask nor read until it is dropped.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The event loop answers within a wake-up; when it does not, the client is told so.
 const LOOP_PATIENCE: Duration = Duration::from_secs(5);

@@ -27,7 +27,7 @@ struct Contents {
     paths: Counts,
 }
 
-/// See the module.
+/// Keeps, in a file, what was counted.
 pub struct Store(StateFile);
 
 impl Store {

@@ -25,11 +25,12 @@ pub(super) const CHECKS: [Check; 11] = [
 const SELDOM_S: u64 = 600;
 /// See [`SELDOM_S`].
 const OFTEN: u64 = 3;
-/// A path that carries less than one part in so many of all, and ...
+/// A path that carries less than this fraction (1 in 20) of what all carry costs more than it gives, if it has
+/// [`LONG_WAIT_US`] or [`MANY_LOST`], too.
 const SMALL_SHARE: u64 = 20;
-/// ... for which the others' packets wait this long, ...
+/// Microseconds that packets of other paths wait for those of one path, from which on it costs them much.
 const LONG_WAIT_US: u32 = 100_000;
-/// ... or that loses one datagram in so many, costs more than it gives.
+/// The fraction of its datagrams (1 in 20) from which on a path loses many.
 const MANY_LOST: u64 = 20;
 
 /// What a check of one path finds.

@@ -16,13 +16,13 @@ use crate::report::VERSION;
 
 /// How often it is looked what was carried.
 const LOOK_EACH: Duration = Duration::from_secs(1);
-/// So many bytes that were not written yet are written at the next look.
+/// Bytes that were not written yet, from which on they are written at the next look.
 const MUCH: u64 = 1_000_000;
-/// So many, after [`SOME_AFTER`].
+/// Bytes that were not written yet, from which on they are written after [`SOME_AFTER`].
 const SOME: u64 = 100_000;
 /// See [`SOME`].
 const SOME_AFTER: Duration = Duration::from_secs(10);
-/// What else there is, as the probes of a path that rests: a memory card lives longer so.
+/// When fewer bytes than [`SOME`], as of the probes of a path that rests, are written: a memory card lives longer if that is seldom.
 const LITTLE_AFTER: Duration = Duration::from_secs(600);
 /// The last tier.
 pub(super) const LAST_TIER: u8 = 8;

@@ -94,7 +94,7 @@ impl Names {
         Self { resolver, known: BTreeMap::new(), before: HashMap::new(), file: None }
     }
 
-    /// The same; what is found is kept in this file for the next start.
+    /// Asks this resolver, and keeps what is found in this file for the next start.
     pub fn with_file(resolver: Resolver, file: StateFile) -> Self {
         Self { before: file.read(), file: Some(file), ..Self::new(resolver) }
     }

@@ -66,7 +66,7 @@ impl Registry {
         control::ask(Some(&self.control), Command::Reload).map(|_| true)
     }
 
-    /// The same, with what keeps others from changing the peers until it is dropped.
+    /// As [`load`](Self::load), with a lock that keeps others from changing the peers until it is dropped.
     pub(super) fn load_alone(which: &Which) -> Result<(Self, File)> {
         let directory = Self::load(which)?.listen.peers;
         let context = || format!("cannot lock {}", directory.display());

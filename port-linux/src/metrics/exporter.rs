@@ -19,13 +19,13 @@ use crate::control::{self, Asked, Command, Listener, Query, metrics_socket};
 use crate::report::Report;
 use crate::wake::Waker;
 
-/// For so long an answer of the event loop serves all who ask.
+/// How long an answer of the event loop serves all who ask.
 const FRESH: Duration = Duration::from_secs(1);
 /// Clients of one listener at a time; each has a thread.
 const CLIENTS_MAX: usize = 8;
-/// Those that wait for their turn.
+/// Clients that may wait until they are accepted.
 const BACKLOG: i32 = 16;
-/// A client has so long to ask and to read. Prometheus itself waits for so long by default.
+/// How long a client may take to ask and to read: as long as Prometheus itself waits by default.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What may be read and written by the group of mpt, so that a collector need not be root.
 const MODE: u32 = 0o660;
@@ -126,7 +126,7 @@ fn refusal(status: u16, why: &str) -> String {
     head(status, "text/plain; charset=utf-8", why.len() + 1) + why + "\n"
 }
 
-/// Somebody who asks, and has so long for it.
+/// Somebody who asks, and has a limited time for it.
 struct Client<'s> {
     socket: &'s Socket,
     way: Way,

@@ -19,9 +19,9 @@ use super::settings::Settings;
 use super::{Decision, Decisions, Input, State, Subject, head};
 use crate::{clock, private_file, state_directory};
 
-/// A block is handed on when it has so many bytes, unpacked, or its first input is so old: what a crash may lose.
+/// Bytes, unpacked, with which a block is handed on.
 const BLOCK_BYTES: usize = 64 << 10;
-/// See [`BLOCK_BYTES`].
+/// Age of its first input with which a block is handed on: what a crash may lose.
 const BLOCK_TIME: Duration = Duration::from_secs(1);
 /// Blocks that may wait for the disk: 4 MiB, which are seconds at any rate.
 const WAITING: usize = 64;

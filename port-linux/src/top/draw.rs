@@ -199,7 +199,7 @@ impl Left {
     }
 }
 
-/// Which of so many lines are visible, that the chosen one is among them: the first of them.
+/// The first of the `visible` lines of `count` that are shown, so that the chosen one is among them.
 fn first_visible(chosen: usize, count: usize, visible: usize) -> usize {
     let last = count.saturating_sub(visible);
     chosen.saturating_sub(visible / 2).min(last)

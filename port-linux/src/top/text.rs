@@ -10,7 +10,7 @@ pub(super) fn known<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), show)
 }
 
-/// Exactly so many columns: padded at the end, or cut with an ellipsis.
+/// Text with a width of exactly `width` columns: padded at the end, or cut with an ellipsis.
 pub(super) fn fit(text: &str, width: usize) -> String {
     let columns = |text: &str| Span::raw(text).width();
     if columns(text) <= width {
@@ -32,7 +32,7 @@ pub(super) fn fit(text: &str, width: usize) -> String {
     cut + &" ".repeat(rest)
 }
 
-/// The same, padded at the beginning.
+/// As [`fit`], but padded at the beginning.
 pub(super) fn right(text: &str, width: usize) -> String {
     let fitted = fit(text, width);
     let bare = fitted.trim_end();
