@@ -1,15 +1,15 @@
 //! The phone's keys: files in a folder that only the app can read. The private key is made on the phone and never leaves it; nothing
 //! shows more than the public key that belongs to it.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use mpt_seal::PrivateKey;
 use port_linux::keys::{encode, random_private, read};
+use port_linux::private_file;
 
 /// The file with the phone's private key: what `private_key_file` of a configuration names.
 pub const PRIVATE: &str = "phone.key";
@@ -49,7 +49,7 @@ pub(crate) fn write(files: &Path, name: &str, text: &str) -> Result<()> {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        let mut file = private_file::options().create_new(true).open(&unfinished)?;
         file.write_all(text.as_bytes())?;
         file.write_all(b"\n")?;
         file.sync_all()?;

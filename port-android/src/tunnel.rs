@@ -159,10 +159,7 @@ impl Tunnel {
     /// # Errors
     /// The tunnel has ended.
     pub fn stats(&self) -> Result<String> {
-        match self.ask(Command::Status)? {
-            Answer::Report(report) => Ok(stats::lines(&report)),
-            other => bail!("an unexpected answer: {other:?}"),
-        }
+        Ok(stats::lines(&self.ask(Command::Status)?.report()?))
     }
 
     fn ask(&self, command: Command) -> Result<Answer> {

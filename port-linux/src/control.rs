@@ -12,13 +12,14 @@ mod client;
 mod listener;
 mod server;
 
-pub use client::{ask, find};
-pub use listener::Listener;
+pub use client::{ask, find, first_line, is_there, report};
+pub use listener::{Listener, serve};
 pub use server::{Asked, Query, Server, relay, reload};
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{NewPath, Rate};
@@ -309,6 +310,79 @@ impl Answer {
     pub fn error(error: impl Into<String>) -> Self {
         Self::Error { version: VERSION, error: error.into() }
     }
+
+    /// The answer to `status`.
+    ///
+    /// # Errors
+    /// It is another one: why it cannot be done, if it is that.
+    pub fn report(self) -> Result<Report> {
+        match self {
+            Self::Report(report) => Ok(*report),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    /// The path's full name and whether it is enabled, which commands about paths answer.
+    ///
+    /// # Errors
+    /// As [`report`](Self::report).
+    pub fn path(self) -> Result<(String, bool)> {
+        match self {
+            Self::Path { path, enabled, .. } => Ok((path, enabled)),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    /// The path's full name and how its data plan stands, which `data_set` and `data_add` answer.
+    ///
+    /// # Errors
+    /// As [`report`](Self::report).
+    pub fn data(self) -> Result<(String, DataReport)> {
+        match self {
+            Self::Data { path, data, .. } => Ok((path, data)),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    /// The number by which the peer knows the path, which `pin` answers.
+    ///
+    /// # Errors
+    /// As [`report`](Self::report).
+    pub fn peer_number(self) -> Result<u8> {
+        match self {
+            Self::Pinned { peer_number, .. } => Ok(peer_number),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    /// The answer to `reload`.
+    ///
+    /// # Errors
+    /// As [`report`](Self::report).
+    pub fn reloaded(self) -> Result<Reloaded> {
+        match self {
+            Self::Reload { reloaded, .. } => Ok(*reloaded),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    /// The answer to commands about recordings.
+    ///
+    /// # Errors
+    /// As [`report`](Self::report).
+    pub fn recording(self) -> Result<RecordingState> {
+        match self {
+            Self::Recording { recording, .. } => Ok(*recording),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    fn unexpected(self) -> anyhow::Error {
+        match self {
+            Self::Error { error, .. } => anyhow!(error),
+            other => anyhow!("mpt answered what was not asked for: {other:?}"),
+        }
+    }
 }
 
 /// Reads a request.
@@ -374,6 +448,16 @@ mod tests {
         assert!(error(r#"{"version":2,"command":"status"}"#).contains("version 2 is not spoken"));
         assert!(error(r#"{"version":1,"command":"reboot"}"#).contains("reboot"));
         assert!(error(r#"{"version":1,"command":"path_up"}"#).contains("path"));
+    }
+
+    #[test]
+    fn another_answer_than_was_asked_for_is_an_error_that_says_what_it_is() {
+        let refused = Answer::error("no path is named eth9").path().unwrap_err();
+        assert_eq!(refused.to_string(), "no path is named eth9");
+        let path = Answer::Path { version: VERSION, path: "pc2/eth1".into(), enabled: true };
+        assert_eq!(path.clone().path().unwrap(), ("pc2/eth1".to_owned(), true));
+        let other = path.report().unwrap_err().to_string();
+        assert!(other.starts_with("mpt answered what was not asked for: Path"), "{other}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod store;
 mod table;
 
 pub use meter::{ClockNews, Count, Level, Meter};
-pub use store::{Counts, Store, directory};
+pub use store::{Counts, Store};
 #[cfg(feature = "program")]
 pub use table::{Change, change, show};
 

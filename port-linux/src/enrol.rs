@@ -26,7 +26,7 @@ use ipnet::IpNet;
 
 use crate::clean;
 use crate::config::{Config, FromText, Name};
-use crate::control::{Command, ask, default_socket};
+use crate::control::{self, default_socket};
 use crate::failure::misconfigured;
 use crate::history;
 use crate::link::has_ipv6;
@@ -58,7 +58,7 @@ fn configurations(directory: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<
 
 /// Whether an mpt runs with this configuration's tunnel interface.
 fn is_running(config: &Config) -> bool {
-    ask(Some(&default_socket(&config.tunnel.name)), Command::Status).is_ok()
+    control::report(Some(&default_socket(&config.tunnel.name))).is_ok()
 }
 
 /// The service of a configuration ends, and what is left of it on this host goes. Without a service, it has to have ended. One that has

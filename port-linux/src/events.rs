@@ -5,7 +5,7 @@
 mod journal;
 mod sentence;
 
-pub use journal::{Journal, KEPT};
+pub use journal::Journal;
 
 use std::fmt;
 use std::net::SocketAddr;

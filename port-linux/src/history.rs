@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::clock;
-use crate::data;
 use crate::events::Event;
 use crate::observer::Observe;
 use crate::rates::Counted;
 use crate::report::{PathReport, Report, State};
+use crate::state_directory;
 use record::{Mark, Record};
 use table::{Span, Table};
 
@@ -33,7 +33,7 @@ const LONG_MS: u64 = 5 * 60_000;
 
 /// The file of a tunnel.
 pub fn file_of(tunnel: &str) -> PathBuf {
-    data::directory().join(format!("{tunnel}.history"))
+    state_directory::path().join(format!("{tunnel}.history"))
 }
 
 /// Writes the history of one tunnel.

@@ -52,6 +52,7 @@ pub mod offload;
 pub mod outbox;
 #[cfg(feature = "program")]
 pub mod output;
+pub mod private_file;
 #[cfg(feature = "program")]
 pub mod privilege;
 #[cfg(feature = "program")]
@@ -70,11 +71,14 @@ pub mod sharing;
 pub mod socket;
 #[cfg(feature = "program")]
 pub mod sparkline;
+pub mod state_directory;
+pub mod state_file;
 #[cfg(feature = "program")]
 pub mod status;
 pub mod supervisor;
 #[cfg(feature = "program")]
 pub mod top;
 pub mod tun;
+pub mod units;
 pub mod wake;
 pub mod worse;

@@ -59,8 +59,8 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(2);
 /// The same while an interface that matters has just lost its carrier: the kernel tells of a carrier up to a
 /// second after it came back (`linkwatch` in net/core/link_watch.c), but shows it at once to who looks.
 const LOOK_IMPATIENTLY: Duration = Duration::from_millis(50);
-/// So many impatient looks, ten seconds, then the kernel's second must do: a socket that never has a cable must
-/// not keep a small machine awake.
+/// Impatient looks until the kernel's second must do, which are ten seconds: a socket that never has a cable must not keep a
+/// small machine awake.
 const IMPATIENT_LOOKS: u32 = 200;
 
 /// An interface as it is now.
@@ -145,9 +145,9 @@ impl Interfaces {
     #[cfg(not(feature = "program"))]
     fn look_for_routers(&mut self) {}
 
-    /// The same with ways out, and routers, as they are told.
-    #[must_use]
-    pub fn with_ways(self, ways: Vec<Way>, routers: Vec<(u32, Ipv4Addr)>) -> Self {
+    /// The same with ways out of the host, and with routers that DHCP named.
+    #[cfg(test)]
+    pub(crate) fn with_ways(self, ways: Vec<Way>, routers: Vec<(u32, Ipv4Addr)>) -> Self {
         Self { ways, routers, ..self }
     }
 

@@ -16,6 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::clock::Clock;
+use crate::output;
 use limit::{Limits, Verdict};
 use line::Line;
 
@@ -56,7 +57,8 @@ pub fn start(verbose: u8, form: Option<Form>, flood: Flood) -> Form {
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,port_linux={level},netlink_proto=off")));
     let form = form.unwrap_or_else(Form::of_stderr);
     let limits = (flood == Flood::Limited).then(|| Arc::new(Mutex::new(Limits::default())));
-    let lines = Lines { form, is_coloured: stderr().is_terminal(), clock: Clock::start(), limits };
+    let is_coloured = stderr().is_terminal() && output::wants_colours();
+    let lines = Lines { form, is_coloured, clock: Clock::start(), limits };
     Registry::default().with(filter).with(lines).init();
     form
 }

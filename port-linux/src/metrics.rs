@@ -18,9 +18,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit as MetricUnit};
 
 use crate::counters::{CONNECTION, Figure, Kind, PATH, TUNNEL, Unit};
-use crate::output;
 use crate::report::{ConnectionReport, PathReport, Report};
-use crate::status::{fetch, only};
+use crate::status::only;
+use crate::{control, output};
 
 /// A form of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Format {
 /// # Errors
 /// When no daemon answers, or it has no connection of that name.
 pub fn metrics(name: Option<&str>, socket: Option<&Path>) -> Result<()> {
-    let report = only(fetch(socket)?, name)?;
+    let report = only(control::report(socket)?, name)?;
     output::print(&write(Arc::new(report), Format::Prometheus)?).map(drop)
 }
 
@@ -66,7 +66,8 @@ pub fn write(report: Arc<Report>, format: Format) -> Result<String> {
 }
 
 /// The name of a figure's metric, where `place` is what it is of: `tunnel`, `connection` or `path`.
-pub fn metric_name<R>(place: &str, figure: &Figure<R>) -> String {
+#[cfg(test)]
+pub(crate) fn metric_name<R>(place: &str, figure: &Figure<R>) -> String {
     let unit = figure.unit.of_metric().map_or(String::new(), |unit| format!("_{unit}"));
     let total = if figure.kind == Kind::Counter { "_total" } else { "" };
     format!("mpt_{place}_{}{unit}{total}", figure.metric)

@@ -1,17 +1,16 @@
 //! `mpt record`: begins and ends recordings of a running mpt, and saves what is recorded.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::config::Size;
-use crate::control::{self, Answer, Command, RecordingState};
-use crate::output;
+use crate::control::{self, Command, RecordingState};
 use crate::recorder::file::{End, end};
+use crate::{output, private_file};
 
 /// Between two questions whether everything is in the file, and how many there are: a disk that needs longer has other sorrows.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -58,9 +57,7 @@ pub fn save(to: &Path, connection: Option<String>, control: Option<&Path>) -> Re
         opened => opened.with_context(|| format!("cannot read {}", file.display()))?,
     };
     let cannot = || format!("cannot write {}", to.display());
-    // Only the owner may read how much whom this host sends to, and when.
-    let made = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to);
-    let mut made = made.with_context(cannot)?;
+    let mut made = private_file::create(to).with_context(cannot)?;
     io::copy(&mut from.take(bytes), &mut made).with_context(cannot)?;
     if !is_over {
         io::copy(&mut &end(End::Saved)[..], &mut made).with_context(cannot)?;
@@ -70,10 +67,7 @@ pub fn save(to: &Path, connection: Option<String>, control: Option<&Path>) -> Re
 }
 
 fn ask(control: Option<&Path>, command: Command) -> Result<RecordingState> {
-    match control::ask(control, command)? {
-        Answer::Recording { recording, .. } => Ok(*recording),
-        other => bail!("mpt answered something else: {other:?}"),
-    }
+    control::ask(control, command)?.recording()
 }
 
 fn said(text: String) -> Result<()> {

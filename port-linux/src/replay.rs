@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use jiff::tz::TimeZone;
 use mpt_proto::Policy;
 use serde::Serialize;
 
@@ -18,6 +19,7 @@ use crate::output;
 use crate::recorder::file::{End, Header};
 use crate::recorder::play::{self, Otherwise, Verdict};
 use crate::status;
+use crate::units::{clock_time, milliseconds};
 use course::{Course, Part, Row};
 use packets::Packets;
 
@@ -132,11 +134,11 @@ fn facts(header: &Header, verdict: &Verdict, is_other: bool) -> String {
         ),
     };
     format!(
-        "{} of {}, recorded by mpt {} on {}: {}{end}.\n{agrees}",
+        "{} of {}, recorded by mpt {} on {} UTC: {}{end}.\n{agrees}",
         header.connection,
         header.tunnel,
         header.program,
-        moment(header.began),
+        clock_time(header.began / 1000, &TimeZone::UTC),
         clock(verdict.length),
     )
 }
@@ -291,10 +293,6 @@ fn clock(micros: u64) -> String {
     format!("{}:{:02}.{}", seconds / 60, seconds % 60, micros / 100_000 % 10)
 }
 
-fn milliseconds(micros: u64) -> String {
-    format!("{}.{} ms", micros / 1000, micros % 1000 / 100)
-}
-
 fn bit_rate(bits: u64) -> String {
     match bits {
         0 => "-".to_owned(),
@@ -303,41 +301,12 @@ fn bit_rate(bits: u64) -> String {
     }
 }
 
-/// `2026-11-30 23:17:05 UTC`, of microseconds since 1970.
-fn moment(micros: u64) -> String {
-    let seconds = micros / 1_000_000;
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = date(days);
-    format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
-/// Year, month and day of the Gregorian calendar, of days since 1970 ("civil from days", Howard Hinnant).
-const fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = era * 400 + year_of_era + (month <= 2) as u64;
-    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_those_of_the_calendar() {
-        for (seconds, text) in [
-            (0, "1970-01-01 00:00:00 UTC"),
-            (951_782_399, "2000-02-28 23:59:59 UTC"),
-            (951_782_400, "2000-02-29 00:00:00 UTC"),
-            (1_796_080_625, "2026-11-30 23:17:05 UTC"),
-            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
-        ] {
-            assert_eq!(moment(seconds * 1_000_000), text);
-        }
+    fn places_in_a_recording_have_minutes_and_seconds() {
         assert_eq!(clock(754_567_890), "12:34.5");
     }
 }

@@ -321,6 +321,13 @@ impl ModelReport {
     }
 }
 
+impl PathReport {
+    /// What is known of it, if its rate was measured.
+    pub fn measured(&self) -> Option<&ModelReport> {
+        self.model.as_ref().filter(|model| model.is_measured())
+    }
+}
+
 /// Whether packets may take a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -32,7 +32,7 @@ use crate::mtu;
 use crate::{
     clock::Clock,
     control::{self, Answer, Query, Server, default_socket},
-    data,
+    data::Store,
     driver::{Data, Driver, Memories, Names, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
     events::Journal,
     history::{self, History},
@@ -47,6 +47,8 @@ use crate::{
     recorder::Recordings,
     routes::Routes,
     socket::{Maker, ToDevice},
+    state_directory,
+    state_file::{StateFile, Writer},
     tun::Tun,
     wake::Waker,
 };
@@ -56,17 +58,17 @@ use crate::{
 pub const DEFAULT_CONFIG: &str = "/etc/mpt/mpt.toml";
 
 #[cfg(feature = "program")]
-/// So many looks at a port or an interface's name that is taken, a second, until it is refused.
+/// Looks at a port or an interface's name that is taken until it is refused, which take a second.
 const LOOKS: u32 = 20;
 
 #[cfg(feature = "program")]
 /// The number of the loopback interface, which leads to peers on the same machine.
 const LOOPBACK: u32 = 1;
 
-/// Connections that may come while mpt runs, so many at least: peers of `[listen]`, and others.
+/// Connections that have room, at least, beside those of the configuration, where `[listen]` lets peers come.
 #[cfg(feature = "program")]
 const ROOM_FOR_PEERS: usize = 1024;
-/// See [`ROOM_FOR_PEERS`].
+/// Connections that have room, at least, beside those of the configuration, where there is no `[listen]`.
 #[cfg(feature = "program")]
 const ROOM_FOR_CONNECTIONS: usize = 16;
 
@@ -205,13 +207,15 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     for number in ends {
         signal_hook::low_level::pipe::register(number, signalled.try_clone()?).context("signal handler")?;
     }
-    let file = control::places(&control);
-    let remembered = config.listen.is_some().then(|| Remembered::new(file)).transpose()?;
+    let writer = Writer::start().context("cannot start a thread")?;
+    let places = StateFile::new(control::places(&control), writer.clone());
+    let remembered = config.listen.is_some().then(|| Remembered::new(places));
     // While the host's resolver is as it was.
     let past = (mark.is_some() || !config.tunnel.dns.is_empty())
         .then(|| Past::new(maker.tie.clone(), config.tunnel.dns.clone()));
     let resolver = Resolver::new(bell.clone()).and_past(past);
-    let names = Names::with_file(resolver, control::names(&control)).context("cannot start a thread")?;
+    let names = Names::with_file(resolver, StateFile::new(control::names(&control), writer.clone()));
+    let used = state_directory::path().join(format!("{}.data", tunnel.name));
     let mut driver = Driver::new(Parts {
         tun,
         tunnel: tunnel.clone(),
@@ -250,7 +254,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         remembered,
         names,
         journal: Journal::new(Some(events)),
-        data: Data::new(data::Store::new(data::directory().join(format!("{}.data", tunnel.name)))),
+        data: Data::new(Store::new(used, writer)),
     })?;
     driver.recall();
     // Rules outlive the process: nothing that could fail comes between them and the loop.

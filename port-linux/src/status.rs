@@ -7,13 +7,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::config::{NewPath, Rate};
-use crate::control::{Answer, Command, ask};
+use crate::control::{self, Command, ask};
 use crate::counters::{self, Figure};
 use crate::output;
 use crate::report::{ConnectionReport, Dropped, PathReport, Report, SealReport, State};
-
-/// What limits a path whose rate is not known yet.
-pub(crate) const NOT_MEASURED: &str = "not measured yet";
+use crate::units::{bit_rate, bytes, duration, milliseconds};
 
 /// Columns of the table of paths. docs/operations.md explains each.
 pub(crate) const PATH_COLUMNS: [&str; 8] =
@@ -27,11 +25,11 @@ pub(crate) const MODEL_COLUMNS: [&str; 9] =
 /// # Errors
 /// When no daemon answers, or it has no connection of that name.
 pub fn status(name: Option<&str>, json: bool, socket: Option<&Path>) -> Result<()> {
-    let report = only(fetch(socket)?, name)?;
+    let report = only(control::report(socket)?, name)?;
     let text = if json {
         serde_json::to_string(&report)? + "\n"
     } else {
-        table(&report, stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        table(&report, stdout().is_terminal() && output::wants_colours())
     };
     output::print(&text).map(drop)
 }
@@ -43,12 +41,8 @@ pub fn status(name: Option<&str>, json: bool, socket: Option<&Path>) -> Result<(
 pub fn set_path(name: &str, enabled: bool, socket: Option<&Path>) -> Result<()> {
     let path = name.to_owned();
     let command = if enabled { Command::PathUp { path } } else { Command::PathDown { path } };
-    match ask(socket, command)? {
-        Answer::Path { path, enabled, .. } => {
-            output::print(&format!("{path} is {}\n", if enabled { "enabled" } else { "disabled" })).map(drop)
-        }
-        other => bail!("unexpected answer: {other:?}"),
-    }
+    let (path, enabled) = ask(socket, command)?.path()?;
+    output::print(&format!("{path} is {}\n", if enabled { "enabled" } else { "disabled" })).map(drop)
 }
 
 /// Runs `mpt path add`.
@@ -56,10 +50,8 @@ pub fn set_path(name: &str, enabled: bool, socket: Option<&Path>) -> Result<()> 
 /// # Errors
 /// When no daemon answers, or the path cannot be.
 pub fn add_path(connection: String, new: NewPath, socket: Option<&Path>) -> Result<()> {
-    match ask(socket, Command::PathAdd { connection, new })? {
-        Answer::Path { path, .. } => output::print(&format!("{path} is added\n")).map(drop),
-        other => bail!("unexpected answer: {other:?}"),
-    }
+    let (path, _) = ask(socket, Command::PathAdd { connection, new })?.path()?;
+    output::print(&format!("{path} is added\n")).map(drop)
 }
 
 /// Runs `mpt path remove NAME`.
@@ -67,10 +59,8 @@ pub fn add_path(connection: String, new: NewPath, socket: Option<&Path>) -> Resu
 /// # Errors
 /// When no daemon answers, the name is unknown or ambiguous, or the path cannot go.
 pub fn remove_path(path: String, socket: Option<&Path>) -> Result<()> {
-    match ask(socket, Command::PathRemove { path })? {
-        Answer::Path { path, .. } => output::print(&format!("{path} is removed\n")).map(drop),
-        other => bail!("unexpected answer: {other:?}"),
-    }
+    let (path, _) = ask(socket, Command::PathRemove { path })?.path()?;
+    output::print(&format!("{path} is removed\n")).map(drop)
 }
 
 /// Runs `mpt reload`.
@@ -78,21 +68,8 @@ pub fn remove_path(path: String, socket: Option<&Path>) -> Result<()> {
 /// # Errors
 /// When no daemon runs, or the configuration has an error or needs a new start.
 pub fn reload(socket: Option<&Path>) -> Result<()> {
-    match ask(socket, Command::Reload)? {
-        Answer::Reload { reloaded, .. } => output::print(&format!("{reloaded}\n")).map(drop),
-        other => bail!("unexpected answer: {other:?}"),
-    }
-}
-
-/// Asks a running mpt for its report.
-///
-/// # Errors
-/// When no daemon answers.
-pub fn fetch(socket: Option<&Path>) -> Result<Report> {
-    match ask(socket, Command::Status)? {
-        Answer::Report(report) => Ok(*report),
-        other => bail!("unexpected answer: {other:?}"),
-    }
+    let reloaded = ask(socket, Command::Reload)?.reloaded()?;
+    output::print(&format!("{reloaded}\n")).map(drop)
 }
 
 /// The report with the connection of this name alone.
@@ -101,14 +78,22 @@ pub fn fetch(socket: Option<&Path>) -> Result<Report> {
 /// When there is none.
 pub(crate) fn only(mut report: Report, name: Option<&str>) -> Result<Report> {
     if let Some(name) = name {
-        let names: Vec<String> =
-            report.connections.iter().map(|connection| connection.name.clone()).collect();
+        check_name(&report, name)?;
         report.connections.retain(|connection| connection.name == name);
-        if report.connections.is_empty() {
-            bail!("no connection is named {name}; there are {}", names.join(", "));
-        }
     }
     Ok(report)
+}
+
+/// Checks that there is a connection of this name.
+///
+/// # Errors
+/// There is none; which there are.
+pub(crate) fn check_name(report: &Report, name: &str) -> Result<()> {
+    let names: Vec<&str> = report.connections.iter().map(|connection| connection.name.as_str()).collect();
+    if !names.contains(&name) {
+        bail!("no connection is named {name}; there are {}", names.join(", "));
+    }
+    Ok(())
 }
 
 /// The report as text.
@@ -170,10 +155,8 @@ fn shares_text(connection: &ConnectionReport) -> String {
         (connection.downlink_share_bps, "of the downlink it may take now:"),
         (connection.asked_bps, "the peer asks for no more than"),
     ];
-    let shares: Vec<String> = shares
-        .iter()
-        .filter_map(|(bits, what)| Some(format!("{what} {}", scaled((*bits)?, &BIT_RATES))))
-        .collect();
+    let shares: Vec<String> =
+        shares.iter().filter_map(|(bits, what)| Some(format!("{what} {}", bit_rate((*bits)?)))).collect();
     if shares.is_empty() { String::new() } else { format!("  {}\n", shares.join(", ")) }
 }
 
@@ -218,7 +201,7 @@ fn models_text(paths: &[PathReport]) -> String {
         [
             path.name.clone(),
             model.tier.to_string(),
-            if model.is_measured() { bits(model.rate) } else { "-".to_owned() },
+            if model.is_measured() { bit_rate(model.rate) } else { "-".to_owned() },
             model.phase.clone(),
             milliseconds(model.extra_delay_us.into()),
             milliseconds(model.queue_us.into()),
@@ -301,10 +284,6 @@ pub(crate) fn aligned<const N: usize>(
     lines.iter().map(|cells| format!("  {}\n", cells.join("  ").trim_end())).collect()
 }
 
-pub(crate) fn milliseconds(us: u64) -> String {
-    format!("{}.{} ms", us / 1000, us % 1000 / 100)
-}
-
 fn dropped(reasons: &Dropped) -> String {
     let reasons: Vec<String> = reasons
         .iter()
@@ -312,40 +291,6 @@ fn dropped(reasons: &Dropped) -> String {
         .map(|(reason, count)| format!("{reason} {count}"))
         .collect();
     if reasons.is_empty() { String::new() } else { format!("  dropped: {}\n", reasons.join(", ")) }
-}
-
-pub(crate) fn duration(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0, s) => format!("{s} s"),
-        (0, 0, m, s) => format!("{m} min {s} s"),
-        (0, h, m, _) => format!("{h} h {m} min"),
-        (d, h, _, _) => format!("{d} d {h} h"),
-    }
-}
-
-pub(crate) fn bytes(count: u64) -> String {
-    scaled(count, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
-}
-
-/// Bits a second.
-pub(crate) fn bits(count: u64) -> String {
-    scaled(count, &BIT_RATES)
-}
-
-const BIT_RATES: [&str; 7] = ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s", "Ebit/s"];
-
-/// With one digit after the point from a thousand on.
-fn scaled(count: u64, units: &[&str]) -> String {
-    let (mut whole, mut tenth) = (count, None);
-    let mut unit = units.iter();
-    let mut name = unit.next();
-    while whole >= 1000 {
-        let Some(next) = unit.next() else { break };
-        (whole, tenth, name) = (whole / 1000, Some(whole % 1000 / 100), Some(next));
-    }
-    let name = name.copied().unwrap_or_default();
-    tenth.map_or(format!("{whole} {name}"), |tenth| format!("{whole}.{tenth} {name}"))
 }
 
 #[cfg(test)]

@@ -7,22 +7,23 @@ mod draw;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tracked;
-mod units;
 mod view;
 
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use mpt_proto::Instant;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
 use crate::clock::Clock;
-use crate::control::find;
+use crate::control::{find, report};
 use crate::failure::misconfigured;
-use crate::status::fetch;
+use crate::output;
+use crate::status::check_name;
 use asking::Asking;
 use draw::Look;
 use terminal::Terminal;
@@ -30,7 +31,7 @@ use view::{View, Wish};
 
 /// How long to wait for a key until the daemon's answers and signals are looked at.
 const GLANCE: Duration = Duration::from_millis(100);
-/// What shows passing time is drawn so often.
+/// Between two drawings of what shows passing time.
 const REDRAW: Duration = Duration::from_secs(1);
 
 /// Runs `mpt top`, until a key or a signal ends it.
@@ -41,15 +42,10 @@ pub fn top(connection: Option<&str>, socket: Option<&Path>) -> Result<()> {
     check_terminal()?;
     // Of this daemon, and of no other that may come while it is away.
     let socket = socket.map_or_else(find, |socket| Ok(socket.to_path_buf()))?;
-    let report = fetch(Some(&socket))?;
-    if let Some(name) = connection
-        && !report.connections.iter().any(|connection| connection.name == name)
-    {
-        let names: Vec<&str> = report.connections.iter().map(|connection| connection.name.as_str()).collect();
-        bail!("no connection is named {name}; there are {}", names.join(", "));
-    }
+    let report = report(Some(&socket))?;
+    connection.map_or(Ok(()), |name| check_name(&report, name))?;
     let mut view = View::new(report, connection);
-    let look = Look { colour: std::env::var_os("NO_COLOR").is_none() };
+    let look = Look { colour: output::wants_colours() };
     let mut terminal = Terminal::take()?;
     let asking = Asking::start(socket)?;
     watch(&mut view, look, &mut terminal, &asking).context("the terminal")

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::{Answer, Command, DIRECTORY, METRICS, Request};
-use crate::report::VERSION;
+use crate::report::{Report, VERSION};
 
 /// A daemon that takes longer is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ pub fn ask(socket: Option<&Path>, command: Command) -> Result<Answer> {
     };
     let mut stream = match UnixStream::connect(&socket) {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+        Err(error) if is_nobody(&error) => {
             bail!("no mpt is running behind {}.\n{HOW_TO_START}", socket.display())
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -47,6 +47,28 @@ pub fn ask(socket: Option<&Path>, command: Command) -> Result<Answer> {
     }
 }
 
+/// Asks it for its report.
+///
+/// # Errors
+/// As [`ask`].
+pub fn report(socket: Option<&Path>) -> Result<Report> {
+    ask(socket, Command::Status)?.report()
+}
+
+/// Whether a daemon listens there, also one that may not be asked. One that was killed leaves its socket behind.
+pub fn is_there(socket: &Path) -> bool {
+    !UnixStream::connect(socket).is_err_and(|error| is_nobody(&error))
+}
+
+fn is_nobody(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+}
+
+/// What is wrong, where there is one line for it: without how to start a daemon, which follows.
+pub fn first_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").lines().next().unwrap_or_default().to_owned()
+}
+
 const HOW_TO_START: &str = "Start one with:\n  sudo mpt run            (reads /etc/mpt/mpt.toml)\n  \
                             sudo mpt run -c FILE    (reads FILE)";
 
@@ -60,10 +82,10 @@ pub fn find() -> Result<PathBuf> {
         Ok(entries) => {
             for entry in entries {
                 let path = entry?.path();
-                // A socket that nobody listens to was left by a killed daemon.
-                let alive = || !matches!(UnixStream::connect(&path), Err(e) if e.kind() == ErrorKind::ConnectionRefused);
                 let is_for_metrics = path.to_string_lossy().ends_with(&format!(".{METRICS}"));
-                if path.extension().is_some_and(|extension| extension == "sock") && !is_for_metrics && alive()
+                if path.extension().is_some_and(|extension| extension == "sock")
+                    && !is_for_metrics
+                    && is_there(&path)
                 {
                     sockets.push(path);
                 }

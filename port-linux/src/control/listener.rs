@@ -1,10 +1,12 @@
-//! A Unix socket with a name in the file system, for one mpt alone.
+//! A Unix socket with a name in the file system, for one mpt alone; and how those are served who connect to it, or by TCP.
 
-use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{Builder, sleep};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::Mode;
@@ -15,7 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub struct Listener {
     path: PathBuf,
     /// The socket.
-    pub socket: UnixListener,
+    pub socket: Socket,
 }
 
 impl Listener {
@@ -44,8 +46,8 @@ impl Listener {
         }
     }
 
-    /// Makes the directory if it is missing, replaces a socket that nobody listens to, and listens, with room for so many
-    /// that wait; `mode` says who may connect.
+    /// Makes the directory if it is missing, replaces a socket that nobody listens to, and listens. `mode` says who may connect,
+    /// `backlog` how many clients may wait until they are accepted.
     ///
     /// # Errors
     /// What [`check`](Self::check) finds, and what the file system says.
@@ -79,10 +81,49 @@ pub(super) const OURS: u32 = 0o600;
 
 /// Listens at `path` with the mode [`OURS`]. It is set before the file exists (Linux gives a bound socket's
 /// file the mode of the socket): at no moment may somebody else connect.
-fn listen(path: &Path, backlog: i32) -> std::io::Result<UnixListener> {
+fn listen(path: &Path, backlog: i32) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     socket.bind(&SockAddr::unix(path)?)?;
     socket.listen(backlog)?;
-    Ok(OwnedFd::from(socket).into())
+    Ok(socket)
+}
+
+/// Serves whoever comes, for ever, each in a thread, from a thread that accepts. Who comes while `most` are served gets `refusal`.
+///
+/// # Errors
+/// When no thread can be had.
+pub fn serve(
+    listener: Socket,
+    (name, most): (&str, usize),
+    refusal: Vec<u8>,
+    serve: impl Fn(&Socket) + Send + Sync + 'static,
+) -> Result<()> {
+    let of_client = name.to_owned();
+    // Each client has one of them.
+    let (places, serve) = (Arc::new(()), Arc::new(serve));
+    let accept = move || {
+        loop {
+            let Ok((client, _)) = listener.accept() else {
+                // No descriptors left, most likely: let others close theirs.
+                sleep(Duration::from_millis(100));
+                continue;
+            };
+            if Arc::strong_count(&places) > most {
+                let _ = client.set_nonblocking(true).and_then(|()| (&client).write_all(&refusal));
+                continue;
+            }
+            let (place, serve) = (Arc::clone(&places), Arc::clone(&serve));
+            let serve_one = move || {
+                serve(&client);
+                // Before the client sees the end: who asks again then finds the place free.
+                drop(place);
+                drop(client);
+            };
+            // Without a thread, the client sees the end at once.
+            let _ = Builder::new().name(of_client.clone()).spawn(serve_one);
+        }
+    };
+    Builder::new().name(name.into()).spawn(accept).context("cannot start a thread")?;
+    Ok(())
 }

@@ -2,15 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::IpAddr;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use socket2::Socket;
 
-use super::listener::{Listener, OURS};
+use super::listener::{Listener, OURS, serve};
 use super::{Answer, Command, parse};
 use crate::config::Config;
 use crate::wake::Waker;
@@ -19,7 +18,7 @@ use crate::wake::Waker;
 const REQUEST_MAX: u64 = 4096;
 /// Clients at a time; each has a thread.
 const CLIENTS_MAX: usize = 16;
-/// A client that neither asks nor reads for so long is dropped.
+/// How long a client may neither ask nor read until it is dropped.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The event loop answers within a wake-up; when it does not, the client is told so.
 const LOOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -83,38 +82,15 @@ impl Server {
     /// # Errors
     /// When no thread can be had.
     pub fn serve(&self, config: PathBuf, queries: mpsc::Sender<Query>, waker: Waker) -> Result<()> {
-        let listener = self.0.socket.try_clone()?;
-        let clients = Arc::new(AtomicUsize::new(0));
-        let thread = move || {
-            for client in listener.incoming() {
-                let Ok(client) = client else {
-                    // No descriptors left, most likely: let others close theirs.
-                    std::thread::sleep(Duration::from_millis(100));
-                    continue;
-                };
-                if clients.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX {
-                    clients.fetch_sub(1, Ordering::Relaxed);
-                    let _ = write(&client, &Answer::error("too many clients"));
-                    continue;
-                }
-                let (queries, waker, served) = (queries.clone(), waker.clone(), Arc::clone(&clients));
-                let config = config.clone();
-                let serve_one = move || {
-                    let _ = serve_client(&client, &config, &queries, &waker);
-                    served.fetch_sub(1, Ordering::Relaxed);
-                };
-                if std::thread::Builder::new().name("client".into()).spawn(serve_one).is_err() {
-                    clients.fetch_sub(1, Ordering::Relaxed);
-                }
-            }
-        };
-        std::thread::Builder::new().name("control".into()).spawn(thread).context("cannot start a thread")?;
-        Ok(())
+        let refusal = line(&Answer::error("too many clients"))?;
+        serve(self.0.socket.try_clone()?, ("control", CLIENTS_MAX), refusal, move |client| {
+            let _ = serve_client(client, &config, &queries, &waker);
+        })
     }
 }
 
 fn serve_client(
-    client: &UnixStream,
+    client: &Socket,
     config: &Path,
     queries: &mpsc::Sender<Query>,
     waker: &Waker,
@@ -162,17 +138,21 @@ pub fn relay(asked: Asked, queries: &mpsc::Sender<Query>, waker: &Waker) -> Answ
     receiver.recv_timeout(LOOP_PATIENCE).unwrap_or_else(|_| Answer::error("mpt does not answer"))
 }
 
-fn write(mut client: &UnixStream, answer: &Answer) -> std::io::Result<()> {
+fn write(mut client: &Socket, answer: &Answer) -> std::io::Result<()> {
+    client.write_all(&line(answer)?)
+}
+
+fn line(answer: &Answer) -> std::io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
-    client.write_all(&line)
+    Ok(line)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::net::{UnixListener, UnixStream};
 
     /// A server that answers every command with its own text as an error.
     fn start(path: &Path) -> Server {

@@ -1,65 +1,54 @@
 //! Months that begin on some day, in UTC.
 
-use time::{Date, OffsetDateTime, Time};
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 
 /// When the month began that holds this moment; both in seconds since 1970. Months begin on `reset_day` at midnight, or on the last day of a
 /// month that is too short.
 pub(super) fn period_start(now: u64, reset_day: u8) -> u64 {
     let today = date(now);
-    let this = reset_of(today.year(), today.month(), reset_day);
-    let start = if today >= this {
-        this
-    } else {
-        let (year, month) = match today.month() {
-            time::Month::January => (today.year() - 1, time::Month::December),
-            month => (today.year(), month.previous()),
-        };
-        reset_of(year, month, reset_day)
-    };
-    seconds(start)
+    let this = reset_of(today, reset_day);
+    let before = || reset_of(today.first_of_month().saturating_sub(1.day()), reset_day);
+    seconds(if today >= this { this } else { before() })
 }
 
 /// When the month after the one that holds this moment begins.
 pub(super) fn next_period(now: u64, reset_day: u8) -> u64 {
     let today = date(now);
-    let this = reset_of(today.year(), today.month(), reset_day);
-    if today < this {
-        return seconds(this);
-    }
-    let (year, month) = match today.month() {
-        time::Month::December => (today.year() + 1, time::Month::January),
-        month => (today.year(), month.next()),
-    };
-    seconds(reset_of(year, month, reset_day))
+    let this = reset_of(today, reset_day);
+    let after = || reset_of(today.last_of_month().saturating_add(1.day()), reset_day);
+    seconds(if today < this { this } else { after() })
 }
 
 /// The day of this moment, as `2026-12-07`.
 pub(super) fn day(now: u64) -> String {
-    let date = date(now);
-    format!("{}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+    date(now).to_string()
 }
 
 /// What no calendar has is the last day that this one has.
 fn date(now: u64) -> Date {
-    let moment = i64::try_from(now).ok().and_then(|now| OffsetDateTime::from_unix_timestamp(now).ok());
-    moment.map_or(Date::MAX, OffsetDateTime::date)
+    let moment = i64::try_from(now).ok().and_then(|now| Timestamp::from_second(now).ok());
+    moment.map_or(Date::MAX, |moment| TimeZone::UTC.to_datetime(moment).date())
 }
 
-fn reset_of(year: i32, month: time::Month, reset_day: u8) -> Date {
-    let day = reset_day.clamp(1, month.length(year));
-    Date::from_calendar_date(year, month, day).unwrap_or(Date::MAX)
+/// The day on which a month begins in the calendar month of `date`.
+fn reset_of(date: Date, reset_day: u8) -> Date {
+    let later = i64::from(reset_day).clamp(1, 31) - 1;
+    date.first_of_month().saturating_add(later.days()).min(date.last_of_month())
 }
 
 fn seconds(date: Date) -> u64 {
-    u64::try_from(OffsetDateTime::new_utc(date, Time::MIDNIGHT).unix_timestamp()).unwrap_or(0)
+    let midnight = TimeZone::UTC.to_timestamp(date.to_datetime(Time::midnight()));
+    u64::try_from(midnight.unwrap_or(Timestamp::MAX).as_second()).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(year: i32, month: u8, day: u8) -> u64 {
-        seconds(Date::from_calendar_date(year, month.try_into().unwrap(), day).unwrap())
+    fn at(year: i16, month: i8, day: i8) -> u64 {
+        seconds(Date::new(year, month, day).unwrap())
     }
 
     #[test]

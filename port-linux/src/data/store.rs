@@ -1,16 +1,15 @@
-//! The file that keeps what was counted, written by a thread of its own: the loop does not wait for disks.
+//! The file that keeps what was counted.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Count;
+use crate::state_file::{StateFile, Writer};
 
 /// Version of the file.
 const VERSION: u32 = 1;
@@ -18,13 +17,6 @@ const VERSION: u32 = 1;
 const SIZE_MAX: u64 = 1 << 20;
 /// How long the end of mpt waits for a disk.
 const END_PATIENCE: Duration = Duration::from_secs(3);
-
-/// Where programs keep what outlives them: as systemd says (`StateDirectory=`), else `/var/lib/mpt`.
-pub fn directory() -> PathBuf {
-    let first = |paths: std::ffi::OsString| std::env::split_paths(&paths).next();
-    let given = std::env::var_os("STATE_DIRECTORY").and_then(first).filter(|path| path.is_absolute());
-    given.unwrap_or_else(|| PathBuf::from("/var/lib/mpt"))
-}
 
 /// What was counted, by `CONNECTION/PATH`.
 pub type Counts = BTreeMap<String, Count>;
@@ -35,34 +27,31 @@ struct Contents {
     paths: Counts,
 }
 
-/// See the module.
-pub struct Store {
-    file: PathBuf,
-    texts: Option<mpsc::Sender<String>>,
-    ended: Option<mpsc::Receiver<()>>,
-}
+/// Keeps, in a file, what was counted.
+pub struct Store(StateFile);
 
 impl Store {
-    /// In this file; the thread starts with the first write.
-    pub const fn new(file: PathBuf) -> Self {
-        Self { file, texts: None, ended: None }
+    /// In this file.
+    pub const fn new(file: PathBuf, writer: Writer) -> Self {
+        Self(StateFile::with_loss(file, writer, "what data plans have used is lost when mpt ends"))
     }
 
     /// What was written last. A file that is damaged, or of another version, is put aside, and people are told.
     pub fn read(&self) -> Counts {
-        match read(&self.file) {
+        let file = self.0.path();
+        match read(file) {
             Ok(counts) => counts,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Counts::new(),
             Err(error) => {
-                let aside = self.file.with_extension("data.unreadable");
-                let kept = match fs::rename(&self.file, &aside) {
+                let aside = file.with_extension("data.unreadable");
+                let kept = match fs::rename(file, &aside) {
                     Ok(()) => format!("it is {} now", aside.display()),
                     Err(error) => format!("it cannot be put aside: {error}"),
                 };
                 tracing::warn!(
                     "what the paths' data plans have used is counted anew, as {} cannot be read: {error}; {kept}. \
                      `mpt data set PATH AMOUNT` takes over the provider's figure",
-                    self.file.display()
+                    file.display()
                 );
                 Counts::new()
             }
@@ -70,23 +59,13 @@ impl Store {
     }
 
     /// Writes this soon, instead of what was there.
-    pub fn write(&mut self, counts: Counts) {
-        let Ok(text) = serde_json::to_string(&Contents { version: VERSION, paths: counts }) else { return };
-        if self.texts.is_none() {
-            (self.texts, self.ended) = start(self.file.clone()).unzip();
-        }
-        if let Some(texts) = &self.texts {
-            // The thread ends with us.
-            let _ = texts.send(text);
-        }
+    pub fn write(&self, counts: Counts) {
+        self.0.write(&Contents { version: VERSION, paths: counts });
     }
 
     /// Waits until everything is written, for a while.
-    pub fn end(&mut self) {
-        self.texts = None;
-        if let Some(ended) = self.ended.take() {
-            let _ = ended.recv_timeout(END_PATIENCE);
-        }
+    pub fn end(&self) {
+        self.0.flush(END_PATIENCE);
     }
 }
 
@@ -101,42 +80,6 @@ fn read(file: &Path) -> io::Result<Counts> {
     Ok(contents.paths)
 }
 
-fn start(file: PathBuf) -> Option<(mpsc::Sender<String>, mpsc::Receiver<()>)> {
-    let (texts, to_write) = mpsc::channel::<String>();
-    let (end, ended) = mpsc::channel();
-    let work = move || {
-        let mut is_told = false;
-        while let Ok(first) = to_write.recv() {
-            let text = to_write.try_iter().last().unwrap_or(first);
-            match write(&file, &text) {
-                Ok(()) => is_told = false,
-                // Once, until it can be written again.
-                Err(_) if is_told => {}
-                Err(error) => {
-                    is_told = true;
-                    let file = file.display();
-                    tracing::warn!("what data plans have used is lost when mpt ends: {file}: {error}");
-                }
-            }
-        }
-        let _ = end.send(());
-    };
-    std::thread::Builder::new().name("data".into()).spawn(work).ok().map(|_| (texts, ended))
-}
-
-/// Whole or not at all: also when the power fails.
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    if let Some(directory) = file.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let new = file.with_extension("data.new");
-    let mut written =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    written.write_all(text.as_bytes())?;
-    written.sync_data()?;
-    fs::rename(&new, file)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,44 +89,48 @@ mod tests {
         Counts::from([("vps/lte".to_owned(), count.unwrap())])
     }
 
+    fn store(file: PathBuf) -> Store {
+        Store::new(file, Writer::start().unwrap())
+    }
+
     #[test]
     fn what_was_counted_is_there_again() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("deep/mpt0.data");
-        let mut store = Store::new(file.clone());
-        assert_eq!(store.read(), Counts::new());
-        store.write(Counts::new());
-        store.write(counts());
-        store.end();
-        assert_eq!(Store::new(file).read(), counts());
+        let kept = store(file.clone());
+        assert_eq!(kept.read(), Counts::new());
+        kept.write(Counts::new());
+        kept.write(counts());
+        kept.end();
+        assert_eq!(store(file).read(), counts());
     }
 
     #[test]
     fn a_file_that_is_cut_or_of_another_version_is_put_aside() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("mpt0.data");
-        let mut store = Store::new(file.clone());
-        store.write(counts());
-        store.end();
+        let kept = store(file.clone());
+        kept.write(counts());
+        kept.end();
         let whole = fs::read_to_string(&file).unwrap();
         let long = " ".repeat(2 << 20);
         let other = whole.replace("\"version\":1", "\"version\":2");
         for text in ["", &whole[..whole.len() / 2], "rubbish", &other, &long] {
             fs::write(&file, text).unwrap();
-            assert_eq!(store.read(), Counts::new());
+            assert_eq!(kept.read(), Counts::new());
             assert!(!file.exists());
             assert_eq!(fs::read_to_string(directory.path().join("mpt0.data.unreadable")).unwrap(), text);
         }
-        store.write(counts());
-        store.end();
-        assert_eq!(store.read(), counts(), "and it is written anew");
+        kept.write(counts());
+        kept.end();
+        assert_eq!(kept.read(), counts(), "and it is written anew");
     }
 
     #[test]
     fn a_disk_that_takes_nothing_is_no_trouble() {
-        let mut store = Store::new(PathBuf::from("/proc/nonexistent/mpt0.data"));
-        store.write(counts());
-        store.end();
-        assert_eq!(store.read(), Counts::new());
+        let kept = store(PathBuf::from("/proc/nonexistent/mpt0.data"));
+        kept.write(counts());
+        kept.end();
+        assert_eq!(kept.read(), Counts::new());
     }
 }

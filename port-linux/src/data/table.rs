@@ -8,10 +8,9 @@ use serde::Serialize;
 use super::calendar::day;
 use super::{DataReport, Level};
 use crate::config::DataSize;
-use crate::control::{Answer, Command, ask};
+use crate::control::{self, Command};
 use crate::output;
 use crate::report::Report;
-use crate::status::fetch;
 
 /// What is changed.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +34,7 @@ struct Row {
 /// # Errors
 /// When no daemon answers, or no path of that name has a plan.
 pub fn show(name: Option<&str>, json: bool, socket: Option<&Path>) -> Result<()> {
-    let rows = rows(fetch(socket)?, name)?;
+    let rows = rows(control::report(socket)?, name)?;
     let text = if json { serde_json::to_string(&rows)? + "\n" } else { table(&rows) };
     output::print(&text).map(drop)
 }
@@ -50,14 +49,10 @@ pub fn change(name: &str, change: Change, json: bool, socket: Option<&Path>) -> 
         Change::Set(size) => Command::DataSet { path, bytes: size.0 },
         Change::Add(size) => Command::DataAdd { path, bytes: size.0 },
     };
-    match ask(socket, command)? {
-        Answer::Data { path, data, .. } => {
-            let rows = [Row { path, data }];
-            let text = if json { serde_json::to_string(&rows)? + "\n" } else { table(&rows) };
-            output::print(&text).map(drop)
-        }
-        other => bail!("unexpected answer: {other:?}"),
-    }
+    let (path, data) = control::ask(socket, command)?.data()?;
+    let rows = [Row { path, data }];
+    let text = if json { serde_json::to_string(&rows)? + "\n" } else { table(&rows) };
+    output::print(&text).map(drop)
 }
 
 fn rows(report: Report, name: Option<&str>) -> Result<Vec<Row>> {

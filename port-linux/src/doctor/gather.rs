@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::facts::{Facts, LinkFacts, PathFacts, RouteFacts, Wanted};
 use crate::config::{Config, Mistakes};
-use crate::control::default_socket;
+use crate::control::{self, default_socket, first_line};
 use crate::host_state::{Family, HostState, MARK};
 use crate::link::{self, Ends, Interfaces};
 use crate::report::Report;
 use crate::socket::{Maker, Socket};
-use crate::status;
 
 /// Where configurations are, one for each tunnel.
 const CONFIGURATIONS: &str = "/etc/mpt";
@@ -22,7 +21,7 @@ pub(super) fn gather(file: Option<&Path>, socket: Option<&Path>) -> (Facts, Vec<
     let mut left_out = Vec::new();
     let mut config = file.map(|file| load(file, &mut facts)).unwrap_or_default();
     let of_config = config.as_ref().map(|config| default_socket(&config.tunnel.name));
-    match status::fetch(socket.or(of_config.as_deref())) {
+    match control::report(socket.or(of_config.as_deref())) {
         Ok(report) => facts.report = Some(report),
         Err(error) => left_out.push(format!("the running tunnel: {}", first_line(&error))),
     }
@@ -48,10 +47,6 @@ pub(super) fn of_host(config: &Config) -> anyhow::Result<Facts> {
     note_wanted(config, &mut facts);
     look_at_host(&mut facts, Some(config))?;
     Ok(facts)
-}
-
-fn first_line(error: &anyhow::Error) -> String {
-    format!("{error:#}").lines().next().unwrap_or_default().to_owned()
 }
 
 /// The configuration of the running tunnel, or the only one that there is.

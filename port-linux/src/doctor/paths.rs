@@ -3,8 +3,8 @@
 use super::facts::{Facts, PathFacts};
 use super::finding::{Check, Found, Severity};
 use crate::mtu;
-use crate::report::{ConnectionReport, ModelReport, PathReport, State};
-use crate::status::bits;
+use crate::report::{ConnectionReport, PathReport, State};
+use crate::units::bit_rate;
 
 /// All of them.
 pub(super) const CHECKS: [Check; 11] = [
@@ -25,11 +25,12 @@ pub(super) const CHECKS: [Check; 11] = [
 const SELDOM_S: u64 = 600;
 /// See [`SELDOM_S`].
 const OFTEN: u64 = 3;
-/// A path that carries less than one part in so many of all, and ...
+/// A path that carries less than this fraction (1 in 20) of what all carry costs more than it gives, if it has
+/// [`LONG_WAIT_US`] or [`MANY_LOST`], too.
 const SMALL_SHARE: u64 = 20;
-/// ... for which the others' packets wait this long, ...
+/// Microseconds that packets of other paths wait for those of one path, from which on it costs them much.
 const LONG_WAIT_US: u32 = 100_000;
-/// ... or that loses one datagram in so many, costs more than it gives.
+/// The fraction of its datagrams (1 in 20) from which on a path loses many.
 const MANY_LOST: u64 = 20;
 
 /// What a check of one path finds.
@@ -93,20 +94,15 @@ fn path_out_of_use(facts: &Facts) -> Vec<Found> {
     })
 }
 
-/// The model of a path whose rate was measured.
-fn measured(path: &PathReport) -> Option<&ModelReport> {
-    path.model.as_ref().filter(|model| model.is_measured())
-}
-
 fn throttled_path(facts: &Facts) -> Vec<Found> {
     each(facts, |it| {
-        let model = measured(it.1).filter(|model| model.limited_by == "policer")?;
+        let model = it.1.measured().filter(|model| model.limited_by == "policer")?;
         Some(Found::new(
             Severity::Warning,
             format!(
                 "path {} is throttled to {}: what exceeds that is dropped on the way",
                 name(it),
-                bits(model.rate)
+                bit_rate(model.rate)
             ),
             "the provider's tariff, a used up data volume, or a limit for UDP alone",
             "compare with the tariff and with a download past the tunnel; if only UDP is throttled, another port at both ends may help: port, remote_port",
@@ -227,11 +223,11 @@ fn forgetful_nat(facts: &Facts) -> Vec<Found> {
 /// Paths that bring little, and hold up the others or lose much.
 fn costly_path(facts: &Facts) -> Vec<Found> {
     let of_connection = |connection: &ConnectionReport| {
-        let up = |path: &&PathReport| path.state == State::Up;
-        connection.paths.iter().filter(up).filter_map(measured).map(|model| model.rate).sum::<u64>()
+        let up = connection.paths.iter().filter(|path| path.state == State::Up);
+        up.filter_map(PathReport::measured).map(|model| model.rate).sum::<u64>()
     };
     each(facts, |it| {
-        let model = measured(it.1).filter(|model| it.1.state == State::Up && model.limited_by != "tier")?;
+        let model = it.1.measured().filter(|model| it.1.state == State::Up && model.limited_by != "tier")?;
         let is_small = model.rate.saturating_mul(SMALL_SHARE) < of_connection(it.0);
         let holds_up = model.open && model.extra_delay_us > LONG_WAIT_US;
         let loses = model.lost.saturating_mul(MANY_LOST) > it.1.tx_datagrams;
@@ -243,7 +239,7 @@ fn costly_path(facts: &Facts) -> Vec<Found> {
         is_small.then(|| {
             Found::new(
                 Severity::Note,
-                format!("path {} carries {} of {}, and {cost}", name(it), bits(model.rate), bits(of_connection(it.0))),
+                format!("path {} carries {} of {}, and {cost}", name(it), bit_rate(model.rate), bit_rate(of_connection(it.0))),
                 "it costs the others more than it gives, unless it is there for the case that they fail",
                 format!("tier = 1 in path {} of the configuration: then it is used only when the others are full or down", it.1.name),
             )

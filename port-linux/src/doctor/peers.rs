@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::facts::Facts;
 use super::finding::{Check, Found, Severity};
 use crate::report::{ConnectionReport, State};
-use crate::status::{bits, bytes};
+use crate::units::{bit_rate, bytes};
 
 /// All of them.
 pub(super) const CHECKS: [Check; 6] = [
@@ -90,9 +90,7 @@ fn memory(facts: &Facts) -> Vec<Found> {
 fn too_small(connection: &ConnectionReport) -> Option<Found> {
     let has = connection.memory_bytes?;
     let up = connection.paths.iter().filter(|path| path.state == State::Up);
-    let measured = up.filter_map(|path| {
-        Some((path.model.as_ref().filter(|model| model.is_measured())?.rate, path.rtt_us?))
-    });
+    let measured = up.filter_map(|path| Some((path.measured()?.rate, path.rtt_us?)));
     let (rate, longest) = measured.fold((0, 0), |(sum, longest), (rate, rtt)| (sum + rate, rtt.max(longest)));
     let kept_us = longest + u64::try_from(KEPT_LONGER.as_micros()).unwrap_or(u64::MAX);
     let needs = u64::try_from(u128::from(rate / 8) * u128::from(kept_us) / 1_000_000).unwrap_or(u64::MAX);
@@ -103,7 +101,7 @@ fn too_small(connection: &ConnectionReport) -> Option<Found> {
                 "{}: {} for packets to be sent, and {} at {} ms round trip take {}",
                 connection.name,
                 bytes(has),
-                bits(rate),
+                bit_rate(rate),
                 longest / 1000,
                 bytes(needs)
             ),

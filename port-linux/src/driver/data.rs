@@ -17,13 +17,13 @@ use crate::report::VERSION;
 
 /// How often it is looked what was carried.
 const LOOK_EACH: Duration = Duration::from_secs(1);
-/// Bytes that are written to the file at the next look: what a crash may lose.
+/// Bytes that were not written yet, from which on they are written at the next look.
 const MUCH: u64 = 1_000_000;
-/// Bytes that are written after [`SOME_AFTER`].
+/// Bytes that were not written yet, from which on they are written after [`SOME_AFTER`].
 const SOME: u64 = 100_000;
 /// See [`SOME`].
 const SOME_AFTER: Duration = Duration::from_secs(10);
-/// Less than [`SOME`] bytes, as of probes, are written so seldom, to spare memory cards.
+/// When fewer bytes than [`SOME`], as of the probes of a path that rests, are written: a memory card lives longer if that is seldom.
 const LITTLE_AFTER: Duration = Duration::from_secs(600);
 /// The last tier.
 pub(super) const LAST_TIER: u8 = 8;
@@ -121,7 +121,7 @@ impl Data {
     fn write(&mut self, now: Instant) {
         self.keep();
         (self.written_at, self.unwritten) = (now, 0);
-        if let Some(store) = &mut self.store {
+        if let Some(store) = &self.store {
             store.write(self.counts.clone());
         }
     }
@@ -227,7 +227,7 @@ impl Driver<'_> {
         if !self.data.plans.is_empty() {
             self.data.write(self.clock.now());
         }
-        if let Some(store) = &mut self.data.store {
+        if let Some(store) = &self.data.store {
             store.end();
         }
     }

@@ -5,22 +5,18 @@
 //! the server itself can move a path meanwhile (`strangers`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
-use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use mpt_proto::{DownReason, Instant, PathState};
 
 use super::path::is_silent;
-use super::remembered::writer;
 use super::senders::Sender;
 use super::{Driver, Peer};
 use crate::link::{Missing, scoped};
 use crate::names::{Found, Resolver};
+use crate::state_file::StateFile;
 
 /// How long nothing comes back on a path until another address of its peer is tried: as long as a handshake is waited for.
 const FIRST_TURN: Duration = Duration::from_secs(5);
@@ -48,8 +44,8 @@ pub struct Names {
     known: BTreeMap<String, Known>,
     /// What was found before a new start.
     before: HashMap<String, Vec<IpAddr>>,
-    /// Takes what is to be in the file.
-    texts: Option<mpsc::Sender<String>>,
+    /// Keeps what is found.
+    file: Option<StateFile>,
 }
 
 /// What is known of a name.
@@ -96,17 +92,12 @@ impl Known {
 impl Names {
     /// Asks this resolver.
     pub fn new(resolver: Resolver) -> Self {
-        Self { resolver, known: BTreeMap::new(), before: HashMap::new(), texts: None }
+        Self { resolver, known: BTreeMap::new(), before: HashMap::new(), file: None }
     }
 
-    /// The same; what is found is kept in this file for the next start.
-    ///
-    /// # Errors
-    /// When no thread can be had that writes it.
-    pub fn with_file(resolver: Resolver, file: PathBuf) -> io::Result<Self> {
-        // There is none at the first start, and what is there may be of another version.
-        let before = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Ok(Self { before: before.unwrap_or_default(), texts: Some(writer(file)?), ..Self::new(resolver) })
+    /// Asks this resolver, and keeps what is found in this file for the next start.
+    pub fn with_file(resolver: Resolver, file: StateFile) -> Self {
+        Self { before: file.read(), file: Some(file), ..Self::new(resolver) }
     }
 
     /// When a name is to be asked for.
@@ -178,12 +169,10 @@ impl Names {
     }
 
     fn write(&self) {
+        let Some(file) = &self.file else { return };
         let addresses: BTreeMap<&str, &[IpAddr]> =
             self.known.iter().map(|(name, known)| (name.as_str(), &known.addresses[..])).collect();
-        if let (Some(texts), Ok(text)) = (&self.texts, serde_json::to_string(&addresses)) {
-            // The thread ends with us.
-            let _ = texts.send(text);
-        }
+        file.write(&addresses);
     }
 }
 

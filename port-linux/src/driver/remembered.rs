@@ -2,12 +2,7 @@
 //! nothing to say for a while. That they are still there, and are who they were, is for the handshake to show.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use mpt_proto::{DownReason, Instant, Link, PathState};
@@ -15,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Driver;
 use super::senders::Sender;
+use crate::state_file::StateFile;
 
 /// Between a change and the file: peers often move several paths at once.
 const DELAY: Duration = Duration::from_millis(500);
@@ -36,18 +32,14 @@ struct Place {
 
 /// The file, and when it is to be written.
 pub struct Remembered {
-    file: PathBuf,
-    texts: mpsc::Sender<String>,
+    file: StateFile,
     due: Option<Instant>,
 }
 
 impl Remembered {
-    /// In this file, which a thread writes: the loop does not wait for disks.
-    ///
-    /// # Errors
-    /// When no thread can be had.
-    pub fn new(file: PathBuf) -> io::Result<Self> {
-        Ok(Self { texts: writer(file.clone())?, file, due: None })
+    /// In this file.
+    pub const fn new(file: StateFile) -> Self {
+        Self { file, due: None }
     }
 
     /// A path was found, or forgotten.
@@ -59,38 +51,6 @@ impl Remembered {
     pub(super) const fn poll_timeout(&self) -> Option<Instant> {
         self.due
     }
-
-    fn places(&self) -> Vec<Place> {
-        // There is none at the first start, and what is there may be of another version.
-        fs::read(&self.file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
-    }
-}
-
-/// A thread that writes each text that it is sent into a file, instead of the one before.
-///
-/// # Errors
-/// When no thread can be had.
-pub(super) fn writer(file: PathBuf) -> io::Result<mpsc::Sender<String>> {
-    let (texts, to_write) = mpsc::channel::<String>();
-    let work = move || {
-        while let Ok(first) = to_write.recv() {
-            let text = to_write.try_iter().last().unwrap_or(first);
-            let mut new = file.clone().into_os_string();
-            new.push(".new");
-            let new = PathBuf::from(new);
-            if let Err(error) = write(&new, &text).and_then(|()| fs::rename(&new, &file)) {
-                tracing::debug!("{}: {error}", file.display());
-            }
-        }
-    };
-    std::thread::Builder::new().name("remembered".into()).spawn(work)?;
-    Ok(texts)
-}
-
-/// Where people are is nobody's business.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    file?.write_all(text.as_bytes())
 }
 
 impl Driver<'_> {
@@ -123,15 +83,12 @@ impl Driver<'_> {
                 });
             }
         }
-        if let Ok(text) = serde_json::to_string(&places) {
-            // The thread ends with us.
-            let _ = remembered.texts.send(text);
-        }
+        remembered.file.write(&places);
     }
 
     /// Looks for peers where they were last.
     pub fn recall(&mut self) {
-        let Some(places) = self.remembered.as_ref().map(Remembered::places) else { return };
+        let Some(places) = self.remembered.as_ref().map(|it| it.file.read::<Vec<Place>>()) else { return };
         let now = self.clock.now();
         let names: HashMap<String, usize> = self
             .peers

@@ -16,7 +16,7 @@ use super::forward::NewForward;
 use super::invitation::LONGEST;
 use super::{Invitation, SWITCH_IPV6_ON, service};
 use crate::config::{Config, Network, TUNNEL_NAME};
-use crate::control::{Answer, Command, ask, default_socket};
+use crate::control::{self, default_socket};
 use crate::failure::misconfigured;
 use crate::host_state::HostState;
 use crate::init::{Invited, Wanted, init};
@@ -260,7 +260,7 @@ fn wait(config: &Config, name: &str) -> Result<()> {
     let socket = default_socket(&config.tunnel.name);
     let mut last = None;
     for _ in 0..PATIENCE.as_millis() / GLANCE.as_millis() {
-        if let Ok(Answer::Report(report)) = ask(Some(&socket), Command::Status) {
+        if let Ok(report) = control::report(Some(&socket)) {
             last = report.connections.into_iter().next();
         }
         if let Some(connection) = &last

@@ -12,7 +12,7 @@ use crate::config::{Connection, Forward, Rate};
 use crate::keys::encode;
 use crate::output;
 use crate::report::{ConnectionReport, State};
-use crate::status::bytes;
+use crate::units::bytes;
 
 /// A peer, for people and scripts.
 #[derive(Debug, Serialize)]

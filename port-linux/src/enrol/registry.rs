@@ -1,8 +1,6 @@
 //! The server whose peers are meant: its configuration, their files, and the mpt that runs with them.
 
 use std::fs::File;
-use std::io::ErrorKind;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -10,7 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::DIRECTORY;
 use crate::config::{Config, Connection, Listen};
-use crate::control::{Answer, Command, ask, default_socket};
+use crate::control::{self, Command, default_socket};
 use crate::failure::misconfigured;
 use crate::report::ConnectionReport;
 
@@ -57,24 +55,18 @@ impl Registry {
 
     /// What the running server says of its connections; `None`: it does not run.
     pub(super) fn status(&self) -> Option<Vec<ConnectionReport>> {
-        match ask(Some(&self.control), Command::Status) {
-            Ok(Answer::Report(report)) => Some(report.connections),
-            _ => None,
-        }
+        control::report(Some(&self.control)).ok().map(|report| report.connections)
     }
 
     /// Lets the running server read its files again. `false`: it does not run.
     pub(super) fn reload(&self) -> Result<bool> {
-        // A server that was killed leaves its socket behind.
-        if UnixStream::connect(&self.control)
-            .is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused))
-        {
+        if !control::is_there(&self.control) {
             return Ok(false);
         }
-        ask(Some(&self.control), Command::Reload).map(|_| true)
+        control::ask(Some(&self.control), Command::Reload).map(|_| true)
     }
 
-    /// The same, with what keeps others from changing the peers until it is dropped.
+    /// As [`load`](Self::load), with a lock that keeps others from changing the peers until it is dropped.
     pub(super) fn load_alone(which: &Which) -> Result<(Self, File)> {
         let directory = Self::load(which)?.listen.peers;
         let context = || format!("cannot lock {}", directory.display());

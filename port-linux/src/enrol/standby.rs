@@ -13,7 +13,7 @@ use super::files::{Aside, NewFiles};
 use super::join::read_line;
 use super::{Invitation, is_running};
 use crate::config::{Config, Connection, Endpoint};
-use crate::control::{Answer, Command, ask, default_socket};
+use crate::control::{Command, ask, default_socket};
 use crate::failure::misconfigured;
 use crate::keys::{KeyBytes, encode};
 use crate::output;
@@ -59,10 +59,7 @@ pub fn stand_by(first: &str, directory: &Path) -> Result<()> {
     Config::load(&file)?;
     let runs = is_running(&config);
     if runs {
-        match ask(Some(&default_socket(&config.tunnel.name)), Command::Reload)? {
-            Answer::Reload { .. } => {}
-            other => bail!("unexpected answer: {other:?}"),
-        }
+        ask(Some(&default_socket(&config.tunnel.name)), Command::Reload)?.reloaded()?;
     }
     files.keep();
     aside.discard();

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{EcnFault, Limit, What};
 use crate::config::DataSize;
+use crate::units::megabits;
 
 impl What {
     /// The log line, for what happened to this connection and path.
@@ -97,11 +98,6 @@ impl fmt::Display for EcnFault {
 /// `12.3 GB of 50.0 GB`
 fn share(used: u64, size: u64) -> String {
     format!("{} of {}", DataSize(used), DataSize(size))
-}
-
-/// With one digit after the point.
-fn megabits(bits: u64) -> String {
-    format!("{}.{}", bits / 1_000_000, bits / 100_000 % 10)
 }
 
 fn how(mode: &str, reason: Option<&str>) -> &'static str {

@@ -9,9 +9,9 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::past::{Past, PastPath};
 use super::record::{Mark, Record};
-use super::show::clock_time;
 use crate::events::Level;
 use crate::lab::figure::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW};
+use crate::units::clock_time;
 
 const COLOURS: [RGBColor; 7] = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW];
 const FONT: (&str, u32) = ("sans-serif", 14);
@@ -26,7 +26,7 @@ const WRITTEN: usize = 25;
 const POINTS: usize = 1000;
 /// Labels of the time at most, less one.
 const TICKS: u64 = 12;
-/// A path that has no record for so many times a record's length was not there: its line has a gap.
+/// The time without a record of a path, in lengths of a record, after which its line has a gap: it was not there.
 const GAP: u64 = 3;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

@@ -12,10 +12,10 @@ use serde::Serialize;
 use super::past::{Past, PastPath};
 use super::record::Record;
 use super::{figure, file_of};
-use crate::data::directory;
 use crate::events::Level;
 use crate::sparkline::sparkline;
-use crate::{clock, output, status};
+use crate::units::{self, clock_time};
+use crate::{clock, output, state_directory};
 
 /// Version of the JSON.
 const VERSION: u32 = 1;
@@ -60,7 +60,7 @@ pub fn show(wanted: &Show) -> Result<()> {
     let file = match (&wanted.file, &wanted.tunnel) {
         (Some(file), _) => file.clone(),
         (None, Some(tunnel)) => file_of(tunnel),
-        (None, None) => only_one(&directory())?,
+        (None, None) => only_one(&state_directory::path())?,
     };
     let until = clock::time_of_day() / 1000;
     let from = until.saturating_sub(u64::try_from(wanted.since.as_millis()).unwrap_or(u64::MAX));
@@ -116,14 +116,6 @@ fn only_one(directory: &Path) -> Result<PathBuf> {
     }
 }
 
-/// A time of day as people there write it.
-pub(super) fn clock_time(ms: u64, zone: &TimeZone) -> String {
-    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let time =
-        time.map(|time| time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string());
-    time.unwrap_or_else(|| format!("{ms} ms"))
-}
-
 /// A value of each equal part of the time, of the records that end in it.
 fn parts(past: &Past, path: &PastPath) -> Vec<Option<Record>> {
     let length = (past.until_ms - past.from_ms).max(1);
@@ -142,7 +134,7 @@ fn table(tunnel: &str, past: &Past, zone: &TimeZone) -> String {
         "{tunnel}  {} to {}, one bar: {}\n",
         clock_time(past.from_ms, zone),
         clock_time(past.until_ms, zone),
-        status::duration(part)
+        units::duration(part)
     );
     for path in &past.paths {
         text += &path_text(past, path);
@@ -173,9 +165,9 @@ fn path_text(past: &Past, path: &PastPath) -> String {
     let mut text = format!("\n{}  up {}.{} % of the time\n", path.name, up / 10, up % 10);
     let percent = |value: u64| format!("{}.{} %", value / 10, value % 10);
     let lines: [Line; 4] = [
-        ("out", |record| Some(record.passed().out_rate()), status::bits),
-        ("in", |record| Some(record.passed().in_rate()), status::bits),
-        ("RTT", |record| record.rtt_us, status::milliseconds),
+        ("out", |record| Some(record.passed().out_rate()), units::bit_rate),
+        ("in", |record| Some(record.passed().in_rate()), units::bit_rate),
+        ("RTT", |record| record.rtt_us, units::milliseconds),
         ("loss", |record| record.passed().loss_per_mille(), percent),
     ];
     for (name, value, show) in lines {

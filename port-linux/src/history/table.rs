@@ -5,7 +5,7 @@
 //! call: what a crash or a full disk has cut is not whole, and is skipped. Records are numbered, so that a ring goes on
 //! behind its newest one whatever the clock says. Places that were never written take no room on the disk.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, OFlags};
 
 use super::record::{MARK, Mark, RECORD, Record, cut, is_whole, seal};
+use crate::private_file;
 
 /// Paths that there is room for: two connections with as many as one may have.
 pub const COLUMNS: usize = 32;
@@ -221,9 +222,8 @@ pub fn aside(path: &Path) -> PathBuf {
 }
 
 fn lock(path: &Path) -> Result<File> {
-    // Where people are, and when, is nobody's business.
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut options = private_file::options();
+    options.read(true).create(true).truncate(false);
     let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
     let file =
         options.custom_flags(flags).open(path).with_context(|| format!("cannot open {}", path.display()))?;

@@ -10,6 +10,8 @@ use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
 use super::{ALLOWED, KeyBytes, decode};
+#[cfg(feature = "program")]
+use crate::private_file;
 
 /// Longest content that is looked at, in bytes: a key has 45 with its newline.
 pub(super) const LONGEST: usize = 256;
@@ -149,7 +151,7 @@ pub(super) fn content(bytes: &[u8]) -> Result<KeyBytes, KeyFileError> {
 pub(crate) fn create(path: &Path, key: &KeyBytes) -> io::Result<()> {
     use std::io::Write;
 
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = private_file::options().create_new(true).open(path)?;
     let written = (|| {
         file.write_all(super::encode(key).as_str().as_bytes())?;
         file.write_all(b"\n")?;

@@ -30,7 +30,7 @@ use super::sample::percentile;
 use super::stopwatch::Stopwatch;
 use super::topology::Topology;
 use crate::config::PORT;
-use crate::control::{Answer, ask};
+use crate::control;
 use crate::keys::{self, encode};
 use crate::output;
 use crate::report::State;
@@ -157,14 +157,9 @@ impl<'n> Server<'n> {
     /// Peers with a path that is up; `None`: it does not answer.
     fn connected(&self) -> Option<usize> {
         let socket = self.directory.join("sock");
-        match ask(Some(&socket), crate::control::Command::Status) {
-            Ok(Answer::Report(report)) => {
-                let is_up =
-                    |paths: &[crate::report::PathReport]| paths.iter().any(|path| path.state == State::Up);
-                Some(report.connections.iter().filter(|it| is_up(&it.paths)).count())
-            }
-            _ => None,
-        }
+        let report = control::report(Some(&socket)).ok()?;
+        let is_up = |paths: &[crate::report::PathReport]| paths.iter().any(|path| path.state == State::Up);
+        Some(report.connections.iter().filter(|it| is_up(&it.paths)).count())
     }
 
     fn until_connected(&self, peers: u16) -> anyhow::Result<Duration> {

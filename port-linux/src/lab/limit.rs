@@ -36,13 +36,8 @@ const QUINN_MAX: u32 = 1452;
 /// section 3.3; Linux sends 64-bit sequence numbers, and 64-bit acks only to a peer that sends it data).
 const DSS: u32 = 24;
 
-/// MTU of the tunnel interface when no packet is to be split.
-pub const fn tunnel_mtu(outer: Version) -> u32 {
-    LINK_MTU - outer.header() - UDP - GRE
-}
-
-/// Payload per byte on the wire for TCP through the tunnel whose interface has that MTU, when each datagram has so many
-/// bytes of extension header and seal.
+/// Payload per byte on the wire for TCP through the tunnel whose interface has this MTU, when extension header and seal of
+/// each datagram have `extension` bytes.
 pub fn tunnel(stack: Stack, mtu: u32, extension: u32) -> f64 {
     share(mtu - stack.inner().header() - TCP, mtu + extension + GRE + UDP + stack.outer().header())
 }
@@ -63,8 +58,8 @@ pub fn quic(version: Version) -> f64 {
     share(udp - QUIC, udp + UDP + version.header())
 }
 
-/// Payload per byte on the wire for QUIC through the tunnel whose interface has that MTU, when each datagram has so many
-/// bytes of extension header and seal.
+/// Payload per byte on the wire for QUIC through the tunnel whose interface has this MTU, when extension header and seal of
+/// each datagram have `extension` bytes.
 pub fn quic_tunnel(stack: Stack, mtu: u32, extension: u32) -> f64 {
     let inner = stack.inner();
     let udp = quic_udp_payload(inner, mtu);
@@ -103,6 +98,11 @@ fn share(payload: u32, packet: u32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// MTU of the tunnel interface when no packet is to be split.
+    fn tunnel_mtu(outer: Version) -> u32 {
+        LINK_MTU - outer.header() - UDP - GRE
+    }
 
     /// To a tenth of a Mbit/s on 100 Mbit/s, which is what the paper prints.
     fn tenths(share: f64) -> f64 {

@@ -14,6 +14,7 @@ use super::pinger::{Answered, Pinger};
 use super::target::Target;
 use crate::output;
 use crate::report::VERSION;
+use crate::units::measured_milliseconds;
 
 /// How long the last answers are waited for, at least; and as a multiple of the longest round trip so far.
 const LINGER: Duration = Duration::from_secs(1);
@@ -118,7 +119,7 @@ impl Ping {
             answered.len,
             target.address,
             answered.sequence,
-            milliseconds(answered.delay.as_secs_f64() * 1000.0)
+            measured_milliseconds(answered.delay.as_secs_f64() * 1000.0)
         )
     }
 
@@ -154,26 +155,11 @@ impl Ping {
 }
 
 fn statistics(rtt: &Summary) -> String {
-    let list = |values: &[f64]| values.iter().map(|ms| milliseconds(*ms)).collect::<Vec<_>>().join("/");
+    let list =
+        |values: &[f64]| values.iter().map(|ms| measured_milliseconds(*ms)).collect::<Vec<_>>().join("/");
     format!(
         "rtt min/avg/max/mdev = {} ms\nrtt 50/95/99 % = {} ms\n",
         list(&[rtt.min_ms, rtt.avg_ms, rtt.max_ms, rtt.mdev_ms]),
         list(&[rtt.p50_ms, rtt.p95_ms, rtt.p99_ms])
     )
-}
-
-/// With as many digits as matter, as `ping` writes them.
-pub(super) fn milliseconds(ms: f64) -> String {
-    let digits = if ms < 10.0 { 2 } else { usize::from(ms < 100.0) };
-    format!("{ms:.digits$}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn milliseconds_have_three_digits() {
-        assert_eq!([0.1234, 12.34, 123.4].map(milliseconds), ["0.12", "12.3", "123"]);
-    }
 }

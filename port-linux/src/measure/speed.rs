@@ -23,7 +23,7 @@ use super::target::Target;
 use crate::failure::misconfigured;
 use crate::output;
 use crate::report::{ConnectionReport, PathReport, State, VERSION};
-use crate::status::bytes;
+use crate::units::bytes;
 
 /// Between two pings, with and without load: a responder answers 200 a second.
 const PING: Duration = Duration::from_millis(20);
@@ -223,10 +223,10 @@ impl Speed {
         let seconds = (each * u32::try_from(count).unwrap_or(0)).as_secs();
         let per_mbit = bytes(u64::from(self.seconds) * 125_000);
         let times = |name: &str| u64::from(plan.bond) + u64::from(plan.paths.iter().any(|path| path == name));
-        let known = connection.paths.iter().filter_map(|path| {
-            let model = path.model.as_ref().filter(|model| model.limited_by != "not measured yet")?;
-            Some(model.rate / 8 * u64::from(self.seconds) * times(&path.name))
-        });
+        let known = connection
+            .paths
+            .iter()
+            .filter_map(|path| Some(path.measured()?.rate / 8 * u64::from(self.seconds) * times(&path.name)));
         let known: u64 = known.sum();
         let up = if known > 0 {
             format!(": up about {}, as fast as the paths are known to be", bytes(known))

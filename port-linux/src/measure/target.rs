@@ -10,9 +10,8 @@ use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::PORT;
-use crate::control::{Answer, Command, ask};
+use crate::control::{self, Command};
 use crate::report::{ConnectionReport, PathReport, Report, State};
-use crate::status::fetch;
 
 /// A peer whose tunnel can be measured.
 #[derive(Debug)]
@@ -36,7 +35,7 @@ impl Target {
     /// # Errors
     /// No mpt runs, it has no such peer, or that cannot be measured now.
     pub(super) fn find(wanted: &str, control: Option<&Path>) -> Result<Self> {
-        let target = Self::of(fetch(control)?, wanted)?;
+        let target = Self::of(control::report(control)?, wanted)?;
         Ok(Self { control: control.map(Path::to_path_buf), ..target })
     }
 
@@ -113,7 +112,7 @@ impl Target {
     /// # Errors
     /// The mpt, or the connection, is not there any more.
     pub(super) fn look(&self) -> Result<ConnectionReport> {
-        let report = fetch(self.control.as_deref())?;
+        let report = control::report(self.control.as_deref())?;
         let same = report.connections.into_iter().find(|connection| connection.name == self.connection.name);
         same.with_context(|| format!("{} is not there any more", self.connection.name))
     }
@@ -126,10 +125,7 @@ impl Target {
         let path = format!("{}/{path}", self.connection.name);
         let flows = ports.iter().map(|port| (*port, PORT)).collect();
         let seconds = u16::try_from(time.as_secs()).unwrap_or(u16::MAX);
-        match ask(self.control.as_deref(), Command::Pin { path, flows, seconds })? {
-            Answer::Pinned { peer_number, .. } => Ok(peer_number),
-            other => bail!("unexpected answer: {other:?}"),
-        }
+        control::ask(self.control.as_deref(), Command::Pin { path, flows, seconds })?.peer_number()
     }
 
     /// Ends that. It ends by itself, too.

@@ -4,30 +4,28 @@
 //! read, keeps it waiting.
 
 use std::io::{Error, ErrorKind, Read, Result as IoResult, Write};
-use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 
-use super::request::{REQUEST_MAX, Request, parse};
+use super::request::{REQUEST_MAX, Request, Way, parse};
 use super::{Format, write};
 use crate::clock::Clock;
 use crate::config::Metrics;
-use crate::control::{self, Answer, Asked, Command, Listener, Query, metrics_socket};
+use crate::control::{self, Asked, Command, Listener, Query, metrics_socket};
 use crate::report::Report;
 use crate::wake::Waker;
 
-/// For so long an answer of the event loop serves all who ask.
+/// How long an answer of the event loop serves all who ask.
 const FRESH: Duration = Duration::from_secs(1);
-/// Clients at a time; each has a thread.
+/// Clients of one listener at a time; each has a thread.
 const CLIENTS_MAX: usize = 8;
-/// Those that wait for their turn.
+/// Clients that may wait until they are accepted.
 const BACKLOG: i32 = 16;
-/// A client has so long to ask and to read. Prometheus itself waits for so long by default.
+/// How long a client may take to ask and to read: as long as Prometheus itself waits by default.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What may be read and written by the group of mpt, so that a collector need not be root.
 const MODE: u32 = 0o660;
@@ -79,49 +77,21 @@ impl Exporter {
     /// When no thread can be had.
     pub fn serve(&self, queries: &mpsc::Sender<Query>, waker: &Waker) -> Result<()> {
         let source = Arc::new(Source::new(queries.clone(), waker.clone()));
-        let clients = Arc::new(AtomicUsize::new(0));
-        let file = self.file.as_ref().map(|file| file.socket.try_clone().map(OwnedFd::from));
-        let sockets = file.into_iter().chain(self.tcp.iter().map(|tcp| tcp.try_clone().map(OwnedFd::from)));
-        for socket in sockets {
-            let (socket, source, clients) =
-                (Socket::from(socket?), Arc::clone(&source), Arc::clone(&clients));
-            let thread = std::thread::Builder::new().name("metrics".into());
-            thread.spawn(move || accept(&socket, &source, &clients)).context("cannot start a thread")?;
+        let file = self.file.as_ref().map(|file| (Way::File, &file.socket));
+        let tcp = self.tcp.as_ref().map(|tcp| (Way::Tcp, tcp));
+        for (way, socket) in file.into_iter().chain(tcp) {
+            let (socket, source) = (socket.try_clone()?, Arc::clone(&source));
+            let busy = refusal(503, "too many ask at once");
+            control::serve(socket, ("metrics", CLIENTS_MAX), busy.into(), move |client| {
+                let _ = serve(&Client::new(client, way, PATIENCE), &source);
+            })?;
         }
         Ok(())
     }
 }
 
-/// Serves whoever comes, for ever.
-fn accept(listener: &Socket, source: &Arc<Source>, clients: &Arc<AtomicUsize>) {
-    loop {
-        let Ok((client, _)) = listener.accept() else {
-            // No descriptors left, most likely: let others close theirs.
-            std::thread::sleep(Duration::from_millis(100));
-            continue;
-        };
-        if clients.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX {
-            clients.fetch_sub(1, Ordering::Relaxed);
-            let busy = refusal(503, "too many ask at once");
-            let _ = client.set_nonblocking(true).and_then(|()| (&client).write_all(busy.as_bytes()));
-            continue;
-        }
-        let (source, served) = (Arc::clone(source), Arc::clone(clients));
-        let serve_one = move || {
-            let client = Client::new(client, PATIENCE);
-            let _ = serve(&client, &source);
-            // Before it sees the end: who asks again then finds the place free.
-            served.fetch_sub(1, Ordering::Relaxed);
-            drop(client);
-        };
-        if std::thread::Builder::new().name("scrape".into()).spawn(serve_one).is_err() {
-            clients.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
 /// Answers one request.
-fn serve(client: &Client, source: &Source) -> IoResult<()> {
+fn serve(client: &Client<'_>, source: &Source) -> IoResult<()> {
     let (format, is_wanted) = match client.request()? {
         Request::Metrics(format, is_wanted) => (format, is_wanted),
         Request::Refused(status, why) => return client.write(refusal(status, why).as_bytes()),
@@ -140,6 +110,7 @@ fn head(status: u16, content: &str, len: usize) -> String {
     let reason = match status {
         200 => "OK",
         400 => "Bad Request",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         431 => "Request Header Fields Too Large",
@@ -155,16 +126,17 @@ fn refusal(status: u16, why: &str) -> String {
     head(status, "text/plain; charset=utf-8", why.len() + 1) + why + "\n"
 }
 
-/// Somebody who asks, and has so long for it.
-struct Client {
-    socket: Socket,
+/// Somebody who asks, and has a limited time for it.
+struct Client<'s> {
+    socket: &'s Socket,
+    way: Way,
     since: Clock,
     patience: Duration,
 }
 
-impl Client {
-    fn new(socket: Socket, patience: Duration) -> Self {
-        Self { socket, since: Clock::start(), patience }
+impl<'s> Client<'s> {
+    fn new(socket: &'s Socket, way: Way, patience: Duration) -> Self {
+        Self { socket, way, since: Clock::start(), patience }
     }
 
     /// What is left of its time; nothing left is an error.
@@ -174,13 +146,13 @@ impl Client {
     }
 
     fn request(&self) -> IoResult<Request> {
-        let (mut bytes, mut chunk) = (Vec::new(), [0; 1024]);
+        let (mut socket, mut bytes, mut chunk) = (self.socket, Vec::new(), [0; 1024]);
         loop {
-            self.socket.set_read_timeout(self.left()?)?;
+            socket.set_read_timeout(self.left()?)?;
             let room = chunk.len().min(REQUEST_MAX - bytes.len());
-            let len = (&self.socket).read(&mut chunk[..room])?;
+            let len = socket.read(&mut chunk[..room])?;
             bytes.extend_from_slice(&chunk[..len]);
-            match parse(&bytes) {
+            match parse(&bytes, self.way) {
                 Request::Partial if len > 0 => {}
                 request => return Ok(request),
             }
@@ -188,9 +160,10 @@ impl Client {
     }
 
     fn write(&self, mut bytes: &[u8]) -> IoResult<()> {
+        let mut socket = self.socket;
         while !bytes.is_empty() {
-            self.socket.set_write_timeout(self.left()?)?;
-            let len = (&self.socket).write(bytes)?;
+            socket.set_write_timeout(self.left()?)?;
+            let len = socket.write(bytes)?;
             bytes = bytes.get(len..).unwrap_or_default();
         }
         Ok(())
@@ -241,11 +214,8 @@ impl Source {
     }
 
     fn ask(&self) -> Result<Arc<Report>, String> {
-        match control::relay(Asked::Command(Command::Status), &self.queries, &self.waker) {
-            Answer::Report(report) => Ok(Arc::from(report)),
-            Answer::Error { error, .. } => Err(error),
-            other => Err(format!("unexpected answer: {other:?}")),
-        }
+        let answer = control::relay(Asked::Command(Command::Status), &self.queries, &self.waker);
+        answer.report().map(Arc::new).map_err(|error| error.to_string())
     }
 }
 

@@ -17,11 +17,11 @@ use super::encode::Encoder;
 use super::file::{self, End, Header};
 use super::settings::Settings;
 use super::{Decision, Decisions, Input, State, Subject, head};
-use crate::clock;
+use crate::{clock, private_file, state_directory};
 
-/// A block is handed on when it has so many bytes, unpacked, or its first input is so old: what a crash may lose.
+/// Bytes, unpacked, with which a block is handed on.
 const BLOCK_BYTES: usize = 64 << 10;
-/// See [`BLOCK_BYTES`].
+/// Age of its first input with which a block is handed on: what a crash may lose.
 const BLOCK_TIME: Duration = Duration::from_secs(1);
 /// Blocks that may wait for the disk: 4 MiB, which are seconds at any rate.
 const WAITING: usize = 64;
@@ -151,12 +151,9 @@ pub struct Recordings {
 }
 
 impl Recordings {
-    /// Those of the tunnel interface with this name, in the directory that the service manager gave, or the usual one.
+    /// Those of the tunnel interface with this name, below the directory for state.
     pub fn new(tunnel: &str) -> Self {
-        let given = std::env::var_os("STATE_DIRECTORY");
-        // There may be several; each service of mpt has one.
-        let first = given.as_ref().and_then(|given| std::env::split_paths(given).next());
-        Self::in_directory(tunnel, &first.unwrap_or_else(|| DIRECTORY.into()).join("record"))
+        Self::in_directory(tunnel, &state_directory::path().join("record"))
     }
 
     /// Those in this directory.
@@ -179,9 +176,8 @@ impl Recordings {
         let Subject { connection, limit, config, memory, now } = subject;
         fs::create_dir_all(&self.directory).with_context(|| {
             let directory = self.directory.display();
-            format!(
-                "cannot make the directory {directory} (STATE_DIRECTORY names another one than {DIRECTORY})"
-            )
+            let usual = state_directory::DEFAULT;
+            format!("cannot make the directory {directory} (STATE_DIRECTORY names another one than {usual})")
         })?;
         let file = self.directory.join(format!("{}-{connection}.mptrec", self.tunnel));
         let former = self.directory.join(format!("{}-{connection}.1.mptrec", self.tunnel));
@@ -201,7 +197,8 @@ impl Recordings {
             now: now.as_micros(),
         };
         let begin = file::begin(&header)?;
-        let mut opened = create(&file).with_context(|| format!("cannot make {}", file.display()))?;
+        let mut opened =
+            private_file::create(&file).with_context(|| format!("cannot make {}", file.display()))?;
         opened.write_all(&begin).with_context(|| format!("cannot write {}", file.display()))?;
         let progress = Arc::new(Progress::default());
         progress.bytes.store(begin.len() as u64, Ordering::Release);
@@ -224,9 +221,6 @@ impl Recordings {
     }
 }
 
-/// Where recordings go unless the service manager says otherwise, below `record`.
-const DIRECTORY: &str = "/var/lib/mpt";
-
 /// What is written when mpt ends is waited for.
 impl Drop for Recordings {
     fn drop(&mut self) {
@@ -235,12 +229,6 @@ impl Drop for Recordings {
             let _ = writer.join();
         }
     }
-}
-
-/// Only the owner may read how much whom this host sends to, and when.
-fn create(file: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)
 }
 
 /// The thread's side.

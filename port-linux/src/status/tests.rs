@@ -232,13 +232,3 @@ fn the_json_is_read_back_as_the_same_report() {
     assert!(json.contains(r#""state":"down","reason":"silent""#), "{json}");
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report());
 }
-
-#[test]
-fn numbers_are_scaled_for_reading() {
-    assert_eq!(bytes(999), "999 B");
-    assert_eq!(bytes(1_000), "1.0 kB");
-    assert_eq!(bytes(u64::MAX), "18.4 EB");
-    assert_eq!(bits(1_000_000), "1.0 Mbit/s");
-    assert_eq!(duration(Duration::from_secs(59)), "59 s");
-    assert_eq!(duration(Duration::from_secs(90_061)), "1 d 1 h");
-}

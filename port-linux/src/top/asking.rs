@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::clock::Clock;
-use crate::control::{Answer, Command, ask};
+use crate::control::{Command, ask, first_line, report};
 use crate::report::Report;
 
 /// Between two reports.
@@ -82,9 +82,8 @@ fn ask_again_and_again(socket: &Path, wanted: &Receiver<Command>, news: &Sender<
         }
         // Also after a command, so that what it changed is seen at once.
         let start = clock.now();
-        let told = match ask(Some(socket), Command::Status) {
-            Ok(Answer::Report(report)) => News::Report(report),
-            Ok(other) => News::Away(format!("unexpected answer: {other:?}")),
+        let told = match report(Some(socket)) {
+            Ok(report) => News::Report(Box::new(report)),
             Err(error) => News::Away(first_line(&error)),
         };
         let took = clock.now().since(start);
@@ -96,9 +95,4 @@ fn ask_again_and_again(socket: &Path, wanted: &Receiver<Command>, news: &Sender<
             return;
         }
     }
-}
-
-/// What is wrong; how to start a daemon, which follows, is not for a terminal in use.
-fn first_line(error: &anyhow::Error) -> String {
-    format!("{error:#}").lines().next().unwrap_or_default().to_owned()
 }

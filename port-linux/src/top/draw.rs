@@ -10,7 +10,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::units::fit;
+use super::text::fit;
 use super::view::View;
 
 /// How it looks.
@@ -199,7 +199,7 @@ impl Left {
     }
 }
 
-/// Which of so many lines are visible, that the chosen one is among them: the first of them.
+/// The first of the `visible` lines of `count` that are shown, so that the chosen one is among them.
 fn first_visible(chosen: usize, count: usize, visible: usize) -> usize {
     let last = count.saturating_sub(visible);
     chosen.saturating_sub(visible / 2).min(last)

@@ -1,6 +1,6 @@
 use super::super::made_up::report;
 use super::*;
-use crate::report::{RoamingReport, SocketReport};
+use crate::report::{ModelReport, RoamingReport, SocketReport};
 
 fn names(facts: &Facts) -> Vec<&'static str> {
     CHECKS.iter().flat_map(|check| check.findings(facts)).map(|finding| finding.check).collect()

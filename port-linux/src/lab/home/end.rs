@@ -10,10 +10,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::Signal;
 
-use crate::control::{self, Answer, ask};
+use crate::control;
 use crate::lab::host::{Host, Running};
 use crate::lab::stopwatch::Stopwatch;
-use crate::report::{ConnectionReport, State};
+use crate::report::{ConnectionReport, Report, State};
 
 /// Where the hosts' directories are: in the laboratory's own /run.
 const DIRECTORY: &str = "/run/mpt-home";
@@ -126,7 +126,7 @@ impl End {
     /// Waits until it answers on its control socket.
     pub(super) fn until_it_answers(&mut self) -> anyhow::Result<()> {
         let clock = Stopwatch::start();
-        while self.ask().is_err() {
+        while self.report().is_err() {
             if let Some(status) = self.running.as_mut().context("it was not started")?.ended()? {
                 bail!("mpt ended at once ({status}): {}", self.said());
             }
@@ -136,16 +136,13 @@ impl End {
         Ok(())
     }
 
-    fn ask(&self) -> anyhow::Result<Answer> {
-        ask(Some(&self.run.join("mpt0.sock")), control::Command::Status)
+    fn report(&self) -> anyhow::Result<Report> {
+        control::report(Some(&self.run.join("mpt0.sock")))
     }
 
     /// What it says of its only connection.
     pub(super) fn status(&self) -> anyhow::Result<ConnectionReport> {
-        match self.ask()? {
-            Answer::Report(report) => report.connections.into_iter().next().context("no connection"),
-            other => bail!("not a status: {other:?}"),
-        }
+        self.report()?.connections.into_iter().next().context("no connection")
     }
 
     /// How many of its paths are up.

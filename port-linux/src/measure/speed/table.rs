@@ -1,8 +1,7 @@
 //! The result for people.
 
 use super::{Direction, Outcome, Row};
-use crate::measure::ping::milliseconds;
-use crate::status::bytes;
+use crate::units::{bytes, measured_megabits, measured_milliseconds};
 
 /// All of it.
 pub(super) fn text(outcome: &Outcome) -> String {
@@ -19,7 +18,7 @@ pub(super) fn text(outcome: &Outcome) -> String {
     lines.extend(outcome.paths.iter().map(line));
     if let Some(sum) = outcome.sum.filter(|_| outcome.paths.len() > 1) {
         let empty = String::new;
-        let (down, up) = (mbit(sum.down_bps), mbit(sum.up_bps));
+        let (down, up) = (measured_megabits(sum.down_bps), measured_megabits(sum.up_bps));
         lines.push(["sum".to_owned(), down, up, empty(), empty(), empty(), empty(), empty()]);
     }
     lines.extend(outcome.bond.iter().map(line));
@@ -38,22 +37,17 @@ pub(super) fn text(outcome: &Outcome) -> String {
 }
 
 fn line(row: &Row) -> [String; 8] {
-    let added = |direction: &Direction| format!("{} ms", milliseconds(direction.added_ms));
+    let added = |direction: &Direction| format!("{} ms", measured_milliseconds(direction.added_ms));
     [
         row.name.clone(),
-        mbit(row.down.bps),
-        mbit(row.up.bps),
-        format!("{} ms", milliseconds(row.idle_ms)),
+        measured_megabits(row.down.bps),
+        measured_megabits(row.up.bps),
+        format!("{} ms", measured_milliseconds(row.idle_ms)),
         added(&row.down),
         added(&row.up),
         row.grade.to_owned(),
         format!("{:.1} %", f64::midpoint(row.down.lost_percent, row.up.lost_percent)),
     ]
-}
-
-fn mbit(bps: f64) -> String {
-    let digits = if bps < 10e6 { 2 } else { 1 };
-    format!("{:.digits$} Mbit/s", bps / 1e6)
 }
 
 /// Names to the left, figures to the right.

@@ -118,3 +118,21 @@ fn what_a_test_takes_is_said_before() {
     let text = speed.announcement(&speed.plan(&connection).unwrap(), &connection);
     assert!(text.contains("about 44 s") && text.contains("1.2 MB for each Mbit/s"), "{text}");
 }
+
+#[test]
+fn what_a_test_takes_is_said_of_rates_that_were_measured() {
+    let mut connection = connection(&[("dsl", 1, "up")]);
+    let speed = speed(Subject::All, false);
+    let mut announced = |phase: &str| {
+        let model = json!({
+            "tier": 1, "rate": 80_000_000, "phase": phase, "extra_delay_us": 0, "queue_us": 0, "jitter_us": 0, "lost": 0,
+            "open": true, "suspect": false, "limited_by": "application"
+        });
+        connection.paths[0].model = Some(serde_json::from_value(model).unwrap());
+        speed.announcement(&speed.plan(&connection).unwrap(), &connection)
+    };
+    let text = announced("cruise");
+    assert!(text.contains("up about 200.0 MB"), "{text}");
+    let text = announced("startup");
+    assert!(!text.contains("up about"), "{text}");
+}

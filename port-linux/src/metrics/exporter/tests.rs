@@ -1,10 +1,11 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use super::*;
+use crate::control::Answer;
 use crate::counters::sample::report;
 
 /// An exporter whose event loop answers after a while, and how often that was asked.
@@ -46,6 +47,21 @@ impl World {
         let _ = stream.read_to_string(&mut answer);
         answer
     }
+}
+
+/// A port that is free now.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// What is answered to a request by TCP with this `Host`.
+fn by_tcp(address: SocketAddr, host: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: mpt\r\n\r\n";
@@ -119,10 +135,20 @@ fn who_does_not_read_or_ask_takes_one_place_and_more_than_there_are_are_sent_awa
 }
 
 #[test]
+fn who_fills_one_listener_does_not_shut_out_the_other() {
+    let address = free_address();
+    let world = World::start(&Metrics { socket: true, listen: Some(address) }, Duration::ZERO);
+    let _idle: Vec<_> = (0..CLIENTS_MAX).map(|_| world.connect()).collect();
+    let refused = (0..100).map(|_| world.exchange(b"")).find(|answer| !answer.is_empty());
+    assert!(refused.is_some_and(|answer| answer.starts_with("HTTP/1.1 503 ")));
+    assert!(by_tcp(address, "localhost").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
 fn a_client_has_its_time_and_no_more() {
     let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
     ours.set_send_buffer_size(4096).unwrap();
-    let client = Client::new(ours, Duration::from_millis(200));
+    let client = Client::new(&ours, Way::File, Duration::from_millis(200));
     // A byte now and then does not make it longer.
     let drip = thread::spawn(move || {
         while (&theirs).write(b"x").is_ok() {
@@ -133,11 +159,11 @@ fn a_client_has_its_time_and_no_more() {
     assert!(client.request().is_err());
     assert!(client.write(&[0; 1 << 20]).is_err());
     assert!(start.elapsed() < Duration::from_secs(30), "the test would wait for ever without a limit");
-    drop(client);
+    drop(ours);
     drip.join().unwrap();
 
     let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
-    let client = Client::new(ours, Duration::from_millis(200));
+    let client = Client::new(&ours, Way::File, Duration::from_millis(200));
     // Nobody reads: what the kernel has no room for is given up.
     assert!(client.write(&vec![0; 8 << 20]).is_err());
     drop(theirs);
@@ -178,15 +204,13 @@ fn the_socket_is_the_groups_too_and_goes_with_the_exporter() {
 
 #[test]
 fn by_tcp_they_are_the_same_and_a_port_that_is_taken_is_told() {
-    // A port that is free now.
-    let address: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free_address();
     let wanted = Metrics { socket: false, listen: Some(address) };
     let world = World::start(&wanted, Duration::ZERO);
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(GET).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = by_tcp(address, "127.0.0.1:9475");
     assert!(answer.contains("\nmpt_tunnel_mtu_bytes{tunnel=\"mpt0\"} "), "{answer}");
+    let refused = by_tcp(address, "attacker.example:9475");
+    assert!(refused.starts_with("HTTP/1.1 403 Forbidden\r\n") && !refused.contains("mpt0"), "{refused}");
     assert!(!world.directory.path().join("mpt0.metrics.sock").exists());
     let complaint = format!("{:#}", Exporter::bind(&wanted, world.directory.path()).unwrap_err());
     assert!(

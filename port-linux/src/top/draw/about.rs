@@ -13,8 +13,9 @@ use crate::rates::Passed;
 use crate::report::{ConnectionReport, State};
 use crate::sparkline::sparkline;
 use crate::status;
-use crate::top::units::{UNKNOWN, fit, known, right, short};
+use crate::top::text::{UNKNOWN, fit, known, right};
 use crate::top::view::View;
+use crate::units::{self, short};
 
 /// The first line: the tunnel, which connection of how many, and whether time stands still.
 pub(super) fn head(view: &View, look: Look, width: usize, now: Instant) -> Line<'static> {
@@ -25,7 +26,7 @@ pub(super) fn head(view: &View, look: Look, width: usize, now: Instant) -> Line<
         let text = format!(
             "{}: mpt is away for {}, waiting for it: {}",
             tunnel.name,
-            status::duration(since),
+            units::duration(since),
             away.why
         );
         return Line::styled(fit(&text, width), look.bad());
@@ -39,7 +40,7 @@ pub(super) fn head(view: &View, look: Look, width: usize, now: Instant) -> Line<
     if let Some(place) = place.filter(|_| report.connections.len() > 1) {
         parts.push(format!("{chosen} {}/{}", place + 1, report.connections.len()));
     }
-    parts.push(format!("up {}", status::duration(Duration::from_millis(tunnel.uptime_ms))));
+    parts.push(format!("up {}", units::duration(Duration::from_millis(tunnel.uptime_ms))));
     parts.push(format!("MTU {}", tunnel.mtu));
     parts.push(tunnel.addresses.join(", "));
     let style = if view.is_paused() { look.bad() } else { look.heading() };
@@ -123,7 +124,7 @@ fn traffic(view: &View, connection: &ConnectionReport, width: usize) -> String {
     let numbers = |spark: usize| {
         let one = |name: &str, rate: fn(&Passed) -> u64| {
             let line = if spark > 0 { sparkline(&course.values(rate), spark) + " " } else { String::new() };
-            let now = course.last().map_or(UNKNOWN.to_owned(), |passed| status::bits(rate(&passed)));
+            let now = course.last().map_or(UNKNOWN.to_owned(), |passed| units::bit_rate(rate(&passed)));
             format!("{name} {line}{now:<11}")
         };
         format!(

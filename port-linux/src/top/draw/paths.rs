@@ -9,10 +9,10 @@ use crate::mtu;
 use crate::rates::Passed;
 use crate::report::{ConnectionReport, PathReport, State};
 use crate::sparkline::sparkline;
-use crate::status;
+use crate::top::text::{UNKNOWN, fit, known, right};
 use crate::top::tracked::Course;
-use crate::top::units::{UNKNOWN, fit, known, milliseconds, percent, right, short};
 use crate::top::view::View;
+use crate::units::{self, percent, short, short_milliseconds};
 
 /// A column: its heading, its width, and whether numbers stand in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,10 +168,10 @@ fn cell(view: &View, column: &Column, connection: &ConnectionReport, path: &Path
         Kind::Role => path.role.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
         Kind::Out => known(course.last(), |passed| short(passed.out_rate())),
         Kind::In => known(course.last(), |passed| short(passed.in_rate())),
-        Kind::Rtt => known(path.rtt_us, milliseconds),
-        Kind::Jitter => known(model, |model| milliseconds(model.jitter_us.into())),
+        Kind::Rtt => known(path.rtt_us, short_milliseconds),
+        Kind::Jitter => known(model, |model| short_milliseconds(model.jitter_us.into())),
         Kind::Loss => known(course.lately().and_then(|passed| passed.loss_per_mille()), percent),
-        Kind::Queue => known(model, |model| milliseconds(model.queue_us.into())),
+        Kind::Queue => known(model, |model| short_milliseconds(model.queue_us.into())),
         Kind::Share => known(view.shown().share(connection, path), |share| share.to_string()),
         Kind::Mtu => path_mtu(path).to_string(),
         Kind::Used => short(path.tx_bytes.saturating_add(path.rx_bytes)),
@@ -219,14 +219,14 @@ fn courses(course: &Course, width: usize) -> Line<'static> {
 pub(super) fn detail(view: &View, look: Look, width: usize) -> Vec<Line<'static>> {
     let (Some(connection), Some(path)) = (view.connection(), view.path()) else { return Vec::new() };
     let course = view.shown().path(connection, path);
-    let rate = |rate: fn(&Passed) -> u64| known(course.last(), |passed| status::bits(rate(&passed)));
+    let rate = |rate: fn(&Passed) -> u64| known(course.last(), |passed| units::bit_rate(rate(&passed)));
     let device = path.device.as_ref().map_or(String::new(), |device| format!(" on {device}"));
     let remote = path.remote.map_or("not known yet".to_owned(), |remote| remote.to_string());
     let carries = path.model.as_ref().map(|model| match (path.state, model.limited_by.as_str()) {
-        (_, status::NOT_MEASURED) => "carries: not measured yet".to_owned(),
-        (State::Down, _) => format!("carried {} before", status::bits(model.rate)),
-        (State::Up, "") => format!("carries {}", status::bits(model.rate)),
-        (State::Up, limit) => format!("carries {}, limited by: {limit}", status::bits(model.rate)),
+        _ if !model.is_measured() => "carries: not measured yet".to_owned(),
+        (State::Down, _) => format!("carried {} before", units::bit_rate(model.rate)),
+        (State::Up, "") => format!("carries {}", units::bit_rate(model.rate)),
+        (State::Up, limit) => format!("carries {}, limited by: {limit}", units::bit_rate(model.rate)),
     });
     let waits = path.waits_for.as_ref().map(|what| format!("waits: {what}"));
     let last = waits.or(carries).unwrap_or_else(|| format!("weight {}", path.weight));
@@ -234,15 +234,15 @@ pub(super) fn detail(view: &View, look: Look, width: usize) -> Vec<Line<'static>
     let rates = format!("out {}  in {}  {last}", rate(Passed::out_rate), rate(Passed::in_rate));
     let counts = format!(
         "sent {}  received {}  lost {}  again {}  MTU {}  down {} times",
-        status::bytes(path.tx_bytes),
-        status::bytes(path.rx_bytes),
+        units::bytes(path.tx_bytes),
+        units::bytes(path.rx_bytes),
         known(model, |model| model.lost.to_string()),
         known(model, |model| model.resent.to_string()),
         path_mtu(path),
         path.downs,
     );
     let plan = path.data.as_ref().map_or(String::new(), |data| {
-        format!("plan: {} of {} used  ", status::bytes(data.used_bytes), status::bytes(data.size_bytes))
+        format!("plan: {} of {} used  ", units::bytes(data.used_bytes), units::bytes(data.size_bytes))
     });
     let ends = format!("{plan}{}{device} -> {remote}", path.local);
     let text = [rates, counts, ends].map(|line| Line::raw(fit(&line, width)));
