@@ -164,7 +164,7 @@ impl Config {
     }
 
     /// The same with a path for each interface that carries one by `paths = "auto"`, and without those of `gone`. `has` tells whether
-    /// a name may have an address of an IP version, which is IPv4 if `true`. Also returns interfaces that there is no room for.
+    /// a name may have an address of an IP version, which is IPv4 if `true`. Also returns which interfaces are left out, as sentences with the reason.
     pub fn with_auto_paths(
         &self,
         interfaces: &Interfaces,
@@ -199,8 +199,12 @@ impl Config {
                 }
                 let end = auto.end(interface, (interfaces, gateways), &has);
                 let Some((local, remote, gateway)) = end else { continue };
-                if connection.paths.len() >= MOST.min(MAX_PATHS) {
-                    left_out.push(interface.name.clone());
+                let mut leave_out = |why: &dyn std::fmt::Display| {
+                    left_out.push(format!("no path of {} over {}: {why}", connection.name, interface.name));
+                };
+                let most = MOST.min(MAX_PATHS);
+                if connection.paths.len() >= most {
+                    leave_out(&format_args!("from {most} paths on, none comes by itself"));
                     continue;
                 }
                 let wanted = NewPath {
@@ -214,7 +218,7 @@ impl Config {
                 };
                 match wanted.path(connection, &own, self.security.is_some()) {
                     Ok(path) => connection.paths.push(Path { origin: Origin::Interface, ..path }),
-                    Err(error) => left_out.push(format!("{} ({error})", interface.name)),
+                    Err(error) => leave_out(&error),
                 }
             }
         }
@@ -394,9 +398,20 @@ mod tests {
         let all = (1..=10).map(|number| interface(number, &format!("e{number}"), None, "192.168.1.8"));
         let (config, left_out) = config.with_auto_paths(&machine(all.collect(), &[]), &[], |_, _| true);
         assert_eq!(paths(&config), ["dear", "e1", "e2", "e3", "e4", "e5", "e6", "e8"]);
-        assert_eq!(left_out, ["e9", "e10"]);
+        let full = |name: &str| format!("no path of vps over {name}: from 8 paths on, none comes by itself");
+        assert_eq!(left_out, [full("e9"), full("e10")]);
         // Another one would come in its place.
         assert!(config.without_path("vps", "dear").unwrap_err().contains("put it into `except`"));
+    }
+
+    #[test]
+    fn an_interface_is_left_out_for_the_reason_that_is_told() {
+        let config = config("remote = [\"10.0.0.2\"]");
+        let machine = machine(vec![interface(2, "eth0", None, "192.168.1.8")], &[]);
+        let (config, left_out) = config.with_auto_paths(&machine, &[], |_, _| true);
+        let expected = "no path of vps over eth0: remote = 10.0.0.2: this is an address of the tunnel itself; \
+                        allowed: an address of the network below the tunnel";
+        assert_eq!((paths(&config), left_out), (vec![], vec![expected.to_owned()]));
     }
 
     #[test]
