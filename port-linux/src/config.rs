@@ -23,6 +23,7 @@ mod pins;
 mod rate;
 mod roaming;
 mod security;
+mod seen;
 mod size;
 mod standby;
 #[cfg(test)]

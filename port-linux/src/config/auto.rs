@@ -8,6 +8,7 @@ use mpt_proto::MAX_PATHS;
 use toml::Spanned;
 
 use super::added::{NewPath, Origin};
+use super::endpoint::unspecified;
 use super::error::Source;
 use super::value::{AutoWord, InterfacePattern, Name, Remote, Text};
 use super::{Config, ConfigError, Connection, Endpoint, Network, Path, Tunnel};
@@ -96,9 +97,12 @@ impl Auto {
         (interfaces, gateways): (&Interfaces, bool),
         has: &impl Fn(&str, bool) -> bool,
     ) -> Option<(IpAddr, &Endpoint, Option<IpAddr>)> {
-        let any = |ipv4: bool| -> IpAddr { if ipv4 { [0; 4].into() } else { [0; 16].into() } };
         let leads = |ipv4: bool, to: Option<IpAddr>| {
-            let ends = Ends { local: any(ipv4), remote: any(ipv4), device: Some(interface.name.clone()) };
+            let ends = Ends {
+                local: unspecified(ipv4),
+                remote: unspecified(ipv4),
+                device: Some(interface.name.clone()),
+            };
             let router = interfaces.router(interface).filter(|_| ipv4 && gateways).map(IpAddr::from);
             let leads = interfaces.lead_out(interface, ipv4, to);
             let gateway = router.filter(|_| !leads);
@@ -109,7 +113,9 @@ impl Auto {
                 Endpoint::Address(address) => address.is_ipv4() == *ipv4,
                 Endpoint::Name(name) => has(name, *ipv4),
             });
-            versions.into_iter().find_map(|ipv4| Some((any(ipv4), remote, leads(ipv4, remote.address())?)))
+            versions
+                .into_iter()
+                .find_map(|ipv4| Some((unspecified(ipv4), remote, leads(ipv4, remote.address())?)))
         })
     }
 }
@@ -172,11 +178,10 @@ impl Config {
         has: impl Fn(&str, bool) -> bool,
     ) -> (Self, Vec<String>) {
         let (mut config, mut left_out) = (self.clone(), Vec::new());
-        let own = self.own_addresses();
         // A path's gateway takes a mark and rules, which are there with a default route through the tunnel.
         let gateways = self.connections.iter().flat_map(|it| &it.networks).any(Network::is_default);
         for connection in &mut config.connections {
-            let Some(auto) = connection.auto.clone() else { continue };
+            let Some(auto) = &connection.auto else { continue };
             let is_gone = |path: &Path| {
                 path.origin == Origin::Interface
                     && gone.iter().any(|(name, gone)| *name == connection.name && *gone == path.name)
@@ -184,6 +189,9 @@ impl Config {
             connection
                 .paths
                 .retain(|path| !is_gone(path) && !auto.is_outdated(path, (interfaces, gateways), &has));
+        }
+        for index in 0..config.connections.len() {
+            let Some(auto) = config.connections[index].auto.clone() else { continue };
             let mut new = interfaces
                 .iter()
                 .filter(|interface| auto.admits(interface, &self.tunnel))
@@ -191,6 +199,7 @@ impl Config {
             // Those that were there first, whatever the kernel's order.
             new.sort_by_key(|interface| interface.index);
             for interface in new {
+                let connection = &config.connections[index];
                 let is_it = |device: &str| {
                     interface.name == device || interface.other_names.iter().any(|name| name == device)
                 };
@@ -216,8 +225,10 @@ impl Config {
                     tier: is_mobile(&interface.name).then_some(MOBILE_TIER),
                     ..NewPath::default()
                 };
-                match wanted.path(connection, &own, self.security.is_some()) {
-                    Ok(path) => connection.paths.push(Path { origin: Origin::Interface, ..path }),
+                match wanted.path(&config, connection) {
+                    Ok(path) => {
+                        config.connections[index].paths.push(Path { origin: Origin::Interface, ..path });
+                    }
                     Err(error) => leave_out(&error),
                 }
             }
@@ -380,6 +391,28 @@ mod tests {
     }
 
     #[test]
+    fn paths_of_two_connections_go_over_to_another_router_together() {
+        let connection = |number: u8, network: &str| {
+            format!(
+                "[[connection]]\nname = \"c{number}\"\npeer = [\"10.0.0.{number}\"]\npaths = \"auto\"\n\
+                 remote = [\"198.51.100.{number}\"]\n[[connection.network]]\nto = \"{network}\"\n"
+            )
+        };
+        let text = connection(2, "0.0.0.0/0") + &connection(3, "192.168.7.0/24");
+        let text = format!("security = \"none\"\n[tunnel]\naddress = [\"10.0.0.1/24\"]\n{text}");
+        let config = Config::parse(&text, "test").unwrap();
+        let machine = |last: u8| {
+            Interfaces::from(vec![interface(2, "usb0", None, "192.168.8.100")])
+                .with_ways(Vec::new(), vec![(2, [192, 168, 8, last].into())])
+        };
+        let (config, _) = config.with_auto_paths(&machine(1), &[], |_, _| true);
+        let (config, left_out) = config.with_auto_paths(&machine(254), &[], |_, _| true);
+        let gateways: Vec<_> =
+            config.connections.iter().flat_map(|it| &it.paths).map(|path| path.gateway).collect();
+        assert_eq!((gateways, left_out), (vec![Some([192, 168, 8, 254].into()); 2], vec![]));
+    }
+
+    #[test]
     fn an_interface_with_a_route_to_one_peer_carries_no_path_to_another() {
         let way = |to: &str| Way { interface: 2, ipv4: true, to: Some(to.parse().unwrap()) };
         let machine = |to: &str| {
@@ -409,7 +442,7 @@ mod tests {
         let config = config("remote = [\"10.0.0.2\"]");
         let machine = machine(vec![interface(2, "eth0", None, "192.168.1.8")], &[]);
         let (config, left_out) = config.with_auto_paths(&machine, &[], |_, _| true);
-        let expected = "no path of vps over eth0: remote = 10.0.0.2: this is an address of the tunnel itself; \
+        let expected = "no path of vps over eth0: remote = \"10.0.0.2\": this is an address of the tunnel itself; \
                         allowed: an address of the network below the tunnel";
         assert_eq!((paths(&config), left_out), (vec![], vec![expected.to_owned()]));
     }

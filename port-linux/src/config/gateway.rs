@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use serde::Serialize;
 use toml::Spanned;
 
-use super::check::earlier;
 use super::error::Source;
+use super::seen::earlier;
 use super::value::{FromText, Host, InterfaceName, PortRange, Prefix, Text};
 use super::{ConfigError, Tunnel};
 use crate::link::Interface;
@@ -237,11 +237,17 @@ fn unique<T: Clone + Eq + Hash>(list: Vec<Spanned<Text<T>>>, source: &Source) ->
     Ok(values)
 }
 
-/// The routers that paths name, by device and IP version: one each, with the line that it stands in.
+/// The routers that paths name, by device and IP version: one each, with the place of the path.
 #[derive(Default)]
-pub(super) struct Gateways(HashMap<(String, bool), (IpAddr, usize)>);
+pub(super) struct Gateways(HashMap<(String, bool), (IpAddr, String)>);
 
 impl Gateways {
+    /// Notes the router of a path's device. Returns the first one that it has, and of which path.
+    pub(super) fn note(&mut self, device: &str, gateway: IpAddr, place: &str) -> &(IpAddr, String) {
+        let key = (device.to_owned(), gateway.is_ipv4());
+        self.0.entry(key).or_insert_with(|| (gateway, place.to_owned()))
+    }
+
     /// Checks `gateway` of a path with this device and local address.
     pub(super) fn check(
         &mut self,
@@ -264,11 +270,10 @@ impl Gateways {
         if gateway == local {
             return Err(source.error(&at, "the same as `local`", "the router's address"));
         }
-        let line = source.line(&at);
-        let (first, before) = *self.0.entry((device.to_owned(), local.is_ipv4())).or_insert((gateway, line));
-        if first != gateway {
-            let problem =
-                format_args!("the path in line {before} has the same device, and the gateway {first}");
+        let place = format!("the path in line {}", source.line(&at));
+        let (first, place) = self.note(device, gateway, &place);
+        if *first != gateway {
+            let problem = format_args!("{place} has the same device, and the gateway {first}");
             return Err(source.error(&at, problem, "one router for a device"));
         }
         Ok(Some(gateway))

@@ -8,11 +8,12 @@ use ipnet::IpNet;
 use mpt_proto::{ClassRules, Liveness, PathConfig};
 use toml::Spanned;
 
-use super::check::{Check, earlier};
+use super::check::Check;
 use super::error::{ConfigError, Source};
 use super::file;
 use super::forward::Owner;
 use super::security::{Choice, GivenKeys};
+use super::seen::earlier;
 use super::value::{FromText, Name, Table};
 use super::{Adaptive, Connection, Endpoint, Network, PORT};
 
@@ -112,19 +113,25 @@ pub(super) fn apart(
     connections: &[Connection],
     source: &Source<'_>,
 ) -> Result<(), ConfigError> {
-    let meets = |path: &super::Path| {
-        path.port == listen.port && listen.local.iter().any(|local| meet(*local, path.local))
-    };
-    for connection in connections {
-        if let Some(path) = connection.paths.iter().find(|path| meets(path)) {
-            let problem = format!(
-                "[listen] and path {} of connection {} have the same address and port {}",
-                path.name, connection.name, listen.port
-            );
-            return Err(source.error_in_file(&problem, "another `port` in one of them"));
-        }
+    let mut paths = connections.iter().flat_map(|it| it.paths.iter().map(move |path| (it, path)));
+    paths.try_for_each(|(connection, path)| apart_from(listen, &connection.name, path, source))
+}
+
+/// The same for a path of the connection of this name.
+pub(super) fn apart_from(
+    listen: &Listen,
+    connection: &str,
+    path: &super::Path,
+    source: &Source<'_>,
+) -> Result<(), ConfigError> {
+    if path.port != listen.port || !listen.local.iter().any(|local| meet(*local, path.local)) {
+        return Ok(());
     }
-    Ok(())
+    let problem = format!(
+        "[listen] and path {} of connection {connection} have the same address and port {}",
+        path.name, listen.port
+    );
+    Err(source.error_in_file(&problem, "another `port` in one of them"))
 }
 
 /// The peers of the directory, in the order of their names, and what is wrong with the files that are left out.

@@ -145,9 +145,12 @@ fn what_cannot_be_added_or_removed_is_refused_and_changes_nothing() {
         let pc1 = Mpt::start(&net.pc1, &Settings::new(Side::Pc1, Stack::V4OverV4, 1))?;
         let refusals = [
             ("add pc7 x --device eth1", "no connection is named pc7; there are pc2"),
-            ("add pc2 path1 --device eth1", "name = path1: a path of the connection has this name already"),
-            ("add pc2 x", "allowed: an address of this host, or a device"),
-            ("add pc2 x --device eth1 --tier 9", "tier = 9: out of range; allowed: 1 to 8"),
+            ("add pc2 path1 --device eth1", "name = \"path1\": path pc2/path1 has this name already"),
+            ("add pc2 x", "the unspecified address does not tell the interface, and `device` is missing"),
+            (
+                "add pc2 x --device eth1 --tier 9",
+                "tier = 9: out of range; allowed: a whole number from 1 to 8",
+            ),
             ("add pc2 x --local 172.16.77.1", "is not an address of this machine"),
             (
                 "add pc2 x --local 172.16.1.10 --remote 172.16.1.20",
