@@ -159,6 +159,17 @@ impl Config {
         Some(autos.flat_map(|auto| auto.remotes.iter().filter_map(Endpoint::address)).collect())
     }
 
+    /// The same with the paths that `paths = "auto"` makes now, for which ways out are looked for. Which names have addresses of which IP
+    /// version is not known yet.
+    ///
+    /// # Errors
+    /// When netlink cannot be used at all.
+    pub fn with_paths_now(&self, interfaces: &mut Interfaces) -> anyhow::Result<Self> {
+        let Some(to) = self.wanted_ways() else { return Ok(self.clone()) };
+        interfaces.look_for_ways(&to)?;
+        Ok(self.with_auto_paths(interfaces, &[], |_, _| true).0)
+    }
+
     /// The paths of `paths = "auto"` whose interface carries none now, as names of connection and path.
     pub fn uncarried(&self, interfaces: &Interfaces) -> Vec<(String, String)> {
         let of = |connection: &Connection| -> Vec<(String, String)> {
