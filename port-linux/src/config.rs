@@ -29,6 +29,7 @@ mod standby;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod unit;
 mod value;
 
 use std::net::IpAddr;

@@ -15,7 +15,7 @@ mod ways;
 
 #[cfg(feature = "program")]
 pub(crate) use attributes::destination;
-pub use ends::{Ends, Missing, scoped};
+pub use ends::{Ends, Missing, scoped, unspecified};
 pub use kind::{is_mobile, is_tunnel_kind};
 pub use out::{WantedWays, Way};
 #[cfg(feature = "program")]
@@ -105,7 +105,7 @@ impl Interfaces {
 
     /// The interface with this name, or with this alternative name: the kernel gives no name twice.
     pub fn named(&self, name: &str) -> Option<&Interface> {
-        self.list.iter().find(|i| i.name == name || i.other_names.iter().any(|other| other == name))
+        self.list.iter().find(|interface| interface.is_named(name))
     }
 
     /// The interface that has this address: among several, one that is running.

@@ -394,8 +394,11 @@ fn tunnel_facts(config: &Config, peers: &Peers<'_>) -> Result<TunnelFacts> {
         let fits = peers.iter().map(|peer| {
             let overhead = if extended { peer.overhead() } else { peer.header_len() };
             // Those that come by themselves are narrower perhaps, which is seen then.
-            let to_come =
-                peer.config.auto.is_some().then(|| mtu::max_datagram(driver::ABSENT_MTU, [0; 4].into()));
+            let to_come = peer
+                .config
+                .auto
+                .is_some()
+                .then(|| mtu::max_datagram(driver::ABSENT_MTU, crate::link::unspecified(true)));
             let paths = peer.paths.iter().map(|path| path.max_datagram).filter(|_| to_come.is_none());
             mtu::tunnel_mtu(paths.chain(to_come), overhead)
         });

@@ -6,11 +6,11 @@ use mpt_proto::MAX_PATHS;
 use serde::{Deserialize, Serialize};
 
 use super::check::{Check, PathDefaults};
-use super::endpoint::unspecified;
 use super::error::Source;
 use super::security::Choice;
 use super::seen::{Seat, Seen};
 use super::{Config, ConfigError, Connection, Path, listen};
+use crate::link::unspecified;
 
 /// Why a path is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -4,18 +4,15 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use glob::Pattern;
-use mpt_proto::MAX_PATHS;
 use toml::Spanned;
 
 use super::added::{NewPath, Origin};
-use super::endpoint::unspecified;
 use super::error::Source;
+use super::listen::LEARNED_PATHS;
 use super::value::{AutoWord, InterfacePattern, Name, Remote, Text};
 use super::{Config, ConfigError, Connection, Endpoint, Network, Path, Tunnel};
-use crate::link::{Ends, Interface, Interfaces, is_mobile};
+use crate::link::{Ends, Interface, Interfaces, is_mobile, unspecified};
 
-/// Most paths that a connection has by itself: what a server with `[listen]` has places for.
-const MOST: usize = 8;
 /// The tier of a path whose interface is paid by volume, mostly: as `mpt init` drafts it.
 const MOBILE_TIER: u8 = 2;
 
@@ -81,12 +78,11 @@ impl Auto {
     /// Whether an interface may carry a path: none that is excluded, neither the tunnel nor another one, nor one whose hosts use the
     /// tunnel.
     fn admits(&self, interface: &Interface, tunnel: &Tunnel) -> bool {
-        let mut names = interface.other_names.iter().chain([&interface.name]);
         !interface.is_loopback()
             && !interface.is_tunnel()
             && interface.name != tunnel.name
             && !tunnel.share.iter().any(|share| share.is_at(interface))
-            && !names.any(|name| self.excepts(name))
+            && !interface.names().any(|name| self.excepts(name))
     }
 
     /// Where a path over an interface finds the peer: the first of its places that the interface leads to, and our end there. With
@@ -211,10 +207,8 @@ impl Config {
             new.sort_by_key(|interface| interface.index);
             for interface in new {
                 let connection = &config.connections[index];
-                let is_it = |device: &str| {
-                    interface.name == device || interface.other_names.iter().any(|name| name == device)
-                };
-                if connection.paths.iter().any(|path| path.device.as_deref().is_some_and(is_it)) {
+                let is_over = |path: &Path| path.device.as_deref().is_some_and(|it| interface.is_named(it));
+                if connection.paths.iter().any(is_over) {
                     continue;
                 }
                 let end = auto.end(interface, (interfaces, gateways), &has);
@@ -222,13 +216,13 @@ impl Config {
                 let mut leave_out = |why: &dyn std::fmt::Display| {
                     left_out.push(format!("no path of {} over {}: {why}", connection.name, interface.name));
                 };
-                let most = MOST.min(MAX_PATHS);
-                if connection.paths.len() >= most {
-                    leave_out(&format_args!("from {most} paths on, none comes by itself"));
+                // What a server with `[listen]` has places for.
+                if connection.paths.len() >= LEARNED_PATHS {
+                    leave_out(&format_args!("from {LEARNED_PATHS} paths on, none comes by itself"));
                     continue;
                 }
                 let wanted = NewPath {
-                    name: free_name(&interface.name, connection),
+                    name: path_name(&interface.name, connection),
                     device: Some(interface.name.clone()),
                     local: Some(local),
                     remote: Some(remote.to_string()),
@@ -249,11 +243,9 @@ impl Config {
 }
 
 /// The name of a path over an interface.
-fn free_name(device: &str, connection: &Connection) -> String {
+fn path_name(device: &str, connection: &Connection) -> String {
     let name: String = device.chars().map(|c| if Name::may_have(c) { c } else { '-' }).collect();
-    let is_taken = |name: &str| connection.paths.iter().any(|path| path.name == name);
-    let numbered = (2..).map(|number: u32| format!("{name}-{number}"));
-    std::iter::once(name.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(name)
+    Name::free(&name, |name| connection.paths.iter().any(|path| path.name == name))
 }
 
 #[cfg(test)]

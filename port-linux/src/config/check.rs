@@ -10,7 +10,6 @@ use toml::Spanned;
 
 use super::classes::class_rules;
 use super::data::data_plan;
-use super::endpoint::unspecified;
 use super::error::Source;
 use super::forward::Forwards;
 use super::pins::PinCheck;
@@ -21,6 +20,7 @@ use super::tunnel::{IPV6_MIN_MTU, tunnel};
 use super::value::{Host, LivenessSetting, LivenessTable, Name, Port, Table, Text};
 use super::{Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, Tunnel};
 use super::{auto, file, hook, listen, metrics, standby};
+use crate::link::unspecified;
 
 /// Checks the tables of a file and makes a [`Config`] of them.
 pub(super) fn config(file: file::File, source: &Source) -> Result<Config, ConfigError> {

@@ -1,7 +1,7 @@
 //! Where a peer is: an address, or a name that has one.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -51,11 +51,6 @@ impl fmt::Display for Endpoint {
             Self::Name(name) => name.fmt(out),
         }
     }
-}
-
-/// The unspecified address of IPv4, or of IPv6.
-pub(crate) fn unspecified(is_ipv4: bool) -> IpAddr {
-    if is_ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 /// What a command line has.

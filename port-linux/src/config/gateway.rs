@@ -29,7 +29,7 @@ impl Share {
     pub fn is_at(&self, interface: &Interface) -> bool {
         match self {
             Self::Network(network) => interface.addresses.iter().any(|address| network.contains(address)),
-            Self::Interface(name) => interface.name == *name || interface.other_names.contains(name),
+            Self::Interface(name) => interface.is_named(name),
         }
     }
 }
@@ -199,7 +199,8 @@ impl Lists {
             let problem = format_args!("`tunnel.name` is {:?}, which has {UNQUOTABLE}", tunnel.name);
             return Err(source.error(&at, problem, "another name for the tunnel interface"));
         }
-        if let Some(share) = self.share.iter().find(|share| is_named(&share.get_ref().0, &tunnel.name)) {
+        let is_tunnel = |share: &Share| matches!(share, Share::Interface(name) if *name == tunnel.name);
+        if let Some(share) = self.share.iter().find(|share| is_tunnel(&share.get_ref().0)) {
             let problem = "this is the tunnel interface itself";
             return Err(source.error(&share.span(), problem, "an interface with a LAN behind it"));
         }
@@ -217,10 +218,6 @@ impl Lists {
         }
         Ok(())
     }
-}
-
-fn is_named(share: &Share, interface: &str) -> bool {
-    matches!(share, Share::Interface(name) if name == interface)
 }
 
 /// The values of a list in which none may stand twice.

@@ -1,7 +1,7 @@
 //! `[listen]`, and the directory with a file for each peer that comes by itself.
 
 use std::fmt::Display;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -16,9 +16,10 @@ use super::security::{Choice, GivenKeys};
 use super::seen::earlier;
 use super::value::{FromText, Name, Table};
 use super::{Adaptive, Connection, Endpoint, Network, PORT};
+use crate::link::unspecified;
 
 /// Paths that such a peer may have.
-const LEARNED_PATHS: usize = 8;
+pub(super) const LEARNED_PATHS: usize = 8;
 
 /// How the name of a peer's file ends.
 pub(crate) const PEER_FILE: &str = "toml";
@@ -89,7 +90,7 @@ pub(super) fn listen(
             local.push(address);
         }
     } else {
-        local = vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        local = vec![unspecified(true), unspecified(false)];
     }
     Ok(Listen {
         local,
@@ -270,8 +271,8 @@ fn connection(
     networks: Vec<Network>,
 ) -> Connection {
     let (default, path) = (mpt_proto::Config::default(), PathConfig::default());
-    let local = listen.local.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-    let remote = if local.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let local = listen.local.first().copied().unwrap_or(unspecified(true));
+    let remote = unspecified(local.is_ipv4());
     let paths = (1..=LEARNED_PATHS).map(|number| super::Path {
         name: number.to_string(),
         local,

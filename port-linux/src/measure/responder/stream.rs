@@ -1,7 +1,7 @@
 //! TCP connections of `mpt speed`: what comes is counted, or as much is sent as the connection takes.
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use super::Daemon;
 use crate::clock::Clock;
+use crate::measure::is_timeout;
 use crate::measure::protocol::{HELLO_LEN, Hello, Refusal, Sample, Way, welcome};
 
 /// TCP connections that carry tests at a time.
@@ -112,11 +113,6 @@ fn send(stream: &mut TcpStream, clock: &Clock, end: Instant) -> io::Result<()> {
         let _ = stream.write(&block)?;
     }
     Ok(())
-}
-
-/// Whether nothing came in time.
-pub(super) fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
 /// How many connections of a kind may be open at a time.
