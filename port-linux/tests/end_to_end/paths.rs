@@ -6,7 +6,7 @@ use port_linux::lab::stack::{Stack, Version};
 use port_linux::lab::topology::{Side, Topology};
 use port_linux::report::{ConnectionReport, State};
 
-use crate::bench::{self, FAILED, Mpt, Settings, complains};
+use crate::bench::{self, FAILED, Mpt, Settings};
 use crate::programs::{Background, Pings, Tool};
 
 /// Two hosts with three links, and mpt with paths over the first two.
@@ -161,8 +161,7 @@ fn what_cannot_be_added_or_removed_is_refused_and_changes_nothing() {
         ];
         let before = pc1.connection()?.paths.len();
         for (arguments, part) in refusals {
-            let arguments = format!("path {arguments} --control {}", pc1.control().display());
-            let said = complains(&net.pc1, &arguments, "", FAILED)?;
+            let said = pc1.complains(&format!("path {arguments}"), FAILED)?;
             ensure!(said.contains(part), "{arguments}: {said}");
         }
         ensure!(pc1.connection()?.paths.len() == before);
