@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::check::{Check, PathDefaults};
 use super::error::Source;
 use super::security::Choice;
-use super::seen::{Seat, Seen};
+use super::seen::Seen;
 use super::{Config, ConfigError, Connection, Path, listen};
 use crate::link::unspecified;
 
@@ -121,7 +121,8 @@ impl Config {
 
     /// Takes over the paths that `before` had and no file: those that no longer fit are left out. Returns their names.
     pub(crate) fn keep_added(&mut self, before: &Self) -> Vec<String> {
-        let mut left_out = Vec::new();
+        let (mut left_out, mut seen) = (Vec::new(), Seen::of(self));
+        let is_sealed = self.security.is_some();
         for connection in &mut self.connections {
             let Some(old) = before.connections.iter().find(|it| it.name == connection.name) else { continue };
             let stays = |path: &&Path| match path.origin {
@@ -132,10 +133,9 @@ impl Config {
             let kept: Vec<Path> = old.paths.iter().filter(stays).cloned().collect();
             for path in kept {
                 let is_own = |it: &Path| path.origin == Origin::Interface && it.device == path.device;
-                let is_at = |it: &Path| !path.is_open() && Seat::of(it) == Seat::of(&path);
-                let is_taken =
-                    connection.paths.iter().any(|it| it.name == path.name || is_at(it) || is_own(it));
-                if is_taken || connection.paths.len() >= MAX_PATHS {
+                let is_taken = connection.paths.iter().any(|it| it.name == path.name || is_own(it));
+                let has_room = !is_taken && connection.paths.len() < MAX_PATHS;
+                if !has_room || !seen.add(connection, &path, is_sealed) {
                     left_out.push(format!("{}/{}", connection.name, path.name));
                 } else {
                     connection.paths.push(path);
@@ -147,7 +147,7 @@ impl Config {
 }
 
 impl NewPath {
-    /// The path of a connection of a configuration, by the rules of the file: this is read as a table of it.
+    /// The path that this makes in `connection` of `config`, by the rules of the file: it is read as a table of one.
     pub(super) fn path(&self, config: &Config, connection: &Connection) -> Result<Path, String> {
         if connection.paths.len() >= MAX_PATHS {
             return Err(format!(
@@ -175,7 +175,7 @@ impl NewPath {
     /// The same with both ends: the peer's is that of the connection's first path that fits, ours one that the kernel chooses.
     fn with_ends(&self, connection: &Connection) -> Result<Self, String> {
         let (local, remote) = if let Some(remote) = &self.remote {
-            // A name has IPv4 addresses, as long as nothing else is said.
+            // A name is taken to have IPv4 addresses.
             let is_ipv4 = remote.parse().map_or(true, |remote: IpAddr| remote.is_ipv4());
             (self.local.unwrap_or_else(|| unspecified(is_ipv4)), remote.clone())
         } else {
@@ -190,7 +190,7 @@ impl NewPath {
         Ok(Self { local: Some(local), remote: Some(remote), ..self.clone() })
     }
 
-    /// The table of the file that says this. Strings and numbers of JSON are such of TOML.
+    /// The keys of a `[[connection.path]]` that says this. Strings and numbers are written alike in JSON and TOML.
     fn table(&self) -> String {
         let keys = serde_json::to_value(self).ok();
         let keys = keys.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten();
@@ -199,7 +199,7 @@ impl NewPath {
 }
 
 impl PathDefaults {
-    /// Those of a connection that holds.
+    /// What a path that comes to `connection` inherits.
     fn of(connection: &Connection) -> Self {
         Self {
             connection: connection.name.clone(),
@@ -363,5 +363,17 @@ mod tests {
         let expected = with_it.clone();
         assert_eq!(with_it.keep_added(&before), ["vps/lte"]);
         assert_eq!(with_it, expected);
+    }
+
+    #[test]
+    fn a_file_that_is_read_again_leaves_out_added_paths_that_do_not_go_with_it() {
+        let added = NewPath { port: Some(4800), gateway: Some([192, 168, 1, 1].into()), ..lte() };
+        let added = NewPath { device: Some("eth1".into()), ..added };
+        let before = config().with_path("vps", &added).unwrap();
+        assert_eq!(config().keep_added(&before), [""; 0]);
+        let mut other_router = Config::parse(&TEXT.replace("192.168.1.1", "192.168.1.9"), "test").unwrap();
+        assert_eq!(other_router.keep_added(&before), ["vps/lte"]);
+        let mut same_ends = Config::parse(&TEXT.replace("gateway", "port = 4800\ngateway"), "test").unwrap();
+        assert_eq!(same_ends.keep_added(&before), ["vps/lte"]);
     }
 }

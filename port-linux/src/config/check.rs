@@ -77,7 +77,7 @@ pub(super) struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    /// Of what stands in `source`, beside what was seen before.
+    /// Checks what stands in `source`, beside what was `seen` elsewhere.
     pub(super) fn new(source: &'a Source<'a>, tunnel: &'a Tunnel, choice: &'a Choice, seen: Seen) -> Self {
         Self { source, tunnel, choice, warnings: Vec::new(), seen, forwards: Forwards::default() }
     }
@@ -323,7 +323,7 @@ impl<'a> Check<'a> {
         Ok((at, network))
     }
 
-    /// A path of a connection that has these defaults, networks, and names of paths.
+    /// Checks a path of a connection with these `defaults` and `networks`, whose other paths have these `names`.
     pub(super) fn path(
         &mut self,
         table: file::Path,

@@ -9,15 +9,15 @@ use super::gateway::Gateways;
 use super::roaming::UnnamedPeers;
 use super::security::{FarPeers, SeenKeys};
 use super::standby::Firsts;
-use super::{Config, Network, Path};
+use super::{Config, Connection, Network, Path};
 
-/// What the connections of a file may not share, and the line where each stands.
+/// What the connections of a configuration may not share, and where each stands.
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) connections: HashMap<String, String>,
     pub(super) peers: HashMap<IpAddr, String>,
     pub(super) networks: HashMap<Network, String>,
-    /// The place of a path by what its datagrams have in common.
+    /// Where a path stands, by what its datagrams have in common.
     pub(super) sockets: HashMap<Seat, String>,
     pub(super) unnamed: UnnamedPeers,
     pub(super) gateways: Gateways,
@@ -29,26 +29,32 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// What paths of a configuration that holds may not share with one that comes.
+    /// What a configuration that was read has already, for a path that comes to it.
     pub(super) fn of(config: &Config) -> Self {
         let mut seen = Self::default();
         for connection in &config.connections {
             seen.peers.extend(connection.peer.iter().map(|peer| (*peer, String::new())));
             // Those of a peer that comes by itself have the socket of `listen`.
             for path in connection.paths.iter().filter(|_| !connection.is_learned) {
-                let place = format!("path {}/{}", connection.name, path.name);
-                if let (Some(device), Some(gateway)) = (&path.device, path.gateway) {
-                    seen.gateways.note(device, gateway, &place);
-                }
-                if path.is_open() && config.security.is_none() {
-                    let datagrams = (path.local, path.port, path.device.clone(), connection.key);
-                    let first = (connection.name.clone(), place.clone());
-                    seen.unnamed.entry(datagrams).or_insert(first);
-                }
-                earlier(&mut seen.sockets, Seat::of(path), place);
+                seen.add(connection, path, config.security.is_some());
             }
         }
         seen
+    }
+
+    /// Notes a path of a connection. Returns whether that goes with what was noted before.
+    pub(super) fn add(&mut self, connection: &Connection, path: &Path, is_sealed: bool) -> bool {
+        let place = format!("path {}/{}", connection.name, path.name);
+        let router = path.device.as_deref().zip(path.gateway);
+        let same_router =
+            router.is_none_or(|(device, gateway)| self.gateways.note(device, gateway, &place).0 == gateway);
+        let is_learnt_alone = !path.is_open() || is_sealed || {
+            let datagrams = (path.local, path.port, path.device.clone(), connection.key);
+            let first = (connection.name.clone(), place.clone());
+            self.unnamed.entry(datagrams).or_insert(first).0 == connection.name
+        };
+        let other = earlier(&mut self.sockets, Seat::of(path), place);
+        same_router && is_learnt_alone && (path.is_open() || other.is_none())
     }
 }
 

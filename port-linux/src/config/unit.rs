@@ -1,17 +1,17 @@
 //! Numbers with units, as people write them: `2.5mbit`, `64MB`.
 
-/// The number and the unit of a text; what is between them is left to the number.
+/// The number and the unit of a text. A space between them stays with the number.
 pub(super) fn split(text: &str) -> (&str, &str) {
     let number = text.trim_end_matches(|last: char| last.is_ascii_alphabetic());
     (number, text.get(number.len()..).unwrap_or_default())
 }
 
-/// What a unit stands for, in whatever letters.
+/// What a unit stands for, written in small letters or in capitals.
 pub(super) fn factor(unit: &str, units: &[(&str, u64)]) -> Option<u64> {
     units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor)
 }
 
-/// So many times `factor`, rounded; `None`: it is not digits with a point at most.
+/// `number` times `factor`, rounded; `None`: it is something else than digits, perhaps with a point.
 pub(super) fn times(number: &str, factor: u64) -> Option<u64> {
     let is_plain = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit() || c == '.');
     let number: f64 = number.parse().ok().filter(|_| is_plain)?;

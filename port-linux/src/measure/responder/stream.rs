@@ -122,8 +122,8 @@ struct Bound {
 }
 
 impl Bound {
-    /// Whether a peer with so many may have another one, of so many that there are. It never has more than are free, so that a few peers
-    /// cannot take all.
+    /// Whether a peer that has `mine` of the `all` that are open may have another one. A peer never has more than are free then, so that
+    /// a few peers cannot take all.
     fn admits(&self, mine: usize, all: usize) -> bool {
         mine < self.of_one.min(self.of_all.saturating_sub(all))
     }
