@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::Result;
@@ -14,6 +14,7 @@ use crate::doctor::{self, Finding};
 use crate::failure::misconfigured;
 use crate::host_state::HostState;
 use crate::keys::encode;
+use crate::link::unspecified;
 use crate::mtu::inside_wireguard;
 use crate::names;
 use crate::output;
@@ -106,8 +107,7 @@ fn summary(config: &Config, offline: bool) -> String {
     // Writing to a String cannot fail.
     let _ = match tunnel.mtu {
         Some(mtu) => {
-            let inside = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-            let [four, six] = inside.map(|address| inside_wireguard(mtu, address));
+            let [four, six] = [true, false].map(|is_ipv4| inside_wireguard(mtu, unspecified(is_ipv4)));
             writeln!(text, "  WireGuard inside it: MTU {four} over IPv4, {six} over IPv6")
         }
         None => writeln!(text, "  WireGuard inside it: its MTU less 60 over IPv4, 80 over IPv6"),

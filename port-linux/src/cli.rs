@@ -37,7 +37,7 @@ pub use record::{Record, Replay, Save, Start, Stop, What};
 /// comes out of the peer's interface: TCP in order, UDP as it arrives, unless told otherwise. A path that dies is
 /// left within its dead time; one that comes back is used again.
 #[derive(Debug, Parser)]
-#[command(name = "mpt", version, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "mpt", version, propagate_version = true, after_help = EXAMPLES, max_term_width = WIDTH)]
 pub struct Cli {
     /// Say more: -v for debugging, -vv for everything (RUST_LOG is obeyed as well)
     #[arg(short, long, global = true, display_order = 100, action = clap::ArgAction::Count)]
@@ -50,20 +50,23 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Columns of help on a terminal that has as many or more.
+const WIDTH: usize = 96;
+
 const EXAMPLES: &str = "Examples:
-  mpt lab                        try it: two hosts, four links, real traffic, all on this machine
-  mpt init -o mpt.toml           draft a configuration from this machine's interfaces, with a key
-  mpt check mpt.toml             look for mistakes in a configuration
-  sudo mpt run -c mpt.toml       build the tunnel and keep it until Ctrl-C
-  sudo mpt server setup          on a rented host: let peers in, each with `mpt peer add NAME`
-  sudo mpt join                  at home: everything over all links to that server
-  mpt top                        see the paths' states and rates, live
-  mpt history --since 12h        what the paths did last night
-  sudo mpt doctor                say what is wrong, and what mends it
-  mpt path down lte              take a path out of use
-  mpt ping vps --path lte        the round trip to a peer over one path
-  mpt speed vps                  what its paths carry, each and all together
-  mpt --log json run -c mpt.toml log lines for a collector
+  mpt lab                          try it: two hosts, four links, real traffic, all on this host
+  mpt init -o mpt.toml             draft a configuration from this host's interfaces, with a key
+  mpt check mpt.toml               look for mistakes in a configuration
+  sudo mpt run -c mpt.toml         build the tunnel and keep it until Ctrl-C
+  sudo mpt server setup            on a rented host: let peers in, each with `mpt peer add NAME`
+  sudo mpt join                    at home: everything over all links to that server
+  mpt top                          see the paths' states and rates, live
+  mpt history --since 12h          what the paths did last night
+  sudo mpt doctor                  say what is wrong, and what mends it
+  mpt path down lte                take a path out of use
+  mpt ping vps --path lte          the round trip to a peer over one path
+  mpt speed vps                    what its paths carry, each and all together
+  mpt --log json run -c mpt.toml   log lines for a collector
 
 Exit codes: 0 done, 1 failed, 2 bad configuration or usage.";
 
@@ -132,9 +135,9 @@ pub enum Command {
 #[command(after_help = "Needs the capability CAP_NET_ADMIN: sudo, or once
   sudo setcap cap_net_admin+ep $(command -v mpt)
 
-Everything is checked before anything is changed. When mpt ends, in whatever way, the interface
-and its routes are gone. The policy rules of a default route through the tunnel, and what makes a
-gateway of the host (nft table, resolver, forwarding), outlive an mpt that is killed: `mpt clean` removes them,
+Everything is checked before anything is changed. When mpt ends, in whatever way, the interface \
+and its routes are gone. The policy rules of a default route through the tunnel, and what makes a \
+gateway of the host (nft table, resolver, forwarding), outlive an mpt that is killed: `mpt clean` removes them, \
 as does the next start.")]
 pub struct Run {
     /// Configuration file
@@ -148,15 +151,15 @@ pub struct Run {
 /// `mpt check`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "All mistakes are named, as far as reading can go on behind one: file, line, key, what was found, and what is allowed.
-Then it is looked at what of this host is in the way, as routes, filters and other programs' ports: warnings. Root is not needed,
+    after_help = "All mistakes are named, as far as reading can go on behind one: file, line, key, what was found, and what is allowed. \
+Then it is looked at what of this host is in the way, as routes, filters and other programs' ports: warnings. Root is not needed, \
 but for key files that only root may read.
 
 Exit code 2 when the file has a mistake.
 
 Examples:
   sudo mpt check /etc/mpt/home.toml
-  mpt check --offline van.toml          the file is for another machine: neither this one nor key files are looked at"
+  mpt check --offline van.toml     for another machine: this one and key files do not matter"
 )]
 pub struct Check {
     /// The file is for another machine: look at nothing of this one
@@ -169,8 +172,8 @@ pub struct Check {
 /// `mpt clean`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Needed only after an mpt was killed (kill -9, out of memory) whose tunnel has a default route, or a LAN, resolver,
-exceptions or forwarded ports (share, masquerade, dns, direct, [[forward]]): policy rules, the nft table, the resolver and forwarding are left then, and with
+    after_help = "Needed only after an mpt was killed (kill -9, out of memory) whose tunnel has a default route, or a LAN, resolver, \
+exceptions or forwarded ports (share, masquerade, dns, direct, [[forward]]): policy rules, the nft table, the resolver and forwarding are left then, and with \
 kill_switch = true the route that keeps packets from the Internet. An mpt that runs is left alone. The service mpt@NAME does it by itself, but leaves a kill switch in place.
 
 Examples:
@@ -209,7 +212,7 @@ pub struct Status {
 /// `mpt metrics`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The text is that of Prometheus (version 0.0.4), as [metrics] in the configuration serves it by HTTP. What each metric means
+    after_help = "The text is that of Prometheus (version 0.0.4), as [metrics] in the configuration serves it by HTTP. What each metric means \
 and what to do about it: docs/operations.md.
 
 Examples:
@@ -231,14 +234,14 @@ pub struct Metrics {
 /// `mpt doctor`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Each finding says what is wrong, why it matters, and what mends it; the worst come first. Nothing is changed. Without a running
+    after_help = "Each finding says what is wrong, why it matters, and what mends it; the worst come first. Nothing is changed. Without a running \
 tunnel, only the host and the configuration are looked at, and the checks that are left out are named.
 
 Exit code 0 when nothing is found, 1 when something is, 2 for wrong usage.
 
 Examples:
-  sudo mpt doctor                                the running tunnel, and its configuration in /etc/mpt
-  mpt doctor --config home.toml                  before it is started
+  sudo mpt doctor                          the running tunnel, and its configuration in /etc/mpt
+  mpt doctor --config home.toml            before it is started
   mpt doctor --json | jq -r '.findings[] | .check + \": \" + .mend'"
 )]
 pub struct Doctor {
@@ -256,13 +259,15 @@ pub struct Doctor {
 /// `mpt reload`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Connections and peers that are new come, those that are gone go, those that are set up otherwise begin
-anew, and all others notice nothing. Forwarded ports and limits change without a cut connection; where only paths of a connection come, go
-or change, it goes on over the others. An error in the configuration, or in the file of a peer that mpt has
-now, changes nothing; the file of any other peer with an error leaves that peer out. [tunnel], [security],
-[listen] and [metrics] cannot change, nor can the first default route through the tunnel or `gateway` of a path come.
+    after_help = "Connections and peers that are new come, those that are gone go, those that are set up otherwise begin \
+anew, and all others notice nothing. Forwarded ports, hooks, `limit`, and `uplink` and `downlink` of [listen] change without a cut connection; where \
+only paths of a connection come, go or change, and none of them has pinned ports, it goes on over the others.
 
-`systemctl reload mpt@NAME` and SIGHUP do the same, and tell of errors in the log only. Where standard input
+An error in the configuration, or in the file of a peer that mpt has now, changes nothing; the file of any other peer with an error leaves that peer \
+out. [tunnel], [security], [metrics] and all else of [listen] cannot change. The first default route through the tunnel, or the first `gateway` of a \
+path, can neither come nor go.
+
+`systemctl reload mpt@NAME` and SIGHUP do the same, and tell of errors in the log only. Where standard input \
 is a terminal, SIGHUP ends mpt."
 )]
 pub struct Reload {
@@ -282,13 +287,13 @@ pub struct Control {
 /// `mpt init`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Each interface that is up becomes a path that is bound to it by name, with whatever address it
-has: the path waits for the interface, and follows it when it goes, comes back, or gets another
-address. Interfaces that a Raspberry Pi usually has (eth0, wlan0, usb0, wwan0) stand in comments
+    after_help = "Each interface that is up becomes a path that is bound to it by name, with whatever address it \
+has: the path waits for the interface, and follows it when it goes, comes back, or gets another \
+address. Interfaces that a Raspberry Pi usually has (eth0, wlan0, usb0, wwan0) stand in comments \
 while they are not there. Nothing is asked.
 
-With -o, the configuration is written to FILE, and a private key beside it unless there is one: home.key
-for home.toml. What is printed is the public key, which belongs into the peer's configuration, as the
+With -o, the configuration is written to FILE, and a private key beside it unless there is one: home.key \
+for home.toml. What is printed is the public key, which belongs into the peer's configuration, as the \
 peer's belongs into this one. Without -o the configuration is printed, and no key is made.
 
 Example:
@@ -337,7 +342,7 @@ fn public_key(text: &str) -> Result<String, String> {
 /// `mpt genkey`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Each end of a tunnel has a private key, in a file of its own that only its owner may read, and the
+    after_help = "Each end of a tunnel has a private key, in a file of its own that only its owner may read, and the \
 other end's public key, in its configuration:
 
   [security]
@@ -375,8 +380,8 @@ pub struct Pubkey {
 /// `mpt genpsk`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Optional. It keeps what somebody recorded closed even if public keys give away private ones one
-day, as a quantum computer might do. Both ends have the same one, which travels on a safe way, such as
+    after_help = "Optional. It keeps what somebody recorded closed even if public keys give away private ones one \
+day, as a quantum computer might do. Both ends have the same one, which travels on a safe way, such as \
 a USB stick or ssh:
 
   [[connection]]
@@ -405,7 +410,7 @@ pub struct Import {
 pub enum Server {
     /// Make the configuration and keys of a server, and start it
     #[command(
-        after_help = "It needs a host with a public address, such as a rented one. Peers reach the Internet through it.
+        after_help = "It needs a host with a public address, such as a rented one. Peers reach the Internet through it. \
 Done twice it changes nothing, and says how things are.
 
 Examples:
@@ -467,15 +472,17 @@ pub struct Place {
 /// `mpt join`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Asks for the line that `mpt peer add` printed on the server, or reads it from standard input: not as an argument, which
-others on this machine could read. Each interface that leads out becomes a path. Then the service mpt@NAME is
+    after_help = "Asks for the line that `mpt peer add` printed on the server, or reads it from standard input: not as an argument, which \
+others on this machine could read. Each interface that leads out becomes a path. Then the service mpt@NAME is \
 started, now and at each boot, and everything goes through all links at once. `mpt leave` takes it back.
 
 Examples:
   sudo mpt join
-  sudo mpt join --share 192.168.6.0/24 --kill-switch      a router: its LAN, too, and nothing past the tunnel
-  sudo mpt join --share lan0 --forward 443:192.168.6.2    and what the server forwards to port 443 goes on to that host
-  sudo mpt join --new                                     make the key here; see: mpt peer add --help"
+  sudo mpt join --share 192.168.6.0/24 --kill-switch
+                                   a router: its LAN, too, and nothing past the tunnel
+  sudo mpt join --share lan0 --forward 443:192.168.6.2
+                                   what the server forwards to port 443 goes on to that host
+  sudo mpt join --new              make the key here; see: mpt peer add --help"
 )]
 pub struct Join {
     /// Name of the configuration and the service [default: the server's name]
@@ -550,12 +557,4 @@ impl From<Join> for join::Join {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

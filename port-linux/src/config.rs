@@ -23,11 +23,13 @@ mod pins;
 mod rate;
 mod roaming;
 mod security;
+mod seen;
 mod size;
 mod standby;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod unit;
 mod value;
 
 use std::net::IpAddr;

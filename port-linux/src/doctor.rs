@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::output;
 use facts::Facts;
-use finding::Check;
+use finding::{Check, Outcome};
 pub use finding::{Finding, Severity};
 
 /// What was found, as `--json` has it. Field names are stable.
@@ -52,11 +52,7 @@ pub fn doctor(config: Option<&Path>, socket: Option<&Path>, json: bool) -> Resul
 /// # Errors
 /// When netlink cannot be used at all.
 pub fn of_host(config: &Config) -> Result<Vec<Finding>> {
-    let facts = gather::of_host(config)?;
-    let checks = host::CHECKS.iter().filter(|check| !check.needs_tunnel);
-    let mut findings: Vec<Finding> = checks.flat_map(|check| check.findings(&facts)).collect();
-    findings.sort_by_key(|finding| finding.severity);
-    Ok(findings)
+    Ok(Outcome::of(&host::CHECKS, &gather::of_host(config)?).findings)
 }
 
 fn checks() -> impl Iterator<Item = &'static Check> {
@@ -64,12 +60,8 @@ fn checks() -> impl Iterator<Item = &'static Check> {
 }
 
 fn diagnose(facts: &Facts, left_out: Vec<String>) -> Diagnosis {
-    let can = |check: &&Check| facts.report.is_some() || !check.needs_tunnel;
-    let mut findings: Vec<Finding> = checks().filter(can).flat_map(|check| check.findings(facts)).collect();
-    // Stable: within a severity, in the order of the checks.
-    findings.sort_by_key(|finding| finding.severity);
-    let checks_left_out: Vec<&str> = checks().filter(|check| !can(check)).map(|check| check.name).collect();
-    Diagnosis { findings, left_out, checks: checks().filter(can).count(), checks_left_out }
+    let Outcome { findings, made, left_out: checks_left_out } = Outcome::of(checks(), facts);
+    Diagnosis { findings, left_out, checks: made, checks_left_out }
 }
 
 impl Diagnosis {

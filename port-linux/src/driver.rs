@@ -161,7 +161,7 @@ pub struct Driver<'s> {
     names: Names,
     uncarried: change::Uncarried,
     standbys: standby::Groups,
-    /// Interfaces that people were told there is no room for.
+    /// Why interfaces have no path, as people were told.
     left_out: Vec<String>,
     journal: Journal,
     data: Data,

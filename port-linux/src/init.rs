@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use mpt_proto::MAX_PATHS;
 
 use crate::config::{Endpoint, Name};
-use crate::link::{DefaultRoute, Ends, Interface, Interfaces, Missing, default_routes, is_mobile, reaches};
+use crate::link::{
+    DefaultRoute, Ends, Interface, Interfaces, Missing, default_routes, is_mobile, reaches, unspecified,
+};
 use crate::names;
 use crate::output;
 
@@ -224,7 +226,7 @@ fn propose_only(interfaces: &Interfaces, remotes: &[Remote], only: &[String]) ->
 
 fn propose_one(interface: &Interface, interfaces: &Interfaces, remotes: &[Remote]) -> Proposal {
     let missing = |remote: IpAddr| {
-        let local: IpAddr = if remote.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        let local = unspecified(remote.is_ipv4());
         Ends { local, remote, device: Some(interface.name.clone()) }.interface(interfaces).err()
     };
     let explain = |missing: Missing| match missing {

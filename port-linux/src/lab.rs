@@ -66,7 +66,7 @@ const ABOUT: &str = "Builds the paper's two PCs as network namespaces, joined by
     Examples:\n  \
     mpt lab                          the default: about a minute\n  \
     mpt lab --cut silent --ip 66     IPv6 over IPv6; the cut path eats packets\n  \
-    mpt lab --speed                  links without a rate limit, beside kernel MPTCP: three minutes\n  \
+    mpt lab --speed                  links without a limit, beside kernel MPTCP: three minutes\n  \
     mpt lab --speed --measure udp --repeats 1    datagrams a second: one minute\n  \
     mpt lab --speed --full --out figures         everything: half an hour\n  \
     mpt lab --paper --out figures    the paper's figures beside kernel MPTCP: half an hour\n  \
@@ -76,15 +76,15 @@ const ABOUT: &str = "Builds the paper's two PCs as network namespaces, joined by
     mpt lab --links \"starlink, 5g\" --flow tcp,quic --udp-in-order\n                                   \
     links as people have them, by TCP and by QUIC: eight minutes\n  \
     mpt lab --links \"lte, dsl\" --flow call --only tcp,mptcp,mpt --congestion cubic\n                                   \
-    a call beside a download, over each link and over all: two minutes\n  \
+    a call beside a download, over each link and all: two minutes\n  \
     mpt lab --links \"50mbit 20ms, 50mbit 40ms\" --flow wireguard --only tcp,mpt\n                                   \
     WireGuard through the tunnel: four minutes\n  \
     mpt lab --soak --seconds 60      a minute of full rate and cut links, each byte checked\n  \
     mpt lab --attack                 a sealed tunnel while one end is flooded: three minutes\n  \
     mpt lab --peers 1000             one server and so many peers: two minutes\n  \
     mpt lab --peers 100 --load 150 --rate 20mbit --share\n                                   \
-    a server whose links are too thin, and which shares them: a minute\n  \
-    mpt lab home                     a house, its LAN and a server, and all that a house goes through: a minute\n\n\
+    a server with thin links, which it shares out: a minute\n  \
+    mpt lab home                     a house, its LAN and a server, and what a house goes through\n\n\
     The links of --links, separated by commas, are emulated in user space: no netem is needed.";
 
 /// Arguments of `mpt lab`.

@@ -15,8 +15,8 @@ mod ways;
 
 #[cfg(feature = "program")]
 pub(crate) use attributes::destination;
-pub use ends::{Ends, Missing, scoped};
-pub use kind::is_mobile;
+pub use ends::{Ends, Missing, scoped, unspecified};
+pub use kind::{is_mobile, is_tunnel_kind};
 pub use out::{WantedWays, Way};
 #[cfg(feature = "program")]
 pub(crate) use ways::is_strict;
@@ -24,12 +24,12 @@ pub use ways::obstacle;
 #[cfg(feature = "program")]
 pub use {
     details::{Queue, Route, near_and_wide_routes, queues},
-    lease::router,
+    lease::Leases,
     reach::reaches,
 };
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, Prop};
-use rtnetlink::packet_route::route::RouteAttribute;
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage};
 use rtnetlink::{Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
 
 use crate::wake::Waker;
@@ -105,7 +105,7 @@ impl Interfaces {
 
     /// The interface with this name, or with this alternative name: the kernel gives no name twice.
     pub fn named(&self, name: &str) -> Option<&Interface> {
-        self.list.iter().find(|i| i.name == name || i.other_names.iter().any(|other| other == name))
+        self.list.iter().find(|interface| interface.is_named(name))
     }
 
     /// The interface that has this address: among several, one that is running.
@@ -138,7 +138,8 @@ impl Interfaces {
     fn look_for_routers(&mut self) {
         let without =
             self.list.iter().filter(|it| it.has_neighbours && it.running && !self.lead_out(it, true, None));
-        self.routers = without.filter_map(|it| Some((it.index, lease::of_dhclient(it)?))).collect();
+        let leases = Leases::default();
+        self.routers = without.filter_map(|it| Some((it.index, leases.of_dhclient(it)?))).collect();
     }
 
     /// Leases are of no concern to a program that is told its networks.
@@ -239,13 +240,8 @@ pub fn default_routes() -> Result<Vec<DefaultRoute>> {
     block_on(async {
         let handle = connect()?;
         let mut routes = Vec::new();
-        let all = [
-            RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
-            RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
-        ];
-        for (ipv4, wanted) in [true, false].into_iter().zip(all) {
-            let mut answers = handle.route().get(wanted).execute();
-            while let Some(route) = answers.try_next().await? {
+        for ipv4 in [true, false] {
+            each_route(&handle, ipv4, |route| {
                 if route.header.destination_prefix_length == 0 {
                     routes.extend(first_hops(&route.attributes).map(|(interface, gateway)| DefaultRoute {
                         interface,
@@ -253,7 +249,8 @@ pub fn default_routes() -> Result<Vec<DefaultRoute>> {
                         gateway,
                     }));
                 }
-            }
+            })
+            .await?;
         }
         Ok(routes)
     })
@@ -266,11 +263,11 @@ pub fn default_routes() -> Result<Vec<DefaultRoute>> {
 /// When netlink cannot be used at all.
 pub fn egress(local: IpAddr, remote: IpAddr, mark: Option<u32>) -> Result<Option<u32>> {
     let mut message = match (local, remote) {
-        (IpAddr::V4(local), IpAddr::V4(remote)) => RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+        (IpAddr::V4(local), IpAddr::V4(remote)) => RouteMessageBuilder::<Ipv4Addr>::new()
             .source_prefix(local, 32)
             .destination_prefix(remote, 32)
             .build(),
-        (IpAddr::V6(local), IpAddr::V6(remote)) => RouteMessageBuilder::<std::net::Ipv6Addr>::new()
+        (IpAddr::V6(local), IpAddr::V6(remote)) => RouteMessageBuilder::<Ipv6Addr>::new()
             .source_prefix(local, 128)
             .destination_prefix(remote, 128)
             .build(),
@@ -406,6 +403,24 @@ fn connect() -> Result<Handle> {
     let (connection, handle, _) = rtnetlink::new_connection().context("cannot open a netlink socket")?;
     tokio::spawn(connection);
     Ok(handle)
+}
+
+/// Looks at each route of an IP version, in whatever table.
+async fn each_route(
+    handle: &Handle,
+    is_ipv4: bool,
+    mut look: impl FnMut(&RouteMessage),
+) -> Result<(), rtnetlink::Error> {
+    let all = if is_ipv4 {
+        RouteMessageBuilder::<Ipv4Addr>::new().build()
+    } else {
+        RouteMessageBuilder::<Ipv6Addr>::new().build()
+    };
+    let mut answers = handle.route().get(all).execute();
+    while let Some(route) = answers.try_next().await? {
+        look(&route);
+    }
+    Ok(())
 }
 
 pub(crate) fn block_on<T>(task: impl Future<Output = Result<T>>) -> Result<T> {

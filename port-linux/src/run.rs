@@ -124,12 +124,8 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     privilege::check(&control)?;
     let mut interfaces = interfaces_without(&config.tunnel.name)?;
     let ways = WantedWays::default();
-    if let Some(to) = config.wanted_ways() {
-        interfaces.look_for_ways(&to)?;
-        ways.set(Some(to));
-        // Which names have addresses of which version is not known yet.
-        (config, _) = config.with_auto_paths(&interfaces, &[], |_, _| true);
-    }
+    ways.set(config.wanted_ways());
+    config = config.with_paths_now(&mut interfaces)?;
     Server::check(&control)?;
     let metrics = config.metrics.clone();
     metrics.iter().try_for_each(|metrics| Exporter::check(metrics, &control))?;
@@ -351,14 +347,14 @@ fn misrouted(config: &Config, interfaces: &Interfaces, mark: Option<u32>) -> Res
 /// Paths whose device is there, and has no route to the peer: the kernel looks for the peer on the link then, where it is not.
 #[cfg(feature = "program")]
 fn routeless(config: &Config, interfaces: &Interfaces) -> Result<Vec<String>> {
-    let mut warnings = Vec::new();
+    let (mut warnings, leases) = (Vec::new(), link::Leases::default());
     let paths = config.connections.iter().flat_map(|connection| &connection.paths);
     for path in paths.filter(|path| path.gateway.is_none() && !path.remote.is_unspecified()) {
         let ends = Ends { local: path.local, remote: path.remote, device: path.device.clone() };
         let Some(name) = &path.device else { continue };
         let Ok(interface) = ends.interface(interfaces) else { continue };
         if interface.has_neighbours && !link::reaches(interface.index, path.remote)? {
-            let router = link::router(interface).filter(|_| path.remote.is_ipv4());
+            let router = leases.router(interface).filter(|_| path.remote.is_ipv4());
             let remedy = router.map_or_else(
                 || "gateway = \"..\", the router on that link".to_owned(),
                 |router| format!("gateway = \"{router}\", which DHCP named there"),
@@ -402,8 +398,11 @@ fn tunnel_facts(config: &Config, peers: &Peers<'_>) -> Result<TunnelFacts> {
         let fits = peers.iter().map(|peer| {
             let overhead = if extended { peer.overhead() } else { peer.header_len() };
             // Those that come by themselves are narrower perhaps, which is seen then.
-            let to_come =
-                peer.config.auto.is_some().then(|| mtu::max_datagram(driver::ABSENT_MTU, [0; 4].into()));
+            let to_come = peer
+                .config
+                .auto
+                .is_some()
+                .then(|| mtu::max_datagram(driver::ABSENT_MTU, crate::link::unspecified(true)));
             let paths = peer.paths.iter().map(|path| path.max_datagram).filter(|_| to_come.is_none());
             mtu::tunnel_mtu(paths.chain(to_come), overhead)
         });

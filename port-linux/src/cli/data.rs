@@ -9,8 +9,8 @@ use crate::config::DataSize;
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "A path has a plan by `data` in its [[connection.path]]. Both directions count, with all headers, over restarts. At 80 % of
-it a warning is told, at 90 % the path is used last, at 100 % not at all. `mpt path up` takes it into use again
+    after_help = "A path has a plan by `data` in its [[connection.path]]. Both directions count, with all headers, over restarts. At 80 % of \
+it a warning is told, at 90 % the path is used last, at 100 % not at all. `mpt path up` takes it into use again \
 nevertheless, until mpt ends.
 
 Examples:

@@ -12,11 +12,11 @@ use crate::history::show::{Form, Show};
 /// `mpt top`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It takes the whole terminal, shows rates, delays and losses of each path every second, and gives the
-terminal back as it was. A narrow or low terminal shows less. When mpt goes away, it waits until mpt is
+    after_help = "It takes the whole terminal, shows rates, delays and losses of each path every second, and gives the \
+terminal back as it was. A narrow or low terminal shows less. When mpt goes away, it waits until mpt is \
 back.
 
-Keys: up and down choose a path, left and right a connection; u takes the path into use, d out of use,
+Keys: up and down choose a path, left and right a connection; u takes the path into use, d out of use, \
 s makes it a spare; p pauses, q quits, ? explains the columns. NO_COLOR=1 leaves colours out.
 
 Examples:
@@ -35,14 +35,14 @@ pub struct Top {
 /// `mpt history`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Each mpt keeps a record of each path every ten seconds for a day and every five minutes for a month,
-in /var/lib/mpt/TUNNEL.history (a service: in $STATE_DIRECTORY), unless [tunnel] says history = false.
+    after_help = "Each mpt keeps a record of each path every ten seconds for a day and every five minutes for a month, \
+in /var/lib/mpt/TUNNEL.history (a service: in $STATE_DIRECTORY), unless [tunnel] says history = false. \
 It may be read while mpt runs, and when it does not. Rates are those of datagrams; - is not known.
 
 Examples:
   mpt history                              the last two hours, as lines of bars
   mpt history --since 3d --path lte        one path, since three days ago
-  mpt history --since 12h --svg night.svg  rates, delay and loss of all paths, with what happened
+  mpt history --since 12h --svg night.svg  rates, delay and loss of all paths, and what happened
   mpt history --csv | mlr --icsv --opprint stats1 -a p50 -f rtt_us -g path"
 )]
 pub struct History {

@@ -11,7 +11,7 @@ use crate::measure::speed::{self, MOST_STREAMS, MOST_TIME, Subject};
 /// `mpt ping`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "What is sent are packets of UDP between the tunnel addresses: sealed, and over the paths that the policy takes for a call. The
+    after_help = "What is sent are packets of UDP between the tunnel addresses: sealed, and over the paths that the policy takes for a call. The \
 peer's mpt answers by itself, unless its configuration says responder = false. Exit code 1 when nothing came back.
 
 Examples:
@@ -74,11 +74,11 @@ impl From<Ping> for ping::Ping {
 /// `mpt speed`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --path, --each and --bond, each path is measured by itself and all of them together, so that the share of the sum is
-seen. It takes data: how much is said before, and told after. A path of a higher tier than others is paid for by volume: it is
+    after_help = "Without --path, --each and --bond, each path is measured by itself and all of them together, so that the share of the sum is \
+seen. It takes data: how much is said before, and told after. A path of a higher tier than others is paid for by volume: it is \
 measured if it is named, or with --all. Other traffic goes on, and both disturb each other.
 
-added: what the load adds to the round trip of a ping, in the mean. grade: A+ below 5 ms, A 30, B 60, C 200, D 400, else F, for the
+added: what the load adds to the round trip of a ping, in the mean. grade: A+ below 5 ms, A 30, B 60, C 200, D 400, else F, for the \
 mean of both directions. lost: pings under load that did not come back.
 
 Examples:

@@ -10,8 +10,8 @@ use crate::config::{Endpoint, NewPath};
 /// `mpt path`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The change lasts until mpt ends, and is not written into the configuration: there, `enabled` decides how a path
-starts, and [[connection.path]] is a path that stays. `mpt reload` keeps paths that were added, and brings back those of
+    after_help = "The change lasts until mpt ends, and is not written into the configuration: there, `enabled` decides how a path \
+starts, and [[connection.path]] is a path that stays. `mpt reload` keeps paths that were added, and brings back those of \
 the file that were removed.
 
 Examples:
@@ -43,8 +43,8 @@ pub enum Way {
 /// `mpt path add`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "What is not given is as in [[connection.path]]; the peer's address, or name, is that of the connection's first path.
-A server with [listen] learns the path by itself. A peer whose configuration names each path needs the other end of
+    after_help = "What is not given is as in [[connection.path]]; the peer's address, or name, is that of the connection's first path. \
+A server with [listen] learns the path by itself. A peer whose configuration names each path needs the other end of \
 this one, too: mpt path add there.
 
 Connections that are there go on, and lose nothing."
@@ -72,13 +72,13 @@ pub struct AddPath {
     /// The peer's UDP port [default: the connection's]
     #[arg(long, value_name = "PORT")]
     pub remote_port: Option<u16>,
-    /// Share of the packets with policy = \"weighted\" [default: 1]
+    /// Share of the packets with policy = "weighted" [default: 1]
     #[arg(long)]
     pub weight: Option<u16>,
-    /// Cost with policy = \"adaptive\"; 2 for what is paid by volume [default: 1]
+    /// Cost with policy = "adaptive"; 2 for what is paid by volume [default: 1]
     #[arg(long)]
     pub tier: Option<u8>,
-    /// Place in line with policy = \"backup\" [default: 0]
+    /// Place in line with policy = "backup" [default: 0]
     #[arg(long)]
     pub rank: Option<u8>,
     /// IP MTU, where a hop beyond the interface has a smaller one

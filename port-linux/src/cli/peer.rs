@@ -17,22 +17,26 @@ use crate::enrol::peers::NewPeer;
 pub enum Peer {
     /// Let a peer in: gives it an address, and prints the line that its machine takes
     #[command(
-        after_help = "The line has the peer's private key in it: it is a secret, and is not kept here. Paste it into `sudo mpt join` on
-the peer's machine; on a terminal it is shown as a QR code, too. Who wants no secret to travel makes the key there
+        after_help = "The line has the peer's private key in it: it is a secret, and is not kept here. Paste it into `sudo mpt join` on \
+the peer's machine; on a terminal it is shown as a QR code, too. Who wants no secret to travel makes the key there \
 (`mpt join --new`) and gives the public one here.
 
 Examples:
   sudo mpt peer add van
-  sudo mpt peer add office --network 192.168.7.0/24       packets to the LAN behind it go there; it has to forward them
-  sudo mpt peer add home --forward 8443:443 --forward 5060/udp    TCP port 8443 of this server leads to port 443 of it
-  sudo mpt peer add boat --limit 50mbit                   as much of this server's line, at most
-  sudo mpt peer add lab --through 10.9.0.0/16             it sends only this through the tunnel, not everything
+  sudo mpt peer add office --network 192.168.7.0/24
+                                   packets to the LAN behind it go there; it has to forward them
+  sudo mpt peer add home --forward 8443:443 --forward 5060/udp
+                                   TCP port 8443 of this server leads to port 443 of it
+  sudo mpt peer add boat --limit 50mbit
+                                   as much of this server's line, at most
+  sudo mpt peer add lab --through 10.9.0.0/16
+                                   it sends only this through the tunnel, not everything
   sudo mpt peer add van | ssh van sudo mpt join"
     )]
     Add(PeerAdd),
     /// Give a peer new keys and a new line: the old one, and who has it, are locked out
     #[command(
-        after_help = "A line cannot be shown again, as its private key is not kept here: this makes another one. All else in the peer's file
+        after_help = "A line cannot be shown again, as its private key is not kept here: this makes another one. All else in the peer's file \
 stays as it is.
 
 Examples:

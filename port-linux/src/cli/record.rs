@@ -12,13 +12,13 @@ use crate::replay::Wanted;
 /// `mpt record`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A recording has what entered the core: times, control messages, and of packets sizes, ports and flags; no payload, no
-addresses, no keys. `mpt replay` does the same again, bit for bit. record = \"64MB\" in a [[connection]] records from the
-start on.
+    after_help = "A recording has what entered the core: times, control messages, and of packets sizes, ports and flags; no payload and no \
+private keys, and addresses only where a [[connection.class]] has a `network`. `mpt replay` does the same again, bit for bit. record = \"64MB\" in a \
+[[connection]] records from the start on.
 
-A recording begins where its connection begins: start lets the connection begin anew, which stops its traffic for
-a moment (and for as long as the next handshake takes). It ends when its file is full. The files are in
-/var/lib/mpt/record (or in $STATE_DIRECTORY/record); the one before is kept as NAME.1.mptrec.
+A recording begins where its connection begins: start lets the connection begin anew, which stops its traffic for \
+a moment (and for as long as the next handshake takes). It ends when its file is full, or the disk takes less than is recorded. The file is \
+TUNNEL-CONNECTION.mptrec in /var/lib/mpt/record (or in $STATE_DIRECTORY/record); the one before is kept as TUNNEL-CONNECTION.1.mptrec.
 
 Examples:
   sudo mpt record start                    the only connection, up to 64 MB
@@ -82,13 +82,13 @@ pub struct Save {
 /// `mpt replay`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit code 1 when the core decides otherwise than it did, or the recording is damaged. A recording that is cut is
+    after_help = "Exit code 1 when the core decides otherwise than it did, or the recording is damaged. A recording that is cut is \
 replayed up to the cut.
 
---policy and --without show what would have been, as far as that can be known: what came from the peer and what
+--policy and --without show what would have been, as far as that can be known: what came from the peer and what \
 applications sent stays as recorded. They tell what this end would have decided, not what would have arrived.
 
---test makes a test of a recording: NAME.mptrec, cut at --to, and NAME.txt, what the core makes of it. In
+--test makes a test of a recording: NAME.mptrec, cut at --to, and NAME.txt, what the core makes of it. In \
 port-linux/tests/recordings, `cargo test -p port-linux --test recordings` compares both from then on.
 
 Examples:

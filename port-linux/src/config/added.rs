@@ -2,11 +2,15 @@
 
 use std::net::IpAddr;
 
-use mpt_proto::{Liveness, MAX_PATHS, PathConfig};
+use mpt_proto::MAX_PATHS;
 use serde::{Deserialize, Serialize};
 
-use super::value::{FromText, InterfaceName, Name};
-use super::{Config, Connection, Endpoint, Path};
+use super::check::{Check, PathDefaults};
+use super::error::Source;
+use super::security::Choice;
+use super::seen::Seen;
+use super::{Config, ConfigError, Connection, Path, listen};
+use crate::link::unspecified;
 
 /// Why a path is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,7 +78,7 @@ impl Config {
         if found.is_learned {
             return Err(format!("{connection} is a peer of [listen], which brings its paths by itself"));
         }
-        let path = new.path(found, &self.own_addresses(), self.security.is_some())?;
+        let path = new.path(self, found)?;
         found.paths.push(path);
         Ok(config)
     }
@@ -115,15 +119,10 @@ impl Config {
         Ok(config)
     }
 
-    /// Addresses of the tunnel: ours, and those of all peers.
-    pub(super) fn own_addresses(&self) -> Vec<IpAddr> {
-        let peers = self.connections.iter().flat_map(|connection| connection.peer.iter().copied());
-        self.tunnel.addresses.iter().map(ipnet::IpNet::addr).chain(peers).collect()
-    }
-
     /// Takes over the paths that `before` had and no file: those that no longer fit are left out. Returns their names.
     pub(crate) fn keep_added(&mut self, before: &Self) -> Vec<String> {
-        let mut left_out = Vec::new();
+        let (mut left_out, mut seen) = (Vec::new(), Seen::of(self));
+        let is_sealed = self.security.is_some();
         for connection in &mut self.connections {
             let Some(old) = before.connections.iter().find(|it| it.name == connection.name) else { continue };
             let stays = |path: &&Path| match path.origin {
@@ -134,9 +133,9 @@ impl Config {
             let kept: Vec<Path> = old.paths.iter().filter(stays).cloned().collect();
             for path in kept {
                 let is_own = |it: &Path| path.origin == Origin::Interface && it.device == path.device;
-                let is_taken =
-                    connection.paths.iter().any(|it| it.name == path.name || it.is_at(&path) || is_own(it));
-                if is_taken || connection.paths.len() >= MAX_PATHS {
+                let is_taken = connection.paths.iter().any(|it| it.name == path.name || is_own(it));
+                let has_room = !is_taken && connection.paths.len() < MAX_PATHS;
+                if !has_room || !seen.add(connection, &path, is_sealed) {
                     left_out.push(format!("{}/{}", connection.name, path.name));
                 } else {
                     connection.paths.push(path);
@@ -147,169 +146,70 @@ impl Config {
     }
 }
 
-impl Path {
-    /// Whether datagrams of both would have the same ends.
-    fn is_at(&self, other: &Self) -> bool {
-        let ends = |path: &Self| {
-            (
-                path.local,
-                path.port,
-                path.device.clone(),
-                path.remote,
-                path.remote_name.clone(),
-                path.remote_port,
-            )
-        };
-        !self.is_open() && ends(self) == ends(other)
-    }
-}
-
 impl NewPath {
-    /// The path of this connection, in a configuration whose tunnel has these addresses.
-    pub(super) fn path(
-        &self,
-        connection: &Connection,
-        tunnel: &[IpAddr],
-        is_sealed: bool,
-    ) -> Result<Path, String> {
-        let refused = |key: &str, value: &dyn std::fmt::Display, problem: &str, allowed: &str| {
-            Err(format!("{key} = {value}: {problem}; allowed: {allowed}"))
-        };
-        if let Err(problem) = Name::from_text(&self.name) {
-            return refused("name", &self.name, problem, Name::ALLOWED);
-        }
-        if connection.paths.iter().any(|path| path.name == self.name) {
-            let problem = "a path of the connection has this name already";
-            return refused("name", &self.name, problem, "a name that no other path of the connection has");
-        }
+    /// The path that this makes in `connection` of `config`, by the rules of the file: it is read as a table of one.
+    pub(super) fn path(&self, config: &Config, connection: &Connection) -> Result<Path, String> {
         if connection.paths.len() >= MAX_PATHS {
             return Err(format!(
                 "{} has {MAX_PATHS} paths, and there is no room for another",
                 connection.name
             ));
         }
-        if let Some(device) = &self.device
-            && let Err(problem) = InterfaceName::from_text(device)
-        {
-            return refused("device", device, problem, InterfaceName::ALLOWED);
-        }
-        let (local, remote, remote_name) = self.ends(connection)?;
-        let is_public = |address: IpAddr| !address.is_unspecified() && !address.is_loopback();
-        for (key, address) in [("local", local), ("remote", remote)] {
-            if tunnel.contains(&address) {
-                let problem = "this is an address of the tunnel itself";
-                return refused(key, &address, problem, "an address of the network below the tunnel");
+        let text = self.with_ends(connection)?.table();
+        let read = || {
+            let source = Source::new(&text, "")?;
+            let table = toml::from_str(&text).map_err(|error| source.refused(&error))?;
+            let choice = config.security.clone().map_or(Choice::Unsaid, Choice::Sealed);
+            let mut check = Check::new(&source, &config.tunnel, &choice, Seen::of(config));
+            let name = |path: &Path| (path.name.clone(), format!("path {}/{}", connection.name, path.name));
+            let mut names = connection.paths.iter().map(name).collect();
+            let path = check.path(table, &PathDefaults::of(connection), &[], &mut names)?;
+            if let Some(listen) = &config.listen {
+                listen::apart_from(listen, &connection.name, &path, &source)?;
             }
-            if address.is_multicast() {
-                return refused(key, &address, "a multicast address is no host's", "the address of one host");
-            }
-        }
-        if local.is_unspecified() && self.device.is_none() {
-            let problem = "the unspecified address does not tell the interface";
-            return refused("local", &local, problem, "an address of this host, or a device");
-        }
-        if local == remote && is_public(local) {
-            return refused("remote", &remote, "the same as local", "the peer's address");
-        }
-        if let Some(gateway) = self.gateway {
-            if self.device.is_none() {
-                return refused("gateway", &gateway, "the router of which link?", "a gateway with a device");
-            }
-            if gateway.is_ipv4() != local.is_ipv4() {
-                return refused(
-                    "gateway",
-                    &gateway,
-                    "not the IP version of local",
-                    "an address of that version",
-                );
-            }
-        }
-        let default = PathConfig::default();
-        let in_range = |key: &str, value: Option<u32>, allowed: std::ops::RangeInclusive<u32>| match value {
-            Some(value) if !allowed.contains(&value) => Err(format!(
-                "{key} = {value}: out of range; allowed: {} to {}",
-                allowed.start(),
-                allowed.end()
-            )),
-            _ => Ok(()),
+            Ok(Path { origin: Origin::Command, ..path })
         };
-        in_range("port", self.port.map(u32::from), 1..=65_535)?;
-        in_range("remote-port", self.remote_port.map(u32::from), 1..=65_535)?;
-        in_range("weight", self.weight.map(u32::from), 1..=10_000)?;
-        in_range("tier", self.tier.map(u32::from), 1..=8)?;
-        let least_mtu = if local.is_ipv6() { 1280 } else { 576 };
-        in_range("mtu", self.mtu.map(u32::from), least_mtu..=65_535)?;
-        // The paths of a connection mostly have one preset, given there or in each of them.
-        let liveness = connection.paths.first().map_or(connection.liveness, |path| path.liveness);
-        let can_prove = liveness != Liveness::Off && connection.check_source_port;
-        let is_open = remote.is_unspecified() && remote_name.is_none();
-        if is_open && (!can_prove || local.is_unspecified()) {
-            let problem = "neither end of the path would be known, or the peer cannot prove where it is";
-            return refused("remote", &remote, problem, "the peer's address or name");
-        }
-        let path = Path {
-            name: self.name.clone(),
-            local,
-            remote,
-            remote_name,
-            device: self.device.clone(),
-            gateway: self.gateway,
-            port: self.port.unwrap_or(connection.port),
-            remote_port: self.remote_port.unwrap_or(connection.remote_port),
-            roaming: is_open || is_sealed && can_prove,
-            weight: self.weight.unwrap_or(default.weight),
-            rank: self.rank.unwrap_or(default.rank),
-            tier: self.tier.unwrap_or(default.tier),
-            mtu: self.mtu,
-            data: None,
-            liveness,
-            enabled: true,
-            tcp_dst: Vec::new(),
-            tcp_src: Vec::new(),
-            udp_dst: Vec::new(),
-            udp_src: Vec::new(),
-            origin: Origin::Command,
-        };
-        match connection.paths.iter().find(|it| it.is_at(&path)) {
-            Some(same) => Err(format!(
-                "path {} of {} has the same addresses, ports and device; allowed: another device, local, remote, port or remote-port",
-                same.name, connection.name
-            )),
-            None => Ok(path),
-        }
+        read().map_err(|error: ConfigError| error.without_place().to_owned())
     }
 
-    /// Our address, the peer's, and its name.
-    fn ends(&self, connection: &Connection) -> Result<(IpAddr, IpAddr, Option<String>), String> {
-        let any = |is_ipv4: bool| -> IpAddr { if is_ipv4 { [0; 4].into() } else { [0; 16].into() } };
-        let given = match &self.remote {
-            Some(text) => Some(text.parse().map_err(|problem| format!("remote = {text}: {problem}"))?),
-            None => None,
-        };
-        if given.is_none() {
+    /// The same with both ends: the peer's is that of the connection's first path that fits, ours one that the kernel chooses.
+    fn with_ends(&self, connection: &Connection) -> Result<Self, String> {
+        let (local, remote) = if let Some(remote) = &self.remote {
+            // A name is taken to have IPv4 addresses.
+            let is_ipv4 = remote.parse().map_or(true, |remote: IpAddr| remote.is_ipv4());
+            (self.local.unwrap_or_else(|| unspecified(is_ipv4)), remote.clone())
+        } else {
             let fits = |path: &&Path| self.local.is_none_or(|local| local.is_ipv4() == path.local.is_ipv4());
             let first = connection.paths.iter().filter(|path| !path.is_open()).find(fits);
             let first = first.ok_or(
                 "remote: no path of the connection tells where the peer is; give its address or name",
             )?;
-            let local = self.local.unwrap_or_else(|| any(first.local.is_ipv4()));
-            return Ok((local, first.remote, first.remote_name.clone()));
-        }
-        match given {
-            Some(Endpoint::Address(remote)) => {
-                let local = self.local.unwrap_or_else(|| any(remote.is_ipv4()));
-                if local.is_ipv4() != remote.is_ipv4() {
-                    return Err(format!(
-                        "remote = {remote}: not the IP version of local, which is {local}; allowed: two addresses of the same IP version"
-                    ));
-                }
-                Ok((local, remote, None))
-            }
-            Some(Endpoint::Name(name)) => {
-                let local = self.local.unwrap_or_else(|| any(true));
-                Ok((local, any(local.is_ipv4()), Some(name)))
-            }
-            None => Err("remote is missing".to_owned()),
+            let local = self.local.unwrap_or_else(|| unspecified(first.local.is_ipv4()));
+            (local, first.remote_name.clone().unwrap_or_else(|| first.remote.to_string()))
+        };
+        Ok(Self { local: Some(local), remote: Some(remote), ..self.clone() })
+    }
+
+    /// The keys of a `[[connection.path]]` that says this. Strings and numbers are written alike in JSON and TOML.
+    fn table(&self) -> String {
+        let keys = serde_json::to_value(self).ok();
+        let keys = keys.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten();
+        keys.map(|(key, value)| format!("{key} = {value}\n")).collect()
+    }
+}
+
+impl PathDefaults {
+    /// What a path that comes to `connection` inherits.
+    fn of(connection: &Connection) -> Self {
+        Self {
+            connection: connection.name.clone(),
+            key: connection.key,
+            check_source_port: connection.check_source_port,
+            policy: connection.policy,
+            port: connection.port,
+            remote_port: connection.remote_port,
+            // The paths of a connection mostly have one preset, given there or in each of them.
+            liveness: connection.paths.first().map_or(connection.liveness, |path| path.liveness),
         }
     }
 }
@@ -318,10 +218,12 @@ impl NewPath {
 mod tests {
     use super::*;
 
+    const TEXT: &str = "security = \"none\"\n[tunnel]\naddress = [\"10.0.0.1/24\"]\n[[connection]]\nname = \"vps\"\npeer = [\"10.0.0.2\"]\n\
+                        [[connection.path]]\nname = \"dsl\"\ndevice = \"eth1\"\nlocal = \"0.0.0.0\"\nremote = \"198.51.100.7\"\n\
+                        gateway = \"192.168.1.1\"\n";
+
     fn config() -> Config {
-        let text = "security = \"none\"\n[tunnel]\naddress = [\"10.0.0.1/24\"]\n[[connection]]\nname = \"vps\"\npeer = [\"10.0.0.2\"]\n\
-                    [[connection.path]]\nname = \"dsl\"\ndevice = \"eth1\"\nlocal = \"0.0.0.0\"\nremote = \"198.51.100.7\"\n";
-        Config::parse(text, "test").unwrap()
+        Config::parse(TEXT, "test").unwrap()
     }
 
     fn lte() -> NewPath {
@@ -337,35 +239,115 @@ mod tests {
         assert_eq!(new.without_path("vps", "lte"), Ok(config()));
     }
 
+    /// What the file says to the same table, with the place of the other path as a command has it.
+    fn refused_in_file(new: &NewPath) -> String {
+        let table = new.with_ends(&config().connections[0]).unwrap().table();
+        let text = format!("{TEXT}[[connection.path]]\n{table}");
+        let error = Config::parse(&text, "test").unwrap_err();
+        let said = error.without_place().replace("connection.path.", "");
+        match said.split_once("the path in line ") {
+            None => said,
+            Some((before, rest)) => {
+                format!("{before}path vps/dsl{}", rest.trim_start_matches(|c: char| c.is_ascii_digit()))
+            }
+        }
+    }
+
     #[test]
-    fn what_cannot_be_is_refused_with_the_key() {
+    fn what_cannot_be_is_refused_with_the_words_of_the_file() {
+        let (v4, v6) = (|text: &str| Some(text.parse().unwrap()), |text: &str| Some(text.parse().unwrap()));
+        let of = |remote: &str| NewPath { remote: Some(remote.into()), ..lte() };
         let refusals = [
-            (NewPath { name: "a b".into(), ..lte() }, "name = a b"),
-            (NewPath { name: "dsl".into(), ..lte() }, "name = dsl: a path of the connection has"),
-            (NewPath { device: Some("wwan0/1".into()), ..lte() }, "device = wwan0/1"),
-            (NewPath { device: None, ..lte() }, "local = 0.0.0.0: the unspecified"),
-            (NewPath { device: Some("eth1".into()), ..lte() }, "path dsl of vps has the same addresses"),
+            (NewPath { name: "a b".into(), ..lte() }, "name = \"a b\": a character that names cannot have"),
+            (NewPath { name: "a\"\nb = 1".into(), ..lte() }, "name = \"a\\\"\\nb = 1\": a character that"),
+            (NewPath { name: "dsl".into(), ..lte() }, "name = \"dsl\": path vps/dsl has this name already"),
+            (NewPath { device: Some("wwan0/1".into()), ..lte() }, "device = \"wwan0/1\": a character"),
+            (NewPath { device: None, ..lte() }, "local = \"0.0.0.0\": the unspecified address does not tell"),
             (
-                NewPath { local: Some("10.0.0.1".parse().unwrap()), ..lte() },
-                "local = 10.0.0.1: this is an address",
+                NewPath { device: Some("eth1".into()), ..lte() },
+                "local = \"0.0.0.0\": path vps/dsl has the same addresses",
             ),
-            (NewPath { local: Some("fd00::1".parse().unwrap()), ..lte() }, "no path of the connection tells"),
-            (NewPath { remote: Some("1.2.3".into()), ..lte() }, "remote = 1.2.3: not an IP address"),
-            (NewPath { remote: Some("224.0.0.1".into()), ..lte() }, "remote = 224.0.0.1: a multicast"),
-            (NewPath { remote: Some("0.0.0.0".into()), ..lte() }, "remote = 0.0.0.0: neither end"),
-            (NewPath { gateway: Some("fe80::1".parse().unwrap()), ..lte() }, "gateway = fe80::1: not the IP"),
-            (NewPath { weight: Some(0), ..lte() }, "weight = 0: out of range; allowed: 1 to 10000"),
-            (NewPath { tier: Some(9), ..lte() }, "tier = 9: out of range; allowed: 1 to 8"),
+            (
+                NewPath { local: v4("10.0.0.1"), ..lte() },
+                "local = \"10.0.0.1\": this is an address of the tunnel",
+            ),
+            (of("10.0.0.2"), "remote = \"10.0.0.2\": this is an address of the tunnel"),
+            (
+                NewPath { local: v4("127.0.0.1"), ..of("127.0.0.1") },
+                "remote = \"127.0.0.1\": the same as `local`",
+            ),
+            (
+                NewPath { local: v6("2001:db8::1"), ..of("192.0.2.7") },
+                "remote = \"192.0.2.7\": not the IP version",
+            ),
+            (of("1.2.3"), "remote = \"1.2.3\": not an IP address"),
+            (of("224.0.0.1"), "remote = \"224.0.0.1\": a multicast address"),
+            (of("255.255.255.255"), "remote = \"255.255.255.255\": the broadcast address"),
+            (of("0.0.0.0"), "remote = \"0.0.0.0\": neither end of the path is known"),
+            (
+                NewPath { device: None, local: v6("2001:db8::1"), ..of("fe80::1") },
+                "remote = \"fe80::1\": the link-local address does not tell the interface",
+            ),
+            (
+                NewPath { device: None, local: v4("192.168.1.2"), gateway: v4("192.168.1.1"), ..lte() },
+                "gateway = \"192.168.1.1\": a router is one on the link of a device",
+            ),
+            (NewPath { gateway: v6("fe80::1"), ..lte() }, "gateway = \"fe80::1\": not the IP version"),
+            (NewPath { gateway: v4("0.0.0.0"), ..lte() }, "gateway = \"0.0.0.0\": the unspecified address"),
+            (
+                NewPath { local: v4("192.168.1.2"), gateway: v4("192.168.1.2"), ..lte() },
+                "gateway = \"192.168.1.2\": the same as `local`",
+            ),
+            (
+                NewPath {
+                    device: Some("eth1".into()),
+                    port: Some(4800),
+                    gateway: v4("192.168.1.9"),
+                    ..lte()
+                },
+                "gateway = \"192.168.1.9\": path vps/dsl has the same device, and the gateway 192.168.1.1",
+            ),
+            (
+                NewPath { weight: Some(0), ..lte() },
+                "weight = 0: out of range; allowed: a whole number from 1 to 10000",
+            ),
+            (
+                NewPath { tier: Some(9), ..lte() },
+                "tier = 9: out of range; allowed: a whole number from 1 to 8",
+            ),
             (NewPath { mtu: Some(100), ..lte() }, "mtu = 100: out of range"),
+            (NewPath { mtu: Some(1000), ..of("2001:db8::7") }, "mtu = 1000: too small for IPv6"),
             (NewPath { port: Some(0), ..lte() }, "port = 0: out of range"),
         ];
         for (new, said) in refusals {
             let error = config().with_path("vps", &new).unwrap_err();
-            assert!(error.starts_with(said) || error.contains(said), "{error} instead of {said}");
+            assert!(error.starts_with(said), "{error} instead of {said}");
+            assert_eq!(error, refused_in_file(&new));
         }
+        let error = config().with_path("vps", &NewPath { local: v6("fd00::1"), ..lte() }).unwrap_err();
+        assert!(error.contains("no path of the connection tells"), "{error}");
         let error = config().with_path("vpn", &lte()).unwrap_err();
         assert_eq!(error, "no connection is named vpn; there are vps");
         assert!(config().without_path("vps", "dsl").unwrap_err().contains("the only path"));
+    }
+
+    #[test]
+    fn paths_of_another_connection_and_of_listen_are_in_the_way_too() {
+        let other = "[[connection]]\nname = \"pc3\"\npeer = [\"10.0.0.3\"]\n[[connection.path]]\nname = \"open\"\n\
+                     local = \"192.0.2.1\"\nremote = \"0.0.0.0\"\n[[connection.path]]\nname = \"lan\"\nlocal = \"192.0.2.2\"\n\
+                     remote = \"192.0.2.3\"\n";
+        let config = Config::parse(&(TEXT.to_owned() + other), "test").unwrap();
+        let ends = |local: &str, remote: &str| NewPath {
+            device: None,
+            local: Some(local.parse().unwrap()),
+            remote: Some(remote.into()),
+            ..lte()
+        };
+        let error = |new: &NewPath| config.with_path("vps", new).unwrap_err();
+        let same = error(&ends("192.0.2.2", "192.0.2.3"));
+        assert!(same.contains(": path pc3/lan has the same addresses, ports and device; "), "{same}");
+        let open = error(&ends("192.0.2.1", "0.0.0.0"));
+        assert!(open.contains(": path pc3/open of another connection learns its peer at the same"), "{open}");
     }
 
     #[test]
@@ -381,5 +363,17 @@ mod tests {
         let expected = with_it.clone();
         assert_eq!(with_it.keep_added(&before), ["vps/lte"]);
         assert_eq!(with_it, expected);
+    }
+
+    #[test]
+    fn a_file_that_is_read_again_leaves_out_added_paths_that_do_not_go_with_it() {
+        let added = NewPath { port: Some(4800), gateway: Some([192, 168, 1, 1].into()), ..lte() };
+        let added = NewPath { device: Some("eth1".into()), ..added };
+        let before = config().with_path("vps", &added).unwrap();
+        assert_eq!(config().keep_added(&before), [""; 0]);
+        let mut other_router = Config::parse(&TEXT.replace("192.168.1.1", "192.168.1.9"), "test").unwrap();
+        assert_eq!(other_router.keep_added(&before), ["vps/lte"]);
+        let mut same_ends = Config::parse(&TEXT.replace("gateway", "port = 4800\ngateway"), "test").unwrap();
+        assert_eq!(same_ends.keep_added(&before), ["vps/lte"]);
     }
 }

@@ -4,17 +4,15 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use glob::Pattern;
-use mpt_proto::MAX_PATHS;
 use toml::Spanned;
 
 use super::added::{NewPath, Origin};
 use super::error::Source;
+use super::listen::LEARNED_PATHS;
 use super::value::{AutoWord, InterfacePattern, Name, Remote, Text};
 use super::{Config, ConfigError, Connection, Endpoint, Network, Path, Tunnel};
-use crate::link::{Ends, Interface, Interfaces, is_mobile};
+use crate::link::{Ends, Interface, Interfaces, is_mobile, unspecified};
 
-/// Most paths that a connection has by itself: what a server with `[listen]` has places for.
-const MOST: usize = 8;
 /// The tier of a path whose interface is paid by volume, mostly: as `mpt init` drafts it.
 const MOBILE_TIER: u8 = 2;
 
@@ -80,12 +78,11 @@ impl Auto {
     /// Whether an interface may carry a path: none that is excluded, neither the tunnel nor another one, nor one whose hosts use the
     /// tunnel.
     fn admits(&self, interface: &Interface, tunnel: &Tunnel) -> bool {
-        let mut names = interface.other_names.iter().chain([&interface.name]);
         !interface.is_loopback()
             && !interface.is_tunnel()
             && interface.name != tunnel.name
             && !tunnel.share.iter().any(|share| share.is_at(interface))
-            && !names.any(|name| self.excepts(name))
+            && !interface.names().any(|name| self.excepts(name))
     }
 
     /// Where a path over an interface finds the peer: the first of its places that the interface leads to, and our end there. With
@@ -96,9 +93,12 @@ impl Auto {
         (interfaces, gateways): (&Interfaces, bool),
         has: &impl Fn(&str, bool) -> bool,
     ) -> Option<(IpAddr, &Endpoint, Option<IpAddr>)> {
-        let any = |ipv4: bool| -> IpAddr { if ipv4 { [0; 4].into() } else { [0; 16].into() } };
         let leads = |ipv4: bool, to: Option<IpAddr>| {
-            let ends = Ends { local: any(ipv4), remote: any(ipv4), device: Some(interface.name.clone()) };
+            let ends = Ends {
+                local: unspecified(ipv4),
+                remote: unspecified(ipv4),
+                device: Some(interface.name.clone()),
+            };
             let router = interfaces.router(interface).filter(|_| ipv4 && gateways).map(IpAddr::from);
             let leads = interfaces.lead_out(interface, ipv4, to);
             let gateway = router.filter(|_| !leads);
@@ -109,7 +109,9 @@ impl Auto {
                 Endpoint::Address(address) => address.is_ipv4() == *ipv4,
                 Endpoint::Name(name) => has(name, *ipv4),
             });
-            versions.into_iter().find_map(|ipv4| Some((any(ipv4), remote, leads(ipv4, remote.address())?)))
+            versions
+                .into_iter()
+                .find_map(|ipv4| Some((unspecified(ipv4), remote, leads(ipv4, remote.address())?)))
         })
     }
 }
@@ -153,6 +155,17 @@ impl Config {
         Some(autos.flat_map(|auto| auto.remotes.iter().filter_map(Endpoint::address)).collect())
     }
 
+    /// The same with the paths that `paths = "auto"` makes now, for which ways out are looked for. Which names have addresses of which IP
+    /// version is not known yet.
+    ///
+    /// # Errors
+    /// When netlink cannot be used at all.
+    pub fn with_paths_now(&self, interfaces: &mut Interfaces) -> anyhow::Result<Self> {
+        let Some(to) = self.wanted_ways() else { return Ok(self.clone()) };
+        interfaces.look_for_ways(&to)?;
+        Ok(self.with_auto_paths(interfaces, &[], |_, _| true).0)
+    }
+
     /// The paths of `paths = "auto"` whose interface carries none now, as names of connection and path.
     pub fn uncarried(&self, interfaces: &Interfaces) -> Vec<(String, String)> {
         let of = |connection: &Connection| -> Vec<(String, String)> {
@@ -164,7 +177,7 @@ impl Config {
     }
 
     /// The same with a path for each interface that carries one by `paths = "auto"`, and without those of `gone`. `has` tells whether
-    /// a name may have an address of an IP version, which is IPv4 if `true`. Also returns interfaces that there is no room for.
+    /// a name may have an address of an IP version, which is IPv4 if `true`. Also returns which interfaces are left out, as sentences with the reason.
     pub fn with_auto_paths(
         &self,
         interfaces: &Interfaces,
@@ -172,11 +185,10 @@ impl Config {
         has: impl Fn(&str, bool) -> bool,
     ) -> (Self, Vec<String>) {
         let (mut config, mut left_out) = (self.clone(), Vec::new());
-        let own = self.own_addresses();
         // A path's gateway takes a mark and rules, which are there with a default route through the tunnel.
         let gateways = self.connections.iter().flat_map(|it| &it.networks).any(Network::is_default);
         for connection in &mut config.connections {
-            let Some(auto) = connection.auto.clone() else { continue };
+            let Some(auto) = &connection.auto else { continue };
             let is_gone = |path: &Path| {
                 path.origin == Origin::Interface
                     && gone.iter().any(|(name, gone)| *name == connection.name && *gone == path.name)
@@ -184,6 +196,9 @@ impl Config {
             connection
                 .paths
                 .retain(|path| !is_gone(path) && !auto.is_outdated(path, (interfaces, gateways), &has));
+        }
+        for index in 0..config.connections.len() {
+            let Some(auto) = config.connections[index].auto.clone() else { continue };
             let mut new = interfaces
                 .iter()
                 .filter(|interface| auto.admits(interface, &self.tunnel))
@@ -191,20 +206,23 @@ impl Config {
             // Those that were there first, whatever the kernel's order.
             new.sort_by_key(|interface| interface.index);
             for interface in new {
-                let is_it = |device: &str| {
-                    interface.name == device || interface.other_names.iter().any(|name| name == device)
-                };
-                if connection.paths.iter().any(|path| path.device.as_deref().is_some_and(is_it)) {
+                let connection = &config.connections[index];
+                let is_over = |path: &Path| path.device.as_deref().is_some_and(|it| interface.is_named(it));
+                if connection.paths.iter().any(is_over) {
                     continue;
                 }
                 let end = auto.end(interface, (interfaces, gateways), &has);
                 let Some((local, remote, gateway)) = end else { continue };
-                if connection.paths.len() >= MOST.min(MAX_PATHS) {
-                    left_out.push(interface.name.clone());
+                let mut leave_out = |why: &dyn std::fmt::Display| {
+                    left_out.push(format!("no path of {} over {}: {why}", connection.name, interface.name));
+                };
+                // What a server with `[listen]` has places for.
+                if connection.paths.len() >= LEARNED_PATHS {
+                    leave_out(&format_args!("from {LEARNED_PATHS} paths on, none comes by itself"));
                     continue;
                 }
                 let wanted = NewPath {
-                    name: free_name(&interface.name, connection),
+                    name: path_name(&interface.name, connection),
                     device: Some(interface.name.clone()),
                     local: Some(local),
                     remote: Some(remote.to_string()),
@@ -212,9 +230,11 @@ impl Config {
                     tier: is_mobile(&interface.name).then_some(MOBILE_TIER),
                     ..NewPath::default()
                 };
-                match wanted.path(connection, &own, self.security.is_some()) {
-                    Ok(path) => connection.paths.push(Path { origin: Origin::Interface, ..path }),
-                    Err(error) => left_out.push(format!("{} ({error})", interface.name)),
+                match wanted.path(&config, connection) {
+                    Ok(path) => {
+                        config.connections[index].paths.push(Path { origin: Origin::Interface, ..path });
+                    }
+                    Err(error) => leave_out(&error),
                 }
             }
         }
@@ -223,11 +243,9 @@ impl Config {
 }
 
 /// The name of a path over an interface.
-fn free_name(device: &str, connection: &Connection) -> String {
+fn path_name(device: &str, connection: &Connection) -> String {
     let name: String = device.chars().map(|c| if Name::may_have(c) { c } else { '-' }).collect();
-    let is_taken = |name: &str| connection.paths.iter().any(|path| path.name == name);
-    let numbered = (2..).map(|number: u32| format!("{name}-{number}"));
-    std::iter::once(name.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(name)
+    Name::free(&name, |name| connection.paths.iter().any(|path| path.name == name))
 }
 
 #[cfg(test)]
@@ -376,6 +394,28 @@ mod tests {
     }
 
     #[test]
+    fn paths_of_two_connections_go_over_to_another_router_together() {
+        let connection = |number: u8, network: &str| {
+            format!(
+                "[[connection]]\nname = \"c{number}\"\npeer = [\"10.0.0.{number}\"]\npaths = \"auto\"\n\
+                 remote = [\"198.51.100.{number}\"]\n[[connection.network]]\nto = \"{network}\"\n"
+            )
+        };
+        let text = connection(2, "0.0.0.0/0") + &connection(3, "192.168.7.0/24");
+        let text = format!("security = \"none\"\n[tunnel]\naddress = [\"10.0.0.1/24\"]\n{text}");
+        let config = Config::parse(&text, "test").unwrap();
+        let machine = |last: u8| {
+            Interfaces::from(vec![interface(2, "usb0", None, "192.168.8.100")])
+                .with_ways(Vec::new(), vec![(2, [192, 168, 8, last].into())])
+        };
+        let (config, _) = config.with_auto_paths(&machine(1), &[], |_, _| true);
+        let (config, left_out) = config.with_auto_paths(&machine(254), &[], |_, _| true);
+        let gateways: Vec<_> =
+            config.connections.iter().flat_map(|it| &it.paths).map(|path| path.gateway).collect();
+        assert_eq!((gateways, left_out), (vec![Some([192, 168, 8, 254].into()); 2], vec![]));
+    }
+
+    #[test]
     fn an_interface_with_a_route_to_one_peer_carries_no_path_to_another() {
         let way = |to: &str| Way { interface: 2, ipv4: true, to: Some(to.parse().unwrap()) };
         let machine = |to: &str| {
@@ -394,9 +434,20 @@ mod tests {
         let all = (1..=10).map(|number| interface(number, &format!("e{number}"), None, "192.168.1.8"));
         let (config, left_out) = config.with_auto_paths(&machine(all.collect(), &[]), &[], |_, _| true);
         assert_eq!(paths(&config), ["dear", "e1", "e2", "e3", "e4", "e5", "e6", "e8"]);
-        assert_eq!(left_out, ["e9", "e10"]);
+        let full = |name: &str| format!("no path of vps over {name}: from 8 paths on, none comes by itself");
+        assert_eq!(left_out, [full("e9"), full("e10")]);
         // Another one would come in its place.
         assert!(config.without_path("vps", "dear").unwrap_err().contains("put it into `except`"));
+    }
+
+    #[test]
+    fn an_interface_is_left_out_for_the_reason_that_is_told() {
+        let config = config("remote = [\"10.0.0.2\"]");
+        let machine = machine(vec![interface(2, "eth0", None, "192.168.1.8")], &[]);
+        let (config, left_out) = config.with_auto_paths(&machine, &[], |_, _| true);
+        let expected = "no path of vps over eth0: remote = \"10.0.0.2\": this is an address of the tunnel itself; \
+                        allowed: an address of the network below the tunnel";
+        assert_eq!((paths(&config), left_out), (vec![], vec![expected.to_owned()]));
     }
 
     #[test]

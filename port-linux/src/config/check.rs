@@ -1,8 +1,7 @@
 //! From what the file says to a [`Config`]: fills in what is inherited, and checks values against each other.
 
 use std::collections::HashMap;
-use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -11,17 +10,17 @@ use toml::Spanned;
 
 use super::classes::class_rules;
 use super::data::data_plan;
-use super::endpoint::Endpoint;
 use super::error::Source;
 use super::forward::Forwards;
-use super::gateway::Gateways;
 use super::pins::PinCheck;
-use super::roaming::{self, UnnamedPeers};
-use super::security::{Choice, ConnectionKeys, FarPeers, SeenKeys};
+use super::roaming;
+use super::security::{Choice, ConnectionKeys};
+use super::seen::{Seat, Seen, earlier};
 use super::tunnel::{IPV6_MIN_MTU, tunnel};
-use super::value::{Host, LivenessSetting, LivenessTable, Port, Table, Text};
+use super::value::{Host, LivenessSetting, LivenessTable, Name, Port, Table, Text};
 use super::{Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, Tunnel};
 use super::{auto, file, hook, listen, metrics, standby};
+use crate::link::unspecified;
 
 /// Checks the tables of a file and makes a [`Config`] of them.
 pub(super) fn config(file: file::File, source: &Source) -> Result<Config, ConfigError> {
@@ -34,14 +33,7 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
         return Err(source.error_in_file("no connection", "one table [[connection]] or more, or [listen]"));
     }
     let listen = file.listen.map(|table| listen::listen(table, &choice, source)).transpose()?;
-    let mut check = Check {
-        source,
-        tunnel: &tunnel,
-        choice: &choice,
-        warnings: Vec::new(),
-        seen: Seen::default(),
-        forwards: Forwards::default(),
-    };
+    let mut check = Check::new(source, &tunnel, &choice, Seen::default());
     let mut connections: Vec<Connection> =
         file.connection.into_iter().map(|table| check.connection(table)).collect::<Result<_, _>>()?;
     let paths = connections.iter().flat_map(|connection| &connection.paths);
@@ -75,39 +67,6 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
     Ok(Config { tunnel, connections, listen, metrics, security, forwards, hooks, warnings, peer_errors })
 }
 
-/// What the connections of a file may not share, and the line where each stands.
-#[derive(Default)]
-pub(super) struct Seen {
-    pub(super) connections: HashMap<String, String>,
-    pub(super) peers: HashMap<IpAddr, String>,
-    pub(super) networks: HashMap<Network, String>,
-    sockets: HashMap<Seat, usize>,
-    unnamed: UnnamedPeers,
-    gateways: Gateways,
-    firsts: standby::Firsts,
-    pub(super) keys: SeenKeys,
-    far: FarPeers,
-    /// The line of `multicast = true`.
-    multicast: Option<usize>,
-}
-
-/// What datagrams of a path have in common: no two paths may have the same.
-#[derive(PartialEq, Eq, Hash)]
-struct Seat {
-    local: IpAddr,
-    port: u16,
-    device: Option<String>,
-    remote: Endpoint,
-    remote_port: u16,
-}
-
-/// Notes that `key` stands at a place; tells the place where it stood before.
-pub(super) fn earlier<K: Eq + Hash, P: Clone>(seen: &mut HashMap<K, P>, key: K, place: P) -> Option<P> {
-    let mut before = None;
-    seen.entry(key).and_modify(|first| before = Some(first.clone())).or_insert(place);
-    before
-}
-
 pub(super) struct Check<'a> {
     source: &'a Source<'a>,
     pub(super) tunnel: &'a Tunnel,
@@ -117,7 +76,12 @@ pub(super) struct Check<'a> {
     pub(super) forwards: Forwards,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    /// Checks what stands in `source`, beside what was `seen` elsewhere.
+    pub(super) fn new(source: &'a Source<'a>, tunnel: &'a Tunnel, choice: &'a Choice, seen: Seen) -> Self {
+        Self { source, tunnel, choice, warnings: Vec::new(), seen, forwards: Forwards::default() }
+    }
+
     /// Whether the file is of another machine.
     pub(super) fn is_elsewhere(&self) -> bool {
         self.source.is_elsewhere
@@ -207,7 +171,7 @@ impl Check<'_> {
         if let Some(remotes) = &table.remote {
             for remote in remotes.get_ref() {
                 let address = remote.get_ref().0.0.address();
-                self.seen.far.add(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), &remote.span());
+                self.seen.far.add(address.unwrap_or(unspecified(true)), &remote.span());
             }
         }
         let auto = auto::Keys { paths: table.paths, except: table.except, remote: table.remote };
@@ -226,16 +190,7 @@ impl Check<'_> {
             }
             let path = path.into_inner().0;
             pins.add(&path, index, source)?;
-            let name_at = path.name.span();
-            if let Some(line) = earlier(&mut names, path.name.get_ref().0.0.clone(), source.line(&name_at)) {
-                let problem = format_args!("the path in line {line} has this name already");
-                return Err(source.error(
-                    &name_at,
-                    problem,
-                    "a name that no other path of the connection has",
-                ));
-            }
-            paths.push(self.path(path, &defaults, &networks)?);
+            paths.push(self.path(path, &defaults, &networks, &mut names)?);
         }
         if auto.is_none() && paths.iter().all(|path| !path.enabled) {
             self.warn(&at, "no path is enabled: the connection carries nothing until `mpt path up`");
@@ -368,19 +323,22 @@ impl Check<'_> {
         Ok((at, network))
     }
 
-    fn path(
+    /// Checks a path of a connection with these `defaults` and `networks`, whose other paths have these `names`.
+    pub(super) fn path(
         &mut self,
         table: file::Path,
         defaults: &PathDefaults,
         networks: &[(Range<usize>, Network)],
+        names: &mut HashMap<String, String>,
     ) -> Result<Path, ConfigError> {
         let source = self.source;
         let default = PathConfig::default();
+        self.own_name(&table.name, names)?;
         let (local_at, local) = (table.local.span(), table.local.into_inner().0.0);
         let (remote_at, endpoint) = (table.remote.span(), table.remote.into_inner().0.0);
         let remote_name = endpoint.name().map(str::to_owned);
         // A name has addresses of both IP versions perhaps; the path has one.
-        let remote = endpoint.address().unwrap_or_else(|| unspecified(local));
+        let remote = endpoint.address().unwrap_or_else(|| unspecified(local.is_ipv4()));
         let device = table.device.map(|device| device.0.0);
 
         if local.is_ipv4() != remote.is_ipv4() {
@@ -410,7 +368,7 @@ impl Check<'_> {
         let remote_port = self.port(table.remote_port, defaults.remote_port);
         let socket = Seat { local, port, device: device.clone(), remote: endpoint, remote_port };
         let liveness = self.liveness(table.liveness)?.unwrap_or(defaults.liveness);
-        let line = source.line(&local_at);
+        let place = format!("the path in line {}", source.line(&local_at));
         let ends = roaming::Ends {
             connection: &defaults.connection,
             is_sealed: self.choice.is_sealed(),
@@ -422,14 +380,14 @@ impl Check<'_> {
             is_named: remote_name.is_some(),
             device: &device,
             remote_at: &remote_at,
-            line,
+            place: &place,
         };
         let roaming = ends.check(table.roaming, liveness, &mut self.seen.unnamed, source)?;
         self.seen.far.add(remote, &remote_at);
         // Paths whose peer is to be learnt may differ in nothing here: they are told apart by their numbers.
-        let before = earlier(&mut self.seen.sockets, socket, line);
-        if let Some(line) = before.filter(|_| remote_name.is_some() || !remote.is_unspecified()) {
-            let problem = format_args!("the path in line {line} has the same addresses, ports and device");
+        let before = earlier(&mut self.seen.sockets, socket, place);
+        if let Some(place) = before.filter(|_| remote_name.is_some() || !remote.is_unspecified()) {
+            let problem = format_args!("{place} has the same addresses, ports and device");
             let allowed = "paths that differ in `local`, `remote`, `port`, `remote_port` or `device`";
             return Err(source.error(&local_at, problem, allowed));
         }
@@ -493,6 +451,19 @@ impl Check<'_> {
         })
     }
 
+    /// Notes the name of a path, which no other one of the connection may have.
+    fn own_name(
+        &self,
+        name: &Spanned<Text<Name>>,
+        names: &mut HashMap<String, String>,
+    ) -> Result<(), ConfigError> {
+        let at = name.span();
+        let place = format!("the path in line {}", self.source.line(&at));
+        let Some(place) = earlier(names, name.get_ref().0.0.clone(), place) else { return Ok(()) };
+        let problem = format_args!("{place} has this name already");
+        Err(self.source.error(&at, problem, "a name that no other path of the connection has"))
+    }
+
     fn port(&mut self, port: Option<Spanned<Port>>, default: u16) -> u16 {
         let Some(port) = port else { return default };
         if port.get_ref().0 == DTLS_PORT {
@@ -526,14 +497,14 @@ impl Check<'_> {
 }
 
 /// What the paths of a connection inherit, and the policy that uses them.
-struct PathDefaults {
-    connection: String,
-    key: Option<u32>,
-    check_source_port: bool,
-    policy: Policy,
-    port: u16,
-    remote_port: u16,
-    liveness: Liveness,
+pub(super) struct PathDefaults {
+    pub(super) connection: String,
+    pub(super) key: Option<u32>,
+    pub(super) check_source_port: bool,
+    pub(super) policy: Policy,
+    pub(super) port: u16,
+    pub(super) remote_port: u16,
+    pub(super) liveness: Liveness,
 }
 
 fn adaptive(table: Option<file::Adaptive>, default: &mpt_proto::Config) -> Adaptive {
@@ -553,14 +524,6 @@ fn reorder(table: Option<&file::Reorder>) -> ReorderConfig {
         window: table.window.as_ref().map_or(default.window, |window| window.get_ref().0),
         delay: table.delay_ms.map_or(default.delay, |delay| Duration::from_millis(delay.0.into())),
         paths_in_order: table.paths_in_order.unwrap_or(default.paths_in_order),
-    }
-}
-
-/// The unspecified address of the same IP version.
-const fn unspecified(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
     }
 }
 

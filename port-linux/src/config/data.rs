@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::ConfigError;
 use super::error::Source;
+use super::unit;
 use super::value::{FromText, Text, Whole};
 
 /// An amount of data in bytes.
@@ -31,23 +32,15 @@ impl FromText for DataSize {
         "an amount such as \"50GB\", \"1.5TB\", \"500MB\" or \"20GiB\", up to 1000TB";
 
     fn from_text(text: &str) -> Result<Self, &'static str> {
-        let digits = text.trim_end_matches(|last: char| last.is_ascii_alphabetic());
-        let unit = text.get(digits.len()..).unwrap_or_default();
-        let number = digits.trim_end();
-        let is_plain = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit() || c == '.');
-        let number = number.parse::<f64>().ok().filter(|_| is_plain).ok_or("not a number before the unit")?;
-        let factor = match Self::UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) {
-            Some((_, factor)) => *factor,
-            None if unit.is_empty() && number == 0.0 => 1,
+        let (number, unit) = unit::split(text);
+        let number = number.trim_end();
+        let times = |factor| unit::times(number, factor).ok_or("not a number before the unit");
+        let is_none = times(1)? == 0 && number.parse() == Ok(0.0);
+        let bytes = match unit::factor(unit, &Self::UNITS) {
+            Some(factor) => times(factor)?,
+            None if unit.is_empty() && is_none => 0,
             None => return Err("neither kB, MB, GB, TB, MiB nor GiB"),
         };
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a float saturates"
-        )]
-        let bytes = (number * factor as f64).round() as u64;
         if bytes <= Self::MOST { Ok(Self(bytes)) } else { Err("out of range") }
     }
 }

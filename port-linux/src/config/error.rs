@@ -48,6 +48,12 @@ impl ConfigError {
         Self::new(format!("{file}:{line}: not text; allowed: TOML in UTF-8"))
     }
 
+    /// What is wrong, without file, line and excerpt.
+    pub(super) fn without_place(&self) -> &str {
+        let first = self.message.lines().next().unwrap_or_default();
+        first.split_once(": ").map_or(first, |(_, rest)| rest)
+    }
+
     /// The same error with lines of advice below the excerpt.
     pub(super) fn with_advice(mut self, advice: &str) -> Self {
         self.message += advice;

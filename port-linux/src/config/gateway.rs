@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use serde::Serialize;
 use toml::Spanned;
 
-use super::check::earlier;
 use super::error::Source;
+use super::seen::earlier;
 use super::value::{FromText, Host, InterfaceName, PortRange, Prefix, Text};
 use super::{ConfigError, Tunnel};
 use crate::link::Interface;
@@ -29,7 +29,7 @@ impl Share {
     pub fn is_at(&self, interface: &Interface) -> bool {
         match self {
             Self::Network(network) => interface.addresses.iter().any(|address| network.contains(address)),
-            Self::Interface(name) => interface.name == *name || interface.other_names.contains(name),
+            Self::Interface(name) => interface.is_named(name),
         }
     }
 }
@@ -199,7 +199,8 @@ impl Lists {
             let problem = format_args!("`tunnel.name` is {:?}, which has {UNQUOTABLE}", tunnel.name);
             return Err(source.error(&at, problem, "another name for the tunnel interface"));
         }
-        if let Some(share) = self.share.iter().find(|share| is_named(&share.get_ref().0, &tunnel.name)) {
+        let is_tunnel = |share: &Share| matches!(share, Share::Interface(name) if *name == tunnel.name);
+        if let Some(share) = self.share.iter().find(|share| is_tunnel(&share.get_ref().0)) {
             let problem = "this is the tunnel interface itself";
             return Err(source.error(&share.span(), problem, "an interface with a LAN behind it"));
         }
@@ -219,10 +220,6 @@ impl Lists {
     }
 }
 
-fn is_named(share: &Share, interface: &str) -> bool {
-    matches!(share, Share::Interface(name) if name == interface)
-}
-
 /// The values of a list in which none may stand twice.
 fn unique<T: Clone + Eq + Hash>(list: Vec<Spanned<Text<T>>>, source: &Source) -> Result<Vec<T>, ConfigError> {
     let mut seen = HashMap::new();
@@ -237,11 +234,17 @@ fn unique<T: Clone + Eq + Hash>(list: Vec<Spanned<Text<T>>>, source: &Source) ->
     Ok(values)
 }
 
-/// The routers that paths name, by device and IP version: one each, with the line that it stands in.
+/// The routers that paths name, by device and IP version: one each, with the place of the path.
 #[derive(Default)]
-pub(super) struct Gateways(HashMap<(String, bool), (IpAddr, usize)>);
+pub(super) struct Gateways(HashMap<(String, bool), (IpAddr, String)>);
 
 impl Gateways {
+    /// Notes the router of a path's device. Returns the first one that it has, and of which path.
+    pub(super) fn note(&mut self, device: &str, gateway: IpAddr, place: &str) -> &(IpAddr, String) {
+        let key = (device.to_owned(), gateway.is_ipv4());
+        self.0.entry(key).or_insert_with(|| (gateway, place.to_owned()))
+    }
+
     /// Checks `gateway` of a path with this device and local address.
     pub(super) fn check(
         &mut self,
@@ -264,11 +267,10 @@ impl Gateways {
         if gateway == local {
             return Err(source.error(&at, "the same as `local`", "the router's address"));
         }
-        let line = source.line(&at);
-        let (first, before) = *self.0.entry((device.to_owned(), local.is_ipv4())).or_insert((gateway, line));
-        if first != gateway {
-            let problem =
-                format_args!("the path in line {before} has the same device, and the gateway {first}");
+        let place = format!("the path in line {}", source.line(&at));
+        let (first, place) = self.note(device, gateway, &place);
+        if *first != gateway {
+            let problem = format_args!("{place} has the same device, and the gateway {first}");
             return Err(source.error(&at, problem, "one router for a device"));
         }
         Ok(Some(gateway))

@@ -1,23 +1,25 @@
 //! `[listen]`, and the directory with a file for each peer that comes by itself.
 
 use std::fmt::Display;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use mpt_proto::{ClassRules, Liveness, PathConfig};
 use toml::Spanned;
 
-use super::check::{Check, earlier};
+use super::check::Check;
 use super::error::{ConfigError, Source};
 use super::file;
 use super::forward::Owner;
 use super::security::{Choice, GivenKeys};
+use super::seen::earlier;
 use super::value::{FromText, Name, Table};
 use super::{Adaptive, Connection, Endpoint, Network, PORT};
+use crate::link::unspecified;
 
 /// Paths that such a peer may have.
-const LEARNED_PATHS: usize = 8;
+pub(super) const LEARNED_PATHS: usize = 8;
 
 /// How the name of a peer's file ends.
 pub(crate) const PEER_FILE: &str = "toml";
@@ -88,7 +90,7 @@ pub(super) fn listen(
             local.push(address);
         }
     } else {
-        local = vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        local = vec![unspecified(true), unspecified(false)];
     }
     Ok(Listen {
         local,
@@ -112,19 +114,25 @@ pub(super) fn apart(
     connections: &[Connection],
     source: &Source<'_>,
 ) -> Result<(), ConfigError> {
-    let meets = |path: &super::Path| {
-        path.port == listen.port && listen.local.iter().any(|local| meet(*local, path.local))
-    };
-    for connection in connections {
-        if let Some(path) = connection.paths.iter().find(|path| meets(path)) {
-            let problem = format!(
-                "[listen] and path {} of connection {} have the same address and port {}",
-                path.name, connection.name, listen.port
-            );
-            return Err(source.error_in_file(&problem, "another `port` in one of them"));
-        }
+    let mut paths = connections.iter().flat_map(|it| it.paths.iter().map(move |path| (it, path)));
+    paths.try_for_each(|(connection, path)| apart_from(listen, &connection.name, path, source))
+}
+
+/// The same for a path of the connection of this name.
+pub(super) fn apart_from(
+    listen: &Listen,
+    connection: &str,
+    path: &super::Path,
+    source: &Source<'_>,
+) -> Result<(), ConfigError> {
+    if path.port != listen.port || !listen.local.iter().any(|local| meet(*local, path.local)) {
+        return Ok(());
     }
-    Ok(())
+    let problem = format!(
+        "[listen] and path {} of connection {connection} have the same address and port {}",
+        path.name, listen.port
+    );
+    Err(source.error_in_file(&problem, "another `port` in one of them"))
 }
 
 /// The peers of the directory, in the order of their names, and what is wrong with the files that are left out.
@@ -263,8 +271,8 @@ fn connection(
     networks: Vec<Network>,
 ) -> Connection {
     let (default, path) = (mpt_proto::Config::default(), PathConfig::default());
-    let local = listen.local.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-    let remote = if local.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let local = listen.local.first().copied().unwrap_or(unspecified(true));
+    let remote = unspecified(local.is_ipv4());
     let paths = (1..=LEARNED_PATHS).map(|number| super::Path {
         name: number.to_string(),
         local,

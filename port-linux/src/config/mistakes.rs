@@ -26,11 +26,11 @@ pub struct Mistakes {
 impl Mistakes {
     /// Looks for all mistakes in `text`; `file` is the name that messages begin with. With `is_elsewhere`, files that it names are not read.
     pub fn find(text: &str, file: &str, is_elsewhere: bool) -> Self {
-        let mut copy =
-            Copy { text: text.to_owned(), added: Vec::new(), mended: HashSet::new(), is_elsewhere };
+        let mut edited =
+            Edited { text: text.to_owned(), added: Vec::new(), mended: HashSet::new(), is_elsewhere };
         let mut errors: Vec<ConfigError> = Vec::new();
         loop {
-            let error = match copy.read(file) {
+            let error = match edited.read(file) {
                 Ok(config) => {
                     let config = errors.is_empty().then_some(config);
                     errors.sort_by_key(|error| error.line);
@@ -38,7 +38,7 @@ impl Mistakes {
                 }
                 Err(error) => error,
             };
-            let next = copy.mend(&error, file);
+            let next = edited.mend(&error, file);
             // What follows from another mistake says nothing new.
             if next != Next::Follows || errors.is_empty() {
                 errors.push(error);
@@ -66,7 +66,7 @@ enum Next {
 }
 
 /// The text as it would be without the mistakes.
-struct Copy {
+struct Edited {
     text: String,
     /// Where lines begin that the file does not have.
     added: Vec<usize>,
@@ -75,7 +75,7 @@ struct Copy {
     is_elsewhere: bool,
 }
 
-impl Copy {
+impl Edited {
     fn read(&self, file: &str) -> Result<Config, ConfigError> {
         let source = Source::of_edited(&self.text, file, self.is_elsewhere, &self.added)?;
         let tables = toml::from_str(&self.text).map_err(|error| source.refused(&error))?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::unit;
 use super::value::FromText;
 
 /// A rate in bits per second.
@@ -19,19 +20,9 @@ impl FromText for Rate {
         "a rate such as \"50mbit\", \"2.5mbit\" or \"1gbit\", from 64kbit to 100gbit";
 
     fn from_text(text: &str) -> Result<Self, &'static str> {
-        let digits = text.trim_end_matches(|last: char| last.is_ascii_alphabetic());
-        let unit = text.get(digits.len()..).unwrap_or_default().to_ascii_lowercase();
-        let (_, factor) =
-            Self::UNITS.iter().find(|(name, _)| *name == unit).ok_or("neither kbit, mbit nor gbit")?;
-        let is_plain = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || c == '.');
-        let number = digits.parse::<f64>().ok().filter(|_| is_plain).ok_or("not a number before the unit")?;
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a float saturates"
-        )]
-        let bits = (number * *factor as f64).round() as u64;
+        let (number, unit) = unit::split(text);
+        let factor = unit::factor(unit, &Self::UNITS).ok_or("neither kbit, mbit nor gbit")?;
+        let bits = unit::times(number, factor).ok_or("not a number before the unit")?;
         if Self::RANGE.contains(&bits) { Ok(Self(bits)) } else { Err("out of range") }
     }
 }

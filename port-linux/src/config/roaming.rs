@@ -11,8 +11,8 @@ use super::ConfigError;
 use super::error::Source;
 
 /// Paths whose peer speaks first, by what datagrams to them have in common: our end and the key. To which
-/// connection they belong, and the line of the first.
-pub(super) type UnnamedPeers = HashMap<(IpAddr, u16, Option<String>, Option<u32>), (String, usize)>;
+/// connection they belong, and the place of the first.
+pub(super) type UnnamedPeers = HashMap<(IpAddr, u16, Option<String>, Option<u32>), (String, String)>;
 
 /// The ends of a path, and where they stand.
 pub(super) struct Ends<'a> {
@@ -29,7 +29,7 @@ pub(super) struct Ends<'a> {
     pub(super) port: u16,
     pub(super) device: &'a Option<String>,
     pub(super) remote_at: &'a Range<usize>,
-    pub(super) line: usize,
+    pub(super) place: &'a str,
 }
 
 impl Ends<'_> {
@@ -61,10 +61,11 @@ impl Ends<'_> {
         }
         if is_open && !self.is_sealed {
             let datagrams = (self.local, self.port, self.device.clone(), self.key);
-            let first = unnamed.entry(datagrams).or_insert_with(|| (self.connection.to_owned(), self.line));
+            let own = || (self.connection.to_owned(), self.place.to_owned());
+            let first = unnamed.entry(datagrams).or_insert_with(own);
             if first.0 != self.connection {
                 let problem = format_args!(
-                    "the path in line {} of another connection learns its peer at the same `local`, `port` and `key`",
+                    "{} of another connection learns its peer at the same `local`, `port` and `key`",
                     first.1
                 );
                 return Err(source.error(self.remote_at, problem, "another `key` for each connection"));

@@ -1,5 +1,6 @@
 //! Sizes of files, as people write them.
 
+use super::unit;
 use super::value::FromText;
 
 /// Bytes.
@@ -16,13 +17,10 @@ impl FromText for Size {
     const ALLOWED: &'static str = "a size such as \"64MB\" or \"1GB\", from 100kB to 1000GB";
 
     fn from_text(text: &str) -> Result<Self, &'static str> {
-        let digits = text.trim_end_matches(|last: char| last.is_ascii_alphabetic());
-        let unit = text.get(digits.len()..).unwrap_or_default();
-        let units = Self::UNITS.iter();
-        let (_, factor) =
-            units.clone().find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or("neither kB, MB nor GB")?;
-        let number: u64 = digits.trim_end().parse().ok().ok_or("not a whole number before the unit")?;
-        let bytes = number.checked_mul(*factor).ok_or("out of range")?;
+        let (number, unit) = unit::split(text);
+        let factor = unit::factor(unit, &Self::UNITS).ok_or("neither kB, MB nor GB")?;
+        let number: u64 = number.trim_end().parse().ok().ok_or("not a whole number before the unit")?;
+        let bytes = number.checked_mul(factor).ok_or("out of range")?;
         if Self::RANGE.contains(&bytes) { Ok(Self(bytes)) } else { Err("out of range") }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use toml::Spanned;
 
-use super::check::earlier;
 use super::error::Source;
 use super::gateway::Lists;
+use super::seen::earlier;
 use super::{ConfigError, QUEUE, TUNNEL_NAME, Tunnel, file};
 
 /// The smallest MTU of an interface that carries IPv6 (RFC 8200 section 5).

@@ -174,6 +174,12 @@ impl Name {
     pub(crate) fn may_have(c: char) -> bool {
         c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':')
     }
+
+    /// A name that is not taken: this one, or this with a number behind it.
+    pub(crate) fn free(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+        let numbered = (2..).map(|number: u32| format!("{name}-{number}"));
+        std::iter::once(name.to_owned()).chain(numbered).find(|name| !is_taken(name)).unwrap_or_default()
+    }
 }
 
 impl FromText for Name {

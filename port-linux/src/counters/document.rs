@@ -165,31 +165,3 @@ fn the_lines_that_are_quoted_are_those_that_mpt_writes() {
     }
     assert!(count > 50, "only {count} were compared");
 }
-
-#[test]
-fn the_document_has_the_places_that_others_lead_to() {
-    let anchors: Vec<String> = document()
-        .lines()
-        .filter(|line| line.starts_with('#'))
-        .map(|line| {
-            let kept = line.trim_start_matches(['#', ' ']).to_lowercase();
-            kept.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c)).collect::<String>()
-        })
-        .map(|heading| heading.replace(' ', "-"))
-        .collect();
-    let mut links = 0;
-    for entry in std::fs::read_dir(repository().join("docs")).expect("docs") {
-        let path = entry.expect("an entry").path();
-        let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        let own = path.ends_with("operations.md");
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let anchor =
-                link.strip_prefix("operations.md#").or_else(|| link.strip_prefix('#').filter(|_| own));
-            if let Some(anchor) = anchor {
-                assert!(anchors.iter().any(|it| it == anchor), "{}: no place {anchor}", path.display());
-                links += 1;
-            }
-        }
-    }
-    assert!(links > 10);
-}

@@ -45,6 +45,21 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// One of a check that has yet to put its name on it.
+    pub(super) fn new(
+        severity: Severity,
+        what: impl Into<String>,
+        why: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self { check: "", severity, path: None, what: what.into(), why: why.into(), mend: mend.into() }
+    }
+
+    /// It is about this path, `CONNECTION/PATH`.
+    pub(super) fn about(self, path: String) -> Self {
+        Self { path: Some(path), ..self }
+    }
+
     /// As lines for people.
     pub(super) fn text(&self) -> String {
         format!(
@@ -65,47 +80,34 @@ pub(super) struct Check {
     /// Whether it looks at what the running tunnel says.
     pub(super) needs_tunnel: bool,
     /// What it finds: how bad, what, why, what mends it.
-    pub(super) look: fn(&Facts) -> Vec<Found>,
+    pub(super) look: fn(&Facts) -> Vec<Finding>,
 }
 
-/// What a check found, without its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) severity: Severity,
-    pub(super) path: Option<String>,
-    pub(super) what: String,
-    pub(super) why: String,
-    pub(super) mend: String,
+/// What some checks have found.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// What is wrong, the worst first; of one severity, in the order of the checks.
+    pub(super) findings: Vec<Finding>,
+    /// How many checks were made.
+    pub(super) made: usize,
+    /// Names of checks that were left out, as they need a running tunnel.
+    pub(super) left_out: Vec<&'static str>,
 }
 
-impl Found {
-    pub(super) fn new(
-        severity: Severity,
-        what: impl Into<String>,
-        why: impl Into<String>,
-        mend: impl Into<String>,
-    ) -> Self {
-        Self { severity, path: None, what: what.into(), why: why.into(), mend: mend.into() }
-    }
-
-    /// It is about this path, `CONNECTION/PATH`.
-    pub(super) fn about(self, path: String) -> Self {
-        Self { path: Some(path), ..self }
-    }
-}
-
-impl Check {
-    /// What is wrong, as far as this check knows.
-    pub(super) fn findings(&self, facts: &Facts) -> Vec<Finding> {
-        let found = (self.look)(facts).into_iter();
-        let named = |Found { severity, path, what, why, mend }| Finding {
-            check: self.name,
-            severity,
-            path,
-            what,
-            why,
-            mend,
-        };
-        found.map(named).collect()
+impl Outcome {
+    /// Makes those of the checks that can be made.
+    pub(super) fn of<'a>(checks: impl IntoIterator<Item = &'a Check>, facts: &Facts) -> Self {
+        let mut outcome = Self::default();
+        for check in checks {
+            if check.needs_tunnel && facts.report.is_none() {
+                outcome.left_out.push(check.name);
+                continue;
+            }
+            outcome.made += 1;
+            let found = (check.look)(facts).into_iter();
+            outcome.findings.extend(found.map(|finding| Finding { check: check.name, ..finding }));
+        }
+        outcome.findings.sort_by_key(|finding| finding.severity);
+        outcome
     }
 }

@@ -96,10 +96,7 @@ fn look_at_host(facts: &mut Facts, config: Option<&Config>) -> anyhow::Result<()
     let mut interfaces = Interfaces::now()?;
     let mut with_paths = None;
     if let Some(config) = config {
-        if let Some(to) = config.wanted_ways() {
-            interfaces.look_for_ways(&to)?;
-        }
-        with_paths = Some(config.with_auto_paths(&interfaces, &[], |_, _| true).0);
+        with_paths = Some(config.with_paths_now(&mut interfaces)?);
         facts.tunnel.clone_from(&config.tunnel.name);
         facts.tunnel_networks.clone_from(&config.tunnel.addresses);
     } else if let Some(report) = &facts.report {

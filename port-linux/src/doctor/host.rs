@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::facts::{Facts, PathFacts};
-use super::finding::{Check, Found, Severity};
+use super::finding::{Check, Finding, Severity};
+use crate::link::is_tunnel_kind;
 
 /// All of them.
 pub(super) const CHECKS: [Check; 13] = [
@@ -25,34 +26,35 @@ pub(super) const CHECKS: [Check; 13] = [
 /// Of so many packets, one that is dropped for a full queue is no news.
 const FEW_DROPS: u64 = 1000;
 
-/// Kinds of interfaces that are tunnels themselves.
-const TUNNELS: [&str; 9] = ["wireguard", "tun", "gre", "gretap", "ipip", "sit", "ip6tnl", "vti", "ppp"];
-
-fn configuration(facts: &Facts) -> Vec<Found> {
+fn configuration(facts: &Facts) -> Vec<Finding> {
     let mend = "edit that line; `mpt check FILE` shows whether it is right then";
     let errors = facts.errors.iter().map(|text| {
-        Found::new(Severity::Fault, text, "mpt does not start with this file, or leaves this peer out", mend)
+        Finding::new(
+            Severity::Fault,
+            text,
+            "mpt does not start with this file, or leaves this peer out",
+            mend,
+        )
     });
-    let warnings = facts
-        .warnings
-        .iter()
-        .map(|text| Found::new(Severity::Warning, text, "it works, but is probably not what is meant", mend));
+    let warnings = facts.warnings.iter().map(|text| {
+        Finding::new(Severity::Warning, text, "it works, but is probably not what is meant", mend)
+    });
     errors.chain(warnings).collect()
 }
 
 /// Paths whose interface or address is not there. A running tunnel says itself what its paths wait for.
-fn missing_link(facts: &Facts) -> Vec<Found> {
+fn missing_link(facts: &Facts) -> Vec<Finding> {
     let paths = facts.paths.iter().filter(|_| facts.report.is_none());
     let found = paths.filter_map(|path| Some((path, path.missing.as_ref()?))).map(|(path, missing)| {
         let what = format!("path {}: {missing}", path.full_name());
         let found = match &path.device {
-            Some(device) => Found::new(
+            Some(device) => Finding::new(
                 Severity::Warning,
                 what,
                 "the path waits until that is there",
                 format!("ip address show {device}"),
             ),
-            None => Found::new(
+            None => Finding::new(
                 Severity::Fault,
                 what,
                 "mpt does not start without that address",
@@ -65,10 +67,10 @@ fn missing_link(facts: &Facts) -> Vec<Found> {
 }
 
 /// An interface of somebody else with the tunnel's name.
-fn name_taken(facts: &Facts) -> Vec<Found> {
+fn name_taken(facts: &Facts) -> Vec<Finding> {
     let taken = facts.link(&facts.tunnel).filter(|link| link.kind.as_deref() != Some("tun"));
     let found = taken.map(|link| {
-        Found::new(
+        Finding::new(
             Severity::Fault,
             format!("there is an interface {} already, and it is no tunnel of mpt", link.name),
             "mpt does not start while another interface has the name",
@@ -79,9 +81,9 @@ fn name_taken(facts: &Facts) -> Vec<Found> {
 }
 
 /// UDP ports that another program has.
-fn port_taken(facts: &Facts) -> Vec<Found> {
+fn port_taken(facts: &Facts) -> Vec<Finding> {
     let found = facts.taken_ports.iter().map(|(of, address)| {
-        Found::new(
+        Finding::new(
             Severity::Fault,
             format!("{of}: another program has UDP port {} of {}", address.port(), address.ip()),
             "mpt does not start, or the path waits, while it has it",
@@ -95,10 +97,10 @@ fn port_taken(facts: &Facts) -> Vec<Found> {
 }
 
 /// Paths whose peer is not heard, as the best route back leads elsewhere.
-fn rp_filter(facts: &Facts) -> Vec<Found> {
+fn rp_filter(facts: &Facts) -> Vec<Finding> {
     let found = facts.paths.iter().filter(|path| facts.is_filtered(path)).map(|path| {
         let own = path.own.as_deref().unwrap_or_default();
-        Found::new(
+        Finding::new(
             Severity::Fault,
             format!("the kernel drops what comes for path {} through {own}", path.full_name()),
             format!(
@@ -113,7 +115,7 @@ fn rp_filter(facts: &Facts) -> Vec<Found> {
 }
 
 /// Interfaces of paths in one LAN that answer for each other.
-fn arp_flux(facts: &Facts) -> Vec<Found> {
+fn arp_flux(facts: &Facts) -> Vec<Finding> {
     let of_paths: BTreeSet<&str> = facts.paths.iter().filter_map(|path| path.own.as_deref()).collect();
     let networks = |name: &str| {
         let name = name.to_owned();
@@ -127,7 +129,7 @@ fn arp_flux(facts: &Facts) -> Vec<Found> {
             let flux =
                 [one, other].iter().any(|name| facts.link(name).is_some_and(|link| link.answers_for_others));
             if let Some(shared) = shared.filter(|_| flux) {
-                found.push(Found::new(
+                found.push(Finding::new(
                     Severity::Warning,
                     format!("{one} and {other} are both in {} and answer for each other's addresses (ARP flux)", shared.to),
                     "neighbours may send what is for one link to the other, so that both paths share one cable, or one of them is silent",
@@ -139,7 +141,7 @@ fn arp_flux(facts: &Facts) -> Vec<Found> {
     found
 }
 
-fn missing_route(facts: &Facts) -> Vec<Found> {
+fn missing_route(facts: &Facts) -> Vec<Finding> {
     let lost =
         facts.paths.iter().filter(|path| !path.is_routed && !path.has_gateway && path.missing.is_none());
     let found = lost.map(|path| {
@@ -151,7 +153,7 @@ fn missing_route(facts: &Facts) -> Vec<Found> {
             ),
             None => format!("sudo ip route add {} via ROUTER", path.remote),
         };
-        Found::new(
+        Finding::new(
             Severity::Fault,
             format!("path {} has no route to {}{through}", path.full_name(), path.remote),
             "without one the kernel looks for the peer on the link itself, where it is not, or sends nothing",
@@ -162,12 +164,12 @@ fn missing_route(facts: &Facts) -> Vec<Found> {
 }
 
 /// Paths that leave through another interface than the one with their address.
-fn wrong_interface(facts: &Facts) -> Vec<Found> {
+fn wrong_interface(facts: &Facts) -> Vec<Finding> {
     let found = facts.paths.iter().filter_map(|path| {
         let (own, used) = (path.own.as_ref()?, path.leaves_by.as_ref()?);
         let is_other = path.device.is_none() && own != used && used != "lo" && !is_tunnel(facts, used);
         is_other.then(|| {
-            Found::new(
+            Finding::new(
                 Severity::Warning,
                 format!("path {} has the address {} of {own}, and leaves through {used}", path.full_name(), path.local),
                 "Linux sends by destination alone: two addresses do not make two links, and the path shares a cable with another one",
@@ -179,16 +181,15 @@ fn wrong_interface(facts: &Facts) -> Vec<Found> {
 }
 
 fn is_tunnel(facts: &Facts, name: &str) -> bool {
-    let kind = facts.link(name).and_then(|link| link.kind.as_deref());
-    name == facts.tunnel || kind.is_some_and(|kind| TUNNELS.contains(&kind))
+    name == facts.tunnel || facts.link(name).and_then(|link| link.kind.as_deref()).is_some_and(is_tunnel_kind)
 }
 
 /// Paths that leave through the tunnel itself, or through another one.
-fn nested_path(facts: &Facts) -> Vec<Found> {
+fn nested_path(facts: &Facts) -> Vec<Finding> {
     let found = facts.paths.iter().filter_map(|path| {
         let used = path.device.as_ref().or(path.leaves_by.as_ref()).filter(|used| is_tunnel(facts, used))?;
         Some(if *used == facts.tunnel {
-            Found::new(
+            Finding::new(
                 Severity::Fault,
                 format!("path {} leaves through {used}, the tunnel itself", path.full_name()),
                 format!("its datagrams would carry themselves: the route to {} leads into the tunnel", path.remote),
@@ -198,7 +199,7 @@ fn nested_path(facts: &Facts) -> Vec<Found> {
                 ),
             ).about(path.full_name())
         } else {
-            Found::new(
+            Finding::new(
                 Severity::Note,
                 format!("path {} leaves through {used}, which is a tunnel, too", path.full_name()),
                 "it costs room in every packet, and both tunnels fall together; with two paths inside one tunnel nothing is won",
@@ -210,14 +211,14 @@ fn nested_path(facts: &Facts) -> Vec<Found> {
 }
 
 /// A LAN with the tunnel's addresses.
-fn same_network(facts: &Facts) -> Vec<Found> {
+fn same_network(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     for network in &facts.tunnel_networks {
         let overlaps = |to: &ipnet::IpNet| to.contains(&network.network()) || network.contains(&to.network());
         let others =
             facts.routes.iter().filter(|route| route.interface != facts.tunnel && route.to.prefix_len() > 1);
         for route in others.filter(|route| overlaps(&route.to)) {
-            found.push(Found::new(
+            found.push(Finding::new(
                 Severity::Fault,
                 format!("{} of the tunnel and {} on {} overlap", network.trunc(), route.to, route.interface),
                 "packets for the peer go to that link, or packets for hosts there into the tunnel",
@@ -226,7 +227,7 @@ fn same_network(facts: &Facts) -> Vec<Found> {
         }
         for path in facts.paths.iter().filter(|path| network.contains(&path.remote)) {
             found.push(
-                Found::new(
+                Finding::new(
                     Severity::Fault,
                     format!(
                         "the peer's outer address {} of path {} is in {} of the tunnel",
@@ -245,7 +246,7 @@ fn same_network(facts: &Facts) -> Vec<Found> {
 }
 
 /// Routes that take packets which a default route through the tunnel is for.
-fn other_default_route(facts: &Facts) -> Vec<Found> {
+fn other_default_route(facts: &Facts) -> Vec<Finding> {
     let Some(wanted) = &facts.wanted else { return Vec::new() };
     let takes_all = |is_ipv4: bool| if is_ipv4 { wanted.all_v4 } else { wanted.all_v6 };
     // The main table's default route is passed over by mpt's rules; its narrower routes come first.
@@ -256,7 +257,7 @@ fn other_default_route(facts: &Facts) -> Vec<Found> {
             && takes_all(route.to.addr().is_ipv4())
     });
     let found = halves.map(|route| {
-        Found::new(
+        Finding::new(
             Severity::Warning,
             format!("{} leads through {}, past the tunnel", route.to, route.interface),
             "another program, such as OpenVPN, has made a default route of two halves, which comes before the tunnel's",
@@ -267,13 +268,13 @@ fn other_default_route(facts: &Facts) -> Vec<Found> {
 }
 
 /// The tunnel interface's own queue.
-fn tunnel_queue(facts: &Facts) -> Vec<Found> {
+fn tunnel_queue(facts: &Facts) -> Vec<Finding> {
     let Some((link, wanted)) = facts.link(&facts.tunnel).zip(facts.wanted.as_ref()) else {
         return Vec::new();
     };
     let mut found = Vec::new();
     if link.queue.is_some_and(|queue| queue < wanted.queue) {
-        found.push(Found::new(
+        found.push(Finding::new(
             Severity::Warning,
             format!(
                 "the queue of {} takes {} packets, not the {} of tunnel.queue",
@@ -285,7 +286,7 @@ fn tunnel_queue(facts: &Facts) -> Vec<Found> {
             format!("sudo ip link set {} txqueuelen {}", link.name, wanted.queue),
         ));
     } else if link.dropped > link.sent / FEW_DROPS && link.dropped > FEW_DROPS {
-        found.push(Found::new(
+        found.push(Finding::new(
             Severity::Warning,
             format!(
                 "{} dropped {} packets, as its queue of {} was full; {} were sent",
@@ -302,7 +303,7 @@ fn tunnel_queue(facts: &Facts) -> Vec<Found> {
 }
 
 /// Queues of interfaces that paths leave through.
-fn path_queue(facts: &Facts) -> Vec<Found> {
+fn path_queue(facts: &Facts) -> Vec<Finding> {
     let found = facts.running_paths().filter_map(|(connection, path)| {
         let full = path.not_sent.full;
         let name = path.device.as_ref().or_else(|| {
@@ -311,7 +312,7 @@ fn path_queue(facts: &Facts) -> Vec<Found> {
         })?;
         let queue = facts.link(name)?.queue?;
         (full > FEW_DROPS && full > path.tx_datagrams / FEW_DROPS).then(|| {
-            Found::new(
+            Finding::new(
                 Severity::Warning,
                 format!("path {}/{}: {full} datagrams were dropped here, as a queue was full", connection.name, path.name),
                 format!("the queue of {name} takes {queue} packets, or the socket's buffer is small: what is dropped is sent again, later"),

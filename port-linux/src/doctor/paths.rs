@@ -1,7 +1,7 @@
 //! Checks of the paths of a running tunnel.
 
 use super::facts::{Facts, PathFacts};
-use super::finding::{Check, Found, Severity};
+use super::finding::{Check, Finding, Severity};
 use crate::mtu;
 use crate::report::{ConnectionReport, PathReport, State};
 use crate::units::bit_rate;
@@ -36,7 +36,7 @@ const MANY_LOST: u64 = 20;
 /// What a check of one path finds.
 type OfPath<'a> = (&'a ConnectionReport, &'a PathReport);
 
-fn each(facts: &Facts, look: impl Fn(OfPath<'_>) -> Option<Found>) -> Vec<Found> {
+fn each(facts: &Facts, look: impl Fn(OfPath<'_>) -> Option<Finding>) -> Vec<Finding> {
     facts.running_paths().filter_map(|it| Some(look(it)?.about(name(it)))).collect()
 }
 
@@ -50,10 +50,10 @@ fn severity(connection: &ConnectionReport) -> Severity {
     if some_work { Severity::Warning } else { Severity::Fault }
 }
 
-fn no_answer(facts: &Facts) -> Vec<Found> {
+fn no_answer(facts: &Facts) -> Vec<Finding> {
     each(facts, |it| {
         let problem = it.1.problem.as_ref()?;
-        Some(Found::new(
+        Some(Finding::new(
             severity(it.0),
             format!("path {}: {problem}", name(it)),
             "nothing travels on it",
@@ -62,7 +62,7 @@ fn no_answer(facts: &Facts) -> Vec<Found> {
     })
 }
 
-fn waiting_path(facts: &Facts) -> Vec<Found> {
+fn waiting_path(facts: &Facts) -> Vec<Finding> {
     each(facts, |it| {
         let missing = it.1.waits_for.as_ref()?;
         let is_it = |path: &&PathFacts| path.connection == it.0.name && path.name == it.1.name;
@@ -72,7 +72,7 @@ fn waiting_path(facts: &Facts) -> Vec<Found> {
             return None;
         }
         let device = it.1.device.as_deref().unwrap_or("INTERFACE");
-        Some(Found::new(
+        Some(Finding::new(
             severity(it.0),
             format!("path {} waits: {missing}", name(it)),
             "nothing travels on it until that is there",
@@ -81,10 +81,10 @@ fn waiting_path(facts: &Facts) -> Vec<Found> {
     })
 }
 
-fn path_out_of_use(facts: &Facts) -> Vec<Found> {
+fn path_out_of_use(facts: &Facts) -> Vec<Finding> {
     each(facts, |it| {
         (it.1.reason.as_deref() == Some("disabled")).then(|| {
-            Found::new(
+            Finding::new(
                 Severity::Note,
                 format!("path {} is out of use", name(it)),
                 "it was taken out of use by `mpt path down`, or by enabled = false",
@@ -94,10 +94,10 @@ fn path_out_of_use(facts: &Facts) -> Vec<Found> {
     })
 }
 
-fn throttled_path(facts: &Facts) -> Vec<Found> {
+fn throttled_path(facts: &Facts) -> Vec<Finding> {
     each(facts, |it| {
         let model = it.1.measured().filter(|model| model.limited_by == "policer")?;
-        Some(Found::new(
+        Some(Finding::new(
             Severity::Warning,
             format!(
                 "path {} is throttled to {}: what exceeds that is dropped on the way",
@@ -118,10 +118,10 @@ fn is_often(times: u64, facts: &Facts) -> bool {
     times >= OFTEN && uptime_s(facts) / times < SELDOM_S
 }
 
-fn unsteady_path(facts: &Facts) -> Vec<Found> {
+fn unsteady_path(facts: &Facts) -> Vec<Finding> {
     each(facts, |it| {
         is_often(it.1.downs, facts).then(|| {
-            Found::new(
+            Finding::new(
                 Severity::Warning,
                 format!("path {} went down {} times in {} min", name(it), it.1.downs, uptime_s(facts) / 60),
                 "each time packets on it are sent again on others, and what had only this path waits",
@@ -132,12 +132,12 @@ fn unsteady_path(facts: &Facts) -> Vec<Found> {
 }
 
 /// Datagrams as large as the interface takes do not pass: a hop with a smaller MTU, which does not say so.
-fn small_datagrams(facts: &Facts) -> Vec<Found> {
+fn small_datagrams(facts: &Facts) -> Vec<Finding> {
     each(facts, |it| {
         let (now, ceiling) = (it.1.max_datagram, it.1.ceiling);
         let mtu = mtu::of_datagram(now, it.1.local.ip());
         (it.1.state == State::Up && now < ceiling).then(|| {
-            Found::new(
+            Finding::new(
                 Severity::Note,
                 format!("path {} carries datagrams of {now} bytes, though its interface takes {ceiling}", name(it)),
                 "a hop on the way has a smaller MTU; mpt has found that by itself, and looks again after each change of the link",
@@ -147,10 +147,10 @@ fn small_datagrams(facts: &Facts) -> Vec<Found> {
     })
 }
 
-fn no_ecn(facts: &Facts) -> Vec<Found> {
+fn no_ecn(facts: &Facts) -> Vec<Finding> {
     each(facts, |it| {
         let fault = it.1.ecn.as_ref()?;
-        Some(Found::new(
+        Some(Finding::new(
             Severity::Note,
             format!("path {} {fault}", name(it)),
             "a router on the way handles ECN wrongly; packets leave without marks there, so a full queue shows by loss only",
@@ -159,12 +159,12 @@ fn no_ecn(facts: &Facts) -> Vec<Found> {
     })
 }
 
-fn no_segmentation(facts: &Facts) -> Vec<Found> {
+fn no_segmentation(facts: &Facts) -> Vec<Finding> {
     let wanted = facts.wanted.as_ref().is_none_or(|wanted| wanted.offload);
     each(facts, |it| {
         let socket = it.1.socket.as_ref().filter(|socket| wanted && socket.segments <= 1)?;
         let device = it.1.device.as_deref().unwrap_or("INTERFACE");
-        Some(Found::new(
+        Some(Finding::new(
             Severity::Warning,
             format!(
                 "path {} sends each datagram in a call of its own ({} at once)",
@@ -179,7 +179,7 @@ fn no_segmentation(facts: &Facts) -> Vec<Found> {
     })
 }
 
-fn socket_buffers(facts: &Facts) -> Vec<Found> {
+fn socket_buffers(facts: &Facts) -> Vec<Finding> {
     let mut found = each(facts, |it| {
         let socket = it.1.socket.as_ref()?;
         let granted = socket.receive_buffer.min(socket.send_buffer);
@@ -187,7 +187,7 @@ fn socket_buffers(facts: &Facts) -> Vec<Found> {
             format!(" (the limits are {receive} for receiving and {send} for sending)")
         });
         (granted < socket.wanted_buffer).then(|| {
-            Found::new(
+            Finding::new(
                 Severity::Warning,
                 format!(
                     "the sockets have buffers of {granted} bytes, not of {}{limits}",
@@ -206,11 +206,11 @@ fn socket_buffers(facts: &Facts) -> Vec<Found> {
     found
 }
 
-fn forgetful_nat(facts: &Facts) -> Vec<Found> {
+fn forgetful_nat(facts: &Facts) -> Vec<Finding> {
     each(facts, |it| {
         let moves = it.1.roaming.map_or(0, |roaming| roaming.moves);
         is_often(moves, facts).then(|| {
-            Found::new(
+            Finding::new(
                 Severity::Warning,
                 format!("the peer of path {} was found at another address {moves} times in {} min", name(it), uptime_s(facts) / 60),
                 "a NAT in front of it forgets soon who spoke, or has several addresses: until the peer speaks again, nothing gets there",
@@ -221,7 +221,7 @@ fn forgetful_nat(facts: &Facts) -> Vec<Found> {
 }
 
 /// Paths that bring little, and hold up the others or lose much.
-fn costly_path(facts: &Facts) -> Vec<Found> {
+fn costly_path(facts: &Facts) -> Vec<Finding> {
     let of_connection = |connection: &ConnectionReport| {
         let up = connection.paths.iter().filter(|path| path.state == State::Up);
         up.filter_map(PathReport::measured).map(|model| model.rate).sum::<u64>()
@@ -237,7 +237,7 @@ fn costly_path(facts: &Facts) -> Vec<Found> {
             (false, false) => return None,
         };
         is_small.then(|| {
-            Found::new(
+            Finding::new(
                 Severity::Note,
                 format!("path {} carries {} of {}, and {cost}", name(it), bit_rate(model.rate), bit_rate(of_connection(it.0))),
                 "it costs the others more than it gives, unless it is there for the case that they fail",

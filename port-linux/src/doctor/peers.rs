@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::facts::Facts;
-use super::finding::{Check, Found, Severity};
+use super::finding::{Check, Finding, Severity};
 use crate::report::{ConnectionReport, State};
 use crate::units::{bit_rate, bytes};
 
@@ -22,10 +22,10 @@ const KEPT_LONGER: Duration = Duration::from_millis(80);
 /// The system's clock is stepped once or twice when a machine starts.
 const USUAL_STEPS: u64 = 2;
 
-fn set_up_otherwise(facts: &Facts) -> Vec<Found> {
+fn set_up_otherwise(facts: &Facts) -> Vec<Finding> {
     let found = facts.connections().filter_map(|connection| {
         let problem = connection.problem.as_ref()?;
-        Some(Found::new(
+        Some(Finding::new(
             Severity::Fault,
             format!("{}: the peer {problem}", connection.name),
             "nothing that it sends is taken",
@@ -35,10 +35,10 @@ fn set_up_otherwise(facts: &Facts) -> Vec<Found> {
     found.collect()
 }
 
-fn foreign_packets(facts: &Facts) -> Vec<Found> {
+fn foreign_packets(facts: &Facts) -> Vec<Finding> {
     let found = facts.connections().filter(|connection| connection.problem.is_none()).filter_map(|connection| {
         let count = connection.dropped.get("wrong_inner_source").copied().filter(|count| *count > 0)?;
-        Some(Found::new(
+        Some(Finding::new(
             Severity::Warning,
             format!("{}: {count} packets came from addresses that are not behind this peer", connection.name),
             "they are dropped: a LAN behind the peer is not in the configuration here, or the peer does not put its own address into them",
@@ -49,12 +49,12 @@ fn foreign_packets(facts: &Facts) -> Vec<Found> {
 }
 
 /// The program was replaced, and the process is the one of before.
-fn old_program(facts: &Facts) -> Vec<Found> {
+fn old_program(facts: &Facts) -> Vec<Finding> {
     let running = facts.report.iter().map(|report| &report.tunnel.program);
     let other = running.filter(|running| **running != facts.program);
     let found = other.map(|running| {
         let running = if running.is_empty() { "an earlier one" } else { running };
-        Found::new(
+        Finding::new(
             Severity::Warning,
             format!("the tunnel is run by version {running}, and this program is version {}", facts.program),
             "what was mended or came with the newer one is not there until the tunnel is started again",
@@ -64,7 +64,7 @@ fn old_program(facts: &Facts) -> Vec<Found> {
     found.collect()
 }
 
-fn old_peer(facts: &Facts) -> Vec<Found> {
+fn old_peer(facts: &Facts) -> Vec<Finding> {
     let found = facts.connections().filter_map(|connection| {
         let is_up = connection.paths.iter().any(|path| path.state == State::Up);
         let why = match connection.mode_reason.as_deref().filter(|_| is_up)? {
@@ -72,7 +72,7 @@ fn old_peer(facts: &Facts) -> Vec<Found> {
             "no_reports" => "the peer has stopped to report what arrives",
             _ => return None,
         };
-        Some(Found::new(
+        Some(Finding::new(
             Severity::Warning,
             format!("{}: packets are sent by weight, as {why}", connection.name),
             "rates and delays of the paths are not measured, so that a slow path holds up the others",
@@ -83,11 +83,11 @@ fn old_peer(facts: &Facts) -> Vec<Found> {
 }
 
 /// Whether what is under way on all paths has room in the memory for packets to be sent.
-fn memory(facts: &Facts) -> Vec<Found> {
+fn memory(facts: &Facts) -> Vec<Finding> {
     facts.connections().filter_map(too_small).collect()
 }
 
-fn too_small(connection: &ConnectionReport) -> Option<Found> {
+fn too_small(connection: &ConnectionReport) -> Option<Finding> {
     let has = connection.memory_bytes?;
     let up = connection.paths.iter().filter(|path| path.state == State::Up);
     let measured = up.filter_map(|path| Some((path.measured()?.rate, path.rtt_us?)));
@@ -95,7 +95,7 @@ fn too_small(connection: &ConnectionReport) -> Option<Found> {
     let kept_us = longest + u64::try_from(KEPT_LONGER.as_micros()).unwrap_or(u64::MAX);
     let needs = u64::try_from(u128::from(rate / 8) * u128::from(kept_us) / 1_000_000).unwrap_or(u64::MAX);
     (needs > has).then(|| {
-        Found::new(
+        Finding::new(
             Severity::Warning,
             format!(
                 "{}: {} for packets to be sent, and {} at {} ms round trip take {}",
@@ -111,10 +111,10 @@ fn too_small(connection: &ConnectionReport) -> Option<Found> {
     })
 }
 
-fn clock_steps(facts: &Facts) -> Vec<Found> {
+fn clock_steps(facts: &Facts) -> Vec<Finding> {
     let steps = facts.report.as_ref().map_or(0, |report| report.tunnel.clock_steps);
     let found = (steps > USUAL_STEPS).then(|| {
-        Found::new(
+        Finding::new(
             Severity::Note,
             format!("the system's clock was set {steps} times since the tunnel started"),
             "datagrams are stamped by it; mpt notices each step and leaves out what it would tell wrongly, but delays are known less well",

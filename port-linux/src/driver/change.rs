@@ -143,8 +143,8 @@ impl<'s> Driver<'s> {
         let has = |name: &str, ipv4: bool| self.may_lead(name, ipv4);
         let (new, left_out) = reload.config.with_auto_paths(&self.interfaces, &gone, has);
         if self.left_out != left_out {
-            for interface in &left_out {
-                tracing::warn!("no path over {interface}: a connection has eight by itself at most");
+            for sentence in &left_out {
+                tracing::warn!("{sentence}");
             }
             self.left_out = left_out;
         }

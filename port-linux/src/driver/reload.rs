@@ -80,7 +80,7 @@ impl<'s> Driver<'s> {
             }
             for path in new.keep_added(&reload.config) {
                 tracing::info!(
-                    "path {path}, which was added by a command, is left out: the file has it, or no room for it"
+                    "path {path}, which no file has, is left out: it does not go with what the file has, or there is no room for it"
                 );
             }
         }

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::entropy::SystemEntropy;
 use crate::failure::misconfigured;
+use crate::link::unspecified;
 use crate::mtu::{least_mtu, max_datagram};
 use crate::recorder::{Core, Recordings, Subject};
 
@@ -75,7 +76,7 @@ impl<'s> Resources<'s> {
         };
         let sizes: Vec<u16> = planned.iter().map(|path| path.max_datagram).collect();
         // Paths that come by themselves have room for what Ethernet carries.
-        let to_come = config.auto.as_ref().map(|_| max_datagram(ABSENT_MTU, [0; 4].into()));
+        let to_come = config.auto.as_ref().map(|_| max_datagram(ABSENT_MTU, unspecified(true)));
         let room = sizes.iter().copied().chain(to_come).max().unwrap_or(0);
         let memory = (!config.is_learned).then(|| self.memories.lend(config, room.into())).unzip();
         let made = self.state_machine(config, &sizes, (memory.0, memory.1.unwrap_or_default()));

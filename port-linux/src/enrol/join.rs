@@ -21,7 +21,7 @@ use crate::failure::misconfigured;
 use crate::host_state::HostState;
 use crate::init::{Invited, Wanted, init};
 use crate::keys::{self, KeyBytes, encode};
-use crate::link::{Interface, Interfaces, has_ipv6, router};
+use crate::link::{Interface, Interfaces, Leases, has_ipv6};
 use crate::output;
 use crate::report::{ConnectionReport, State};
 
@@ -86,12 +86,9 @@ pub fn join(wanted: &Join) -> Result<()> {
     }
     let files = write(wanted, &invitation, (&name, &file), &interfaces)?;
     let mut config = Config::load(&file)?;
-    if let Some(to) = config.wanted_ways() {
-        interfaces.look_for_ways(&to)?;
-        (config, _) = config.with_auto_paths(&interfaces, &[], |_, _| true);
-        if config.connections.iter().all(|connection| connection.paths.is_empty()) {
-            bail!("{}", no_way(&interfaces));
-        }
+    config = config.with_paths_now(&mut interfaces)?;
+    if config.connections.iter().all(|connection| connection.paths.is_empty()) {
+        bail!("{}", no_way(&interfaces));
     }
     HostState::wanted(&config).check()?;
     files.keep();
@@ -241,9 +238,10 @@ fn tell_unused(config: &Config, interfaces: &Interfaces) -> Result<()> {
     let is_used =
         |interface: &Interface| paths.iter().any(|path| path.device.as_deref() == Some(&interface.name));
     let is_auto = config.connections.iter().any(|connection| connection.auto.is_some());
+    let leases = Leases::default();
     for interface in interfaces.iter().filter(|it| is_auto && it.may_lead_out() && it.running && !is_used(it))
     {
-        if let Some(router) = router(interface) {
+        if let Some(router) = leases.router(interface) {
             output::print(&format!(
                 "{name} is not used: DHCP named the router {router} there, and the host has no default route through it. Where that is not meant, \
                  append to the configuration:\n  [[connection.path]]\n  name = \"{name}\"\n  device = \"{name}\"\n  local = \"0.0.0.0\"\n  \

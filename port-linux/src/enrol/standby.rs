@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::files::{Aside, NewFiles};
 use super::join::read_line;
 use super::{Invitation, is_running};
-use crate::config::{Config, Connection, Endpoint};
+use crate::config::{Config, Connection, Endpoint, Name};
 use crate::control::{Command, ask, default_socket};
 use crate::failure::misconfigured;
 use crate::keys::{KeyBytes, encode};
@@ -44,7 +44,7 @@ pub fn stand_by(first: &str, directory: &Path) -> Result<()> {
         Invitation::from_line(&read_line()?).map_err(|error| misconfigured(error.to_string()))?;
     check(&config, &invitation)?;
 
-    let name = free_name(&invitation.server, &config);
+    let name = Name::free(&invitation.server, |name| config.connections.iter().any(|it| it.name == name));
     let preshared =
         invitation.preshared_key.map(|bytes| (format!("{first}.{name}.psk"), KeyBytes::new(bytes)));
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -107,13 +107,6 @@ fn at_server(config: &Config) -> String {
         let _ = write!(command, " --address {}", address.addr());
     }
     command
-}
-
-/// The server's name for itself, or with a number behind it.
-fn free_name(server: &str, config: &Config) -> String {
-    let is_taken = |name: &str| config.connections.iter().any(|it| it.name == name);
-    let numbered = (2..).map(|number: u32| format!("{server}-{number}"));
-    std::iter::once(server.to_owned()).chain(numbered).find(|name| !is_taken(name)).unwrap_or_default()
 }
 
 /// The table of the connection, with paths over what the first one's take.

@@ -1,12 +1,13 @@
 //! The original's paths, read with the original's own defaults, in our words.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::ImportError;
 use super::address::{ADDRESS, address_of_version, ip_version};
 use super::ini::{Entry, Section};
 use super::remarks;
 use crate::config::{FromText, InterfaceName};
+use crate::link::unspecified;
 
 /// `[path_n]`
 pub(super) struct Path {
@@ -171,7 +172,7 @@ fn local_address(
     let place = private
         .map_or_else(|| format!("{} private_ipaddr is missing", section.place()), |entry| entry.to_string());
     remarks.push(format!("{place}: the kernel chooses an address of the interface"));
-    Ok(if ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() })
+    Ok(unspecified(ipv4))
 }
 
 /// The original adds a host route through the gateway; mpt leaves the routes below the tunnel alone.

@@ -1,6 +1,6 @@
 //! One measured transfer between the hosts.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::traffic::meter::Received;
 use super::traffic::quic;
 use super::traffic::stream::{self, Amount, Flow};
 use super::traffic::udp::{self, Delivery};
+use crate::link::unspecified;
 
 /// How long the receiver waits for the sender.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -65,7 +66,7 @@ pub fn run(
 ) -> anyhow::Result<Transfer> {
     let flow = flow.into();
     // On every address: MPTCP's other subflows come to other addresses of PC2.
-    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any = unspecified(to.is_ipv4());
     let listener = net.pc2.inside(|| stream::listen(SocketAddr::new(any, 0), flow.transport))??;
     let address = SocketAddr::new(to, listener.local_addr()?.port());
     let receive = || stream::receive(&listener, flow.payload, CONNECT);

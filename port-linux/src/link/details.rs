@@ -1,14 +1,15 @@
 //! What `mpt doctor` looks at besides: queues of interfaces, and the routes that may be in the tunnel's way.
 
+use std::net::IpAddr;
+
 use anyhow::Result;
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
-use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::packet_route::route::{RouteHeader, RouteType};
 
 use super::attributes::{destination, first_hops};
-use super::{block_on, connect};
+use super::{block_on, connect, each_route};
 
 /// The queue of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,18 +69,13 @@ pub fn near_and_wide_routes() -> Result<Vec<Route>> {
     block_on(async {
         let handle = connect()?;
         let mut routes = Vec::new();
-        let all = [
-            RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
-            RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
-        ];
-        for wanted in all {
-            let mut answers = handle.route().get(wanted).execute();
-            while let Some(route) = answers.try_next().await? {
-                let Some(to) = destination(&route).filter(|_| route.header.kind == RouteType::Unicast) else {
-                    continue;
+        for is_ipv4 in [true, false] {
+            each_route(&handle, is_ipv4, |route| {
+                let Some(to) = destination(route).filter(|_| route.header.kind == RouteType::Unicast) else {
+                    return;
                 };
                 // Each link has such a network of its own.
-                let is_link_local = to.addr().is_ipv6() && to.addr().to_string().starts_with("fe80:");
+                let is_link_local = matches!(to.addr(), IpAddr::V6(to) if to.is_unicast_link_local());
                 let hops = first_hops(&route.attributes)
                     .filter(|(_, router)| router.is_none() || to.prefix_len() <= 1);
                 let is_main = route.header.table == RouteHeader::RT_TABLE_MAIN;
@@ -88,7 +84,8 @@ pub fn near_and_wide_routes() -> Result<Vec<Route>> {
                     interface,
                     is_main,
                 }));
-            }
+            })
+            .await?;
         }
         Ok(routes)
     })

@@ -1,7 +1,7 @@
 //! What a path needs of this machine's interfaces, and what it waits for while that is not there.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::{Interface, Interfaces};
 
@@ -115,6 +115,11 @@ fn is_link_local(address: IpAddr) -> bool {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
+}
+
+/// The unspecified address of IPv4, or of IPv6.
+pub fn unspecified(is_ipv4: bool) -> IpAddr {
+    if is_ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 /// An address with the port; a link-local one means something only together with the interface's number.

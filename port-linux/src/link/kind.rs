@@ -27,9 +27,19 @@ const TUNNELS: [&str; 15] = [
 const MOBILE: [&str; 5] = ["wwan", "ww", "usb", "ppp", "rmnet"];
 
 impl Interface {
+    /// Whether this is its name, or an alternative one.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.names().any(|own| own == name)
+    }
+
+    /// Its name, and its alternative ones.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name).chain(&self.other_names).map(String::as_str)
+    }
+
     /// Whether it is a tunnel, or leads nowhere by itself.
     pub fn is_tunnel(&self) -> bool {
-        self.kind.as_deref().is_some_and(|kind| TUNNELS.contains(&kind))
+        self.kind.as_deref().is_some_and(is_tunnel_kind)
     }
 
     /// Whether it is the loopback interface.
@@ -47,6 +57,11 @@ impl Interface {
         };
         !self.is_loopback() && !self.is_tunnel() && !is_inner
     }
+}
+
+/// Whether interfaces of this kind are tunnels, or lead nowhere by themselves.
+pub fn is_tunnel_kind(kind: &str) -> bool {
+    TUNNELS.contains(&kind)
 }
 
 /// Whether an interface of this name is paid by volume, mostly.

@@ -1,6 +1,7 @@
 //! The router that DHCP named on a link, for the sentence that proposes it as a path's `gateway`: also where the host's DHCP client
 //! has made no default route of it.
 
+use std::cell::LazyCell;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -12,19 +13,36 @@ const NETWORKD: &str = "/run/systemd/netif/leases";
 /// Where Debian's dhclient keeps its leases, in files of several.
 const DHCLIENT: &str = "/var/lib/dhcp";
 
-/// The router of an interface's lease; `None` if no lease is known that names one.
-pub fn router(interface: &Interface) -> Option<Ipv4Addr> {
-    let of_networkd = fs::read_to_string(Path::new(NETWORKD).join(interface.index.to_string()));
-    if let Some(router) = of_networkd.ok().and_then(|lease| of_networkd_lease(&lease)) {
-        return Some(router);
-    }
-    dhclient_leases().iter().find_map(|text| of_dhclient_leases(text, &interface.name, |_| true))
+/// The leases of this host's DHCP clients, read once, when the first is asked for.
+#[derive(Debug)]
+pub struct Leases {
+    /// The texts of dhclient's files.
+    dhclient: LazyCell<Vec<String>>,
 }
 
-/// The router of a lease of dhclient's whose address the interface has now. Of two links, dhclient makes a default route for the first alone.
-pub(super) fn of_dhclient(interface: &Interface) -> Option<Ipv4Addr> {
-    let is_held = |address: Ipv4Addr| interface.addresses.contains(&address.into());
-    dhclient_leases().iter().find_map(|text| of_dhclient_leases(text, &interface.name, is_held))
+impl Default for Leases {
+    fn default() -> Self {
+        Self { dhclient: LazyCell::new(dhclient_leases) }
+    }
+}
+
+impl Leases {
+    /// The router of an interface's lease; `None` if no lease is known that names one.
+    pub fn router(&self, interface: &Interface) -> Option<Ipv4Addr> {
+        let of_networkd = fs::read_to_string(Path::new(NETWORKD).join(interface.index.to_string()));
+        let of_networkd = of_networkd.ok().and_then(|lease| of_networkd_lease(&lease));
+        of_networkd.or_else(|| self.find(interface, |_| true))
+    }
+
+    /// The router of a lease of dhclient's whose address the interface has now. Of two links, dhclient makes a default route for the
+    /// first alone.
+    pub(super) fn of_dhclient(&self, interface: &Interface) -> Option<Ipv4Addr> {
+        self.find(interface, |address| interface.addresses.contains(&address.into()))
+    }
+
+    fn find(&self, interface: &Interface, is_wanted: impl Fn(Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
+        self.dhclient.iter().find_map(|text| of_dhclient_leases(text, &interface.name, &is_wanted))
+    }
 }
 
 /// The texts of dhclient's files.

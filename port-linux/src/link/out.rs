@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::TryStreamExt;
+use rtnetlink::Handle;
 use rtnetlink::packet_route::route::RouteType;
-use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::attributes::{destination, first_hops};
+use super::each_route;
 
 /// A way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,18 +40,13 @@ impl WantedWays {
 /// The ways to everywhere, and to these addresses, in whatever table.
 pub(super) async fn find(handle: &Handle, to: &[IpAddr]) -> Result<Vec<Way>, rtnetlink::Error> {
     let mut ways = Vec::new();
-    let all = [
-        RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
-        RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
-    ];
-    for (ipv4, wanted) in [true, false].into_iter().zip(all) {
-        let mut answers = handle.route().get(wanted).execute();
-        while let Some(route) = answers.try_next().await? {
+    for ipv4 in [true, false] {
+        each_route(handle, ipv4, |route| {
             // Not those of the host's own addresses, nor such as refuse.
             if route.header.kind != RouteType::Unicast {
-                continue;
+                return;
             }
-            let Some(network) = destination(&route) else { continue };
+            let Some(network) = destination(route) else { return };
             let is_default = network.prefix_len() == 0;
             let led =
                 to.iter().filter(|address| !is_default && network.contains(*address)).map(|to| Some(*to));
@@ -63,7 +58,8 @@ pub(super) async fn find(handle: &Handle, to: &[IpAddr]) -> Result<Vec<Way>, rtn
                     }
                 }
             }
-        }
+        })
+        .await?;
     }
     // The kernel's order says nothing, and changes.
     ways.sort_unstable_by_key(|way| (way.interface, !way.ipv4, way.to));

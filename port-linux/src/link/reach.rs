@@ -3,12 +3,10 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use futures_util::TryStreamExt;
-use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::route::RouteType;
 
 use super::attributes::{destination, first_hops};
-use super::{block_on, connect};
+use super::{block_on, connect, each_route};
 
 /// Whether some route of the host, in whatever table, leads to `remote` through the interface with this number. A socket that
 /// is bound to an interface leaves through it without a route as well: IPv4 then takes every host to be on the link.
@@ -17,20 +15,14 @@ use super::{block_on, connect};
 /// When netlink cannot be used at all.
 pub fn reaches(interface: u32, remote: IpAddr) -> Result<bool> {
     block_on(async {
-        let handle = connect()?;
-        let all = match remote {
-            IpAddr::V4(_) => RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
-            IpAddr::V6(_) => RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
-        };
-        let mut answers = handle.route().get(all).execute();
-        while let Some(route) = answers.try_next().await? {
+        let mut reaches = false;
+        each_route(&connect()?, remote.is_ipv4(), |route| {
             // Not those of the host's own addresses, which are of another kind.
             let is_way = route.header.kind == RouteType::Unicast
                 && first_hops(&route.attributes).any(|(through, _)| through == interface);
-            if is_way && destination(&route).is_some_and(|to| to.contains(&remote)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+            reaches |= is_way && destination(route).is_some_and(|to| to.contains(&remote));
+        })
+        .await?;
+        Ok(reaches)
     })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use mpt_proto::Instant;
 
+use super::is_timeout;
 use super::protocol::{ECHO_LEN, Echo};
 use super::target::Target;
 use crate::clock::Clock;
@@ -139,14 +140,7 @@ impl<'t> Pinger<'t> {
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                     return Err(self.target.failed(&error));
                 }
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                    ) =>
-                {
-                    return Ok(None);
-                }
+                Err(error) if is_timeout(&error) => return Ok(None),
                 Err(error) => return Err(self.target.failed(&error)),
             };
             let now = self.now();

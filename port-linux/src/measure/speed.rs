@@ -1,7 +1,7 @@
 //! `mpt speed`: what the paths to a peer carry, each by itself and all together, in both directions, and what that does to a ping
 //! beside it.
 
-mod caps;
+mod costs;
 mod grade;
 mod streams;
 mod table;
@@ -188,7 +188,7 @@ impl Speed {
         if up.is_empty() {
             bail!("none of the paths of {} is up (see mpt status)", connection.name);
         }
-        let costs = |path: &PathReport| caps::costs(path, connection).filter(|_| !self.paid);
+        let costs = |path: &PathReport| costs::costs(path, connection).filter(|_| !self.paid);
         let paid: Vec<(&str, String)> =
             up.iter().filter_map(|path| Some((path.name.as_str(), costs(path)?))).collect();
         let mut plan = Plan::default();

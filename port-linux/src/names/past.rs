@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -16,6 +16,7 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, TYPE};
 
 use super::system;
 use crate::entropy;
+use crate::link::unspecified;
 use crate::socket::Tie;
 
 /// The files of this host that name servers: the one that programs read, and those that systemd-resolved and NetworkManager keep
@@ -131,8 +132,7 @@ pub(super) fn first(name: &str, past: &Mutex<Past>) -> Result<Vec<IpAddr>, Strin
 
 /// What a server knows of a name.
 fn ask(name: &str, server: IpAddr, tie: &dyn Tie) -> io::Result<Vec<IpAddr>> {
-    let any: IpAddr = if server.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-    let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+    let socket = UdpSocket::bind((unspecified(server.is_ipv4()), 0))?;
     tie.tie(socket.as_fd(), None)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.connect((server, PORT))?;

@@ -324,8 +324,7 @@ impl Mpt {
     /// What `mpt status --json` says.
     pub(crate) fn status(&self) -> anyhow::Result<Report> {
         let output = mpt().args(["status", "--json", "--control"]).arg(&self.files.control).output()?;
-        ensure!(output.status.success(), "mpt status: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).context("mpt status --json")
+        serde_json::from_str(&printed(&output)?).context("mpt status --json")
     }
 
     /// What it says of its only connection.
@@ -391,32 +390,45 @@ impl Mpt {
         })
     }
 
+    /// Runs a command of `mpt` that asks this one, beside it, and has to succeed. Returns what it prints.
+    pub(crate) fn done(&self, arguments: &str) -> anyhow::Result<String> {
+        done(&self.host, &self.asked(arguments), "")
+    }
+
+    /// The same for one that has to fail with this exit code. Returns what it complains about.
+    pub(crate) fn complains(&self, arguments: &str, code: i32) -> anyhow::Result<String> {
+        complains(&self.host, &self.asked(arguments), "", code)
+    }
+
+    /// Arguments that ask this one.
+    fn asked(&self, arguments: &str) -> String {
+        format!("{arguments} --control {}", self.files.control.display())
+    }
+
     /// `mpt path up NAME` or `mpt path down NAME`.
     pub(crate) fn set_path(&self, way: &str, name: &str) -> anyhow::Result<String> {
-        let output = mpt().args(["path", way, name, "--control"]).arg(&self.files.control).output()?;
-        ensure!(output.status.success(), "mpt path: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?)
+        self.path(&format!("{way} {name}"))
     }
 
     /// `mpt path` with this line of arguments.
     pub(crate) fn path(&self, arguments: &str) -> anyhow::Result<String> {
-        done(&self.host, &format!("path {arguments} --control {}", self.files.control.display()), "")
+        self.done(&format!("path {arguments}"))
     }
 
     /// `mpt data` with this line of arguments.
     pub(crate) fn data(&self, arguments: &str) -> anyhow::Result<String> {
-        done(&self.host, &format!("data {arguments} --control {}", self.files.control.display()), "")
+        self.done(&format!("data {arguments}"))
     }
 
     /// `mpt record` with this line of arguments.
     pub(crate) fn record(&self, arguments: &str) -> anyhow::Result<String> {
-        done(&self.host, &format!("record {arguments} --control {}", self.files.control.display()), "")
+        self.done(&format!("record {arguments}"))
     }
 
     /// `mpt reload` with another configuration; returns what it prints.
     pub(crate) fn reload(&self, settings: &Settings) -> anyhow::Result<String> {
         self.files.write(settings)?;
-        done(&self.host, &format!("reload --control {}", self.files.control.display()), "")
+        self.done("reload")
     }
 
     /// Sends it a signal.

@@ -310,8 +310,7 @@ fn a_peer_with_a_file_that_has_an_error_does_not_keep_the_others_away() {
         let known = format!("{at_server}/server.d/boat.toml");
         let good = fs::read_to_string(&known)?;
         fs::write(&known, good.replace("public_key", "public_kex"))?;
-        let said =
-            complains(server, &format!("reload --control {}", serving.control().display()), "", FAILED)?;
+        let said = serving.complains("reload", FAILED)?;
         ensure!(said.contains("nothing was changed") && said.contains("boat.toml:"), "{said}");
         let files = || -> anyhow::Result<Vec<(PathBuf, String)>> {
             let entries = fs::read_dir(format!("{at_server}/server.d"))?;
@@ -441,7 +440,7 @@ fn interfaces_that_are_excluded_carry_no_path_also_after_a_reload() {
         let text = fs::read_to_string(&file)?;
         let reload = |text: &str| {
             fs::write(&file, text)?;
-            done(home, &format!("reload --control {}", joined.control().display()), "")
+            joined.done("reload")
         };
         let said = reload(
             &text.replace("paths = \"auto\"\n", "paths = \"auto\"\nexcept = [\"docker*\", \"*2\"]\n"),
@@ -455,12 +454,7 @@ fn interfaces_that_are_excluded_carry_no_path_also_after_a_reload() {
         let said = reload(&excluded)?;
         ensure!(said.contains("path server/second added"), "{said}");
         joined.until("both links", |c| both(c) && c.paths.iter().any(|path| path.name == "second"))?;
-        let refused = complains(
-            home,
-            &format!("path remove eth1 --control {}", joined.control().display()),
-            "",
-            FAILED,
-        )?;
+        let refused = joined.complains("path remove eth1", FAILED)?;
         ensure!(refused.contains("eth1 is there by paths = \"auto\""), "{refused}");
         Ok(())
     });
@@ -496,7 +490,7 @@ fn named_interfaces_alone_carry_paths_if_join_is_told_so() {
         let all = format!("\npaths = \"auto\"\nremote = [\"{SERVER}\"]\npublic_key");
         fs::write(&file, text.replace("\npublic_key", &all))?;
         let pings = Background::start(home, INTERNET.parse()?, 300, "-i 0.01 -W 2")?;
-        let said = done(home, &format!("reload --control {}", joined.control().display()), "")?;
+        let said = joined.done("reload")?;
         ensure!(said == "1 as before\n", "{said}");
         joined.until("both", |c| c.paths.len() == 2 && c.paths.iter().all(|path| path.state == State::Up))?;
         let Pings { sent, received, .. } = pings.finish()?;
@@ -554,7 +548,7 @@ fn a_second_server_is_joined_to_stand_by() {
         let said = done(home, &stand_by, &line)?;
         ensure!(said.contains("server-2 stands by for server"), "{said}");
         ensure!(complains(home, &stand_by, &line, MISCONFIGURED)?.contains("the line is of server-2"));
-        done(home, &format!("reload --control {}", joined.control().display()), "")?;
+        joined.done("reload")?;
 
         let used = |name: &str| {
             let report = joined.status()?;

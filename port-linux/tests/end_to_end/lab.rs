@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use port_linux::lab::namespace;
 use serde_json::Value;
 
-use crate::bench;
+use crate::bench::{self, printed};
 use crate::programs::Tool;
 
 #[test]
@@ -17,9 +17,7 @@ fn an_emulated_link_is_measured_with_every_system_and_written_down() {
         let mut lab = bench::mpt();
         lab.args(["lab", "--links", "20mbit 5ms 1ms 0.1% burst 2", "--seconds", "2", "--json", "--out"]);
         let done = lab.arg(out.path()).output()?;
-        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-
-        let outcome: Value = serde_json::from_slice(&done.stdout)?;
+        let outcome: Value = serde_json::from_str(&printed(&done)?)?;
         let rows = outcome["rows"].as_array().context("rows")?;
         for system in ["tcp", "mptcp", "mpt"] {
             let row = rows.iter().find(|row| row["system"]["kind"] == system && row["congestion"] == "cubic");
@@ -76,8 +74,7 @@ fn a_call_beside_a_download_is_heard_both_ways_over_each_system() {
         let args =
             ["lab", "--links", links, "--flow", "call", "--congestion", "cubic", "--seconds", "3", "--json"];
         let done = bench::mpt().args(args).args(["--only", "tcp,mptcp,mpt"]).output()?;
-        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let outcome: Value = serde_json::from_slice(&done.stdout)?;
+        let outcome: Value = serde_json::from_str(&printed(&done)?)?;
         let rows = outcome["rows"].as_array().context("rows")?;
         let kinds: Vec<_> =
             rows.iter().map(|row| row["system"]["kind"].as_str().unwrap_or_default()).collect();
@@ -113,8 +110,7 @@ fn wireguard_carries_tcp_inside_the_tunnel_with_both_mtus_or_says_that_it_is_not
             "--json",
         ];
         let done = bench::mpt().args(args).args(["--only", "mpt"]).output()?;
-        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let outcome: Value = serde_json::from_slice(&done.stdout)?;
+        let outcome: Value = serde_json::from_str(&printed(&done)?)?;
         let rows = outcome["rows"].as_array().context("rows")?;
         if !["wireguard-go", "wg"].into_iter().all(namespace::is_installed) {
             let said = outcome["skipped"][0].as_str().context("a sentence")?;
@@ -137,8 +133,7 @@ fn a_tunnel_carries_its_flow_while_strangers_flood_one_end_and_answers_less_than
         let args =
             ["lab", "--attack", "initiations", "--paths", "2", "--repeats", "1", "--seconds", "3", "--json"];
         let done = bench::mpt().args(args).output()?;
-        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let outcome: Value = serde_json::from_slice(&done.stdout)?;
+        let outcome: Value = serde_json::from_str(&printed(&done)?)?;
         let (aside, attacked) = (&outcome["rows"][0]["aside"][0], &outcome["rows"][0]["attacked"][0]);
         let number = |value: &Value| value.as_f64().context("a number");
         ensure!(number(&aside["sent"]["answered_bytes"])? == 0.0, "{outcome}");
@@ -165,8 +160,7 @@ fn each_system_carries_a_flow_and_questions_when_speed_is_measured() {
     bench::test(&[], || {
         let arguments = "lab --speed --rate 100mbit --paths 2 --policy adaptive --congestion bbr --repeats 1 --seconds 3 --json";
         let done = bench::mpt().args(arguments.split(' ')).output()?;
-        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let outcome: Value = serde_json::from_slice(&done.stdout)?;
+        let outcome: Value = serde_json::from_str(&printed(&done)?)?;
         let rows = outcome["rows"].as_array().context("rows")?;
         let of = |row: &Value| (row["work"]["kind"].clone(), row["system"]["kind"].clone());
         // A tunnel that does nothing loses whole large segments on a link with a rate: by BBR it has 7 to 35 Mbit/s of 100 in 4 s. It has to
@@ -200,8 +194,7 @@ fn the_weighted_policy_accounts_for_all_bytes_and_packets_while_links_are_cut() 
 fn soak(policy: &str) -> anyhow::Result<()> {
     let args = ["lab", "--soak", "--seconds", "14", "--json", "--congestion", "cubic", "--policy", policy];
     let done = bench::mpt().args(args).output()?;
-    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let outcome: Value = serde_json::from_slice(&done.stdout)?;
+    let outcome: Value = serde_json::from_str(&printed(&done)?)?;
     ensure!(outcome["cuts"] == 2 && outcome["tcp_bytes"].as_u64() > Some(10_000_000), "{outcome}");
     ensure!(outcome["packets"][0]["delivered"].as_u64() > Some(10_000), "{outcome}");
     Ok(())
@@ -223,8 +216,7 @@ fn a_server_that_shares_its_links_gives_each_of_ten_peers_that_overload_them_as_
         let mut lab = bench::mpt();
         lab.args(["lab", "--peers", "12", "--senders", "10", "--rate", "10mbit", "--load", "150", "--share"]);
         let done = lab.args(["--seconds", "2", "--json"]).output()?;
-        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let outcome: Value = serde_json::from_slice(&done.stdout)?;
+        let outcome: Value = serde_json::from_str(&printed(&done)?)?;
         for direction in ["to_server", "to_peers"] {
             let load = &outcome[direction];
             ensure!(load["fairness"].as_f64() >= Some(0.9), "{direction}: {load}");

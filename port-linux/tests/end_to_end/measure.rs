@@ -9,7 +9,7 @@ use port_linux::lab::stack::{Stack, Version};
 use port_linux::lab::topology::{Side, Topology};
 use serde_json::Value;
 
-use crate::bench::{self, FAILED, Settings, Tunnel, complains, done, sent_by_path};
+use crate::bench::{self, FAILED, Settings, Tunnel, sent_by_path};
 
 /// A sealed tunnel over emulated links.
 fn tunnel(links: &str, change: impl Fn(Side, Settings) -> Settings) -> anyhow::Result<Tunnel> {
@@ -19,8 +19,7 @@ fn tunnel(links: &str, change: impl Fn(Side, Settings) -> Settings) -> anyhow::R
 
 /// What a command of PC1 prints as JSON.
 fn measured(tunnel: &Tunnel, arguments: &str) -> anyhow::Result<Value> {
-    let control = tunnel.pc1.control().display();
-    let said = done(&tunnel.net.pc1, &format!("{arguments} --json --control {control}"), "")?;
+    let said = tunnel.pc1.done(&format!("{arguments} --json"))?;
     serde_json::from_str(&said).with_context(|| said.clone())
 }
 
@@ -64,20 +63,13 @@ fn without_a_responder_or_in_another_network_the_reason_is_told() {
             Side::Pc1 => settings,
             Side::Pc2 => settings.tunnel("responder", false),
         })?;
-        let control = |mpt: &bench::Mpt| mpt.control().display().to_string();
-        let complaint = complains(
-            &tunnel.net.pc1,
-            &format!("ping pc2 -c 3 --control {}", control(&tunnel.pc1)),
-            "",
-            FAILED,
-        )?;
+        let complaint = tunnel.pc1.complains("ping pc2 -c 3", FAILED)?;
         ensure!(complaint.contains("pc2 has no responder"), "{complaint}");
-        let complaint =
-            complains(&tunnel.net.pc1, &format!("ping pc3 --control {}", control(&tunnel.pc1)), "", FAILED)?;
+        let complaint = tunnel.pc1.complains("ping pc3", FAILED)?;
         ensure!(complaint.contains("there are pc2"), "{complaint}");
 
         // The responder of PC1 answers PC2 through the tunnel, and nobody on a link.
-        done(&tunnel.net.pc2, &format!("ping pc1 -c 1 --control {}", control(&tunnel.pc2)), "")?;
+        tunnel.pc2.done("ping pc1 -c 1")?;
         let answer = tunnel.net.pc2.inside(|| -> anyhow::Result<bool> {
             let socket = UdpSocket::bind((Side::Pc2.address(1, Version::V4), 0))?;
             socket.set_read_timeout(Some(Duration::from_millis(300)))?;

@@ -6,7 +6,7 @@ use port_linux::lab::stack::{Stack, Version};
 use port_linux::lab::topology::{Side, Topology};
 use port_linux::report::{ConnectionReport, State};
 
-use crate::bench::{self, FAILED, Mpt, Settings, complains};
+use crate::bench::{self, FAILED, Mpt, Settings};
 use crate::programs::{Background, Pings, Tool};
 
 /// Two hosts with three links, and mpt with paths over the first two.
@@ -145,9 +145,12 @@ fn what_cannot_be_added_or_removed_is_refused_and_changes_nothing() {
         let pc1 = Mpt::start(&net.pc1, &Settings::new(Side::Pc1, Stack::V4OverV4, 1))?;
         let refusals = [
             ("add pc7 x --device eth1", "no connection is named pc7; there are pc2"),
-            ("add pc2 path1 --device eth1", "name = path1: a path of the connection has this name already"),
-            ("add pc2 x", "allowed: an address of this host, or a device"),
-            ("add pc2 x --device eth1 --tier 9", "tier = 9: out of range; allowed: 1 to 8"),
+            ("add pc2 path1 --device eth1", "name = \"path1\": path pc2/path1 has this name already"),
+            ("add pc2 x", "the unspecified address does not tell the interface, and `device` is missing"),
+            (
+                "add pc2 x --device eth1 --tier 9",
+                "tier = 9: out of range; allowed: a whole number from 1 to 8",
+            ),
             ("add pc2 x --local 172.16.77.1", "is not an address of this machine"),
             (
                 "add pc2 x --local 172.16.1.10 --remote 172.16.1.20",
@@ -158,8 +161,7 @@ fn what_cannot_be_added_or_removed_is_refused_and_changes_nothing() {
         ];
         let before = pc1.connection()?.paths.len();
         for (arguments, part) in refusals {
-            let arguments = format!("path {arguments} --control {}", pc1.control().display());
-            let said = complains(&net.pc1, &arguments, "", FAILED)?;
+            let said = pc1.complains(&format!("path {arguments}"), FAILED)?;
             ensure!(said.contains(part), "{arguments}: {said}");
         }
         ensure!(pc1.connection()?.paths.len() == before);

@@ -10,7 +10,7 @@ use port_linux::lab::transfer;
 use port_linux::lab::tunnel::{Options, Tunnel};
 use serde_json::Value;
 
-use crate::bench;
+use crate::bench::{self, printed};
 
 #[test]
 fn every_byte_crosses_an_emulated_link_and_the_tunnel() {
@@ -54,8 +54,7 @@ fn flows_are_measured_beside_tcp_with_the_tunnel_in_order() {
             "--udp-in-order",
         ]);
         let done = lab.output()?;
-        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let outcome: Value = serde_json::from_slice(&done.stdout)?;
+        let outcome: Value = serde_json::from_str(&printed(&done)?)?;
         let rows = outcome["rows"].as_array().context("rows")?;
         let systems: Vec<_> =
             rows.iter().map(|row| (&row["system"]["kind"], &row["system"]["flow"])).collect();

@@ -12,7 +12,7 @@ use port_linux::lab::stopwatch::Stopwatch;
 use port_linux::lab::topology::{Side, Topology};
 use rustix::process::Signal;
 
-use crate::bench::{self, DIRECTORY, Mpt, Settings, Tunnel, unchanged};
+use crate::bench::{self, DIRECTORY, Mpt, Settings, Tunnel, printed, unchanged};
 use crate::programs::{Tool, all_pass, none_passes};
 
 fn address() -> std::net::IpAddr {
@@ -234,8 +234,7 @@ fn ends_with_keys_that_do_not_fit_tell_people_which() {
         )?;
         let psk = Path::new(DIRECTORY).join("psk");
         fs::create_dir_all(DIRECTORY)?;
-        let made = bench::mpt().args(["genpsk", "-o"]).arg(&psk).output()?;
-        ensure!(made.status.success(), "{made:?}");
+        printed(&bench::mpt().args(["genpsk", "-o"]).arg(&psk).output()?)?;
         stay_apart(
             &net,
             |side, settings| {

@@ -8,7 +8,7 @@ use port_linux::lab::topology::Topology;
 use port_linux::report::Report;
 use rustix::process::Signal;
 
-use crate::bench::{self, DIRECTORY, MISCONFIGURED, Mpt, complains, done, mpt_on, printed, wire};
+use crate::bench::{self, DIRECTORY, MISCONFIGURED, Mpt, complains, done, wire};
 use crate::programs::{Tool, all_pass};
 
 /// A host behind both servers.
@@ -112,9 +112,7 @@ fn a_second_server_takes_over_and_the_first_one_comes_back() {
         first.end(Signal::KILL)?;
         world.until_used(&client, "second")?;
         ensure!(sent(&second)? >= 20);
-        let status =
-            mpt_on(&world.net.pc1, &format!("status --control {}", client.control().display())).output()?;
-        let status = printed(&status)?;
+        let status = client.done("status")?;
         ensure!(
             status.contains("in use, as first does not answer")
                 && status.contains("another one has taken over"),
@@ -134,7 +132,7 @@ fn a_second_server_takes_over_and_the_first_one_comes_back() {
         let without =
             world.config("").split("[[connection]]\nname = \"second\"").next().unwrap_or_default().to_owned();
         fs::write(format!("{DIRECTORY}/PC1.toml"), without)?;
-        let said = done(&world.net.pc1, &format!("reload --control {}", client.control().display()), "")?;
+        let said = client.done("reload")?;
         ensure!(said == "second removed, 1 as before\n", "{said}");
         ensure!(client.connection()?.used.is_none());
         all_pass(&world.net.pc1, INSIDE.parse()?, 20, "")

@@ -1,5 +1,6 @@
 use super::super::facts::{LinkFacts, RouteFacts, Wanted};
 use super::*;
+use crate::doctor::finding::Outcome;
 
 /// A tunnel with one path over `eth0`, in whose way nothing is.
 fn sound() -> Facts {
@@ -56,11 +57,11 @@ fn path(name: &str, interface: &str) -> PathFacts {
 }
 
 fn names(facts: &Facts) -> Vec<&'static str> {
-    CHECKS.iter().flat_map(|check| check.findings(facts)).map(|finding| finding.check).collect()
+    Outcome::of(&CHECKS, facts).findings.iter().map(|finding| finding.check).collect()
 }
 
 /// The fault provokes this finding and no other.
-fn provokes(name: &str, fault: impl FnOnce(&mut Facts)) -> Found {
+fn provokes(name: &str, fault: impl FnOnce(&mut Facts)) -> Finding {
     let mut facts = sound();
     fault(&mut facts);
     assert_eq!(names(&facts), [name]);
@@ -71,6 +72,13 @@ fn provokes(name: &str, fault: impl FnOnce(&mut Facts)) -> Found {
 #[test]
 fn nothing_is_found_on_a_sound_host() {
     assert!(names(&sound()).is_empty());
+}
+
+#[test]
+fn a_dialled_link_is_no_tunnel() {
+    let mut facts = sound();
+    facts.links[1].kind = Some("ppp".into());
+    assert!(names(&facts).is_empty());
 }
 
 #[test]

@@ -1,13 +1,14 @@
 use super::super::made_up::report;
 use super::*;
+use crate::doctor::finding::Outcome;
 use crate::report::{ModelReport, RoamingReport, SocketReport};
 
 fn names(facts: &Facts) -> Vec<&'static str> {
-    CHECKS.iter().flat_map(|check| check.findings(facts)).map(|finding| finding.check).collect()
+    Outcome::of(&CHECKS, facts).findings.iter().map(|finding| finding.check).collect()
 }
 
 /// The fault in the second path provokes this finding and no other.
-fn provokes(name: &str, fault: impl FnOnce(&mut PathReport)) -> Found {
+fn provokes(name: &str, fault: impl FnOnce(&mut PathReport)) -> Finding {
     let mut facts =
         Facts { report: Some(report()), buffer_limits: Some((212_992, 212_992)), ..Facts::default() };
     assert!(names(&facts).is_empty(), "nothing is wrong before");

@@ -1,13 +1,14 @@
 use super::super::made_up::report;
 use super::*;
+use crate::doctor::finding::Outcome;
 use crate::report::Report;
 
 fn names(facts: &Facts) -> Vec<&'static str> {
-    CHECKS.iter().flat_map(|check| check.findings(facts)).map(|finding| finding.check).collect()
+    Outcome::of(&CHECKS, facts).findings.iter().map(|finding| finding.check).collect()
 }
 
 /// The fault provokes this finding and no other.
-fn provokes(name: &str, fault: impl FnOnce(&mut Report)) -> Found {
+fn provokes(name: &str, fault: impl FnOnce(&mut Report)) -> Finding {
     let mut facts = Facts { report: Some(report()), program: "1.0.0".into(), ..Facts::default() };
     assert!(names(&facts).is_empty(), "nothing is wrong before");
     fault(facts.report.as_mut().unwrap());

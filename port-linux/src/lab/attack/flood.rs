@@ -1,7 +1,7 @@
 //! What somebody sends who can reach an end and wants to stop it, as fast as one processor core can.
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,6 +15,7 @@ use crate::keys;
 use crate::lab::stopwatch::Stopwatch;
 use crate::lab::topology::Side;
 use crate::lab::tunnel;
+use crate::link::unspecified;
 
 /// So many different datagrams are sent in turn.
 const DIFFERENT: usize = 500;
@@ -109,8 +110,7 @@ pub(super) struct Sent {
 /// # Errors
 /// When there is no socket.
 pub(super) fn send(datagrams: &[Vec<u8>], to: SocketAddr, time: Duration) -> anyhow::Result<Sent> {
-    let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+    let socket = UdpSocket::bind((unspecified(to.is_ipv4()), 0))?;
     socket.set_nonblocking(true)?;
     let clock = Stopwatch::start();
     let (mut sent, mut answered_bytes) = (0, 0);
@@ -138,6 +138,8 @@ fn answers(socket: &UdpSocket) -> anyhow::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use std::collections::HashSet;
 

@@ -2,7 +2,7 @@
 //! came, so that the rate is one that the network really carries, and not how fast it can drop.
 
 use std::io::IoSlice;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use socket2::SockRef;
 
 use super::udp::is_passing;
 use crate::lab::stopwatch::Stopwatch;
+use crate::link::unspecified;
 use crate::socket::{Batch, Maker, Socket};
 
 /// Datagrams under way: less than the queue of any network interface (1,000 by default), so that none overflows, and
@@ -75,11 +76,7 @@ pub fn answer(socket: &Socket, stop: &AtomicBool) -> anyhow::Result<()> {
 /// # Errors
 /// When the kernel refuses one for another reason than a full queue, or none arrives.
 pub fn rate(address: SocketAddr, size: u16, time: Duration) -> anyhow::Result<f64> {
-    let any: SocketAddr = match address {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any)?;
+    let socket = UdpSocket::bind((unspecified(address.is_ipv4()), 0))?;
     socket.connect(address).with_context(|| format!("cannot send to {address}"))?;
     SockRef::from(&socket).set_send_buffer_size(BUFFER)?;
     socket.set_read_timeout(Some(LOST))?;
@@ -130,6 +127,8 @@ fn put(socket: &UdpSocket, datagram: &[u8], times: usize) -> anyhow::Result<usiz
 #[cfg(test)]
 mod tests {
     use std::thread;
+
+    use std::net::Ipv4Addr;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! A small datagram every 10 ms and its echo: what a call or a game feels beside other traffic.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::paced::{Delays, GLANCE, LAST_ORDERS, paced};
 use crate::lab::stopwatch::Stopwatch;
+use crate::link::unspecified;
 
 /// From one to the next.
 pub const PERIOD: Duration = Duration::from_millis(10);
@@ -68,9 +69,7 @@ pub fn answerer(address: IpAddr) -> anyhow::Result<UdpSocket> {
 /// # Errors
 /// When there is no way to the address.
 pub fn asker(address: SocketAddr) -> anyhow::Result<UdpSocket> {
-    let any: IpAddr =
-        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0))?;
+    let socket = UdpSocket::bind((unspecified(address.is_ipv4()), 0))?;
     socket.connect(address).with_context(|| format!("cannot send to {address}"))?;
     Ok(socket)
 }
@@ -108,6 +107,8 @@ fn listen(socket: &UdpSocket, clock: &Stopwatch, over: &AtomicBool) -> Delays {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! Numbered UDP datagrams: shows what a path loses, repeats or reorders, which TCP would hide.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::meter::{Meter, Received, mbit_per_second};
 use super::pattern::Pattern;
 use crate::lab::rate::Rate;
 use crate::lab::stopwatch::Stopwatch;
+use crate::link::unspecified;
 
 /// Default payload: fits the smallest MTU that IPv6 allows, 1,280 bytes, with any headers.
 pub const PAYLOAD: u16 = 1200;
@@ -164,11 +165,7 @@ pub fn receive(socket: &UdpSocket, patience: Duration) -> anyhow::Result<Deliver
 /// # Errors
 /// When the kernel refuses one for another reason than a full queue.
 pub fn send(address: SocketAddr, rate: Rate, size: u16, time: Duration) -> anyhow::Result<Sent> {
-    let any: SocketAddr = match address {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any)?;
+    let socket = UdpSocket::bind((unspecified(address.is_ipv4()), 0))?;
     socket.connect(address).with_context(|| format!("cannot send to {address}"))?;
     let mut datagram = vec![0; usize::from(size).max(HEAD)];
     let pattern = Pattern::new(datagram.len());
@@ -228,6 +225,8 @@ fn parse(datagram: &[u8]) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn numbers(input: &[u64]) -> Numbers {

@@ -1,7 +1,7 @@
 //! TCP connections of `mpt speed`: what comes is counted, or as much is sent as the connection takes.
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
@@ -12,14 +12,13 @@ use socket2::SockRef;
 
 use super::Daemon;
 use crate::clock::Clock;
+use crate::measure::is_timeout;
 use crate::measure::protocol::{HELLO_LEN, Hello, Refusal, Sample, Way, welcome};
 
-/// TCP connections of one peer, and of all, that carry tests at a time.
-const OF_ONE: usize = 16;
-/// See [`OF_ONE`].
-const OF_ALL: usize = 32;
+/// TCP connections that carry tests at a time.
+const CARRYING: Bound = Bound { of_one: 16, of_all: 32 };
 /// Those that are to be told that there are too many already.
-const OF_ALL_REFUSED: usize = 16;
+const REFUSED: Bound = Bound { of_one: 4, of_all: 16 };
 /// How long a connection may take to say what it is for, and may take nothing of what is sent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two samples.
@@ -116,14 +115,23 @@ fn send(stream: &mut TcpStream, clock: &Clock, end: Instant) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether nothing came in time.
-pub(super) fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+/// How many connections of a kind may be open at a time.
+struct Bound {
+    of_one: usize,
+    of_all: usize,
 }
 
-/// The connections that are open, by peer.
+impl Bound {
+    /// Whether a peer that has `mine` of the `all` that are open may have another one. A peer never has more than are free then, so that
+    /// a few peers cannot take all.
+    fn admits(&self, mine: usize, all: usize) -> bool {
+        mine < self.of_one.min(self.of_all.saturating_sub(all))
+    }
+}
+
+/// The connections that are open, by peer: those that carry tests, and those that are refused.
 #[derive(Debug, Clone, Default)]
-struct Open(Arc<Mutex<HashMap<IpAddr, usize>>>);
+struct Open(Arc<Mutex<HashMap<IpAddr, [usize; 2]>>>);
 
 /// A place among them, which is free again when this is dropped.
 #[derive(Debug)]
@@ -138,13 +146,14 @@ impl Open {
     /// A place for a connection of this peer; `None`: it is to be closed at once.
     fn take(&self, peer: IpAddr) -> Option<Place> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = open.values().sum();
-        if all >= OF_ALL + OF_ALL_REFUSED {
-            return None;
-        }
-        let mine = open.entry(peer).or_default();
-        *mine += 1;
-        Some(Place { open: self.clone(), peer, is_refused: all >= OF_ALL || *mine > OF_ONE })
+        let mine = open.get(&peer).copied().unwrap_or_default();
+        let all = |kind: usize| open.values().map(|counts| counts[kind]).sum();
+        let kind = [CARRYING, REFUSED]
+            .iter()
+            .enumerate()
+            .position(|(kind, bound)| bound.admits(mine[kind], all(kind)))?;
+        open.entry(peer).or_default()[kind] += 1;
+        Some(Place { open: self.clone(), peer, is_refused: kind == 1 })
     }
 }
 
@@ -152,8 +161,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mine) = open.get_mut(&self.peer) {
-            *mine -= 1;
-            if *mine == 0 {
+            mine[usize::from(self.is_refused)] -= 1;
+            if *mine == [0, 0] {
                 open.remove(&self.peer);
             }
         }
@@ -169,14 +178,21 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_has_so_many_places_and_all_have_so_many_together() {
+    fn a_peer_has_so_many_places_and_leaves_some_to_others() {
         let open = Open::default();
-        let places: Vec<Place> = (0..20).map_while(|_| open.take(peer(2))).collect();
-        assert_eq!(places.iter().filter(|place| !place.is_refused).count(), OF_ONE);
-        let others: Vec<Place> = (0..100).map_while(|_| open.take(peer(3))).collect();
-        assert_eq!(places.len() + others.len(), OF_ALL + OF_ALL_REFUSED);
-        assert_eq!(others.iter().filter(|place| !place.is_refused).count(), 12);
-        drop((places, others));
+        let take = |last: u8| -> Vec<Place> { (0..100).map_while(|_| open.take(peer(last))).collect() };
+        let counts = |places: &[Place]| {
+            let refused = places.iter().filter(|place| place.is_refused).count();
+            [places.len() - refused, refused]
+        };
+        let places = [2, 3, 4, 5].map(take);
+        assert_eq!(places.each_ref().map(|it| counts(it)), [[16, 4], [8, 4], [4, 4], [2, 2]]);
+        assert!(!open.take(peer(6)).unwrap().is_refused, "another one finds a place");
+        let all: Vec<Vec<Place>> = (6..=255).map(take).collect();
+        let sum =
+            places.iter().chain(&all).map(|it| counts(it)).fold([0; 2], |a, b| [a[0] + b[0], a[1] + b[1]]);
+        assert_eq!(sum, [CARRYING.of_all, REFUSED.of_all]);
+        drop((places, all));
         assert!(open.0.lock().unwrap().is_empty());
         assert!(!open.take(peer(4)).unwrap().is_refused);
     }

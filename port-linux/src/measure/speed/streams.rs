@@ -1,6 +1,6 @@
 //! TCP connections to the responder that carry as much as they can for a while.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread::scope;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use rustix::net::{RecvFlags, recv};
 use socket2::{SockRef, Socket};
 
 use crate::clock::Clock;
+use crate::measure::is_timeout;
 use crate::measure::protocol::{Hello, SAMPLE_LEN, Sample, WELCOME_LEN, Way, welcomed};
 use crate::measure::target::Target;
 
@@ -140,10 +141,6 @@ fn take_samples(stream: &TcpStream, arrived: &mut Vec<u8>, samples: &mut Vec<Sam
     samples.extend(whole.iter().map(|bytes| Sample::read(*bytes)));
     arrived.drain(..count * SAMPLE_LEN);
     Ok(())
-}
-
-fn is_timeout(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
 /// Bits a second between `start` and `end`.

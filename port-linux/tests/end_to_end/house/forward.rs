@@ -135,8 +135,7 @@ fn ports_of_the_server_lead_home_with_the_address_of_who_comes_and_change_at_run
         let file = format!("{}/server.d/van.toml", world.at_server);
         let first = fs::read_to_string(&file)?;
         fs::write(&file, format!("{first}\n[[forward]]\nproto = \"tcp\"\nport = 8080\nto = \"{own}:80\"\n"))?;
-        let reload = format!("reload --control {}", serving.control().display());
-        let said = done(server, &reload, "")?;
+        let said = serving.done("reload")?;
         ensure!(said.contains("forwarded ports: 5, 1 as before"), "{said}");
         let (_, seen) = connect(internet, ENDS[0].0, 8080)?;
         ensure!(seen == ENDS[0].1, "{seen}");
@@ -167,7 +166,7 @@ fn ports_of_the_server_lead_home_with_the_address_of_who_comes_and_change_at_run
 
         // What is wrong changes nothing.
         fs::write(&file, format!("{first}\n[[forward]]\nproto = \"udp\"\nport = 4754\n"))?;
-        let said = complains(server, &reload, "", FAILED)?;
+        let said = serving.complains("reload", FAILED)?;
         ensure!(said.contains("nothing was changed") && said.contains("UDP port 4754"), "{said}");
         fs::write(&file, &first)?;
 

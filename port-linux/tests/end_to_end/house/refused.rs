@@ -54,7 +54,7 @@ fn two_machines_with_one_line_are_told_of_at_the_server() {
 fn two_peers_with_one_address_are_refused_by_name() {
     bench::test(&[Tool::Ping, Tool::Nft], || {
         let world = World::with_server()?;
-        let (server, at_server) = (&world.net.pc2, &world.at_server);
+        let at_server = &world.at_server;
         let serving = world.serve()?;
         let joined = world.join(&world.peer("add van")?)?;
         world.peer("add boat")?;
@@ -66,8 +66,7 @@ fn two_peers_with_one_address_are_refused_by_name() {
         };
         let good = fs::read_to_string(&boat)?;
         fs::write(&boat, good.replace(&allowed(&boat)?, &allowed(&van)?))?;
-        let reload = format!("reload --control {}", serving.control().display());
-        let said = complains(server, &reload, "", FAILED)?;
+        let said = serving.complains("reload", FAILED)?;
         let address = allowed(&van)?.split('"').nth(1).context("an address")?.to_owned();
         ensure!(
             said.contains(&address)
@@ -78,7 +77,7 @@ fn two_peers_with_one_address_are_refused_by_name() {
         );
         all_pass(&world.net.pc1, INTERNET.parse()?, 5, "")?;
         fs::write(&boat, good)?;
-        done(server, &reload, "").map(drop)
+        serving.done("reload").map(drop)
     });
 }
 

@@ -5,7 +5,7 @@ use std::{fs, thread};
 use anyhow::ensure;
 
 use super::{INTERNET, World};
-use crate::bench::{self, Mpt, done};
+use crate::bench::{self, Mpt};
 use crate::programs::{Background, Pings, Tool, iperf3};
 
 /// The access, in bits a second.
@@ -43,7 +43,7 @@ fn a_flood_stays_below_the_access_of_the_server_in_both_directions_and_reload_ch
         let plain = fs::read_to_string(world.config())?;
         let reload = |mpt: &Mpt, text: &str| {
             fs::write(world.config(), text)?;
-            done(&world.net.pc2, &format!("reload --control {}", mpt.control().display()), "")
+            mpt.done("reload")
         };
 
         let access = "[listen]\nuplink = \"10mbit\"\ndownlink = \"10mbit\"";

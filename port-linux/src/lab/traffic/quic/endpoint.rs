@@ -1,7 +1,7 @@
 //! The two ends.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use super::super::stream::{Amount, CHUNK, CONNECT, Check, Payload, Source};
 use super::super::udp;
 use super::{Counts, Flow, Sent, stream};
 use crate::lab::stopwatch::Stopwatch;
+use crate::link::unspecified;
 
 /// Flow control lets this many bytes be on the way: twice the bandwidth-delay product of 300 Mbit/s and 400 ms, and as
 /// many as the laboratory lets TCP's buffers have.
@@ -146,10 +147,7 @@ pub fn send(
     let mut transport = transport()?;
     transport.congestion_controller_factory(controller(flow.congestion)?);
     config.transport_config(Arc::new(transport));
-    let any: SocketAddr = match address {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
+    let any = SocketAddr::new(unspecified(address.is_ipv4()), 0);
     runtime()?.block_on(async {
         let endpoint = endpoint(None, udp::bind(any)?)?;
         let connecting = timeout(CONNECT, endpoint.connect_with(config, address, NAME)?).await;
@@ -254,6 +252,8 @@ fn endpoint(server: Option<ServerConfig>, socket: UdpSocket) -> anyhow::Result<E
 #[cfg(test)]
 mod tests {
     use std::thread;
+
+    use std::net::Ipv4Addr;
 
     use super::*;
 
