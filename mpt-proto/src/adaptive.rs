@@ -101,6 +101,8 @@ pub struct AdaptiveState {
     models: PerPath<Model>,
     /// As in [`Config`](crate::Config).
     pub(crate) rules: ClassRules,
+    /// One of them names a path.
+    pub(crate) names_paths: bool,
     in_flight: PerPath<List>,
     lost: Lost,
     delay: CommonDelay,

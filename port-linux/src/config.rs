@@ -35,7 +35,7 @@ mod value;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use mpt_proto::{ClassRules, Liveness, Policy, ReorderConfig};
+use mpt_proto::{ClassRules, Liveness, Policy, ReorderConfig, Travel};
 use mpt_seal::PeerKeys;
 
 pub use added::{NewPath, Origin};
@@ -259,6 +259,13 @@ impl Network {
     /// Whether it is everything: `0.0.0.0/0` or `::/0`.
     pub fn is_default(&self) -> bool {
         self.to.prefix_len() == 0
+    }
+}
+
+impl Connection {
+    /// Whether a class names a path.
+    pub fn names_paths(&self) -> bool {
+        self.classes.iter().any(|class| matches!(class.travel, Travel::Path(_)))
     }
 }
 

@@ -127,7 +127,7 @@ impl Behaviour {
         overtakes: impl FnOnce() -> u32,
     ) -> Class {
         let is_bulk = match self.travel {
-            None => self.is_bulk(arrival, waiting, overtakes),
+            None | Some(Travel::Path(_)) => self.is_bulk(arrival, waiting, overtakes),
             Some(Travel::Sparse | Travel::Protected(_)) => arrival.is_slice,
             Some(Travel::Ordered) => true,
         };

@@ -20,11 +20,11 @@ mod trial;
 use crate::adaptive::News;
 use crate::adaptive::common_delay::PathDelay;
 use crate::adaptive::tuning::{
-    BURST_NOISE, FEEDBACK_GAIN, GROWS, IN_FLIGHT, LONGEST_FEEDBACK, LONGEST_SAMPLE, MARKER, OVERDUE_NOISE,
-    OVERDUE_QUEUE, OWN_NOISE, POLICED_SCATTER, POLICED_TIME, PROBE_GAIN, PROBE_NOISE, PROBE_TIME, QUANTUM,
-    QUEUE_PACKETS, RATE_ROUNDS, RATE_SAMPLES, RATE_WINDOW, REPORTED_LATER, REPORTED_NOISE, SAMPLE,
-    SAMPLE_NOISE, SAMPLE_PACKETS, SATURATED_GAIN, SCATTER_OF_JITTER, SIGNAL_BYTES, SIGNAL_SHARE,
-    SLACK_PACKETS, STANDS, STARTUP_NOISE, STARTUP_SAMPLE, THIN,
+    BURST_NOISE, FEEDBACK_GAIN, GROWS, IN_FLIGHT, LONGEST_FEEDBACK, LONGEST_SAMPLE, MARKER, NAMED_DEBT,
+    OVERDUE_NOISE, OVERDUE_QUEUE, OWN_NOISE, POLICED_SCATTER, POLICED_TIME, PROBE_GAIN, PROBE_NOISE,
+    PROBE_TIME, QUANTUM, QUEUE_PACKETS, RATE_ROUNDS, RATE_SAMPLES, RATE_WINDOW, REPORTED_LATER,
+    REPORTED_NOISE, SAMPLE, SAMPLE_NOISE, SAMPLE_PACKETS, SATURATED_GAIN, SCATTER_OF_JITTER, SIGNAL_BYTES,
+    SIGNAL_SHARE, SLACK_PACKETS, STANDS, STARTUP_NOISE, STARTUP_SAMPLE, THIN,
 };
 use crate::feedback;
 use crate::time::{Instant, Micros};
@@ -266,6 +266,11 @@ impl Model {
         self.train = self.train.saturating_sub(1);
         self.was_full = self.is_full();
         number
+    }
+
+    /// What left was not asked whether it was its turn.
+    pub(super) fn handle_named(&mut self, now: Instant) {
+        self.pacer.forgive(NAMED_DEBT, now);
     }
 
     /// A packet of `len` bytes leaves in pieces, which no report tells of.

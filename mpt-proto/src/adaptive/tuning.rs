@@ -405,6 +405,9 @@ pub(super) const BULK_TARGET_NOISE: f32 = 2.0;
 pub(super) const TRAIN: u32 = 32;
 /// Packets of sparse flows, and last repairs, may leave ahead of a path's pace by the time of this many bytes: two full packets.
 pub(super) const OVERDRAW_BYTES: usize = 3_000;
+/// What flows with a path of their own send beyond its pace keeps others off it for so many microseconds at most: as long as a path's
+/// queue may be seen in reports. A flood on it would do so for as long as it took, else.
+pub(super) const NAMED_DEBT: u64 = 20_000;
 /// A path of a higher tier takes packets that have waited for this many microseconds on the lower ones.
 pub(super) const SPILL: u32 = 4_000;
 /// Packets are let gather for this long when all paths are busy, two runs of the path that is ready first: others then have one

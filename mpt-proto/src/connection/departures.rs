@@ -35,6 +35,8 @@ pub struct Departures<'b> {
     /// Of the first piece.
     sequence: Seq,
     cut: Option<Cut>,
+    /// Bytes before what a whole packet's datagram has behind the GRE header: an extension header is written already.
+    start: usize,
     paths: Vec<PathId, MAX_PATHS>,
     ecn: Ecn,
     /// The paths on which the outer header has these marks; it has none on the others.
@@ -50,12 +52,12 @@ impl<'b> Departures<'b> {
         layout: Layout,
         protocol: Protocol,
         sequence: Seq,
-        cut: Option<Cut>,
+        (cut, start): (Option<Cut>, usize),
         paths: Vec<PathId, MAX_PATHS>,
         (ecn, marked): (Ecn, PathSet),
     ) -> Self {
         let protocol = if cut.is_some() { Protocol::Fragment } else { protocol };
-        Self { buffer, layout, protocol, sequence, cut, paths, ecn, marked, piece: 0, copies: 0 }
+        Self { buffer, layout, protocol, sequence, cut, start, paths, ecn, marked, piece: 0, copies: 0 }
     }
 
     /// The next datagram.
@@ -69,7 +71,7 @@ impl<'b> Departures<'b> {
         let path = *self.paths.get(self.copies)?;
         let is_new = self.copies == 0;
         self.copies += 1;
-        let datagram = locate(self.buffer, self.layout, self.cut, self.piece)?;
+        let datagram = locate(self.buffer, self.layout, (self.cut, self.start), self.piece)?;
         if is_new {
             let sequence = self.sequence + u32::from(self.piece);
             emit(datagram, self.layout, self.protocol, (self.cut, self.piece), sequence);
@@ -79,12 +81,17 @@ impl<'b> Departures<'b> {
     }
 }
 
-/// The datagram of a piece, in a buffer of headroom and packet; `cut` is `None` for a packet that is one piece. `None`: there is no
-/// such piece.
-pub(super) fn locate(buffer: &mut [u8], layout: Layout, cut: Option<Cut>, piece: u8) -> Option<&mut [u8]> {
+/// The datagram of a piece, in a buffer of headroom and packet; `cut` is `None` for a packet that is one piece, which begins at `start`.
+/// `None`: there is no such piece.
+pub(super) fn locate(
+    buffer: &mut [u8],
+    layout: Layout,
+    (cut, start): (Option<Cut>, usize),
+    piece: u8,
+) -> Option<&mut [u8]> {
     let (start, end) = match cut {
         None if piece > 0 => return None,
-        None => (HEADROOM, buffer.len()),
+        None => (start, buffer.len()),
         Some(cut) => {
             let range = cut.header(piece).range()?;
             (HEADROOM + range.start - fragment::LEN, HEADROOM + range.end)

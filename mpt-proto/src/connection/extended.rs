@@ -61,9 +61,11 @@ pub(super) struct Calls {
     pub(super) refresh: fn(&mut Connection<'_>, usize, bool),
     /// The peer is another one than before.
     pub(super) restart: fn(&mut Connection<'_>),
-    /// Takes a packet, or a slice of one of this flow, into the ingress queue; `false`: it is to be sent by another
-    /// policy.
-    pub(super) enqueue: fn(&mut Connection<'_>, &[u8], Option<&Flow>) -> bool,
+    /// Takes a packet, or a slice of one of this flow, into the ingress queue, or says how else it leaves.
+    pub(super) enqueue: fn(&mut Connection<'_>, &[u8], Option<&Flow>) -> Taken,
+    /// A packet leaves on the path that is named for it: writes the extension header before [`HEADROOM`] of the buffer, and gives the
+    /// number. `None`: the path does not take it whole.
+    pub(super) depart_named: fn(&mut Connection<'_>, usize, &mut [u8]) -> Option<Seq>,
     /// Takes what follows a GRE header with an extension header.
     pub(super) receive:
         for<'d> fn(&mut Connection<'_>, usize, Option<Seq>, &'d mut [u8], Ecn) -> Received<'d>,
@@ -83,7 +85,8 @@ static CALLS: Calls = Calls {
     },
     refresh: |connection, path, up| connection.refresh_adaptive(path, up),
     restart: |connection| connection.extension.iter_mut().for_each(|extension| extension.adaptive.restart()),
-    enqueue: |connection, packet, flow| connection.enqueue(packet, flow).is_some(),
+    enqueue: |connection, packet, flow| connection.enqueue(packet, flow).unwrap_or(Taken::Otherwise),
+    depart_named: |connection, path, buffer| connection.depart_named(path, buffer),
     receive: |connection, path, sequence, payload, ecn| {
         connection.receive_extended(path, sequence, payload, ecn)
     },
@@ -94,6 +97,17 @@ static CALLS: Calls = Calls {
         connection.adaptive().map(|adaptive| adaptive.path_model(path, connection.now)).unwrap_or_default()
     },
 };
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It waits for its turn.
+    Queued,
+    /// It leaves at once on the path of this number, which pins or a rule name for its flow.
+    Named(usize),
+    /// It leaves by another policy.
+    Otherwise,
+}
 
 impl<'s> Connection<'s> {
     pub(super) fn extension_calls(&self) -> Option<&'static Calls> {
@@ -133,9 +147,8 @@ impl<'s> Connection<'s> {
         }
     }
 
-    /// Takes a packet, or a slice of one of this flow, into the ingress queue. `None`: it is to be sent by another policy.
     #[inline]
-    fn enqueue(&mut self, packet: &[u8], flow: Option<&Flow>) -> Option<()> {
+    fn enqueue(&mut self, packet: &[u8], flow: Option<&Flow>) -> Option<Taken> {
         if self.scheduler.policy() != Policy::Adaptive || self.up.is_empty() {
             return None;
         }
@@ -145,16 +158,34 @@ impl<'s> Connection<'s> {
         if mode == Mode::NoReports {
             adaptive.note_active(now);
         }
-        let fits = adaptive.fits(packet.len()) && adaptive.is_taken(packet.len(), self.up);
-        if mode != Mode::Adaptive || !fits || self.scheduler.pin(packet, flow, self.up).is_some() {
+        if mode != Mode::Adaptive {
+            return None;
+        }
+        let pinned = self.scheduler.pin(packet, flow, self.up);
+        let flow = flow.copied().unwrap_or_else(|| Flow::of(packet, self.scheduler.seed()));
+        let named = pinned.or_else(|| adaptive.named_path(packet, &flow, now));
+        if let Some(path) = named.filter(|path| self.up.contains(*path)) {
+            return Some(Taken::Named(path));
+        }
+        if !adaptive.fits(packet.len()) || !adaptive.is_taken(packet.len(), self.up) {
             return None;
         }
         self.stats.tx_packets += 1;
         self.stats.tx_bytes += packet.len() as u64;
-        let flow = flow.copied().unwrap_or_else(|| Flow::of(packet, self.scheduler.seed()));
         adaptive.push(packet, &flow, now);
         self.stats.tx_dropped = adaptive.counts().dropped;
-        Some(())
+        Some(Taken::Queued)
+    }
+
+    fn depart_named(&mut self, path: usize, buffer: &mut [u8]) -> Option<Seq> {
+        let room = self.at(path)?.max_datagram;
+        let (now, len) = (self.now, buffer.len().checked_sub(HEADROOM)?);
+        if self.layout.header_len() + extension::LEN + len > usize::from(room) {
+            return None;
+        }
+        let (header, seq) = self.extension.as_mut()?.adaptive.depart_named(path, len, now)?;
+        header.emit(buffer.get_mut(HEADROOM - extension::LEN..)?);
+        Some(seq)
     }
 
     fn handle_adaptive_timeout(&mut self) {
@@ -266,7 +297,7 @@ impl<'s> Connection<'s> {
         let packet = buffer.get(HEADROOM..).unwrap_or_default();
         let (protocol, ecn) = (ip::parse(packet).map(|(protocol, _)| protocol), ip::ecn(packet));
         let protocol = protocol.filter(|_| pieces.cut.is_none()).unwrap_or(Protocol::Fragment);
-        let datagram = locate(buffer, self.layout, pieces.cut, pieces.piece)?;
+        let datagram = locate(buffer, self.layout, (pieces.cut, HEADROOM), pieces.piece)?;
         emit(datagram, self.layout, protocol, (pieces.cut, pieces.piece), self.next_sequence);
         self.next_sequence = self.next_sequence + 1;
         self.stats.tx_fragments += u64::from(pieces.cut.is_some());

@@ -3,6 +3,7 @@
 use heapless::Vec;
 
 use crate::adaptive::Mode;
+use crate::connection::extended::Taken;
 use crate::connection::{Connection, Departures, HEADROOM};
 use crate::ecn::Ecn;
 use crate::path;
@@ -92,7 +93,8 @@ impl Connection<'_> {
         let extension = if peer.extension.is_some() && self.mode().is_some() { extension::LEN } else { 0 };
         let header_len = self.layout.header_len();
         // What leaves by weight, or is pinned, may get any path.
-        let is_free = self.mode() == Some(Mode::Adaptive) && !self.scheduler.has_pins();
+        let names_paths = self.adaptive().is_some_and(|adaptive| adaptive.state.names_paths);
+        let is_free = self.mode() == Some(Mode::Adaptive) && !self.scheduler.has_pins() && !names_paths;
         usize::from(if is_free { self.common_datagram } else { self.smallest_datagram })
             .checked_sub(header_len + extension)
             .filter(|room| self.slices && self.layout.sequence && *room > slice::LEN)
@@ -137,20 +139,17 @@ impl Connection<'_> {
         let len = packet.len();
         let pinned = self.pinned_for_a_while(packet, flow);
         let calls = self.extension_calls().filter(|_| pinned.is_none());
-        if calls.is_some_and(|calls| (calls.enqueue)(self, packet, flow)) {
-            let (ecn, sequence) = (Ecn::NotEct, self.next_sequence);
-            let none = PathSet::default();
-            return Ok(Departures::new(
-                buffer,
-                self.layout,
-                protocol,
-                sequence,
-                None,
-                Vec::new(),
-                (ecn, none),
-            ));
-        }
-        let paths = pinned.unwrap_or_else(|| self.scheduler.choose(packet, flow, self.up, self.now));
+        let taken = calls.map_or(Taken::Otherwise, |calls| (calls.enqueue)(self, packet, flow));
+        let paths = match (pinned, taken) {
+            (Some(pinned), _) => pinned,
+            (None, Taken::Named(path)) => PathSet::of(path),
+            (None, Taken::Otherwise) => self.scheduler.choose(packet, flow, self.up, self.now),
+            (None, Taken::Queued) => {
+                let (ecn, sequence) = (Ecn::NotEct, self.next_sequence);
+                let (whole, none) = ((None, HEADROOM), (ecn, PathSet::default()));
+                return Ok(Departures::new(buffer, self.layout, protocol, sequence, whole, Vec::new(), none));
+            }
+        };
         if paths.is_empty() {
             self.stats.tx_no_path += 1;
             return Err(EncapsulateError::NoPath);
@@ -165,9 +164,15 @@ impl Connection<'_> {
             self.stats.tx_limited += 1;
             return Err(EncapsulateError::Limited);
         }
-        let pieces = cut.map_or(1, Cut::pieces);
-        let overhead = self.layout.header_len() + if cut.is_some() { fragment::LEN } else { 0 };
         let ecn = ip::ecn(packet);
+        let named = match (calls, taken) {
+            (Some(calls), Taken::Named(path)) => (calls.depart_named)(self, path, buffer),
+            _ => None,
+        };
+        let cut = cut.filter(|_| named.is_none());
+        let pieces = cut.map_or(1, Cut::pieces);
+        let front = if named.is_some() { extension::LEN } else { 0 };
+        let overhead = self.layout.header_len() + if cut.is_some() { fragment::LEN } else { front };
         let (mut ids, mut marked) = (Vec::new(), PathSet::default());
         for index in paths {
             let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { continue };
@@ -184,11 +189,24 @@ impl Connection<'_> {
             self.stats.tx_fragments += pieces as u64;
             self.next_fragment = self.next_fragment.wrapping_add(1);
         }
+        if let Some(sequence) = named {
+            self.gate.charge_datagram(len + overhead + usize::from(self.around), self.now);
+            let whole = (None, HEADROOM - front);
+            return Ok(Departures::new(
+                buffer,
+                self.layout,
+                Protocol::Control,
+                sequence,
+                whole,
+                ids,
+                (ecn, marked),
+            ));
+        }
         let sequence = self.next_sequence;
         if self.layout.sequence {
             self.next_sequence = sequence + u32::try_from(pieces).unwrap_or(0);
         }
-        Ok(Departures::new(buffer, self.layout, protocol, sequence, cut, ids, (ecn, marked)))
+        Ok(Departures::new(buffer, self.layout, protocol, sequence, (cut, HEADROOM), ids, (ecn, marked)))
     }
 
     /// There is something to send: paths that are dead are wanted.

@@ -15,6 +15,7 @@ use std::vec::Vec;
 
 mod adaptive;
 mod flow_pins;
+mod named;
 mod pair;
 
 use pair::{MS, Pair, lab, packet, storage};

@@ -118,7 +118,6 @@ impl<'a> Check<'a> {
         if let Some(class) = table.class.first().filter(|_| policy != Policy::Adaptive) {
             self.warn(&class.span(), "only policy \"adaptive\" uses this table");
         }
-        let classes = class_rules(table.class, source)?;
         let window_at =
             table.reorder.as_ref().and_then(|reorder| reorder.0.window.as_ref()).map(Spanned::span);
         let reorder = reorder(table.reorder.as_ref().map(|reorder| &reorder.0));
@@ -192,6 +191,7 @@ impl<'a> Check<'a> {
             pins.add(&path, index, source)?;
             paths.push(self.path(path, &defaults, &networks, &mut names)?);
         }
+        let classes = class_rules(table.class, &paths, source)?;
         if auto.is_none() && paths.iter().all(|path| !path.enabled) {
             self.warn(&at, "no path is enabled: the connection carries nothing until `mpt path up`");
         }

@@ -147,7 +147,8 @@ pub(super) struct Connection {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Class {
-    pub(super) travel: Text<TravelName>,
+    pub(super) travel: Option<Spanned<Text<TravelName>>>,
+    pub(super) path: Option<Spanned<Text<Name>>>,
     pub(super) overhead: Option<Spanned<Whole<u8, 1, 100>>>,
     pub(super) protocol: Option<Text<ProtocolName>>,
     pub(super) ports: Option<Text<PortRange>>,

@@ -388,7 +388,8 @@ fn classes_are_rules_of_the_core_in_the_order_of_the_file() {
         "[[connection.class]]\nprotocol = \"udp\"\nports = \"5060\"\ntravel = \"protected\"\n\
          [[connection.class]]\nprotocol = \"50\"\ndscp = 46\ntravel = \"protected\"\noverhead = 100\n\
          [[connection.class]]\nnetwork = \"192.168.7.0/24\"\ntravel = \"ordered\"\n\
-         [[connection.class]]\nports = \"10000-20000\"\ntravel = \"sparse\"",
+         [[connection.class]]\nports = \"10000-20000\"\ntravel = \"sparse\"\n\
+         [[connection.class]]\nports = \"22\"\npath = \"left\"",
     );
     let config = parse(&text);
     let any = |travel| ClassRule { protocol: None, ports: None, dscp: None, network: None, travel };
@@ -397,6 +398,7 @@ fn classes_are_rules_of_the_core_in_the_order_of_the_file() {
         ClassRule { protocol: Some(50), dscp: Some(46), ..any(Travel::Protected(100)) },
         ClassRule { network: Some(("192.168.7.0".parse().unwrap(), 24)), ..any(Travel::Ordered) },
         ClassRule { ports: Some((10_000, 20_000)), ..any(Travel::Sparse) },
+        ClassRule { ports: Some((22, 22)), ..any(Travel::Path(0)) },
     ];
     assert_eq!(config.connections[0].classes, expected);
     assert!(config.warnings().is_empty(), "{:?}", config.warnings());

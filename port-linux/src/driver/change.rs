@@ -73,8 +73,8 @@ impl<'s> Peer<'s> {
         if changed.peek().is_none() && self.config.auto == wanted.auto {
             return Difference::None;
         }
-        // Pins are set once for all, by the places of paths; places of peers that come by themselves are theirs.
-        if self.config.is_learned || changed.any(config::Path::has_pins) {
+        // Pins and classes are set once for all, by the places of paths; places of peers that come by themselves are theirs.
+        if self.config.is_learned || self.config.names_paths() || changed.any(config::Path::has_pins) {
             return Difference::Other;
         }
         Difference::Paths

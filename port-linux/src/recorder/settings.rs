@@ -44,6 +44,8 @@ const PORTS: [PortMatch; 4] =
     [PortMatch::TcpSource, PortMatch::TcpDestination, PortMatch::UdpSource, PortMatch::UdpDestination];
 const ORDERED: u8 = 101;
 const SPARSE: u8 = 102;
+/// And from here on numbers of paths.
+const NAMED: u8 = 128;
 
 fn place<T: PartialEq>(all: &[T], one: &T) -> u8 {
     all.iter().position(|it| it == one).and_then(|place| u8::try_from(place).ok()).unwrap_or(0)
@@ -63,6 +65,7 @@ impl From<&Config> for Settings {
             travel: match rule.travel {
                 Travel::Protected(share) => share.min(100),
                 Travel::Sparse => SPARSE,
+                Travel::Path(path) => NAMED.saturating_add(path),
                 _ => ORDERED,
             },
         };
@@ -115,6 +118,7 @@ impl Settings {
             let travel = match class.travel {
                 ORDERED => Travel::Ordered,
                 SPARSE => Travel::Sparse,
+                named if named >= NAMED => Travel::Path(named - NAMED),
                 share => Travel::Protected(share),
             };
             let Class { protocol, ports, dscp, network, .. } = *class;
@@ -156,6 +160,8 @@ mod tests {
             Travel::Protected(0),
             Travel::Protected(7),
             Travel::Protected(100),
+            Travel::Path(0),
+            Travel::Path(15),
         ]) {
             let rule = ClassRule {
                 protocol: Some(17),

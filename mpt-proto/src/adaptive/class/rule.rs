@@ -21,6 +21,9 @@ pub enum Travel {
     /// The same, and once more on the next best path, as far as copies are no more than this share, in per cent, of what the connection
     /// sends; more than 100 count as 100.
     Protected(u8),
+    /// At once, on the path of this number while that is up, and not held. What the path loses is not sent again. While the path is down,
+    /// as the flow's behaviour has it.
+    Path(u8),
 }
 
 /// A rule: packets for which everything holds that it names.

@@ -51,6 +51,11 @@ impl Pacer {
         was_late
     }
 
+    /// What left beyond the pace keeps others off the path for so many microseconds at most.
+    pub(super) fn forgive(&mut self, most: u64, now: Instant) {
+        self.next = self.next.min(nanos(now).saturating_add(most * 1000));
+    }
+
     /// How long `bytes` take, in microseconds.
     pub(super) const fn time_of(&self, bytes: usize) -> u64 {
         ((bytes as u64 * self.cost as u64) >> 10) / 1000

@@ -292,6 +292,24 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
             "\"protected\"` only",
         ),
         (
+            with(PATH, "[[connection.class]]\ndscp = 1"),
+            lines(13),
+            "connection.class: nothing is said of its packets",
+            "one of `travel` and `path`",
+        ),
+        (
+            with(PATH, "[[connection.class]]\ndscp = 1\npath = \"moon\""),
+            lines(15),
+            "connection.class.path = \"moon\": there is no such path",
+            "of this connection: \"left\"",
+        ),
+        (
+            with(PATH, "[[connection.class]]\ndscp = 1\ntravel = \"sparse\"\npath = \"left\""),
+            lines(16),
+            "connection.class.path = \"left\": a path by itself",
+            "one of `travel` and `path`",
+        ),
+        (
             with(PATH, &"[[connection.class]]\ndscp = 1\ntravel = \"sparse\"\n".repeat(17)),
             lines(61),
             "connection.class: one class too many",
