@@ -27,6 +27,7 @@ mod size;
 mod standby;
 #[cfg(test)]
 mod tests;
+mod tier;
 mod tunnel;
 mod value;
 
@@ -56,6 +57,7 @@ pub use security::Security;
 pub(crate) use security::is_public;
 pub use size::Size;
 pub use standby::Standby;
+pub use tier::{Interval, Tier, TierTime};
 #[cfg(feature = "program")]
 pub use value::policy;
 #[cfg(feature = "program")]
@@ -301,8 +303,8 @@ pub struct Path {
     pub weight: u16,
     /// `rank`: 0 to 255, for the backup policy.
     pub rank: u8,
-    /// `tier`: 1 to 8, for the adaptive policy.
-    pub tier: u8,
+    /// `tier`: 1 to 8, for the adaptive policy, perhaps another one by time of day.
+    pub tier: Tier,
     /// `mtu`: the path's IP MTU; the interface's by default.
     pub mtu: Option<u16>,
     /// `data`: how much it may carry; no bound by default.

@@ -23,6 +23,7 @@ mod path_mtu;
 mod peer;
 mod peers;
 mod pin;
+mod place;
 mod plan;
 mod ports;
 mod record;
@@ -36,6 +37,7 @@ mod shares;
 mod sizes;
 mod standby;
 mod strangers;
+mod tiers;
 mod tunnel_mtu;
 mod unanswered;
 
@@ -165,6 +167,7 @@ pub struct Driver<'s> {
     left_out: Vec<String>,
     journal: Journal,
     data: Data,
+    tiers: tiers::Tiers,
 }
 
 /// What [`Driver::new`] takes.
@@ -268,6 +271,7 @@ impl<'s> Driver<'s> {
             left_out: Vec::new(),
             journal,
             data,
+            tiers: tiers::Tiers::default(),
         };
         driver.listen(&driver.inside.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
@@ -281,6 +285,7 @@ impl<'s> Driver<'s> {
         let configured: Vec<_> = driver.peers.iter().map(|peer| peer.config.clone()).collect();
         driver.begin_standbys(&configured, clock.now());
         driver.begin_names(clock.now());
+        driver.begin_tiers(&configured, clock.now());
         driver.begin_data(&configured, &[], clock.now());
         Ok(driver)
     }
@@ -540,6 +545,7 @@ impl<'s> Driver<'s> {
         }
         self.settle(now);
         self.remember(now);
+        self.follow_tiers(now);
         self.follow_data(now);
         self.supervisor.handle_timeout(now);
         let (up, all) = self.peers.paths();
@@ -565,6 +571,7 @@ impl<'s> Driver<'s> {
             .chain(self.names.poll_timeout())
             .chain(self.next_gone())
             .chain(self.data.poll_timeout())
+            .chain(self.tiers.poll_timeout())
             .chain(self.next_standby(self.clock.now()))
             .chain(self.supervisor.poll_timeout())
             .min()?;

@@ -173,6 +173,13 @@ pub enum What {
         /// What about it, as a sentence.
         why: String,
     },
+    /// The path's tier is another one by the time of day.
+    TierChanged {
+        /// That from now on, unless its data plan makes it the last one.
+        tier: u8,
+        /// That before.
+        before: u8,
+    },
     /// An event that this version does not know.
     #[serde(other)]
     Other,
@@ -248,6 +255,7 @@ pub const NAMES: &[&str] = &[
     "data_reached",
     "data_renewed",
     "data_clock",
+    "tier_changed",
 ];
 
 impl What {
@@ -276,6 +284,7 @@ impl What {
             Self::DataReached { .. } => "data_reached",
             Self::DataRenewed { .. } => "data_renewed",
             Self::DataClock { .. } => "data_clock",
+            Self::TierChanged { .. } => "tier_changed",
             Self::Other => "other",
         }
     }
@@ -331,6 +340,7 @@ pub(crate) mod tests {
             What::DataReached { used_bytes: 50, size_bytes: 50 },
             What::DataRenewed { used_bytes: 0, size_bytes: 50 },
             What::DataClock { why: "the clock is 3650 days later".into() },
+            What::TierChanged { tier: 1, before: 2 },
         ]
     }
 

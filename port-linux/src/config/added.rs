@@ -6,7 +6,7 @@ use mpt_proto::{Liveness, MAX_PATHS, PathConfig};
 use serde::{Deserialize, Serialize};
 
 use super::value::{FromText, InterfaceName, Name};
-use super::{Config, Connection, Endpoint, Path};
+use super::{Config, Connection, Endpoint, Path, Tier};
 
 /// Why a path is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -259,7 +259,7 @@ impl NewPath {
             roaming: is_open || is_sealed && can_prove,
             weight: self.weight.unwrap_or(default.weight),
             rank: self.rank.unwrap_or(default.rank),
-            tier: self.tier.unwrap_or(default.tier),
+            tier: Tier::fixed(self.tier.unwrap_or(default.tier)),
             mtu: self.mtu,
             data: None,
             liveness,
@@ -333,7 +333,7 @@ mod tests {
         let new = config().with_path("vps", &lte()).unwrap();
         let path = &new.connections[0].paths[1];
         assert_eq!((path.remote, path.local), ("198.51.100.7".parse().unwrap(), "0.0.0.0".parse().unwrap()));
-        assert_eq!((path.port, path.tier, path.origin), (4754, 1, Origin::Command));
+        assert_eq!((path.port, path.tier.default, path.origin), (4754, 1, Origin::Command));
         assert_eq!(new.without_path("vps", "lte"), Ok(config()));
     }
 

@@ -18,6 +18,7 @@ use super::gateway::Gateways;
 use super::pins::PinCheck;
 use super::roaming::{self, UnnamedPeers};
 use super::security::{Choice, ConnectionKeys, FarPeers, SeenKeys};
+use super::tier::{Tier, tier};
 use super::tunnel::{IPV6_MIN_MTU, tunnel};
 use super::value::{Host, LivenessSetting, LivenessTable, Port, Table, Text};
 use super::{Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, Tunnel};
@@ -480,7 +481,7 @@ impl Check<'_> {
             roaming,
             weight: table.weight.map_or(default.weight, |weight| weight.into_inner().0),
             rank: table.rank.map_or(default.rank, |rank| rank.into_inner().0),
-            tier: table.tier.map_or(default.tier, |tier| tier.into_inner().0),
+            tier: table.tier.map_or(Ok(Tier::fixed(default.tier)), |it| tier(it, source))?,
             mtu: table.mtu.map(|mtu| mtu.into_inner().0),
             data: table.data.map(|data| data_plan(data, source)).transpose()?,
             liveness,

@@ -10,6 +10,7 @@ use super::hook::{Argument, EventName};
 use super::metrics::LoopbackAddress;
 use super::rate::Rate;
 use super::size::Size;
+use super::tier::TierSetting;
 use super::value::{
     Address, AllowedIp, AutoWord, FileName, Host, InterfaceName, InterfacePattern, ListenAddress,
     LivenessSetting, Local, Name, PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Remote,
@@ -195,7 +196,7 @@ pub(super) struct Path {
     pub(super) roaming: Option<Spanned<bool>>,
     pub(super) weight: Option<Spanned<Whole<u16, 1, 10_000>>>,
     pub(super) rank: Option<Spanned<Whole<u8, 0, 255>>>,
-    pub(super) tier: Option<Spanned<Whole<u8, 1, 8>>>,
+    pub(super) tier: Option<Spanned<TierSetting>>,
     pub(super) mtu: Option<Spanned<Whole<u16, 576, 65_535>>>,
     pub(super) data: Option<Spanned<Table<DataTable>>>,
     pub(super) liveness: Option<LivenessSetting>,

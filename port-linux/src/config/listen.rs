@@ -14,7 +14,7 @@ use super::file;
 use super::forward::Owner;
 use super::security::{Choice, GivenKeys};
 use super::value::{FromText, Name, Table};
-use super::{Adaptive, Connection, Endpoint, Network, PORT};
+use super::{Adaptive, Connection, Endpoint, Network, PORT, Tier};
 
 /// Paths that such a peer may have.
 const LEARNED_PATHS: usize = 8;
@@ -277,7 +277,7 @@ fn connection(
         roaming: true,
         weight: path.weight,
         rank: path.rank,
-        tier: path.tier,
+        tier: Tier::fixed(path.tier),
         mtu: None,
         data: None,
         liveness: Liveness::default(),

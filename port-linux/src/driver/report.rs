@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use mpt_proto::{Drop, Mode, PathState};
 use mpt_seal::Reason;
 
-use super::data::LAST_TIER;
 use super::memory::MemorySize;
 use super::{Driver, Peer, Role, SharedSocket};
 use crate::control::{Answer, Command};
@@ -158,7 +157,6 @@ impl Driver<'_> {
         let is_adaptive = peer.connection.mode() == Some(Mode::Adaptive);
         let data = self.data.report(&peer.config.name, &config.name);
         let level = data.as_ref().map(|data| data.level);
-        let tier = if level >= Some(Level::Demoted) { LAST_TIER } else { config.tier };
         Some(PathReport {
             name: config.name.clone(),
             local: {
@@ -181,9 +179,9 @@ impl Driver<'_> {
                 .map(|silence| silence.to_string()),
             rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             weight: config.weight,
-            tier: config.tier,
+            tier: path.tier,
             rank: config.rank,
-            model: is_adaptive.then(|| ModelReport::new(tier, &model)),
+            model: is_adaptive.then(|| ModelReport::new(path.tier(), &model)),
             max_datagram: path.max_datagram,
             ceiling: path.ceiling,
             ecn: path.ecn_fault.map(|fault| events::EcnFault::from(fault).to_string()),

@@ -62,6 +62,9 @@ impl What {
                 format!("{it} has used {} of its data plan again", share(*used_bytes, *size_bytes))
             }
             Self::DataClock { why } => format!("{it} has a data plan, and {why}"),
+            Self::TierChanged { tier, before } => {
+                format!("{it} is of tier {tier} from now on, by the time of day, and was of tier {before}")
+            }
             Self::Other => "something happened that this version of mpt does not know".to_owned(),
         }
     }

@@ -26,6 +26,42 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
         (with(PATH, "tier = 0"), lines(13), "connection.path.tier = 0: out of range", "from 1 to 8"),
         (with(PATH, "tier = 9"), lines(13), "connection.path.tier = 9: out of range", "from 1 to 8"),
         (
+            with(PATH, "tier = \"1\""),
+            lines(13),
+            "connection.path.tier = \"1\": wrong type",
+            "or a table such as",
+        ),
+        (
+            with(PATH, "tier = { \"22:00-06:00\" = 1 }"),
+            lines(13),
+            "connection.path.tier: `default` is missing",
+            "for example { default = 2, \"22:00-06:00\" = 1 }",
+        ),
+        (
+            with(PATH, "tier = { default = 2, \"22:00-06:00\" = 9 }"),
+            lines(13),
+            "connection.path.tier.22:00-06:00 = 9: out of range",
+            "from 1 to 8",
+        ),
+        (
+            with(PATH, "tier = { default = 2, night = 1 }"),
+            lines(13),
+            "connection.path.tier.night = 1: no part of a day",
+            "`default`, and parts of the day such as \"22:00-06:00\"",
+        ),
+        (
+            with(PATH, "tier = { default = 2, \"22:00-25:00\" = 1 }"),
+            lines(13),
+            "connection.path.tier.22:00-25:00 = 1: no time of a day",
+            "from 00:00 to 24:00",
+        ),
+        (
+            with(PATH, "tier = { default = 3, \"22:00-06:00\" = 1, \"05:00-07:00\" = 2 }"),
+            lines(13),
+            "connection.path.tier.05:00-07:00 = 2: overlaps \"22:00-06:00\"",
+            "parts of the day that do not overlap",
+        ),
+        (
             with(CONNECTION, "adaptive = { memory_mb = 0 }"),
             lines(8),
             "connection.adaptive.memory_mb = 0: out of range",
