@@ -25,6 +25,7 @@ mod peers;
 mod pin;
 mod place;
 mod plan;
+mod portal;
 mod ports;
 mod record;
 mod reload;
@@ -52,6 +53,7 @@ pub use path_mtu::PathMtu;
 pub use peer::{Peer, Role};
 pub use peers::Peers;
 pub use plan::{ABSENT_MTU, LOOK, Plan, bind};
+pub use portal::Portals;
 pub use ports::OtherPort;
 pub use reload::{MakeHost, Reload};
 pub use remembered::Remembered;
@@ -168,6 +170,7 @@ pub struct Driver<'s> {
     journal: Journal,
     data: Data,
     tiers: tiers::Tiers,
+    portals: Portals,
 }
 
 /// What [`Driver::new`] takes.
@@ -208,6 +211,8 @@ pub struct Parts<'s> {
     pub journal: Journal,
     /// Counts what paths with a data plan carry.
     pub data: Data,
+    /// Looks for captive portals.
+    pub portals: Portals,
 }
 
 impl<'s> Driver<'s> {
@@ -236,6 +241,7 @@ impl<'s> Driver<'s> {
             names,
             journal,
             data,
+            portals,
         } = parts;
         let clock = resources.clock;
         let mut driver = Self {
@@ -272,6 +278,7 @@ impl<'s> Driver<'s> {
             journal,
             data,
             tiers: tiers::Tiers::default(),
+            portals,
         };
         driver.listen(&driver.inside.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
@@ -496,6 +503,7 @@ impl<'s> Driver<'s> {
             self.names.hurry(self.clock.now());
         }
         self.handle_found(self.clock.now());
+        self.handle_portals(self.clock.now());
         while let Ok(query) = self.queries.try_recv() {
             let answer = match query.asked {
                 Asked::Command(command) => self.answer(&command),

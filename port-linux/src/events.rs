@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 use mpt_proto::LimitedBy;
 use serde::{Deserialize, Serialize};
 
+use crate::portal::{Address, By};
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -180,6 +182,13 @@ pub enum What {
         /// That before.
         before: u8,
     },
+    /// A login page of its network is, or may be, in the path's way.
+    PathPortal {
+        /// Its address.
+        url: Address,
+        /// How it was found: `http`, `dhcp`.
+        by: By,
+    },
     /// An event that this version does not know.
     #[serde(other)]
     Other,
@@ -256,6 +265,7 @@ pub const NAMES: &[&str] = &[
     "data_renewed",
     "data_clock",
     "tier_changed",
+    "path_portal",
 ];
 
 impl What {
@@ -285,6 +295,7 @@ impl What {
             Self::DataRenewed { .. } => "data_renewed",
             Self::DataClock { .. } => "data_clock",
             Self::TierChanged { .. } => "tier_changed",
+            Self::PathPortal { .. } => "path_portal",
             Self::Other => "other",
         }
     }
@@ -299,7 +310,7 @@ impl What {
             }
             Self::PathLimited { by: Limit::Outage } => Level::Warning,
             Self::DataWarned { .. } | Self::DataDemoted { .. } | Self::DataReached { .. } => Level::Warning,
-            Self::DataClock { .. } => Level::Warning,
+            Self::DataClock { .. } | Self::PathPortal { .. } => Level::Warning,
             Self::Standby { is_back, .. } if !is_back => Level::Warning,
             _ => Level::Info,
         }
@@ -341,6 +352,7 @@ pub(crate) mod tests {
             What::DataRenewed { used_bytes: 0, size_bytes: 50 },
             What::DataClock { why: "the clock is 3650 days later".into() },
             What::TierChanged { tier: 1, before: 2 },
+            What::PathPortal { url: Address::new(b"http://login.example/").unwrap(), by: By::Http },
         ]
     }
 

@@ -52,6 +52,7 @@ pub mod offload;
 pub mod outbox;
 #[cfg(feature = "program")]
 pub mod output;
+pub mod portal;
 #[cfg(feature = "program")]
 pub mod privilege;
 #[cfg(feature = "program")]

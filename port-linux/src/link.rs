@@ -7,7 +7,7 @@ mod details;
 mod ends;
 mod kind;
 #[cfg(feature = "program")]
-mod lease;
+pub(crate) mod lease;
 mod out;
 #[cfg(feature = "program")]
 mod reach;

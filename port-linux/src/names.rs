@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
 #[cfg(feature = "program")]
-pub use past::Past;
+pub use past::{Past, over};
 
 use crate::wake::Waker;
 

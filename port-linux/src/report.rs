@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::DataReport;
 use crate::events::Event;
+use crate::portal::Portal;
 
 /// Version of the control protocol and of the JSON that `mpt status --json` prints.
 pub const VERSION: u32 = 1;
@@ -189,6 +190,9 @@ pub struct PathReport {
     /// What of the machine the path waits for, as a sentence; absent when nothing is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
+    /// The login page of its network that is, or may be, in its way; absent where none was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portal: Option<Portal>,
     /// Why no answer comes on it, as a sentence with the likely causes; absent while answers come, or less than five seconds after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,

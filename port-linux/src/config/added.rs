@@ -262,6 +262,7 @@ impl NewPath {
             tier: Tier::fixed(self.tier.unwrap_or(default.tier)),
             mtu: self.mtu,
             data: None,
+            portal_check: None,
             liveness,
             enabled: true,
             tcp_dst: Vec::new(),

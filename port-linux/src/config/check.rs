@@ -22,7 +22,7 @@ use super::tier::{Tier, tier};
 use super::tunnel::{IPV6_MIN_MTU, tunnel};
 use super::value::{Host, LivenessSetting, LivenessTable, Port, Table, Text};
 use super::{Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, Tunnel};
-use super::{auto, file, hook, listen, metrics, standby};
+use super::{auto, file, hook, listen, metrics, portal, standby};
 
 /// Checks the tables of a file and makes a [`Config`] of them.
 pub(super) fn config(file: file::File, source: &Source) -> Result<Config, ConfigError> {
@@ -69,11 +69,23 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
     warnings.extend(of_forwards);
     warnings.extend(seen.far.check(&choice, source)?);
     let metrics = file.metrics.map(|table| metrics::metrics(table, source, &mut warnings));
+    let portal = portal::portal(file.portal);
     let security = match choice {
         Choice::Sealed(security) => Some(security),
         Choice::Clear(_) | Choice::Unsaid => None,
     };
-    Ok(Config { tunnel, connections, listen, metrics, security, forwards, hooks, warnings, peer_errors })
+    Ok(Config {
+        tunnel,
+        connections,
+        listen,
+        metrics,
+        portal,
+        security,
+        forwards,
+        hooks,
+        warnings,
+        peer_errors,
+    })
 }
 
 /// What the connections of a file may not share, and the line where each stands.
@@ -484,6 +496,7 @@ impl Check<'_> {
             tier: table.tier.map_or(Ok(Tier::fixed(default.tier)), |it| tier(it, source))?,
             mtu: table.mtu.map(|mtu| mtu.into_inner().0),
             data: table.data.map(|data| data_plan(data, source)).transpose()?,
+            portal_check: table.portal_check,
             liveness,
             enabled: table.enabled.unwrap_or(true),
             tcp_dst: ports(&table.tcp_dst),

@@ -280,6 +280,7 @@ fn connection(
         tier: Tier::fixed(path.tier),
         mtu: None,
         data: None,
+        portal_check: None,
         liveness: Liveness::default(),
         enabled: true,
         tcp_dst: Vec::new(),

@@ -8,6 +8,7 @@ use mpt_proto::{EcnFault, Instant, PathState};
 use super::data::LAST_TIER;
 use super::names::Named;
 use super::path_mtu::PathMtu;
+use super::portal::Watch;
 use super::ports::OtherPort;
 use super::roaming::Roaming;
 use super::unanswered::Unanswered;
@@ -65,6 +66,8 @@ pub struct PeerPath {
     pub missing: Option<Missing>,
     /// Why no answer comes, while none does.
     pub(super) unanswered: Option<Box<Unanswered>>,
+    /// Whether a portal is in the way, while nothing comes back.
+    pub(super) portal: Option<Box<Watch>>,
     /// Its tier by the configuration, at this time of day.
     pub(super) tier: u8,
     /// Its data plan makes it the last one.
@@ -115,6 +118,7 @@ impl PeerPath {
             source: None,
             missing: None,
             unanswered: None,
+            portal: None,
             tier: 1,
             is_last: false,
             stay: Stay::Here,

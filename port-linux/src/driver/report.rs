@@ -169,13 +169,18 @@ impl Driver<'_> {
             state,
             reason,
             role: Some(peer.role(index).name().to_owned()),
-            waits_for: path.missing.as_ref().map(ToString::to_string).or_else(|| {
-                let is_used_up = level == Some(Level::Reached) && !peer.is_enabled(index);
-                is_used_up.then(|| "its data plan is used up: see `mpt data`".to_owned())
-            }),
+            waits_for: path
+                .portal_found()
+                .map(ToString::to_string)
+                .or_else(|| path.missing.as_ref().map(ToString::to_string))
+                .or_else(|| {
+                    let is_used_up = level == Some(Level::Reached) && !peer.is_enabled(index);
+                    is_used_up.then(|| "its data plan is used up: see `mpt data`".to_owned())
+                }),
+            portal: path.portal_found().cloned(),
             problem: peer
                 .silence(index, self.outside.is_sealed(), self.clock.now())
-                .filter(|silence| !silence.is_of_connection())
+                .filter(|silence| !silence.is_of_connection() && path.portal_found().is_none())
                 .map(|silence| silence.to_string()),
             rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             weight: config.weight,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{EcnFault, Limit, What};
 use crate::config::DataSize;
+use crate::portal::By;
 
 impl What {
     /// The log line, for what happened to this connection and path.
@@ -64,6 +65,12 @@ impl What {
             Self::DataClock { why } => format!("{it} has a data plan, and {why}"),
             Self::TierChanged { tier, before } => {
                 format!("{it} is of tier {tier} from now on, by the time of day, and was of tier {before}")
+            }
+            Self::PathPortal { url, by: By::Dhcp } => {
+                format!("{it} has no answer, and its network names a portal, {url}, which may want a login")
+            }
+            Self::PathPortal { url, .. } => {
+                format!("{it} ends at the portal of its network, {url}, which wants a login")
             }
             Self::Other => "something happened that this version of mpt does not know".to_owned(),
         }

@@ -616,7 +616,7 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
             with(PATH, "[tunel]"),
             lines(13),
             "tunel: unknown key, did you mean `tunnel`?",
-            "tunnel, listen, metrics, forward, hook, connection",
+            "tunnel, listen, metrics, portal, forward, hook, connection",
         ),
         (
             instead("local =", "# local ="),
@@ -648,6 +648,30 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
         (with(PATH, "weight = = 2"), lines(13), "weight = = 2: extra `=`", "nothing"),
         (with(PATH, "device = \"eth1"), lines(13), "device = \"eth1: invalid basic string", "`\"`"),
         // Metrics are for this host alone.
+        (
+            with(TUNNEL, "[portal]\nurl = \"https://example.net/\""),
+            lines(5),
+            "portal.url = \"https://example.net/\": not http://",
+            "an address such as \"http://connectivitycheck.gstatic.com/generate_204\"",
+        ),
+        (
+            with(TUNNEL, "[portal]\nanswer = 302"),
+            lines(5),
+            "portal.answer = 302: out of range",
+            "a status of HTTP from 200 to 299 such as 204, or the text",
+        ),
+        (
+            with(TUNNEL, "[portal]\nanswer = \"\""),
+            lines(5),
+            "portal.answer = \"\": empty",
+            "or the text of the answer",
+        ),
+        (
+            with(PATH, "portal_check = 1"),
+            lines(13),
+            "connection.path.portal_check = 1: wrong type",
+            "true or false",
+        ),
         (
             with(TUNNEL, "[metrics]\nlisten = \"0.0.0.0:9475\""),
             lines(5),

@@ -1,0 +1,136 @@
+//! A network that wants a login before it lets packets pass.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use port_linux::events::{Event, What};
+use port_linux::lab::host::Host;
+use port_linux::lab::stack::Stack;
+use port_linux::lab::topology::{Side, Topology};
+use port_linux::portal::{By, Portal};
+use port_linux::report::{ConnectionReport, State};
+
+use crate::bench::{self, DIRECTORY, Mpt, Settings, wire};
+use crate::programs::Tool;
+
+/// The address of the server on the Internet, to which the hotel's network leads.
+const SERVER: &str = "198.51.100.7";
+/// A host of the Internet that is asked for whether somebody is in between.
+const CHECK: &str = "203.0.113.80";
+/// What the portal says of its page, with what terminals would obey.
+const LOCATION: &str = "http://login.hotel.example/?mac=02:00&x=\u{1b}[2J";
+/// The same as people may see it.
+const PAGE: &str = "http://login.hotel.example/?mac=02:00&x=%1B[2J";
+
+/// PC1 with one link to PC2, and another one to a hotel's network, behind which PC2 is, too.
+struct World {
+    net: Topology,
+    hotel: Host,
+    /// Requests that the portal has answered.
+    requests: Arc<AtomicUsize>,
+}
+
+impl World {
+    fn build() -> anyhow::Result<Self> {
+        let net = Topology::build(1, None)?;
+        let hotel = Host::create("hotel")?;
+        wire([(&net.pc1, "wlan0", &["192.168.50.2/24"]), (&hotel, "lan", &["192.168.50.1/24"])])?;
+        wire([(&hotel, "wan", &["198.51.100.1/24"]), (&net.pc2, "wan", &["198.51.100.7/24"])])?;
+        net.pc1.run("ip route add default via 192.168.50.1 dev wlan0")?;
+        hotel.sysctl("net.ipv4.ip_forward", "1")?;
+        let requests = Arc::new(AtomicUsize::new(0));
+        let listener = hotel.inside(|| TcpListener::bind("0.0.0.0:8080"))??;
+        let counted = requests.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                counted.fetch_add(1, Ordering::Relaxed);
+                // Who asks may go meanwhile.
+                let _ = answer(stream);
+            }
+        });
+        let world = Self { net, hotel, requests };
+        world.rules("udp dport != 53 drop", "tcp dport 80 redirect to :8080")?;
+        Ok(world)
+    }
+
+    /// What the hotel does with packets of its guests.
+    fn rules(&self, forward: &str, redirect: &str) -> anyhow::Result<()> {
+        let rules = format!(
+            "flush ruleset\ntable ip hotel {{\n\
+             chain forward {{ type filter hook forward priority 0; iifname \"lan\" {forward}; }}\n\
+             chain pre {{ type nat hook prerouting priority dstnat; iifname \"lan\" {redirect}; }}\n\
+             chain post {{ type nat hook postrouting priority srcnat; oifname \"wan\" masquerade; }}\n}}\n"
+        );
+        fs::write("/run/hotel.nft", rules)?;
+        self.hotel.run("nft -f /run/hotel.nft").map(drop)
+    }
+
+    /// Somebody has logged in.
+    fn log_in(&self) -> anyhow::Result<()> {
+        self.rules("accept", "accept")
+    }
+
+    fn settings(side: Side) -> Settings {
+        let settings = Settings::new(side, Stack::V4OverV4, 2).connection("policy", "adaptive");
+        let settings = settings.table("portal", &format!("url = \"http://{CHECK}/generate_204\""));
+        match side {
+            Side::Pc1 => {
+                settings.path(2, "local", "0.0.0.0").path(2, "device", "wlan0").path(2, "remote", SERVER)
+            }
+            Side::Pc2 => settings.path(2, "local", SERVER).path(2, "remote", "0.0.0.0"),
+        }
+    }
+}
+
+fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut request = [0; 1024];
+    let length = stream.read(&mut request)?;
+    assert!(request[..length].starts_with(b"GET /generate_204 HTTP/1.0\r\n"), "{request:?}");
+    write!(stream, "HTTP/1.1 302 Found\r\nLocation: {LOCATION}\r\nContent-Length: 0\r\n\r\n")
+}
+
+fn portal(connection: &ConnectionReport) -> Option<&Portal> {
+    connection.paths.get(1)?.portal.as_ref()
+}
+
+#[test]
+fn a_path_that_ends_at_a_login_page_says_so_until_packets_pass() {
+    bench::test(&[Tool::Nft], || {
+        let world = World::build()?;
+        let told = format!("{DIRECTORY}/portals");
+        let run = ["/bin/sh", "-c", &format!("cat >> {told}")];
+        let settings = World::settings(Side::Pc1).hook(&["path_portal"], &run);
+        let _pc2 = Mpt::start(&world.net.pc2, &World::settings(Side::Pc2))?;
+        // What is paid by volume is not asked for by itself.
+        let metered = settings.clone().path(2, "tier", 2);
+        let pc1 = Mpt::start(&world.net.pc1, &metered)?;
+        pc1.until("the path is silent", |c| c.paths[1].problem.is_some())?;
+        ensure!(world.requests.load(Ordering::Relaxed) == 0, "{}", pc1.said());
+        pc1.reload(&metered.path(2, "portal_check", true))?;
+
+        let found = pc1.until("the portal is found", |c| portal(c).is_some())?;
+        let (found, path) = (portal(&found).context("a portal")?, &found.paths[1]);
+        ensure!(found.url.to_string() == PAGE && found.by == By::Http, "{found:?}");
+        let waits = path.waits_for.as_deref().unwrap_or_default();
+        ensure!(waits == format!("a login at the portal of its network, {PAGE}"), "{waits}");
+        ensure!(path.problem.is_none() && path.state == State::Down, "{path:?}");
+        let is_it = |event: &Event| matches!(&event.what, What::PathPortal { url, .. } if *url == found.url);
+        let events = pc1.status()?.events;
+        ensure!(events.iter().filter(|event| is_it(event)).count() == 1, "{events:?}");
+        ensure!(pc1.said().contains(PAGE) && !pc1.said().contains("\u{1b}[2J"), "{}", pc1.said());
+        let is_told = || Ok(fs::read_to_string(&told).unwrap_or_default().contains("login.hotel.example"));
+        pc1.until_around("told by the hook", is_told)?;
+
+        world.log_in()?;
+        let up = pc1.until("up", |c| c.paths[1].state == State::Up)?;
+        ensure!(portal(&up).is_none() && up.paths[1].waits_for.is_none(), "{up:?}");
+        Ok(())
+    });
+}
