@@ -5,6 +5,8 @@
 #![deny(unsafe_code)]
 
 #[cfg(feature = "program")]
+pub mod alone;
+#[cfg(feature = "program")]
 pub mod check;
 pub mod ciphers;
 #[cfg(feature = "program")]

@@ -12,6 +12,8 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
 #[cfg(feature = "program")]
+pub(crate) use past::of_host;
+#[cfg(feature = "program")]
 pub use past::{Past, over};
 
 use crate::wake::Waker;

@@ -384,3 +384,30 @@ pub fn mode_name(mode: Mode) -> (&'static str, Option<&'static str>) {
         _ => ("weighted", Some("other")),
     }
 }
+
+/// The path called `wanted`: `PATH`, or `CONNECTION/PATH`.
+///
+/// # Errors
+/// There is none, or several are: what there is.
+pub(crate) fn find_path<'c, P: Copy>(
+    paths: impl Iterator<Item = (P, &'c str, &'c str)>,
+    wanted: &str,
+) -> Result<P, String> {
+    let mut found = Vec::new();
+    let mut known = Vec::new();
+    for (place, connection, path) in paths {
+        let full = format!("{connection}/{path}");
+        if path == wanted || full == wanted {
+            found.push((place, full.clone()));
+        }
+        known.push(full);
+    }
+    match &found[..] {
+        [(place, _)] => Ok(*place),
+        [] => Err(format!("no path is named {wanted}; there are {}", known.join(", "))),
+        several => {
+            let names: Vec<&str> = several.iter().map(|(_, name)| name.as_str()).collect();
+            Err(format!("several paths are named {wanted}; say {}", names.join(" or ")))
+        }
+    }
+}

@@ -13,7 +13,7 @@ use crate::events;
 use crate::keys;
 use crate::report::{
     ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, SealReport, SocketReport, State,
-    TunnelReport, VERSION, mode_name, policy_name, reason_name,
+    TunnelReport, VERSION, find_path, mode_name, policy_name, reason_name,
 };
 
 impl Driver<'_> {
@@ -212,30 +212,6 @@ impl Driver<'_> {
             wanted_buffer: self.maker.buffer as u64,
             segments: segments as u64,
         })
-    }
-}
-
-/// The path called `wanted`: `PATH`, or `CONNECTION/PATH`.
-fn find_path<'c>(
-    paths: impl Iterator<Item = ((usize, usize), &'c str, &'c str)>,
-    wanted: &str,
-) -> Result<(usize, usize), String> {
-    let mut found = Vec::new();
-    let mut known = Vec::new();
-    for (place, connection, path) in paths {
-        let full = format!("{connection}/{path}");
-        if path == wanted || full == wanted {
-            found.push((place, full.clone()));
-        }
-        known.push(full);
-    }
-    match &found[..] {
-        [(place, _)] => Ok(*place),
-        [] => Err(format!("no path is named {wanted}; there are {}", known.join(", "))),
-        several => {
-            let names: Vec<&str> = several.iter().map(|(_, name)| name.as_str()).collect();
-            Err(format!("several paths are named {wanted}; say {}", names.join(" or ")))
-        }
     }
 }
 

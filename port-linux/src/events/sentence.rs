@@ -67,14 +67,26 @@ impl What {
                 format!("{it} is of tier {tier} from now on, by the time of day, and was of tier {before}")
             }
             Self::PathPortal { url, by: By::Dhcp } => {
-                format!("{it} has no answer, and its network names a portal, {url}, which may want a login")
+                format!(
+                    "{it} has no answer, and its network names a portal, {url}, which may want a login: {}",
+                    hint(connection, path)
+                )
             }
             Self::PathPortal { url, .. } => {
-                format!("{it} ends at the portal of its network, {url}, which wants a login")
+                format!(
+                    "{it} ends at the portal of its network, {url}, which wants a login: {}",
+                    hint(connection, path)
+                )
             }
             Self::Other => "something happened that this version of mpt does not know".to_owned(),
         }
     }
+}
+
+/// What opens a page over the link of a path.
+fn hint(connection: Option<&str>, path: Option<&str>) -> String {
+    let name: Vec<&str> = connection.into_iter().chain(path).collect();
+    format!("`sudo mpt portal {} -- PROGRAM` runs a browser over that link alone", name.join("/"))
 }
 
 fn begins(limit: Limit) -> &'static str {

@@ -68,7 +68,7 @@ impl Past {
 }
 
 /// The servers that this host has, each once, but for those on itself: they ask others the way that programs do.
-fn of_host() -> Vec<IpAddr> {
+pub(crate) fn of_host() -> Vec<IpAddr> {
     let mut files: Vec<PathBuf> = FILES.iter().map(PathBuf::from).collect();
     files.extend(RECORDS.iter().flat_map(|directory| entries(Path::new(directory))));
     let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());

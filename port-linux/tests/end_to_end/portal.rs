@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -15,8 +16,9 @@ use port_linux::lab::stack::Stack;
 use port_linux::lab::topology::{Side, Topology};
 use port_linux::portal::{By, Portal};
 use port_linux::report::{ConnectionReport, State};
+use rustix::process::Signal;
 
-use crate::bench::{self, DIRECTORY, Mpt, Settings, wire};
+use crate::bench::{self, DIRECTORY, FAILED, Mpt, Settings, complaint, printed, wire};
 use crate::programs::Tool;
 
 /// The address of the server on the Internet, to which the hotel's network leads.
@@ -27,6 +29,9 @@ const CHECK: &str = "203.0.113.80";
 const LOCATION: &str = "http://login.hotel.example/?mac=02:00&x=\u{1b}[2J";
 /// The same as people may see it.
 const PAGE: &str = "http://login.hotel.example/?mac=02:00&x=%1B[2J";
+
+/// What the hotel's DHCP names.
+const API: &str = "https://api.hotel.example/captive";
 
 /// PC1 with one link to PC2, and another one to a hotel's network, behind which PC2 is, too.
 struct World {
@@ -69,6 +74,14 @@ impl World {
         );
         fs::write("/run/hotel.nft", rules)?;
         self.hotel.run("nft -f /run/hotel.nft").map(drop)
+    }
+
+    /// As systemd-networkd would: what the hotel's DHCP has said.
+    fn lease(&self) -> anyhow::Result<()> {
+        let index = self.net.pc1.run("cat /sys/class/net/wlan0/ifindex")?;
+        fs::create_dir_all("/run/systemd/netif/leases")?;
+        let lease = format!("ADDRESS=192.168.50.2\nDNS=192.168.50.1\nCAPTIVE_PORTAL={API}\n");
+        Ok(fs::write(format!("/run/systemd/netif/leases/{}", index.trim()), lease)?)
     }
 
     /// Somebody has logged in.
@@ -131,6 +144,79 @@ fn a_path_that_ends_at_a_login_page_says_so_until_packets_pass() {
         world.log_in()?;
         let up = pc1.until("up", |c| c.paths[1].state == State::Up)?;
         ensure!(portal(&up).is_none() && up.paths[1].waits_for.is_none(), "{up:?}");
+        Ok(())
+    });
+}
+
+/// `mpt portal` of PC1, called by the user nobody through sudo.
+fn portal_of(world: &World, pc1: &Mpt, arguments: &[&str]) -> Command {
+    let mut command = bench::mpt_on(&world.net.pc1, "portal path2 --control");
+    command.arg(pc1.control()).args(arguments).env("SUDO_UID", "65534");
+    command
+}
+
+/// Groups that were made for programs of the tunnel.
+fn groups(world: &World) -> anyhow::Result<usize> {
+    let list = "mkdir -p /run/groups && mount -t cgroup2 none /run/groups && ls -d /run/groups/mpt-portal-hotel0-*; umount /run/groups";
+    let listed = world.net.pc1.command("sh").args(["-c", list]).output()?;
+    Ok(String::from_utf8_lossy(&listed.stdout).lines().count())
+}
+
+#[test]
+fn a_program_leaves_over_one_link_alone_past_the_tunnel_and_nothing_is_left_of_it() {
+    bench::test(&[Tool::Nft], || {
+        let world = World::build()?;
+        world.lease()?;
+        let _pc2 = Mpt::start(&world.net.pc2, &World::settings(Side::Pc2))?;
+        let settings = World::settings(Side::Pc1).path(2, "tier", 2).tunnel("name", "hotel0");
+        let settings = settings.tunnel("kill_switch", true).network("0.0.0.0/0");
+        let mut pc1 = Mpt::start(&world.net.pc1, &settings)?;
+        // Nothing is asked for on a metered path, and DHCP has named a page.
+        let found = pc1.until("a portal by DHCP", |c| portal(c).is_some())?;
+        let found = portal(&found).context("a portal")?;
+        ensure!(found.by == By::Dhcp && found.url.to_string() == API, "{found:?}");
+        ensure!(printed(&portal_of(&world, &pc1, &[]).output()?)? == format!("{API}\n"));
+
+        let first = portal_of(&world, &pc1, &["--", "true"]).output()?;
+        let is_root = fs::read_to_string("/proc/self/uid_map")?.contains("4294967295");
+        if !is_root && !first.status.success() {
+            let _ = writeln!(std::io::stderr(), "SKIPPED the program over one link: {first:?}");
+            return Ok(());
+        }
+        printed(&first)?;
+
+        // Everything takes the tunnel, and this program the hotel's network.
+        let request = format!(
+            "exec 3<>/dev/tcp/{CHECK}/80 && printf 'GET /generate_204 HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3; id -u; echo $MPT_PORTAL; \
+             cat /etc/resolv.conf"
+        );
+        let before = world.requests.load(Ordering::Relaxed);
+        ensure!(before == 0, "{before} requests");
+        let said = printed(&portal_of(&world, &pc1, &["--", "bash", "-c", &request]).output()?)?;
+        ensure!(world.requests.load(Ordering::Relaxed) == 1, "{said}");
+        ensure!(said.contains("Location: http://login.hotel.example/"), "{said}");
+        ensure!(
+            said.contains(&format!("\n65534\n{API}\n")) && said.contains("nameserver 192.168.50.1\n"),
+            "{said}"
+        );
+        ensure!(!fs::read_to_string("/etc/resolv.conf").unwrap_or_default().contains("192.168.50.1"));
+        ensure!(groups(&world)? == 0);
+        let code = portal_of(&world, &pc1, &["--", "sh", "-c", "exit 7"]).status()?.code();
+        ensure!(code == Some(7), "{code:?}");
+        let output = portal_of(&world, &pc1, &["--", "/no/such/program"]).output()?;
+        ensure!(complaint(&output, FAILED)?.contains("cannot run /no/such/program"), "{output:?}");
+        ensure!(groups(&world)? == 0);
+
+        // Killed, it leaves a group that is tied still, until nobody is of it.
+        let mut sleeping = world.net.pc1.spawn(&mut portal_of(&world, &pc1, &["--", "sleep", "3"]))?;
+        bench::until("a group", || Ok(groups(&world)? == 1))?;
+        thread::sleep(Duration::from_millis(500));
+        sleeping.signal(Signal::KILL);
+        sleeping.wait(bench::PATIENCE)?;
+        pc1.end(Signal::TERM)?;
+        let clean = || bench::done(&world.net.pc1, "clean hotel0", "");
+        bench::until("cleaned", || Ok(clean()?.contains("removed: control group mpt-portal-hotel0-")))?;
+        ensure!(groups(&world)? == 0);
         Ok(())
     });
 }
