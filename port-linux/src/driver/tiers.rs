@@ -97,6 +97,7 @@ impl Peer<'_> {
 /// Minutes after midnight by the local time of this machine, at this second since 1970.
 #[cfg(feature = "program")]
 fn minute_of_day(seconds: u64) -> u16 {
+    // The zone's rules are kept; once in some minutes it is looked whether its local file is another one.
     minute_in(&jiff::tz::TimeZone::system(), seconds)
 }
 
@@ -168,6 +169,13 @@ mod tests {
         assert_eq!(changes(&night, "2026-03-29T00:00:00Z", 12), [(0, 0, 1), (1, 0, 2)]);
         let twice = [(0, 0, 1), (2, 30, 2), (3, 0, 1), (3, 30, 2)];
         assert_eq!(changes(&night, "2026-10-24T22:00:00Z", 12), twice);
+    }
+
+    #[test]
+    fn a_tier_is_written_as_the_file_has_it() {
+        for text in ["2", "{ default = 2, \"22:00-06:00\" = 1, \"12:30-13:00\" = 3 }"] {
+            assert_eq!(tier(text).to_string(), text);
+        }
     }
 
     #[test]
