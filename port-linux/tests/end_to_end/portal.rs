@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +25,8 @@ use crate::programs::Tool;
 const SERVER: &str = "198.51.100.7";
 /// A host of the Internet that is asked for whether somebody is in between.
 const CHECK: &str = "203.0.113.80";
+/// Its name.
+const NAME: &str = "check.example";
 /// What the portal says of its page, with what terminals would obey.
 const LOCATION: &str = "http://login.hotel.example/?mac=02:00&x=\u{1b}[2J";
 /// The same as people may see it.
@@ -59,6 +61,8 @@ impl World {
                 let _ = answer(stream);
             }
         });
+        let names = hotel.inside(|| UdpSocket::bind("192.168.50.1:53"))??;
+        thread::spawn(move || serve_names(&names));
         let world = Self { net, hotel, requests };
         world.rules("udp dport != 53 drop", "tcp dport 80 redirect to :8080")?;
         Ok(world)
@@ -77,10 +81,10 @@ impl World {
     }
 
     /// As systemd-networkd would: what the hotel's DHCP has said.
-    fn lease(&self) -> anyhow::Result<()> {
+    fn lease(&self, more: &str) -> anyhow::Result<()> {
         let index = self.net.pc1.run("cat /sys/class/net/wlan0/ifindex")?;
         fs::create_dir_all("/run/systemd/netif/leases")?;
-        let lease = format!("ADDRESS=192.168.50.2\nDNS=192.168.50.1\nCAPTIVE_PORTAL={API}\n");
+        let lease = format!("ADDRESS=192.168.50.2\nDNS=192.168.50.1\n{more}");
         Ok(fs::write(format!("/run/systemd/netif/leases/{}", index.trim()), lease)?)
     }
 
@@ -109,6 +113,24 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     write!(stream, "HTTP/1.1 302 Found\r\nLocation: {LOCATION}\r\nContent-Length: 0\r\n\r\n")
 }
 
+/// Answers each question for an IPv4 address (RFC 1035 section 4) with that of the check.
+fn serve_names(socket: &UdpSocket) {
+    let mut query = [0; 512];
+    while let Ok((length, from)) = socket.recv_from(&mut query) {
+        let mut answer = query[..length].to_vec();
+        // A response without an error.
+        answer[2..4].copy_from_slice(&[0x81, 0x80]);
+        if answer.ends_with(&[0, 1, 0, 1]) {
+            // One answer: the same name, type A, class IN, 60 s, four bytes.
+            answer[7] = 1;
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+            answer.extend(CHECK.parse::<Ipv4Addr>().expect("an address").octets());
+        }
+        // Who asks may be gone.
+        let _ = socket.send_to(&answer, from);
+    }
+}
+
 fn portal(connection: &ConnectionReport) -> Option<&Portal> {
     connection.paths.get(1)?.portal.as_ref()
 }
@@ -117,9 +139,12 @@ fn portal(connection: &ConnectionReport) -> Option<&Portal> {
 fn a_path_that_ends_at_a_login_page_says_so_until_packets_pass() {
     bench::test(&[Tool::Nft], || {
         let world = World::build()?;
+        world.lease("")?;
         let told = format!("{DIRECTORY}/portals");
         let run = ["/bin/sh", "-c", &format!("cat >> {told}")];
-        let settings = World::settings(Side::Pc1).hook(&["path_portal"], &run);
+        // The host has a name that only the hotel's own server knows.
+        let url = format!("url = \"http://{NAME}/generate_204\"");
+        let settings = World::settings(Side::Pc1).table("portal", &url).hook(&["path_portal"], &run);
         let _pc2 = Mpt::start(&world.net.pc2, &World::settings(Side::Pc2))?;
         // What is paid by volume is not asked for by itself.
         let metered = settings.clone().path(2, "tier", 2);
@@ -166,7 +191,7 @@ fn groups(world: &World) -> anyhow::Result<usize> {
 fn a_program_leaves_over_one_link_alone_past_the_tunnel_and_nothing_is_left_of_it() {
     bench::test(&[Tool::Nft], || {
         let world = World::build()?;
-        world.lease()?;
+        world.lease(&format!("CAPTIVE_PORTAL={API}\n"))?;
         let _pc2 = Mpt::start(&world.net.pc2, &World::settings(Side::Pc2))?;
         let settings = World::settings(Side::Pc1).path(2, "tier", 2).tunnel("name", "hotel0");
         let settings = settings.tunnel("kill_switch", true).network("0.0.0.0/0");
