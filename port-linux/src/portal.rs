@@ -35,7 +35,7 @@ pub struct Portal {
 pub enum By {
     /// Somebody answered by HTTP instead of the host that was asked.
     Http,
-    /// The network's DHCP names it (RFC 8910). Whether it wants a login is not known.
+    /// The network names it, by DHCP or a router advertisement (RFC 8910). Whether it wants a login is not known.
     Dhcp,
     /// In words of a later version.
     #[serde(other)]

@@ -1,5 +1,5 @@
-//! What DHCP has said on a link: the router, for the sentence that proposes it as a path's `gateway` (also where the host's DHCP client
-//! has made no default route of it), the servers of names, and the portal (RFC 8910).
+//! What a network has said on a link, by DHCP mostly: the router, for the sentence that proposes it as a path's `gateway` (also where the
+//! host's DHCP client has made no default route of it), the servers of names, and the portal (RFC 8910).
 //!
 //! systemd-networkd and dhclient keep what is read here. NetworkManager's own client keeps no options in a file.
 
@@ -11,6 +11,8 @@ use super::Interface;
 
 /// Where systemd-networkd keeps the lease of each interface, by its number.
 const NETWORKD: &str = "/run/systemd/netif/leases";
+/// Where it keeps the rest of what it knows of each interface: the portal, by DHCP of either version or a router advertisement.
+const NETWORKD_LINKS: &str = "/run/systemd/netif/links";
 /// Where Debian's dhclient keeps its leases, in files of several.
 const DHCLIENT: &str = "/var/lib/dhcp";
 
@@ -19,7 +21,7 @@ const PORTAL_OPTIONS: [&str; 4] = ["default-url", "v4-captive-portal", "captive-
 
 /// The router of an interface's lease; `None` if no lease is known that names one.
 pub fn router(interface: &Interface) -> Option<Ipv4Addr> {
-    of_networkd(interface, "ROUTER", first)
+    of_networkd(NETWORKD, interface, "ROUTER", first)
         .or_else(|| of_dhclient_files(&interface.name, &["routers"], |_| true, first))
 }
 
@@ -33,15 +35,15 @@ pub(crate) fn name_servers(interface: &Interface) -> Vec<IpAddr> {
     let all = |servers: &str| {
         Some(servers.split([' ', ',']).filter_map(|server| server.parse().ok()).collect::<Vec<_>>())
     };
-    of_networkd(interface, "DNS", all)
+    of_networkd(NETWORKD, interface, "DNS", all)
         .or_else(|| of_dhclient_files(&interface.name, &["domain-name-servers"], is_held(interface), all))
         .unwrap_or_default()
 }
 
-/// The address of the portal, or of its API, of an interface's lease, as the network has it.
+/// The address of the portal, or of its API, as the network of an interface has it.
 pub(crate) fn portal(interface: &Interface) -> Option<String> {
     let text = |url: &str| Some(url.trim_matches('"').to_owned());
-    of_networkd(interface, "CAPTIVE_PORTAL", text)
+    of_networkd(NETWORKD_LINKS, interface, "CAPTIVE_PORTAL", text)
         .or_else(|| of_dhclient_files(&interface.name, &PORTAL_OPTIONS, is_held(interface), text))
 }
 
@@ -55,8 +57,13 @@ fn is_held(interface: &Interface) -> impl Fn(Ipv4Addr) -> bool + '_ {
     |address| interface.addresses.contains(&address.into())
 }
 
-fn of_networkd<T>(interface: &Interface, key: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
-    let lease = fs::read_to_string(Path::new(NETWORKD).join(interface.index.to_string())).ok()?;
+fn of_networkd<T>(
+    directory: &str,
+    interface: &Interface,
+    key: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
+    let lease = fs::read_to_string(Path::new(directory).join(interface.index.to_string())).ok()?;
     of_networkd_lease(&lease, key).and_then(read)
 }
 

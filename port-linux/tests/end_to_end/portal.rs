@@ -80,12 +80,16 @@ impl World {
         self.hotel.run("nft -f /run/hotel.nft").map(drop)
     }
 
-    /// As systemd-networkd would: what the hotel's DHCP has said.
-    fn lease(&self, more: &str) -> anyhow::Result<()> {
+    /// Writes down, as systemd-networkd does, what the hotel's DHCP has said, and this of the link.
+    fn lease(&self, of_link: &str) -> anyhow::Result<()> {
         let index = self.net.pc1.run("cat /sys/class/net/wlan0/ifindex")?;
-        fs::create_dir_all("/run/systemd/netif/leases")?;
-        let lease = format!("ADDRESS=192.168.50.2\nDNS=192.168.50.1\n{more}");
-        Ok(fs::write(format!("/run/systemd/netif/leases/{}", index.trim()), lease)?)
+        let write = |kind: &str, text: &str| {
+            let directory = format!("/run/systemd/netif/{kind}");
+            fs::create_dir_all(&directory)?;
+            fs::write(format!("{directory}/{}", index.trim()), text)
+        };
+        write("leases", "ADDRESS=192.168.50.2\nDNS=192.168.50.1\n")?;
+        Ok(write("links", &format!("ADMIN_STATE=configured\n{of_link}"))?)
     }
 
     /// Somebody has logged in.
