@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use crate::alone;
 use crate::config::Config;
 use crate::host_state::HostState;
 use crate::link::Interfaces;
@@ -34,7 +35,8 @@ pub fn clean(name: Option<&str>, config: Option<&Path>) -> Result<()> {
         );
     }
     let nothing = HostState::nothing(device);
-    let removed = nothing.texts(&nothing.apply()?.excess);
+    let mut removed = nothing.texts(&nothing.apply()?.excess);
+    removed.extend(alone::clean(device));
     let text = if removed.is_empty() {
         format!("nothing of {device} was left\n")
     } else {

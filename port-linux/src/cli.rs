@@ -5,6 +5,7 @@ mod look;
 mod measure;
 mod path;
 mod peer;
+mod portal;
 mod record;
 
 pub use data::{Data, DataAmount, DataWay};
@@ -28,6 +29,7 @@ use crate::logs;
 use crate::run::DEFAULT_CONFIG;
 
 pub use peer::{Peer, PeerAdd, PeerKeys, PeerList, PeerNamed, PeerShow, Which};
+pub use portal::Portal;
 pub use record::{Record, Replay, Save, Start, Stop, What};
 
 /// A multipath tunnel: two hosts, one virtual interface, every packet over several links.
@@ -97,6 +99,8 @@ pub enum Command {
     Reload(Reload),
     /// Take a path of a running mpt into use or out of use
     Path(Path),
+    /// Run a program over the link of one path alone, as a browser for the login page of its network
+    Portal(Portal),
     /// Show what paths have used of their data plans, or set it
     Data(Data),
     /// Record what enters the core of a running mpt, for `mpt replay`
@@ -173,7 +177,8 @@ pub struct Check {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Needed only after an mpt was killed (kill -9, out of memory) whose tunnel has a default route, or a LAN, resolver, \
-exceptions or forwarded ports (share, masquerade, dns, direct, [[forward]]): policy rules, the nft table, the resolver and forwarding are left then, and with \
+exceptions or forwarded ports (share, masquerade, dns, direct, [[forward]]), or after an `mpt portal` was killed: policy rules, the nft table, the resolver, \
+forwarding and control groups are left then, and with \
 kill_switch = true the route that keeps packets from the Internet. An mpt that runs is left alone. The service mpt@NAME does it by itself, but leaves a kill switch in place.
 
 Examples:

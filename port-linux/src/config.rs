@@ -20,6 +20,7 @@ mod metrics;
 #[cfg(feature = "program")]
 mod mistakes;
 mod pins;
+mod portal;
 mod rate;
 mod roaming;
 mod security;
@@ -28,6 +29,7 @@ mod size;
 mod standby;
 #[cfg(test)]
 mod tests;
+mod tier;
 mod tunnel;
 mod unit;
 mod value;
@@ -52,12 +54,14 @@ pub use listen::{Listen, PeerError};
 pub use metrics::Metrics;
 #[cfg(feature = "program")]
 pub use mistakes::{Mistakes, path_lines};
+pub use portal::{CheckUrl, Portal, PortalAnswer};
 pub use rate::Rate;
 pub use security::Security;
 #[cfg(feature = "program")]
 pub(crate) use security::is_public;
 pub use size::Size;
 pub use standby::Standby;
+pub use tier::{Interval, Tier, TierTime};
 #[cfg(feature = "program")]
 pub use value::policy;
 #[cfg(feature = "program")]
@@ -87,6 +91,8 @@ pub struct Config {
     pub listen: Option<Listen>,
     /// `[metrics]`: where others read what is counted and measured; `None`: nowhere.
     pub metrics: Option<Metrics>,
+    /// `[portal]`: how captive portals are found.
+    pub portal: Portal,
     /// `[security]`: this end's key; `None`: packets travel in the clear.
     pub security: Option<Security>,
     /// `[[forward]]`, of this file and of those of the peers.
@@ -310,12 +316,14 @@ pub struct Path {
     pub weight: u16,
     /// `rank`: 0 to 255, for the backup policy.
     pub rank: u8,
-    /// `tier`: 1 to 8, for the adaptive policy.
-    pub tier: u8,
+    /// `tier`: 1 to 8, for the adaptive policy, perhaps another one by time of day.
+    pub tier: Tier,
     /// `mtu`: the path's IP MTU; the interface's by default.
     pub mtu: Option<u16>,
     /// `data`: how much it may carry; no bound by default.
     pub data: Option<DataPlan>,
+    /// `portal_check`: whether a captive portal is looked for on its link by HTTP; by default, where it is not metered.
+    pub portal_check: Option<bool>,
     /// `liveness`: `"lab"`, `"internet"`, `"off"` or a table of `interval_ms`, `idle_ms`, `dead_ms`; the
     /// connection's (same key there) unless given (filled in here); `"internet"` by default.
     pub liveness: Liveness,

@@ -23,7 +23,9 @@ mod path_mtu;
 mod peer;
 mod peers;
 mod pin;
+mod place;
 mod plan;
+mod portal;
 mod ports;
 mod record;
 mod reload;
@@ -36,6 +38,7 @@ mod shares;
 mod sizes;
 mod standby;
 mod strangers;
+mod tiers;
 mod tunnel_mtu;
 mod unanswered;
 
@@ -50,6 +53,7 @@ pub use path_mtu::PathMtu;
 pub use peer::{Peer, Role};
 pub use peers::Peers;
 pub use plan::{ABSENT_MTU, LOOK, Plan, bind};
+pub use portal::Portals;
 pub use ports::OtherPort;
 pub use reload::{MakeHost, Reload};
 pub use remembered::Remembered;
@@ -165,6 +169,8 @@ pub struct Driver<'s> {
     left_out: Vec<String>,
     journal: Journal,
     data: Data,
+    tiers: tiers::Tiers,
+    portals: Portals,
 }
 
 /// What [`Driver::new`] takes.
@@ -205,6 +211,8 @@ pub struct Parts<'s> {
     pub journal: Journal,
     /// Counts what paths with a data plan carry.
     pub data: Data,
+    /// Looks for captive portals.
+    pub portals: Portals,
 }
 
 impl<'s> Driver<'s> {
@@ -233,6 +241,7 @@ impl<'s> Driver<'s> {
             names,
             journal,
             data,
+            portals,
         } = parts;
         let clock = resources.clock;
         let mut driver = Self {
@@ -268,6 +277,8 @@ impl<'s> Driver<'s> {
             left_out: Vec::new(),
             journal,
             data,
+            tiers: tiers::Tiers::default(),
+            portals,
         };
         driver.listen(&driver.inside.tun, TUN)?;
         driver.listen(&driver.bell, BELL)?;
@@ -281,6 +292,7 @@ impl<'s> Driver<'s> {
         let configured: Vec<_> = driver.peers.iter().map(|peer| peer.config.clone()).collect();
         driver.begin_standbys(&configured, clock.now());
         driver.begin_names(clock.now());
+        driver.begin_tiers(&configured, clock.now());
         driver.begin_data(&configured, &[], clock.now());
         Ok(driver)
     }
@@ -496,6 +508,7 @@ impl<'s> Driver<'s> {
             self.names.hurry(self.clock.now());
         }
         self.handle_found(self.clock.now());
+        self.handle_portals(self.clock.now());
         while let Ok(query) = self.queries.try_recv() {
             let answer = match query.asked {
                 Asked::Command(command) => self.answer(&command),
@@ -545,6 +558,7 @@ impl<'s> Driver<'s> {
         }
         self.settle(now);
         self.remember(now);
+        self.follow_tiers(now);
         self.follow_data(now);
         self.supervisor.handle_timeout(now);
         let (up, all) = self.peers.paths();
@@ -570,6 +584,7 @@ impl<'s> Driver<'s> {
             .chain(self.names.poll_timeout())
             .chain(self.next_gone())
             .chain(self.data.poll_timeout())
+            .chain(self.tiers.poll_timeout())
             .chain(self.next_standby(self.clock.now()))
             .chain(self.supervisor.poll_timeout())
             .min()?;

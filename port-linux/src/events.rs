@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 use mpt_proto::LimitedBy;
 use serde::{Deserialize, Serialize};
 
+use crate::portal::{Address, By};
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -173,6 +175,20 @@ pub enum What {
         /// What about it, as a sentence.
         why: String,
     },
+    /// The path's tier is another one by the time of day.
+    TierChanged {
+        /// That from now on, unless its data plan makes it the last one.
+        tier: u8,
+        /// That before.
+        before: u8,
+    },
+    /// A login page of its network is, or may be, in the path's way.
+    PathPortal {
+        /// Its address.
+        url: Address,
+        /// How it was found: `http`, `dhcp`.
+        by: By,
+    },
     /// An event that this version does not know.
     #[serde(other)]
     Other,
@@ -248,6 +264,8 @@ pub const NAMES: &[&str] = &[
     "data_reached",
     "data_renewed",
     "data_clock",
+    "tier_changed",
+    "path_portal",
 ];
 
 impl What {
@@ -276,6 +294,8 @@ impl What {
             Self::DataReached { .. } => "data_reached",
             Self::DataRenewed { .. } => "data_renewed",
             Self::DataClock { .. } => "data_clock",
+            Self::TierChanged { .. } => "tier_changed",
+            Self::PathPortal { .. } => "path_portal",
             Self::Other => "other",
         }
     }
@@ -290,7 +310,7 @@ impl What {
             }
             Self::PathLimited { by: Limit::Outage } => Level::Warning,
             Self::DataWarned { .. } | Self::DataDemoted { .. } | Self::DataReached { .. } => Level::Warning,
-            Self::DataClock { .. } => Level::Warning,
+            Self::DataClock { .. } | Self::PathPortal { .. } => Level::Warning,
             Self::Standby { is_back, .. } if !is_back => Level::Warning,
             _ => Level::Info,
         }
@@ -331,6 +351,8 @@ pub(crate) mod tests {
             What::DataReached { used_bytes: 50, size_bytes: 50 },
             What::DataRenewed { used_bytes: 0, size_bytes: 50 },
             What::DataClock { why: "the clock is 3650 days later".into() },
+            What::TierChanged { tier: 1, before: 2 },
+            What::PathPortal { url: Address::new(b"http://login.example/").unwrap(), by: By::Http },
         ]
     }
 

@@ -5,6 +5,8 @@
 #![deny(unsafe_code)]
 
 #[cfg(feature = "program")]
+pub mod alone;
+#[cfg(feature = "program")]
 pub mod check;
 pub mod ciphers;
 #[cfg(feature = "program")]
@@ -52,6 +54,7 @@ pub mod offload;
 pub mod outbox;
 #[cfg(feature = "program")]
 pub mod output;
+pub mod portal;
 pub mod private_file;
 #[cfg(feature = "program")]
 pub mod privilege;

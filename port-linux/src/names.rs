@@ -12,7 +12,9 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
 #[cfg(feature = "program")]
-pub use past::Past;
+pub(crate) use past::of_host;
+#[cfg(feature = "program")]
+pub use past::{Past, over};
 
 use crate::wake::Waker;
 

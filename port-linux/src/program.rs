@@ -12,8 +12,8 @@ use crate::logs::{self, Flood, Form};
 use crate::measure::{ping, speed};
 use crate::run::Defaults;
 use crate::{
-    check, clean, doctor, failure, history, import, init, lab, metrics, output, record, replay, run, status,
-    top,
+    alone, check, clean, doctor, failure, history, import, init, lab, metrics, output, record, replay, run,
+    status, top,
 };
 
 /// Reads the command line, does what it says, and returns the exit code. `defaults` are the platform's.
@@ -38,6 +38,9 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => {
             let is_well = doctor::doctor(args.config.as_deref(), args.control.socket.as_deref(), args.json)?;
             return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Portal(args) => {
+            return alone::portal(&args.path, &args.program, args.control.socket.as_deref());
         }
         Command::Ping(args) => ping::Ping::from(args).run(),
         Command::Speed(args) => speed::Speed::from(args).run(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::DataReport;
 use crate::events::Event;
+use crate::portal::Portal;
 
 /// Version of the control protocol and of the JSON that `mpt status --json` prints.
 pub const VERSION: u32 = 1;
@@ -189,6 +190,9 @@ pub struct PathReport {
     /// What of the machine the path waits for, as a sentence; absent when nothing is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
+    /// The login page of its network that is, or may be, in its way; absent where none was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portal: Option<Portal>,
     /// Why no answer comes on it, as a sentence with the likely causes; absent while answers come, or less than five seconds after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -389,5 +393,32 @@ pub fn mode_name(mode: Mode) -> (&'static str, Option<&'static str>) {
         Mode::NoMemory => ("weighted", Some("no_memory")),
         Mode::NoReports => ("weighted", Some("no_reports")),
         _ => ("weighted", Some("other")),
+    }
+}
+
+/// The path called `wanted`: `PATH`, or `CONNECTION/PATH`.
+///
+/// # Errors
+/// There is none, or several are: what there is.
+pub(crate) fn find_path<'c, P: Copy>(
+    paths: impl Iterator<Item = (P, &'c str, &'c str)>,
+    wanted: &str,
+) -> Result<P, String> {
+    let mut found = Vec::new();
+    let mut known = Vec::new();
+    for (place, connection, path) in paths {
+        let full = format!("{connection}/{path}");
+        if path == wanted || full == wanted {
+            found.push((place, full.clone()));
+        }
+        known.push(full);
+    }
+    match &found[..] {
+        [(place, _)] => Ok(*place),
+        [] => Err(format!("no path is named {wanted}; there are {}", known.join(", "))),
+        several => {
+            let names: Vec<&str> = several.iter().map(|(_, name)| name.as_str()).collect();
+            Err(format!("several paths are named {wanted}; say {}", names.join(" or ")))
+        }
     }
 }

@@ -33,7 +33,10 @@ use crate::{
     clock::Clock,
     control::{self, Answer, Query, Server, default_socket},
     data::Store,
-    driver::{Data, Driver, Memories, Names, Outside, Parts, Plan, Reload, Remembered, Resources, TunnelMtu},
+    driver::{
+        Data, Driver, Memories, Names, Outside, Parts, Plan, Portals, Reload, Remembered, Resources,
+        TunnelMtu,
+    },
     events::Journal,
     history::{self, History},
     hooks::{Hooks, Wanted},
@@ -43,7 +46,9 @@ use crate::{
     metrics::Exporter,
     names::{Past, Resolver},
     observer::Observer,
-    outbox, privilege,
+    outbox,
+    portal::Checker,
+    privilege,
     recorder::Recordings,
     routes::Routes,
     socket::{Maker, ToDevice},
@@ -212,6 +217,8 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     let resolver = Resolver::new(bell.clone()).and_past(past);
     let names = Names::with_file(resolver, StateFile::new(control::names(&control), writer.clone()));
     let used = state_directory::path().join(format!("{}.data", tunnel.name));
+    let checker = Checker::new(maker.tie.clone(), bell.clone());
+    let portals = Portals::new(Box::new(checker), config.portal.clone());
     let mut driver = Driver::new(Parts {
         tun,
         tunnel: tunnel.clone(),
@@ -250,6 +257,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         remembered,
         names,
         journal: Journal::new(Some(events)),
+        portals,
         data: Data::new(Store::new(used, writer)),
     })?;
     driver.recall();

@@ -80,6 +80,7 @@ fn every_key_of_every_table_is_documented_and_nothing_else() {
         ("`[security]`", format!("{base}[security]\nzzzzzzzz = 1")),
         ("`[tunnel]`", format!("{base}zzzzzzzz = 1")),
         ("`[metrics]`", format!("{base}[metrics]\nzzzzzzzz = 1")),
+        ("`[portal]`", format!("{base}[portal]\nzzzzzzzz = 1")),
         ("`[[forward]]`", format!("{base}[[forward]]\nzzzzzzzz = 1")),
         ("`[[hook]]`", format!("{base}[[hook]]\nzzzzzzzz = 1")),
         ("`[listen]`", format!("{base}[listen]\nzzzzzzzz = 1")),
@@ -99,9 +100,10 @@ fn every_key_of_every_table_is_documented_and_nothing_else() {
         );
     }
     // A new table would be a new key of one of these or of the file itself.
-    let top: BTreeSet<String> = ["security", "tunnel", "listen", "metrics", "forward", "hook", "connection"]
-        .map(str::to_owned)
-        .into();
+    let top: BTreeSet<String> =
+        ["security", "tunnel", "listen", "metrics", "portal", "forward", "hook", "connection"]
+            .map(str::to_owned)
+            .into();
     assert_eq!(accepted_keys(&format!("zzzzzzzz = 1\n{base}")), top);
 }
 

@@ -235,7 +235,7 @@ mod tests {
         let new = config().with_path("vps", &lte()).unwrap();
         let path = &new.connections[0].paths[1];
         assert_eq!((path.remote, path.local), ("198.51.100.7".parse().unwrap(), "0.0.0.0".parse().unwrap()));
-        assert_eq!((path.port, path.tier, path.origin), (4754, 1, Origin::Command));
+        assert_eq!((path.port, path.tier.default, path.origin), (4754, 1, Origin::Command));
         assert_eq!(new.without_path("vps", "lte"), Ok(config()));
     }
 

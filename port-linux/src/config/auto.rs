@@ -310,7 +310,7 @@ mod tests {
         );
         let (config, left_out) = config.with_auto_paths(&machine, &[], |_, _| true);
         assert_eq!((paths(&config), left_out.len()), (vec!["eth0", "wwan0", "br0"], 0));
-        let tiers: Vec<u8> = config.connections[0].paths.iter().map(|path| path.tier).collect();
+        let tiers: Vec<u8> = config.connections[0].paths.iter().map(|path| path.tier.default).collect();
         assert_eq!(tiers, [1, 2, 1]);
         let again = config.with_auto_paths(&machine, &[], |_, _| true).0;
         assert_eq!(again, config);

@@ -16,10 +16,11 @@ use super::pins::PinCheck;
 use super::roaming;
 use super::security::{Choice, ConnectionKeys};
 use super::seen::{Seat, Seen, earlier};
+use super::tier::{Tier, tier};
 use super::tunnel::{IPV6_MIN_MTU, tunnel};
 use super::value::{Host, LivenessSetting, LivenessTable, Name, Port, Table, Text};
 use super::{Adaptive, Config, ConfigError, Connection, DTLS_PORT, Network, PORT, Path, Tunnel};
-use super::{auto, file, hook, listen, metrics, standby};
+use super::{auto, file, hook, listen, metrics, portal, standby};
 use crate::link::unspecified;
 
 /// Checks the tables of a file and makes a [`Config`] of them.
@@ -60,11 +61,23 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
     warnings.extend(of_forwards);
     warnings.extend(seen.far.check(&choice, source)?);
     let metrics = file.metrics.map(|table| metrics::metrics(table, source, &mut warnings));
+    let portal = portal::portal(file.portal);
     let security = match choice {
         Choice::Sealed(security) => Some(security),
         Choice::Clear(_) | Choice::Unsaid => None,
     };
-    Ok(Config { tunnel, connections, listen, metrics, security, forwards, hooks, warnings, peer_errors })
+    Ok(Config {
+        tunnel,
+        connections,
+        listen,
+        metrics,
+        portal,
+        security,
+        forwards,
+        hooks,
+        warnings,
+        peer_errors,
+    })
 }
 
 pub(super) struct Check<'a> {
@@ -438,9 +451,10 @@ impl<'a> Check<'a> {
             roaming,
             weight: table.weight.map_or(default.weight, |weight| weight.into_inner().0),
             rank: table.rank.map_or(default.rank, |rank| rank.into_inner().0),
-            tier: table.tier.map_or(default.tier, |tier| tier.into_inner().0),
+            tier: table.tier.map_or(Ok(Tier::fixed(default.tier)), |it| tier(it, source))?,
             mtu: table.mtu.map(|mtu| mtu.into_inner().0),
             data: table.data.map(|data| data_plan(data, source)).transpose()?,
+            portal_check: table.portal_check,
             liveness,
             enabled: table.enabled.unwrap_or(true),
             tcp_dst: ports(&table.tcp_dst),

@@ -8,8 +8,10 @@ use super::forward::{ForwardPorts, Protocols, Target};
 use super::gateway::{Exception, Share};
 use super::hook::{Argument, EventName};
 use super::metrics::LoopbackAddress;
+use super::portal::{CheckUrl, PortalAnswer};
 use super::rate::Rate;
 use super::size::Size;
+use super::tier::TierSetting;
 use super::value::{
     Address, AllowedIp, AutoWord, FileName, Host, InterfaceName, InterfacePattern, ListenAddress,
     LivenessSetting, Local, Name, PolicyName, Port, PortRange, Prefix, ProtocolName, PublicKeyText, Remote,
@@ -24,6 +26,7 @@ pub(super) struct File {
     pub(super) tunnel: Table<Tunnel>,
     pub(super) listen: Option<Spanned<Table<Listen>>>,
     pub(super) metrics: Option<Spanned<Table<Metrics>>>,
+    pub(super) portal: Option<Table<Portal>>,
     #[serde(default)]
     pub(super) forward: Vec<Spanned<Table<Forward>>>,
     #[serde(default)]
@@ -52,6 +55,15 @@ pub(super) struct Listen {
 pub(super) struct Metrics {
     pub(super) socket: Option<bool>,
     pub(super) listen: Option<Text<LoopbackAddress>>,
+}
+
+/// `[portal]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Portal {
+    pub(super) check: Option<bool>,
+    pub(super) url: Option<Text<CheckUrl>>,
+    pub(super) answer: Option<PortalAnswer>,
 }
 
 /// A file of the directory that `listen.peers` names.
@@ -196,9 +208,10 @@ pub(super) struct Path {
     pub(super) roaming: Option<Spanned<bool>>,
     pub(super) weight: Option<Spanned<Whole<u16, 1, 10_000>>>,
     pub(super) rank: Option<Spanned<Whole<u8, 0, 255>>>,
-    pub(super) tier: Option<Spanned<Whole<u8, 1, 8>>>,
+    pub(super) tier: Option<Spanned<TierSetting>>,
     pub(super) mtu: Option<Spanned<Whole<u16, 576, 65_535>>>,
     pub(super) data: Option<Spanned<Table<DataTable>>>,
+    pub(super) portal_check: Option<bool>,
     pub(super) liveness: Option<LivenessSetting>,
     pub(super) enabled: Option<bool>,
     #[serde(default)]

@@ -15,7 +15,7 @@ use super::forward::Owner;
 use super::security::{Choice, GivenKeys};
 use super::seen::earlier;
 use super::value::{FromText, Name, Table};
-use super::{Adaptive, Connection, Endpoint, Network, PORT};
+use super::{Adaptive, Connection, Endpoint, Network, PORT, Tier};
 use crate::link::unspecified;
 
 /// Paths that such a peer may have.
@@ -285,9 +285,10 @@ fn connection(
         roaming: true,
         weight: path.weight,
         rank: path.rank,
-        tier: path.tier,
+        tier: Tier::fixed(path.tier),
         mtu: None,
         data: None,
+        portal_check: None,
         liveness: Liveness::default(),
         enabled: true,
         tcp_dst: Vec::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mpt_proto::{ClassRule, Liveness, PathConfig, Policy, Probing, ReorderConfig, Travel};
 
-use super::{Adaptive, Config, DataPlan, PORT, QUEUE, Rate, Share, TUNNEL_NAME};
+use super::{Adaptive, Config, DataPlan, PORT, QUEUE, Rate, Share, TUNNEL_NAME, Tier};
 
 /// Only what must be given.
 const MINIMAL: &str = r#"security = "none"
@@ -124,7 +124,7 @@ fn a_minimal_file_gets_the_defaults_of_the_core() {
     let path = &connection.paths[0];
     let default = PathConfig::default();
     assert_eq!((path.weight, path.rank, path.liveness), (default.weight, default.rank, default.liveness));
-    assert_eq!(path.tier, default.tier);
+    assert_eq!(path.tier, Tier::fixed(default.tier));
     assert_eq!((path.port, path.remote_port), (PORT, PORT));
     assert_eq!((path.enabled, path.mtu, path.device.as_deref()), (true, None, None));
     assert!(config.warnings().is_empty(), "{:?}", config.warnings());
@@ -377,7 +377,7 @@ fn the_adaptive_policy_has_a_table_and_tiers() {
         connection.adaptive,
         Adaptive { resend: false, udp_in_order: true, memory: Some(3 * 1024 * 1024) }
     );
-    assert_eq!(connection.paths[0].tier, 8);
+    assert_eq!(connection.paths[0].tier, Tier::fixed(8));
     assert!(config.warnings().is_empty(), "{:?}", config.warnings());
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::data::{DataReport, Level};
+use crate::portal::{Address, By, Portal};
 use crate::report::{
     ConnectionReport, Counters, ModelReport, NotSent, PathReport, Report, RoamingReport, SealReport,
     SocketReport, State, TunnelReport, VERSION,
@@ -25,6 +26,7 @@ pub(crate) fn report() -> Report {
         reason: None,
         role: Some("member".into()),
         waits_for: None,
+        portal: Address::new(b"http://login.example/").map(|url| Portal { url, by: By::Http }),
         problem: None,
         rtt_us: Some(next().into()),
         weight: next(),

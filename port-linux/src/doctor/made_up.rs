@@ -55,6 +55,7 @@ fn path(name: &str, device: &str) -> PathReport {
         data: None,
         tier: 1,
         waits_for: None,
+        portal: None,
         problem: None,
         rtt_us: Some(20_000),
         weight: 1,

@@ -72,11 +72,19 @@ fn waiting_path(facts: &Facts) -> Vec<Finding> {
             return None;
         }
         let device = it.1.device.as_deref().unwrap_or("INTERFACE");
+        let mend = match &it.1.portal {
+            Some(portal) => format!(
+                "sudo mpt portal {} -- firefox --no-remote --profile \"$(mktemp -d)\" '{}'",
+                name(it),
+                portal.url
+            ),
+            None => format!("ip address show {device}; ip route show table all dev {device}"),
+        };
         Some(Finding::new(
             severity(it.0),
             format!("path {} waits: {missing}", name(it)),
             "nothing travels on it until that is there",
-            format!("ip address show {device}; ip route show table all dev {device}"),
+            mend,
         ))
     })
 }

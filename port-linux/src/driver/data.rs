@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use mpt_proto::{Instant, PathId, Policy};
+use mpt_proto::{Instant, Policy};
 
+use super::place::Place;
 use super::{Driver, Peer, Role};
 use crate::clock;
 use crate::config::{Connection, DataPlan};
@@ -43,12 +44,9 @@ pub struct Data {
 
 /// One path's plan.
 struct Plan {
-    connection: String,
-    path: String,
+    place: Place,
     plan: DataPlan,
     meter: Meter,
-    /// Where the path was last.
-    place: Option<(usize, usize, PathId)>,
     /// As people were last told.
     told: Level,
     /// What was last done about it.
@@ -85,23 +83,20 @@ impl Data {
         for connection in configured {
             for path in &connection.paths {
                 let Some(plan) = path.data else { continue };
-                let is_it =
-                    |it: &Plan| it.connection == connection.name && it.path == path.name && it.plan == plan;
+                let is_it = |it: &Plan| it.place.is_of(&connection.name, &path.name) && it.plan == plan;
                 if let Some(place) = before.iter().position(is_it) {
                     let mut plan = before.swap_remove(place);
                     if anew.contains(&connection.name) {
-                        plan.place = None;
+                        plan.place.forget();
                     }
                     self.plans.push(plan);
                     continue;
                 }
                 let count = self.counts.get(&format!("{}/{}", connection.name, path.name)).cloned();
                 self.plans.push(Plan {
-                    connection: connection.name.clone(),
-                    path: path.name.clone(),
+                    place: Place::new(connection.name.clone(), path.name.clone()),
                     plan,
                     meter: Meter::new(plan, count, clock),
-                    place: None,
                     told: Level::Ok,
                     done: Use::AsConfigured,
                     is_held: false,
@@ -114,7 +109,7 @@ impl Data {
     /// Takes what the meters say over into what is kept.
     fn keep(&mut self) {
         for it in &self.plans {
-            self.counts.insert(format!("{}/{}", it.connection, it.path), it.meter.kept().clone());
+            self.counts.insert(format!("{}/{}", it.place.connection, it.place.path), it.meter.kept().clone());
         }
     }
 
@@ -127,7 +122,7 @@ impl Data {
     }
 
     fn find(&mut self, connection: &str, path: &str) -> Option<&mut Plan> {
-        self.plans.iter_mut().find(|it| it.connection == connection && it.path == path)
+        self.plans.iter_mut().find(|it| it.place.is_of(connection, path))
     }
 
     /// Somebody has taken the path into use, or out of use.
@@ -139,28 +134,12 @@ impl Data {
 
     /// For the status.
     pub(super) fn report(&self, connection: &str, path: &str) -> Option<DataReport> {
-        let it = self.plans.iter().find(|it| it.connection == connection && it.path == path)?;
+        let it = self.plans.iter().find(|it| it.place.is_of(connection, path))?;
         Some(it.meter.report(seconds()))
     }
 }
 
 impl Plan {
-    /// The place of its path, and whether the path came anew; `None`: it is not there.
-    fn find(&mut self, peers: &super::Peers<'_>) -> Option<(usize, usize, bool)> {
-        let at = |peer: &Peer<'_>, path: usize| {
-            let is_it = peer.config.name == self.connection
-                && peer.config.paths.get(path).is_some_and(|path| path.name == self.path)
-                && peer.paths.get(path).is_some_and(super::PeerPath::is_there);
-            is_it.then(|| (peer.index, path, peer.paths[path].id))
-        };
-        let known = self.place.and_then(|(peer, path, _)| at(peers.get(peer)?, path));
-        let found = known
-            .or_else(|| peers.iter().find_map(|peer| (0..peer.paths.len()).find_map(|path| at(peer, path))));
-        let is_new = self.place != found;
-        self.place = found;
-        found.map(|(peer, path, _)| (peer, path, is_new))
-    }
-
     fn wanted(&self) -> Use {
         match self.meter.level() {
             Level::Ok | Level::Warned => Use::AsConfigured,
@@ -234,7 +213,7 @@ impl Driver<'_> {
 
     /// What its path has carried: both directions, as the provider sees it.
     fn count(&self, it: &mut Plan) {
-        let Some((peer, path, is_new)) = it.find(&self.peers) else { return };
+        let Some((peer, path, is_new)) = it.place.find(&self.peers) else { return };
         if is_new {
             // What follows is to be done to this one.
             (it.done, it.is_held) = (Use::AsConfigured, false);
@@ -250,11 +229,11 @@ impl Driver<'_> {
     fn follow_level(&mut self, it: &mut Plan, now: Instant) -> bool {
         let told = std::mem::replace(&mut it.told, it.meter.level());
         if let Some(what) = it.what(told) {
-            self.journal.note(now, Some(&it.connection), Some(&it.path), what);
+            self.journal.note(now, Some(&it.place.connection), Some(&it.place.path), what);
         }
         let wanted = it.wanted();
         if wanted != it.done
-            && let Some((peer, path, _)) = it.place
+            && let Some((peer, path)) = it.place.last()
         {
             let before = std::mem::replace(&mut it.done, wanted);
             let is_held = std::mem::take(&mut it.is_held);
@@ -281,7 +260,7 @@ impl Driver<'_> {
                 why: format!("the clock has gone back: the month that began on {began} goes on"),
             },
         };
-        self.journal.note(now, Some(&it.connection), Some(&it.path), what);
+        self.journal.note(now, Some(&it.place.connection), Some(&it.place.path), what);
     }
 
     /// What is used is this, or more may be used.
@@ -295,7 +274,7 @@ impl Driver<'_> {
         let name = format!("{connection}/{path}");
         let now = self.clock.now();
         let mut plans = std::mem::take(&mut self.data.plans);
-        let found = plans.iter_mut().find(|it| it.connection == connection && it.path == path);
+        let found = plans.iter_mut().find(|it| it.place.is_of(&connection, &path));
         let report = found.map(|it| {
             // What was carried until now is part of the provider's figure.
             self.count(it);
@@ -318,11 +297,9 @@ impl Peer<'_> {
     /// Uses a path otherwise than before. `is_held`: it was taken out of use for its plan. Returns whether it is now.
     fn use_as(&mut self, path: usize, (before, wanted): (Use, Use), is_held: bool, now: Instant) -> bool {
         let is_adaptive = self.config.policy == Policy::Adaptive;
-        let id = self.paths[path].id;
         if is_adaptive {
-            let tier = if wanted == Use::AsConfigured { self.config.paths[path].tier } else { LAST_TIER };
-            // The path is there.
-            let _ = self.connection.set_tier(id, tier, now);
+            self.paths[path].is_last = wanted != Use::AsConfigured;
+            self.follow_tier(path, now);
         }
         let is_spare = self.is_spare(path);
         let is_used = self.is_enabled(path) || is_spare;

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use mpt_proto::{DownReason, EcnFault, Instant, PathState};
 
+use super::data::LAST_TIER;
 use super::names::Named;
 use super::path_mtu::PathMtu;
+use super::portal::Watch;
 use super::ports::OtherPort;
 use super::roaming::Roaming;
 use super::unanswered::Unanswered;
@@ -64,6 +66,12 @@ pub struct PeerPath {
     pub missing: Option<Missing>,
     /// Why no answer comes, while none does.
     pub(super) unanswered: Option<Box<Unanswered>>,
+    /// Whether a portal is in the way, while nothing comes back.
+    pub(super) portal: Option<Box<Watch>>,
+    /// Its tier by the configuration, at this time of day.
+    pub(super) tier: u8,
+    /// Its data plan makes it the last one.
+    pub(super) is_last: bool,
     /// Whether it is a path, or was one.
     pub(super) stay: Stay,
 }
@@ -115,6 +123,9 @@ impl PeerPath {
             source: None,
             missing: None,
             unanswered: None,
+            portal: None,
+            tier: 1,
+            is_last: false,
             stay: Stay::Here,
         }
     }
@@ -122,6 +133,11 @@ impl PeerPath {
     /// Whether it is a path: it was not removed.
     pub(super) fn is_there(&self) -> bool {
         self.stay == Stay::Here
+    }
+
+    /// The tier in force.
+    pub(super) const fn tier(&self) -> u8 {
+        if self.is_last { LAST_TIER } else { self.tier }
     }
 
     /// The path is up or down now: since when it is down counts from the first time.

@@ -182,6 +182,8 @@ impl<'s> Driver<'s> {
         }
         self.inside.flush();
         self.begin_standbys(&new.connections, now);
+        self.portals.follow(&new.portal);
+        self.begin_tiers(&new.connections, now);
         self.begin_data(&new.connections, &reloaded.changed, now);
         self.inside.routes = self.routes(&new.tunnel.addresses, &new.tunnel.share);
         self.close_unused_sockets();

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use mpt_proto::{DropReason, Mode, PathState};
 use mpt_seal::Reason;
 
-use super::data::LAST_TIER;
 use super::memory::MemorySize;
 use super::{Driver, Peer, Role, SharedSocket};
 use crate::control::{Answer, Command};
@@ -14,7 +13,7 @@ use crate::events;
 use crate::keys;
 use crate::report::{
     ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, SealReport, SocketReport, State,
-    TunnelReport, VERSION, mode_name, policy_name, reason_name,
+    TunnelReport, VERSION, find_path, mode_name, policy_name, reason_name,
 };
 
 impl Driver<'_> {
@@ -160,7 +159,6 @@ impl Driver<'_> {
         let is_adaptive = peer.connection.mode() == Some(Mode::Adaptive);
         let data = self.data.report(&peer.config.name, &config.name);
         let level = data.as_ref().map(|data| data.level);
-        let tier = if level >= Some(Level::Demoted) { LAST_TIER } else { config.tier };
         Some(PathReport {
             name: config.name.clone(),
             local: {
@@ -173,19 +171,24 @@ impl Driver<'_> {
             state,
             reason,
             role: Some(peer.role(index).name().to_owned()),
-            waits_for: path.missing.as_ref().map(ToString::to_string).or_else(|| {
-                let is_used_up = level == Some(Level::Reached) && !peer.is_enabled(index);
-                is_used_up.then(|| "its data plan is used up: see `mpt data`".to_owned())
-            }),
+            waits_for: path
+                .portal_found()
+                .map(ToString::to_string)
+                .or_else(|| path.missing.as_ref().map(ToString::to_string))
+                .or_else(|| {
+                    let is_used_up = level == Some(Level::Reached) && !peer.is_enabled(index);
+                    is_used_up.then(|| "its data plan is used up: see `mpt data`".to_owned())
+                }),
+            portal: path.portal_found().cloned(),
             problem: peer
                 .silence(index, self.outside.is_sealed(), self.clock.now())
-                .filter(|silence| !silence.is_of_connection())
+                .filter(|silence| !silence.is_of_connection() && path.portal_found().is_none())
                 .map(|silence| silence.to_string()),
             rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
             weight: config.weight,
-            tier: config.tier,
+            tier: path.tier,
             rank: config.rank,
-            model: is_adaptive.then(|| ModelReport::new(tier, &model)),
+            model: is_adaptive.then(|| ModelReport::new(path.tier(), &model)),
             max_datagram: path.max_datagram,
             ceiling: path.ceiling,
             ecn: path.ecn_fault.map(|fault| events::EcnFault::from(fault).to_string()),
@@ -211,30 +214,6 @@ impl Driver<'_> {
             wanted_buffer: self.maker.buffer as u64,
             segments: segments as u64,
         })
-    }
-}
-
-/// The path called `wanted`: `PATH`, or `CONNECTION/PATH`.
-fn find_path<'c>(
-    paths: impl Iterator<Item = ((usize, usize), &'c str, &'c str)>,
-    wanted: &str,
-) -> Result<(usize, usize), String> {
-    let mut found = Vec::new();
-    let mut known = Vec::new();
-    for (place, connection, path) in paths {
-        let full = format!("{connection}/{path}");
-        if path == wanted || full == wanted {
-            found.push((place, full.clone()));
-        }
-        known.push(full);
-    }
-    match &found[..] {
-        [(place, _)] => Ok(*place),
-        [] => Err(format!("no path is named {wanted}; there are {}", known.join(", "))),
-        several => {
-            let names: Vec<&str> = several.iter().map(|(_, name)| name.as_str()).collect();
-            Err(format!("several paths are named {wanted}; say {}", names.join(" or ")))
-        }
     }
 }
 

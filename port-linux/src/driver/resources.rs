@@ -203,7 +203,7 @@ impl<'s> Resources<'s> {
         let settings = mpt_proto::PathConfig {
             weight: path.weight,
             rank: path.rank,
-            tier: path.tier,
+            tier: path.tier.default,
             max_datagram: max_datagram.saturating_sub(self.sealing),
             liveness: path.liveness,
         };
@@ -231,6 +231,7 @@ impl<'s> Resources<'s> {
 /// A path as the loop sees it, on the socket at this place, with datagrams of at most `size` bytes.
 fn path(config: &config::Path, planned: &PlannedPath, id: PathId, socket: usize, size: u16) -> PeerPath {
     let mut made = PeerPath::new(id, planned.ends.clone(), socket, planned.remote, size);
+    made.tier = config.tier.default;
     made.roaming = config.roaming.then(Roaming::default);
     // Where the peer's address is open it is the peer who finds the way; without probes nothing is known to be silent.
     let is_given = planned.remote.is_some() || config.remote_name.is_some();

@@ -164,7 +164,9 @@ impl Driver<'_> {
     pub(super) fn follow_unanswered(&mut self, peer: usize, now: Instant) {
         // Of a peer that comes by itself nobody knows whether it wants to.
         let Some(it) = self.peers.get(peer).filter(|it| !it.config.is_learned) else { return };
-        for path in 0..it.paths.len() {
+        let count = it.paths.len();
+        self.follow_portals(peer, now);
+        for path in 0..count {
             let it = &mut self.peers[peer];
             let waits = it.waits_for_answer(path);
             let planned = &mut it.paths[path];
@@ -200,7 +202,7 @@ impl Driver<'_> {
 
 impl Peer<'_> {
     /// Whether nothing comes back on a path although nothing is missing on this host.
-    fn waits_for_answer(&self, index: usize) -> bool {
+    pub(super) fn waits_for_answer(&self, index: usize) -> bool {
         let Some(path) = self.paths.get(index) else { return false };
         let is_silent = self.connection.path_state(path.id).is_ok_and(is_silent);
         is_silent && path.is_there() && path.missing.is_none() && path.remote.is_some()
@@ -231,7 +233,8 @@ impl Peer<'_> {
         let Some(silence) = self.silence(index, is_sealed, now) else { return };
         let is_first = path.unanswered.as_ref().is_some_and(|unanswered| unanswered.told == 1);
         let has_worked = self.connection.path_stats(path.id).is_ok_and(|stats| stats.echoes > 0);
-        if has_worked && silence.refusal.is_none() || is_first && silence.is_of_connection() {
+        let has_portal = path.portal_found().is_some();
+        if has_portal || has_worked && silence.refusal.is_none() || is_first && silence.is_of_connection() {
             return;
         }
         tracing::warn!("path {} of {}: {silence}", config.name, self.config.name);
@@ -241,7 +244,8 @@ impl Peer<'_> {
 impl PeerPath {
     /// When it is to be looked at again why no answer comes.
     pub(super) fn unanswered_at(&self) -> Option<Instant> {
-        self.unanswered.as_ref().map(|unanswered| unanswered.poll_timeout())
+        let unanswered = self.unanswered.as_ref().map(|unanswered| unanswered.poll_timeout());
+        unanswered.into_iter().chain(self.portal_at()).min()
     }
 }
 

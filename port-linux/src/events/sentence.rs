@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{EcnFault, Limit, What};
 use crate::config::DataSize;
+use crate::portal::By;
 use crate::units::megabits;
 
 impl What {
@@ -63,9 +64,30 @@ impl What {
                 format!("{it} has used {} of its data plan again", share(*used_bytes, *size_bytes))
             }
             Self::DataClock { why } => format!("{it} has a data plan, and {why}"),
+            Self::TierChanged { tier, before } => {
+                format!("{it} is of tier {tier} from now on, by the time of day, and was of tier {before}")
+            }
+            Self::PathPortal { url, by: By::Dhcp } => {
+                format!(
+                    "{it} has no answer, and its network names a portal, {url}, which may want a login: {}",
+                    hint(connection, path)
+                )
+            }
+            Self::PathPortal { url, .. } => {
+                format!(
+                    "{it} ends at the portal of its network, {url}, which wants a login: {}",
+                    hint(connection, path)
+                )
+            }
             Self::Other => "something happened that this version of mpt does not know".to_owned(),
         }
     }
+}
+
+/// What opens a page over the link of a path.
+fn hint(connection: Option<&str>, path: Option<&str>) -> String {
+    let name: Vec<&str> = connection.into_iter().chain(path).collect();
+    format!("`sudo mpt portal {} -- PROGRAM` runs a browser over that link alone", name.join("/"))
 }
 
 fn begins(limit: Limit) -> &'static str {

@@ -83,7 +83,7 @@ fn each_real_interface_becomes_a_path_wired_ones_first() {
     assert!(draft.text.contains("# device = \"wwan0\""), "proposed as a comment: {}", draft.text);
     assert!(draft.text.contains("policy = \"adaptive\""), "{}", draft.text);
     let paid = parsed(&draft.text).connections[0].paths.clone();
-    let paid: Vec<_> = paid.iter().map(|path| (path.name.as_str(), path.tier)).collect();
+    let paid: Vec<_> = paid.iter().map(|path| (path.name.as_str(), path.tier.default)).collect();
     assert_eq!(paid, [("eth0", 1), ("wlan0", 1), ("usb0", 2)]);
 }
 

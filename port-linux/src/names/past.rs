@@ -59,21 +59,41 @@ impl Past {
 
     /// Looks which servers there are; those that are known stay if there is none.
     fn look(&mut self) {
-        let mut files: Vec<PathBuf> = FILES.iter().map(PathBuf::from).collect();
-        files.extend(RECORDS.iter().flat_map(|directory| entries(Path::new(directory))));
-        let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
-        let mut servers = Vec::new();
-        for server in texts.flat_map(|text| servers_in(&text)) {
-            // A server on this host asks others the way that programs do.
-            if !server.is_loopback() && !self.inside.contains(&server) && !servers.contains(&server) {
-                servers.push(server);
-            }
-        }
+        let mut servers = of_host();
+        servers.retain(|server| !self.inside.contains(server));
         servers.truncate(MOST_SERVERS);
         if !servers.is_empty() {
             self.servers = servers;
         }
     }
+}
+
+/// The servers that this host has, each once, but for those on itself: they ask others the way that programs do.
+pub(crate) fn of_host() -> Vec<IpAddr> {
+    let mut files: Vec<PathBuf> = FILES.iter().map(PathBuf::from).collect();
+    files.extend(RECORDS.iter().flat_map(|directory| entries(Path::new(directory))));
+    let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
+    let mut servers = Vec::new();
+    for server in texts.flat_map(|text| servers_in(&text)) {
+        if !server.is_loopback() && !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    servers
+}
+
+/// The addresses of a name by the first server that knows it, asked through an interface alone: one of these, or one that this host has.
+/// Empty: none knows it.
+pub fn over(name: &str, mut servers: Vec<IpAddr>, device: &str, tie: &dyn Tie) -> Vec<IpAddr> {
+    servers.extend(of_host());
+    for server in servers.into_iter().take(MOST_SERVERS) {
+        match ask(name, server, Some(device), tie) {
+            Ok(addresses) if !addresses.is_empty() => return addresses,
+            Ok(_) => tracing::debug!("{name}: {server} over {device} knows no address"),
+            Err(error) => tracing::debug!("{name}: {server} over {device}: {error}"),
+        }
+    }
+    Vec::new()
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {
@@ -114,7 +134,7 @@ pub(super) fn first(name: &str, past: &Mutex<Past>) -> Result<Vec<IpAddr>, Strin
         (past.tie.clone(), past.servers.clone())
     };
     for server in servers {
-        match ask(name, server, &*tie) {
+        match ask(name, server, None, &*tie) {
             Ok(addresses) if !addresses.is_empty() => {
                 tracing::debug!("{name} is known past the tunnel, to {server}");
                 return Ok(addresses);
@@ -131,9 +151,9 @@ pub(super) fn first(name: &str, past: &Mutex<Past>) -> Result<Vec<IpAddr>, Strin
 }
 
 /// What a server knows of a name.
-fn ask(name: &str, server: IpAddr, tie: &dyn Tie) -> io::Result<Vec<IpAddr>> {
+fn ask(name: &str, server: IpAddr, device: Option<&str>, tie: &dyn Tie) -> io::Result<Vec<IpAddr>> {
     let socket = UdpSocket::bind((unspecified(server.is_ipv4()), 0))?;
-    tie.tie(socket.as_fd(), None)?;
+    tie.tie(socket.as_fd(), device)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.connect((server, PORT))?;
     // Some servers never answer for IPv6.

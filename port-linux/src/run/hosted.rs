@@ -12,7 +12,7 @@ use super::tunnel_facts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Query;
-use crate::driver::{self, Data, Driver, Memories, Names, Outside, Parts, Plan, Resources};
+use crate::driver::{self, Data, Driver, Memories, Names, Outside, Parts, Plan, Portals, Resources};
 use crate::events::Journal;
 use crate::failure::misconfigured;
 use crate::link::Interfaces;
@@ -86,6 +86,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
         names: Names::new(Resolver::new(bell)),
         journal: Journal::new(None),
         data: Data::default(),
+        portals: Portals::default(),
     })?;
     ready();
     driver.run()

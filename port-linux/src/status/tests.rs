@@ -15,6 +15,7 @@ pub(crate) fn path(name: &str, third: u8, tx_bytes: u64) -> PathReport {
         reason: None,
         role: Some("member".into()),
         waits_for: None,
+        portal: None,
         problem: None,
         rtt_us: Some(1_250),
         weight: 1,

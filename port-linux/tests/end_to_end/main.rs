@@ -25,6 +25,7 @@ mod multicast;
 mod names;
 mod paths;
 mod policies;
+mod portal;
 mod programs;
 #[cfg(feature = "quic")]
 mod quic;

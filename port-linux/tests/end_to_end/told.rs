@@ -4,10 +4,10 @@ use std::fs;
 
 use anyhow::{Context as _, ensure};
 use port_linux::data::Level;
-use port_linux::events::Event;
+use port_linux::events::{Event, What};
 use port_linux::lab::stack::{Stack, Version};
 use port_linux::lab::topology::Side;
-use port_linux::report::State;
+use port_linux::report::{ConnectionReport, State};
 use rustix::process::Signal;
 use toml::{Table, Value};
 
@@ -88,5 +88,62 @@ fn a_data_plan_is_kept_over_a_kill_and_the_hand_has_the_last_word() {
         let said = tunnel.pc1.data("add path2 50MB")?;
         ensure!(said.contains("in use"), "{said}");
         tunnel.until_up()
+    });
+}
+
+#[test]
+fn a_tier_is_that_of_the_time_of_day_beside_data_plans_and_commands() {
+    bench::test(&[], || {
+        let table = |times: &[(String, i64)]| {
+            Table::from_iter(times.iter().map(|(key, tier)| (key.clone(), Value::from(*tier))))
+        };
+        // Half a day from now.
+        let now = jiff::tz::TimeZone::system().to_datetime(jiff::Timestamp::now());
+        let hour = (now.hour() + 12) % 24;
+        let later = format!("{hour:02}:00-{hour:02}:59");
+        let day = table(&[("default".into(), 2), ("00:00-12:00".into(), 3), ("12:00-24:00".into(), 3)]);
+        let later = table(&[("default".into(), 4), (later, 1)]);
+        let bucket = Table::from_iter([("bucket".to_owned(), Value::from("10MB"))]);
+        let settings = |side: Side| {
+            let settings = Settings::new(side, Stack::V4OverV4, 2).connection("policy", "adaptive");
+            if side == Side::Pc2 {
+                return settings;
+            }
+            settings.path(1, "tier", later.clone()).path(2, "tier", day.clone()).path(
+                2,
+                "data",
+                bucket.clone(),
+            )
+        };
+        let tunnel = Tunnel::start(2, Stack::V4OverV4, |side, _| settings(side))?;
+        let pc1 = &tunnel.pc1;
+        // The tier by the time of day, and that in force.
+        let until = |path: usize, tiers: (u8, u8)| {
+            let in_force = |c: &ConnectionReport| {
+                let path = c.paths.get(path - 1);
+                path.and_then(|path| Some((path.tier, path.model.as_ref()?.tier)))
+            };
+            pc1.until(&format!("path {path} is of tiers {tiers:?}"), |c| in_force(c) == Some(tiers)).map(drop)
+        };
+        until(1, (4, 4))?;
+        until(2, (3, 3))?;
+        let told = |tier: u8, before: u8| {
+            let is_it = |event: &Event| event.what == What::TierChanged { tier, before };
+            anyhow::Ok(pc1.status()?.events.iter().filter(|event| is_it(event)).count())
+        };
+        ensure!(told(3, 2)? == 1, "{}", pc1.said());
+        pc1.data("set path2 9.5MB")?;
+        until(2, (3, 8))?;
+        pc1.path("down path2")?;
+        pc1.path("up path2")?;
+        until(2, (3, 8))?;
+        pc1.data("set path2 0MB")?;
+        until(2, (3, 3))?;
+        pc1.reload(&settings(Side::Pc1).path(2, "tier", later.clone()))?;
+        until(2, (4, 4))?;
+        pc1.reload(&settings(Side::Pc1))?;
+        until(2, (3, 3))?;
+        ensure!(told(3, 2)? == 2 && told(4, 4)? == 0, "{}", pc1.said());
+        Ok(())
     });
 }

@@ -26,6 +26,42 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
         (with(PATH, "tier = 0"), lines(13), "connection.path.tier = 0: out of range", "from 1 to 8"),
         (with(PATH, "tier = 9"), lines(13), "connection.path.tier = 9: out of range", "from 1 to 8"),
         (
+            with(PATH, "tier = \"1\""),
+            lines(13),
+            "connection.path.tier = \"1\": wrong type",
+            "or a table such as",
+        ),
+        (
+            with(PATH, "tier = { \"22:00-06:00\" = 1 }"),
+            lines(13),
+            "connection.path.tier: `default` is missing",
+            "for example { default = 2, \"22:00-06:00\" = 1 }",
+        ),
+        (
+            with(PATH, "tier = { default = 2, \"22:00-06:00\" = 9 }"),
+            lines(13),
+            "connection.path.tier.22:00-06:00 = 9: out of range",
+            "from 1 to 8",
+        ),
+        (
+            with(PATH, "tier = { default = 2, night = 1 }"),
+            lines(13),
+            "connection.path.tier.night = 1: no part of a day",
+            "`default`, and parts of the day such as \"22:00-06:00\"",
+        ),
+        (
+            with(PATH, "tier = { default = 2, \"22:00-25:00\" = 1 }"),
+            lines(13),
+            "connection.path.tier.22:00-25:00 = 1: no time of a day",
+            "from 00:00 to 24:00",
+        ),
+        (
+            with(PATH, "tier = { default = 3, \"22:00-06:00\" = 1, \"05:00-07:00\" = 2 }"),
+            lines(13),
+            "connection.path.tier.05:00-07:00 = 2: overlaps \"22:00-06:00\"",
+            "parts of the day that do not overlap",
+        ),
+        (
             with(CONNECTION, "adaptive = { memory_mb = 0 }"),
             lines(8),
             "connection.adaptive.memory_mb = 0: out of range",
@@ -598,7 +634,7 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
             with(PATH, "[tunel]"),
             lines(13),
             "tunel: unknown key, did you mean `tunnel`?",
-            "tunnel, listen, metrics, forward, hook, connection",
+            "tunnel, listen, metrics, portal, forward, hook, connection",
         ),
         (
             instead("local =", "# local ="),
@@ -630,6 +666,30 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
         (with(PATH, "weight = = 2"), lines(13), "weight = = 2: extra `=`", "nothing"),
         (with(PATH, "device = \"eth1"), lines(13), "device = \"eth1: invalid basic string", "`\"`"),
         // Metrics are for this host alone.
+        (
+            with(TUNNEL, "[portal]\nurl = \"https://example.net/\""),
+            lines(5),
+            "portal.url = \"https://example.net/\": not http://",
+            "an address such as \"http://connectivitycheck.gstatic.com/generate_204\"",
+        ),
+        (
+            with(TUNNEL, "[portal]\nanswer = 302"),
+            lines(5),
+            "portal.answer = 302: out of range",
+            "a status of HTTP from 200 to 299 such as 204, or the text",
+        ),
+        (
+            with(TUNNEL, "[portal]\nanswer = \"\""),
+            lines(5),
+            "portal.answer = \"\": empty",
+            "or the text of the answer",
+        ),
+        (
+            with(PATH, "portal_check = 1"),
+            lines(13),
+            "connection.path.portal_check = 1: wrong type",
+            "true or false",
+        ),
         (
             with(TUNNEL, "[metrics]\nlisten = \"0.0.0.0:9475\""),
             lines(5),

@@ -244,7 +244,9 @@ pub(super) fn detail(view: &View, look: Look, width: usize) -> Vec<Line<'static>
     let plan = path.data.as_ref().map_or(String::new(), |data| {
         format!("plan: {} of {} used  ", units::bytes(data.used_bytes), units::bytes(data.size_bytes))
     });
-    let ends = format!("{plan}{}{device} -> {remote}", path.local);
+    let tier = model.filter(|model| model.tier > 1);
+    let tier = tier.map_or(String::new(), |model| format!("tier {}  ", model.tier));
+    let ends = format!("{tier}{plan}{}{device} -> {remote}", path.local);
     let text = [rates, counts, ends].map(|line| Line::raw(fit(&line, width)));
     [title(&format!("{}/{}", connection.name, path.name), look, width)].into_iter().chain(text).collect()
 }
