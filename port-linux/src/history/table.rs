@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, OFlags};
@@ -27,6 +29,10 @@ const MONTH: u64 = 31 * 288;
 
 /// Changes with the form of the file.
 const VERSION: u32 = 1;
+/// How often it is tried to lock a file, and how long after the last time.
+const LOCK_TRIES: u32 = 20;
+/// See [`LOCK_TRIES`].
+const LOCK_EACH: Duration = Duration::from_millis(10);
 const HEADER: usize = 64;
 /// Bytes of a column's name, with what belongs to it: names have 64 at most, and there are two.
 const ENTRY: usize = 256;
@@ -227,8 +233,15 @@ fn lock(path: &Path) -> Result<File> {
     let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
     let file =
         options.custom_flags(flags).open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .with_context(|| format!("{} is in use by another mpt", path.display()))?;
+    // A program that is being started, as by a hook, has the lock for a moment after it was let go.
+    let mut tries = (0..LOCK_TRIES).map(|turn| {
+        thread::sleep(if turn == 0 { Duration::ZERO } else { LOCK_EACH });
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+    });
+    if tries.all(|locked| locked.is_err()) {
+        bail!("{} is in use by another mpt", path.display());
+    }
+    drop(tries);
     Ok(file)
 }
 
