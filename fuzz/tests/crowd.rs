@@ -68,3 +68,13 @@ fn five_thousand_peers_of_which_five_hundred_are_busy() {
     check(whole);
     shown(Setup { links: 2, ..whole });
 }
+
+/// A hundred busy ones with two paths each have shares of 0.4 Mbit/s, of which reports and signs of life as often as on wide paths would
+/// take two thirds.
+#[test]
+fn thin_shares_are_not_spent_on_reports() {
+    let setup = Setup { peers: 101, busy: 100, links: 2, time: Duration::from_secs(2), ..SMALL };
+    for Load { rate, fairness, .. } in shown(setup).loads {
+        assert!(rate >= 0.65 * setup.rate as f64 && fairness >= 0.95, "{rate} {fairness}");
+    }
+}

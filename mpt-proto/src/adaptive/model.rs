@@ -95,6 +95,13 @@ pub(super) struct Model {
     pub(super) sizes: Sizes,
 }
 
+/// Time between signs of life or reports at which they take no more than their share of so many bytes a second, where that is longer than
+/// they pause anyhow; or else nothing.
+pub(super) fn signal_time(rate: f32) -> Micros {
+    let time = SIGNAL_SHARE * SIGNAL_BYTES * 1e6 / rate;
+    if time > MARKER.as_micros() as f32 { micros(time) } else { Micros(0) }
+}
+
 impl Default for Model {
     fn default() -> Self {
         let mut model = Self {
@@ -174,11 +181,9 @@ impl Model {
         self.rate.value()
     }
 
-    /// Time between signs of life or reports at which they take no more than their share, where that is longer than they pause anyhow;
-    /// or else nothing.
+    /// See [`signal_time`]: by what the path carries.
     pub(super) fn signal_time(&self) -> Micros {
-        let time = SIGNAL_SHARE * SIGNAL_BYTES * 1e6 / self.rate.most();
-        if time > MARKER.as_micros() as f32 { micros(time) } else { Micros(0) }
+        signal_time(self.rate.most())
     }
 
     /// What is sent to find that out.

@@ -1,7 +1,7 @@
 //! When something is to be done although nothing comes: signs of life on paths that carry nothing, reports that stopped.
 
 use crate::adaptive::Adaptive;
-use crate::adaptive::model::Model;
+use crate::adaptive::model::{Model, signal_time};
 use crate::adaptive::tuning::{ACTIVE, DEAF, DEAF_ROUNDS, GATHER, IDLE_MARKER, LEAST_DEAF, MARKER};
 use crate::feedback::Ways;
 use crate::gate::Gate;
@@ -23,13 +23,24 @@ impl Adaptive<'_> {
         let bulk = self.has_bulk().then(|| soonest(self.for_bulk(alive))).flatten();
         let bulk = bulk.zip(opens).map(|(wait, opens)| (now.later(wait) + GATHER).max(opens));
         let deaf = self.deaf_at().filter(|at| *at > now);
-        let markers = up.into_iter().filter_map(|index| self.marker_at(index, now)).min();
+        let markers = up
+            .into_iter()
+            .filter_map(|index| self.marker_at(index, self.signal_pause(up, gate, now), now))
+            .min();
         let report = self.state.feedback.deadline().filter(|_| !up.is_empty());
         [express, lost, bulk, deaf, markers, report].into_iter().flatten().min()
     }
 
-    /// When a path is to give a sign of life.
-    fn marker_at(&self, path: usize, now: Instant) -> Option<Instant> {
+    /// Time between signs of life on a path, or reports, where this end or the peer may send no more than a rate, of which they have their
+    /// share on all paths together: a hundred peers with two paths each would need 20 Mbit/s for them, else.
+    fn signal_pause(&self, paths: PathSet, gate: &Gate, now: Instant) -> Micros {
+        let asked = self.state.feedback.most.map(|most| most as f32);
+        let rate = [gate.rate(now), asked].into_iter().flatten().reduce(f32::min);
+        rate.map_or(Micros(0), |rate| signal_time(rate / paths.0.count_ones().max(1) as f32))
+    }
+
+    /// When a path is to give a sign of life; `pause`: not sooner than so long after the last.
+    fn marker_at(&self, path: usize, pause: Micros, now: Instant) -> Option<Instant> {
         let active = self.state.active_at.filter(|at| now < *at + ACTIVE)?;
         let model = self.state.models.get(path)?;
         let busy = self.state.ordered_at.is_some_and(|at| now < at + IDLE_MARKER * 2);
@@ -37,20 +48,21 @@ impl Adaptive<'_> {
             || model.suspect_since().is_some_and(|since| now < since + ACTIVE)
             || model.base().is_none();
         let wait = if watched { MARKER } else { IDLE_MARKER };
-        let at = (model.last_ordered + wait).max(model.last_ordered + model.signal_time());
+        let at = (model.last_ordered + wait).max(model.last_ordered + model.signal_time().max(pause));
         (at < active + ACTIVE).then_some(at)
     }
 
     /// Finds out which paths are to give a sign of life.
-    pub(crate) fn handle_timeout(&mut self, up: PathSet, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, up: PathSet, gate: &Gate, now: Instant) {
         if self.is_deaf(now) {
             self.state.models.iter_mut().for_each(Model::forgive);
             self.state.run = None;
             // A report that was made up may have claimed a count that the true ones never come to.
             self.state.last_count = None;
         }
+        let pause = self.signal_pause(up, gate, now);
         for index in up {
-            if self.marker_at(index, now).is_some_and(|at| at <= now) {
+            if self.marker_at(index, pause, now).is_some_and(|at| at <= now) {
                 self.state.markers.insert(index);
             }
         }
@@ -70,7 +82,7 @@ impl Adaptive<'_> {
     }
 
     /// Where the next report leaves: on the two paths that deliver first, but on one that is thin only as often as that may be.
-    pub(crate) fn report_ways(&self, up: PathSet, now: Instant) -> Ways {
+    pub(crate) fn report_ways(&self, up: PathSet, gate: &Gate, now: Instant) -> Ways {
         let best = self.best(up, now);
         let models = best.into_iter().filter_map(|index| Some((index, self.state.models.get(index)?)));
         let Some((widest, model)) = models.clone().max_by(|a, b| a.1.rate().total_cmp(&b.1.rate())) else {
@@ -80,7 +92,7 @@ impl Adaptive<'_> {
         for (index, _) in models.filter(|(_, model)| now >= model.last_report + model.signal_time()) {
             paths.insert(index);
         }
-        Ways { paths, pause: model.signal_time() }
+        Ways { paths, pause: model.signal_time().max(self.signal_pause(paths, gate, now)) }
     }
 
     /// The two paths that deliver first.

@@ -195,8 +195,8 @@ impl<'s> Connection<'s> {
         if self.peer.is_none_or(|peer| peer.extension.is_none()) {
             return;
         }
-        adaptive.handle_timeout(up, now);
-        let ways = adaptive.report_ways(up, now);
+        adaptive.handle_timeout(up, &self.gate, now);
+        let ways = adaptive.report_ways(up, &self.gate, now);
         let paths = &self.paths;
         let number_of = |index: usize| paths.get(index)?.as_ref()?.peer_index;
         // What leaves by another policy is not repaired, and may come on any path at any time.

@@ -314,7 +314,7 @@ fn within_a_limit_bulk_waits_its_turn_and_what_is_sparse_does_not_and_nobody_loo
             bench.push(&packet(UDP, 7, 100));
             asked = Some(millisecond);
         }
-        bench.adaptive.handle_timeout(PathSet::of(0), bench.now);
+        bench.adaptive.handle_timeout(PathSet::of(0), &Gate::default(), bench.now);
         while let Some((path, _)) = bench.adaptive.poll_marker() {
             bench.adaptive.stamp(path, Kind::Marker, false, 0, bench.now);
         }
