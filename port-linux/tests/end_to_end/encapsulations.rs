@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use port_linux::lab::host::Host;
+use port_linux::lab::host::{Host, wire};
 use port_linux::lab::stack::{Stack, Version};
-use port_linux::lab::topology::Side;
+use port_linux::lab::topology::{Side, Topology};
 
 use crate::bench::{self, Tunnel, dropped};
 use crate::programs::{Tool, all_pass, iperf3};
@@ -39,12 +39,11 @@ fn checksum_errors(host: &Host) -> anyhow::Result<u64> {
 }
 
 /// Sends datagrams of this size, two of each content, and receives what comes: the contents in order of arrival.
-fn pairs(tunnel: &Tunnel, to: IpAddr, size: usize) -> anyhow::Result<Vec<usize>> {
-    let (pc1, pc2) = (&tunnel.net.pc1, &tunnel.net.pc2);
-    let receiver = pc2.inside(|| UdpSocket::bind((to, PORT)))??;
+fn pairs(from: &Host, at: &Host, to: IpAddr, size: usize) -> anyhow::Result<Vec<usize>> {
+    let receiver = at.inside(|| UdpSocket::bind((to, PORT)))??;
     receiver.set_read_timeout(Some(Duration::from_secs(2)))?;
     let unspecified: SocketAddr = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse()?;
-    let sender = pc1.inside(|| UdpSocket::bind(unspecified))??;
+    let sender = from.inside(|| UdpSocket::bind(unspecified))??;
     let content = |number: usize| {
         let mut bytes = vec![u8::try_from(number % 251).unwrap_or(0); size];
         bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
@@ -75,7 +74,7 @@ fn two_equal_ones_stay_two(policy: &str) -> anyhow::Result<()> {
     for version in [Version::V4, Version::V6] {
         // One packet, and three fragments.
         for size in [100, 4000] {
-            let mut came = pairs(&tunnel, Side::Pc2.tunnel_address(version), size)?;
+            let mut came = pairs(&tunnel.net.pc1, &tunnel.net.pc2, Side::Pc2.tunnel_address(version), size)?;
             if size > 1500 && policy != "weighted" {
                 // The first 8 kB of a flow are not held, so that its first datagrams may come in another order.
                 let held = came.get(2 * PIECE..).unwrap_or_default();
@@ -132,6 +131,51 @@ fn vxlan_inside_carries_ping_and_tcp_with_and_without_checksums() {
             for host in [pc1, pc2] {
                 assert_eq!(checksum_errors(host)?, 0, "{checksum}");
                 host.run("ip link delete vx0")?;
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Large packets that the kernel has joined reach the tunnel device also from hosts that this one forwards for: as lists of packets, where
+/// a network card makes those.
+#[test]
+fn what_the_kernel_joined_of_forwarded_packets_arrives_whole() {
+    bench::test(&[Tool::Ping, Tool::Iperf3, Tool::Ethtool], || {
+        let net = Topology::build(2, None)?;
+        let lan = Host::create("lan")?;
+        wire([(&net.pc1, "lan", &["192.168.7.1/24"]), (&lan, "lan", &["192.168.7.9/24"])])?;
+        lan.run("ip route add default via 192.168.7.1")?;
+        net.pc1.sysctl("net.ipv4.ip_forward", "1")?;
+        let tunnel = Tunnel::start_on(net, Stack::V4OverV4, |side, settings| match side {
+            Side::Pc1 => settings.connection("policy", "adaptive"),
+            Side::Pc2 => settings.connection("policy", "adaptive").network("192.168.7.0/24"),
+        })?;
+        let (pc1, pc2) = (&tunnel.net.pc1, &tunnel.net.pc2);
+        let to = Side::Pc2.tunnel_address(Version::V4);
+        all_pass(&lan, to, 10, "-W 5")?;
+        for kind in ["rx-udp-gro-forwarding", "rx-gro-list"] {
+            for (host, device) in [(pc1, "lan"), (pc1, "eth1"), (pc2, "eth1"), (&lan, "lan")] {
+                host.run(&format!("ethtool -K {device} gro on {kind} on"))?;
+            }
+            for size in [100, 1200] {
+                let mut came = pairs(&lan, pc2, to, size)?;
+                // A flow that sends little is not kept in order.
+                came.sort_unstable();
+                ensure!(
+                    came == (0..DATAGRAMS).map(|it| it / 2).collect::<Vec<_>>(),
+                    "{kind}, {size} bytes: {came:?}"
+                );
+            }
+            for options in ["--time 1", "--time 1 --reverse", "--time 1 --udp --bitrate 20M --length 1300"] {
+                let report = iperf3(pc2, &lan, to, options)?;
+                let sum = &report["end"]["sum_received"];
+                let sum = if sum.is_object() { sum } else { &report["end"]["sum"] };
+                let bytes = sum["bytes"].as_u64();
+                ensure!(bytes.is_some_and(|bytes| bytes > 500_000), "{kind} {options}: {bytes:?} bytes");
+            }
+            for host in [pc1, pc2, &lan] {
+                assert_eq!(checksum_errors(host)?, 0, "{kind}");
             }
         }
         Ok(())
