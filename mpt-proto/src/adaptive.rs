@@ -14,6 +14,7 @@ mod codel;
 mod common_delay;
 mod fit;
 mod model;
+mod named;
 mod once;
 mod pool;
 mod queue;

@@ -53,6 +53,13 @@ pub enum PathState {
     Down(DownReason),
 }
 
+impl PathState {
+    /// Whether nothing comes back on the path, though its link works as far as is known.
+    pub const fn is_silent(self) -> bool {
+        matches!(self, Self::Down(DownReason::Silent | DownReason::Unheard | DownReason::Deaf))
+    }
+}
+
 /// Why a path is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mpt_proto::{Instant, Link};
+use mpt_proto::{Instant, Link, PathState};
 
-use super::path::{PeerPath, is_silent};
+use super::path::PeerPath;
 use super::{Driver, FIRST_SOCKET, Peer};
 use crate::link::{Missing, scoped};
 use crate::socket::{Socket, source_address};
@@ -88,7 +88,7 @@ impl Driver<'_> {
     fn find_obstacle(&self, peer: usize, path: usize) -> Option<Missing> {
         let Peer { connection, paths, .. } = &self.peers[peer];
         let planned = &paths[path];
-        let is_silent = connection.path_state(planned.id).is_ok_and(is_silent);
+        let is_silent = connection.path_state(planned.id).is_ok_and(PathState::is_silent);
         let remote = planned.remote.filter(|_| is_silent)?;
         let shared = self.outside.sockets.get(planned.socket)?;
         let interface = planned.ends.candidate(&self.interfaces)?;

@@ -11,7 +11,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 use mpt_proto::{DownReason, Instant, PathState};
 
-use super::path::is_silent;
 use super::senders::Sender;
 use super::{Driver, Peer};
 use crate::link::{Missing, scoped};
@@ -203,7 +202,7 @@ impl Named {
         if state == PathState::Up {
             self.worked = remote;
         }
-        if !is_silent(state) || remote.is_none() {
+        if !state.is_silent() || remote.is_none() {
             self.due = None;
             return false;
         }
@@ -254,7 +253,7 @@ impl Peer<'_> {
     /// Whether a path needs to know where its peer is.
     fn needs_name(&self, path: usize) -> bool {
         let path = &self.paths[path];
-        path.remote.is_none() || self.connection.path_state(path.id).is_ok_and(is_silent)
+        path.remote.is_none() || self.connection.path_state(path.id).is_ok_and(PathState::is_silent)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mpt_proto::{DownReason, EcnFault, Instant, PathState};
+use mpt_proto::{EcnFault, Instant, PathState};
 
 use super::data::LAST_TIER;
 use super::names::Named;
@@ -85,11 +85,6 @@ pub(super) enum Stay {
     Leaves(Instant),
     /// It was removed, and its place is free.
     Gone,
-}
-
-/// Whether nothing comes back on a path in this state, though its link works as far as is known.
-pub(super) const fn is_silent(state: PathState) -> bool {
-    matches!(state, PathState::Down(DownReason::Silent | DownReason::Unheard | DownReason::Deaf))
 }
 
 impl PeerPath {
@@ -186,7 +181,7 @@ impl PeerPath {
 
 #[cfg(test)]
 mod tests {
-    use mpt_proto::{Connection, PathConfig, Storage};
+    use mpt_proto::{Connection, DownReason, PathConfig, Storage};
 
     use super::*;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use mpt_proto::{Instant, PathState};
 
 use super::outside::SharedSocket;
-use super::path::{PeerPath, Stay, is_silent};
+use super::path::{PeerPath, Stay};
 use super::senders::{Sender, Senders};
 use super::{Driver, FIRST_SOCKET, Peer};
 use crate::socket::Socket;
@@ -68,7 +68,7 @@ enum Step {
 impl OtherPort {
     fn handle_state(&mut self, state: PathState, now: Instant) -> Step {
         match self.due {
-            _ if !is_silent(state) => {
+            _ if !state.is_silent() => {
                 let is_moved = state == PathState::Up && self.is_tried && self.is_heard;
                 let is_over = self.due.take().is_some() || self.is_tried;
                 match (is_moved, is_over) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mpt_proto::{DownReason, Instant, PathState};
 
-use super::path::{PeerPath, is_silent};
+use super::path::PeerPath;
 use super::{Driver, Peer};
 use crate::socket::{Question, Refusal};
 
@@ -204,7 +204,7 @@ impl Peer<'_> {
     /// Whether nothing comes back on a path although nothing is missing on this host.
     pub(super) fn waits_for_answer(&self, index: usize) -> bool {
         let Some(path) = self.paths.get(index) else { return false };
-        let is_silent = self.connection.path_state(path.id).is_ok_and(is_silent);
+        let is_silent = self.connection.path_state(path.id).is_ok_and(PathState::is_silent);
         is_silent && path.is_there() && path.missing.is_none() && path.remote.is_some()
     }
 
