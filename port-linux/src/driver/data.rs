@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use mpt_proto::{Instant, PathId, Policy};
+use mpt_proto::{Aspect, Instant, PathId};
 
 use super::{Driver, Peer, Role};
 use crate::clock;
@@ -317,9 +317,9 @@ impl Driver<'_> {
 impl Peer<'_> {
     /// Uses a path otherwise than before. `is_held`: it was taken out of use for its plan. Returns whether it is now.
     fn use_as(&mut self, path: usize, (before, wanted): (Use, Use), is_held: bool, now: Instant) -> bool {
-        let is_adaptive = self.config.policy == Policy::Adaptive;
+        let has_tiers = self.config.policy.has(Aspect::Tier);
         let id = self.paths[path].id;
-        if is_adaptive {
+        if has_tiers {
             let tier = if wanted == Use::AsConfigured { self.config.paths[path].tier } else { LAST_TIER };
             // The path is there.
             let _ = self.connection.set_tier(id, tier, now);
@@ -332,9 +332,9 @@ impl Peer<'_> {
         let role = match wanted {
             Use::Not if is_used => Some(Role::Unused),
             // Without tiers the last place is that of one that stands by.
-            Use::Last if !is_adaptive && (is_used || is_held) => Some(Role::Spare),
+            Use::Last if !has_tiers && (is_used || is_held) => Some(Role::Spare),
             Use::Last if is_held => Some(by_hand),
-            Use::AsConfigured if is_held || before == Use::Last && !is_adaptive && is_spare => Some(by_hand),
+            Use::AsConfigured if is_held || before == Use::Last && !has_tiers && is_spare => Some(by_hand),
             _ => None,
         };
         if let Some(role) = role {
