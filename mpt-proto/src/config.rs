@@ -109,7 +109,8 @@ pub struct PathConfig {
     /// Place in line under [`Policy::Backup`]: the lowest rank that is up carries all; equals share nothing,
     /// the path added first wins.
     pub rank: u8,
-    /// Cost under [`Policy::Adaptive`]: a path carries packets only when those of lower tiers are full or down.
+    /// Cost under [`Policy::Adaptive`]: a path carries packets only when those of lower tiers are full or down; under
+    /// [`Policy::MinRtt`] only when those are down.
     pub tier: u8,
     /// Largest UDP payload the path carries, in bytes: its MTU less the outer IP and UDP headers. A packet
     /// that does not fit is split (RFC 8086 section 4.1 wants it done before encapsulation).

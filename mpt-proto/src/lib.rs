@@ -58,7 +58,7 @@ pub use path::{DownReason, EcnFault, PathId, PathState};
 pub use path_set::{MAX_PATHS, PathSet};
 pub use reassembly::ReassemblySlot;
 pub use reorder::ReorderSlot;
-pub use schedule::{MAX_PINS, Pin, PinError, Pins, Policy, PortMatch};
+pub use schedule::{Aspect, MAX_PINS, Pin, PinError, Pins, Policy, PortMatch};
 pub use seq::Seq;
 pub use stats::{DropReason, PathStats, Stats};
 pub use time::Instant;
@@ -69,5 +69,5 @@ pub use time::Instant;
 pub mod internals {
     pub use crate::reassembly::{Piece, Reassembly};
     pub use crate::reorder::{Insert, Place, Reorder};
-    pub use crate::schedule::Weighted;
+    pub use crate::schedule::Cycle;
 }

@@ -1,4 +1,4 @@
-//! One path: its name, its life, its round-trip time.
+//! One path: its name and its life.
 //!
 //! | state | from | when |
 //! |---|---|---|
@@ -14,9 +14,6 @@
 //! not bring a busy path down.
 
 mod ecn;
-mod rtt;
-
-use core::time::Duration;
 
 use crate::config::{Liveness, PathConfig};
 use crate::ecn::Ecn;
@@ -26,7 +23,6 @@ use crate::time::{Instant, Micros};
 
 use ecn::EcnCheck;
 pub use ecn::EcnFault;
-use rtt::Rtt;
 
 /// Names a path of a connection. The id of a removed path never names another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,7 +125,6 @@ pub(crate) struct Path {
     pub(crate) peer_hears: bool,
     /// What was last told by an event.
     pub(crate) told: PathState,
-    rtt: Rtt,
     /// Whether the peer was ever heard.
     heard_once: bool,
     /// Whether the peer is heard: at first no, then until it was silent for the dead time.
@@ -171,7 +166,6 @@ impl Path {
             peer_index: None,
             peer_hears: false,
             told: PathState::Down(DownReason::Unheard),
-            rtt: Rtt::default(),
             heard_once: false,
             hears: false,
             waiting_since: NEVER,
@@ -220,10 +214,6 @@ impl Path {
         self.enabled && self.link_up && (self.hears || self.timing.is_none())
     }
 
-    pub(crate) fn rtt(&self) -> Option<Duration> {
-        self.rtt.smoothed().map(Duration::from)
-    }
-
     /// Something valid of the peer arrived on it.
     pub(crate) fn handle_heard(&mut self, now: Instant) {
         self.heard_once = true;
@@ -266,7 +256,6 @@ impl Path {
     pub(crate) fn handle_echo(&mut self, stamp: u32, arrived: Option<Ecn>, now: Instant) {
         self.stats.echoes = self.stats.echoes.saturating_add(1);
         self.ecn.handle_echo(stamp, arrived, now);
-        self.rtt.sample(Micros(now.stamp().wrapping_sub(stamp)));
     }
 
     /// The marks of the outer header of a packet with these marks (RFC 6040 section 4.1). A path that is not probed cannot be

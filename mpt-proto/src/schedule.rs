@@ -1,79 +1,207 @@
 //! Which path a packet takes.
+//!
+//! A policy that chooses at once is a file of this folder with a [`Schedule`] in it, its `mod` line, and an entry of `policies!`. All else
+//! follows from the entry: [`Policy`], its name in the configuration, in reports and in recordings, and which warnings a configuration
+//! gets. [`min_rtt`] is the example.
 
+mod backup;
+mod by_flow;
+mod min_rtt;
 mod pins;
-mod runs;
+mod redundant;
+mod rtt;
+mod view;
 mod weighted;
 
 pub use pins::{MAX_PINS, Pin, PinError, Pins, PortMatch};
-pub(crate) use runs::Runs;
-pub use weighted::Weighted;
+pub(crate) use view::{PacketView, PathView, Paths};
+#[cfg(feature = "internals")]
+pub use weighted::Cycle;
 
 use crate::path_set::{MAX_PATHS, PathSet};
-use crate::rng::mix;
-use crate::time::Instant;
+use crate::time::{Instant, Micros};
 use crate::wire::ip::Flow;
-use crate::wire::slice;
 
-/// How a path is chosen for each packet. Only paths that are up are ever chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+/// Chooses the paths of each packet at once, when it comes, and keeps what it needs for that.
+///
+/// Of the paths it sees what the caller configured and the RTT that probes measure. Rates, losses, jitter, queues and what is in flight
+/// are measured by packets with extension headers, and only [`Policy::Adaptive`] sends packets with them. That policy is no `Schedule`: it keeps
+/// packets, and a path takes the next one when it is ready, whereas here a packet takes a path when it comes.
+///
+/// What it keeps lies in the [`Connection`](crate::Connection), which has bytes to spare for no scheduler that is larger than
+/// [`Weighted`](weighted::Weighted). The work for a packet is bounded by the number of paths. Nothing but its arguments may decide, as recordings are
+/// played again.
+trait Schedule: Default {
+    /// The paths that a packet takes, of those that are up: several for a copy on each, none only if none is up.
+    fn choose(&mut self, packet: &PacketView<'_>, paths: &Paths<'_>, now: Instant) -> PathSet;
+
+    /// A path came or went, with its weight, rank and tier. Those that go up and down are seen in [`Paths::up`].
+    fn restart(&mut self) {}
+}
+
+/// What is to be known of a policy outside the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Policy {
+pub enum Aspect {
+    /// It goes by [`PathConfig::weight`](crate::PathConfig::weight).
+    Weight,
+    /// It goes by [`PathConfig::rank`](crate::PathConfig::rank).
+    Rank,
+    /// It goes by [`PathConfig::tier`](crate::PathConfig::tier).
+    Tier,
+    /// It goes by all bits of the hash of a packet's flow.
+    Hash,
+    /// Packets of one flow take several paths at the same time, so that it may have the sum of their rates.
+    Sum,
+}
+
+/// Makes [`Policy`] and `State` of entries: documentation, the policy and its name, its [`Schedule`], and its [`Aspect`]s. That of
+/// [`Policy::Adaptive`] is what it falls back to.
+macro_rules! policies {
+    (@list $first:literal $(, $name:literal)*) => {
+        concat!("\"", $first, "\"" $(, ", \"", $name, "\"")*)
+    };
+    ($($(#[$attribute:meta])* $policy:ident $name:literal: $schedule:ty, [$($aspect:ident),*];)*) => {
+        /// How a path is chosen for each packet. Only paths that are up are ever chosen.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+        #[non_exhaustive]
+        pub enum Policy {
+            $($(#[$attribute])* $policy,)*
+        }
+
+        impl Policy {
+            /// Every policy. A new one is added at the end: recordings have its place.
+            pub const ALL: &'static [Self] = &[$(Self::$policy,)*];
+
+            /// All names in quotes, with commas between.
+            pub const NAMES: &'static str = policies!(@list $($name),*);
+
+            /// The name used in the configuration, `mpt status` and its JSON.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$policy => $name,)*
+                }
+            }
+
+            const fn aspects(self) -> &'static [Aspect] {
+                match self {
+                    $(Self::$policy => &[$(Aspect::$aspect,)*],)*
+                }
+            }
+        }
+
+        /// The policy in use, with what it keeps.
+        #[derive(Debug)]
+        enum State {
+            $($policy($schedule),)*
+        }
+
+        impl State {
+            fn new(policy: Policy) -> Self {
+                match policy {
+                    $(Policy::$policy => Self::$policy(<$schedule>::default()),)*
+                }
+            }
+
+            const fn policy(&self) -> Policy {
+                match self {
+                    $(Self::$policy(_) => Policy::$policy,)*
+                }
+            }
+
+            fn choose(&mut self, packet: &PacketView<'_>, paths: &Paths<'_>, now: Instant) -> PathSet {
+                match self {
+                    $(Self::$policy(schedule) => schedule.choose(packet, paths, now),)*
+                }
+            }
+
+            fn restart(&mut self) {
+                match self {
+                    $(Self::$policy(schedule) => schedule.restart(),)*
+                }
+            }
+        }
+    };
+}
+
+policies! {
     /// Packet by packet, by what is measured on each path: unequal paths as if they were one good link. Needs a peer
     /// that speaks the extension and memory lent by [`Storage::with_adaptive`](crate::Storage::with_adaptive); without
     /// either it is [`Weighted`](Self::Weighted), and [`Connection::mode`](crate::Connection::mode) says why.
     #[default]
-    Adaptive,
+    Adaptive "adaptive": weighted::Weighted, [Weight, Tier, Sum];
     /// Packet by packet, in proportion to the paths' weights: the original's sending vector
-    /// (draft-lencse-tsvwg-mpt section 5.1), and on fast paths each step of it a run of packets ([`Runs`]). Needs a peer
+    /// (draft-lencse-tsvwg-mpt section 5.1), and on fast paths each step of it a run of packets. Needs a peer
     /// that restores order.
-    Weighted,
+    Weighted "weighted": weighted::Weighted, [Weight, Sum];
     /// All packets of a flow on one path, chosen by a hash of its addresses, protocol and ports; flows share
     /// the paths in proportion to the weights. When a path goes down, only its flows move.
-    Flow,
+    Flow "flow": by_flow::ByFlow, [Weight, Hash];
     /// Everything on the path of the lowest rank that is up.
-    Backup,
+    Backup "backup": backup::Backup, [Rank];
     /// A copy on every path; the peer drops the duplicates.
-    Redundant,
+    Redundant "redundant": redundant::Redundant, [];
+    /// Everything on the path of the least smoothed RTT, of those of the lowest tier that is up. To compare with and as an example:
+    /// without feedback it does not see that a path is full before probes wait in its queue.
+    MinRtt "minrtt": min_rtt::MinRtt, [Tier];
+}
+
+impl Policy {
+    /// Whether this is true of the policy.
+    pub fn has(self, aspect: Aspect) -> bool {
+        self.aspects().contains(&aspect)
+    }
 }
 
 /// Chooses paths by a [`Policy`].
 #[derive(Debug)]
 pub(crate) struct Scheduler {
-    policy: Policy,
     pins: Pins,
     /// So that peers, and runs, spread flows differently.
     seed: u64,
-    ranks: [u8; MAX_PATHS],
     /// The paths that there are, up or not.
     known: PathSet,
-    weighted: Weighted,
-    runs: Runs,
+    table: [PathView; MAX_PATHS],
+    state: State,
 }
 
 impl Scheduler {
     pub(crate) fn new(policy: Policy, pins: Pins, seed: u64) -> Self {
-        Self {
-            policy,
-            pins,
-            seed,
-            ranks: [0; MAX_PATHS],
-            known: PathSet::default(),
-            weighted: Weighted::new(),
-            runs: Runs::new(),
+        let table = [PathView::default(); MAX_PATHS];
+        Self { pins, seed, known: PathSet::default(), table, state: State::new(policy) }
+    }
+
+    /// A path came with its settings, and nothing measured; or it went, if there are none.
+    pub(crate) fn set_path(&mut self, index: usize, settings: Option<PathView>) {
+        if let Some(place) = self.table.get_mut(index) {
+            *place = settings.unwrap_or_default();
+        }
+        self.known.set(index, settings.is_some());
+        self.state.restart();
+    }
+
+    /// A path has another tier from now on.
+    pub(crate) fn set_tier(&mut self, index: usize, tier: u8) {
+        if let Some(path) = self.table.get_mut(index) {
+            path.tier = tier;
         }
     }
 
-    pub(crate) fn set_path(&mut self, index: usize, weight: u16, rank: u8) {
-        if let Some(place) = self.ranks.get_mut(index) {
-            *place = rank;
+    /// A probe and its echo took so long on a path.
+    pub(crate) fn sample_rtt(&mut self, index: usize, sample: Micros) {
+        if let Some(path) = self.table.get_mut(index) {
+            path.rtt.sample(sample);
         }
-        self.known.set(index, weight > 0);
-        self.weighted.set_weight(index, weight);
+    }
+
+    /// A path's smoothed round-trip time.
+    pub(crate) fn rtt(&self, index: usize) -> Option<Micros> {
+        self.table.get(index)?.rtt.smoothed()
     }
 
     pub(crate) const fn policy(&self) -> Policy {
-        self.policy
+        self.state.policy()
     }
 
     /// What flows are hashed with.
@@ -91,12 +219,8 @@ impl Scheduler {
         if !self.has_pins() {
             return None;
         }
-        self.pins.path_of(&self.flow(packet, flow)).filter(|path| up.contains(*path))
-    }
-
-    /// The flow that a packet belongs to; that of a slice must be given.
-    fn flow(&self, packet: &[u8], given: Option<&Flow>) -> Flow {
-        given.copied().unwrap_or_else(|| Flow::of(packet, self.seed))
+        let packet = PacketView { bytes: packet, flow, seed: self.seed };
+        self.pins.path_of(&packet.flow()).filter(|path| up.contains(*path))
     }
 
     /// The paths, among those that are up, that `packet` (or a slice of this flow) takes: none if none is up, several only
@@ -111,46 +235,11 @@ impl Scheduler {
         if up.is_empty() {
             return up;
         }
-        if self.pins.is_empty() && self.policy != Policy::Flow {
-            return self.choose_by_policy(0, slice::follows(packet), up, now);
+        if let Some(path) = self.pin(packet, flow, up) {
+            return PathSet::of(path);
         }
-        let flow = self.flow(packet, flow);
-        match self.pins.path_of(&flow) {
-            Some(path) if up.contains(path) => PathSet::of(path),
-            _ => self.choose_by_policy(flow.hash, slice::follows(packet), up, now),
-        }
-    }
-
-    fn choose_by_policy(&mut self, hash: u64, follows: bool, up: PathSet, now: Instant) -> PathSet {
-        let one = match self.policy {
-            Policy::Redundant => return up,
-            Policy::Adaptive | Policy::Weighted => self.runs.next(&mut self.weighted, up, follows, now),
-            Policy::Backup => up.into_iter().min_by_key(|index| self.ranks.get(*index)),
-            Policy::Flow => self.by_hash(hash, up),
-        };
-        one.map(PathSet::of).unwrap_or_default()
-    }
-
-    /// First among all paths, so that a flow keeps its path while others come and go; only if that one is
-    /// down, among those that are up, by other bits.
-    fn by_hash(&self, hash: u64, up: PathSet) -> Option<usize> {
-        self.at_share(hash, self.known)
-            .filter(|index| up.contains(*index))
-            .or_else(|| self.at_share(mix(hash), up))
-    }
-
-    /// The path whose stretch of the summed weights `hash` falls into, as a part of 2^64.
-    fn at_share(&self, hash: u64, among: PathSet) -> Option<usize> {
-        let weight = |index: usize| u64::from(self.weighted.weight(index));
-        let total: u64 = among.into_iter().map(weight).sum();
-        // The upper half is enough, and the sum of 16 weights has room above it: no division.
-        let mut point = ((hash >> 32) * total) >> 32;
-        among.into_iter().find(|index| {
-            let mine = weight(*index);
-            let here = point < mine;
-            point = point.wrapping_sub(mine);
-            here
-        })
+        let packet = PacketView { bytes: packet, flow, seed: self.seed };
+        self.state.choose(&packet, &Paths { up, known: self.known, table: &self.table }, now)
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::Result;
-use mpt_proto::Policy;
+use mpt_proto::{Aspect, Policy};
 use mpt_seal::PresharedKey;
 
 use crate::config::{Config, ConfigError, Mistakes, Network, path_lines};
@@ -18,7 +18,6 @@ use crate::link::unspecified;
 use crate::mtu::inside_wireguard;
 use crate::names;
 use crate::output;
-use crate::report::policy_name;
 
 /// Runs `mpt check`: looks for mistakes in the file and, unless it is `offline`, at what of this host is in its way. Offline, the file may
 /// be of another machine, and nothing of this one is looked at.
@@ -144,7 +143,7 @@ fn summary(config: &Config, offline: bool) -> String {
             "connection {} to {}: {}, {} path{}",
             connection.name,
             peers.join(", "),
-            policy_name(connection.policy),
+            connection.policy.name(),
             connection.paths.len(),
             if connection.paths.len() == 1 { "" } else { "s" }
         );
@@ -173,9 +172,9 @@ fn summary(config: &Config, offline: bool) -> String {
             let data = path.data.map_or(String::new(), |plan| format!(", data plan: {plan}"));
             let gateway = path.gateway.map_or(String::new(), |gateway| format!(" by way of {gateway}"));
             let share = match connection.policy {
-                Policy::Adaptive => format!("tier {}", path.tier),
-                Policy::Backup => format!("rank {}", path.rank),
                 Policy::Redundant => "a copy of each packet".to_owned(),
+                policy if policy.has(Aspect::Tier) => format!("tier {}", path.tier),
+                policy if policy.has(Aspect::Rank) => format!("rank {}", path.rank),
                 _ => format!("weight {}", path.weight),
             };
             let _ = writeln!(

@@ -197,7 +197,7 @@ pub struct Connection {
     /// `check_source_port`: whether the peer's datagrams must come from `remote_port`; `true` by default. A
     /// Linux kernel as peer varies its source port.
     pub check_source_port: bool,
-    /// `policy`: `"adaptive"`, `"weighted"`, `"flow"`, `"backup"` or `"redundant"`.
+    /// `policy`: `"adaptive"`, `"weighted"`, `"flow"`, `"backup"`, `"redundant"` or `"minrtt"`.
     pub policy: Policy,
     /// `key`: GRE key, off by default.
     pub key: Option<u32>,

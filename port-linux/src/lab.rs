@@ -39,6 +39,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum as _};
 use mpt_link::GRAMMAR;
 use mpt_proto::Policy;
@@ -53,10 +54,11 @@ use self::traffic::quic;
 use self::traffic::stream::USUAL_CONGESTION;
 use self::tunnel::Security;
 use crate::output;
-use crate::report::policy_name;
 
 /// The policies that tunnels can be measured with.
-const POLICIES: [&str; 5] = ["adaptive", "weighted", "flow", "backup", "redundant"];
+fn policies() -> Vec<&'static str> {
+    Policy::ALL.iter().map(|policy| policy.name()).collect()
+}
 
 /// What `mpt lab --help` says below the options, before the grammar of links.
 const ABOUT: &str = "Builds the paper's two PCs as network namespaces, joined by four links of 100 Mbit/s, starts this \
@@ -113,7 +115,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "44", conflicts_with = "paper")]
     ip: Stack,
     /// How the tunnel chooses a path for each packet [default: adaptive]
-    #[arg(long, conflicts_with = "paper", value_parser = POLICIES)]
+    #[arg(long, conflicts_with = "paper", value_parser = PossibleValuesParser::new(policies()))]
     policy: Option<String>,
     /// Whether the tunnel is sealed, by keys made for it [default: keys; with --paper none, as in the paper]. --speed measures both
     #[arg(long, value_enum, conflicts_with_all = ["paper", "speed"], value_name = "HOW")]
@@ -266,9 +268,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         bail!("--flow quic: {}", quic::NOT_BUILT_IN);
     }
     if args.udp_in_order {
-        let policy = args.policy.as_deref().unwrap_or(policy_name(Policy::default()));
+        let policy = args.policy.as_deref().unwrap_or(Policy::default().name());
         ensure!(
-            policy == policy_name(Policy::Adaptive),
+            policy == Policy::Adaptive.name(),
             "--udp-in-order is for the policy adaptive: {policy} has no such setting"
         );
     }
@@ -321,7 +323,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         };
         return paper::run(&plan, &mpt, &out.unwrap_or_default(), args.json);
     }
-    let policy = args.policy.unwrap_or_else(|| policy_name(Policy::default()).to_owned());
+    let policy = args.policy.unwrap_or_else(|| Policy::default().name().to_owned());
     let security = args.security.unwrap_or(Security::Keys);
     if args.soak {
         let time = Duration::from_secs_f64(args.seconds.unwrap_or(600.0));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use mpt_proto::{DownReason, Mode, PathModel, Policy};
+use mpt_proto::{DownReason, Mode, PathModel};
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataReport;
@@ -358,18 +358,6 @@ impl NotSent {
     /// With their names, in this order.
     pub fn named(&self) -> [(&'static str, u64); 4] {
         [("full", self.full), ("too_big", self.too_big), ("link", self.link), ("refused", self.refused)]
-    }
-}
-
-/// A policy's name, as the configuration spells it.
-pub fn policy_name(policy: Policy) -> &'static str {
-    match policy {
-        Policy::Adaptive => "adaptive",
-        Policy::Weighted => "weighted",
-        Policy::Flow => "flow",
-        Policy::Backup => "backup",
-        Policy::Redundant => "redundant",
-        _ => "other",
     }
 }
 

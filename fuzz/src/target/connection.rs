@@ -149,10 +149,10 @@ pub(super) struct World<'m> {
 pub fn connection(data: &[u8]) {
     let Some((setup, rest)) = data.split_at_checked(40) else { return };
     let Some(setup) = operations::<Setup>(setup).next() else { return };
-    let policies = [Policy::Weighted, Policy::Flow, Policy::Backup, Policy::Redundant];
+    let policies = &Policy::ALL[1..];
     let config = Config {
         seed: 1,
-        policy: policies[usize::from(setup.policy % 4)],
+        policy: policies[usize::from(setup.policy) % policies.len()],
         checksum: setup.checksum,
         key: setup.key,
         reorder: ReorderConfig {

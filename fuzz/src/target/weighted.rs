@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arbitrary::Arbitrary;
 use mpt_proto::PathSet;
-use mpt_proto::internals::Weighted;
+use mpt_proto::internals::Cycle;
 
 use crate::oracle::weighted::SendingVector;
 use crate::target::operations;
@@ -29,7 +29,7 @@ enum Op {
 /// # Panics
 /// They differ.
 pub fn weighted(data: &[u8]) {
-    let mut weighted = Weighted::new();
+    let mut cycle = Cycle::default();
     let mut weights = BTreeMap::new();
     let mut among = PathSet::default();
     let oracle_of = |weights: &BTreeMap<usize, u16>, among: PathSet| {
@@ -44,7 +44,7 @@ pub fn weighted(data: &[u8]) {
             Op::Weigh { path, weight } => {
                 let path = usize::from(path % PATHS);
                 let weight = weight.map_or(0, |weight| weight % HIGHEST + 1);
-                weighted.set_weight(path, weight);
+                cycle.restart();
                 if weight == 0 {
                     weights.remove(&path);
                 } else {
@@ -65,7 +65,11 @@ pub fn weighted(data: &[u8]) {
                     oracle = oracle_of(&weights, used);
                 }
                 for _ in 0..packets {
-                    assert_eq!(weighted.next(among), oracle.take(), "{weights:?} among {among:?}");
+                    assert_eq!(
+                        cycle.next(among, |path| weights.get(&path).copied().unwrap_or(0)),
+                        oracle.take(),
+                        "{weights:?} among {among:?}"
+                    );
                 }
             }
         }

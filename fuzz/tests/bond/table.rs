@@ -26,8 +26,13 @@ pub(crate) struct Row<'t> {
 impl Table {
     /// A table kept in a file of this name, about `what`.
     pub(crate) fn new(name: &'static str, what: &str, heads: &[&str]) -> Self {
+        Self::about(name, what, &format!("Policy {:?}; ! marks a missed bar", SUBJECT.policy), heads)
+    }
+
+    /// As [`new`](Self::new), of another `subject`.
+    pub(crate) fn about(name: &'static str, what: &str, subject: &str, heads: &[&str]) -> Self {
         let heads = heads.iter().map(|head| (*head).to_string()).collect();
-        let text = format!("{what}\nPolicy {:?}; ! marks a missed bar\n\n", SUBJECT.policy);
+        let text = format!("{what}\n{subject}\n\n");
         Self { name, text, rows: vec![heads], missed: Vec::new() }
     }
 

@@ -6,6 +6,7 @@ use crate::config::PathConfig;
 use crate::connection::Connection;
 use crate::path::{Path, PathId, PathState};
 use crate::path_set::PathSet;
+use crate::schedule::PathView;
 use crate::stats::PathStats;
 use crate::time::Instant;
 use crate::wire::extension;
@@ -86,9 +87,10 @@ impl Connection<'_> {
             PathId { index: u8::try_from(index).map_err(|_| AddPathError::Full)?, generation: *generation };
         *place = Some(Path::new(id, config, self.now));
         self.places = self.places.max(index + 1);
-        self.scheduler.set_path(index, config.weight, config.rank);
+        let PathConfig { weight, rank, tier, .. } = config;
+        self.scheduler.set_path(index, Some(PathView { weight, rank, tier, ..PathView::default() }));
         if let Some(calls) = self.extension_calls() {
-            (calls.set_path)(self, index, config.tier);
+            (calls.set_path)(self, index, tier);
         }
         self.refresh(index);
         Ok(id)
@@ -106,7 +108,7 @@ impl Connection<'_> {
             *place = None;
             *generation = generation.wrapping_add(1);
         }
-        self.scheduler.set_path(index, 0, 0);
+        self.scheduler.set_path(index, None);
         self.flow_pins.forget(index);
         self.refresh(index);
         if let Some(calls) = self.extension_calls() {
@@ -130,6 +132,7 @@ impl Connection<'_> {
     pub fn set_tier(&mut self, path: PathId, tier: u8, now: Instant) -> Result<(), UnknownPath> {
         let index = self.path(path)?.id.index();
         self.now = now;
+        self.scheduler.set_tier(index, tier);
         if let Some(extension) = &mut self.extension {
             extension.adaptive.set_tier(index, tier);
         }
@@ -221,7 +224,7 @@ impl Connection<'_> {
     /// # Errors
     /// There is no such path.
     pub fn path_rtt(&self, path: PathId) -> Result<Option<Duration>, UnknownPath> {
-        self.path(path).map(Path::rtt)
+        self.path(path).map(|path| self.scheduler.rtt(path.id.index()).map(Duration::from))
     }
 
     pub(super) fn known_paths(&self) -> impl Iterator<Item = &Path> {

@@ -210,7 +210,10 @@ impl Connection<'_> {
             path.peer_index = Some(message.path);
             match message.kind {
                 Kind::Probe => path.handle_probe(message.stamp, ecn),
-                Kind::Echo => path.handle_echo(message.stamp, message.arrived, now),
+                Kind::Echo => {
+                    path.handle_echo(message.stamp, message.arrived, now);
+                    self.scheduler.sample_rtt(index, Micros(now.stamp().wrapping_sub(message.stamp)));
+                }
             }
         }
         self.reorder.handle_probe(index, message.next, now);

@@ -1,3 +1,4 @@
+use super::weighted::Cycle;
 use super::*;
 use crate::wire::checksum;
 use std::vec;
@@ -22,20 +23,21 @@ fn first(count: usize) -> PathSet {
     })
 }
 
+fn path(weight: u16, rank: u8) -> Option<PathView> {
+    Some(PathView { weight, rank, tier: 1, ..PathView::default() })
+}
+
 fn scheduler(policy: Policy, weights: &[u16]) -> Scheduler {
     let mut scheduler = Scheduler::new(policy, Pins::new(), 7);
     for (index, weight) in weights.iter().enumerate() {
-        scheduler.set_path(index, *weight, 0);
+        scheduler.set_path(index, path(*weight, 0));
     }
     scheduler
 }
 
 fn vector(weights: &[u16], len: usize) -> Vec<usize> {
-    let mut weighted = Weighted::new();
-    for (index, weight) in weights.iter().enumerate() {
-        weighted.set_weight(index, *weight);
-    }
-    (0..len).map(|_| weighted.next(first(weights.len())).unwrap()).collect()
+    let mut cycle = Cycle::default();
+    (0..len).map(|_| cycle.next(first(weights.len()), |index| weights[index]).unwrap()).collect()
 }
 
 #[test]
@@ -64,22 +66,45 @@ fn weighted_has_no_limit_on_the_cycle_and_keeps_exact_shares_over_it() {
 
 #[test]
 fn weighted_starts_a_new_cycle_when_a_path_goes_or_comes() {
-    let mut weighted = Weighted::new();
-    weighted.set_weight(0, 3);
-    weighted.set_weight(1, 1);
-    assert_eq!([(); 2].map(|()| weighted.next(first(2)).unwrap()), [0, 0]);
-    assert_eq!([(); 3].map(|()| weighted.next(PathSet::of(1)).unwrap()), [1, 1, 1]);
-    assert_eq!([(); 4].map(|()| weighted.next(first(2)).unwrap()), [0, 0, 0, 1]);
+    let mut cycle = Cycle::default();
+    let mut next = |among| cycle.next(among, |index| [3, 1][index]).unwrap();
+    assert_eq!([(); 2].map(|()| next(first(2))), [0, 0]);
+    assert_eq!([(); 3].map(|()| next(PathSet::of(1))), [1, 1, 1]);
+    assert_eq!([(); 4].map(|()| next(first(2))), [0, 0, 0, 1]);
 }
 
 #[test]
 fn nothing_is_chosen_when_no_path_is_up() {
-    for policy in [Policy::Weighted, Policy::Flow, Policy::Backup, Policy::Redundant] {
+    for policy in Policy::ALL {
         assert!(
-            scheduler(policy, &[1, 1])
+            scheduler(*policy, &[1, 1])
                 .choose(&packet(TCP, 1, 2), None, PathSet::default(), Instant::ZERO)
                 .is_empty()
         );
+    }
+}
+
+#[test]
+fn only_paths_that_are_up_are_chosen_and_some_path_always() {
+    for policy in Policy::ALL {
+        let mut scheduler = scheduler(*policy, &[3, 2, 1, 1]);
+        for turn in 0..4000u16 {
+            let at = Instant::from_micros(u64::from(turn) * 500);
+            let up: PathSet = (0..4).filter(|index| (turn / 100) >> index & 1 == 1).collect();
+            scheduler.sample_rtt(usize::from(turn % 4), Micros(u32::from(turn) * 37 % 20_000));
+            let taken = scheduler.choose(&packet(UDP, turn, 53), None, up, at);
+            assert!(
+                (taken - up).is_empty() && taken.is_empty() == up.is_empty(),
+                "{policy:?}: {taken:?} of {up:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn names_differ() {
+    for (place, policy) in Policy::ALL.iter().enumerate() {
+        assert_eq!(Policy::ALL.iter().position(|other| other.name() == policy.name()), Some(place));
     }
 }
 
@@ -120,7 +145,7 @@ fn flow_moves_only_the_flows_of_a_path_that_is_down_and_never_uses_it() {
 fn backup_takes_the_lowest_rank_that_is_up_and_the_first_of_equals() {
     let mut scheduler = Scheduler::new(Policy::Backup, Pins::new(), 0);
     for (index, rank) in [5, 1, 1, 9].into_iter().enumerate() {
-        scheduler.set_path(index, 1, rank);
+        scheduler.set_path(index, path(1, rank));
     }
     let packet = packet(TCP, 1, 2);
     let mut up = first(4);
@@ -139,8 +164,8 @@ fn redundant_takes_every_path_that_is_up() {
 
 #[test]
 fn a_pinned_port_takes_its_path_while_that_is_up_whatever_the_policy() {
-    for policy in [Policy::Weighted, Policy::Flow, Policy::Backup, Policy::Redundant] {
-        let mut scheduler = scheduler(policy, &[1; 3]);
+    for policy in Policy::ALL {
+        let mut scheduler = scheduler(*policy, &[1; 3]);
         scheduler.pins.insert(Pin { port_match: PortMatch::TcpDestination, port: 22, path: 2 }).unwrap();
         let ssh = packet(TCP, 40_000, 22);
         assert_eq!(scheduler.choose(&ssh, None, first(3), Instant::ZERO), PathSet::of(2));

@@ -1,6 +1,30 @@
 //! Packet by packet in proportion to weights: the original's sending vector without the vector.
 
+mod runs;
+
 use crate::path_set::{MAX_PATHS, PathSet};
+use crate::schedule::{PacketView, Paths, Schedule};
+use crate::time::Instant;
+
+use runs::Runs;
+
+/// The original's sending vector, each step of it a run of packets.
+#[derive(Debug, Default)]
+pub(crate) struct Weighted {
+    cycle: Cycle,
+    runs: Runs,
+}
+
+impl Schedule for Weighted {
+    fn choose(&mut self, packet: &PacketView<'_>, paths: &Paths<'_>, now: Instant) -> PathSet {
+        let path = self.runs.next(&mut self.cycle, paths, packet.follows(), now);
+        path.map(PathSet::of).unwrap_or_default()
+    }
+
+    fn restart(&mut self) {
+        self.cycle.restart();
+    }
+}
 
 /// The algorithm `calculate_sending_vector` of draft-lencse-tsvwg-mpt section 5.1, one step at a time.
 ///
@@ -9,44 +33,30 @@ use crate::path_set::{MAX_PATHS, PathSet};
 /// only the number of packets each path has had in the cycle is kept, so that weights need no common
 /// divisor and the cycle may have any length.
 ///
-/// Invariant: `sent[i] <= weight[i]`, and all are zero at the start of a cycle.
+/// Invariant: `sent[i] <= weight(i)`, and all are zero at the start of a cycle.
 #[derive(Debug, Clone, Default)]
-pub struct Weighted {
-    weight: [u16; MAX_PATHS],
+pub struct Cycle {
     sent: [u16; MAX_PATHS],
     among: PathSet,
 }
 
-impl Weighted {
-    /// No path has a weight yet.
-    pub const fn new() -> Self {
-        Self { weight: [0; MAX_PATHS], sent: [0; MAX_PATHS], among: PathSet(0) }
-    }
-
-    /// Sets a path's weight, 1 to 10,000, and starts a new cycle; zero takes the path out.
-    pub fn set_weight(&mut self, index: usize, weight: u16) {
-        if let Some(place) = self.weight.get_mut(index) {
-            *place = weight;
-        }
+impl Cycle {
+    /// Starts a new cycle: a path's weight changed.
+    pub fn restart(&mut self) {
         self.sent = [0; MAX_PATHS];
     }
 
-    /// A path's weight; zero: it has none.
-    pub(super) fn weight(&self, index: usize) -> u16 {
-        self.weight.get(index).copied().unwrap_or(0)
-    }
-
-    /// The next path among those given; a set that differs from the last starts a new cycle.
-    pub fn next(&mut self, among: PathSet) -> Option<usize> {
+    /// The next path among those given, by their weights of 1 to 10,000; one of weight zero is left out. A set that differs from
+    /// the last starts a new cycle.
+    pub fn next(&mut self, among: PathSet, weight: impl Fn(usize) -> u16) -> Option<usize> {
         if among != self.among {
             self.among = among;
-            self.sent = [0; MAX_PATHS];
+            self.restart();
         }
         let mut best: Option<(usize, u32, u32)> = None;
         for index in among {
-            let (Some(&weight), Some(&sent)) = (self.weight.get(index), self.sent.get(index)) else {
-                continue;
-            };
+            let Some(&sent) = self.sent.get(index) else { continue };
+            let weight = weight(index);
             if weight == 0 {
                 continue;
             }
@@ -61,15 +71,9 @@ impl Weighted {
             *sent += 1;
         }
         // Everyone has had its weight: all stand at time 1, which is time 0 of the next cycle.
-        if among.into_iter().all(|index| self.sent.get(index) == self.weight.get(index)) {
-            self.sent = [0; MAX_PATHS];
+        if among.into_iter().all(|index| self.sent.get(index) == Some(&weight(index))) {
+            self.restart();
         }
         Some(index)
-    }
-
-    /// The smallest of the weights of the paths given, and their sum.
-    pub(super) fn least_and_sum(&self, among: PathSet) -> (u16, u32) {
-        let weights = || among.into_iter().map(|index| self.weight(index));
-        (weights().filter(|weight| *weight > 0).min().unwrap_or(0), weights().map(u32::from).sum())
     }
 }

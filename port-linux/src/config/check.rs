@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use mpt_proto::{Liveness, MAX_PATHS, PathConfig, Policy, Probing, ReorderConfig};
+use mpt_proto::{Aspect, Liveness, MAX_PATHS, PathConfig, Policy, Probing, ReorderConfig};
 use toml::Spanned;
 
 use super::classes::class_rules;
@@ -411,19 +411,19 @@ impl<'a> Check<'a> {
         }
 
         if let Some(weight) = &table.weight
-            && matches!(defaults.policy, Policy::Backup | Policy::Redundant)
+            && !defaults.policy.has(Aspect::Weight)
         {
             self.warn(&weight.span(), "the policy of this connection does not use weights");
         }
         if let Some(tier) = &table.tier
-            && defaults.policy != Policy::Adaptive
+            && !defaults.policy.has(Aspect::Tier)
         {
-            self.warn(&tier.span(), "only policy \"adaptive\" uses tiers");
+            self.warn(&tier.span(), unused("tiers", Aspect::Tier));
         }
         if let Some(rank) = &table.rank
-            && defaults.policy != Policy::Backup
+            && !defaults.policy.has(Aspect::Rank)
         {
-            self.warn(&rank.span(), "only policy \"backup\" uses ranks");
+            self.warn(&rank.span(), unused("ranks", Aspect::Rank));
         }
         if device.is_none() && remote_name.is_none() {
             // A default route for all packets spares those of mpt itself; that from a network knows them by their source.
@@ -519,6 +519,15 @@ pub(super) struct PathDefaults {
     pub(super) port: u16,
     pub(super) remote_port: u16,
     pub(super) liveness: Liveness,
+}
+
+/// That a setting of paths is not used, and which policies use it.
+fn unused(settings: &str, aspect: Aspect) -> String {
+    let users = Policy::ALL.iter().filter(|policy| policy.has(aspect)).map(|policy| policy.name());
+    match users.collect::<Vec<_>>()[..] {
+        [one] => format!("only policy \"{one}\" uses {settings}"),
+        ref several => format!("only policies \"{}\" use {settings}", several.join("\" and \"")),
+    }
 }
 
 fn adaptive(table: Option<file::Adaptive>, default: &mpt_proto::Config) -> Adaptive {

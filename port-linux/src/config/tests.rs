@@ -265,6 +265,7 @@ fn what_is_probably_not_meant_is_a_warning_with_its_line() {
         (with(CONNECTION, "policy = \"backup\"") + "weight = 3\n", 14, "does not use weights"),
         (with(CONNECTION, "port = 4755"), 8, "with DTLS"),
         (with(PATH, "remote_port = 4755"), 13, "with DTLS"),
+        (with(CONNECTION, "policy = \"minrtt\"") + "weight = 3\n", 14, "does not use weights"),
         (with(PATH, "rank = 3"), 13, "only policy \"backup\" uses ranks"),
         (with(CONNECTION, network), 9, "the tunnel's own datagrams go into the tunnel"),
         (instead("10.0.0.2", "10.0.9.2"), 7, "no route leads there"),
@@ -412,7 +413,7 @@ fn what_only_the_adaptive_policy_uses_is_warned_of_under_another() {
         parse(&text).warnings(),
         [
             "mpt.toml:16: connection.adaptive: only policy \"adaptive\" uses this table",
-            "mpt.toml:13: connection.path.tier = 2: only policy \"adaptive\" uses tiers",
+            "mpt.toml:13: connection.path.tier = 2: only policies \"adaptive\" and \"minrtt\" use tiers",
         ]
     );
 }

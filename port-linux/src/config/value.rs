@@ -372,17 +372,11 @@ impl Visitor<'_> for TunnelMtuVisitor {
 pub(super) struct PolicyName(pub(super) Policy);
 
 impl FromText for PolicyName {
-    const ALLOWED: &'static str = "\"adaptive\", \"weighted\", \"flow\", \"backup\" or \"redundant\"";
+    const ALLOWED: &'static str = Policy::NAMES;
 
     fn from_text(text: &str) -> Result<Self, &'static str> {
-        Ok(Self(match text {
-            "adaptive" => Policy::Adaptive,
-            "weighted" => Policy::Weighted,
-            "flow" => Policy::Flow,
-            "backup" => Policy::Backup,
-            "redundant" => Policy::Redundant,
-            _ => return Err("unknown word"),
-        }))
+        let named = Policy::ALL.iter().find(|policy| policy.name() == text);
+        named.map(|policy| Self(*policy)).ok_or("unknown word")
     }
 }
 

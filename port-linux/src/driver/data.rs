@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use mpt_proto::{Instant, Policy};
+use mpt_proto::{Aspect, Instant};
 
 use super::place::Place;
 use super::{Driver, Peer, Role};
@@ -296,8 +296,8 @@ impl Driver<'_> {
 impl Peer<'_> {
     /// Uses a path otherwise than before. `is_held`: it was taken out of use for its plan. Returns whether it is now.
     fn use_as(&mut self, path: usize, (before, wanted): (Use, Use), is_held: bool, now: Instant) -> bool {
-        let is_adaptive = self.config.policy == Policy::Adaptive;
-        if is_adaptive {
+        let has_tiers = self.config.policy.has(Aspect::Tier);
+        if has_tiers {
             self.paths[path].is_last = wanted != Use::AsConfigured;
             self.follow_tier(path, now);
         }
@@ -309,9 +309,9 @@ impl Peer<'_> {
         let role = match wanted {
             Use::Not if is_used => Some(Role::Unused),
             // Without tiers the last place is that of one that stands by.
-            Use::Last if !is_adaptive && (is_used || is_held) => Some(Role::Spare),
+            Use::Last if !has_tiers && (is_used || is_held) => Some(Role::Spare),
             Use::Last if is_held => Some(by_hand),
-            Use::AsConfigured if is_held || before == Use::Last && !is_adaptive && is_spare => Some(by_hand),
+            Use::AsConfigured if is_held || before == Use::Last && !has_tiers && is_spare => Some(by_hand),
             _ => None,
         };
         if let Some(role) = role {

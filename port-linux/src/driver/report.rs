@@ -13,7 +13,7 @@ use crate::events;
 use crate::keys;
 use crate::report::{
     ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, SealReport, SocketReport, State,
-    TunnelReport, VERSION, find_path, mode_name, policy_name, reason_name,
+    TunnelReport, VERSION, find_path, mode_name, reason_name,
 };
 
 impl Driver<'_> {
@@ -124,7 +124,7 @@ impl Driver<'_> {
             peer: peer.config.peer.clone(),
             standby_of: peer.config.standby.as_ref().map(|standby| standby.of.clone()),
             used: self.is_used(&peer.config.name),
-            policy: policy_name(peer.config.policy).into(),
+            policy: peer.config.policy.name().into(),
             mode: mode.map(str::to_owned),
             mode_reason: mode_reason.flatten().map(str::to_owned),
             peer_is_mpt: peer.connection.peer_is_mpt(),

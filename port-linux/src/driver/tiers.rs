@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use mpt_proto::{Instant, Policy};
+use mpt_proto::{Aspect, Instant};
 
 use super::place::Place;
 use super::{Driver, Peer};
@@ -36,7 +36,7 @@ impl Tiers {
 
     fn begin(&mut self, configured: &[Connection], now: Instant) {
         let before = std::mem::take(&mut self.scheduled);
-        for connection in configured.iter().filter(|connection| connection.policy == Policy::Adaptive) {
+        for connection in configured.iter().filter(|connection| connection.policy.has(Aspect::Tier)) {
             for path in connection.paths.iter().filter(|path| !path.tier.times.is_empty()) {
                 let is_it =
                     |it: &&Scheduled| it.place.is_of(&connection.name, &path.name) && it.tier == path.tier;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use mpt_proto::{Aspect, Policy};
 use serde::Serialize;
 
 use super::Settings;
@@ -146,11 +147,10 @@ impl Settings {
 
     /// The most goodput, in Mbit/s, when each link leaves that share of its rate.
     fn limit(&self, share: f64, paths: u8) -> f64 {
-        let used = match self.policy.as_str() {
-            // They keep one flow on one path at a time, or send the same on all.
-            "flow" | "backup" | "redundant" => 1,
-            _ => paths,
-        };
+        let policy = Policy::ALL.iter().find(|policy| policy.name() == self.policy);
+        // Others keep one flow on one path at a time, or send the same on all.
+        let adds_up = policy.is_some_and(|policy| policy.has(Aspect::Sum));
+        let used = if adds_up { paths } else { 1 };
         share * f64::from(used) * mbit_per_second(self.rate.bytes_in_us(1_000_000), 1.0)
     }
 }

@@ -19,7 +19,7 @@ use super::rate::Rate;
 use super::sample::{Summary, summary};
 use super::topology::Topology;
 use super::tunnel::Security;
-use super::{POLICIES, cpu, memory, namespace, wireguard, write};
+use super::{cpu, memory, namespace, policies, wireguard, write};
 use crate::output;
 use system::System;
 pub use work::Measure;
@@ -92,7 +92,7 @@ impl Plan {
         let links = self.links;
         let policies: Vec<&str> = match &self.policy {
             Some(policy) => vec![policy],
-            None if self.full => POLICIES.to_vec(),
+            None if self.full => policies(),
             None => USUAL_POLICIES.to_vec(),
         };
         let mpt = |paths, policy: &str, security| {
@@ -290,7 +290,7 @@ mod tests {
         let tunnels =
             |plan: &Plan| plan.systems().iter().filter(|system| matches!(system, System::Mpt { .. })).count();
         assert_eq!(tunnels(&plan(false, &[])), 8);
-        assert_eq!(tunnels(&plan(true, &[])), 5 + POLICIES.len());
+        assert_eq!(tunnels(&plan(true, &[])), 5 + policies().len());
         assert!(!Work::Udp { payload: 64 }.applies_to(&System::Mptcp { links: 4 }));
     }
 }

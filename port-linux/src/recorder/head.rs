@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use mpt_proto::wire::gre::{self, Protocol};
 use mpt_proto::wire::ip::{self, Flow};
 use mpt_proto::wire::{checksum, extension, fragment, slice};
-use mpt_proto::{CONTROL_MAX, DropReason, names_bulk};
+use mpt_proto::{Aspect, CONTROL_MAX, DropReason, Policy, names_bulk};
 
 /// Bits of the first byte of a [`Shape`].
 mod tag {
@@ -56,15 +56,12 @@ pub(super) struct Mark {
 const MARK: usize = 12;
 /// Bits of a hash by which the adaptive policy finds a flow's place, of 2,048 at most, and tells it from others there.
 const ADAPTIVE_BITS: u64 = 0xffff_0000_0000_07ff;
-/// The other policies but "flow" use none.
+/// The policies that go by the hash itself; all others use none.
 const FLOW_BITS: u64 = u64::MAX;
 
 /// The bits of flows' hashes that decide: fewer bits tell less of the addresses.
-pub(super) const fn hash_bits(policy: mpt_proto::Policy) -> u64 {
-    match policy {
-        mpt_proto::Policy::Flow => FLOW_BITS,
-        _ => ADAPTIVE_BITS,
-    }
+pub(super) fn hash_bits(policy: Policy) -> u64 {
+    if policy.has(Aspect::Hash) { FLOW_BITS } else { ADAPTIVE_BITS }
 }
 
 impl Mark {

@@ -38,8 +38,6 @@ struct Class {
     travel: u8,
 }
 
-const POLICIES: [Policy; 5] =
-    [Policy::Adaptive, Policy::Weighted, Policy::Flow, Policy::Backup, Policy::Redundant];
 const PORTS: [PortMatch; 4] =
     [PortMatch::TcpSource, PortMatch::TcpDestination, PortMatch::UdpSource, PortMatch::UdpDestination];
 const ORDERED: u8 = 101;
@@ -75,7 +73,7 @@ impl From<&Config> for Settings {
             key: config.key,
             checksum: config.checksum,
             sequence: config.sequence,
-            policy: place(&POLICIES, &config.policy),
+            policy: place(Policy::ALL, &config.policy),
             pins: config
                 .pins
                 .iter()
@@ -102,7 +100,7 @@ impl Settings {
 
     /// The policy.
     pub(super) fn policy(&self) -> Policy {
-        POLICIES.get(usize::from(self.policy)).copied().unwrap_or(Policy::Adaptive)
+        Policy::ALL.get(usize::from(self.policy)).copied().unwrap_or(Policy::Adaptive)
     }
 
     /// As it was.
@@ -154,7 +152,7 @@ mod tests {
         let mut pins = Pins::new();
         pins.insert(Pin { port_match: PortMatch::UdpSource, port: 53, path: 2 }).unwrap();
         pins.insert(Pin { port_match: PortMatch::TcpDestination, port: 22, path: 1 }).unwrap();
-        for (policy, travel) in POLICIES.into_iter().zip([
+        let travels = [
             Travel::Ordered,
             Travel::Sparse,
             Travel::Protected(0),
@@ -162,7 +160,8 @@ mod tests {
             Travel::Protected(100),
             Travel::Path(0),
             Travel::Path(15),
-        ]) {
+        ];
+        for (policy, travel) in Policy::ALL.iter().copied().zip(travels.into_iter().cycle()) {
             let rule = ClassRule {
                 protocol: Some(17),
                 ports: Some((1, 2)),

@@ -163,8 +163,8 @@ fn verdict(bytes: &[u8]) -> Result<Verdict, String> {
 
 #[test]
 fn what_is_played_decides_as_what_was_recorded_under_every_policy() {
-    for policy in [Policy::Adaptive, Policy::Weighted, Policy::Flow, Policy::Backup, Policy::Redundant] {
-        let bytes = record(4, u64::MAX, policy);
+    for policy in Policy::ALL {
+        let bytes = record(4, u64::MAX, *policy);
         let verdict = verdict(&bytes).unwrap();
         assert_eq!((verdict.differs, verdict.end), (None, End::Closed), "{policy:?}");
         assert!(verdict.blocks >= 3 && verdict.decisions > 12_000, "{policy:?} {verdict:?}");

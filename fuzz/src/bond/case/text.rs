@@ -16,7 +16,7 @@ use crate::joined::{A, B};
 pub const OPTIONS: &str = "\
 --links TEXT        links, separated by commas, as below, or shared0 for a path over the link of the first: \"100mbit 5ms,
                     50mbit 33ms 3ms, 20mbit 80ms 1% burst 8 queue 60ms, lte\"; or het, hom (default het)
---policy NAME       adaptive (the default), weighted, flow, backup, redundant
+--policy NAME       adaptive (the default), weighted, flow, backup, redundant, minrtt
 --cc NAME           cubic, reno, bbr, quic (a threshold of three), quic-udp (the same in UDP), ecn (cubic that
                     is marked), none; bulk in UDP: http3, http3-bbr (QUIC's packets), wireguard, wireguard-bbr (TCP
                     inside), utp (LEDBAT); or several, separated by commas, or 1000xcubic
@@ -41,14 +41,6 @@ pub const OPTIONS: &str = "\
 
 /// From this number on equal flows are told by their number.
 const MANY: usize = 10;
-
-const POLICIES: [(&str, Policy); 5] = [
-    ("adaptive", Policy::Adaptive),
-    ("weighted", Policy::Weighted),
-    ("flow", Policy::Flow),
-    ("backup", Policy::Backup),
-    ("redundant", Policy::Redundant),
-];
 
 impl Case {
     /// Takes an option with its values from what follows it. `false`: it is not one of [`OPTIONS`].
@@ -120,8 +112,8 @@ impl FromStr for Case {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "--links \"{}\"", self.links)?;
-        if let Some((name, _)) = POLICIES[1..].iter().find(|(_, policy)| *policy == self.policy) {
-            write!(f, " --policy {name}")?;
+        if self.policy != Policy::Adaptive {
+            write!(f, " --policy {}", self.policy.name())?;
         }
         match self.flows.is_empty() {
             true => write!(f, " --cc none")?,
@@ -235,8 +227,8 @@ fn links(text: &str) -> Result<String, String> {
 }
 
 fn policy(name: &str) -> Result<Policy, String> {
-    let known = POLICIES.iter().find(|(known, _)| *known == name);
-    known.map(|(_, policy)| *policy).ok_or_else(|| format!("no such policy: {name}"))
+    let known = Policy::ALL.iter().find(|policy| policy.name() == name);
+    known.copied().ok_or_else(|| format!("no such policy: {name}"))
 }
 
 fn names(text: &str) -> Result<Vec<String>, String> {

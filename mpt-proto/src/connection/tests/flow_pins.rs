@@ -60,7 +60,7 @@ fn what_comes_of_a_flow_that_is_pinned_for_a_while_is_delivered_as_it_arrives_wh
 
 #[test]
 fn a_flow_that_is_pinned_for_a_while_takes_its_path_or_none_whatever_the_policy() {
-    for policy in [Policy::Adaptive, Policy::Weighted, Policy::Flow, Policy::Backup, Policy::Redundant] {
+    for policy in Policy::ALL.iter().copied() {
         let mut pair = up(&Config { policy, ..Config::default() }, &[lab(); 3]);
         let (until, now) = (pair.now + Duration::from_secs(60), pair.now);
         let path = pair.paths[2][0];

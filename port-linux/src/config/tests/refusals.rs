@@ -239,7 +239,7 @@ fn a_bad_value_is_answered_with_line_key_found_and_allowed() {
             with(CONNECTION, "policy = \"fastest\""),
             lines(8),
             "connection.policy = \"fastest\"",
-            "\"weighted\", \"flow\", \"backup\" or \"redundant\"",
+            "\"weighted\", \"flow\", \"backup\", \"redundant\", \"minrtt\"",
         ),
         (
             with(TUNNEL, "name = \"sixteen-letters-\""),

@@ -232,7 +232,7 @@ fn main() -> ! {
         let sum = connection + (window + 1) * slot + CONTROL_MAX;
         defmt::println!("RAM: {} paths, window {}: {} B and the packets", paths, window, sum);
     }
-    for policy in [Policy::Weighted, Policy::Flow, Policy::Backup, Policy::Redundant] {
+    for &policy in &Policy::ALL[1..] {
         let (alone, drained) = send(policy);
         defmt::println!("instructions: send, {}: {}, with draining {}", policy, alone, drained);
         defmt::assert!(drained < MOST_INSTRUCTIONS);

@@ -1,7 +1,8 @@
 //! Several packets in a row on one path, where that costs next to no time.
 
 use crate::path_set::{MAX_PATHS, PathSet};
-use crate::schedule::Weighted;
+use crate::schedule::Paths;
+use crate::schedule::weighted::Cycle;
 use crate::time::{Instant, Micros};
 
 /// A run takes at most this much of a path's time. More would show: what is sent on another path meanwhile waits for it
@@ -13,16 +14,17 @@ const WINDOW: Micros = Micros(16_000);
 /// Packets of a run at most: a call of UDP segmentation takes 44 of full size.
 const MOST: u8 = 44;
 
-/// Turns the sequence of paths that [`Weighted`] gives packet by packet into one of runs: each step of the sending vector
+/// Turns the sequence of paths that [`Cycle`] gives packet by packet into one of runs: each step of the sending vector
 /// is worth as many packets as any of the paths passes in `LONGEST`, at least one. All steps are worth the same, so
 /// the shares stay those of the weights. How fast a path is, is taken from what it was given lately: a sender that
 /// fits its rate to the paths, as TCP does, gives them no more for long than they carry; one that does not overflows
 /// them with runs or without.
 ///
 /// Long runs make long batches for the system below, on fast paths; on slow ones packets alternate. On paths that pass a
-/// whole run in that time, the slices of a packet stay together; what a run is longer for that, later ones are shorter.
-#[derive(Debug, Clone)]
-pub(crate) struct Runs {
+/// whole run in that time, the slices of a packet stay together; what a run is longer for that, later ones are shorter. Until packets have
+/// been sent for a while, runs are of one packet.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Runs {
     /// When the count began.
     since: Instant,
     /// Packets since then.
@@ -38,25 +40,12 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// Runs of one packet, until packets have been sent for a while.
-    pub(crate) const fn new() -> Self {
-        Self {
-            since: Instant::ZERO,
-            count: 0,
-            rate: 0,
-            among: PathSet(0),
-            path: None,
-            left: 0,
-            debts: [0; MAX_PATHS],
-        }
-    }
-
-    /// The path of the next packet, among those given; a set that differs from the last ends the run. `follows`: it is a
+    /// The path of the next packet, among those that are up; a set that differs from the last ends the run. `follows`: it is a
     /// slice, and not the first one of its packet.
-    pub(crate) fn next(
+    pub(super) fn next(
         &mut self,
-        weighted: &mut Weighted,
-        among: PathSet,
+        cycle: &mut Cycle,
+        paths: &Paths<'_>,
         follows: bool,
         now: Instant,
     ) -> Option<usize> {
@@ -67,6 +56,7 @@ impl Runs {
             (self.since, self.count) = (now, 0);
         }
         self.count = self.count.saturating_add(1);
+        let among = paths.up;
         let path = self.path.map(usize::from);
         let debt = path.and_then(|path| self.debts.get_mut(path));
         if among == self.among && self.left > 0 {
@@ -74,20 +64,20 @@ impl Runs {
         } else if among == self.among
             && follows
             && let Some(debt) = debt.filter(|debt| **debt < u8::MAX)
-            && Self::length(self.rate, weighted, among) == MOST
+            && Self::length(self.rate, paths) == MOST
         {
             *debt += 1;
         } else {
-            self.begin(weighted, among);
+            self.begin(cycle, paths);
         }
         self.path.map(usize::from)
     }
 
-    fn begin(&mut self, weighted: &mut Weighted, among: PathSet) {
-        self.among = among;
-        let path = weighted.next(among);
+    fn begin(&mut self, cycle: &mut Cycle, paths: &Paths<'_>) {
+        self.among = paths.up;
+        let path = cycle.next(paths.up, |index| paths.weight(index));
         self.path = path.and_then(|path| u8::try_from(path).ok());
-        let length = Self::length(self.rate, weighted, among);
+        let length = Self::length(self.rate, paths);
         let paid = path.and_then(|path| self.debts.get_mut(path)).map_or(0, |debt| {
             let paid = (*debt).min(length - 1);
             *debt -= paid;
@@ -97,19 +87,15 @@ impl Runs {
     }
 
     /// What the path with the smallest share passes in `LONGEST`.
-    fn length(rate: u32, weighted: &Weighted, among: PathSet) -> u8 {
+    fn length(rate: u32, paths: &Paths<'_>) -> u8 {
         if rate < 2 {
             return 1;
         }
-        let (least, sum) = weighted.least_and_sum(among);
+        let weights = || paths.up.into_iter().map(|index| paths.weight(index));
+        let least = weights().filter(|weight| *weight > 0).min().unwrap_or(0);
+        let sum: u32 = weights().map(u32::from).sum();
         let packets = u64::from(rate) * u64::from(least) / u64::from(sum.max(1));
         u8::try_from(packets).unwrap_or(MOST).clamp(1, MOST)
-    }
-}
-
-impl Default for Runs {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -119,24 +105,41 @@ const _: () = assert!(MAX_PATHS * 10_000 < u32::MAX as usize);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::PathView;
     use std::vec::Vec;
 
-    fn weighted(weights: &[u16]) -> (Weighted, PathSet) {
-        let mut weighted = Weighted::new();
-        let mut all = PathSet::default();
-        for (index, weight) in weights.iter().enumerate() {
-            weighted.set_weight(index, *weight);
-            all.insert(index);
+    /// Runs of paths with weights, and their packets.
+    struct Sender {
+        table: [PathView; MAX_PATHS],
+        up: PathSet,
+        cycle: Cycle,
+        runs: Runs,
+    }
+
+    impl Sender {
+        fn new(weights: &[u16]) -> Self {
+            let weight = |index: usize| weights.get(index).copied().unwrap_or(0);
+            Self {
+                table: core::array::from_fn(|index| PathView {
+                    weight: weight(index),
+                    ..PathView::default()
+                }),
+                up: (0..weights.len()).collect(),
+                cycle: Cycle::default(),
+                runs: Runs::default(),
+            }
         }
-        (weighted, all)
+
+        fn next(&mut self, follows: bool, micros: u64) -> Option<usize> {
+            let paths = Paths { up: self.up, known: self.up, table: &self.table };
+            self.runs.next(&mut self.cycle, &paths, follows, Instant::from_micros(micros))
+        }
     }
 
     /// The paths of packets that are sent so many microseconds apart, from the second on which they are.
     fn sent(weights: &[u16], apart: u64, count: u64) -> Vec<usize> {
-        let (mut weighted, all) = weighted(weights);
-        let mut runs = Runs::new();
-        let at = |number: u64| Instant::from_micros(1_000_000 + number * apart);
-        (0..count).filter_map(|number| runs.next(&mut weighted, all, false, at(number))).collect()
+        let mut sender = Sender::new(weights);
+        (0..count).filter_map(|number| sender.next(false, 1_000_000 + number * apart)).collect()
     }
 
     /// Lengths of runs, without the last one.
@@ -172,13 +175,11 @@ mod tests {
 
     #[test]
     fn slices_of_a_packet_stay_together_on_fast_paths_and_the_shares_are_the_same() {
-        let (mut weighted, all) = weighted(&[2, 1]);
-        let mut runs = Runs::new();
+        let mut sender = Sender::new(&[2, 1]);
         let mut paths = Vec::new();
         for packet in 0..20_000u64 {
-            let now = Instant::from_micros(1_000_000 + packet * 43);
-            let packet: Vec<_> =
-                (0..43).filter_map(|slice| runs.next(&mut weighted, all, slice > 0, now)).collect();
+            let now = 1_000_000 + packet * 43;
+            let packet: Vec<_> = (0..43).filter_map(|slice| sender.next(slice > 0, now)).collect();
             paths.push(packet);
         }
         assert!(paths[1000..].iter().all(|packet| packet.iter().all(|path| *path == packet[0])));
@@ -187,12 +188,9 @@ mod tests {
         assert!((share - 2.0 / 3.0).abs() < 0.01, "{share}");
         // Two paths of 50 Mbit/s pass 4 packets in a millisecond.
         for packet in 0..1000u64 {
-            let now = Instant::from_micros(10_000_000 + packet * 5160);
-            let packet: Vec<_> =
-                (0..43).filter_map(|slice| runs.next(&mut weighted, all, slice > 0, now)).collect();
-            assert!(
-                packet.chunk_by(|a, b| a == b).all(|run| run.len() <= 16) || now.as_micros() < 11_000_000
-            );
+            let now = 10_000_000 + packet * 5160;
+            let packet: Vec<_> = (0..43).filter_map(|slice| sender.next(slice > 0, now)).collect();
+            assert!(packet.chunk_by(|a, b| a == b).all(|run| run.len() <= 16) || now < 11_000_000);
         }
     }
 
@@ -210,16 +208,14 @@ mod tests {
 
     #[test]
     fn after_a_pause_and_when_paths_change_a_run_is_over() {
-        let (mut weighted, all) = weighted(&[1, 1]);
-        let mut runs = Runs::new();
+        let mut sender = Sender::new(&[1, 1]);
         for number in 0..100_000 {
-            runs.next(&mut weighted, all, false, Instant::from_micros(1_000_000 + number));
+            sender.next(false, 1_000_000 + number);
         }
-        let one = PathSet::of(1);
-        assert_eq!(runs.next(&mut weighted, one, false, Instant::from_micros(1_100_001)), Some(1));
-        let later = |number: u64| Instant::from_micros(5_000_000 + number);
-        let paths: Vec<_> =
-            (0..6).map(|number| runs.next(&mut weighted, all, false, later(number))).collect();
+        let all = core::mem::replace(&mut sender.up, PathSet::of(1));
+        assert_eq!(sender.next(false, 1_100_001), Some(1));
+        sender.up = all;
+        let paths: Vec<_> = (0..6).map(|number| sender.next(false, 5_000_000 + number)).collect();
         assert_eq!(paths, [Some(0), Some(1), Some(0), Some(1), Some(0), Some(1)]);
     }
 }

@@ -1,0 +1,15 @@
+//! A copy on every path.
+
+use crate::path_set::PathSet;
+use crate::schedule::{PacketView, Paths, Schedule};
+use crate::time::Instant;
+
+/// All paths that are up; the peer drops the duplicates.
+#[derive(Debug, Default)]
+pub(crate) struct Redundant;
+
+impl Schedule for Redundant {
+    fn choose(&mut self, _: &PacketView<'_>, paths: &Paths<'_>, _: Instant) -> PathSet {
+        paths.up
+    }
+}
