@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::link::Discipline;
 use crate::report::{ConnectionReport, PathReport, Report};
 
 /// Everything.
@@ -60,6 +61,8 @@ pub(super) struct LinkFacts {
     /// Packets that were handed to it, and those of them that were dropped there.
     pub(super) sent: u64,
     pub(super) dropped: u64,
+    /// What stands before it.
+    pub(super) discipline: Option<Discipline>,
     /// Whether the kernel drops what comes in here and would be answered through another interface (`rp_filter` = 1).
     pub(super) is_strict: bool,
     /// Whether it answers ARP for addresses of other interfaces (`arp_ignore` = 0).

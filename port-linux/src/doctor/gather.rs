@@ -150,7 +150,7 @@ fn links(interfaces: &Interfaces) -> anyhow::Result<Vec<LinkFacts>> {
     let queues = link::queues()?;
     let links = interfaces.iter().map(|interface| {
         let queue =
-            queues.iter().find(|queue| queue.interface == interface.index).copied().unwrap_or_default();
+            queues.iter().find(|queue| queue.interface == interface.index).cloned().unwrap_or_default();
         let arp_ignore = ["all", &interface.name]
             .into_iter()
             .filter_map(|name| sysctl(&format!("net/ipv4/conf/{name}/arp_ignore")));
@@ -160,6 +160,7 @@ fn links(interfaces: &Interfaces) -> anyhow::Result<Vec<LinkFacts>> {
             queue: queue.len,
             sent: queue.sent,
             dropped: queue.dropped,
+            discipline: queue.discipline,
             is_strict: link::is_strict(&interface.name),
             answers_for_others: interface.has_neighbours && arp_ignore.max() == Some(0),
         }

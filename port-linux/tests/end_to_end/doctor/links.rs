@@ -13,8 +13,8 @@ use super::{findings, until_found};
 use crate::bench::{self, Tunnel, unchanged, until};
 use crate::programs::{Load, Tool};
 
-/// Links that are fast, policed, and narrow for datagrams; all of them long.
-const LINKS: &str = "40mbit 80ms, 40mbit 80ms policer 6mbit 40kB, 10mbit 80ms";
+/// Links that are fast, policed, narrow for datagrams, and both slow and bad; all of them long.
+const LINKS: &str = "40mbit 80ms, 40mbit 80ms policer 6mbit 40kB, 10mbit 80ms, 1mbit 80ms 15%";
 
 #[test]
 fn the_doctor_finds_links_that_throttle_or_are_narrow_and_memory_that_is_small_for_them() {
@@ -35,7 +35,7 @@ fn the_doctor_finds_links_that_throttle_or_are_narrow_and_memory_that_is_small_f
         // What of the 1,300 bytes is no UDP header.
         let found = until_found(pc1, &tunnel.pc1, "small_datagrams", "pc2/path3 carries datagrams of 129")?;
         ensure!(found.mend.starts_with("mtu = 13") && found.mend.contains("in path path3"), "{found:?}");
-        Ok(())
+        until_found(pc1, &tunnel.pc1, "costly_path", "pc2/path4 carries ").map(drop)
     });
 }
 
@@ -43,7 +43,9 @@ fn the_doctor_finds_links_that_throttle_or_are_narrow_and_memory_that_is_small_f
 fn the_doctor_finds_queues_that_are_full() {
     bench::test(&[], || {
         let mut tunnel = Tunnel::start(2, Stack::V4OverV4, unchanged)?;
+        // In one waits much, and in the other next to nothing.
         tunnel.net.pc1.run("tc qdisc replace dev eth1 root tbf rate 256kbit burst 2k limit 4mb")?;
+        tunnel.net.pc1.run("tc qdisc replace dev eth2 root tbf rate 256kbit burst 2k limit 3k")?;
         let found = findings(&tunnel.net.pc1, &tunnel.pc1)?;
         ensure!(found.is_empty(), "{found:#?}");
         let address = Side::Pc2.tunnel_address(Version::V4);
@@ -56,11 +58,13 @@ fn the_doctor_finds_queues_that_are_full() {
         tunnel.pc1.signal(Signal::CONT);
         let (pc1, mpt) = (&tunnel.net.pc1, &tunnel.pc1);
         until_found(pc1, mpt, "tunnel_queue", "packets, as its queue of 1000 was full")?;
-        // Half of it is for the slow link.
+        // Half of it is for each link.
         until("datagrams that find a full queue", || {
             send(500);
             Ok(mpt.connection()?.paths[0].not_sent.full > 1000)
         })?;
-        until_found(pc1, mpt, "path_queue", "pc2/path1: ").map(drop)
+        let found = until_found(pc1, mpt, "path_queue", "pc2/path1: ")?;
+        ensure!(found.mend.starts_with("policy = \"adaptive\""), "{found:?}");
+        until_found(pc1, mpt, "path_queue", "the queue of eth2 (tbf) dropped ").map(drop)
     });
 }
