@@ -46,6 +46,7 @@ fn the_doctor_finds_links_that_throttle_or_are_narrow_and_memory_that_is_small_f
         // What of the 1,300 bytes is no UDP header.
         let found = until_found(pc1, &tunnel.pc1, "small_datagrams", "pc2/path3 carries datagrams of 129")?;
         ensure!(found.mend.starts_with("mtu = 13") && found.mend.contains("in path path3"), "{found:?}");
+        tunnel.pc1.until_around("another MTU of the tunnel", || tunnel.pc1.has_told("tunnel_mtu"))?;
         until_found(pc1, &tunnel.pc1, "costly_path", "pc2/path4 carries ").map(drop)
     });
 }

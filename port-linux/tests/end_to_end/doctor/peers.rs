@@ -44,6 +44,7 @@ fn the_doctor_finds_peers_that_are_set_up_otherwise_and_paths_that_come_and_go()
             .pc2
             .reload(&change(Side::Pc2, Settings::new(Side::Pc2, Stack::V4OverV4, 2)).connection("key", 8))?;
         until_found(pc1, &tunnel.pc1, "peer_set_up_otherwise", "has the GRE key 8, and this end none")?;
+        ensure!(tunnel.pc1.has_told("peer_refused")?, "{:#?}", tunnel.pc1.status()?.events);
         older(pc1, &tunnel.pc1)
     });
 }
