@@ -84,7 +84,7 @@ pub struct PathModel {
     pub queue: u32,
     /// Standard deviation of its delay without a queue.
     pub jitter: u32,
-    /// Packets that did not arrive.
+    /// Datagrams that did not arrive.
     pub lost: u64,
     /// Packets that left on it and had left before, on whichever path: repairs of losses, and copies that protect.
     pub resent: u64,
@@ -314,7 +314,7 @@ impl<'s> Adaptive<'s> {
             extra_delay: model.base().zip(fastest).map_or(0, |(base, fastest)| (base - fastest) as u32),
             queue: model.queue() as u32,
             jitter: model.deviation() as u32,
-            lost: u64::from(model.lost()),
+            lost: u64::from(model.missing()),
             resent: u64::from(model.resent),
             open: open.contains(path),
             suspect: model.suspect_since().is_some(),

@@ -275,7 +275,7 @@ pub static CONNECTION: [OfConnection; 26] = [
 ];
 
 /// Of a path. Datagrams are those of all kinds, their bytes UDP payloads without the seal.
-pub static PATH: [OfPath; 34] = [
+pub static PATH: [OfPath; 35] = [
     OfPath::gauge("state", "up", "Whether packets may take the path", |p| {
         Some((p.state == State::Up).into())
     })
@@ -304,6 +304,13 @@ pub static PATH: [OfPath; 34] = [
         |p| (p.ceiling != 0).then_some(p.ceiling.into()),
     )
     .in_unit(Unit::Bytes),
+    OfPath::gauge(
+        "seeks_size",
+        "seeks_size",
+        "Whether the size that the path carries is being looked for",
+        |p| Some(p.seeks_size.into()),
+    )
+    .in_unit(Unit::YesOrNo),
     OfPath::gauge("socket.receive_buffer", "receive_buffer", "Bytes that may wait to be received", |p| {
         socket(p, |s| s.receive_buffer)
     })

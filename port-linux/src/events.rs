@@ -8,7 +8,7 @@ mod sentence;
 pub use journal::Journal;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mpt_proto::LimitedBy;
 use serde::{Deserialize, Serialize};
@@ -109,6 +109,13 @@ pub enum What {
     PeerDown,
     /// The peer's mpt is another process than before.
     PeerStarted,
+    /// What the peer sends is refused, as the two ends are set up otherwise: the first time of each reason.
+    PeerRefused {
+        /// Where it came from.
+        from: SocketAddr,
+        /// Why, as a sentence about the peer.
+        why: String,
+    },
     /// How packets are sent to the peer.
     Mode {
         /// `adaptive` or `weighted`.
@@ -189,6 +196,31 @@ pub enum What {
         /// How it was found: `http`, `dhcp`.
         by: By,
     },
+    /// The tunnel interface has another MTU.
+    TunnelMtu {
+        /// The interface's name.
+        interface: String,
+        /// Bytes of the largest packet that it takes.
+        mtu: u16,
+        /// That before.
+        before: u16,
+    },
+    /// The name of a peer cannot be resolved.
+    NameUnknown {
+        /// The name.
+        name: String,
+        /// Why, for people.
+        why: String,
+        /// Whether its last address is used meanwhile; otherwise its paths wait.
+        has_address: bool,
+    },
+    /// The name of a peer has other addresses than before, or can be resolved again.
+    NameKnown {
+        /// The name.
+        name: String,
+        /// Its addresses, the best first.
+        addresses: Vec<IpAddr>,
+    },
     /// An event that this version does not know.
     #[serde(other)]
     Other,
@@ -255,6 +287,7 @@ pub const NAMES: &[&str] = &[
     "peer_up",
     "peer_down",
     "peer_started",
+    "peer_refused",
     "mode",
     "standby",
     "worse_than_best",
@@ -266,6 +299,9 @@ pub const NAMES: &[&str] = &[
     "data_clock",
     "tier_changed",
     "path_portal",
+    "tunnel_mtu",
+    "name_unknown",
+    "name_known",
 ];
 
 impl What {
@@ -285,6 +321,7 @@ impl What {
             Self::PeerUp => "peer_up",
             Self::PeerDown => "peer_down",
             Self::PeerStarted => "peer_started",
+            Self::PeerRefused { .. } => "peer_refused",
             Self::Mode { .. } => "mode",
             Self::Standby { .. } => "standby",
             Self::WorseThanBest { .. } => "worse_than_best",
@@ -296,6 +333,9 @@ impl What {
             Self::DataClock { .. } => "data_clock",
             Self::TierChanged { .. } => "tier_changed",
             Self::PathPortal { .. } => "path_portal",
+            Self::TunnelMtu { .. } => "tunnel_mtu",
+            Self::NameUnknown { .. } => "name_unknown",
+            Self::NameKnown { .. } => "name_known",
             Self::Other => "other",
         }
     }
@@ -311,6 +351,7 @@ impl What {
             Self::PathLimited { by: Limit::Outage } => Level::Warning,
             Self::DataWarned { .. } | Self::DataDemoted { .. } | Self::DataReached { .. } => Level::Warning,
             Self::DataClock { .. } | Self::PathPortal { .. } => Level::Warning,
+            Self::PeerRefused { .. } | Self::NameUnknown { .. } => Level::Warning,
             Self::Standby { is_back, .. } if !is_back => Level::Warning,
             _ => Level::Info,
         }
@@ -337,6 +378,7 @@ pub(crate) mod tests {
             What::PeerUp,
             What::PeerDown,
             What::PeerStarted,
+            What::PeerRefused { from: ([192, 0, 2, 1], 4754).into(), why: "sends in the clear".into() },
             What::Mode { mode: "weighted".into(), reason: Some("no_reports".into()) },
             What::Standby { before: "one".into(), is_back: false, seconds: 10 },
             What::WorseThanBest {
@@ -353,6 +395,9 @@ pub(crate) mod tests {
             What::DataClock { why: "the clock is 3650 days later".into() },
             What::TierChanged { tier: 1, before: 2 },
             What::PathPortal { url: Address::new(b"http://login.example/").unwrap(), by: By::Http },
+            What::TunnelMtu { interface: "mpt0".into(), mtu: 1300, before: 1432 },
+            What::NameUnknown { name: "a.example".into(), why: "no answer".into(), has_address: false },
+            What::NameKnown { name: "a.example".into(), addresses: vec![[192, 0, 2, 1].into()] },
         ]
     }
 

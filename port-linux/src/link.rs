@@ -23,7 +23,7 @@ pub(crate) use ways::is_strict;
 pub use ways::obstacle;
 #[cfg(feature = "program")]
 pub use {
-    details::{Queue, Route, near_and_wide_routes, queues},
+    details::{Discipline, Queue, Route, near_and_wide_routes, queues},
     lease::Leases,
     reach::reaches,
 };

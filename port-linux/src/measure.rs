@@ -13,6 +13,7 @@ mod protocol;
 pub mod responder;
 pub mod speed;
 mod target;
+pub mod versions;
 
 /// Whether nothing came, or could leave, in time; or a signal came.
 fn is_timeout(error: &io::Error) -> bool {

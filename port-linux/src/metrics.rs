@@ -123,6 +123,11 @@ impl Collector for Snapshot {
         let to = &mut encoder;
         let tunnel = &self.0.tunnel;
         let of_tunnel = [("tunnel", tunnel.name.as_str())];
+        if !tunnel.program.is_empty() {
+            let help = "The version of the program that runs the tunnel: always 1.";
+            let mut metric = to.encode_descriptor("mpt_build", help, None, MetricType::Info)?;
+            metric.encode_info(&and(&of_tunnel, ("version", &tunnel.program)))?;
+        }
         for figure in &TUNNEL {
             let sample = (figure.value)(tunnel).map(|value| (of_tunnel.to_vec(), value));
             encode(to, &Family::of("tunnel", figure), sample)?;

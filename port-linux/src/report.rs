@@ -213,6 +213,9 @@ pub struct PathReport {
     /// Largest UDP payload in bytes that its interface, or `mtu`, allows; 0: an earlier version does not say.
     #[serde(default)]
     pub ceiling: u16,
+    /// Whether that is being looked for: `max_datagram` is not the last word.
+    #[serde(default)]
+    pub seeks_size: bool,
     /// What routers on the way do to ECN marks, as a sentence about the path; absent where they carry them, or none were sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ecn: Option<String>,

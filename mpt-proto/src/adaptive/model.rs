@@ -71,8 +71,9 @@ pub(super) struct Model {
     arrived_packets: u32,
     /// Mean bytes of a datagram.
     mean_len: f32,
-    /// Datagrams that did not arrive, as reports named them.
+    /// Packets that were kept and did not arrive, as reports named them.
     lost: u32,
+    missing: Missing,
     /// Packets that left on it and had left before, on whichever path.
     pub(super) resent: u32,
     /// Since the last datagram left, it was the path that stood still, not the caller.
@@ -102,6 +103,27 @@ pub(super) fn signal_time(rate: f32) -> Micros {
     if time > MARKER.as_micros() as f32 { micros(time) } else { Micros(0) }
 }
 
+/// Datagrams that did not arrive, of all that have a number: also those that were not kept, as they do not leave again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Missing {
+    /// How many, as far as it is known.
+    told: u32,
+    /// Arrivals whose numbers were not settled yet, or were counted here before they came.
+    ahead: u32,
+}
+
+impl Missing {
+    /// Most of `ahead`: reports say so much ahead of what they settle. More is a receiver that counts otherwise.
+    const MOST_AHEAD: u32 = 4096;
+
+    /// A report: so many more numbers are settled, and so many more datagrams have arrived.
+    fn handle(&mut self, settled: u32, arrived: u32) {
+        let arrived = self.ahead.saturating_add(arrived);
+        self.told = self.told.wrapping_add(settled.saturating_sub(arrived));
+        self.ahead = arrived.saturating_sub(settled).min(Self::MOST_AHEAD);
+    }
+}
+
 impl Default for Model {
     fn default() -> Self {
         let mut model = Self {
@@ -117,6 +139,7 @@ impl Default for Model {
             arrived_packets: 0,
             mean_len: 1_400.0,
             lost: 0,
+            missing: Missing::default(),
             resent: 0,
             was_full: false,
             feedback: 50_000.0,
@@ -206,8 +229,8 @@ impl Model {
     }
 
     /// Datagrams that did not arrive.
-    pub(super) const fn lost(&self) -> u32 {
-        self.lost
+    pub(super) const fn missing(&self) -> u32 {
+        self.missing.told
     }
 
     /// Since when it seems to have stopped to deliver.
@@ -356,6 +379,7 @@ impl Model {
             number: self.number,
             acked: before,
             ordered_number: before,
+            missing: self.missing,
             ..Self::default()
         };
         self.rate.limit(before);
@@ -400,6 +424,8 @@ impl Model {
         if recounts {
             // The receiver began to count anew.
             self.forget_spans();
+        } else if self.is_reported() {
+            self.missing.handle(news.unsigned_abs(), packets);
         }
         (self.arrived_bytes, self.arrived_packets) = (report.bytes, report.packets);
         self.acked = acked;

@@ -47,6 +47,7 @@ pub(crate) fn report() -> Report {
         }),
         max_datagram: next(),
         ceiling: next(),
+        seeks_size: true,
         ecn: Some("drops datagrams with ECN marks".into()),
         socket: Some(SocketReport {
             receive_buffer: next().into(),

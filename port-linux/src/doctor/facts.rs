@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::link::Discipline;
+use crate::measure::versions::Said;
 use crate::report::{ConnectionReport, PathReport, Report};
 
 /// Everything.
@@ -32,6 +34,8 @@ pub(super) struct Facts {
     pub(super) taken_ports: Vec<(String, SocketAddr)>,
     /// Most bytes of socket buffer that the kernel grants to others than administrators: `net.core.rmem_max`, `net.core.wmem_max`.
     pub(super) buffer_limits: Option<(u64, u64)>,
+    /// What the peers that are up say of their version, by the names of their connections.
+    pub(super) peers: Vec<(String, Said)>,
     /// What the running tunnel says; `None`: none runs, or it does not answer.
     pub(super) report: Option<Report>,
 }
@@ -60,6 +64,8 @@ pub(super) struct LinkFacts {
     /// Packets that were handed to it, and those of them that were dropped there.
     pub(super) sent: u64,
     pub(super) dropped: u64,
+    /// What stands before it.
+    pub(super) discipline: Option<Discipline>,
     /// Whether the kernel drops what comes in here and would be answered through another interface (`rp_filter` = 1).
     pub(super) is_strict: bool,
     /// Whether it answers ARP for addresses of other interfaces (`arp_ignore` = 0).

@@ -9,11 +9,17 @@ use crate::config::{Config, Mistakes};
 use crate::control::{self, default_socket, first_line};
 use crate::host_state::{Family, HostState, MARK};
 use crate::link::{self, Ends, Interfaces};
+use crate::measure::PORT;
+use crate::measure::versions::{self, Said};
+use crate::output;
 use crate::report::Report;
 use crate::socket::{Maker, Socket};
 
 /// Where configurations are, one for each tunnel.
 const CONFIGURATIONS: &str = "/etc/mpt";
+
+/// Most peers that are named in one sentence.
+const NAMED: usize = 5;
 
 /// The facts, and why some could not be had.
 pub(super) fn gather(file: Option<&Path>, socket: Option<&Path>) -> (Facts, Vec<String>) {
@@ -32,10 +38,28 @@ pub(super) fn gather(file: Option<&Path>, socket: Option<&Path>) -> (Facts, Vec<
                 .push(format!("the configuration: say which one of {CONFIGURATIONS} with --config FILE")),
         }
     }
+    if let Some(report) = &facts.report {
+        facts.peers = versions::ask(report);
+        left_out.extend(silent(&facts.peers));
+    }
     if let Err(error) = look_at_host(&mut facts, config.as_ref()) {
         left_out.push(format!("this host's interfaces and routes: {error:#}"));
     }
     (facts, left_out)
+}
+
+/// Which peers do not say their version, if there are some.
+fn silent(peers: &[(String, Said)]) -> Option<String> {
+    let silent = peers.iter().filter(|(_, said)| *said == Said::Nothing);
+    let names: Vec<&str> = silent.map(|(name, _)| name.as_str()).collect();
+    let more = names.len().saturating_sub(NAMED);
+    let others = if more > 0 { format!(" and {more} others") } else { String::new() };
+    (!names.is_empty()).then(|| {
+        format!(
+            "the version of {}{others}: no answer from UDP port {PORT} there (`mpt ping` says why)",
+            output::list(&names[..names.len().min(NAMED)])
+        )
+    })
 }
 
 /// The facts about this host that a configuration concerns.
@@ -150,7 +174,7 @@ fn links(interfaces: &Interfaces) -> anyhow::Result<Vec<LinkFacts>> {
     let queues = link::queues()?;
     let links = interfaces.iter().map(|interface| {
         let queue =
-            queues.iter().find(|queue| queue.interface == interface.index).copied().unwrap_or_default();
+            queues.iter().find(|queue| queue.interface == interface.index).cloned().unwrap_or_default();
         let arp_ignore = ["all", &interface.name]
             .into_iter()
             .filter_map(|name| sysctl(&format!("net/ipv4/conf/{name}/arp_ignore")));
@@ -160,6 +184,7 @@ fn links(interfaces: &Interfaces) -> anyhow::Result<Vec<LinkFacts>> {
             queue: queue.len,
             sent: queue.sent,
             dropped: queue.dropped,
+            discipline: queue.discipline,
             is_strict: link::is_strict(&interface.name),
             answers_for_others: interface.has_neighbours && arp_ignore.max() == Some(0),
         }

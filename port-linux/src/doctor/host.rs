@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::facts::{Facts, PathFacts};
 use super::finding::{Check, Finding, Severity};
 use crate::link::is_tunnel_kind;
+use crate::report::{ConnectionReport, PathReport};
 
 /// All of them.
 pub(super) const CHECKS: [Check; 13] = [
@@ -25,6 +26,10 @@ pub(super) const CHECKS: [Check; 13] = [
 
 /// Of so many packets, one that is dropped for a full queue is no news.
 const FEW_DROPS: u64 = 1000;
+/// Of so many packets that leave an interface, one that its queue drops is what a TCP needs to know the link's rate.
+const FEW_FULL: u64 = 50;
+/// Queueing disciplines that take as many packets as the interface's txqueuelen says.
+const BY_LENGTH: [&str; 3] = ["pfifo_fast", "pfifo", "mq"];
 
 fn configuration(facts: &Facts) -> Vec<Finding> {
     let mend = "edit that line; `mpt check FILE` shows whether it is right then";
@@ -302,21 +307,58 @@ fn tunnel_queue(facts: &Facts) -> Vec<Finding> {
     found
 }
 
-/// Queues of interfaces that paths leave through.
+/// The interface that a path of the running tunnel leaves through.
+fn interface_of(facts: &Facts, connection: &ConnectionReport, path: &PathReport) -> Option<String> {
+    let of = |it: &&PathFacts| it.connection == connection.name && it.name == path.name;
+    path.device.clone().or_else(|| facts.paths.iter().find(of)?.own.clone())
+}
+
+/// Queues of interfaces that paths leave through: those that mpt keeps short, and those that are short by themselves.
 fn path_queue(facts: &Facts) -> Vec<Finding> {
-    let found = facts.running_paths().filter_map(|(connection, path)| {
-        let full = path.not_sent.full;
-        let name = path.device.as_ref().or_else(|| {
-            let of = |it: &&PathFacts| it.connection == connection.name && it.name == path.name;
-            facts.paths.iter().find(of)?.own.as_ref()
-        })?;
-        let queue = facts.link(name)?.queue?;
-        (full > FEW_DROPS && full > path.tx_datagrams / FEW_DROPS).then(|| {
+    facts.running_paths().filter_map(|it| too_fast(facts, it)).chain(too_short(facts)).collect()
+}
+
+fn too_fast(facts: &Facts, (connection, path): (&ConnectionReport, &PathReport)) -> Option<Finding> {
+    let full = path.not_sent.full;
+    let name = interface_of(facts, connection, path)?;
+    (full > FEW_DROPS && full > path.tx_datagrams / FEW_DROPS).then(|| {
+        let mend = if connection.policy == "adaptive" {
+            format!("mpt speed {} shows what the path carries; tc -s qdisc show dev {name}: what waits there", connection.name)
+        } else {
+            "policy = \"adaptive\" in the connection, at both ends: it measures what each path takes".to_owned()
+        };
+        Finding::new(
+            Severity::Warning,
+            format!("path {}/{}: {full} datagrams were dropped here, as its queue on {name} was full", connection.name, path.name),
+            "the link takes less than is sent on it, and mpt lets nothing wait there for long: an application that does not slow down loses \
+             what exceeds it, also while other paths have room",
+            mend,
+        ).about(format!("{}/{}", connection.name, path.name))
+    })
+}
+
+fn too_short(facts: &Facts) -> Vec<Finding> {
+    let used: BTreeSet<String> = facts
+        .running_paths()
+        .filter_map(|(connection, path)| interface_of(facts, connection, path))
+        .collect();
+    let found = used.iter().filter_map(|name| {
+        let link = facts.link(name)?;
+        let discipline = link.discipline.as_ref()?;
+        let (kind, passed, dropped) = (&discipline.kind, discipline.passed, discipline.dropped);
+        let mend = match link.queue {
+            Some(queue) if BY_LENGTH.contains(&kind.as_str()) => {
+                format!("sudo ip link set {name} txqueuelen {}", (queue * 2).max(1000))
+            }
+            _ => format!("a larger limit, or another queue: tc -s qdisc show dev {name}"),
+        };
+        (dropped > FEW_DROPS && dropped > passed / FEW_FULL).then(|| {
             Finding::new(
                 Severity::Warning,
-                format!("path {}/{}: {full} datagrams were dropped here, as a queue was full", connection.name, path.name),
-                format!("the queue of {name} takes {queue} packets, or the socket's buffer is small: what is dropped is sent again, later"),
-                format!("sudo ip link set {name} txqueuelen {}", (queue * 2).max(1000)),
+                format!("the queue of {name} ({kind}) dropped {dropped} packets, and {passed} left"),
+                "it is full again and again, by the tunnel or by others: it takes less than comes at once, or the link is slower than what is \
+                 sent. What is dropped is sent again, later, or is lost",
+                mend,
             )
         })
     });

@@ -75,6 +75,7 @@ fn path(name: &str, device: &str) -> PathReport {
         }),
         max_datagram: 1472,
         ceiling: 1472,
+        seeks_size: false,
         ecn: None,
         socket: Some(SocketReport {
             receive_buffer: 4 << 20,

@@ -122,6 +122,12 @@ fn uptime_s(facts: &Facts) -> u64 {
     facts.report.as_ref().map_or(0, |report| report.tunnel.uptime_ms / 1000)
 }
 
+/// That, for people.
+fn uptime(facts: &Facts) -> String {
+    let seconds = uptime_s(facts);
+    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) }
+}
+
 fn is_often(times: u64, facts: &Facts) -> bool {
     times >= OFTEN && uptime_s(facts) / times < SELDOM_S
 }
@@ -131,7 +137,7 @@ fn unsteady_path(facts: &Facts) -> Vec<Finding> {
         is_often(it.1.downs, facts).then(|| {
             Finding::new(
                 Severity::Warning,
-                format!("path {} went down {} times in {} min", name(it), it.1.downs, uptime_s(facts) / 60),
+                format!("path {} went down {} times in {}", name(it), it.1.downs, uptime(facts)),
                 "each time packets on it are sent again on others, and what had only this path waits",
                 "the log says what happened each time: journalctl -u 'mpt@*'; on a link with long outages, liveness with a longer dead_ms",
             )
@@ -144,7 +150,7 @@ fn small_datagrams(facts: &Facts) -> Vec<Finding> {
     each(facts, |it| {
         let (now, ceiling) = (it.1.max_datagram, it.1.ceiling);
         let mtu = mtu::of_datagram(now, it.1.local.ip());
-        (it.1.state == State::Up && now < ceiling).then(|| {
+        (it.1.state == State::Up && !it.1.seeks_size && now < ceiling).then(|| {
             Finding::new(
                 Severity::Note,
                 format!("path {} carries datagrams of {now} bytes, though its interface takes {ceiling}", name(it)),
@@ -220,7 +226,7 @@ fn forgetful_nat(facts: &Facts) -> Vec<Finding> {
         is_often(moves, facts).then(|| {
             Finding::new(
                 Severity::Warning,
-                format!("the peer of path {} was found at another address {moves} times in {} min", name(it), uptime_s(facts) / 60),
+                format!("the peer of path {} was found at another address {moves} times in {}", name(it), uptime(facts)),
                 "a NAT in front of it forgets soon who spoke, or has several addresses: until the peer speaks again, nothing gets there",
                 "at the other end, for this path: liveness = { interval_ms = 500, idle_ms = 5000, dead_ms = 1500 }",
             )

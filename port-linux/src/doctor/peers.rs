@@ -1,22 +1,30 @@
 //! Checks of the connections of a running tunnel, and of the program that runs it.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::facts::Facts;
 use super::finding::{Check, Finding, Severity};
+use crate::measure::versions::Said;
 use crate::report::{ConnectionReport, State};
 use crate::units::{bit_rate, bytes};
 
 /// All of them.
-pub(super) const CHECKS: [Check; 6] = [
+pub(super) const CHECKS: [Check; 7] = [
     Check { name: "peer_set_up_otherwise", needs_tunnel: true, look: set_up_otherwise },
     Check { name: "foreign_packets", needs_tunnel: true, look: foreign_packets },
     Check { name: "old_program", needs_tunnel: true, look: old_program },
     Check { name: "old_peer", needs_tunnel: true, look: old_peer },
+    Check { name: "peer_version", needs_tunnel: true, look: peer_version },
     Check { name: "memory", needs_tunnel: true, look: memory },
     Check { name: "clock_steps", needs_tunnel: true, look: clock_steps },
 ];
 
+/// What to do where the peer is older.
+const NEWER_THERE: &str = "the same version there, as the peer is older: apt install ./mpt_VERSION_ARCH.deb, or the program by hand; then \
+                           sudo systemctl restart 'mpt@*' there";
+/// What to do where neither is known to be.
+const SAME: &str = "the same version at both ends: `mpt --version`";
 /// Besides a round trip, packets are kept until it is known that they arrived, and wait in the queue: as long, together.
 const KEPT_LONGER: Duration = Duration::from_millis(80);
 /// The system's clock is stepped once or twice when a machine starts.
@@ -80,6 +88,59 @@ fn old_peer(facts: &Facts) -> Vec<Finding> {
         ))
     });
     found.collect()
+}
+
+/// Peers that run another version than this tunnel.
+fn peer_version(facts: &Facts) -> Vec<Finding> {
+    let running = facts.report.as_ref().map(|report| report.tunnel.program.as_str());
+    let own = running.filter(|running| !running.is_empty()).unwrap_or(&facts.program);
+    facts.peers.iter().filter_map(|(connection, said)| another_version(connection, said, own)).collect()
+}
+
+fn another_version(connection: &str, said: &Said, own: &str) -> Option<Finding> {
+    let warns = |what: String, mend: &str| {
+        Some(Finding::new(
+            Severity::Warning,
+            format!("{connection}: {what}, and this tunnel {own}"),
+            "what came with the newer one, or was mended in it, is not there between the two",
+            mend,
+        ))
+    };
+    let there = match said {
+        Said::Version(there) if there == own => return None,
+        Said::Version(there) => there,
+        Said::NotThat => {
+            return warns(
+                "the peer is run by an earlier version, which does not say its number".into(),
+                NEWER_THERE,
+            );
+        }
+        Said::OtherQuestions => {
+            return warns("the peer is run by a version that speaks otherwise of itself".into(), SAME);
+        }
+        Said::Nothing => return None,
+    };
+    let (Some(of_peer), Some(of_own)) = (numbers(there), numbers(own)) else {
+        return warns(format!("the peer is run by version {there}"), SAME);
+    };
+    let mend = match of_peer.cmp(&of_own) {
+        Ordering::Less => NEWER_THERE,
+        Ordering::Greater => {
+            "the same version here, as this end is older: apt install ./mpt_VERSION_ARCH.deb, or the program by hand; then \
+                              sudo systemctl restart 'mpt@*'"
+        }
+        Ordering::Equal => SAME,
+    };
+    let finding = warns(format!("the peer is run by version {there}"), mend)?;
+    let is_patch = of_peer[..2] == of_own[..2];
+    Some(if is_patch { Finding { severity: Severity::Note, ..finding } } else { finding })
+}
+
+/// Major, minor and patch of a version; what follows them does not count.
+fn numbers(version: &str) -> Option<[u32; 3]> {
+    let core = version.split(['-', '+']).next()?;
+    let parts: Vec<u32> = core.split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
+    parts.try_into().ok()
 }
 
 /// Whether what is under way on all paths has room in the memory for packets to be sent.

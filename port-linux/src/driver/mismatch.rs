@@ -11,6 +11,7 @@ use mpt_seal::Reason;
 
 use super::outside::Origin;
 use super::{Driver, Peer};
+use crate::events::What;
 
 /// Between two lines about strangers who know this server's public key.
 const STRANGERS_EACH: Duration = Duration::from_secs(3600);
@@ -86,8 +87,8 @@ impl Peer<'_> {
         let bit = 1 << reason;
         if self.told_refused & bit == 0 {
             self.told_refused |= bit;
-            let why = self.problem.as_deref().unwrap_or_default();
-            tracing::warn!("{}: the peer at {source} {why}", self.config.name);
+            let why = self.problem.clone().unwrap_or_default().into_owned();
+            self.news.push(What::PeerRefused { from: source, why });
         }
     }
 

@@ -13,6 +13,7 @@ use mpt_proto::{DownReason, Instant, PathState};
 
 use super::senders::Sender;
 use super::{Driver, Peer};
+use crate::events::What;
 use crate::link::{Missing, scoped};
 use crate::names::{Found, Resolver};
 use crate::state_file::StateFile;
@@ -134,35 +135,25 @@ impl Names {
         }
     }
 
-    /// Takes note of what was found. Returns whether it is news.
-    fn note(&mut self, found: Found, now: Instant) -> bool {
+    /// Takes note of what was found. Returns what is news.
+    fn note(&mut self, found: Found, now: Instant) -> Option<What> {
         let Found { name, addresses } = found;
-        let Some(known) = self.known.get_mut(&name) else { return false };
+        let known = self.known.get_mut(&name)?;
         known.is_asked = false;
         match addresses {
             Ok(addresses) => {
                 if known.addresses == addresses && !known.is_told {
-                    return false;
+                    return None;
                 }
-                let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-                tracing::info!("{name} has the address {}", list.join(", "));
-                (known.addresses, known.is_told) = (addresses, false);
+                (known.addresses, known.is_told) = (addresses.clone(), false);
                 self.write();
-                true
+                Some(What::NameKnown { name, addresses })
             }
-            Err(error) => {
-                if !std::mem::replace(&mut known.is_told, true) {
-                    let meanwhile = if known.addresses.is_empty() {
-                        "its paths wait"
-                    } else {
-                        "its last address is used meanwhile"
-                    };
-                    tracing::warn!(
-                        "the name {name} cannot be resolved: {error}. It is asked for again; {meanwhile}"
-                    );
-                }
+            Err(why) => {
+                let is_told = std::mem::replace(&mut known.is_told, true);
                 known.need(now);
-                false
+                let has_address = !known.addresses.is_empty();
+                (!is_told).then_some(What::NameUnknown { name, why, has_address })
             }
         }
     }
@@ -299,7 +290,10 @@ impl Driver<'_> {
             found.addresses =
                 found.addresses.and_then(|addresses| outside(addresses, &self.tunnel.addresses));
             let name = found.name.clone();
-            if self.names.note(found, now) {
+            let Some(what) = self.names.note(found, now) else { continue };
+            let is_known = matches!(what, What::NameKnown { .. });
+            self.journal.note(now, None, None, what);
+            if is_known {
                 self.use_name(&name, now);
                 self.follow_interfaces(now);
             }

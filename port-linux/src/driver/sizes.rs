@@ -5,6 +5,7 @@ use mpt_proto::{CONTROL_MAX, Claim, Instant, PathState};
 use super::outside::Outside;
 use super::strangers::random;
 use super::{Driver, PathMtu, Peer, PeerPath};
+use crate::events::What;
 use crate::mtu::{self, max_datagram};
 use crate::socket::SendError;
 
@@ -57,11 +58,8 @@ impl Driver<'_> {
             self.tunnel_mtu = None;
             return;
         }
-        if mtu < self.tunnel.mtu {
-            tracing::info!("{name} has MTU {mtu} now: larger packets do not fit all paths");
-        } else {
-            tracing::info!("{name} has MTU {mtu} again");
-        }
+        let what = What::TunnelMtu { interface: name.clone(), mtu, before: self.tunnel.mtu };
+        self.journal.note(now, None, None, what);
         self.tunnel.mtu = mtu;
         self.inside.mtu = mtu;
     }

@@ -31,6 +31,7 @@ impl What {
             Self::PeerUp => format!("{it} answers: the first of its paths is up"),
             Self::PeerDown => format!("{it} does not answer: none of its paths is up"),
             Self::PeerStarted => format!("{it} has started"),
+            Self::PeerRefused { from, why } => format!("{it}: the peer at {from} {why}"),
             Self::Mode { mode, reason } => {
                 format!("packets to {it} are sent {}", how(mode, reason.as_deref()))
             }
@@ -78,6 +79,19 @@ impl What {
                     "{it} ends at the portal of its network, {url}, which wants a login: {}",
                     hint(connection, path)
                 )
+            }
+            Self::TunnelMtu { interface, mtu, before } if mtu < before => {
+                format!("{interface} has MTU {mtu} now: larger packets do not fit all paths")
+            }
+            Self::TunnelMtu { interface, mtu, .. } => format!("{interface} has MTU {mtu} again"),
+            Self::NameUnknown { name, why, has_address } => {
+                let meanwhile =
+                    if *has_address { "its last address is used meanwhile" } else { "its paths wait" };
+                format!("the name {name} cannot be resolved: {why}. It is asked for again; {meanwhile}")
+            }
+            Self::NameKnown { name, addresses } => {
+                let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                format!("{name} has the address {}", list.join(", "))
             }
             Self::Other => "something happened that this version of mpt does not know".to_owned(),
         }
@@ -148,6 +162,9 @@ mod tests {
         let moved = What::PathMoved { to: ([192, 0, 2, 1], 4754).into(), from: None };
         assert_eq!(line(moved), "path lte of vps: the peer is at 192.0.2.1:4754");
         assert_eq!(What::PeerStarted.sentence(Some("vps"), None), "vps has started");
+        let refused =
+            What::PeerRefused { from: ([192, 0, 2, 1], 4754).into(), why: "sends in the clear".into() };
+        assert_eq!(refused.sentence(Some("vps"), None), "vps: the peer at 192.0.2.1:4754 sends in the clear");
         let taken = What::Standby { before: "one".into(), is_back: false, seconds: 10 };
         assert_eq!(taken.sentence(Some("two"), None), "one has not answered for 10 s: packets take two");
     }

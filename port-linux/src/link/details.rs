@@ -5,14 +5,16 @@ use std::net::IpAddr;
 use anyhow::Result;
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
+use rtnetlink::Handle;
 use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::packet_route::route::{RouteHeader, RouteType};
+use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcStats2};
 
 use super::attributes::{destination, first_hops};
 use super::{block_on, connect, each_route};
 
 /// The queue of an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Queue {
     /// The interface's number.
     pub interface: u32,
@@ -20,6 +22,19 @@ pub struct Queue {
     pub len: Option<u32>,
     /// Packets that were handed to the interface.
     pub sent: u64,
+    /// Packets that it dropped.
+    pub dropped: u64,
+    /// What stands before the interface; `None`: nothing does, or the kernel does not say.
+    pub discipline: Option<Discipline>,
+}
+
+/// A queueing discipline, with all that it consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Discipline {
+    /// Its kind, in the kernel's words.
+    pub kind: String,
+    /// Packets that it has let out.
+    pub passed: u64,
     /// Packets that it dropped.
     pub dropped: u64,
 }
@@ -46,8 +61,39 @@ pub fn queues() -> Result<Vec<Queue>> {
             }
             queues.push(queue);
         }
+        // Told apart from nothing by nobody: where the kernel does not say, or says what is not understood.
+        for (interface, discipline) in disciplines(&handle).await.unwrap_or_default() {
+            if let Some(queue) = queues.iter_mut().find(|queue| queue.interface == interface) {
+                queue.discipline = Some(discipline);
+            }
+        }
         Ok(queues)
     })
+}
+
+/// The outermost queueing disciplines, with the numbers of their interfaces.
+async fn disciplines(handle: &Handle) -> Result<Vec<(u32, Discipline)>> {
+    let mut found = Vec::new();
+    let mut all = handle.qdisc().get().execute();
+    while let Some(message) = all.try_next().await? {
+        let mut discipline = Discipline::default();
+        for attribute in message.attributes {
+            match attribute {
+                TcAttribute::Kind(kind) => discipline.kind = kind,
+                TcAttribute::Stats2(stats) => stats.iter().for_each(|stats| match stats {
+                    TcStats2::Basic(basic) => discipline.passed = basic.packets.into(),
+                    TcStats2::Queue(queue) => discipline.dropped = queue.drops.into(),
+                    _ => {}
+                }),
+                _ => {}
+            }
+        }
+        if let (TcHandle::ROOT, Ok(interface)) = (message.header.parent, u32::try_from(message.header.index))
+        {
+            found.push((interface, discipline));
+        }
+    }
+    Ok(found)
 }
 
 /// A route.

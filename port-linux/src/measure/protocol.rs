@@ -1,4 +1,4 @@
-//! What is said between `mpt ping` or `mpt speed` and the responder, inside the tunnel: see docs/test-a-link.md.
+//! What is said between `mpt ping`, `mpt speed` or `mpt doctor` and the responder, inside the tunnel: see docs/test-a-link.md.
 //!
 //! Every message begins with [`MAGIC`] and a version. Nothing here is on the outer wire.
 
@@ -8,6 +8,10 @@ const MAGIC: [u8; 4] = *b"mptp";
 const VERSION: u8 = 1;
 /// Bytes of a question and of an answer; what is behind them comes back as it was.
 pub(super) const ECHO_LEN: usize = 24;
+/// Bytes of the question which program answers, and of its answer.
+pub(super) const PROGRAM_LEN: usize = 48;
+/// Where in them the program's version begins; it ends with the first zero, or with them.
+const PROGRAM_AT: usize = 16;
 /// Bytes with which a TCP connection begins.
 pub(super) const HELLO_LEN: usize = 16;
 /// Bytes of the answer to that.
@@ -24,6 +28,8 @@ const ANSWER: u8 = 2;
 const REFUSAL: u8 = 3;
 const UPLOAD: u8 = 4;
 const DOWNLOAD: u8 = 5;
+const WHICH_PROGRAM: u8 = 6;
+const PROGRAM: u8 = 7;
 
 /// Why the responder does not do what it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,11 +115,43 @@ impl Echo {
     }
 }
 
+/// The question which program answers.
+pub(super) fn which_program(session: u32) -> [u8; PROGRAM_LEN] {
+    let mut message = [0; PROGRAM_LEN];
+    message[..4].copy_from_slice(&MAGIC);
+    message[4..7].copy_from_slice(&[VERSION, WHICH_PROGRAM, ANY_PATH]);
+    message[8..12].copy_from_slice(&session.to_be_bytes());
+    message
+}
+
+/// Turns that question into the answer, in place.
+pub(super) fn answer_program(message: &mut [u8], version: &str) {
+    message[4..6].copy_from_slice(&[VERSION, PROGRAM]);
+    for (at, byte) in (PROGRAM_AT..PROGRAM_LEN).zip(version.bytes().chain(std::iter::repeat(0))) {
+        message[at] = byte;
+    }
+}
+
+/// The session of an answer and the version that it tells. `None`: something else, or no text that a version may be.
+pub(super) fn program(message: &[u8]) -> Option<(u32, &str)> {
+    let message = message.first_chunk::<PROGRAM_LEN>()?;
+    let [m0, m1, m2, m3, version, kind, _, _, s0, s1, s2, s3, ..] = *message;
+    if [m0, m1, m2, m3] != MAGIC || [version, kind] != [VERSION, PROGRAM] {
+        return None;
+    }
+    let text = message[PROGRAM_AT..].split(|byte| *byte == 0).next()?;
+    let text = std::str::from_utf8(text).ok().filter(|text| !text.is_empty())?;
+    let is_usual = |c: char| c.is_ascii_alphanumeric() || ".-+".contains(c);
+    text.chars().all(is_usual).then_some((u32::from_be_bytes([s0, s1, s2, s3]), text))
+}
+
 /// What a datagram that came to the responder asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Question {
     /// To be sent back.
     Echo(Echo),
+    /// Which program answers.
+    Program,
     /// Something of another version, which is told so.
     OtherVersion,
 }
@@ -128,7 +166,12 @@ impl Question {
             // A refusal of another version is not answered: two responders would go on for ever.
             return (message[5] != REFUSAL).then_some(Self::OtherVersion);
         }
-        fields(message).filter(|(kind, ..)| *kind == ECHO).map(|(_, echo, _)| Self::Echo(echo))
+        match fields(message)? {
+            (ECHO, echo, _) => Some(Self::Echo(echo)),
+            // The answer is no longer than the question.
+            (WHICH_PROGRAM, ..) if message.len() >= PROGRAM_LEN => Some(Self::Program),
+            _ => None,
+        }
     }
 }
 
@@ -268,6 +311,26 @@ mod tests {
         answer(&mut message, Some(Refusal::Path));
         assert_eq!(message[..8], *b"mptp\x01\x03\x03\x02");
         assert_eq!(Echo::answered(&message), Some((echo(), Err(Refusal::Path))));
+    }
+
+    #[test]
+    fn a_program_tells_its_version_in_no_more_bytes_than_it_was_asked_with() {
+        let mut message = which_program(0x0102_0304);
+        assert_eq!(message[..16], *b"mptp\x01\x06\xff\x00\x01\x02\x03\x04\0\0\0\0");
+        assert_eq!(Question::read(&message), Some(Question::Program));
+        assert_eq!(Question::read(&message[..PROGRAM_LEN - 1]), None);
+        assert_eq!(program(&message), None, "a question is no answer");
+        answer_program(&mut message, "1.12.3-rc.1");
+        assert_eq!(message[4..6], *b"\x01\x07");
+        assert_eq!(message[16..28], *b"1.12.3-rc.1\0");
+        assert_eq!(program(&message), Some((0x0102_0304, "1.12.3-rc.1")));
+        assert_eq!((Question::read(&message), Echo::answered(&message)), (None, None), "no loops");
+        answer_program(&mut message, &"9".repeat(100));
+        assert_eq!(program(&message), Some((0x0102_0304, &*"9".repeat(32))));
+        for odd in ["", "1.0\n", "1.0\x1b[2J", "é"] {
+            answer_program(&mut message, odd);
+            assert_eq!(program(&message), None, "{odd:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::PORT;
 use crate::control::{self, Command};
-use crate::report::{ConnectionReport, PathReport, Report, State};
+use crate::report::{ConnectionReport, PathReport, Report, State, TunnelReport};
 
 /// A peer whose tunnel can be measured.
 #[derive(Debug)]
@@ -56,15 +56,7 @@ impl Target {
                 "{wanted} carries no packets now: another connection does that in its place (see mpt status)"
             );
         }
-        let own: Vec<IpNet> = report.tunnel.addresses.iter().filter_map(|own| own.parse().ok()).collect();
-        let addresses = connection.peer.iter().filter(|peer| address.is_none_or(|address| address == **peer));
-        let ends = addresses.filter_map(|peer| {
-            let mut same: Vec<_> = own.iter().filter(|own| own.addr().is_ipv4() == peer.is_ipv4()).collect();
-            // The one in whose network the peer is, if there are several.
-            same.sort_by_key(|own| !own.contains(peer));
-            Some((*peer, same.first()?.addr()))
-        });
-        let (address, local) = ends.into_iter().next().with_context(|| {
+        let (address, local) = ends(&report.tunnel, &connection, address).with_context(|| {
             format!("{} has no tunnel address of the IP version that {wanted} has", report.tunnel.name)
         })?;
         Ok(Self {
@@ -165,12 +157,7 @@ impl Target {
     }
 
     fn bound(&self, kind: Type, protocol: Protocol) -> Result<Socket> {
-        let end = SocketAddr::new(self.local, 0);
-        let socket = Socket::new(Domain::for_address(end), kind, Some(protocol))?;
-        // So that no route leads past the tunnel. Linux before 5.7 allows that to few; routes lead there mostly.
-        let _ = socket.bind_device(Some(self.device.as_bytes()));
-        socket.bind(&end.into()).with_context(|| format!("cannot use the tunnel address {}", self.local))?;
-        Ok(socket)
+        bound(self.local, &self.device, kind, protocol)
     }
 
     fn unreachable(&self) -> String {
@@ -203,6 +190,35 @@ impl Target {
              interface"
         )
     }
+}
+
+/// The tunnel addresses of a peer and of this host between which is asked: of one IP version, and that of the peer as `wanted`.
+pub(super) fn ends(
+    tunnel: &TunnelReport,
+    connection: &ConnectionReport,
+    wanted: Option<IpAddr>,
+) -> Option<(IpAddr, IpAddr)> {
+    let own: Vec<IpNet> = tunnel.addresses.iter().filter_map(|own| own.parse().ok()).collect();
+    let mut addresses = connection.peer.iter().filter(|peer| wanted.is_none_or(|wanted| wanted == **peer));
+    addresses.find_map(|peer| {
+        let mut same: Vec<_> = own.iter().filter(|own| own.addr().is_ipv4() == peer.is_ipv4()).collect();
+        // The one in whose network the peer is, if there are several.
+        same.sort_by_key(|own| !own.contains(peer));
+        Some((*peer, same.first()?.addr()))
+    })
+}
+
+/// A socket with a tunnel address of this host.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn bound(local: IpAddr, device: &str, kind: Type, protocol: Protocol) -> Result<Socket> {
+    let end = SocketAddr::new(local, 0);
+    let socket = Socket::new(Domain::for_address(end), kind, Some(protocol))?;
+    // So that no route leads past the tunnel. Linux before 5.7 allows that to few; routes lead there mostly.
+    let _ = socket.bind_device(Some(device.as_bytes()));
+    socket.bind(&end.into()).with_context(|| format!("cannot use the tunnel address {local}"))?;
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ fn value(text: &str, sample: &str) -> f64 {
 fn values_have_base_units_and_labels() {
     let mut report = report();
     report.tunnel.uptime_ms = 2_500;
+    report.tunnel.program = "1.2.3".into();
     let connection = &mut report.connections[0];
     (connection.limit_bps, connection.counters.tx_bytes) = (Some(8_000_000), u64::MAX);
     connection.dropped.insert("late".into(), 7);
@@ -26,6 +27,7 @@ fn values_have_base_units_and_labels() {
     (path.rtt_us, path.not_sent.full) = (Some(1_250), 9);
     let text = write(Arc::new(report), Format::Prometheus).unwrap();
     for (sample, expected) in [
+        ("mpt_build_info{tunnel=\"mpt0\",version=\"1.2.3\"}", 1.0),
         ("mpt_tunnel_uptime_seconds{tunnel=\"mpt0\"}", 2.5),
         ("mpt_connection_limit_bytes_per_second{tunnel=\"mpt0\",connection=\"vps\"}", 1e6),
         ("mpt_connection_dropped_total{tunnel=\"mpt0\",connection=\"vps\",reason=\"late\"}", 7.0),
@@ -58,8 +60,8 @@ fn every_figure_is_there_with_its_help() {
     PATH.iter().for_each(|it| check(metric_name("path", it), it.help));
     let by_reason = ["mpt_tunnel_dropped_total", "mpt_connection_dropped_total", "mpt_path_not_sent_total"];
     assert!(by_reason.iter().all(|name| samples.contains(name)), "{samples:?}");
-    // And `mpt_path_limited`; the path is up.
-    assert_eq!(samples.len(), expected + by_reason.len() + 1);
+    // And `mpt_build_info` and `mpt_path_limited`; the path is up.
+    assert_eq!(samples.len(), expected + by_reason.len() + 2);
 }
 
 /// What OpenMetrics 1.0 asks for, and what promtool looks at: each family once with its description before its samples, names that
@@ -96,6 +98,7 @@ fn the_text_is_open_metrics() {
         let ending = match kind {
             "counter" => "_total",
             "gauge" => "",
+            "info" => "_info",
             other => panic!("{other}"),
         };
         assert_eq!(name, format!("{family}{ending}"));
@@ -104,7 +107,10 @@ fn the_text_is_open_metrics() {
         let names = labels.split(',').map(|label| label.split_once("=\"").expect("a label").0);
         let names: Vec<_> = names.collect();
         assert!(
-            ["tunnel", "connection", "path", "reason"].iter().filter(|it| names.contains(it)).eq(&names),
+            ["tunnel", "connection", "path", "reason", "version"]
+                .iter()
+                .filter(|it| names.contains(it))
+                .eq(&names),
             "{line}"
         );
         assert!(series.insert(sample), "{sample} is there twice");

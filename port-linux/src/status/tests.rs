@@ -24,6 +24,7 @@ pub(crate) fn path(name: &str, third: u8, tx_bytes: u64) -> PathReport {
         model: None,
         max_datagram: 1472,
         ceiling: 1472,
+        seeks_size: false,
         ecn: None,
         socket: None,
         tx_datagrams: tx_bytes / 1000,

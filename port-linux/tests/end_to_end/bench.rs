@@ -431,6 +431,11 @@ impl Mpt {
         self.done("reload")
     }
 
+    /// Whether an event of this name is among the last ones.
+    pub(crate) fn has_told(&self, name: &str) -> anyhow::Result<bool> {
+        Ok(self.status()?.events.iter().any(|event| event.what.name() == name))
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&mut self, signal: Signal) {
         self.running.signal(signal);

@@ -1,10 +1,15 @@
-//! `mpt doctor` on a host where several things are wrong at once, and what it prints as their remedy.
+//! `mpt doctor` on hosts and links where things are wrong, which it finds, and what it prints as their remedy.
+
+mod host;
+mod links;
+mod peers;
 
 use anyhow::{Context as _, ensure};
 use port_linux::lab::host::Host;
 use port_linux::lab::stack::Stack;
 use port_linux::lab::topology::{Side, Topology};
 use port_linux::report::State;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::bench::{self, FAILED, Mpt, Settings, until};
@@ -12,18 +17,61 @@ use crate::bench::{self, FAILED, Mpt, Settings, until};
 /// An address of PC2 that lies behind its links.
 const FAR: &str = "10.9.0.2";
 
-/// What `mpt doctor --json` finds on PC1: names of checks, with what is wrong and what mends it.
-fn findings(host: &Host, mpt: &Mpt) -> anyhow::Result<Vec<(String, String, String)>> {
+/// A finding.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Found {
+    check: String,
+    severity: String,
+    what: String,
+    mend: String,
+}
+
+/// What `mpt doctor --json` finds on a host by its configuration and its mpt.
+fn findings(host: &Host, mpt: &Mpt) -> anyhow::Result<Vec<Found>> {
     let files =
         format!("--config {}/{}.toml --control {}", bench::DIRECTORY, host.name(), mpt.control().display());
-    let output = bench::run(host, &format!("doctor --json {files}"), "")?;
+    let (found, diagnosis) = diagnosis(host, &files)?;
+    let left_out = diagnosis["left_out"].as_array().context("a list")?;
+    // A peer that does not answer through a full tunnel, or has no path.
+    let is_version = |text: &Value| text.as_str().is_some_and(|text| text.starts_with("the version of "));
+    ensure!(left_out.iter().all(is_version), "{diagnosis}");
+    Ok(found)
+}
+
+/// What it finds with these arguments, and all that it says.
+fn diagnosis(host: &Host, arguments: &str) -> anyhow::Result<(Vec<Found>, Value)> {
+    let output = bench::run(host, &format!("doctor --json {arguments}"), "")?;
     let diagnosis: Value = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
-    let list = diagnosis["findings"].as_array().context("no list")?;
-    ensure!(output.status.code() == Some(if list.is_empty() { 0 } else { FAILED }), "{output:?}");
-    ensure!(diagnosis["left_out"].as_array().is_some_and(Vec::is_empty), "{diagnosis}");
-    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-    Ok(list.iter().map(|it| (text(it, "check"), text(it, "what"), text(it, "mend"))).collect())
+    let found: Vec<Found> = serde_json::from_value(diagnosis["findings"].clone())?;
+    ensure!(output.status.code() == Some(if found.is_empty() { 0 } else { FAILED }), "{output:?}");
+    Ok((found, diagnosis))
+}
+
+/// Each of these checks finds something with this in what it says.
+fn has(found: &[Found], expected: &[(&str, &str)]) {
+    for (check, part) in expected {
+        assert!(
+            found.iter().any(|it| it.check == *check && it.what.contains(part)),
+            "{check}, {part}: {found:#?}"
+        );
+    }
+}
+
+/// Waits until a check finds something with this in what it says.
+pub(crate) fn until_found(host: &Host, mpt: &Mpt, check: &str, part: &str) -> anyhow::Result<Found> {
+    let mut last = Vec::new();
+    let looked = until(check, || {
+        last = findings(host, mpt)?;
+        Ok(last.iter().any(|it| it.check == check && it.what.contains(part)))
+    });
+    looked.with_context(|| format!("{last:#?}\n{:#?}", mpt.connection()))?;
+    last.into_iter().find(|it| it.check == check && it.what.contains(part)).context("it is there")
+}
+
+/// A remedy that is a command, done.
+fn mend(host: &Host, found: &Found) -> anyhow::Result<()> {
+    host.run(found.mend.strip_prefix("sudo ").context("a command")?).map(drop)
 }
 
 #[test]
@@ -68,24 +116,19 @@ fn the_doctor_finds_what_is_wrong_and_its_commands_mend_it() {
             ("tunnel_queue", "5 packets"),
             ("no_answer", "no host on the link answers to the address 172.16.2.99"),
         ];
-        for (check, part) in expected {
-            assert!(
-                found.iter().any(|(name, what, _)| name == check && what.contains(part)),
-                "{check}: {found:#?}"
-            );
-        }
-        assert_eq!(found[0].0, "rp_filter", "the worst comes first");
+        has(&found, &expected);
+        assert_eq!(found[0].check, "rp_filter", "the worst comes first");
 
-        for (check, _, mend) in &found {
-            if ["rp_filter", "arp_flux", "tunnel_queue"].contains(&check.as_str()) {
-                net.pc1.run(mend.strip_prefix("sudo ").context("a command")?)?;
+        for it in &found {
+            if ["rp_filter", "arp_flux", "tunnel_queue"].contains(&it.check.as_str()) {
+                mend(&net.pc1, it)?;
             }
         }
         net.pc1.run("ip address del 10.0.0.200/24 dev eth2")?;
         until("only what no command mends", || {
             let left = findings(&net.pc1, &pc1)?;
             let mended = ["rp_filter", "arp_flux", "tunnel_queue", "same_network"];
-            Ok(left.iter().all(|(check, ..)| !mended.contains(&check.as_str())))
+            Ok(left.iter().all(|it| !mended.contains(&it.check.as_str())))
         })
     });
 }

@@ -40,6 +40,7 @@ fn drops(policy: &str) -> anyhow::Result<()> {
         ensure!(clock.elapsed() < 2 * PATIENCE, "{}", tunnel.pc1.said());
         thread::sleep(Duration::from_millis(100));
     }
+    crate::doctor::until_found(&tunnel.net.pc1, &tunnel.pc1, "no_ecn", "drops datagrams with ECN marks")?;
     let expected = Pings { sent: PINGS, received: PINGS, copies: 0 };
     assert_eq!(pings.finish()?, expected);
     let rules = pc2.run("nft list table inet old")?;

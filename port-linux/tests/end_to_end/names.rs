@@ -69,6 +69,7 @@ fn is_found_and_followed(change: impl Fn(Settings) -> Settings) -> anyhow::Resul
     passes(&net)?;
     let said = pc1.said();
     assert_eq!(said.matches("cannot be resolved").count(), 1, "{said}");
+    assert!(pc1.has_told("name_unknown")? && pc1.has_told("name_known")?, "{said}");
 
     // Another machine has the name now, or the same one another address: the keys are gone in any case.
     pc2.end(Signal::KILL)?;

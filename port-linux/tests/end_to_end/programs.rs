@@ -182,10 +182,7 @@ fn counted(text: &str) -> Option<Pings> {
 
 /// Runs an iperf3 server for one client, and a client with these options; returns what the client reports.
 pub(crate) fn iperf3(server: &Host, client: &Host, to: IpAddr, options: &str) -> anyhow::Result<Value> {
-    let mut command = server.command("iperf3");
-    command.args(["--server", "--one-off", "--bind", &to.to_string()]).stdout(Stdio::null());
-    let mut serving = server.spawn(&mut command)?;
-    wait_for_listener(server, 5201)?;
+    let mut serving = iperf3_server(server, to)?;
     let mut command = client.command("iperf3");
     command.args(["--json", "--client", &to.to_string()]).args(options.split_whitespace());
     let output = command.output()?;
@@ -195,6 +192,32 @@ pub(crate) fn iperf3(server: &Host, client: &Host, to: IpAddr, options: &str) ->
     }
     serving.wait(PATIENCE)?.context("the iperf3 server does not end")?;
     Ok(report)
+}
+
+/// Starts an iperf3 server for one client.
+fn iperf3_server(host: &Host, at: IpAddr) -> anyhow::Result<Running> {
+    let mut command = host.command("iperf3");
+    command.args(["--server", "--one-off", "--bind", &at.to_string()]).stdout(Stdio::null());
+    let serving = host.spawn(&mut command)?;
+    wait_for_listener(host, 5201)?;
+    Ok(serving)
+}
+
+/// An iperf3 that fills a tunnel until it is dropped.
+pub(crate) struct Load {
+    _client: Running,
+    _server: Running,
+}
+
+impl Load {
+    /// Starts it, with these options of the client's.
+    pub(crate) fn start(server: &Host, client: &Host, to: IpAddr, options: &str) -> anyhow::Result<Self> {
+        let serving = iperf3_server(server, to)?;
+        let mut command = client.command("iperf3");
+        command.args(["--time", "600", "--client", &to.to_string()]).args(options.split_whitespace());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self { _client: client.spawn(&mut command)?, _server: serving })
+    }
 }
 
 /// Waits until somebody listens to a TCP port.

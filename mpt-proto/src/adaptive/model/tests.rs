@@ -274,6 +274,31 @@ fn a_receiver_that_counts_anew_is_followed() {
 }
 
 #[test]
+fn each_datagram_that_did_not_arrive_is_counted_whether_it_was_kept_or_not() {
+    let mut model = Model::default();
+    let mut now = Instant::from_micros(START);
+    // Of each ten numbers nine arrive; of what overtakes, the receiver counts more than it has settled.
+    let mut report = PathReport::default();
+    for round in 1..=101u32 {
+        (0..10).for_each(|_| _ = model.handle_sent(LEN, now));
+        now = now + Duration::from_millis(20);
+        let early = if round % 2 == 0 { 3 } else { 0 };
+        report = PathReport {
+            settled: round * 10 - early,
+            packets: round * 9,
+            bytes: round * 12_996,
+            stamp: now.stamp(),
+            ..report
+        };
+        assert_eq!(model.handle_report(&report, now.stamp(), 0.0, true, now, 0.5), News::Fresh);
+    }
+    // Those of the first report are not known, as it may be that the receiver counted before.
+    assert_eq!((model.missing(), model.lost), (100, 0));
+    model.reset();
+    assert_eq!(model.missing(), 100, "it is counted since the start");
+}
+
+#[test]
 fn a_sender_that_forgets_goes_on_with_its_numbers() {
     let mut bench = bench(1_250_000.0, 15_000);
     bench.run(3_000);

@@ -1,6 +1,7 @@
 use super::super::facts::{LinkFacts, RouteFacts, Wanted};
 use super::*;
 use crate::doctor::finding::Outcome;
+use crate::link::Discipline;
 
 /// A tunnel with one path over `eth0`, in whose way nothing is.
 fn sound() -> Facts {
@@ -10,6 +11,7 @@ fn sound() -> Facts {
         queue: Some(1000),
         sent: 1_000_000,
         dropped: 10,
+        discipline: None,
         is_strict: false,
         answers_for_others: true,
     };
@@ -188,12 +190,36 @@ fn a_queue_that_is_too_short_or_drops_much_is_found() {
     assert!(found.mend.contains("queue = 2000"), "{found:?}");
 }
 
+/// The tunnel of `sound` runs.
+fn running(facts: &mut Facts) -> &mut crate::report::ConnectionReport {
+    facts.report = Some(super::super::made_up::report());
+    &mut facts.report.as_mut().unwrap().connections[0]
+}
+
 #[test]
-fn datagrams_that_a_full_queue_of_a_link_dropped_are_found() {
-    let found = provokes("path_queue", |facts| {
-        facts.report = Some(super::super::made_up::report());
-        let path = &mut facts.report.as_mut().unwrap().connections[0].paths[0];
-        (path.tx_datagrams, path.not_sent.full) = (100_000, 5000);
-    });
-    assert!(found.mend.contains("sudo ip link set eth0 txqueuelen"), "{found:?}");
+fn datagrams_that_mpt_did_not_queue_on_a_full_link_are_found_with_the_policy_that_knows_it() {
+    let full = |facts: &mut Facts, policy: &str| {
+        let connection = running(facts);
+        connection.policy = policy.into();
+        (connection.paths[0].tx_datagrams, connection.paths[0].not_sent.full) = (100_000, 5000);
+    };
+    let found = provokes("path_queue", |facts| full(facts, "weighted"));
+    assert!(found.mend.starts_with("policy = \"adaptive\""), "{found:?}");
+    let found = provokes("path_queue", |facts| full(facts, "adaptive"));
+    assert!(found.mend.contains("tc -s qdisc show dev eth0"), "{found:?}");
+}
+
+#[test]
+fn a_queue_before_a_link_that_drops_many_packets_is_found_with_what_makes_it_longer() {
+    let drops = |facts: &mut Facts, kind: &str, dropped: u64| {
+        running(facts);
+        facts.links[1].discipline = Some(Discipline { kind: kind.into(), passed: 100_000, dropped });
+    };
+    let found = provokes("path_queue", |facts| drops(facts, "pfifo_fast", 3000));
+    assert_eq!(found.mend, "sudo ip link set eth1 txqueuelen 2000");
+    let found = provokes("path_queue", |facts| drops(facts, "fq_codel", 3000));
+    assert!(found.what.starts_with("the queue of eth1 (fq_codel) dropped 3000 packets"), "{found:?}");
+    let mut facts = sound();
+    drops(&mut facts, "fq_codel", 1500);
+    assert!(names(&facts).is_empty(), "as much tells a TCP the rate of a link");
 }

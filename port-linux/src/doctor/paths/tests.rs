@@ -68,6 +68,10 @@ fn a_path_that_goes_down_again_and_again_or_whose_nat_forgets_is_found() {
 fn an_mtu_hole_is_found_with_the_number_that_the_key_wants() {
     let found = provokes("small_datagrams", |path| path.max_datagram = 1370);
     assert!(found.mend.starts_with("mtu = 1398 in path two"), "{found:?}");
+    let mut facts = Facts { report: Some(report()), ..Facts::default() };
+    let path = &mut facts.report.as_mut().unwrap().connections[0].paths[1];
+    (path.max_datagram, path.seeks_size) = (548, true);
+    assert!(names(&facts).is_empty(), "what is not known yet is no number for the configuration");
 }
 
 #[test]

@@ -37,6 +37,41 @@ fn another_version_of_the_process_or_the_peer_is_found() {
 }
 
 #[test]
+fn a_peer_of_another_version_is_found_and_which_end_is_older() {
+    let found = |said: Said| {
+        let report = report();
+        let facts = Facts {
+            program: report.tunnel.program.clone(),
+            report: Some(report),
+            peers: vec![("vps".into(), said)],
+            ..Facts::default()
+        };
+        Outcome::of(&CHECKS, &facts).findings
+    };
+    let version = |text: &str| found(Said::Version(text.into()));
+    assert!(version("1.0.0").is_empty() && found(Said::Nothing).is_empty());
+    for (there, severity, mend) in [
+        ("1.0.3", Severity::Note, "the same version here, as this end is older"),
+        ("1.2.0", Severity::Warning, "the same version here, as this end is older"),
+        ("0.9.9", Severity::Warning, "the same version there, as the peer is older"),
+        ("0.0.0-old", Severity::Warning, "the same version there, as the peer is older"),
+        ("1.0.0-rc.1", Severity::Note, "the same version at both ends"),
+        ("tomorrow", Severity::Warning, "the same version at both ends"),
+    ] {
+        let found = version(there);
+        assert_eq!(
+            (found.len(), found[0].check, found[0].severity),
+            (1, "peer_version", severity),
+            "{there}"
+        );
+        assert_eq!(found[0].what, format!("vps: the peer is run by version {there}, and this tunnel 1.0.0"));
+        assert!(found[0].mend.starts_with(mend), "{there}: {}", found[0].mend);
+    }
+    assert!(found(Said::NotThat)[0].what.contains("an earlier version, which does not say its number"));
+    assert_eq!(found(Said::OtherQuestions)[0].severity, Severity::Warning);
+}
+
+#[test]
 fn memory_that_is_too_small_for_rates_and_delays_is_found_with_what_is_enough() {
     // 2 x 50 Mbit/s for 100 ms are 1.25 MB.
     let found = provokes("memory", |report| report.connections[0].memory_bytes = Some(1_000_000));

@@ -1,4 +1,4 @@
-//! Questions of `mpt ping`, sent back as they came.
+//! Questions of `mpt ping`, sent back as they came, and of `mpt doctor`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -9,7 +9,7 @@ use mpt_proto::Instant;
 
 use super::Daemon;
 use crate::clock::Clock;
-use crate::measure::protocol::{Question, Refusal, answer};
+use crate::measure::protocol::{Question, Refusal, answer, answer_program};
 
 /// Answers to one peer, in a second and at once.
 const RATE: f64 = 200.0;
@@ -41,14 +41,14 @@ pub(super) fn serve(socket: &UdpSocket, daemon: &Daemon) {
         if !rates.allow(from.ip(), now) {
             continue;
         }
-        let refused = match question {
-            Question::OtherVersion => Some(Refusal::Version),
+        match question {
+            Question::OtherVersion => answer(message, Some(Refusal::Version)),
+            Question::Program => answer_program(message, env!("CARGO_PKG_VERSION")),
             Question::Echo(echo) => {
                 let pin = |path| daemon.pin(from, path, PINNED);
-                echo.path.and_then(|path| pins.hold(from, path, now, pin).err())
+                answer(message, echo.path.and_then(|path| pins.hold(from, path, now, pin).err()));
             }
-        };
-        answer(message, refused);
+        }
         // One that cannot leave is lost, as others are.
         let _ = socket.send_to(message, from);
     }
