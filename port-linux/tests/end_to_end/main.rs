@@ -40,3 +40,4 @@ mod traffic;
 mod translators;
 mod unanswered;
 mod ways;
+mod worse;
