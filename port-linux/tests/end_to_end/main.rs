@@ -41,3 +41,4 @@ mod traffic;
 mod translators;
 mod unanswered;
 mod ways;
+mod worse;
