@@ -146,7 +146,7 @@ fn a_path_is_taken_out_of_use_and_back_by_hand() {
         tunnel.until_up()?;
         assert_eq!(carriers(&tunnel)?, [1, 2]);
 
-        let error = tunnel.pc1.set_path("down", "path9").expect_err("there is none").to_string();
+        let error = format!("{:#}", tunnel.pc1.set_path("down", "path9").expect_err("there is none"));
         assert!(error.contains("no path is named path9; there are pc2/path1, pc2/path2"), "{error}");
         assert!(tunnel.pc1.connection()?.paths.iter().all(|path| path.state == State::Up));
         Ok(())
