@@ -24,11 +24,8 @@ impl Adaptive<'_> {
     }
 
     /// A packet of `len` bytes leaves on a path that is named for it, without waiting for its turn: its extension header and its number
-    /// among those that come in any order. `None`: the path does not take it whole.
+    /// among those that come in any order. The path [takes](Self::takes) it. `None`: there is no such path.
     pub(crate) fn depart_named(&mut self, path: usize, len: usize, now: Instant) -> Option<(Header, Seq)> {
-        if !self.takes(path, len) {
-            return None;
-        }
         let header = self.stamp(path, Kind::Unordered, false, len, now)?;
         self.state.models.get_mut(path)?.handle_named(now);
         let seq = self.state.next_unordered;

@@ -8,8 +8,8 @@ use crate::path::PathId;
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::reassembly::Cut;
 use crate::seq::Seq;
-use crate::wire::fragment;
 use crate::wire::gre::{Layout, Protocol};
+use crate::wire::{extension, fragment};
 
 /// One datagram to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +35,6 @@ pub struct Departures<'b> {
     /// Of the first piece.
     sequence: Seq,
     cut: Option<Cut>,
-    /// Bytes before what a whole packet's datagram has behind the GRE header: an extension header is written already.
-    start: usize,
     paths: Vec<PathId, MAX_PATHS>,
     ecn: Ecn,
     /// The paths on which the outer header has these marks; it has none on the others.
@@ -52,12 +50,12 @@ impl<'b> Departures<'b> {
         layout: Layout,
         protocol: Protocol,
         sequence: Seq,
-        (cut, start): (Option<Cut>, usize),
+        cut: Option<Cut>,
         paths: Vec<PathId, MAX_PATHS>,
         (ecn, marked): (Ecn, PathSet),
     ) -> Self {
         let protocol = if cut.is_some() { Protocol::Fragment } else { protocol };
-        Self { buffer, layout, protocol, sequence, cut, start, paths, ecn, marked, piece: 0, copies: 0 }
+        Self { buffer, layout, protocol, sequence, cut, paths, ecn, marked, piece: 0, copies: 0 }
     }
 
     /// The next datagram.
@@ -71,7 +69,9 @@ impl<'b> Departures<'b> {
         let path = *self.paths.get(self.copies)?;
         let is_new = self.copies == 0;
         self.copies += 1;
-        let datagram = locate(self.buffer, self.layout, (self.cut, self.start), self.piece)?;
+        // Before a packet that leaves so its extension header is written already.
+        let front = if self.protocol == Protocol::Control { extension::LEN } else { 0 };
+        let datagram = locate(self.buffer, self.layout, (self.cut, HEADROOM - front), self.piece)?;
         if is_new {
             let sequence = self.sequence + u32::from(self.piece);
             emit(datagram, self.layout, self.protocol, (self.cut, self.piece), sequence);

@@ -61,11 +61,8 @@ pub(super) struct Calls {
     pub(super) refresh: fn(&mut Connection<'_>, usize, bool),
     /// The peer is another one than before.
     pub(super) restart: fn(&mut Connection<'_>),
-    /// Takes a packet, or a slice of one of this flow, into the ingress queue, or says how else it leaves.
-    pub(super) enqueue: fn(&mut Connection<'_>, &[u8], Option<&Flow>) -> Taken,
-    /// A packet leaves on the path that is named for it: writes the extension header before [`HEADROOM`] of the buffer, and gives the
-    /// number. `None`: the path does not take it whole.
-    pub(super) depart_named: fn(&mut Connection<'_>, usize, &mut [u8]) -> Option<Seq>,
+    /// Takes the packet behind [`HEADROOM`] of the buffer, or a slice of one of this flow, or says how else it leaves.
+    pub(super) take: fn(&mut Connection<'_>, &mut [u8], Option<&Flow>) -> Taken,
     /// Takes what follows a GRE header with an extension header.
     pub(super) receive:
         for<'d> fn(&mut Connection<'_>, usize, Option<Seq>, &'d mut [u8], Ecn) -> Received<'d>,
@@ -85,8 +82,9 @@ static CALLS: Calls = Calls {
     },
     refresh: |connection, path, up| connection.refresh_adaptive(path, up),
     restart: |connection| connection.extension.iter_mut().for_each(|extension| extension.adaptive.restart()),
-    enqueue: |connection, packet, flow| connection.enqueue(packet, flow).unwrap_or(Taken::Otherwise),
-    depart_named: |connection, path, buffer| connection.depart_named(path, buffer),
+    take: |connection, buffer, flow| {
+        connection.take(buffer, flow).unwrap_or(Taken::Plain(PathSet::default()))
+    },
     receive: |connection, path, sequence, payload, ecn| {
         connection.receive_extended(path, sequence, payload, ecn)
     },
@@ -101,12 +99,20 @@ static CALLS: Calls = Calls {
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// It waits for its turn.
-    Queued,
-    /// It leaves at once on the path of this number, which pins or a rule name for its flow.
-    Named(usize),
-    /// It leaves by another policy.
-    Otherwise,
+    /// It has the extension's header: it waits for its turn, or leaves now.
+    Extended(Option<LeavesNow>),
+    /// It leaves without that header, or is dropped by the limit: on this path, which is named for it but does not take it whole; none:
+    /// by another policy.
+    Plain(PathSet),
+}
+
+/// A packet that leaves at once, on the path that pins or a rule name for its flow. Its extension header is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LeavesNow {
+    pub(super) path: PathId,
+    pub(super) seq: Seq,
+    /// For the outer header.
+    pub(super) ecn: Ecn,
 }
 
 impl<'s> Connection<'s> {
@@ -148,10 +154,11 @@ impl<'s> Connection<'s> {
     }
 
     #[inline]
-    fn enqueue(&mut self, packet: &[u8], flow: Option<&Flow>) -> Option<Taken> {
+    fn take(&mut self, buffer: &mut [u8], flow: Option<&Flow>) -> Option<Taken> {
         if self.scheduler.policy() != Policy::Adaptive || self.up.is_empty() {
             return None;
         }
+        let packet = buffer.get(HEADROOM..)?;
         let mode = self.adaptive_mode();
         let now = self.now;
         let adaptive = &mut self.extension.as_mut()?.adaptive;
@@ -165,7 +172,7 @@ impl<'s> Connection<'s> {
         let flow = flow.copied().unwrap_or_else(|| Flow::of(packet, self.scheduler.seed()));
         let named = pinned.or_else(|| adaptive.named_path(packet, &flow, now));
         if let Some(path) = named.filter(|path| self.up.contains(*path)) {
-            return Some(Taken::Named(path));
+            return Some(self.take_named(path, buffer));
         }
         if !adaptive.fits(packet.len()) || !adaptive.is_taken(packet.len(), self.up) {
             return None;
@@ -174,18 +181,40 @@ impl<'s> Connection<'s> {
         self.stats.tx_bytes += packet.len() as u64;
         adaptive.push(packet, &flow, now);
         self.stats.tx_dropped = adaptive.counts().dropped;
-        Some(Taken::Queued)
+        Some(Taken::Extended(None))
     }
 
-    fn depart_named(&mut self, path: usize, buffer: &mut [u8]) -> Option<Seq> {
-        let room = self.at(path)?.max_datagram;
-        let (now, len) = (self.now, buffer.len().checked_sub(HEADROOM)?);
-        if self.layout.header_len() + extension::LEN + len > usize::from(room) {
-            return None;
+    /// Takes the packet for the path that is named for it.
+    fn take_named(&mut self, path: usize, buffer: &mut [u8]) -> Taken {
+        let len = buffer.len().saturating_sub(HEADROOM);
+        let on_path = self.layout.header_len() + extension::LEN + len;
+        let fits = self.at(path).is_some_and(|state| on_path <= usize::from(state.max_datagram));
+        let takes = fits && self.adaptive().is_some_and(|adaptive| adaptive.takes(path, len));
+        if !takes || !self.gate.passes(len, self.now) {
+            return Taken::Plain(PathSet::of(path));
         }
+        let leaving = self.depart_named(path, buffer, (len, on_path));
+        leaving.map_or(Taken::Plain(PathSet::of(path)), |leaving| Taken::Extended(Some(leaving)))
+    }
+
+    fn depart_named(
+        &mut self,
+        path: usize,
+        buffer: &mut [u8],
+        (len, on_path): (usize, usize),
+    ) -> Option<LeavesNow> {
+        let now = self.now;
         let (header, seq) = self.extension.as_mut()?.adaptive.depart_named(path, len, now)?;
+        let ecn = buffer.get(HEADROOM..).map_or(Ecn::NotEct, ip::ecn);
         header.emit(buffer.get_mut(HEADROOM - extension::LEN..)?);
-        Some(seq)
+        self.gate.charge_datagram(on_path + usize::from(self.around), now);
+        self.stats.tx_packets += 1;
+        self.stats.tx_bytes += len as u64;
+        let state = self.paths.get_mut(path)?.as_mut()?;
+        state.stats.tx_datagrams += 1;
+        state.stats.tx_bytes += on_path as u64;
+        state.handle_used(now);
+        Some(LeavesNow { path: state.id, seq, ecn: state.outer_ecn(ecn) })
     }
 
     fn handle_adaptive_timeout(&mut self) {

@@ -128,6 +128,8 @@ impl Connection<'_> {
     }
 
     /// Sends a packet, or a slice of one; its flow is read from it, unless it is given.
+    // On small machines, where code is dear, it is there once.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn dispatch<'b>(
         &mut self,
         buffer: &'b mut [u8],
@@ -135,20 +137,26 @@ impl Connection<'_> {
         flow: Option<&Flow>,
     ) -> Result<Departures<'b>, EncapsulateError> {
         self.want();
+        let pinned = self.pinned_for_a_while(buffer.get(HEADROOM..).unwrap_or_default(), flow);
+        let calls = self.extension_calls().filter(|_| pinned.is_none());
+        let named = match calls.map(|calls| (calls.take)(self, buffer, flow)) {
+            None => PathSet::default(),
+            Some(Taken::Plain(named)) => named,
+            Some(Taken::Extended(leaving)) => {
+                let (sequence, ecn) =
+                    leaving.map_or((self.next_sequence, Ecn::NotEct), |it| (it.seq, it.ecn));
+                let ids = leaving.into_iter().map(|it| it.path).collect();
+                let marked = leaving.map(|it| PathSet::of(it.path.index())).unwrap_or_default();
+                let (layout, protocol) = (self.layout, Protocol::Control);
+                return Ok(Departures::new(buffer, layout, protocol, sequence, None, ids, (ecn, marked)));
+            }
+        };
         let packet = buffer.get(HEADROOM..).unwrap_or_default();
         let len = packet.len();
-        let pinned = self.pinned_for_a_while(packet, flow);
-        let calls = self.extension_calls().filter(|_| pinned.is_none());
-        let taken = calls.map_or(Taken::Otherwise, |calls| (calls.enqueue)(self, packet, flow));
-        let paths = match (pinned, taken) {
-            (Some(pinned), _) => pinned,
-            (None, Taken::Named(path)) => PathSet::of(path),
-            (None, Taken::Otherwise) => self.scheduler.choose(packet, flow, self.up, self.now),
-            (None, Taken::Queued) => {
-                let (ecn, sequence) = (Ecn::NotEct, self.next_sequence);
-                let (whole, none) = ((None, HEADROOM), (ecn, PathSet::default()));
-                return Ok(Departures::new(buffer, self.layout, protocol, sequence, whole, Vec::new(), none));
-            }
+        let paths = match pinned {
+            Some(pinned) => pinned,
+            None if named.is_empty() => self.scheduler.choose(packet, flow, self.up, self.now),
+            None => named,
         };
         if paths.is_empty() {
             self.stats.tx_no_path += 1;
@@ -164,15 +172,9 @@ impl Connection<'_> {
             self.stats.tx_limited += 1;
             return Err(EncapsulateError::Limited);
         }
-        let ecn = ip::ecn(packet);
-        let named = match (calls, taken) {
-            (Some(calls), Taken::Named(path)) => (calls.depart_named)(self, path, buffer),
-            _ => None,
-        };
-        let cut = cut.filter(|_| named.is_none());
         let pieces = cut.map_or(1, Cut::pieces);
-        let front = if named.is_some() { extension::LEN } else { 0 };
-        let overhead = self.layout.header_len() + if cut.is_some() { fragment::LEN } else { front };
+        let overhead = self.layout.header_len() + if cut.is_some() { fragment::LEN } else { 0 };
+        let ecn = ip::ecn(packet);
         let (mut ids, mut marked) = (Vec::new(), PathSet::default());
         for index in paths {
             let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { continue };
@@ -189,24 +191,11 @@ impl Connection<'_> {
             self.stats.tx_fragments += pieces as u64;
             self.next_fragment = self.next_fragment.wrapping_add(1);
         }
-        if let Some(sequence) = named {
-            self.gate.charge_datagram(len + overhead + usize::from(self.around), self.now);
-            let whole = (None, HEADROOM - front);
-            return Ok(Departures::new(
-                buffer,
-                self.layout,
-                Protocol::Control,
-                sequence,
-                whole,
-                ids,
-                (ecn, marked),
-            ));
-        }
         let sequence = self.next_sequence;
         if self.layout.sequence {
             self.next_sequence = sequence + u32::try_from(pieces).unwrap_or(0);
         }
-        Ok(Departures::new(buffer, self.layout, protocol, sequence, (cut, HEADROOM), ids, (ecn, marked)))
+        Ok(Departures::new(buffer, self.layout, protocol, sequence, cut, ids, (ecn, marked)))
     }
 
     /// There is something to send: paths that are dead are wanted.
