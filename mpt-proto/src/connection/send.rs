@@ -72,6 +72,8 @@ impl Connection<'_> {
         self.take_packet(buffer, Some(flow), now)
     }
 
+    // On small machines, where code is dear, it is there once.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn take_packet<'b>(
         &mut self,
         buffer: &'b mut [u8],
@@ -128,8 +130,6 @@ impl Connection<'_> {
     }
 
     /// Sends a packet, or a slice of one; its flow is read from it, unless it is given.
-    // On small machines, where code is dear, it is there once.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn dispatch<'b>(
         &mut self,
         buffer: &'b mut [u8],
