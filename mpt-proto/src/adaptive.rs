@@ -19,6 +19,7 @@ mod once;
 mod pool;
 mod queue;
 mod repair;
+mod room;
 mod send;
 mod tuning;
 mod watch;
@@ -102,8 +103,9 @@ pub struct AdaptiveState {
     models: PerPath<Model>,
     /// As in [`Config`](crate::Config).
     pub(crate) rules: ClassRules,
-    /// One of them names a path.
-    pub(crate) names_paths: bool,
+    /// Packets that leave on the path that is named for them with the next poll, and the paths that have some.
+    named: PerPath<List>,
+    named_on: PathSet,
     in_flight: PerPath<List>,
     lost: Lost,
     delay: CommonDelay,

@@ -9,7 +9,7 @@ mod send;
 mod storage;
 mod stranger;
 
-use crate::adaptive::{Adaptive, Travel};
+use crate::adaptive::Adaptive;
 use crate::config::Config;
 use crate::ecn::Ecn;
 use crate::event::Event;
@@ -180,8 +180,6 @@ impl<'s> Connection<'s> {
         if let Some(Extension { adaptive, .. }) = &mut extension {
             adaptive.is_chosen = config.policy == Policy::Adaptive;
             (adaptive.resends, adaptive.order_udp) = (config.resend, config.order_udp);
-            adaptive.state.names_paths =
-                config.classes.iter().any(|rule| matches!(rule.travel, Travel::Path(_)));
             adaptive.state.rules = config.classes;
         }
         Self {

@@ -181,8 +181,7 @@ impl<'r, 's, S: DatagramSocket, const MTU: usize> Runner<'r, 's, S, MTU> {
             return true;
         };
         // A packet that is refused is counted by the connection.
-        // In place: the result is not copied.
-        if let Ok(departures) = connection.encapsulate(buffer, now).as_mut() {
+        if let Ok(mut departures) = connection.encapsulate(buffer, now) {
             while let Some(departure) = departures.next() {
                 send_on(sockets, departure.path, departure.datagram, cx);
             }

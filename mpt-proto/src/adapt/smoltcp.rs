@@ -187,8 +187,7 @@ impl<D: Datagrams> phy::TxToken for Outgoing<'_, '_, D> {
         let end = (HEADROOM + len).min(self.buffer.len());
         let buffer = self.buffer.get_mut(..end).unwrap_or_default();
         let result = f(buffer.get_mut(HEADROOM..).unwrap_or_default());
-        // In place: the result is not copied.
-        if let Ok(departures) = self.connection.encapsulate(buffer, self.now).as_mut() {
+        if let Ok(mut departures) = self.connection.encapsulate(buffer, self.now) {
             while let Some(departure) = departures.next() {
                 self.datagrams.send(departure.path, departure.datagram, departure.ecn, self.now);
             }

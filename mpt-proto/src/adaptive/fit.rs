@@ -76,7 +76,7 @@ impl Adaptive<'_> {
         !self.takers(if alive.is_empty() { up } else { alive }, len).is_empty()
     }
 
-    pub(crate) fn takes(&self, path: usize, len: usize) -> bool {
+    pub(super) fn takes(&self, path: usize, len: usize) -> bool {
         self.state.models.get(path).is_some_and(|model| model.sizes.takes(len))
     }
 

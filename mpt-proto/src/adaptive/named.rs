@@ -1,16 +1,23 @@
-//! Flows with a path of their own, by pins or by a rule: their packets leave at once, and are measured, but neither held nor repaired.
+//! Flows with a path of their own, by pins or by a rule: their packets leave with the next poll, and are measured, but neither
+//! held by the receiver nor repaired.
 
 use crate::adaptive::Adaptive;
 use crate::adaptive::class::{Arrival, Travel};
+use crate::adaptive::send::Leaving;
+use crate::adaptive::tuning::TRIES;
 use crate::seq::Seq;
 use crate::time::Instant;
-use crate::wire::extension::{Header, Kind};
 use crate::wire::ip;
 
 impl Adaptive<'_> {
+    /// Whether a rule names a path.
+    pub(crate) fn names_paths(&self) -> bool {
+        self.state.rules.iter().any(|rule| matches!(rule.travel, Travel::Path(_)))
+    }
+
     /// The number of the path that a rule names for a packet of this flow.
     pub(crate) fn named_path(&mut self, packet: &[u8], flow: &ip::Flow, now: Instant) -> Option<usize> {
-        if !self.state.names_paths {
+        if !self.names_paths() {
             return None;
         }
         let arrival = Arrival::new(packet, flow, self.order_udp, now.stamp());
@@ -23,15 +30,27 @@ impl Adaptive<'_> {
         }
     }
 
-    /// A packet of `len` bytes leaves on a path that is named for it, without waiting for its turn: its extension header and its number
-    /// among those that come in any order. The path [takes](Self::takes) it. `None`: there is no such path.
-    pub(crate) fn depart_named(&mut self, path: usize, len: usize, now: Instant) -> Option<(Header, Seq)> {
-        let header = self.stamp(path, Kind::Unordered, false, len, now)?;
+    /// Takes a packet that leaves on a path which is named for its flow, with the next poll.
+    pub(crate) fn push_named(&mut self, path: usize, packet: &[u8], now: Instant) {
+        let Some(index) = self.store(packet, now) else { return };
+        if let (Some(list), Some(slot)) = (self.state.named.get_mut(path), self.pool.slot_mut(index)) {
+            slot.unordered = true;
+            self.pool.push(list, index);
+            self.state.named_on.insert(path);
+        }
+    }
+
+    /// The next of them. It takes no turn, and is not sent again.
+    pub(super) fn poll_named(&mut self, next: &mut Seq, now: Instant) -> Option<Leaving> {
+        let path = self.state.named_on.into_iter().next()?;
+        let list = self.state.named.get_mut(path)?;
+        let index = self.pool.pop(list)?;
+        self.state.named_on.set(path, !list.is_empty());
+        let leaving = self.depart(path, index, next, now);
+        if let Some(slot) = self.pool.slot_mut(index) {
+            slot.tries = TRIES;
+        }
         self.state.models.get_mut(path)?.handle_named(now);
-        let seq = self.state.next_unordered;
-        self.state.next_unordered = seq + 1;
-        self.state.active_at = Some(now);
-        self.state.waiting_since = self.state.waiting_since.or(Some(now));
-        Some((header, seq))
+        leaving
     }
 }

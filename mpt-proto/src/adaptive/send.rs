@@ -2,7 +2,7 @@
 
 use crate::adaptive::class::{Arrival, Class, Travel, Waiting};
 use crate::adaptive::model::Model;
-use crate::adaptive::pool::{Index, List, PacketSlot};
+use crate::adaptive::pool::{Index, PacketSlot};
 use crate::adaptive::queue::Turn;
 use crate::adaptive::tuning::{
     COPY_AFTER, CREDIT_SHARE, DELAY_NOISE, EXPRESS_OLDEST, MOST_COPIES, MOST_CREDIT, MOST_LEAD, OLDEST,
@@ -14,7 +14,7 @@ use crate::path_set::PathSet;
 use crate::seq::Seq;
 use crate::time::Instant;
 use crate::wire::extension::{self, Header, Kind};
-use crate::wire::{ip, slice};
+use crate::wire::ip;
 
 /// The bucket of the express queue for what has none for itself.
 const SHARED: u16 = 0;
@@ -74,22 +74,11 @@ impl Adaptive<'_> {
         if is_express && self.thins(packet, bucket, now) {
             return;
         }
-        let mut stored = self.pool.store(packet);
-        if stored.is_none() {
-            self.make_room(now);
-            stored = self.pool.store(packet);
-        }
-        let Some(index) = stored else {
-            self.state.refused += 1;
-            return;
-        };
+        let Some(index) = self.store(packet, now) else { return };
         let Some(slot) = self.pool.slot_mut(index) else { return };
         (slot.flow, slot.unordered, slot.copies) = (bucket, is_express, copies);
-        slot.since = now.stamp();
-        slot.continues = slice::continues(packet);
         let queue = if is_express && self.express.has_flows() { &mut self.express } else { &mut self.queue };
         queue.push(&mut self.pool, index);
-        self.state.active_at = Some(now);
     }
 
     /// How a packet travels. If its flow becomes bulk with it, what waits of that becomes bulk as well, so that it is not overtaken.
@@ -137,27 +126,6 @@ impl Adaptive<'_> {
         thins
     }
 
-    /// All slots are taken: forgets the packet that has been under way for longest, or drops packets that wait.
-    fn make_room(&mut self, now: Instant) {
-        let Self { state, pool, queue, express, .. } = self;
-        let age = |list: &List| {
-            let slot = list.first().and_then(|index| pool.slot(index));
-            slot.map(|slot| now.stamp().wrapping_sub(slot.sent))
-        };
-        let oldest = state.in_flight.iter_mut().max_by_key(|list| age(list));
-        match oldest.filter(|list| !list.is_empty() && queue.len() + express.len() < pool.len() / 2) {
-            Some(list) => {
-                if let Some(index) = pool.pop(list) {
-                    pool.release(index);
-                }
-            }
-            None => {
-                let fattest = if express.longest() > queue.longest() { express } else { queue };
-                fattest.overflow(pool, &mut state.queue_counts);
-            }
-        }
-    }
-
     /// The next datagram that may leave now. `next` is the next number of the ordered sequence; what leaves for the first time does so
     /// through `gate`.
     pub(crate) fn poll(
@@ -166,6 +134,9 @@ impl Adaptive<'_> {
         (next, gate): (&mut Seq, &mut Gate),
         now: Instant,
     ) -> Option<Leaving> {
+        if !self.state.named_on.is_empty() {
+            return self.poll_named(next, now);
+        }
         let is_open = gate.is_open(now);
         self.state.is_limited = gate.is_felt(now);
         if is_open
@@ -510,7 +481,13 @@ impl Adaptive<'_> {
         }
     }
 
-    fn depart(&mut self, path: usize, index: Index, next: &mut Seq, now: Instant) -> Option<Leaving> {
+    pub(super) fn depart(
+        &mut self,
+        path: usize,
+        index: Index,
+        next: &mut Seq,
+        now: Instant,
+    ) -> Option<Leaving> {
         let len = usize::from(self.pool.slot(index)?.len);
         if !self.takes(path, len) {
             self.begin_pieces(path, index, len, now);

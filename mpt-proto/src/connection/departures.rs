@@ -8,8 +8,8 @@ use crate::path::PathId;
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::reassembly::Cut;
 use crate::seq::Seq;
+use crate::wire::fragment;
 use crate::wire::gre::{Layout, Protocol};
-use crate::wire::{extension, fragment};
 
 /// One datagram to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +69,7 @@ impl<'b> Departures<'b> {
         let path = *self.paths.get(self.copies)?;
         let is_new = self.copies == 0;
         self.copies += 1;
-        // Before a packet that leaves so its extension header is written already.
-        let front = if self.protocol == Protocol::Control { extension::LEN } else { 0 };
-        let datagram = locate(self.buffer, self.layout, (self.cut, HEADROOM - front), self.piece)?;
+        let datagram = locate(self.buffer, self.layout, self.cut, self.piece)?;
         if is_new {
             let sequence = self.sequence + u32::from(self.piece);
             emit(datagram, self.layout, self.protocol, (self.cut, self.piece), sequence);
@@ -81,17 +79,12 @@ impl<'b> Departures<'b> {
     }
 }
 
-/// The datagram of a piece, in a buffer of headroom and packet; `cut` is `None` for a packet that is one piece, which begins at `start`.
-/// `None`: there is no such piece.
-pub(super) fn locate(
-    buffer: &mut [u8],
-    layout: Layout,
-    (cut, start): (Option<Cut>, usize),
-    piece: u8,
-) -> Option<&mut [u8]> {
+/// The datagram of a piece, in a buffer of headroom and packet; `cut` is `None` for a packet that is one piece. `None`: there is no
+/// such piece.
+pub(super) fn locate(buffer: &mut [u8], layout: Layout, cut: Option<Cut>, piece: u8) -> Option<&mut [u8]> {
     let (start, end) = match cut {
         None if piece > 0 => return None,
-        None => (start, buffer.len()),
+        None => (HEADROOM, buffer.len()),
         Some(cut) => {
             let range = cut.header(piece).range()?;
             (HEADROOM + range.start - fragment::LEN, HEADROOM + range.end)

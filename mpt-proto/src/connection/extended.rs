@@ -61,8 +61,9 @@ pub(super) struct Calls {
     pub(super) refresh: fn(&mut Connection<'_>, usize, bool),
     /// The peer is another one than before.
     pub(super) restart: fn(&mut Connection<'_>),
-    /// Takes the packet behind [`HEADROOM`] of the buffer, or a slice of one of this flow, or says how else it leaves.
-    pub(super) take: fn(&mut Connection<'_>, &mut [u8], Option<&Flow>) -> Taken,
+    /// Takes a packet, or a slice of one of this flow, which leaves with an extension header; `false`: it is to be sent by
+    /// another policy.
+    pub(super) enqueue: fn(&mut Connection<'_>, &[u8], Option<&Flow>) -> bool,
     /// Takes what follows a GRE header with an extension header.
     pub(super) receive:
         for<'d> fn(&mut Connection<'_>, usize, Option<Seq>, &'d mut [u8], Ecn) -> Received<'d>,
@@ -82,9 +83,7 @@ static CALLS: Calls = Calls {
     },
     refresh: |connection, path, up| connection.refresh_adaptive(path, up),
     restart: |connection| connection.extension.iter_mut().for_each(|extension| extension.adaptive.restart()),
-    take: |connection, buffer, flow| {
-        connection.take(buffer, flow).unwrap_or(Taken::Plain(PathSet::default()))
-    },
+    enqueue: |connection, packet, flow| connection.enqueue(packet, flow).is_some(),
     receive: |connection, path, sequence, payload, ecn| {
         connection.receive_extended(path, sequence, payload, ecn)
     },
@@ -95,25 +94,6 @@ static CALLS: Calls = Calls {
         connection.adaptive().map(|adaptive| adaptive.path_model(path, connection.now)).unwrap_or_default()
     },
 };
-
-/// What becomes of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// It has the extension's header: it waits for its turn, or leaves now.
-    Extended(Option<LeavesNow>),
-    /// It leaves without that header, or is dropped by the limit: on this path, which is named for it but does not take it whole; none:
-    /// by another policy.
-    Plain(PathSet),
-}
-
-/// A packet that leaves at once, on the path that pins or a rule name for its flow. Its extension header is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LeavesNow {
-    pub(super) path: PathId,
-    pub(super) seq: Seq,
-    /// For the outer header.
-    pub(super) ecn: Ecn,
-}
 
 impl<'s> Connection<'s> {
     pub(super) fn extension_calls(&self) -> Option<&'static Calls> {
@@ -153,68 +133,35 @@ impl<'s> Connection<'s> {
         }
     }
 
+    /// Takes a packet, or a slice of one of this flow, into the ingress queue; or, where a path is named for it, to leave there with the
+    /// next poll. `None`: it is to be sent by another policy, or the limit drops it.
     #[inline]
-    fn take(&mut self, buffer: &mut [u8], flow: Option<&Flow>) -> Option<Taken> {
+    fn enqueue(&mut self, packet: &[u8], flow: Option<&Flow>) -> Option<()> {
         if self.scheduler.policy() != Policy::Adaptive || self.up.is_empty() {
             return None;
         }
-        let packet = buffer.get(HEADROOM..)?;
         let mode = self.adaptive_mode();
         let now = self.now;
         let adaptive = &mut self.extension.as_mut()?.adaptive;
         if mode == Mode::NoReports {
             adaptive.note_active(now);
         }
-        if mode != Mode::Adaptive {
+        if mode != Mode::Adaptive || !adaptive.fits(packet.len()) {
             return None;
         }
         let pinned = self.scheduler.pin(packet, flow, self.up);
         let flow = flow.copied().unwrap_or_else(|| Flow::of(packet, self.scheduler.seed()));
         let named = pinned.or_else(|| adaptive.named_path(packet, &flow, now));
-        if let Some(path) = named.filter(|path| self.up.contains(*path)) {
-            return Some(self.take_named(path, buffer));
-        }
-        if !adaptive.fits(packet.len()) || !adaptive.is_taken(packet.len(), self.up) {
-            return None;
+        match named.filter(|path| self.up.contains(*path)) {
+            Some(path) if self.gate.passes(packet.len(), now) => adaptive.push_named(path, packet, now),
+            Some(_) => return None,
+            None if adaptive.is_taken(packet.len(), self.up) => adaptive.push(packet, &flow, now),
+            None => return None,
         }
         self.stats.tx_packets += 1;
         self.stats.tx_bytes += packet.len() as u64;
-        adaptive.push(packet, &flow, now);
         self.stats.tx_dropped = adaptive.counts().dropped;
-        Some(Taken::Extended(None))
-    }
-
-    /// Takes the packet for the path that is named for it.
-    fn take_named(&mut self, path: usize, buffer: &mut [u8]) -> Taken {
-        let len = buffer.len().saturating_sub(HEADROOM);
-        let on_path = self.layout.header_len() + extension::LEN + len;
-        let fits = self.at(path).is_some_and(|state| on_path <= usize::from(state.max_datagram));
-        let takes = fits && self.adaptive().is_some_and(|adaptive| adaptive.takes(path, len));
-        if !takes || !self.gate.passes(len, self.now) {
-            return Taken::Plain(PathSet::of(path));
-        }
-        let leaving = self.depart_named(path, buffer, (len, on_path));
-        leaving.map_or(Taken::Plain(PathSet::of(path)), |leaving| Taken::Extended(Some(leaving)))
-    }
-
-    fn depart_named(
-        &mut self,
-        path: usize,
-        buffer: &mut [u8],
-        (len, on_path): (usize, usize),
-    ) -> Option<LeavesNow> {
-        let now = self.now;
-        let (header, seq) = self.extension.as_mut()?.adaptive.depart_named(path, len, now)?;
-        let ecn = buffer.get(HEADROOM..).map_or(Ecn::NotEct, ip::ecn);
-        header.emit(buffer.get_mut(HEADROOM - extension::LEN..)?);
-        self.gate.charge_datagram(on_path + usize::from(self.around), now);
-        self.stats.tx_packets += 1;
-        self.stats.tx_bytes += len as u64;
-        let state = self.paths.get_mut(path)?.as_mut()?;
-        state.stats.tx_datagrams += 1;
-        state.stats.tx_bytes += on_path as u64;
-        state.handle_used(now);
-        Some(LeavesNow { path: state.id, seq, ecn: state.outer_ecn(ecn) })
+        Some(())
     }
 
     fn handle_adaptive_timeout(&mut self) {
@@ -326,7 +273,7 @@ impl<'s> Connection<'s> {
         let packet = buffer.get(HEADROOM..).unwrap_or_default();
         let (protocol, ecn) = (ip::parse(packet).map(|(protocol, _)| protocol), ip::ecn(packet));
         let protocol = protocol.filter(|_| pieces.cut.is_none()).unwrap_or(Protocol::Fragment);
-        let datagram = locate(buffer, self.layout, (pieces.cut, HEADROOM), pieces.piece)?;
+        let datagram = locate(buffer, self.layout, pieces.cut, pieces.piece)?;
         emit(datagram, self.layout, protocol, (pieces.cut, pieces.piece), self.next_sequence);
         self.next_sequence = self.next_sequence + 1;
         self.stats.tx_fragments += u64::from(pieces.cut.is_some());

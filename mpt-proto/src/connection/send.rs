@@ -2,8 +2,7 @@
 
 use heapless::Vec;
 
-use crate::adaptive::Mode;
-use crate::connection::extended::Taken;
+use crate::adaptive::{Adaptive, Mode};
 use crate::connection::{Connection, Departures, HEADROOM};
 use crate::ecn::Ecn;
 use crate::path;
@@ -72,8 +71,6 @@ impl Connection<'_> {
         self.take_packet(buffer, Some(flow), now)
     }
 
-    // On small machines, where code is dear, it is there once.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn take_packet<'b>(
         &mut self,
         buffer: &'b mut [u8],
@@ -95,8 +92,8 @@ impl Connection<'_> {
         let extension = if peer.extension.is_some() && self.mode().is_some() { extension::LEN } else { 0 };
         let header_len = self.layout.header_len();
         // What leaves by weight, or is pinned, may get any path.
-        let names_paths = self.adaptive().is_some_and(|adaptive| adaptive.state.names_paths);
-        let is_free = self.mode() == Some(Mode::Adaptive) && !self.scheduler.has_pins() && !names_paths;
+        let names_paths = self.scheduler.has_pins() || self.adaptive().is_some_and(Adaptive::names_paths);
+        let is_free = self.mode() == Some(Mode::Adaptive) && !names_paths;
         usize::from(if is_free { self.common_datagram } else { self.smallest_datagram })
             .checked_sub(header_len + extension)
             .filter(|room| self.slices && self.layout.sequence && *room > slice::LEN)
@@ -137,27 +134,24 @@ impl Connection<'_> {
         flow: Option<&Flow>,
     ) -> Result<Departures<'b>, EncapsulateError> {
         self.want();
-        let pinned = self.pinned_for_a_while(buffer.get(HEADROOM..).unwrap_or_default(), flow);
-        let calls = self.extension_calls().filter(|_| pinned.is_none());
-        let named = match calls.map(|calls| (calls.take)(self, buffer, flow)) {
-            None => PathSet::default(),
-            Some(Taken::Plain(named)) => named,
-            Some(Taken::Extended(leaving)) => {
-                let (sequence, ecn) =
-                    leaving.map_or((self.next_sequence, Ecn::NotEct), |it| (it.seq, it.ecn));
-                let ids = leaving.into_iter().map(|it| it.path).collect();
-                let marked = leaving.map(|it| PathSet::of(it.path.index())).unwrap_or_default();
-                let (layout, protocol) = (self.layout, Protocol::Control);
-                return Ok(Departures::new(buffer, layout, protocol, sequence, None, ids, (ecn, marked)));
-            }
-        };
         let packet = buffer.get(HEADROOM..).unwrap_or_default();
         let len = packet.len();
-        let paths = match pinned {
-            Some(pinned) => pinned,
-            None if named.is_empty() => self.scheduler.choose(packet, flow, self.up, self.now),
-            None => named,
-        };
+        let pinned = self.pinned_for_a_while(packet, flow);
+        let calls = self.extension_calls().filter(|_| pinned.is_none());
+        if calls.is_some_and(|calls| (calls.enqueue)(self, packet, flow)) {
+            let (ecn, sequence) = (Ecn::NotEct, self.next_sequence);
+            let none = PathSet::default();
+            return Ok(Departures::new(
+                buffer,
+                self.layout,
+                protocol,
+                sequence,
+                None,
+                Vec::new(),
+                (ecn, none),
+            ));
+        }
+        let paths = pinned.unwrap_or_else(|| self.scheduler.choose(packet, flow, self.up, self.now));
         if paths.is_empty() {
             self.stats.tx_no_path += 1;
             return Err(EncapsulateError::NoPath);

@@ -132,6 +132,26 @@ fn a_port_pinned_to_a_path_takes_that_path() {
 }
 
 #[test]
+fn a_class_with_a_path_takes_that_path() {
+    bench::test(&[Tool::Iperf3], || {
+        let tunnel = Tunnel::start(2, Stack::V4OverV4, |_, settings| {
+            let class =
+                [("ports", "5201"), ("path", "path2")].map(|(key, value)| (key.to_owned(), value.into()));
+            let classes = vec![toml::Value::Table(class.into_iter().collect())];
+            settings.connection("policy", "adaptive").connection("class", classes)
+        })?;
+        let before = tunnel.pc1.connection()?;
+        for direction in ["", "--reverse"] {
+            let to = Side::Pc2.tunnel_address(Version::V4);
+            iperf3(&tunnel.net.pc2, &tunnel.net.pc1, to, &format!("--time 1 {direction}"))?;
+        }
+        let sent = sent_by_path(&before, &tunnel.pc1.connection()?);
+        assert!(sent[0] < LITTLE && sent[1] > 10 * LITTLE, "{sent:?}");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_path_is_taken_out_of_use_and_back_by_hand() {
     bench::test(&[Tool::Ping], || {
         let tunnel = Tunnel::start(2, Stack::V4OverV4, unchanged)?;

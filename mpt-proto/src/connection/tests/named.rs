@@ -17,14 +17,27 @@ fn configs() -> [Config; 2] {
     [Config { pins, ..Config::default() }, Config { classes, ..Config::default() }]
 }
 
+/// Sends a packet, and lets what may leave do so without any time passing; the paths of the datagrams that carry it.
+fn sent_at_once(pair: &mut Pair, packet: &[u8]) -> Vec<usize> {
+    let before = pair.sent.len();
+    assert_eq!(pair.send(0, packet), [] as [usize; 0]);
+    pair.drain(0);
+    let carries = |bytes: &[u8]| match header(bytes) {
+        Some((header, body)) => header.kind == Extended::Unordered && body == packet,
+        None => gre::parse(bytes).is_ok_and(|header| header.protocol == Protocol::Fragment),
+    };
+    let sent = pair.sent[before..].iter().filter(|(from, _, bytes)| *from == 0 && carries(bytes));
+    sent.map(|(_, path, _)| *path).collect()
+}
+
 #[test]
 fn they_leave_at_once_on_their_path_and_others_wait_for_their_turn() {
     for config in configs() {
         let mut pair = up(&config, &[lab(); 2]);
         pair.sent.clear();
         for number in 0..50 {
-            assert_eq!(pair.send(0, &numbered(TCP, 0, number, 1000)), [1]);
-            assert_eq!(pair.send(0, &numbered(TCP, 1, number, 1000)), [] as [usize; 0]);
+            assert_eq!(sent_at_once(&mut pair, &numbered(TCP, 0, number, 1000)), [1]);
+            pair.send(0, &numbered(TCP, 1, number, 1000));
         }
         let unordered = kinds(&mut pair, 0).0.into_iter().filter(|(_, kind)| *kind == Extended::Unordered);
         assert!(unordered.filter(|(path, _)| *path == 1).count() >= 50);
@@ -42,13 +55,34 @@ fn what_their_path_loses_holds_nobody_up() {
         traffic(&mut pair, 0, 100, 1);
         pair.delivered[1].clear();
         pair.cut = PathSet::of(1);
-        pair.send(0, &numbered(TCP, 0, 0, 1000));
+        assert_eq!(sent_at_once(&mut pair, &numbered(TCP, 0, 0, 1000)), [1]);
         pair.cut = PathSet::default();
         for next in 1..4 {
-            pair.send(0, &numbered(TCP, 0, next, 1000));
+            sent_at_once(&mut pair, &numbered(TCP, 0, next, 1000));
             let last = pair.delivered[1].last().map(|packet| number(packet));
             assert_eq!(last, Some(next), "in the same moment");
         }
+    }
+}
+
+#[test]
+fn what_their_path_loses_is_not_sent_again() {
+    for config in configs() {
+        let mut pair = up(&config, &[lab(); 2]);
+        traffic(&mut pair, 0, 100, 1);
+        pair.delivered[1].clear();
+        pair.cut = PathSet::of(1);
+        sent_at_once(&mut pair, &numbered(TCP, 0, 0, 1000));
+        pair.cut = PathSet::default();
+        for next in 1..100 {
+            sent_at_once(&mut pair, &numbered(TCP, 0, next, 1000));
+            pair.run(1);
+        }
+        pair.run(500);
+        let came: Vec<u32> = pair.delivered[1].iter().map(|packet| number(packet)).collect();
+        assert_eq!(came, (1..100).collect::<Vec<_>>());
+        let lost = pair.ends[0].path_model(pair.paths[1][0]).unwrap().lost;
+        assert_eq!((lost, pair.ends[0].stats().tx_resent), (1, 0));
     }
 }
 
@@ -62,7 +96,7 @@ fn while_their_path_is_down_they_take_the_others() {
         let now = pair.now;
         pair.ends[0].set_enabled(path, true, now).unwrap();
         pair.run(100);
-        assert_eq!(pair.send(0, &numbered(TCP, 0, 0, 1000)), [1]);
+        assert_eq!(sent_at_once(&mut pair, &numbered(TCP, 0, 0, 1000)), [1]);
     }
 }
 
@@ -97,7 +131,7 @@ fn one_that_is_too_large_for_its_path_leaves_on_it_in_pieces() {
     for config in configs() {
         let narrow = PathConfig { max_datagram: 600, ..lab() };
         let mut pair = up(&config, &[lab(), narrow]);
-        assert_eq!(pair.send(0, &numbered(TCP, 0, 7, 1000)), [1, 1]);
+        assert_eq!(sent_at_once(&mut pair, &numbered(TCP, 0, 7, 1000)), [1, 1]);
         pair.run(100);
         assert_eq!(pair.delivered[1].iter().map(|packet| number(packet)).collect::<Vec<_>>(), [7]);
     }
