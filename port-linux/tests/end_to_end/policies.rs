@@ -146,7 +146,8 @@ fn a_class_with_a_path_takes_that_path() {
             iperf3(&tunnel.net.pc2, &tunnel.net.pc1, to, &format!("--time 1 {direction}"))?;
         }
         let sent = sent_by_path(&before, &tunnel.pc1.connection()?);
-        assert!(sent[0] < LITTLE && sent[1] > 10 * LITTLE, "{sent:?}");
+        // The other path has reports and signs of life.
+        assert!(100 * sent[0] < sent[1] && sent[1] > 10 * LITTLE, "{sent:?}");
         Ok(())
     });
 }
