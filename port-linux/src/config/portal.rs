@@ -122,7 +122,7 @@ impl Visitor<'_> for AnswerVisitor {
     type Value = PortalAnswer;
 
     fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        // As of whole numbers: what is too large for one is out of range.
+        // An error that quotes it begins as that of a whole number, so that a number too large for any is told to be out of range.
         out.write_str(PortalAnswer::ALLOWED)
     }
 

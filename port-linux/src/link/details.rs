@@ -61,7 +61,7 @@ pub fn queues() -> Result<Vec<Queue>> {
             }
             queues.push(queue);
         }
-        // Told apart from nothing by nobody: where the kernel does not say, or says what is not understood.
+        // Where the kernel does not say, or says what is not understood, there is no discipline.
         for (interface, discipline) in disciplines(&handle).await.unwrap_or_default() {
             if let Some(queue) = queues.iter_mut().find(|queue| queue.interface == interface) {
                 queue.discipline = Some(discipline);
