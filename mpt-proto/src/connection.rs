@@ -3,25 +3,26 @@
 mod departures;
 mod extended;
 mod flow_pins;
+mod identity;
 mod paths;
 mod receive;
 mod send;
 mod storage;
 mod stranger;
+mod table;
 
 use crate::adaptive::Adaptive;
 use crate::config::Config;
 use crate::ecn::Ecn;
 use crate::event::Event;
 use crate::gate::Gate;
-use crate::path::{Due, Path};
-use crate::path_set::{MAX_PATHS, PathSet};
+use crate::path::Due;
 use crate::reassembly::Reassembly;
 use crate::reorder::Reorder;
 use crate::rng::Rng;
 use crate::schedule::{Policy, Scheduler};
 use crate::seq::Seq;
-use crate::stats::Stats;
+use crate::stats::{DropReason, Stats};
 use crate::time::{Instant, earlier};
 use crate::wire::control::{self, Features, Kind, Message};
 use crate::wire::gre::{self, Layout, Protocol};
@@ -29,6 +30,10 @@ use crate::wire::{extension, fragment, report};
 
 use extended::Extension;
 use flow_pins::FlowPins;
+use identity::Identity;
+use receive::Receiver;
+use send::Sender;
+use table::PathTable;
 
 pub use departures::{Departure, Departures};
 pub use flow_pins::{FlowPin, PinFlowError};
@@ -100,73 +105,23 @@ pub const CONTROL_MAX: usize = gre::MAX_LEN + extension::LEN + report::MAX_LEN;
 /// ```
 #[derive(Debug)]
 pub struct Connection<'s> {
-    layout: Layout,
-    rng: Rng,
+    /// The time as of the last call.
     now: Instant,
-    /// When the datagram at hand arrived.
-    arrived: Instant,
-    paths: [Option<Path>; MAX_PATHS],
-    /// One more than the highest number ever given to a path: what lies behind need not be searched.
-    places: usize,
-    /// How often each number was given to a new path.
-    generations: [u8; MAX_PATHS],
-    up: PathSet,
-    /// Until when paths that are dead are wanted.
-    wanted_until: Instant,
-    /// The paths whose state may be another than was last told by an event.
-    changed: PathSet,
-    /// The paths that may have a control message to send.
-    due: PathSet,
-    /// The paths that our control messages say we hear.
-    hears: PathSet,
-    scheduler: Scheduler,
-    flow_pins: FlowPins<'s>,
-    reorder: Reorder<'s>,
-    reassembly: Reassembly<'s>,
-    extension: Option<Extension<'s>>,
-    /// Largest datagram that every path that is up carries, and their [`common_size`].
-    smallest_datagram: u16,
-    common_datagram: u16,
+    rng: Rng,
+    layout: Layout,
     /// The caller joins slices.
     slices: bool,
-    /// A packet put together waits to be polled.
-    assembled: bool,
-    next_sequence: Seq,
-    next_fragment: u16,
-    /// Our number as a running process.
-    instance: u32,
-    /// Of the next control message.
-    count: Seq,
-    peer: Option<Peer>,
-    peer_started: bool,
-    peer_restarts: u64,
-    /// The sequence number that was next at some time; see `check_head`.
-    witness: Option<(Instant, Seq)>,
-    /// When packets may leave.
-    gate: Gate,
-    /// As in [`Config`].
-    around: u16,
+    paths: PathTable,
+    identity: Identity,
+    sender: Sender<'s>,
+    receiver: Receiver<'s>,
+    extension: Option<Extension<'s>>,
+    /// What is counted here; [`stats`](Self::stats) adds what the parts count.
     stats: Stats,
 }
 
 /// All that is not lent: small enough for a microcontroller.
 const _: () = assert!(size_of::<Connection<'_>>() <= 4096);
-
-/// What the peer's control messages told.
-#[derive(Debug, Clone, Copy)]
-struct Peer {
-    instance: u32,
-    /// The one before: what it sent may still arrive, and must not pass for another restart.
-    previous: Option<u32>,
-    /// When the first message with this instance came.
-    since: Instant,
-    /// Of the newest message.
-    count: Seq,
-    features: Features,
-    mtu: u16,
-    /// Packets that its reorder buffer holds, if it speaks the extension.
-    extension: Option<u16>,
-}
 
 impl<'s> Connection<'s> {
     /// A connection without paths.
@@ -182,45 +137,36 @@ impl<'s> Connection<'s> {
             (adaptive.resends, adaptive.order_udp) = (config.resend, config.order_udp);
             adaptive.state.rules = config.classes;
         }
-        Self {
-            layout: Layout { checksum: config.checksum, key: config.key, sequence: config.sequence },
-            now,
-            arrived: now,
-            paths: [const { None }; MAX_PATHS],
-            places: 0,
-            generations: [0; MAX_PATHS],
-            up: PathSet::default(),
-            wanted_until: now,
-            changed: PathSet::default(),
-            due: PathSet::default(),
-            hears: PathSet::default(),
-            scheduler: Scheduler::new(config.policy, config.pins, rng.next() ^ config.flow_seed),
+        let scheduler = Scheduler::new(config.policy, config.pins, rng.next() ^ config.flow_seed);
+        let sender = Sender {
+            scheduler,
             flow_pins: FlowPins::new(storage.flow_pins),
-            reorder: Reorder::new(config.reorder, reorder_slots, reorder_bytes),
-            reassembly: Reassembly::new(config.reassembly_timeout, reassembly_slots, reassembly_bytes),
-            extension,
-            smallest_datagram: 0,
-            common_datagram: 0,
-            slices: config.slices,
-            assembled: false,
+            gate: Gate::new(config.limit),
             next_sequence: Seq::ZERO,
             next_fragment: 0,
-            instance,
-            count: Seq::ZERO,
-            peer: None,
-            peer_started: false,
-            peer_restarts: 0,
-            witness: None,
-            gate: Gate::new(config.limit),
             around: config.around,
-            stats: Stats::default(),
+        };
+        let receiver = Receiver::new(
+            Reorder::new(config.reorder, reorder_slots, reorder_bytes),
+            Reassembly::new(config.reassembly_timeout, reassembly_slots, reassembly_bytes),
+        );
+        Self {
+            now,
             rng,
+            layout: Layout { checksum: config.checksum, key: config.key, sequence: config.sequence },
+            slices: config.slices,
+            paths: PathTable::new(now),
+            identity: Identity::new(instance),
+            sender,
+            receiver,
+            extension,
+            stats: Stats::default(),
         }
     }
 
     /// Another [`Config::limit`], from now on.
     pub fn set_limit(&mut self, bytes: u64) {
-        self.gate.set_limit(bytes);
+        self.sender.gate.set_limit(bytes);
         self.limit_changed();
     }
 
@@ -234,13 +180,13 @@ impl<'s> Connection<'s> {
     /// Without a turn they wait in the queue; control messages, reports and what a path lost leave all the same.
     /// Returns whether it was not so already.
     pub fn set_turn(&mut self, is_its: bool) -> bool {
-        self.gate.hold(!is_its)
+        self.sender.gate.hold(!is_its)
     }
 
     /// Bytes a second that its turns come to, by which it is decided how long packets may wait; `None`: it does not wait for turns.
     /// Returns whether it differs from the last value that counted by more than a quarter.
     pub fn set_share(&mut self, bytes: Option<u32>) -> bool {
-        let is_news = self.gate.set_share(bytes);
+        let is_news = self.sender.gate.set_share(bytes);
         if is_news {
             self.limit_changed();
         }
@@ -263,16 +209,16 @@ impl<'s> Connection<'s> {
 
     /// What the peer asked for in the same way.
     pub fn asked(&self) -> Option<u32> {
-        self.gate.asked(self.now)
+        self.sender.gate.asked(self.now)
     }
 
     /// Ends the connection: its memory serves another one.
     pub fn into_storage(self) -> Storage<'s> {
         Storage {
-            reorder: self.reorder.into_memory(),
-            reassembly: self.reassembly.into_memory(),
+            reorder: self.receiver.reorder.into_memory(),
+            reassembly: self.receiver.reassembly.into_memory(),
             extension: self.extension.map(Extension::renewed),
-            flow_pins: self.flow_pins.into_memory(),
+            flow_pins: self.sender.flow_pins.into_memory(),
         }
     }
 
@@ -280,26 +226,19 @@ impl<'s> Connection<'s> {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tick(now);
         let now = self.now;
-        for index in 0..self.places {
-            if let Some(path) = self.at_mut(index) {
-                path.handle_timeout(now);
-                self.refresh(index);
-            }
+        self.change_paths(|path| path.handle_timeout(now));
+        self.receiver.reorder.handle_timeout(now);
+        self.receiver.reassembly.handle_timeout(now);
+        if let Some(engine) = self.engine() {
+            engine.handle_timeout(self);
         }
-        self.reorder.handle_timeout(now);
-        self.reassembly.handle_timeout(now);
-        if let Some(calls) = self.extension_calls() {
-            (calls.handle_timeout)(self);
-        }
-        self.gather();
     }
 
     /// The next datagram that is to leave by itself: a control message, a report, or a packet that waited for a path.
     /// The first two are written to `buffer`.
     pub fn poll_transmit<'b>(&'b mut self, buffer: &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>> {
-        match self.poll_due() {
+        match self.paths.poll_due(self.now, &mut self.rng) {
             Some((index, Due::Probe)) => {
-                self.changed.insert(index);
                 self.emit_control(index, Kind::Probe, self.now.stamp(), None, buffer)
             }
             Some((index, Due::MarkedProbe(stamp))) => {
@@ -309,20 +248,7 @@ impl<'s> Connection<'s> {
             Some((index, Due::Echo(probed))) => {
                 self.emit_control(index, Kind::Echo, probed.stamp, Some(probed.ecn), buffer)
             }
-            None => (self.extension_calls()?.poll)(self, buffer),
-        }
-    }
-
-    /// The control message that is to be sent now, and on which path.
-    fn poll_due(&mut self) -> Option<(usize, Due)> {
-        let is_wanted = self.now < self.wanted_until;
-        loop {
-            let index = self.due.into_iter().next()?;
-            let path = self.paths.get_mut(index).and_then(Option::as_mut);
-            if let Some(due) = path.and_then(|path| path.poll_due(self.now, is_wanted, &mut self.rng)) {
-                return Some((index, due));
-            }
-            self.due.set(index, false);
+            None => self.engine()?.poll(self, buffer),
         }
     }
 
@@ -337,65 +263,66 @@ impl<'s> Connection<'s> {
         buffer: &'b mut [u8; CONTROL_MAX],
     ) -> Option<Departure<'b>> {
         let extension = self.extension.is_some() && self.layout.sequence;
-        let mtu = self.reassembly.max_packet();
+        let mtu = self.receiver.reassembly.max_packet();
         let message = Message {
             kind,
             path: u8::try_from(index).ok()?,
-            hears: self.hears.0,
-            instance: self.instance,
-            count: self.count,
-            next: self.next_sequence,
+            hears: self.paths.hears().0,
+            instance: self.identity.instance(),
+            count: self.identity.next_count(),
+            next: self.sender.next_sequence,
             stamp,
             arrived,
             features: Features::default()
                 .and(Features::REASSEMBLY, mtu > 0)
                 .and(Features::SLICES, self.slices),
             mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
-            extension: extension.then(|| self.reorder.window()),
+            extension: extension.then(|| self.receiver.reorder.window()),
         };
         let layout = Layout { sequence: false, ..self.layout };
         let len = layout.header_len() + control::LEN;
-        let path = self.paths.get_mut(index)?.as_mut()?;
+        let path = self.paths.count_sent(index, 1, len as u64)?;
         let datagram = buffer.get_mut(..len)?;
         crate::wire::put(datagram, layout.header_len(), message.emit());
         layout.emit(datagram, Protocol::Control, Seq::ZERO);
-        self.count = self.count + 1;
-        path.stats.tx_datagrams += 1;
-        path.stats.tx_bytes += len as u64;
-        Some(Departure { path: path.id, datagram, ecn: Ecn::NotEct })
+        Some(Departure { path, datagram, ecn: Ecn::NotEct })
     }
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        if core::mem::take(&mut self.peer_started) {
+        if self.identity.poll_started() {
             return Some(Event::PeerStarted);
         }
-        while let Some(index) = self.changed.pop() {
-            let Some(path) = self.at_mut(index) else { continue };
-            if let Some(fault) = path.ecn_news() {
-                let path = path.id;
-                self.changed.insert(index);
-                return Some(Event::Ecn { path, fault });
-            }
-            let state = path.state();
-            if core::mem::replace(&mut path.told, state) != state {
-                return Some(Event::Path { path: path.id, state });
-            }
-        }
-        self.poll_doubted().map(|path| Event::LargeLost { path })
+        let event = self.paths.poll_event();
+        event.or_else(|| self.poll_doubted().map(|path| Event::LargeLost { path }))
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let buffers = earlier(self.reorder.deadline(), self.reassembly.deadline());
-        let extension = self.extension_calls().and_then(|calls| (calls.deadline)(self));
-        self.known_paths()
-            .fold(earlier(buffers, extension), |soonest, path| earlier(soonest, path.deadline()))
+        let Receiver { reorder, reassembly, .. } = &self.receiver;
+        let buffers = earlier(reorder.deadline(), reassembly.deadline());
+        let engine = self.engine().and_then(|engine| engine.deadline(self));
+        self.paths.deadline(earlier(buffers, engine))
     }
 
     /// Counters.
-    pub const fn stats(&self) -> &Stats {
-        &self.stats
+    pub fn stats(&self) -> Stats {
+        let Receiver { reorder, reassembly, .. } = &self.receiver;
+        let mut stats = self.stats;
+        stats.rx_lost = reorder.lost();
+        stats.rx_restarts = self.receiver.restarts();
+        if let Some(adaptive) = self.adaptive() {
+            let counts = adaptive.counts();
+            stats.tx_dropped = counts.dropped;
+            stats.tx_marked = counts.marked;
+            stats.tx_resent = counts.resent;
+            stats.rx_bad_reports = counts.bad_reports;
+            stats.rx_lost += counts.missing;
+        }
+        if let Some(expired) = stats.dropped.get_mut(DropReason::FragmentTimeout as usize) {
+            *expired = reassembly.expired();
+        }
+        stats
     }
 
     /// Bytes of GRE header before every inner packet: 4, 8, 12 or 16.
@@ -405,12 +332,12 @@ impl<'s> Connection<'s> {
 
     /// Whether the peer was heard to be an mpt.
     pub const fn peer_is_mpt(&self) -> bool {
-        self.peer.is_some()
+        self.identity.peer().is_some()
     }
 
     /// Packets waiting in the reorder buffer.
     pub const fn held(&self) -> usize {
-        self.reorder.held()
+        self.receiver.reorder.held()
     }
 
     /// Time does not go back.

@@ -20,6 +20,7 @@ use crate::ecn::Ecn;
 use crate::rng::Rng;
 use crate::stats::PathStats;
 use crate::time::{Instant, Micros};
+use crate::wire::control::{Kind, Message};
 
 use ecn::EcnCheck;
 pub use ecn::EcnFault;
@@ -117,8 +118,8 @@ pub(crate) struct Path {
     /// `None`: it is not probed.
     timing: Option<Timing>,
     pub(crate) stats: PathStats,
-    pub(crate) enabled: bool,
-    pub(crate) link_up: bool,
+    enabled: bool,
+    link_up: bool,
     /// The number that the peer gives this path.
     pub(crate) peer_index: Option<u8>,
     /// Whether the peer hears us on it, as it last said.
@@ -244,18 +245,20 @@ impl Path {
         now < self.in_use_until
     }
 
-    /// A probe of the peer came: an echo is due.
-    pub(crate) fn handle_probe(&mut self, stamp: u32, ecn: Ecn) {
-        // Of two that came together, one with marks tells more.
-        if ecn != Ecn::NotEct || self.echo_due.is_none_or(|due| due == Ecn::NotEct) {
-            (self.echo_due, self.echo_stamp) = (Some(ecn), stamp);
+    /// A control message of the peer came on it, with these marks on its outer header.
+    pub(crate) fn handle_control(&mut self, message: &Message, ecn: Ecn, now: Instant) {
+        self.peer_index = Some(message.path);
+        match message.kind {
+            // An echo is due. Of two probes that came together, one with marks tells more.
+            Kind::Probe if ecn != Ecn::NotEct || self.echo_due.is_none_or(|due| due == Ecn::NotEct) => {
+                (self.echo_due, self.echo_stamp) = (Some(ecn), message.stamp);
+            }
+            Kind::Probe => {}
+            Kind::Echo => {
+                self.stats.echoes = self.stats.echoes.saturating_add(1);
+                self.ecn.handle_echo(message.stamp, message.arrived, now);
+            }
         }
-    }
-
-    /// The echo of a probe that left at `stamp` came. `arrived`: the marks that the probe came with, if the peer tells.
-    pub(crate) fn handle_echo(&mut self, stamp: u32, arrived: Option<Ecn>, now: Instant) {
-        self.stats.echoes = self.stats.echoes.saturating_add(1);
-        self.ecn.handle_echo(stamp, arrived, now);
     }
 
     /// The marks of the outer header of a packet with these marks (RFC 6040 section 4.1). A path that is not probed cannot be
@@ -280,8 +283,26 @@ impl Path {
         self.probe_due = self.probing().is_some();
     }
 
+    /// Whether datagrams may leave and arrive on it, as the caller decides.
+    pub(crate) const fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    pub(crate) fn set_enabled(&mut self, enabled: bool, now: Instant) {
+        if core::mem::replace(&mut self.enabled, enabled) != enabled && enabled {
+            self.revive(now);
+        }
+    }
+
+    /// Whether the link below works, as the caller sees it.
+    pub(crate) fn set_link(&mut self, is_up: bool, now: Instant) {
+        if core::mem::replace(&mut self.link_up, is_up) != is_up && is_up {
+            self.revive(now);
+        }
+    }
+
     /// The path starts anew after it was disabled or its link was down.
-    pub(crate) fn revive(&mut self, now: Instant) {
+    fn revive(&mut self, now: Instant) {
         self.hears = false;
         self.peer_hears = false;
         self.waiting_since = NEVER;

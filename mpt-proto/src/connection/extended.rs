@@ -31,73 +31,121 @@ const LONGEST_HOLD: i32 = 500_000;
 #[derive(Debug)]
 pub(super) struct Extension<'s> {
     pub(super) adaptive: Adaptive<'s>,
-    calls: &'static Calls,
+    engine: &'static dyn Engine,
 }
 
 impl<'s> Extension<'s> {
     pub(super) const fn new(adaptive: Adaptive<'s>) -> Self {
-        Self { adaptive, calls: &CALLS }
+        Self { adaptive, engine: &ByMeasure }
     }
 
     /// As it was lent.
     pub(super) fn renewed(self) -> Self {
-        Self { adaptive: (self.calls.renew)(self.adaptive), ..self }
+        Self { adaptive: self.engine.renew(self.adaptive), ..self }
     }
 }
 
-/// What the rest of the connection asks of the extension, as pointers: only [`with_adaptive`] names them, so a program
-/// that never calls it does not link what lies behind.
+/// What the rest of the connection asks of the extension. It is called through a trait object that [`with_adaptive`] alone makes, so that
+/// a program that never calls that does not link what lies behind.
 ///
-/// What is called for every packet is inlined, so that the pointers lead there without another jump.
+/// What is called for every packet is inlined, so that the table leads there without another jump.
 ///
 /// [`with_adaptive`]: crate::Storage::with_adaptive
-#[derive(Debug)]
-pub(super) struct Calls {
+pub(super) trait Engine: core::fmt::Debug + Sync {
     /// Memory as it was lent, for another connection.
-    renew: for<'a> fn(Adaptive<'a>) -> Adaptive<'a>,
+    fn renew<'a>(&self, adaptive: Adaptive<'a>) -> Adaptive<'a>;
     /// The path of this number is a new one, of this tier.
-    pub(super) set_path: fn(&mut Connection<'_>, usize, u8),
+    fn set_path(&self, connection: &mut Connection<'_>, path: usize, tier: u8);
     /// A path may have gone down or come up, or carry other datagrams.
-    pub(super) refresh: fn(&mut Connection<'_>, usize, bool),
+    fn settle_path(&self, connection: &mut Connection<'_>, path: usize, is_up: bool);
     /// The peer is another one than before.
-    pub(super) restart: fn(&mut Connection<'_>),
+    fn restart(&self, connection: &mut Connection<'_>);
     /// Takes a packet, or a slice of one of this flow, which leaves with an extension header; `false`: it is to be sent by
     /// another policy.
-    pub(super) enqueue: fn(&mut Connection<'_>, &[u8], Option<&Flow>) -> bool,
-    /// Takes what follows a GRE header with an extension header.
-    pub(super) receive:
-        for<'d> fn(&mut Connection<'_>, usize, Option<Seq>, &'d mut [u8], Ecn) -> Received<'d>,
+    fn enqueue(&self, connection: &mut Connection<'_>, packet: &[u8], flow: Option<&Flow>) -> bool;
+    /// Takes what follows a GRE header with an extension header, on a path and of this time.
+    fn receive<'d>(
+        &self,
+        connection: &mut Connection<'_>,
+        from: (usize, Instant),
+        sequence: Option<Seq>,
+        payload: &'d mut [u8],
+        ecn: Ecn,
+    ) -> Received<'d>;
     /// The next datagram with an extension header, written to the buffer or where the packet was kept.
-    pub(super) poll: for<'b> fn(&'b mut Connection<'_>, &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>>,
-    pub(super) handle_timeout: fn(&mut Connection<'_>),
-    pub(super) deadline: fn(&Connection<'_>) -> Option<Instant>,
-    path_model: fn(&Connection<'_>, usize) -> PathModel,
+    fn poll<'b>(
+        &self,
+        connection: &'b mut Connection<'_>,
+        buffer: &'b mut [u8; CONTROL_MAX],
+    ) -> Option<Departure<'b>>;
+    fn handle_timeout(&self, connection: &mut Connection<'_>);
+    fn deadline(&self, connection: &Connection<'_>) -> Option<Instant>;
+    /// What is known of a path.
+    fn path_model(&self, connection: &Connection<'_>, path: usize) -> PathModel;
 }
 
-static CALLS: Calls = Calls {
-    renew: |adaptive| adaptive.renewed(),
-    set_path: |connection, path, tier| {
-        if let Some(extension) = connection.extension.as_mut() {
+/// The only engine: [`Adaptive`].
+#[derive(Debug)]
+struct ByMeasure;
+
+impl Engine for ByMeasure {
+    fn renew<'a>(&self, adaptive: Adaptive<'a>) -> Adaptive<'a> {
+        adaptive.renewed()
+    }
+
+    fn set_path(&self, connection: &mut Connection<'_>, path: usize, tier: u8) {
+        if let Some(extension) = &mut connection.extension {
             extension.adaptive.set_path(path, tier, connection.now);
         }
-    },
-    refresh: |connection, path, up| connection.refresh_adaptive(path, up),
-    restart: |connection| connection.extension.iter_mut().for_each(|extension| extension.adaptive.restart()),
-    enqueue: |connection, packet, flow| connection.enqueue(packet, flow).is_some(),
-    receive: |connection, path, sequence, payload, ecn| {
-        connection.receive_extended(path, sequence, payload, ecn)
-    },
-    poll: |connection, buffer| connection.poll_extended(buffer),
-    handle_timeout: |connection| connection.handle_adaptive_timeout(),
-    deadline: |connection| connection.adaptive_deadline(),
-    path_model: |connection, path| {
+    }
+
+    fn settle_path(&self, connection: &mut Connection<'_>, path: usize, is_up: bool) {
+        connection.settle_adaptive(path, is_up);
+    }
+
+    fn restart(&self, connection: &mut Connection<'_>) {
+        connection.extension.iter_mut().for_each(|extension| extension.adaptive.restart());
+    }
+
+    fn enqueue(&self, connection: &mut Connection<'_>, packet: &[u8], flow: Option<&Flow>) -> bool {
+        connection.enqueue(packet, flow).is_some()
+    }
+
+    fn receive<'d>(
+        &self,
+        connection: &mut Connection<'_>,
+        from: (usize, Instant),
+        sequence: Option<Seq>,
+        payload: &'d mut [u8],
+        ecn: Ecn,
+    ) -> Received<'d> {
+        connection.receive_extended(from, sequence, payload, ecn)
+    }
+
+    fn poll<'b>(
+        &self,
+        connection: &'b mut Connection<'_>,
+        buffer: &'b mut [u8; CONTROL_MAX],
+    ) -> Option<Departure<'b>> {
+        connection.poll_extended(buffer)
+    }
+
+    fn handle_timeout(&self, connection: &mut Connection<'_>) {
+        connection.handle_adaptive_timeout();
+    }
+
+    fn deadline(&self, connection: &Connection<'_>) -> Option<Instant> {
+        connection.adaptive_deadline()
+    }
+
+    fn path_model(&self, connection: &Connection<'_>, path: usize) -> PathModel {
         connection.adaptive().map(|adaptive| adaptive.path_model(path, connection.now)).unwrap_or_default()
-    },
-};
+    }
+}
 
 impl<'s> Connection<'s> {
-    pub(super) fn extension_calls(&self) -> Option<&'static Calls> {
-        self.extension.as_ref().map(|extension| extension.calls)
+    pub(super) fn engine(&self) -> Option<&'static dyn Engine> {
+        self.extension.as_ref().map(|extension| extension.engine)
     }
 
     pub(super) fn adaptive(&self) -> Option<&Adaptive<'s>> {
@@ -106,7 +154,7 @@ impl<'s> Connection<'s> {
 
     /// How packets are sent under [`Policy::Adaptive`]; `None` under another policy.
     pub fn mode(&self) -> Option<Mode> {
-        (self.scheduler.policy() == Policy::Adaptive).then(|| self.adaptive_mode())
+        (self.sender.scheduler.policy() == Policy::Adaptive).then(|| self.adaptive_mode())
     }
 
     /// What the adaptive policy knows of a path. All zero, and not measured, while it knows nothing.
@@ -114,8 +162,8 @@ impl<'s> Connection<'s> {
     /// # Errors
     /// There is no such path.
     pub fn path_model(&self, path: PathId) -> Result<PathModel, UnknownPath> {
-        let index = self.path(path)?.id.index();
-        Ok(self.extension_calls().map(|calls| (calls.path_model)(self, index)).unwrap_or_default())
+        let index = self.paths.find(path)?.id.index();
+        Ok(self.engine().map(|engine| engine.path_model(self, index)).unwrap_or_default())
     }
 
     fn adaptive_mode(&self) -> Mode {
@@ -124,7 +172,7 @@ impl<'s> Connection<'s> {
         };
         if !self.layout.sequence {
             Mode::NoMemory
-        } else if self.peer.is_none_or(|peer| peer.extension.is_none()) {
+        } else if !self.identity.peer_extends() {
             Mode::PeerCannot
         } else if adaptive.is_deaf(self.now) {
             Mode::NoReports
@@ -137,11 +185,11 @@ impl<'s> Connection<'s> {
     /// next poll. `None`: it is to be sent by another policy, or the limit drops it.
     #[inline]
     fn enqueue(&mut self, packet: &[u8], flow: Option<&Flow>) -> Option<()> {
-        if self.scheduler.policy() != Policy::Adaptive || self.up.is_empty() {
+        if self.sender.scheduler.policy() != Policy::Adaptive || self.paths.up().is_empty() {
             return None;
         }
         let mode = self.adaptive_mode();
-        let now = self.now;
+        let (now, up) = (self.now, self.paths.up());
         let adaptive = &mut self.extension.as_mut()?.adaptive;
         if mode == Mode::NoReports {
             adaptive.note_active(now);
@@ -149,32 +197,33 @@ impl<'s> Connection<'s> {
         if mode != Mode::Adaptive || !adaptive.fits(packet.len()) {
             return None;
         }
-        let pinned = self.scheduler.pin(packet, flow, self.up);
-        let flow = flow.copied().unwrap_or_else(|| Flow::of(packet, self.scheduler.seed()));
+        let pinned = self.sender.scheduler.pin(packet, flow, up);
+        let flow = flow.copied().unwrap_or_else(|| Flow::of(packet, self.sender.scheduler.seed()));
         let named = pinned.or_else(|| adaptive.named_path(packet, &flow, now));
-        match named.filter(|path| self.up.contains(*path)) {
-            Some(path) if self.gate.passes(packet.len(), now) => adaptive.push_named(path, packet, now),
+        match named.filter(|path| up.contains(*path)) {
+            Some(path) if self.sender.gate.passes(packet.len(), now) => {
+                adaptive.push_named(path, packet, now);
+            }
             Some(_) => return None,
-            None if adaptive.is_taken(packet.len(), self.up) => adaptive.push(packet, &flow, now),
+            None if adaptive.is_taken(packet.len(), up) => adaptive.push(packet, &flow, now),
             None => return None,
         }
         self.stats.tx_packets += 1;
         self.stats.tx_bytes += packet.len() as u64;
-        self.stats.tx_dropped = adaptive.counts().dropped;
         Some(())
     }
 
     fn handle_adaptive_timeout(&mut self) {
         let by_measure = self.mode() == Some(Mode::Adaptive);
-        let (now, up, instance) = (self.now, self.up, self.instance);
+        let (now, up, instance) = (self.now, self.paths.up(), self.identity.instance());
         let Some(Extension { adaptive, .. }) = &mut self.extension else { return };
-        if self.peer.is_none_or(|peer| peer.extension.is_none()) {
+        if !self.identity.peer_extends() {
             return;
         }
-        adaptive.handle_timeout(up, &self.gate, now);
-        let ways = adaptive.report_ways(up, &self.gate, now);
+        adaptive.handle_timeout(up, &self.sender.gate, now);
+        let ways = adaptive.report_ways(up, &self.sender.gate, now);
         let paths = &self.paths;
-        let number_of = |index: usize| paths.get(index)?.as_ref()?.peer_index;
+        let number_of = |index: usize| paths.at(index)?.peer_index;
         // What leaves by another policy is not repaired, and may come on any path at any time.
         let orders = if by_measure { adaptive.orders() } else { (None, PathSet::default(), false) };
         adaptive.state.feedback.handle_timeout(now, instance, orders, ways, number_of);
@@ -200,7 +249,7 @@ impl<'s> Connection<'s> {
         };
         let (path, header, seq, datagram) = if let Some((path, kind, len)) = signal {
             let header = adaptive.stamp(path, kind, false, len, now)?;
-            (path, header, self.next_sequence, buffer.get_mut(..body + len)?)
+            (path, header, self.sender.next_sequence, buffer.get_mut(..body + len)?)
         } else {
             let Some(leaving) = self.poll_packet_or_pieces() else { return self.poll_piece() };
             let adaptive = &mut self.extension.as_mut()?.adaptive;
@@ -213,15 +262,13 @@ impl<'s> Connection<'s> {
             Kind::Ordered | Kind::Unordered => datagram.get(body..).map_or(Ecn::NotEct, ip::ecn),
             Kind::Report | Kind::Marker => Ecn::NotEct,
         };
-        let state = self.paths.get_mut(path)?.as_mut()?;
-        state.stats.tx_datagrams += 1;
-        state.stats.tx_bytes += datagram.len() as u64;
-        self.gate.charge_datagram(datagram.len() + usize::from(self.around), now);
+        let id = self.paths.count_sent(path, 1, datagram.len() as u64)?;
+        self.sender.gate.charge_datagram(datagram.len() + usize::from(self.sender.around), now);
         if signal.is_none() {
-            state.handle_used(now);
+            self.paths.handle_used(path, now);
         }
-        let ecn = state.outer_ecn(ecn);
-        Some(Departure { path: state.id, datagram, ecn })
+        let ecn = self.paths.outer_ecn(path, ecn);
+        Some(Departure { path: id, datagram, ecn })
     }
 
     /// The next packet that leaves whole. `None`: there is none, or one leaves in pieces before.
@@ -230,7 +277,11 @@ impl<'s> Connection<'s> {
         loop {
             let adaptive = &mut self.extension.as_mut()?.adaptive;
             if adaptive.state.pieces.is_none() {
-                let leaving = adaptive.poll(self.up, (&mut self.next_sequence, &mut self.gate), self.now);
+                let leaving = adaptive.poll(
+                    self.paths.up(),
+                    (&mut self.sender.next_sequence, &mut self.sender.gate),
+                    self.now,
+                );
                 if leaving.is_some() || adaptive.state.pieces.is_none() {
                     return leaving;
                 }
@@ -258,7 +309,7 @@ impl<'s> Connection<'s> {
             return None;
         };
         if cut.is_some() {
-            self.next_fragment = self.next_fragment.wrapping_add(1);
+            self.sender.next_fragment = self.sender.next_fragment.wrapping_add(1);
         }
         self.extension.as_mut()?.adaptive.state.pieces = Some(pieces.cut_by(cut));
         Some(())
@@ -274,29 +325,27 @@ impl<'s> Connection<'s> {
         let (protocol, ecn) = (ip::parse(packet).map(|(protocol, _)| protocol), ip::ecn(packet));
         let protocol = protocol.filter(|_| pieces.cut.is_none()).unwrap_or(Protocol::Fragment);
         let datagram = locate(buffer, self.layout, pieces.cut, pieces.piece)?;
-        emit(datagram, self.layout, protocol, (pieces.cut, pieces.piece), self.next_sequence);
-        self.next_sequence = self.next_sequence + 1;
+        emit(datagram, self.layout, protocol, (pieces.cut, pieces.piece), self.sender.next_sequence);
+        self.sender.next_sequence = self.sender.next_sequence + 1;
         self.stats.tx_fragments += u64::from(pieces.cut.is_some());
-        let state = self.paths.get_mut(pieces.path)?.as_mut()?;
-        state.stats.tx_datagrams += 1;
-        state.stats.tx_bytes += datagram.len() as u64;
-        self.gate.charge_datagram(datagram.len() + usize::from(self.around), self.now);
-        state.handle_used(self.now);
-        let ecn = state.outer_ecn(ecn);
-        Some(Departure { path: state.id, datagram, ecn })
+        let id = self.paths.count_sent(pieces.path, 1, datagram.len() as u64)?;
+        self.sender.gate.charge_datagram(datagram.len() + usize::from(self.sender.around), self.now);
+        self.paths.handle_used(pieces.path, self.now);
+        let ecn = self.paths.outer_ecn(pieces.path, ecn);
+        Some(Departure { path: id, datagram, ecn })
     }
 
     /// The path whose large packets seem not to arrive any more, to be told.
     pub(super) fn poll_doubted(&mut self) -> Option<PathId> {
         let index = self.extension.as_mut()?.adaptive.state.doubted.pop()?;
-        Some(self.at(index)?.id)
+        Some(self.paths.at(index)?.id)
     }
 
     /// Takes what follows a GRE header with an extension header.
     #[inline]
     fn receive_extended<'d>(
         &mut self,
-        index: usize,
+        (index, arrived): (usize, Instant),
         sequence: Option<Seq>,
         payload: &'d mut [u8],
         ecn: Ecn,
@@ -309,19 +358,19 @@ impl<'s> Connection<'s> {
         };
         let len = payload.len() + extension::OUTER;
         let body = payload.get_mut(extension::LEN..).unwrap_or_default();
-        let (arrived, now) = (self.arrived, self.now);
+        let (now, up) = (self.now, self.paths.up());
         match header.kind {
             Kind::Report => {
-                let known = self.peer.map(|peer| peer.instance);
+                let known = self.identity.peer_instance();
                 let Some(report) = Report::parse(body).filter(|report| known == Some(report.instance)) else {
                     return Received::Dropped(DropReason::BadControl);
                 };
                 adaptive.state.feedback.handle(index, &header, len, false, arrived, now);
-                let news = adaptive.handle_report(&report, header.stamp, self.up, now);
+                let news = adaptive.handle_report(&report, header.stamp, up, now);
                 if news == News::Fresh {
                     self.follow(&report);
                 }
-                self.reorder.handle_probe(index, sequence, now);
+                self.receiver.reorder.handle_probe(index, sequence, now);
                 self.heard(index, false);
                 match news {
                     News::Fresh | News::Old => Received::Consumed,
@@ -330,7 +379,7 @@ impl<'s> Connection<'s> {
             }
             Kind::Marker => {
                 adaptive.state.feedback.handle(index, &header, len, true, arrived, now);
-                self.reorder.handle_probe(index, sequence, now);
+                self.receiver.reorder.handle_probe(index, sequence, now);
                 self.heard(index, false);
                 Received::Consumed
             }
@@ -358,7 +407,7 @@ impl<'s> Connection<'s> {
                 }
                 let release = adaptive.release(&header, now);
                 self.heard(index, true);
-                let outcome = self.reorder.insert_until(index, sequence, packet, release, now);
+                let outcome = self.receiver.reorder.insert_until(index, sequence, packet, release, now);
                 self.settle_insert(outcome, packet)
             }
         }
@@ -368,29 +417,29 @@ impl<'s> Connection<'s> {
     fn follow(&mut self, report: &Report) {
         let Some(Extension { adaptive, .. }) = &mut self.extension else { return };
         adaptive.obey(report);
-        self.gate.ask(report.most, self.now);
+        self.sender.gate.ask(report.most, self.now);
         self.refresh_live();
         let Some(adaptive) = self.adaptive().filter(|_| report.repairs) else {
-            return self.reorder.set_patience(Duration::ZERO);
+            return self.receiver.reorder.set_patience(Duration::ZERO);
         };
-        let patience = adaptive.repair_time(self.reorder.live());
-        self.reorder.set_patience(patience);
+        let patience = adaptive.repair_time(self.receiver.reorder.live());
+        self.receiver.reorder.set_patience(patience);
     }
 
-    /// A path went down or came up, or carries other datagrams.
-    fn refresh_adaptive(&mut self, index: usize, up: bool) {
+    /// A path may have gone down or come up, or carry other datagrams.
+    fn settle_adaptive(&mut self, index: usize, is_up: bool) {
         let headers = self.layout.header_len() + extension::LEN;
         let headers = u16::try_from(headers).unwrap_or(u16::MAX);
-        let room = self.at(index).map_or(u16::MAX, |path| path.max_datagram.saturating_sub(headers));
+        let room = self.paths.at(index).map_or(u16::MAX, |path| path.max_datagram.saturating_sub(headers));
         if let Some(Extension { adaptive, .. }) = &mut self.extension {
             adaptive.set_room(index, room, self.now);
-            adaptive.set_up(index, up, self.up, self.now);
+            adaptive.set_up(index, is_up, self.paths.up(), self.now);
         }
     }
 
     fn adaptive_deadline(&self) -> Option<Instant> {
-        let extends = self.peer.is_some_and(|peer| peer.extension.is_some());
-        self.adaptive().filter(|_| extends)?.deadline(self.up, &self.gate, self.now)
+        let adaptive = self.adaptive().filter(|_| self.identity.peer_extends())?;
+        adaptive.deadline(self.paths.up(), &self.sender.gate, self.now)
     }
 }
 

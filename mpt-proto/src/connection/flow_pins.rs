@@ -119,29 +119,30 @@ impl Connection<'_> {
         now: Instant,
     ) -> Result<(), PinFlowError> {
         self.tick(now);
-        let path = self.path(path).map_err(|_| PinFlowError::UnknownPath)?.id.index;
-        self.flow_pins.insert(FlowPin { ports, path, until }, self.now).ok_or(PinFlowError::Full)
+        let path = self.paths.find(path).map_err(|_| PinFlowError::UnknownPath)?.id.index;
+        self.sender.flow_pins.insert(FlowPin { ports, path, until }, self.now).ok_or(PinFlowError::Full)
     }
 
     /// Whether large packets of this flow are to be sent in slices, if [`slice_room`](Self::slice_room) allows any: those that are
     /// [pinned for a while](Self::pin_flow) are not, so that the receiver knows each packet's flow.
     pub fn may_slice(&self, flow: &Flow) -> bool {
-        !self.flow_pins.is_live(self.now) || self.flow_pins.path_of(flow, self.now).is_none()
+        !self.sender.flow_pins.is_live(self.now) || self.sender.flow_pins.path_of(flow, self.now).is_none()
     }
 
     /// The path that `packet` (or a slice of this flow) is pinned to for a while: none of them if that is down. `None`: it is not.
     pub(super) fn pinned_for_a_while(&self, packet: &[u8], flow: Option<&Flow>) -> Option<PathSet> {
-        if !self.flow_pins.is_live(self.now) {
+        if !self.sender.flow_pins.is_live(self.now) {
             return None;
         }
         let flow = flow.copied().unwrap_or_else(|| self.flow(packet));
-        let path = self.flow_pins.path_of(&flow, self.now)?;
-        Some(if self.up.contains(path) { PathSet::of(path) } else { PathSet::default() })
+        let path = self.sender.flow_pins.path_of(&flow, self.now)?;
+        Some(if self.paths.up().contains(path) { PathSet::of(path) } else { PathSet::default() })
     }
 
     /// Whether a packet that arrives is delivered at once, as it belongs to a flow that is pinned for a while.
     pub(super) fn is_measured(&self, packet: &[u8]) -> bool {
-        self.flow_pins.is_live(self.now) && self.flow_pins.is_answer(&self.flow(packet), self.now)
+        self.sender.flow_pins.is_live(self.now)
+            && self.sender.flow_pins.is_answer(&self.flow(packet), self.now)
     }
 }
 

@@ -5,8 +5,6 @@ use core::time::Duration;
 use crate::config::PathConfig;
 use crate::connection::Connection;
 use crate::path::{Path, PathId, PathState};
-use crate::path_set::PathSet;
-use crate::schedule::PathView;
 use crate::stats::PathStats;
 use crate::time::Instant;
 use crate::wire::extension;
@@ -80,20 +78,7 @@ impl Connection<'_> {
         if !WEIGHTS.contains(&config.weight) {
             return Err(AddPathError::Weight);
         }
-        let free =
-            self.paths.iter_mut().zip(&self.generations).enumerate().find(|(_, (path, _))| path.is_none());
-        let (index, (place, generation)) = free.ok_or(AddPathError::Full)?;
-        let id =
-            PathId { index: u8::try_from(index).map_err(|_| AddPathError::Full)?, generation: *generation };
-        *place = Some(Path::new(id, config, self.now));
-        self.places = self.places.max(index + 1);
-        let PathConfig { weight, rank, tier, .. } = config;
-        self.scheduler.set_path(index, Some(PathView { weight, rank, tier, ..PathView::default() }));
-        if let Some(calls) = self.extension_calls() {
-            (calls.set_path)(self, index, tier);
-        }
-        self.refresh(index);
-        Ok(id)
+        self.insert_path(config)
     }
 
     /// Removes a path.
@@ -102,18 +87,8 @@ impl Connection<'_> {
     /// There is no such path.
     pub fn remove_path(&mut self, path: PathId, now: Instant) -> Result<(), UnknownPath> {
         self.tick(now);
-        let index = self.path(path)?.id.index();
-        if let (Some(place), Some(generation)) = (self.paths.get_mut(index), self.generations.get_mut(index))
-        {
-            *place = None;
-            *generation = generation.wrapping_add(1);
-        }
-        self.scheduler.set_path(index, None);
-        self.flow_pins.forget(index);
-        self.refresh(index);
-        if let Some(calls) = self.extension_calls() {
-            (calls.set_path)(self, index, 0);
-        }
+        let index = self.paths.find(path)?.id.index();
+        self.take_path_out(index);
         Ok(())
     }
 
@@ -122,7 +97,7 @@ impl Connection<'_> {
     /// # Errors
     /// There is no such path.
     pub fn set_enabled(&mut self, path: PathId, enabled: bool, now: Instant) -> Result<(), UnknownPath> {
-        self.change(path, now, |path| core::mem::replace(&mut path.enabled, enabled) != enabled && enabled)
+        self.switch(path, now, |path, now| path.set_enabled(enabled, now))
     }
 
     /// The path has another tier from now on, as in [`PathConfig::tier`](crate::PathConfig::tier).
@@ -130,9 +105,9 @@ impl Connection<'_> {
     /// # Errors
     /// There is no such path.
     pub fn set_tier(&mut self, path: PathId, tier: u8, now: Instant) -> Result<(), UnknownPath> {
-        let index = self.path(path)?.id.index();
-        self.now = now;
-        self.scheduler.set_tier(index, tier);
+        let index = self.paths.find(path)?.id.index();
+        self.tick(now);
+        self.sender.scheduler.set_tier(index, tier);
         if let Some(extension) = &mut self.extension {
             extension.adaptive.set_tier(index, tier);
         }
@@ -144,8 +119,7 @@ impl Connection<'_> {
     /// # Errors
     /// There is no such path.
     pub fn handle_link(&mut self, path: PathId, link: Link, now: Instant) -> Result<(), UnknownPath> {
-        let up = link == Link::Up;
-        self.change(path, now, |path| core::mem::replace(&mut path.link_up, up) != up && up)
+        self.switch(path, now, |path, now| path.set_link(link == Link::Up, now))
     }
 
     /// The path carries larger or smaller datagrams from now on, or as large ones as before, which answers
@@ -160,11 +134,10 @@ impl Connection<'_> {
         now: Instant,
     ) -> Result<(), UnknownPath> {
         self.tick(now);
-        self.path_mut(path)?.max_datagram = max_datagram;
-        self.refresh(path.index());
-        let now = self.now;
+        let index = self.paths.find(path)?.id.index();
+        self.change_path(index, |path| path.max_datagram = max_datagram);
         if let Some(extension) = &mut self.extension {
-            extension.adaptive.settle_size(path.index(), now);
+            extension.adaptive.settle_size(index, self.now);
         }
         Ok(())
     }
@@ -174,33 +147,29 @@ impl Connection<'_> {
     /// # Errors
     /// There is no such path.
     pub fn take_carried(&mut self, path: PathId) -> Result<Option<u16>, UnknownPath> {
-        let index = self.path(path)?.id.index();
+        let index = self.paths.find(path)?.id.index();
         let headers = self.layout.header_len() + extension::LEN;
         let arrived = self.extension.as_mut().map_or(0, |extension| extension.adaptive.take_arrived(index));
         let size = u16::try_from(usize::from(arrived) + headers).unwrap_or(u16::MAX);
         Ok((arrived > 0).then_some(size))
     }
 
-    fn change(
+    fn switch(
         &mut self,
         id: PathId,
         now: Instant,
-        revives: impl FnOnce(&mut Path) -> bool,
+        change: impl FnOnce(&mut Path, Instant),
     ) -> Result<(), UnknownPath> {
         self.tick(now);
-        let now = self.now;
-        let path = self.path_mut(id)?;
-        if revives(path) {
-            path.revive(now);
-        }
-        self.refresh(id.index());
+        let (index, now) = (self.paths.find(id)?.id.index(), self.now);
+        self.change_path(index, |path| change(path, now));
         self.handle_timeout(now);
         Ok(())
     }
 
     /// The connection's paths, by number.
     pub fn paths(&self) -> impl Iterator<Item = PathId> + '_ {
-        self.known_paths().map(|path| path.id)
+        self.paths.iter().map(|path| path.id)
     }
 
     /// A path's state.
@@ -208,7 +177,7 @@ impl Connection<'_> {
     /// # Errors
     /// There is no such path.
     pub fn path_state(&self, path: PathId) -> Result<PathState, UnknownPath> {
-        self.path(path).map(Path::state)
+        self.paths.find(path).map(Path::state)
     }
 
     /// A path's counters.
@@ -216,7 +185,7 @@ impl Connection<'_> {
     /// # Errors
     /// There is no such path.
     pub fn path_stats(&self, path: PathId) -> Result<&PathStats, UnknownPath> {
-        self.path(path).map(|path| &path.stats)
+        self.paths.find(path).map(|path| &path.stats)
     }
 
     /// A path's smoothed round-trip time (RFC 6298), once known.
@@ -224,58 +193,7 @@ impl Connection<'_> {
     /// # Errors
     /// There is no such path.
     pub fn path_rtt(&self, path: PathId) -> Result<Option<Duration>, UnknownPath> {
-        self.path(path).map(|path| self.scheduler.rtt(path.id.index()).map(Duration::from))
-    }
-
-    pub(super) fn known_paths(&self) -> impl Iterator<Item = &Path> {
-        self.paths.get(..self.places).unwrap_or_default().iter().filter_map(Option::as_ref)
-    }
-
-    pub(super) fn each_path(&mut self) -> impl Iterator<Item = &mut Path> {
-        self.paths.get_mut(..self.places).unwrap_or_default().iter_mut().filter_map(Option::as_mut)
-    }
-
-    pub(super) fn at(&self, index: usize) -> Option<&Path> {
-        self.paths.get(index)?.as_ref()
-    }
-
-    pub(super) fn at_mut(&mut self, index: usize) -> Option<&mut Path> {
-        self.paths.get_mut(index)?.as_mut()
-    }
-
-    pub(super) fn path(&self, id: PathId) -> Result<&Path, UnknownPath> {
-        self.at(id.index()).filter(|path| path.id == id).ok_or(UnknownPath)
-    }
-
-    pub(super) fn path_mut(&mut self, id: PathId) -> Result<&mut Path, UnknownPath> {
-        self.at_mut(id.index()).filter(|path| path.id == id).ok_or(UnknownPath)
-    }
-
-    /// Carries what changed in a path's state to all that depend on it.
-    pub(super) fn refresh(&mut self, index: usize) {
-        let (up, hears) = self.at(index).map_or((false, false), |path| (path.is_up(), path.hears()));
-        let went_down = self.up.contains(index) && !up;
-        if let Some(path) = self.at_mut(index).filter(|_| went_down) {
-            path.stats.downs = path.stats.downs.saturating_add(1);
-        }
-        self.up.set(index, up);
-        self.changed.insert(index);
-        self.due.insert(index);
-        let sizes = self.up.into_iter().filter_map(|index| self.at(index)).map(|path| path.max_datagram);
-        let smallest = sizes.clone().min().unwrap_or(0);
-        (self.smallest_datagram, self.common_datagram) = (smallest, common_size(sizes).unwrap_or(0));
-        if let Some(calls) = self.extension_calls() {
-            (calls.refresh)(self, index, up);
-        }
-        if self.hears.contains(index) != hears {
-            self.hears.set(index, hears);
-            self.refresh_live();
-            // The peer learns at once, on every path that may reach it.
-            self.due = PathSet(u16::MAX);
-            for path in self.each_path() {
-                path.probe_now();
-            }
-        }
+        self.paths.find(path).map(|path| self.sender.scheduler.rtt(path.id.index()).map(Duration::from))
     }
 }
 

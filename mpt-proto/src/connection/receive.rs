@@ -3,12 +3,13 @@
 use core::time::Duration;
 
 use crate::connection::extended::Extension;
-use crate::connection::{Connection, Peer, UnknownPath};
+use crate::connection::identity::{Verdict, asked_at};
+use crate::connection::{Connection, UnknownPath};
 use crate::ecn::Ecn;
 use crate::path::PathId;
 use crate::path_set::PathSet;
-use crate::reassembly::Piece;
-use crate::reorder::Insert;
+use crate::reassembly::{Piece, Reassembly};
+use crate::reorder::{Insert, Reorder};
 use crate::seq::Seq;
 use crate::stats::DropReason;
 use crate::time::{Instant, Micros};
@@ -28,6 +29,78 @@ pub enum Received<'d> {
     Consumed,
     /// Dropped and counted.
     Dropped(DropReason),
+}
+
+/// What arrived and is not delivered yet, and in what order it will be.
+#[derive(Debug)]
+pub(super) struct Receiver<'s> {
+    pub(super) reorder: Reorder<'s>,
+    pub(super) reassembly: Reassembly<'s>,
+    /// A packet put together waits to be polled.
+    assembled: bool,
+    /// The sequence number that was next at some time; see [`check_head`](Self::check_head).
+    witness: Option<(Instant, Seq)>,
+    /// Times that the sequence started anew by a control message.
+    restarts: u64,
+}
+
+impl<'s> Receiver<'s> {
+    pub(super) const fn new(reorder: Reorder<'s>, reassembly: Reassembly<'s>) -> Self {
+        Self { reorder, reassembly, assembled: false, witness: None, restarts: 0 }
+    }
+
+    /// Times that the sequence started anew.
+    pub(super) const fn restarts(&self) -> u64 {
+        self.restarts + self.reorder.restarts()
+    }
+
+    /// A peer was heard first, or has started anew; its next number is this.
+    fn start(&mut self, next: Seq, is_another: bool) {
+        if is_another {
+            self.restarts += 1;
+            self.reorder.restart(next);
+        } else {
+            self.reorder.join(next);
+        }
+        self.reorder.set_patience(Duration::ZERO);
+        self.witness = None;
+    }
+
+    /// All that had arrived before a probe left was sent before its echo, and so has lower numbers than the
+    /// `next` of the echo. If the sequence was already further, then numbers that are not this peer's moved
+    /// it, forged or of a former process; without this, all that the peer sends would be late from then on.
+    fn check_head(&mut self, asked: Option<Instant>, next: Seq, now: Instant) {
+        let Some(asked) = asked else { return };
+        if let Some((since, head)) = self.witness {
+            if asked <= since {
+                return;
+            }
+            if next.distance_from(head) < 0 {
+                self.restarts += 1;
+                self.reorder.restart(next);
+            }
+        }
+        self.witness = Some((now, self.reorder.head()));
+    }
+}
+
+/// Puts a fragment to its packet. Returns why it was dropped, if it was.
+fn reassemble(
+    reassembly: &mut Reassembly<'_>,
+    assembled: &mut bool,
+    fragment: &[u8],
+    now: Instant,
+) -> Option<DropReason> {
+    match reassembly.insert(fragment, now) {
+        Piece::Complete => {
+            *assembled = true;
+            None
+        }
+        Piece::Waiting => None,
+        Piece::Duplicate => Some(DropReason::Duplicate),
+        Piece::Bad => Some(DropReason::BadFragment),
+        Piece::CongestionMarked => Some(DropReason::CongestionMarked),
+    }
 }
 
 impl Connection<'_> {
@@ -61,28 +134,27 @@ impl Connection<'_> {
         now: Instant,
     ) -> Result<Received<'d>, UnknownPath> {
         self.tick(now);
-        self.arrived = arrived.min(self.now);
-        let index = self.path(path)?.id.index();
+        let index = self.paths.find(path)?.id.index();
         let len = datagram.len() as u64;
-        let received = self.receive(index, datagram, ecn);
+        let received = self.receive(index, datagram, ecn, arrived.min(self.now));
         match received {
             Received::Dropped(reason) => self.stats.drop(reason),
-            _ => {
-                if let Some(path) = self.at_mut(index) {
-                    path.stats.rx_datagrams += 1;
-                    path.stats.rx_bytes += len;
-                }
-            }
+            _ => self.paths.count_received(index, len),
         }
         if let Received::Packet(packet) = received {
             self.stats.rx_packets += 1;
             self.stats.rx_bytes += packet.len() as u64;
         }
-        self.gather();
         Ok(received)
     }
 
-    fn receive<'d>(&mut self, index: usize, datagram: &'d mut [u8], ecn: Ecn) -> Received<'d> {
+    fn receive<'d>(
+        &mut self,
+        index: usize,
+        datagram: &'d mut [u8],
+        ecn: Ecn,
+        arrived: Instant,
+    ) -> Received<'d> {
         let header = match gre::parse(datagram) {
             Ok(header) => header,
             Err(reason) => return Received::Dropped(reason),
@@ -90,14 +162,14 @@ impl Connection<'_> {
         if header.key != self.layout.key {
             return Received::Dropped(DropReason::WrongKey);
         }
-        if self.at(index).is_none_or(|path| !path.enabled) {
+        if self.paths.at(index).is_none_or(|path| !path.is_enabled()) {
             return Received::Dropped(DropReason::PathDisabled);
         }
         let payload = datagram.get_mut(header.len..).unwrap_or_default();
         let payload = match header.protocol {
             Protocol::Control if extension::Header::is_there(payload) => {
-                return match self.extension_calls() {
-                    Some(calls) => (calls.receive)(self, index, header.sequence, payload, ecn),
+                return match self.engine() {
+                    Some(engine) => engine.receive(self, (index, arrived), header.sequence, payload, ecn),
                     None => Received::Dropped(DropReason::UnknownProtocol),
                 };
             }
@@ -138,15 +210,18 @@ impl Connection<'_> {
         if is_whole && self.is_measured(payload) {
             // Others do not wait for its number.
             if let Some(seq) = header.sequence {
-                self.reorder.insert(index, seq, &[], self.now);
+                self.receiver.reorder.insert(index, seq, &[], self.now);
             }
             return Received::Packet(payload);
         }
         let fragmented = header.protocol == Protocol::Fragment && !slice::is_there(payload);
-        let outcome =
-            header.sequence.map_or(Insert::Next, |seq| self.reorder.insert(index, seq, payload, self.now));
+        let outcome = header
+            .sequence
+            .map_or(Insert::Next, |seq| self.receiver.reorder.insert(index, seq, payload, self.now));
         if fragmented && outcome == Insert::Next {
-            return self.reassemble(payload).map_or(Received::Consumed, Received::Dropped);
+            let Receiver { reassembly, assembled, .. } = &mut self.receiver;
+            return reassemble(reassembly, assembled, payload, self.now)
+                .map_or(Received::Consumed, Received::Dropped);
         }
         self.settle_insert(outcome, payload)
     }
@@ -166,150 +241,64 @@ impl Connection<'_> {
         }
     }
 
-    fn reassemble(&mut self, payload: &[u8]) -> Option<DropReason> {
-        match self.reassembly.insert(payload, self.now) {
-            Piece::Complete => {
-                self.assembled = true;
-                None
-            }
-            Piece::Waiting => None,
-            Piece::Duplicate => Some(DropReason::Duplicate),
-            Piece::Bad => Some(DropReason::BadFragment),
-            Piece::CongestionMarked => Some(DropReason::CongestionMarked),
-        }
-    }
-
     fn receive_control<'d>(&mut self, index: usize, payload: &[u8], ecn: Ecn) -> Received<'d> {
         let message = match Message::parse(payload) {
             Ok(message) => message,
             Err(reason) => return Received::Dropped(reason),
         };
-        if message.instance == self.instance {
-            // Our own, come back by a loop.
-            return Received::Dropped(DropReason::BadControl);
-        }
-        // When the probe left that this answers: whoever answers it was alive after that.
-        let asked = (message.kind == Kind::Echo)
-            .then(|| self.now - Micros(self.now.stamp().wrapping_sub(message.stamp)));
-        let known = self.peer.is_some_and(|peer| peer.instance == message.instance);
-        if !known {
-            // A former process answers nothing that was asked after its successor was heard; if it does, then
-            // it lives, and the other was a forgery or a straggler of a process before it.
-            let is_former = self.peer.is_some_and(|peer| {
-                peer.previous == Some(message.instance) && asked.is_none_or(|asked| asked <= peer.since)
-            });
-            if is_former {
-                return Received::Dropped(DropReason::Late);
-            }
-            self.start_peer(&message);
-        }
-        self.check_head(asked, message.next);
-        let fresh = self.peer.is_some_and(|peer| !known || message.count.distance_from(peer.count) > 0);
         let now = self.now;
-        if let Some(path) = self.at_mut(index) {
-            path.peer_index = Some(message.path);
-            match message.kind {
-                Kind::Probe => path.handle_probe(message.stamp, ecn),
-                Kind::Echo => {
-                    path.handle_echo(message.stamp, message.arrived, now);
-                    self.scheduler.sample_rtt(index, Micros(now.stamp().wrapping_sub(message.stamp)));
+        let asked = asked_at(&message, now);
+        let verdict = self.identity.judge(&message, asked);
+        match verdict {
+            Verdict::Own => return Received::Dropped(DropReason::BadControl),
+            Verdict::Former => return Received::Dropped(DropReason::Late),
+            Verdict::Known => {}
+            Verdict::First | Verdict::Restarted => {
+                self.receiver.start(message.next, verdict == Verdict::Restarted);
+                if let Some(engine) = self.engine() {
+                    engine.restart(self);
                 }
             }
         }
-        self.reorder.handle_probe(index, message.next, now);
-        if fresh {
-            if let Some(peer) = &mut self.peer {
-                peer.count = message.count;
-                peer.features = message.features;
-                peer.mtu = message.mtu;
-                peer.extension = message.extension;
+        let is_news = self.identity.take(&message, verdict, now);
+        self.receiver.check_head(asked, message.next, now);
+        if message.kind == Kind::Echo {
+            let rtt = Micros(now.stamp().wrapping_sub(message.stamp));
+            self.sender.scheduler.sample_rtt(index, rtt);
+        }
+        self.receiver.reorder.handle_probe(index, message.next, now);
+        if let Some(Extension { adaptive, .. }) = self.extension.as_mut().filter(|_| is_news) {
+            adaptive.peer_window = message.extension.unwrap_or(0);
+        }
+        let hears = PathSet(message.hears);
+        self.change_paths(|path| {
+            let is_it = path.id.index() == index;
+            if verdict != Verdict::Known {
+                path.handle_peer_started();
             }
-            if let Some(Extension { adaptive, .. }) = &mut self.extension {
-                adaptive.peer_window = message.extension.unwrap_or(0);
-            }
-            let hears = PathSet(message.hears);
-            for path in self.each_path() {
-                path.peer_hears = path.peer_index.is_some_and(|number| hears.contains(usize::from(number)));
-            }
-        }
-        self.heard(index, false);
-        for index in 0..self.places {
-            self.refresh(index);
-        }
-        Received::Consumed
-    }
-
-    /// The first message of a peer, or of a peer that started anew.
-    fn start_peer(&mut self, message: &Message) {
-        let previous = self.peer.map(|peer| peer.instance);
-        if previous.is_some() {
-            self.peer_restarts += 1;
-            self.reorder.restart(message.next);
-        } else {
-            self.reorder.join(message.next);
-        }
-        self.peer = Some(Peer {
-            instance: message.instance,
-            previous,
-            since: self.now,
-            count: message.count,
-            features: message.features,
-            mtu: message.mtu,
-            extension: message.extension,
-        });
-        if let Some(calls) = self.extension_calls() {
-            (calls.restart)(self);
-        }
-        self.reorder.set_patience(Duration::ZERO);
-        self.peer_started = true;
-        self.witness = None;
-        let now = self.now;
-        for path in self.each_path() {
-            path.handle_peer_started();
-            if previous.is_some() {
+            if verdict == Verdict::Restarted {
                 // Until it answers, this may as well be a straggler of a process that is gone: it is asked as soon as
                 // on a path in use. Not at once: were two alive, each answer would call for the next probe.
                 path.handle_used(now);
             }
-        }
-    }
-
-    /// All that had arrived before a probe left was sent before its echo, and so has lower numbers than the
-    /// `next` of the echo. If the sequence was already further, then numbers that are not this peer's moved
-    /// it, forged or of a former process; without this, all that the peer sends would be late from then on.
-    fn check_head(&mut self, asked: Option<Instant>, next: Seq) {
-        let Some(asked) = asked else { return };
-        if let Some((since, head)) = self.witness {
-            if asked <= since {
-                return;
+            if is_it {
+                path.handle_control(&message, ecn, now);
             }
-            if next.distance_from(head) < 0 {
-                self.peer_restarts += 1;
-                self.reorder.restart(next);
+            if is_news {
+                path.peer_hears = path.peer_index.is_some_and(|number| hears.contains(usize::from(number)));
             }
-        }
-        self.witness = Some((self.now, self.reorder.head()));
-    }
-
-    /// Something valid came on the path: a packet (`used`) or a control message.
-    pub(super) fn heard(&mut self, index: usize, used: bool) {
-        let now = self.now;
-        let Some(path) = self.at_mut(index) else { return };
-        if used {
-            path.handle_used(now);
-        }
-        let heard_before = path.hears();
-        path.handle_heard(now);
-        if !heard_before {
-            self.refresh(index);
-        }
+            if is_it {
+                path.handle_heard(now);
+            }
+        });
+        Received::Consumed
     }
 
     /// The next inner packet that may be delivered, now that waiting for others is over.
     pub fn poll_packet(&mut self) -> Option<&[u8]> {
-        while !core::mem::take(&mut self.assembled) {
-            let place = self.reorder.pop()?;
-            let packet = self.reorder.packet(place);
+        while !core::mem::take(&mut self.receiver.assembled) {
+            let place = self.receiver.reorder.pop()?;
+            let packet = self.receiver.reorder.packet(place);
             if packet.is_empty() {
                 // It was delivered when it came.
                 continue;
@@ -317,17 +306,14 @@ impl Connection<'_> {
             if ip::parse(packet).is_some() || slice::is_there(packet) {
                 self.stats.rx_packets += 1;
                 self.stats.rx_bytes += packet.len() as u64;
-                return Some(self.reorder.packet(place));
+                return Some(self.receiver.reorder.packet(place));
             }
-            match self.reassembly.insert(packet, self.now) {
-                Piece::Complete => self.assembled = true,
-                Piece::Waiting => {}
-                Piece::Duplicate => self.stats.drop(DropReason::Duplicate),
-                Piece::Bad => self.stats.drop(DropReason::BadFragment),
-                Piece::CongestionMarked => self.stats.drop(DropReason::CongestionMarked),
+            let Receiver { reorder, reassembly, assembled, .. } = &mut self.receiver;
+            if let Some(reason) = reassemble(reassembly, assembled, reorder.packet(place), self.now) {
+                self.stats.drop(reason);
             }
         }
-        let packet = self.reassembly.packet();
+        let packet = self.receiver.reassembly.packet();
         self.stats.rx_reassembled += 1;
         self.stats.rx_packets += 1;
         self.stats.rx_bytes += packet.len() as u64;
@@ -336,30 +322,14 @@ impl Connection<'_> {
 
     /// Which paths must have passed a number for it to be lost: those that the peer uses, if it says so.
     pub(super) fn refresh_live(&mut self) {
-        let mut live = self.hears;
+        let hears = self.paths.hears();
+        let mut live = hears;
         if let Some(open) = self.extension.as_ref().and_then(|extension| extension.adaptive.state.open) {
-            for index in self.hears {
-                let number = self.at(index).and_then(|path| path.peer_index);
+            for index in hears {
+                let number = self.paths.at(index).and_then(|path| path.peer_index);
                 live.set(index, number.is_some_and(|number| open.contains(usize::from(number))));
             }
         }
-        self.reorder.set_live(if live.is_empty() { self.hears } else { live }, self.now);
-    }
-
-    /// Collects the counters that the parts keep.
-    pub(super) fn gather(&mut self) {
-        self.stats.rx_lost = self.reorder.lost();
-        if let Some(Extension { adaptive, .. }) = &self.extension {
-            let counts = adaptive.counts();
-            self.stats.tx_dropped = counts.dropped;
-            self.stats.tx_marked = counts.marked;
-            self.stats.tx_resent = counts.resent;
-            self.stats.rx_bad_reports = counts.bad_reports;
-            self.stats.rx_lost += counts.missing;
-        }
-        self.stats.rx_restarts = self.peer_restarts + self.reorder.restarts();
-        if let Some(expired) = self.stats.dropped.get_mut(DropReason::FragmentTimeout as usize) {
-            *expired = self.reassembly.expired();
-        }
+        self.receiver.reorder.set_live(if live.is_empty() { hears } else { live }, self.now);
     }
 }

@@ -3,11 +3,14 @@
 use heapless::Vec;
 
 use crate::adaptive::{Adaptive, Mode};
+use crate::connection::flow_pins::FlowPins;
 use crate::connection::{Connection, Departures, HEADROOM};
 use crate::ecn::Ecn;
-use crate::path;
+use crate::gate::Gate;
 use crate::path_set::PathSet;
 use crate::reassembly::Cut;
+use crate::schedule::Scheduler;
+use crate::seq::Seq;
 use crate::time::Instant;
 use crate::wire::control::Features;
 use crate::wire::gre::Protocol;
@@ -41,6 +44,19 @@ impl core::fmt::Display for EncapsulateError {
 }
 
 impl core::error::Error for EncapsulateError {}
+
+/// What decides how packets leave.
+#[derive(Debug)]
+pub(super) struct Sender<'s> {
+    pub(super) scheduler: Scheduler,
+    pub(super) flow_pins: FlowPins<'s>,
+    /// When packets may leave.
+    pub(super) gate: Gate,
+    pub(super) next_sequence: Seq,
+    pub(super) next_fragment: u16,
+    /// As in [`Config`](crate::Config).
+    pub(super) around: u16,
+}
 
 impl Connection<'_> {
     /// Sends an inner packet: `buffer[HEADROOM..]` is the packet, the bytes before it are overwritten. The
@@ -88,20 +104,22 @@ impl Connection<'_> {
     /// Most bytes that a slice of a large packet may have now, its [header](crate::wire::slice::Header) included. `None`:
     /// this end or the peer does not join slices, or no path is up.
     pub fn slice_room(&self) -> Option<usize> {
-        let peer = self.peer.filter(|peer| peer.features.contains(Features::SLICES))?;
+        let peer = self.identity.peer_with(Features::SLICES)?;
         let extension = if peer.extension.is_some() && self.mode().is_some() { extension::LEN } else { 0 };
         let header_len = self.layout.header_len();
         // What leaves by weight, or is pinned, may get any path.
-        let names_paths = self.scheduler.has_pins() || self.adaptive().is_some_and(Adaptive::names_paths);
+        let names_paths =
+            self.sender.scheduler.has_pins() || self.adaptive().is_some_and(Adaptive::names_paths);
         let is_free = self.mode() == Some(Mode::Adaptive) && !names_paths;
-        usize::from(if is_free { self.common_datagram } else { self.smallest_datagram })
+        let (smallest, common) = self.paths.sizes();
+        usize::from(if is_free { common } else { smallest })
             .checked_sub(header_len + extension)
             .filter(|room| self.slices && self.layout.sequence && *room > slice::LEN)
     }
 
     /// The flow of a packet of which slices are to be sent, given its headers.
     pub fn flow(&self, headers: &[u8]) -> Flow {
-        Flow::of(headers, self.scheduler.seed())
+        Flow::of(headers, self.sender.scheduler.seed())
     }
 
     /// As [`encapsulate`](Self::encapsulate), for a slice of a large packet of `flow`, of at most
@@ -133,25 +151,18 @@ impl Connection<'_> {
         protocol: Protocol,
         flow: Option<&Flow>,
     ) -> Result<Departures<'b>, EncapsulateError> {
-        self.want();
+        self.paths.want(self.now);
         let packet = buffer.get(HEADROOM..).unwrap_or_default();
         let len = packet.len();
         let pinned = self.pinned_for_a_while(packet, flow);
-        let calls = self.extension_calls().filter(|_| pinned.is_none());
-        if calls.is_some_and(|calls| (calls.enqueue)(self, packet, flow)) {
-            let (ecn, sequence) = (Ecn::NotEct, self.next_sequence);
-            let none = PathSet::default();
-            return Ok(Departures::new(
-                buffer,
-                self.layout,
-                protocol,
-                sequence,
-                None,
-                Vec::new(),
-                (ecn, none),
-            ));
+        let engine = self.engine().filter(|_| pinned.is_none());
+        if engine.is_some_and(|engine| engine.enqueue(self, packet, flow)) {
+            let nowhere = (Ecn::NotEct, PathSet::default());
+            let sequence = self.sender.next_sequence;
+            return Ok(Departures::new(buffer, self.layout, protocol, sequence, None, Vec::new(), nowhere));
         }
-        let paths = pinned.unwrap_or_else(|| self.scheduler.choose(packet, flow, self.up, self.now));
+        let up = self.paths.up();
+        let paths = pinned.unwrap_or_else(|| self.sender.scheduler.choose(packet, flow, up, self.now));
         if paths.is_empty() {
             self.stats.tx_no_path += 1;
             return Err(EncapsulateError::NoPath);
@@ -162,7 +173,7 @@ impl Connection<'_> {
             cut => cut,
         };
         let cut = cut.inspect_err(|_| self.stats.tx_too_large += 1)?;
-        if !self.gate.passes(len, self.now) {
+        if !self.sender.gate.passes(len, self.now) {
             self.stats.tx_limited += 1;
             return Err(EncapsulateError::Limited);
         }
@@ -171,48 +182,38 @@ impl Connection<'_> {
         let ecn = ip::ecn(packet);
         let (mut ids, mut marked) = (Vec::new(), PathSet::default());
         for index in paths {
-            let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { continue };
-            path.handle_used(self.now);
-            path.stats.tx_datagrams += pieces as u64;
-            path.stats.tx_bytes += (len + pieces * overhead) as u64;
-            marked.set(index, path.outer_ecn(ecn) == ecn);
+            let bytes = len + pieces * overhead;
+            let Some(id) = self.paths.count_sent(index, pieces as u64, bytes as u64) else { continue };
+            self.paths.handle_used(index, self.now);
+            marked.set(index, self.paths.outer_ecn(index, ecn) == ecn);
             // There are as many places as paths.
-            let _ = ids.push(path.id);
+            let _ = ids.push(id);
         }
         self.stats.tx_packets += 1;
         self.stats.tx_bytes += len as u64;
         if cut.is_some() {
             self.stats.tx_fragments += pieces as u64;
-            self.next_fragment = self.next_fragment.wrapping_add(1);
+            self.sender.next_fragment = self.sender.next_fragment.wrapping_add(1);
         }
-        let sequence = self.next_sequence;
+        let sequence = self.sender.next_sequence;
         if self.layout.sequence {
-            self.next_sequence = sequence + u32::try_from(pieces).unwrap_or(0);
+            self.sender.next_sequence = sequence + u32::try_from(pieces).unwrap_or(0);
         }
         Ok(Departures::new(buffer, self.layout, protocol, sequence, cut, ids, (ecn, marked)))
-    }
-
-    /// There is something to send: paths that are dead are wanted.
-    fn want(&mut self) {
-        let now = self.now;
-        if self.wanted_until <= now {
-            self.paths.iter_mut().flatten().for_each(|path| path.handle_wanted(now));
-        }
-        self.wanted_until = now + path::IN_USE;
     }
 
     /// How the packet must be cut to fit all of `paths`; `None`: it fits whole.
     pub(super) fn cut_for(&self, paths: PathSet, len: usize) -> Result<Option<Cut>, EncapsulateError> {
         let smallest =
-            paths.into_iter().filter_map(|index| self.at(index)).map(|path| path.max_datagram).min();
+            paths.into_iter().filter_map(|index| self.paths.at(index)).map(|path| path.max_datagram).min();
         let room = usize::from(smallest.unwrap_or(0)).saturating_sub(self.layout.header_len());
         if len <= room {
             return Ok(None);
         }
-        let peer = self.peer.filter(|peer| peer.features.contains(Features::REASSEMBLY));
+        let peer = self.identity.peer_with(Features::REASSEMBLY);
         if peer.is_none_or(|peer| len > usize::from(peer.mtu)) {
             return Err(EncapsulateError::TooLarge);
         }
-        Cut::new(self.next_fragment, len, room).map(Some).ok_or(EncapsulateError::TooLarge)
+        Cut::new(self.sender.next_fragment, len, room).map(Some).ok_or(EncapsulateError::TooLarge)
     }
 }

@@ -7,10 +7,6 @@ use crate::time::Instant;
 use crate::wire::control::{Kind, Message};
 use crate::wire::gre::{self, Protocol};
 
-/// How far a message may lie behind the newest one of the peer and still count as new: probes and echoes that
-/// were overtaken on other paths, some for each of 16. Older ones are replays.
-const OVERTAKEN: i32 = 64;
-
 /// What a control message from an unknown address says of itself. None of it is proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -38,18 +34,7 @@ impl Connection<'_> {
             return None;
         }
         let message = Message::parse(datagram.get(header.len..)?).ok()?;
-        let peer = self.peer.as_ref();
-        let known = peer.is_some_and(|peer| peer.instance == message.instance);
-        let is_old = peer.is_some_and(|peer| {
-            if known {
-                message.count.distance_from(peer.count) < -OVERTAKEN
-            } else {
-                peer.previous == Some(message.instance)
-            }
-        });
-        if message.instance == self.instance || is_old {
-            return None;
-        }
+        let known = self.identity.claims(&message)?;
         let answers = (message.kind == Kind::Echo).then_some(message.stamp);
         Some(Claim { path: message.path, answers, known })
     }
@@ -67,7 +52,7 @@ impl Connection<'_> {
         now: Instant,
     ) -> Result<Departure<'b>, UnknownPath> {
         self.tick(now);
-        let index = self.path(path)?.id.index();
+        let index = self.paths.find(path)?.id.index();
         self.emit_control(index, Kind::Probe, stamp, None, buffer).ok_or(UnknownPath)
     }
 
@@ -78,9 +63,7 @@ impl Connection<'_> {
     /// There is no such path.
     pub fn probe(&mut self, path: PathId, now: Instant) -> Result<(), UnknownPath> {
         self.tick(now);
-        self.path_mut(path)?.probe_now();
-        self.due.insert(path.index());
-        Ok(())
+        self.paths.probe(path)
     }
 
     /// The number that the peer gives a path, once it was heard on it.
@@ -88,7 +71,7 @@ impl Connection<'_> {
     /// # Errors
     /// There is no such path.
     pub fn peer_number(&self, path: PathId) -> Result<Option<u8>, UnknownPath> {
-        self.path(path).map(|path| path.peer_index)
+        self.paths.find(path).map(|path| path.peer_index)
     }
 }
 

@@ -140,7 +140,7 @@ impl Driver<'_> {
             uplink_share_bps,
             downlink_share_bps,
             asked_bps: peer.connection.asked().map(|bytes| u64::from(bytes) * 8),
-            counters: Counters::from(stats),
+            counters: Counters::from(&stats),
             worse_than_best_ms: u64::try_from(peer.worse.total().as_millis()).unwrap_or(u64::MAX),
             dropped,
             paths,

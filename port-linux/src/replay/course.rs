@@ -119,7 +119,7 @@ impl Course {
     fn look(&mut self, core: &Connection<'_>) {
         let paths = self.paths.iter().filter_map(|(id, _)| path_look(core, *id)).collect();
         let mode = core.mode().map_or("-", |mode| mode_name(mode).0);
-        let look = Look { at: self.now, stats: *core.stats(), held: core.held(), mode, paths };
+        let look = Look { at: self.now, stats: core.stats(), held: core.held(), mode, paths };
         self.looks.push(look);
         if self.looks.len() >= LOOKS {
             let mut number = 0;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::{Config, PathConfig};
+use crate::connection::identity::OVERTAKEN;
 use crate::connection::{Received, Storage};
 use crate::ecn::Ecn;
 

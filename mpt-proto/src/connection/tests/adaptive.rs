@@ -223,7 +223,7 @@ fn a_peer_that_restarts_is_followed_and_measured_anew() {
             pair.paths[path][1] = pair.ends[1].add_path(lab(), pair.now).unwrap();
         }
         pair.run(300);
-        let stats = *pair.ends[0].stats();
+        let stats = pair.ends[0].stats();
         for from in [0, 1] {
             let came = traffic(&mut pair, from, 500, 1);
             assert!(came.into_iter().eq(0..500), "end {from}");
@@ -382,13 +382,13 @@ fn forge(pair: &mut Pair, report: &Report) -> Received<'static> {
     let len = report.emit(&mut datagram[body..]).unwrap();
     let header = Header { kind: Extended::Report, resent: false, number: 1, stamp: pair.now.stamp() };
     header.emit(&mut datagram[layout.header_len()..]);
-    let sequence = pair.ends[1].next_sequence;
+    let sequence = pair.ends[1].sender.next_sequence;
     layout.emit(&mut datagram[..body + len], Protocol::Control, sequence);
     pair.carry(1, pair.paths[0][1], &datagram[..body + len], Ecn::NotEct)
 }
 
 fn empty(pair: &Pair, count: u32) -> Report {
-    Report { instance: pair.ends[1].instance, count: Seq::from_u32(count), ..Report::default() }
+    Report { instance: pair.ends[1].identity.instance(), count: Seq::from_u32(count), ..Report::default() }
 }
 
 /// Bytes that an end has sent since the last call, IPv4 and UDP headers included, in datagrams with this kind of extension header.
@@ -529,7 +529,7 @@ fn a_packet_is_held_until_its_time_but_never_for_longer_than_half_a_second() {
         let stamp = pair.now.stamp().wrapping_add(wait);
         let header = Header { kind: Extended::Ordered, resent: false, number: 9_999, stamp };
         header.emit(&mut datagram[layout.header_len()..]);
-        layout.emit(&mut datagram, Protocol::Control, pair.ends[1].next_sequence);
+        layout.emit(&mut datagram, Protocol::Control, pair.ends[1].sender.next_sequence);
         let (id, began) = (pair.paths[0][1], pair.now);
         let _ = pair.carry(1, id, &datagram, Ecn::NotEct);
         while pair.delivered[0].is_empty() {
