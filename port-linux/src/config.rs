@@ -95,6 +95,8 @@ pub struct Config {
     pub portal: Portal,
     /// `[security]`: this end's key; `None`: packets travel in the clear.
     pub security: Option<Security>,
+    /// Whether the file says that packets are to travel in the clear: `security = "none"`.
+    pub(crate) is_clear_meant: bool,
     /// `[[forward]]`, of this file and of those of the peers.
     pub forwards: Vec<Forward>,
     /// `[[hook]]`: programs that are run when something happens.

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Check, PathDefaults};
 use super::error::Source;
-use super::security::Choice;
+use super::security::{Choice, is_bare};
 use super::seen::Seen;
-use super::{Config, ConfigError, Connection, Path, listen};
+use super::{Config, ConfigError, Connection, Path, forward, listen};
 use crate::link::unspecified;
 
 /// Why a path is there.
@@ -123,6 +123,13 @@ impl Config {
     pub(crate) fn keep_added(&mut self, before: &Self) -> Vec<String> {
         let (mut left_out, mut seen) = (Vec::new(), Seen::of(self));
         let is_sealed = self.security.is_some();
+        // What the file has learnt to say meanwhile holds for them, too.
+        let old = before.connections.iter().flat_map(|connection| &connection.paths);
+        let is_refused = |path: &&Path| {
+            is_bare(self, path.remote) || self.forwards.iter().any(|forward| forward.takes(path.port))
+        };
+        let refused: Vec<Path> =
+            old.filter(|path| path.origin != Origin::File).filter(is_refused).cloned().collect();
         for connection in &mut self.connections {
             let Some(old) = before.connections.iter().find(|it| it.name == connection.name) else { continue };
             let stays = |path: &&Path| match path.origin {
@@ -135,7 +142,7 @@ impl Config {
                 let is_own = |it: &Path| path.origin == Origin::Interface && it.device == path.device;
                 let is_taken = connection.paths.iter().any(|it| it.name == path.name || is_own(it));
                 let has_room = !is_taken && connection.paths.len() < MAX_PATHS;
-                if !has_room || !seen.add(connection, &path, is_sealed) {
+                if !has_room || refused.contains(&path) || !seen.add(connection, &path, is_sealed) {
                     left_out.push(format!("{}/{}", connection.name, path.name));
                 } else {
                     connection.paths.push(path);
@@ -166,6 +173,10 @@ impl NewPath {
             let path = check.path(table, &PathDefaults::of(connection), &[], &mut names)?;
             if let Some(listen) = &config.listen {
                 listen::apart_from(listen, &connection.name, &path, &source)?;
+            }
+            forward::apart_from(&config.forwards, &path, &source)?;
+            if is_bare(config, path.remote) {
+                check.seen.far.refuse(&source)?;
             }
             Ok(Path { origin: Origin::Command, ..path })
         };
@@ -375,5 +386,52 @@ mod tests {
         assert_eq!(other_router.keep_added(&before), ["vps/lte"]);
         let mut same_ends = Config::parse(&TEXT.replace("gateway", "port = 4800\ngateway"), "test").unwrap();
         assert_eq!(same_ends.keep_added(&before), ["vps/lte"]);
+    }
+
+    #[test]
+    fn a_file_that_says_nothing_of_security_gets_no_path_into_the_internet() {
+        let unsaid = TEXT.replace("security = \"none\"\n", "");
+        let unsaid = || Config::parse(&unsaid, "test").unwrap();
+        let of = |remote: &str| NewPath { remote: Some(remote.into()), ..lte() };
+        let open = NewPath { local: Some([192, 0, 2, 1].into()), ..of("0.0.0.0") };
+        for (far, kind) in [
+            (of("8.8.8.8"), "remote = \"8.8.8.8\": a public address"),
+            (of("vps.example.net"), "remote = \"vps.example.net\": a peer that may be anywhere"),
+            (open, "remote = \"0.0.0.0\": a peer that may be anywhere"),
+        ] {
+            let error = unsaid().with_path("vps", &far).unwrap_err();
+            let said = format!(
+                "{kind}, and the file does not say whether packets are encrypted; allowed: [security] with keys, or security = \"none\", \
+                 in the file"
+            );
+            assert_eq!(error, said);
+            assert!(config().with_path("vps", &far).is_ok(), "{far:?}: it is meant");
+            // The file has said so when it came, and does not any more.
+            let before = config().with_path("vps", &far).unwrap();
+            assert_eq!(unsaid().keep_added(&before), ["vps/lte"]);
+            assert_eq!(config().keep_added(&before), [""; 0]);
+        }
+        assert!(unsaid().with_path("vps", &lte()).is_ok());
+    }
+
+    #[test]
+    fn a_path_whose_port_is_forwarded_is_refused() {
+        let text = |protocol: &str| {
+            format!("{TEXT}[[forward]]\nproto = \"{protocol}\"\nport = \"4800-4810\"\nto = \"10.0.0.2\"\n")
+        };
+        let forwards = |protocol: &str| Config::parse(&text(protocol), "test").unwrap();
+        let added = |port| NewPath { port: Some(port), ..lte() };
+        let error = forwards("udp").with_path("vps", &added(4805)).unwrap_err();
+        assert_eq!(
+            error,
+            "[[forward]] udp 4800-4810 to 10.0.0.2 takes the datagrams of path lte, which come to its port 4805; allowed: another `port` \
+             for the path, or in [[forward]]"
+        );
+        assert!(forwards("udp").with_path("vps", &added(4811)).is_ok());
+        assert!(forwards("tcp").with_path("vps", &added(4805)).is_ok());
+        // A file that is read again has it.
+        let before = config().with_path("vps", &added(4805)).unwrap();
+        assert_eq!(forwards("udp").keep_added(&before), ["vps/lte"]);
+        assert_eq!(forwards("tcp").keep_added(&before), [""; 0]);
     }
 }

@@ -62,6 +62,7 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
     warnings.extend(seen.far.check(&choice, source)?);
     let metrics = file.metrics.map(|table| metrics::metrics(table, source, &mut warnings));
     let portal = portal::portal(file.portal);
+    let is_clear_meant = matches!(choice, Choice::Clear(_));
     let security = match choice {
         Choice::Sealed(security) => Some(security),
         Choice::Clear(_) | Choice::Unsaid => None,
@@ -73,6 +74,7 @@ pub(super) fn config(file: file::File, source: &Source) -> Result<Config, Config
         metrics,
         portal,
         security,
+        is_clear_meant,
         forwards,
         hooks,
         warnings,

@@ -14,7 +14,7 @@ use toml::Spanned;
 use super::error::Source;
 use super::gateway::{Transport, UNQUOTABLE, is_quotable};
 use super::value::Table;
-use super::{ConfigError, Connection, Network, Tunnel, file};
+use super::{ConfigError, Connection, Network, Path, Tunnel, file};
 
 pub(super) use value::{ForwardPorts, Protocols, Target};
 
@@ -64,6 +64,11 @@ impl Forward {
     /// Whether a port is among these.
     fn has(&self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
+    }
+
+    /// Whether datagrams that come to a UDP port of mpt would be sent elsewhere.
+    pub(super) fn takes(&self, port: u16) -> bool {
+        self.protocol == Transport::Udp && self.has(port)
     }
 
     /// Whether some packet would be for both.
@@ -149,9 +154,7 @@ impl Forwards {
             let keys = Keys::new(table, owner, tunnel, source)?;
             let place = source.full_place(&keys.port.1);
             for forward in keys.expand() {
-                if forward.protocol == Transport::Udp
-                    && let Some(port) = self.own_ports.iter().find(|port| forward.has(**port))
-                {
+                if let Some(port) = self.own_ports.iter().find(|port| forward.takes(**port)) {
                     let problem = format_args!("mpt's own datagrams come to UDP port {port}");
                     return Err(source.error(&keys.port.1, problem, "ports that mpt does not use itself"));
                 }
@@ -200,6 +203,16 @@ impl Forwards {
         let all = self.main.list.into_iter().chain(self.of_peers);
         (all.map(|(forward, _)| forward).collect(), warnings)
     }
+}
+
+/// That no forward of a configuration takes the datagrams of a path that comes to it.
+pub(super) fn apart_from(forwards: &[Forward], path: &Path, source: &Source<'_>) -> Result<(), ConfigError> {
+    let Some(forward) = forwards.iter().find(|forward| forward.takes(path.port)) else { return Ok(()) };
+    let problem = format!(
+        "[[forward]] {forward} takes the datagrams of path {}, which come to its port {}",
+        path.name, path.port
+    );
+    Err(source.error_in_file(&problem, "another `port` for the path, or in [[forward]]"))
 }
 
 /// Whether nobody outside gets to ssh of this host any more.

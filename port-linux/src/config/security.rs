@@ -9,8 +9,8 @@ use mpt_seal::{PeerKeys, PresharedKey, PrivateKey, PublicKey};
 use toml::Spanned;
 
 use super::error::{ConfigError, PRESHARED_KEY_FILE, PRIVATE_KEY_FILE, Source};
-use super::file;
 use super::value::{CipherName, FileName, PublicKeyText, SecuritySetting, Text};
+use super::{Config, file};
 use crate::ciphers::NativeCiphers;
 use crate::keys::{self, KeyBytes};
 
@@ -232,6 +232,11 @@ fn near_v6(remote: Ipv6Addr) -> bool {
     link || remote.is_unique_local() || documentation
 }
 
+/// Whether packets to a peer travel in the clear and nobody has said that they may.
+pub(super) fn is_bare(config: &Config, remote: IpAddr) -> bool {
+    config.security.is_none() && !config.is_clear_meant && Reach::of(remote) != Reach::Near
+}
+
 /// The first path of the file whose peer may be anywhere, and where its `remote` stands.
 #[derive(Default)]
 pub(super) struct FarPeers {
@@ -248,6 +253,19 @@ impl FarPeers {
             Reach::Open => &mut self.open,
         };
         first.get_or_insert_with(|| at.clone());
+    }
+
+    /// What a file that says nothing of security is told of them.
+    fn problem(&self) -> String {
+        let kind = if self.public.is_some() { "a public address" } else { "a peer that may be anywhere" };
+        format!("{kind}, and the file does not say whether packets are encrypted")
+    }
+
+    /// The same for a path that comes to a file which says nothing: what of it is far.
+    pub(super) fn refuse(&self, source: &Source<'_>) -> Result<(), ConfigError> {
+        let allowed = "[security] with keys, or security = \"none\", in the file";
+        let far = self.public.as_ref().or(self.open.as_ref());
+        far.map_or(Ok(()), |at| Err(source.error(at, self.problem(), allowed)))
     }
 
     /// Whether the file may leave it at its choice; a warning if packets travel in the clear where they perhaps should
@@ -269,9 +287,7 @@ impl FarPeers {
                  [security] with keys, or for security = \"none\" in the first line",
             ))),
             (Choice::Unsaid, Some(at)) => {
-                let kind = if public.is_some() { "a public address" } else { "a peer that may be anywhere" };
-                let problem = format_args!("{kind}, and the file does not say whether packets are encrypted");
-                let error = source.error(at, problem, "one of the two below");
+                let error = source.error(at, self.problem(), "one of the two below");
                 Err(error.with_advice(TWO_WAYS))
             }
         }

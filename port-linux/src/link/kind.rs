@@ -5,22 +5,29 @@ use std::net::IpAddr;
 use super::Interface;
 
 /// Kinds of interfaces (IFLA_INFO_KIND) that are tunnels, or lead nowhere.
-const TUNNELS: [&str; 15] = [
+const TUNNELS: [&str; 22] = [
+    "bareudp",
     "dummy",
     "erspan",
     "geneve",
     "gre",
     "gretap",
+    "gtp",
     "ifb",
+    "ip6erspan",
     "ip6gre",
+    "ip6gretap",
     "ip6tnl",
     "ipip",
     "nlmon",
+    "ovpn",
     "sit",
     "tun",
     "vti",
+    "vti6",
     "vxlan",
     "wireguard",
+    "xfrm",
 ];
 
 /// How names of interfaces begin that are paid by volume, mostly: modems, and phones on USB.
@@ -67,4 +74,34 @@ pub fn is_tunnel_kind(kind: &str) -> bool {
 /// Whether an interface of this name is paid by volume, mostly.
 pub fn is_mobile(device: &str) -> bool {
     MOBILE.iter().any(|prefix| device.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tunnels_of_both_ip_versions_are_known_and_links_are_none() {
+        // As the kernel's drivers name their kinds (rtnl_link_ops).
+        let tunnels = [
+            "gre",
+            "ip6gre",
+            "gretap",
+            "ip6gretap",
+            "erspan",
+            "ip6erspan",
+            "vti",
+            "vti6",
+            "sit",
+            "ip6tnl",
+            "xfrm",
+        ];
+        for kind in tunnels {
+            assert!(is_tunnel_kind(kind), "{kind}");
+        }
+        for kind in ["bond", "bridge", "macvlan", "team", "veth", "vlan", "vrf", "wwan"] {
+            assert!(!is_tunnel_kind(kind), "{kind}");
+        }
+        assert!(TUNNELS.is_sorted());
+    }
 }
