@@ -54,6 +54,8 @@ pub use listen::{Listen, PeerError};
 pub use metrics::Metrics;
 #[cfg(feature = "program")]
 pub use mistakes::{Mistakes, path_lines};
+#[cfg(feature = "program")]
+pub(crate) use portal::authority;
 pub use portal::{CheckUrl, Portal, PortalAnswer};
 pub use rate::Rate;
 pub use security::Security;

@@ -11,6 +11,7 @@ pub use words::{
 };
 
 use crate::data::DataReport;
+use crate::portal::Access;
 use crate::report::{
     ConnectionReport, ModelReport, PathReport, RoamingReport, SocketReport, State, TunnelReport,
 };
@@ -275,7 +276,7 @@ pub static CONNECTION: [OfConnection; 26] = [
 ];
 
 /// Of a path. Datagrams are those of all kinds, their bytes UDP payloads without the seal.
-pub static PATH: [OfPath; 35] = [
+pub static PATH: [OfPath; 38] = [
     OfPath::gauge("state", "up", "Whether packets may take the path", |p| {
         Some((p.state == State::Up).into())
     })
@@ -346,6 +347,23 @@ pub static PATH: [OfPath; 35] = [
         "When the next month of the data plan begins, in seconds since 1970",
         |p| data(p, |d| d.renews_at),
     ),
+    OfPath::gauge(
+        "access.captive",
+        "captive",
+        "Whether the API of the path's network says that it wants a login",
+        |p| access(p, |a| Some(a.captive.into())),
+    )
+    .in_unit(Unit::YesOrNo),
+    OfPath::gauge(
+        "access.seconds_left",
+        "access_left_seconds",
+        "Seconds until the network wants a login again",
+        |p| access(p, |a| a.seconds_left),
+    ),
+    OfPath::gauge("access.bytes_left", "access_left", "Bytes until the network wants a login again", |p| {
+        access(p, |a| a.bytes_left)
+    })
+    .in_unit(Unit::Bytes),
     OfPath::gauge("max_datagram", "max_datagram", "Largest UDP payload that the path carries", |p| {
         Some(p.max_datagram.into())
     })
@@ -455,6 +473,10 @@ fn socket(path: &PathReport, value: fn(&SocketReport) -> u64) -> Option<u64> {
 
 fn data(path: &PathReport, value: fn(&DataReport) -> Option<u64>) -> Option<u64> {
     path.data.as_ref().and_then(value)
+}
+
+fn access(path: &PathReport, value: fn(&Access) -> Option<u64>) -> Option<u64> {
+    path.access.as_ref().and_then(value)
 }
 
 fn roaming(path: &PathReport, value: fn(&RoamingReport) -> u64) -> Option<u64> {

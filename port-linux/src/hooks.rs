@@ -3,19 +3,17 @@
 //! Each hook is run for one event after the other, in their order, so that what it switches on at one event and off at the next is as the
 //! last one said. Different hooks run at once.
 
-mod child;
-
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::child::{self, Child, Ending, Start};
 use crate::clock::Clock;
 use crate::config::Hook;
 use crate::events::Event;
 use crate::observer::Observe;
-use child::{Child, Ending};
 
 /// Programs that run at once.
 const AT_ONCE: usize = 4;
@@ -165,8 +163,9 @@ impl Pool {
     fn run(&self, job: &Job) {
         let program = &job.hook.run[0];
         let environment = [("MPT_EVENT", job.event), ("MPT_TUNNEL", job.tunnel.as_str())];
-        let ended = Child::start(&job.hook.run, &environment, &job.input)
-            .map(|child| child.wait(self.clock, job.hook.timeout, || lock(&self.state).ends));
+        let start = Start { environment: &environment, input: &job.input, ..Start::default() };
+        let ended = Child::start(&job.hook.run, start)
+            .map(|mut child| child.wait(self.clock, job.hook.timeout, || lock(&self.state).ends));
         match ended {
             Ok(Ending::Good) => tracing::debug!("hook {program} for {} is done", job.event),
             Ok(Ending::Bad { status, said }) => {

@@ -42,6 +42,7 @@ use crate::link::{block_on, has_ipv6};
 use crate::routes::kernel_routes;
 
 pub use firewall::TableRule;
+pub(crate) use helper::find as find_program;
 pub use keeper::Keeper;
 use netlink::Netlink;
 use parts::{for_a_lan, for_forwards, past_the_tunnel, ways_out};

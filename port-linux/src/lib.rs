@@ -8,6 +8,8 @@
 pub mod alone;
 #[cfg(feature = "program")]
 pub mod check;
+#[cfg(feature = "program")]
+mod child;
 pub mod ciphers;
 #[cfg(feature = "program")]
 pub mod clean;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::DataReport;
 use crate::events::Event;
-use crate::portal::Portal;
+use crate::portal::{Access, Portal};
 
 /// Version of the control protocol and of the JSON that `mpt status --json` prints.
 pub const VERSION: u32 = 1;
@@ -193,6 +193,9 @@ pub struct PathReport {
     /// The login page of its network that is, or may be, in its way; absent where none was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub portal: Option<Portal>,
+    /// What the API of its network says (RFC 8908); absent where none was asked, or has not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
     /// Why no answer comes on it, as a sentence with the likely causes; absent while answers come, or less than five seconds after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,

@@ -250,6 +250,9 @@ fn paths_text(paths: &[PathReport], colour: bool) -> String {
         if let Some(missing) = &path.waits_for {
             text += &format!("  {} waits: {missing}\n", path.name);
         }
+        if let Some(access) = &path.access {
+            text += &format!("  {}: its network says: {access}\n", path.name);
+        }
         if let Some(problem) = &path.problem {
             text += &format!("  {}: {problem}\n", path.name);
         }

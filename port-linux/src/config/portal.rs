@@ -90,19 +90,26 @@ impl FromText for CheckUrl {
         if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err("a character that addresses of the web do not have");
         }
-        let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-        let (host, port) = match bracketed {
-            Some((host, port)) => (host, port.strip_prefix(':')),
-            None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
-        };
-        let port = port.map_or(Some(80), |port| port.parse().ok()).filter(|port| *port > 0);
-        let host = match host.parse::<IpAddr>() {
-            Ok(address) if address.is_ipv6() == bracketed.is_some() => Endpoint::Address(address),
-            Ok(_) => return Err("not an address in brackets as IPv6 has them"),
-            Err(_) => Endpoint::Name(host_name(host)?),
-        };
-        Ok(Self { host, port: port.ok_or("not a port from 1 to 65535")?, path: path.to_owned() })
+        let (host, port) = self::authority(authority, 80)?;
+        Ok(Self { host, port, path: path.to_owned() })
     }
+}
+
+/// `HOST` or `HOST:PORT`, without a user.
+pub(crate) fn authority(text: &str, usual_port: u16) -> Result<(Endpoint, u16), &'static str> {
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (host, port) = match bracketed {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or("not a port behind the address")?)),
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let port = port.map_or(Some(usual_port), |port| port.parse().ok()).filter(|port| *port > 0);
+    let host = match host.parse::<IpAddr>() {
+        Ok(address) if address.is_ipv6() == bracketed.is_some() => Endpoint::Address(address),
+        Ok(_) => return Err("not an address in brackets as IPv6 has them"),
+        Err(_) => Endpoint::Name(host_name(host)?),
+    };
+    Ok((host, port.ok_or("not a port from 1 to 65535")?))
 }
 
 impl PortalAnswer {
@@ -182,6 +189,7 @@ mod tests {
             "http:///x",
             "http://2001:db8::1/",
             "http://[192.0.2.1]/",
+            "http://[2001:db8::1]80/",
             "http://example.net:0/",
             "http://example.net:/",
             "http://example.net/a b",

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::data::{DataReport, Level};
-use crate::portal::{Address, By, Portal};
+use crate::portal::{Access, Address, By, Portal};
 use crate::report::{
     ConnectionReport, Counters, ModelReport, NotSent, PathReport, Report, RoamingReport, SealReport,
     SocketReport, State, TunnelReport, VERSION,
@@ -27,6 +27,12 @@ pub(crate) fn report() -> Report {
         role: Some("member".into()),
         waits_for: None,
         portal: Address::new(b"http://login.example/").map(|url| Portal { url, by: By::Http }),
+        access: Some(Access {
+            captive: true,
+            seconds_left: Some(next().into()),
+            bytes_left: Some(next().into()),
+            venue: Address::new(b"https://train.example/"),
+        }),
         problem: None,
         rtt_us: Some(next().into()),
         weight: next(),

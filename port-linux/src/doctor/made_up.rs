@@ -56,6 +56,7 @@ fn path(name: &str, device: &str) -> PathReport {
         tier: 1,
         waits_for: None,
         portal: None,
+        access: None,
         problem: None,
         rtt_us: Some(20_000),
         weight: 1,

@@ -180,6 +180,7 @@ impl Driver<'_> {
                     is_used_up.then(|| "its data plan is used up: see `mpt data`".to_owned())
                 }),
             portal: path.portal_found().cloned(),
+            access: path.portal_access(self.clock.now()),
             problem: peer
                 .silence(index, self.outside.is_sealed(), self.clock.now())
                 .filter(|silence| !silence.is_of_connection() && path.portal_found().is_none())

@@ -147,7 +147,8 @@ fn a_program_that_says_much_fails_or_is_gone_is_no_trouble() {
     let clock = Clock::start();
     let run = |script: &Script, timeout: u64| {
         let run = ["/bin/sh".to_owned(), script.program.display().to_string()];
-        Child::start(&run, &[], "input\n").map(|it| it.wait(clock, Duration::from_millis(timeout), || false))
+        Child::start(&run, Start { input: "input\n", ..Start::default() })
+            .map(|mut it| it.wait(clock, Duration::from_millis(timeout), || false))
     };
     let flooding = Script::new("while :; do echo much >&2; echo much; done");
     assert_eq!(run(&flooding, 300).unwrap(), Ending::TooLong);
@@ -155,7 +156,7 @@ fn a_program_that_says_much_fails_or_is_gone_is_no_trouble() {
     let Ending::Bad { status, said } = run(&failing, 20_000).unwrap() else { panic!("it failed") };
     assert_eq!(status.code(), Some(3));
     assert!(said.starts_with(": ") && said.ends_with("no network"), "{said}");
-    assert!(Child::start(&["/nonexistent/hook".to_owned()], &[], "input\n").is_err());
+    assert!(Child::start(&["/nonexistent/hook".to_owned()], Start::default()).is_err());
     let deaf = Script::new("exec <&-; exit 0");
     assert_eq!(run(&deaf, 20_000).unwrap(), Ending::Good);
 }

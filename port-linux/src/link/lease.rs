@@ -1,7 +1,8 @@
 //! What a network has said on a link, by DHCP mostly: the router, for the sentence that proposes it as a path's `gateway` (also where the
 //! host's DHCP client has made no default route of it), the servers of names, and the portal (RFC 8910).
 //!
-//! systemd-networkd and dhclient keep what is read here. NetworkManager's own client keeps no options in a file.
+//! systemd-networkd and dhclient keep what is read here. NetworkManager's own client keeps no options in a file: its portal is asked for by
+//! `portal/network_manager.rs`.
 
 use std::cell::LazyCell;
 use std::fs;

@@ -65,7 +65,7 @@ pub(super) fn ask(
 }
 
 /// Connects from the address of the path, where it has one of that IP version, through its interface alone.
-fn connect(question: &Question, host: SocketAddr, tie: &dyn Tie) -> io::Result<TcpStream> {
+pub(super) fn connect(question: &Question, host: SocketAddr, tie: &dyn Tie) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(host), Type::STREAM, Some(Protocol::TCP))?;
     tie.tie(socket.as_fd(), Some(&question.interface.name))?;
     if !question.local.is_unspecified() && question.local.is_ipv4() == host.is_ipv4() {

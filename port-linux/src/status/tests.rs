@@ -16,6 +16,7 @@ pub(crate) fn path(name: &str, third: u8, tx_bytes: u64) -> PathReport {
         role: Some("member".into()),
         waits_for: None,
         portal: None,
+        access: None,
         problem: None,
         rtt_us: Some(1_250),
         weight: 1,

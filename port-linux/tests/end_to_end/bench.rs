@@ -283,9 +283,19 @@ pub(crate) fn refused(host: &Host, settings: &Settings) -> anyhow::Result<Output
 impl Mpt {
     /// Starts it, and waits until it answers on its control socket.
     pub(crate) fn start(host: &Host, settings: &Settings) -> anyhow::Result<Self> {
+        Self::start_with(host, settings, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_with(
+        host: &Host,
+        settings: &Settings,
+        environment: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
         let files = Files::of(host)?;
         files.write(settings)?;
-        let command = files.command(host);
+        let mut command = files.command(host);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         Self::launch(host, files, command)
     }
 

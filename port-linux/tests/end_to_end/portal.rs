@@ -1,5 +1,8 @@
 //! A network that wants a login before it lets packets pass.
 
+#[cfg(feature = "quic")]
+mod api;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
