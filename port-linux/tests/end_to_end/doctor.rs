@@ -3,6 +3,7 @@
 mod host;
 mod links;
 mod peers;
+mod sockets;
 
 use anyhow::{Context as _, ensure};
 use port_linux::lab::host::Host;
