@@ -109,7 +109,8 @@ fn start(file: impl FnOnce(&str) -> String) -> anyhow::Result<(World, Arc<Api>, 
     world.rules("udp dport != 53 drop", "accept")?;
     world.lease(&format!("CAPTIVE_PORTAL=https://{NAME}:{PORT}/api?x=[1-3]{{a,b}}\n"))?;
     let (api, certificate) = Api::serve(&world.hotel)?;
-    let settings = World::settings(Side::Pc1);
+    // What is asked leaves past the tunnel, to which all of this host's packets are held.
+    let settings = World::settings(Side::Pc1).tunnel("kill_switch", true).network("0.0.0.0/0");
     let pc1 = Mpt::start_with(&world.net.pc1, &settings, &[("CURL_CA_BUNDLE", file(&certificate))])?;
     Ok((world, api, pc1, settings))
 }
