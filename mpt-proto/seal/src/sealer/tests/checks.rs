@@ -504,7 +504,7 @@ fn a_first_datagram_that_is_held_up_does_not_delay_the_notice_of_a_restart() {
 fn after_an_outage_of_minutes_a_restart_is_noticed_as_fast_as_ever() {
     let mut world = World::up(&[10], 220);
     world.hand = Some(Box::new(|_, _| vec![]));
-    world.load(&[0, 1], times(20, 500), 150_000);
+    world.load(&[0, 1], times(20, 500), times(150_000, 20_000));
     world.hand = None;
     world.load(&[0, 1], times(20, 100), 10_000);
     assert!(world.ends.iter().all(|end| end.is_up(world.now)));
