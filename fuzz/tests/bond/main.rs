@@ -18,6 +18,7 @@ mod known;
 mod latency;
 mod many;
 mod mqvpn;
+mod policed;
 mod policies;
 mod random;
 mod table;

@@ -41,7 +41,7 @@ use limited_by::Signs;
 use pacer::Pacer;
 pub use phase::Phase;
 use phase::{Phases, Signal};
-use rate::RateEstimate;
+use rate::{Losses, RateEstimate};
 pub(super) use sizes::Sizes;
 
 /// Bytes of the largest datagram.
@@ -492,10 +492,15 @@ impl Model {
         if !self.delay.is_empty() {
             self.rate.excuse();
         }
-        let policed = self.rate.policed(at, POLICED_TIME.max(POLICED_SCATTER * self.scatter));
-        if let Some(share) = policed {
-            // What arrives of a pace that loses is the rate.
-            self.rate.police(self.rate.value() * self.phases.gain().max(1.0), share, now);
+        let losses = self.rate.judge(at, POLICED_TIME.max(POLICED_SCATTER * self.scatter));
+        match &losses {
+            Some(Losses::Policer(judged)) => {
+                // What arrives of a pace that loses is the rate.
+                let pace = self.rate.value() * self.phases.gain().max(1.0);
+                self.rate.police(pace, judged, self.number, now);
+            }
+            Some(Losses::Link) => self.rate.acquit(now),
+            None => {}
         }
         let competes = self.phase() == Phase::Compete;
         if self.delay.handle(at, least, self.rate.value(), self.phase(), now) {
@@ -516,7 +521,7 @@ impl Model {
             now,
             next_number: self.number,
             backlog,
-            is_policed: policed.is_some(),
+            is_policed: matches!(losses, Some(Losses::Policer(_))),
             random,
             sampled: !competes && self.sample(at, shortest, now),
             grows: self.latest.is_some_and(|before| at.since(&before).grows(GROWS)),
@@ -541,7 +546,7 @@ impl Model {
         let Some(sample) = self.rate.handle(at, shortest, self.train_end.is_some(), now) else {
             return false;
         };
-        let (rate, arrival) = (sample.span.rate(), sample.span.arrival_rate());
+        let (rate, arrival) = (self.rate.carried(&sample.span), sample.span.arrival_rate());
         let window = RATE_WINDOW.max(RATE_ROUNDS * self.feedback).max(RATE_SAMPLES * shortest);
         // What left while the queue was let drain is less than the path can carry, and no sign of how much that is.
         let counts = !sample.app_limited && self.phase() != Phase::Drain;

@@ -137,6 +137,18 @@ pub(super) const THIN: f32 = 2.0;
 /// If more than this share is lost, twice in a row, the path drops what exceeds its rate: a policer, or a queue that is full. Bursts
 /// of losses on radios lose less over so many packets. Pinned by `home.txt`.
 pub(super) const POLICED: f32 = 0.12;
+/// After a cut for losses, what is lost is the link's own where as much as this share of it stays lost in so many judgements. A policer
+/// drops less, though its bucket may hide that at first. Pinned by `policed.txt`.
+pub(super) const OWN_LOSS_SHARE: f32 = 0.7;
+/// See [`OWN_LOSS_SHARE`].
+pub(super) const OWN_LOSS_STAYS: u8 = 3;
+/// Of such a judgement less must have left than before the cut, by this share of what was lost: of a flow that is limited by something else a
+/// policer drops as much. Pinned by `hunted.txt`.
+pub(super) const OWN_LOSS_FALL: f32 = 0.5;
+/// Highest loss that a link may have of its own: where more than half is lost, nothing is worth sending.
+pub(super) const MOST_OWN_LOSS: f32 = 0.5;
+/// Share by which a judgement with less loss lowers what the link has of its own.
+pub(super) const OWN_LOSS_GAIN: f32 = 0.25;
 /// A rate that lost so is not exceeded for this long.
 pub(super) const POLICED_FOR: Duration = Duration::from_secs(5);
 /// Fewest path numbers over which losses are judged.

@@ -121,6 +121,11 @@ impl Span {
         self.sent.max(self.arrived)
     }
 
+    /// Datagrams a microsecond that left.
+    pub(super) fn sending_rate(&self) -> f32 {
+        self.numbers.max(0) as f32 / self.sent.max(100.0)
+    }
+
     /// Share of the numbers that did not arrive, 0 to 1.
     pub(super) fn loss(&self) -> f32 {
         let numbers = self.numbers.max(1) as f32;

@@ -4,8 +4,9 @@
 use crate::adaptive::model::anchor::{Anchor, Span};
 use crate::adaptive::model::highest::Highest;
 use crate::adaptive::tuning::{
-    FILLED_WITHIN, LEAST_RATE, LEAST_USED, MOST_RATE, POLICED, POLICED_FOR, POLICED_PACKETS, SAMPLE_PACKETS,
-    SEEN_FOR, SEEN_SHARE, START_RATE,
+    FILLED_WITHIN, LEAST_RATE, LEAST_USED, MOST_OWN_LOSS, MOST_RATE, OWN_LOSS_FALL, OWN_LOSS_GAIN,
+    OWN_LOSS_SHARE, OWN_LOSS_STAYS, POLICED, POLICED_FOR, POLICED_PACKETS, SAMPLE_PACKETS, SEEN_FOR,
+    SEEN_SHARE, START_RATE,
 };
 use crate::time::{Instant, Micros};
 use crate::wire::extension;
@@ -27,11 +28,41 @@ pub(super) struct RateEstimate {
     filled_at: Instant,
     /// Where the present judgement of losses began.
     judged_from: Option<Anchor>,
+    /// Path number of what left first at the rate that the last judgement left: what left before it lost at another.
+    judged_after: Option<u32>,
     /// Too much was lost in the judgement before.
     was_lossy: bool,
+    /// The rate was cut for its losses, and it is not clear yet whether that was right.
+    cut: Option<Cut>,
+    /// Share of the packets that the link loses however little is sent.
+    own_loss: f32,
     /// A rate that lost too much, and until when it is not exceeded.
     ceiling: f32,
     ceiling_until: Instant,
+}
+
+/// A rate that was cut for its losses.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
+struct Cut {
+    /// Before.
+    rate: f32,
+    /// Share that was lost.
+    loss: f32,
+    /// Packets a microsecond that had left.
+    sent: f32,
+    /// Judgements since then in which as much was lost.
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
+    stays: u8,
+}
+
+/// What losses tell.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Losses {
+    /// The path drops what exceeds its rate: in this span.
+    Policer(Span),
+    /// It is the link that loses, at any rate.
+    Link,
 }
 
 /// What one sample says.
@@ -54,7 +85,10 @@ impl Default for RateEstimate {
             app_limited: 0,
             filled_at: Instant::ZERO,
             judged_from: None,
+            judged_after: None,
             was_lossy: false,
+            cut: None,
+            own_loss: 0.0,
             ceiling: MOST_RATE,
             ceiling_until: Instant::ZERO,
         }
@@ -99,10 +133,32 @@ impl RateEstimate {
         now < self.ceiling_until
     }
 
-    /// Of `pace` bytes a second, `share` arrived: for a while that is all.
-    pub(super) fn police(&mut self, pace: f32, share: f32, now: Instant) {
-        (self.ceiling, self.ceiling_until) = ((pace * share).min(self.value), now + POLICED_FOR);
+    /// Of `pace` bytes a second, what arrived is all for a while. What leaves next has this path number.
+    pub(super) fn police(&mut self, pace: f32, judged: &Span, next_number: u32, now: Instant) {
+        (self.judged_from, self.judged_after) = (None, Some(next_number));
+        self.cut.get_or_insert(Cut {
+            rate: self.value,
+            loss: judged.loss(),
+            sent: judged.sending_rate(),
+            stays: 0,
+        });
+        // What was lost left at another pace than now; what arrived did arrive. But of a flow that pauses little arrives.
+        let arrived = judged.rate().max(pace * (1.0 - judged.loss()));
+        (self.ceiling, self.ceiling_until) = (arrived.min(self.value), now + POLICED_FOR);
         self.reset(self.ceiling, now);
+    }
+
+    /// It was not the rate that lost: it is what it was before it was cut.
+    pub(super) fn acquit(&mut self, now: Instant) {
+        self.ceiling_until = now;
+        if let Some(cut) = self.cut.take() {
+            self.reset(cut.rate.max(self.value), now);
+        }
+    }
+
+    /// Bytes a second that went through the link with what it lost by itself.
+    pub(super) fn carried(&self, span: &Span) -> f32 {
+        span.rate() / (1.0 - self.own_loss)
     }
 
     /// A rate that was seen: the highest of `window` counts.
@@ -175,8 +231,12 @@ impl RateEstimate {
         self.judged_from = None;
     }
 
-    /// A report: if the path drops what exceeds its rate, the share that arrives; judged over `shortest` microseconds at least.
-    pub(super) fn policed(&mut self, at: Anchor, shortest: f32) -> Option<f32> {
+    /// A report: what losses tell, if they tell something; judged over `shortest` microseconds at least.
+    pub(super) fn judge(&mut self, at: Anchor, shortest: f32) -> Option<Losses> {
+        self.judged_after = self.judged_after.filter(|first| extension::distance(at.settled, *first) < 0);
+        if self.judged_after.is_some() {
+            return None;
+        }
         let Some(from) = self.judged_from else {
             self.judged_from = Some(at);
             return None;
@@ -186,8 +246,23 @@ impl RateEstimate {
             return None;
         }
         self.judged_from = Some(at);
-        let is_lossy = span.loss() > POLICED;
-        (core::mem::replace(&mut self.was_lossy, is_lossy) && is_lossy).then(|| 1.0 - span.loss())
+        let loss = span.loss();
+        if loss < self.own_loss {
+            self.own_loss += OWN_LOSS_GAIN * (loss - self.own_loss);
+        }
+        // A policer drops less when less is sent, a link does not. A flow may send what it did before, at whatever rate.
+        self.cut = self.cut.filter(|cut| loss > OWN_LOSS_SHARE * cut.loss);
+        if let Some(cut) = &mut self.cut
+            && span.sending_rate() < (1.0 - OWN_LOSS_FALL * cut.loss) * cut.sent
+        {
+            cut.stays += 1;
+            if cut.stays >= OWN_LOSS_STAYS {
+                (self.own_loss, self.was_lossy) = (loss.min(cut.loss).min(MOST_OWN_LOSS), false);
+                return Some(Losses::Link);
+            }
+        }
+        let is_lossy = loss > self.own_loss + POLICED;
+        (core::mem::replace(&mut self.was_lossy, is_lossy) && is_lossy).then_some(Losses::Policer(span))
     }
 }
 

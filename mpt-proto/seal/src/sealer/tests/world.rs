@@ -14,6 +14,7 @@ use mpt_proto::{Instant, PathSet};
 use crate::cipher::{Cipher, Ciphers, NONCE_LEN, Offer, Portable, PortableKey, Suite, TAG_LEN};
 use crate::keys::{PeerKeys, PresharedKey, PrivateKey};
 use crate::sealer::{Entropy, Event, NotSealed, Opened, PeerId, Reason, Sealer};
+use crate::testing::times;
 use crate::{Memory, Source};
 
 /// A generator with a seed.
@@ -300,6 +301,8 @@ impl World {
     /// Sends a packet from each of these ends in turn over all paths each `gap_ms`; the numbers of those that left.
     pub(super) fn load(&mut self, from: &[usize], gap_ms: u64, ms: u64) -> Vec<u32> {
         let (mut sent, paths) = (Vec::new(), self.delays.len());
+        // Each packet takes a tenth of a second to interpret.
+        let gap_ms = gap_ms.max(times(1, 50));
         for step in 0..ms / gap_ms {
             for end in from {
                 let before = self.ends[*end].unsent;

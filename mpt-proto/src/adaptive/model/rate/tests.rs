@@ -10,13 +10,13 @@ const WINDOW: Micros = Micros(1_000_000);
 /// the path was first read as one that drops what exceeds its rate, and the share that arrives.
 fn judge(packets: u32, reports: u32, mut is_lost: impl FnMut(u32) -> bool) -> Option<(u32, f32)> {
     let (mut rate, mut at) = (RateEstimate::default(), Anchor::first(0.0));
-    rate.policed(at, POLICED_TIME);
+    rate.judge(at, POLICED_TIME);
     for report in 0..reports {
         let numbers = report * packets..(report + 1) * packets;
         let lost = numbers.clone().filter(|number| is_lost(*number)).count();
         at = at.after(10_000, 10_000, packets, u32::try_from(lost).unwrap());
-        if let Some(share) = rate.policed(at, POLICED_TIME) {
-            return Some((numbers.end, share));
+        if let Some(Losses::Policer(judged)) = rate.judge(at, POLICED_TIME) {
+            return Some((numbers.end, 1.0 - judged.loss()));
         }
     }
     None
@@ -188,14 +188,103 @@ fn with_little_to_send_a_standing_queue_lowers_the_rate_to_most_of_what_was_seen
 fn a_rate_that_lost_too_much_is_not_exceeded_for_five_seconds() {
     let mut rate = RateEstimate::default();
     rate.reset(2e6, NOW);
-    rate.police(3e6, 0.5, NOW);
-    assert_eq!(rate.value(), 1.5e6, "what arrived");
+    rate.police(3e6, &half_of(1e6), 0, NOW);
+    assert_eq!(rate.value(), 1.5e6, "what arrived of a flow that paused");
     let during = NOW + Duration::from_millis(4_900);
     rate.push(2e6, WINDOW, during);
     assert_eq!((rate.value(), rate.is_policed(during)), (1.5e6, true));
     let after = NOW + Duration::from_millis(5_100);
     rate.push(2e6, WINDOW, after);
     assert_eq!((rate.value(), rate.is_policed(after)), (2e6, false));
-    rate.police(8e6, 0.5, after);
+    rate.police(8e6, &half_of(1e6), 0, after);
     assert_eq!(rate.value(), 2e6, "it is not raised");
+    rate.police(1e6, &half_of(1.2e6), 0, after);
+    assert_eq!(rate.value(), 1.2e6, "what arrived, however much less is sent now");
+}
+
+/// A second in which half of what left arrived, at so many bytes a second.
+fn half_of(arrived: f32) -> Span {
+    Span { sent: 1e6, arrived: 1e6, bytes: arrived, packets: 100, numbers: 200 }
+}
+
+/// Reports of a hundred numbers each, of which so many are lost.
+struct Reports {
+    rate: RateEstimate,
+    at: Anchor,
+    /// The flow sends what it did before, whatever the rate is.
+    keeps_sending: bool,
+}
+
+impl Reports {
+    fn new() -> Self {
+        let mut reports =
+            Self { rate: RateEstimate::default(), at: Anchor::first(0.0), keeps_sending: false };
+        reports.rate.reset(2e6, NOW);
+        assert!(reports.rate.judge(reports.at, 100_000.0).is_none());
+        reports
+    }
+
+    fn lose(&mut self, lost: u32) -> Option<Losses> {
+        // As many leave as the rate has them.
+        let time = if self.keeps_sending { 100_000 } else { (2e11 / self.rate.value()) as i32 };
+        self.at = self.at.after(time, time, 100, lost);
+        self.rate.judge(self.at, 100_000.0)
+    }
+
+    /// As [`lose`](Self::lose), until the rate is cut for it, after which `under_way` numbers are under way. Returns in how many it was not.
+    fn cut(&mut self, lost: u32, under_way: u32) -> usize {
+        for spared in 0..10 {
+            if let Some(Losses::Policer(judged)) = self.lose(lost) {
+                self.rate.police(self.rate.value(), &judged, self.at.settled + under_way, NOW);
+                return spared;
+            }
+        }
+        panic!("it was never cut");
+    }
+}
+
+#[test]
+fn what_left_before_a_rate_was_cut_for_its_losses_is_not_held_against_the_lower_one() {
+    // A far path has many reports of what left at the higher pace.
+    let mut reports = Reports::new();
+    assert_eq!(reports.cut(70, 400), 1, "once may be a burst");
+    let cut = reports.rate.value();
+    assert_eq!(reports.cut(70, 0), 4, "it left before; then the lower rate loses, too");
+    assert!(reports.rate.value() < cut);
+}
+
+#[test]
+fn what_a_link_loses_at_any_rate_is_no_policer() {
+    let mut reports = Reports::new();
+    for spared in [1, 1, 1] {
+        assert_eq!(reports.cut(20, 0), spared);
+    }
+    assert!(reports.rate.value() < 1.1e6 && reports.lose(20).is_none());
+    assert!(matches!(reports.lose(20), Some(Losses::Link)));
+    reports.rate.acquit(NOW);
+    assert_eq!((reports.rate.value(), reports.rate.is_policed(NOW)), (2e6, false), "as before the first cut");
+    assert!((0..100).all(|_| reports.lose(20).is_none()), "it is known");
+    let arrived = Span { sent: 1e6, arrived: 1e6, bytes: 1.6e6, packets: 160, numbers: 200 };
+    assert!((reports.rate.carried(&arrived) - 2e6).abs() < 1.0, "what it carried at its entrance");
+    assert_eq!(reports.cut(50, 0), 1, "a policer before it");
+    (0..20).for_each(|_| _ = reports.lose(0));
+    assert!((reports.rate.carried(&arrived) - 1.6e6).abs() < 1e4, "what is not lost any more is forgotten");
+}
+
+#[test]
+fn losses_that_fall_when_less_is_sent_are_those_of_a_policer_though_its_bucket_hides_that_at_first() {
+    let mut reports = Reports::new();
+    reports.cut(40, 0);
+    assert_eq!(reports.cut(50, 0), 1, "the bucket was not empty before");
+    assert!((0..100).all(|_| reports.lose(2).is_none()), "less is sent, less is lost");
+    assert!(reports.rate.is_policed(NOW) && reports.rate.own_loss == 0.0);
+}
+
+#[test]
+fn losses_of_a_flow_that_sends_no_less_than_before_do_not_tell_whose_they_are() {
+    let mut reports = Reports { keeps_sending: true, ..Reports::new() };
+    for _ in 0..20 {
+        assert_eq!(reports.cut(20, 0), 1);
+    }
+    assert!(reports.rate.is_policed(NOW) && reports.rate.own_loss == 0.0);
 }
