@@ -9,6 +9,7 @@ mod sealed;
 mod sealer;
 mod slice;
 mod split;
+mod state;
 mod weighted;
 mod wire;
 
@@ -21,6 +22,7 @@ pub use sealed::{handshake_datagram, sealed_datagram};
 pub use sealer::sealer;
 pub use slice::slice;
 pub use split::split;
+pub use state::{Compared, compare, state};
 pub use weighted::weighted;
 pub use wire::{control, extension, fragment, gre, ip};
 
@@ -36,7 +38,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 16] = [
+pub const ALL: [Target; 17] = [
     Target { name: "gre", run: gre },
     Target { name: "control", run: control },
     Target { name: "fragment", run: fragment },
@@ -53,6 +55,7 @@ pub const ALL: [Target; 16] = [
     Target { name: "handshake_datagram", run: handshake_datagram },
     Target { name: "sealed_datagram", run: sealed_datagram },
     Target { name: "sealer", run: sealer },
+    Target { name: "state", run: state },
 ];
 
 /// The operations that `data` stands for, one behind the other until it is used up.

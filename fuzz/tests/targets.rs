@@ -79,6 +79,20 @@ fn an_adaptive_connection_bears_whatever_the_network_its_peer_and_its_caller_do(
 }
 
 #[test]
+fn what_is_restored_does_what_the_original_does_under_every_policy() {
+    let seed = test_seed(81);
+    for policy in mpt_proto::Policy::ALL {
+        let compared = target::compare(*policy, seed, 8000);
+        assert!(compared.calls > 20_000, "{policy:?}: {compared:?}");
+    }
+}
+
+#[test]
+fn a_state_that_was_damaged_or_made_up_is_refused_or_borne() {
+    run_at_random("state", 400, 60);
+}
+
+#[test]
 fn a_handshake_datagram_that_is_not_authentic_changes_nothing() {
     run_at_random("handshake_datagram", 150, 400);
 }

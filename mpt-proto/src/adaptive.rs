@@ -21,6 +21,8 @@ mod queue;
 mod repair;
 mod room;
 mod send;
+#[cfg(feature = "state")]
+mod state;
 mod tuning;
 mod watch;
 
@@ -44,6 +46,8 @@ use queue::Queue;
 use repair::Lost;
 pub(crate) use send::Leaving;
 use send::Twin;
+#[cfg(feature = "state")]
+pub(crate) use state::{Restore, Saved};
 use tuning::{EXPRESS_QUANTUM, MOST_CREDIT, QUANTUM, TRAIN};
 
 /// What a report was.
@@ -99,13 +103,17 @@ pub struct PathModel {
 
 /// Memory of the adaptive policy that does not depend on the number of packets. `Default` is fresh.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct AdaptiveState {
     models: PerPath<Model>,
     /// As in [`Config`](crate::Config).
     pub(crate) rules: ClassRules,
     /// Packets that leave on the path that is named for them with the next poll, and the paths that have some.
+    #[cfg_attr(feature = "state", serde(skip))]
     named: PerPath<List>,
+    #[cfg_attr(feature = "state", serde(skip))]
     named_on: PathSet,
+    #[cfg_attr(feature = "state", serde(skip))]
     in_flight: PerPath<List>,
     lost: Lost,
     delay: CommonDelay,
@@ -137,14 +145,17 @@ pub struct AdaptiveState {
     /// By how many bytes, for each flow, the express flows are ahead of the bulk.
     express_lead: i32,
     /// The packet that left last, if it is to leave once more.
+    #[cfg_attr(feature = "state", serde(skip))]
     twin: Option<Twin>,
     /// Bytes that copies of what is protected may have.
     copy_credit: u32,
     /// Per cent of what leaves that is added to it.
     copy_share: u8,
     /// The packet of the bulk whose turn it is, if it waits for a path that takes it: in no list.
+    #[cfg_attr(feature = "state", serde(skip))]
     parked: Option<Index>,
     /// The packet that leaves in pieces: in no list.
+    #[cfg_attr(feature = "state", serde(skip))]
     pub(crate) pieces: Option<Pieces>,
     /// Bytes of the largest packet that every path that is up takes, and is not doubted to pass.
     trusted: u16,
@@ -157,8 +168,11 @@ pub struct AdaptiveState {
     pub(crate) open: Option<PathSet>,
     queue_counts: queue::Counts,
     /// Packets for which there was no room, that waited too long, or that a later one replaced.
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     refused: u64,
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     resent: u64,
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     bad_reports: u64,
 }
 

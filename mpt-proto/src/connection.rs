@@ -7,6 +7,8 @@ mod identity;
 mod paths;
 mod receive;
 mod send;
+#[cfg(feature = "state")]
+mod state;
 mod storage;
 mod stranger;
 mod table;

@@ -3,6 +3,7 @@
 /// The two ECN bits of an IP header (RFC 3168 section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub enum Ecn {
     /// 00: the transport does not speak ECN.
     #[default]

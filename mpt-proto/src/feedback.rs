@@ -43,6 +43,7 @@ const TOLD_FOR: u32 = 15_000;
 
 /// What arrived on one path.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 struct Meter {
     started: bool,
     /// Something arrived since the last report.
@@ -56,11 +57,14 @@ struct Meter {
     arrived: u32,
     /// Delay of the latest packet; sixteen times the mean difference.
     delay: u32,
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     jitter: u32,
     /// Since the last report: the first delay, and against it the least and the sum.
     anchor: u32,
     least: i32,
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     sum: i64,
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     count: u32,
     tolerance: u32,
 }
@@ -101,6 +105,7 @@ pub(crate) struct Ways {
 
 /// Numbers that did not come yet.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 struct Missing {
     path: usize,
     first: u32,
@@ -118,10 +123,12 @@ impl Missing {
 
 /// See the module.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Feedback {
     meters: PerPath<Meter>,
     missing: Vec<Missing, GAPS>,
     /// The path after the last one reported on.
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     turn: usize,
     last: Instant,
     /// Least time between two reports in turn; see [`Ways::pause`].
@@ -129,6 +136,7 @@ pub(crate) struct Feedback {
     due: Option<Instant>,
     count: Seq,
     /// Packets since the last report.
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     packets: u32,
     /// Reports that are due though nothing comes.
     after: u8,

@@ -11,6 +11,7 @@ const ASKED_FOR: Duration = Duration::from_secs(2);
 
 /// See the module. `Default` lets everything leave.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Gate {
     /// Of inner packets.
     limit: Limit,

@@ -38,6 +38,8 @@ mod reorder;
 mod rng;
 mod schedule;
 mod seq;
+#[cfg(feature = "state")]
+mod state;
 mod stats;
 mod time;
 pub mod wire;

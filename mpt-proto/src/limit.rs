@@ -24,6 +24,7 @@ const FINE: u32 = 16;
 /// A rate, and what has passed at it. `Default` lets everything pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limit {
     /// Time of a byte, in 2^-[`FINE`] nanoseconds; zero: there is no limit.
     cost: u64,

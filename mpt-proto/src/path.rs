@@ -28,6 +28,7 @@ pub use ecn::EcnFault;
 /// Names a path of a connection. The id of a removed path never names another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct PathId {
     pub(crate) index: u8,
     pub(crate) generation: u8,
@@ -43,6 +44,7 @@ impl PathId {
 /// Whether packets may take a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub enum PathState {
     /// Packets may take it.
     Up,
@@ -61,6 +63,7 @@ impl PathState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub enum DownReason {
     /// Disabled by [`Connection::set_enabled`](crate::Connection::set_enabled).
     Disabled,
@@ -103,6 +106,7 @@ const NEVER: Instant = Instant::from_micros(u64::MAX);
 
 /// [`Probing`](crate::Probing), small.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 struct Timing {
     interval: Micros,
     idle: Micros,
@@ -111,12 +115,14 @@ struct Timing {
 
 /// One path of a connection. A connection has room for 16, so its size counts.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Path {
     pub(crate) id: PathId,
     /// As in [`PathConfig`].
     pub(crate) max_datagram: u16,
     /// `None`: it is not probed.
     timing: Option<Timing>,
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::path_stats"))]
     pub(crate) stats: PathStats,
     enabled: bool,
     link_up: bool,
@@ -137,6 +143,10 @@ pub(crate) struct Path {
     /// When it leaves if the last one was answered and no packets flow.
     next_idle_probe: Instant,
     /// Waits double from one unanswered probe of a dead path to the next, up to the idle interval, or [`WANTED`].
+    #[cfg_attr(
+        feature = "state",
+        serde(deserialize_with = "crate::state::at_most::<{ MAX_BACKOFF as u64 }, _, _>")
+    )]
     backoff: u8,
     in_use_until: Instant,
     probe_due: bool,

@@ -8,6 +8,7 @@ pub const MAX_PATHS: usize = 16;
 /// A set of path numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct PathSet(pub(crate) u16);
 
 impl PathSet {
@@ -111,6 +112,7 @@ impl Iterator for PathSetIter {
 /// One of each path, by number. `Default` makes them in a loop: that of an array is written out sixteen times, which takes
 /// kilobytes of a firmware.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct PerPath<T>([T; MAX_PATHS]);
 
 impl<T: Default> Default for PerPath<T> {

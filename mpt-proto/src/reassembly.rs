@@ -1,5 +1,8 @@
 //! Fragments of inner packets, put together in lent slots.
 
+#[cfg(feature = "state")]
+mod state;
+
 use core::time::Duration;
 
 use crate::ecn::Ecn;
@@ -7,8 +10,12 @@ use crate::time::{Instant, Micros};
 use crate::wire::fragment::{self, Header};
 use crate::wire::{copy, ip};
 
+#[cfg(feature = "state")]
+pub(crate) use state::{Restore, Saved};
+
 /// One packet being put together. `Default` is empty.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReassemblySlot {
     /// When it is given up; `None`: the slot is free.
     expires: Option<Instant>,
@@ -43,12 +50,17 @@ pub enum Piece {
 ///
 /// Invariant: a taken slot misses at least one piece; all its pieces have its `size` and `total`.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Reassembly<'s> {
+    #[cfg_attr(feature = "state", serde(skip))]
     slots: &'s mut [ReassemblySlot],
+    #[cfg_attr(feature = "state", serde(skip))]
     bytes: &'s mut [u8],
     timeout: Micros,
     /// The slot and length of the packet that was completed last.
+    #[cfg_attr(feature = "state", serde(skip))]
     complete: (usize, usize),
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     expired: u64,
 }
 
@@ -159,6 +171,7 @@ impl<'s> Reassembly<'s> {
 
 /// How a packet is cut to fit a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Cut {
     pub(crate) id: u16,
     /// Bytes of every piece but the last.

@@ -22,6 +22,8 @@
 mod history;
 mod occupancy;
 mod slot;
+#[cfg(feature = "state")]
+mod state;
 
 use core::ops::Range;
 use core::time::Duration;
@@ -34,7 +36,9 @@ use crate::wire::copy;
 
 pub(crate) use history::History;
 use occupancy::Occupancy;
-pub use slot::{Place, ReorderSlot};
+pub use slot::{Insert, Place, ReorderSlot};
+#[cfg(feature = "state")]
+pub(crate) use state::{Restore, Saved};
 
 /// This many numbers in a row from far back, and nothing else for the delay, mean that a peer without control
 /// messages started anew: enough, and long enough, that what one path brings at once after it lagged behind the
@@ -44,24 +48,6 @@ const RESTART_RUN: u8 = 64;
 /// delay bring numbers of a new sequence as far apart as those of the old one.
 const RESTART_STRIDE: usize = 64;
 
-/// What became of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Insert {
-    /// It is next: deliver it now, from where it lies.
-    Next,
-    /// It waits.
-    Held,
-    /// It was taken before.
-    Duplicate,
-    /// It was given up before, or lies too far back to tell.
-    Late,
-    /// It does not fit a slot.
-    TooLarge,
-    /// There is no room, as the caller has not drained the buffer.
-    Full,
-}
-
 /// See the module. Numbers before `head` are settled: delivered or given up.
 ///
 /// Invariant: the ring's places from `base` on stand for `head`, `head + 1`, ... `head + window - 1`; `count`
@@ -69,8 +55,11 @@ pub enum Insert {
 /// `spare` holds a packet beyond the ring that waits for the caller to drain. After the caller has drained,
 /// `head`'s own place is empty, `forced` is not ahead of `head`, and `spare` is empty.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Reorder<'s> {
+    #[cfg_attr(feature = "state", serde(skip))]
     slots: &'s mut [ReorderSlot],
+    #[cfg_attr(feature = "state", serde(skip))]
     bytes: &'s mut [u8],
     /// Bytes of `bytes` for each slot.
     cell: usize,
@@ -86,13 +75,18 @@ pub struct Reorder<'s> {
     rush: Seq,
     /// Places in the ring; zero: reordering is off. The slot behind them is the spare one.
     window: usize,
+    #[cfg_attr(feature = "state", serde(skip))]
     occupancy: Occupancy,
     head: Seq,
     /// Numbers before this one are given up.
     forced: Seq,
+    #[cfg_attr(feature = "state", serde(skip))]
     base: usize,
+    #[cfg_attr(feature = "state", serde(skip))]
     count: usize,
+    #[cfg_attr(feature = "state", serde(skip))]
     oldest: Option<Place>,
+    #[cfg_attr(feature = "state", serde(skip))]
     newest: Option<Place>,
     spare: Option<Seq>,
     /// Of 1,024 numbers: more than the packets in flight that a copy on another path may lag behind on links of 100 Mbit/s.
@@ -101,7 +95,9 @@ pub struct Reorder<'s> {
     live: PathSet,
     /// The lowest number each path may still deliver.
     passed: [Option<Seq>; MAX_PATHS],
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     lost: u64,
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     restarts: u64,
     /// Whether numbers from far back may mean that the peer restarted: not if it says so itself.
     watch_restart: bool,

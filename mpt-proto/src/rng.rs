@@ -2,6 +2,7 @@
 
 /// The generator "splitmix64" of Steele, Lea and Flood (OOPSLA 2014).
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Rng(u64);
 
 impl Rng {

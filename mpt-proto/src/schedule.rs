@@ -93,6 +93,7 @@ macro_rules! policies {
 
         /// The policy in use, with what it keeps.
         #[derive(Debug)]
+        #[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
         enum State {
             $($policy($schedule),)*
         }
@@ -156,9 +157,11 @@ impl Policy {
 
 /// Chooses paths by a [`Policy`].
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Scheduler {
     pins: Pins,
     /// So that peers, and runs, spread flows differently.
+    #[cfg_attr(feature = "state", serde(skip))]
     seed: u64,
     /// The paths that there are, up or not.
     known: PathSet,
@@ -202,6 +205,18 @@ impl Scheduler {
 
     pub(crate) const fn policy(&self) -> Policy {
         self.state.policy()
+    }
+
+    /// Goes by another policy from now on, which begins anew.
+    #[cfg(feature = "state")]
+    pub(crate) fn set_policy(&mut self, policy: Policy) {
+        self.state = State::new(policy);
+    }
+
+    /// Hashes flows with another seed from now on.
+    #[cfg(feature = "state")]
+    pub(crate) const fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
     }
 
     /// What flows are hashed with.

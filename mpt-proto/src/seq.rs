@@ -6,6 +6,7 @@ use core::ops::Add;
 /// the half of the number circle ahead of a number is later and the other half earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Seq(u32);
 
 impl Seq {

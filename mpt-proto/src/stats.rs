@@ -94,6 +94,7 @@ impl core::error::Error for DropReason {}
 /// A connection's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stats {
     /// Inner packets taken for sending.
     pub tx_packets: u64,
@@ -148,6 +149,7 @@ impl Stats {
 /// A path's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct PathStats {
     /// Datagrams handed out for sending, control messages included.
     pub tx_datagrams: u64,

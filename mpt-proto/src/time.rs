@@ -8,6 +8,7 @@ use core::time::Duration;
 /// Only differences count. A `now` that goes back is treated as equal to the latest one seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Instant(u64);
 
 impl Instant {
@@ -71,6 +72,7 @@ pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<In
 /// A span of up to 71 minutes, in a quarter of a [`Duration`]'s bytes and without its divisions: what every path
 /// keeps. Longer ones are taken as that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Micros(pub(crate) u32);
 
 impl From<Duration> for Micros {

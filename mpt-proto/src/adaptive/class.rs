@@ -27,6 +27,7 @@ pub(super) enum Class {
 
 /// What was seen of a flow. Stamps are microseconds modulo 2^32. `Default`: nothing.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(PartialEq, serde::Serialize, serde::Deserialize))]
 pub(super) struct Behaviour {
     /// Tells the flow from others of its bucket; when it was seen last.
     tag: u16,
@@ -46,6 +47,7 @@ pub(super) struct Behaviour {
 
 /// What shows that a flow carries bulk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 enum Evidence {
     /// A packet said what it is of: that holds for as long as the flow lives.
     Named,

@@ -4,6 +4,7 @@ use core::num::NonZeroU32;
 
 /// Sojourn that is good, and how long it may be exceeded, in microseconds.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Bounds {
     /// The sojourn.
     pub target: u32,
@@ -13,6 +14,7 @@ pub struct Bounds {
 
 /// What is accepted in the two queues.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Accepted {
     pub(super) express: Bounds,
     pub(super) bulk: Bounds,
@@ -20,6 +22,7 @@ pub(super) struct Accepted {
 
 /// The state of one queue. Stamps are microseconds modulo 2^32.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(PartialEq, serde::Serialize, serde::Deserialize))]
 pub struct Codel {
     /// When the sojourn will have been above the target for an interval.
     above_at: Option<u32>,

@@ -60,6 +60,7 @@ pub(super) type PathDelays = [Option<PathDelay>; MAX_PATHS];
 
 /// See the module. `Default` is fresh.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct CommonDelay {
     /// In microseconds against the reference.
     delay: f32,
@@ -85,6 +86,7 @@ pub(super) struct CommonDelay {
 /// How long packets wait in the ingress queue: those of the flow that waits longest, as one that sends little has its own turn,
 /// and never waits.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 struct Waits {
     /// Longest sojourn since the last report, and whether the queue was empty meanwhile.
     longest: Option<u32>,
@@ -99,6 +101,7 @@ struct Waits {
 
 /// Ordered bytes that leave.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 struct Sent {
     bytes: f32,
     since: Instant,

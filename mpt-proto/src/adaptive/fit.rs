@@ -25,6 +25,16 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
+    #[cfg(feature = "state")]
+    pub(super) const fn at(path: usize, index: Index, len: usize, piece: u8, cut: Option<Cut>) -> Self {
+        Self { path, index, len, piece, cut }
+    }
+
+    #[cfg(feature = "state")]
+    pub(super) const fn index(&self) -> Index {
+        self.index
+    }
+
     /// The same, cut in this way.
     pub(crate) const fn cut_by(self, cut: Option<Cut>) -> Self {
         Self { cut, ..self }

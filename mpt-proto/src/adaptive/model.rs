@@ -50,6 +50,7 @@ const LARGEST: u64 = 65_535 + extension::OUTER as u64;
 /// See the module. Rates are bytes a second; times are microseconds unless they are an [`Instant`]; delays are
 /// relative to the connection's reference, as the clocks' offset is not known.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Model {
     pub(super) tier: u8,
     /// Since when the path is down; `None`: it is up.
@@ -105,6 +106,7 @@ pub(super) fn signal_time(rate: f32) -> Micros {
 
 /// Datagrams that did not arrive, of all that have a number: also those that were not kept, as they do not leave again.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 struct Missing {
     /// How many, as far as it is known.
     told: u32,

@@ -8,6 +8,7 @@ const FORGOTTEN: i32 = 1 << 30;
 
 /// See the module.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Once {
     next: Seq,
     started: bool,
@@ -16,6 +17,7 @@ pub(crate) struct Once {
     /// The last number that came by being sent again.
     repaired: Option<Seq>,
     /// Numbers below `next` that did not come.
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     missing: u64,
 }
 

@@ -10,7 +10,9 @@ use crate::wire::copy;
 
 /// One packet that is kept for sending. `Default` is empty.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct PacketSlot {
+    #[cfg_attr(feature = "state", serde(skip))]
     next: Option<Index>,
     /// Bytes of the packet, behind [`HEADROOM`].
     pub(super) len: u16,
@@ -34,6 +36,14 @@ pub struct PacketSlot {
     pub(super) tries: u8,
 }
 
+#[cfg(feature = "state")]
+impl PacketSlot {
+    /// The one behind it in its list.
+    pub(super) const fn next(&self) -> Option<Index> {
+        self.next
+    }
+}
+
 /// What a packet costs beside its bytes.
 const _: () = assert!(size_of::<PacketSlot>() <= 28);
 
@@ -53,6 +63,7 @@ impl Index {
 
 /// Slots in a row, first in first out.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(PartialEq))]
 pub(super) struct List {
     head: Option<Index>,
     tail: Option<Index>,
@@ -166,6 +177,26 @@ impl<'s> Pool<'s> {
             list.tail = None;
         }
         Some(index)
+    }
+
+    #[cfg(feature = "state")]
+    pub(super) const fn cell(&self) -> usize {
+        self.cell
+    }
+
+    /// Takes a free slot for a packet of which this was known.
+    #[cfg(feature = "state")]
+    pub(super) fn put_back(&mut self, slot: PacketSlot) -> Option<Index> {
+        let mut free = self.free;
+        let index = self.pop(&mut free)?;
+        self.free = free;
+        *self.slot_mut(index)? = slot;
+        Some(index)
+    }
+
+    #[cfg(feature = "state")]
+    pub(super) fn packet(&self, index: Index) -> &[u8] {
+        self.bytes.get(self.range(index, 0)).unwrap_or_default()
     }
 
     pub(super) fn slot(&self, index: Index) -> Option<&PacketSlot> {

@@ -1,6 +1,9 @@
 //! Packets that wait for a path: flows take turns (deficit round robin, as RFC 8290), each with its own `CoDel`, so that the
 //! bond is one well-managed bottleneck and a bulk flow does not hold back a sparse one.
 
+#[cfg(feature = "state")]
+mod state;
+
 use crate::adaptive::class::{Behaviour, Travel};
 use crate::adaptive::codel::{Bounds, Codel};
 use crate::adaptive::pool::{Index, List, Pool};
@@ -8,14 +11,23 @@ use crate::adaptive::tuning::{DROP_BATCH, L4S_MARK, WAYS};
 use crate::ecn::Ecn;
 use crate::wire::ip;
 
+#[cfg(feature = "state")]
+pub(super) use state::{Restore, Saved};
+
 /// One bucket of flows. `Default` is empty.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(PartialEq, serde::Serialize, serde::Deserialize))]
 pub struct FlowSlot {
+    #[cfg_attr(feature = "state", serde(skip))]
     packets: List,
+    #[cfg_attr(feature = "state", serde(skip))]
     bytes: u32,
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::small"))]
     deficit: i32,
     codel: Codel,
+    #[cfg_attr(feature = "state", serde(skip))]
     next: Option<u16>,
+    #[cfg_attr(feature = "state", serde(skip))]
     turn: Turn,
     /// What the flow was seen to do.
     behaviour: Behaviour,
@@ -43,8 +55,11 @@ struct Flows {
 
 /// What was dropped and marked.
 #[derive(Debug, Default, Clone, Copy)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Counts {
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     pub(super) dropped: u64,
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     pub(super) marked: u64,
 }
 

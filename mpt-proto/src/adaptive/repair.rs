@@ -31,10 +31,15 @@ enum Cause {
 /// The packets that are to be sent again: those that reports name, and what was moved for the second time, before what was
 /// moved, which is much, and waits for them at the receiver.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Lost {
+    #[cfg_attr(feature = "state", serde(skip))]
     reported: List,
+    #[cfg_attr(feature = "state", serde(skip))]
     reported_bytes: usize,
+    #[cfg_attr(feature = "state", serde(skip))]
     moved: List,
+    #[cfg_attr(feature = "state", serde(skip))]
     moved_bytes: usize,
     /// Of them in a second, lately.
     rate: f32,
@@ -48,6 +53,23 @@ impl Lost {
 
     pub(super) const fn is_empty(&self) -> bool {
         self.reported.is_empty() && self.moved.is_empty()
+    }
+
+    /// Its lists: those that reports name, and those that were moved.
+    #[cfg(feature = "state")]
+    pub(super) const fn rows(&self) -> (List, List) {
+        (self.reported, self.moved)
+    }
+
+    /// Puts a packet back into one of them.
+    #[cfg(feature = "state")]
+    pub(super) fn put_back(&mut self, pool: &mut Pool<'_>, index: Index, is_moved: bool) {
+        let (list, bytes) = match is_moved {
+            true => (&mut self.moved, &mut self.moved_bytes),
+            false => (&mut self.reported, &mut self.reported_bytes),
+        };
+        *bytes += pool.slot(index).map_or(0, |slot| usize::from(slot.len));
+        pool.push(list, index);
     }
 
     /// Of those that leave together with the first.

@@ -45,8 +45,28 @@ pub(super) struct Twin {
     cause: Cause,
 }
 
+#[cfg(feature = "state")]
+impl Twin {
+    pub(super) const fn at(index: Index, path: usize, cause: Cause) -> Self {
+        Self { index, path, cause }
+    }
+
+    pub(super) const fn index(&self) -> Index {
+        self.index
+    }
+
+    pub(super) const fn path(&self) -> usize {
+        self.path
+    }
+
+    pub(super) const fn cause(&self) -> Cause {
+        self.cause
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
+pub(super) enum Cause {
     /// It was sent again, and the receiver will not wait for another time.
     LastTry,
     /// It is protected.

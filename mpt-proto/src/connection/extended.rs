@@ -39,6 +39,15 @@ impl<'s> Extension<'s> {
         Self { adaptive, engine: &ByMeasure }
     }
 
+    /// Another one in the same memory.
+    #[cfg(feature = "state")]
+    pub(super) fn with<E>(
+        self,
+        restore: impl FnOnce(Adaptive<'s>) -> Result<Adaptive<'s>, E>,
+    ) -> Result<Self, E> {
+        Ok(Self { adaptive: restore(self.adaptive)?, ..self })
+    }
+
     /// As it was lent.
     pub(super) fn renewed(self) -> Self {
         Self { adaptive: self.engine.renew(self.adaptive), ..self }

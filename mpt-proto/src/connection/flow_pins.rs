@@ -30,6 +30,7 @@ impl core::error::Error for PinFlowError {}
 
 /// A place for a flow that is pinned for a while. `Default`: a free one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct FlowPin {
     /// Source and destination.
     ports: (u16, u16),
@@ -43,7 +44,9 @@ pub struct FlowPin {
 /// what is measured is that path or nothing. Packets that come the other way are delivered as they arrive, because a path by itself
 /// keeps order, and a receiver that waits for what the path has lost would be measured instead.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct FlowPins<'s> {
+    #[cfg_attr(feature = "state", serde(skip))]
     places: &'s mut [FlowPin],
     /// When the last of them ends.
     until: Instant,
@@ -54,6 +57,18 @@ impl<'s> FlowPins<'s> {
     pub(super) fn new(places: &'s mut [FlowPin]) -> Self {
         places.fill(FlowPin::default());
         Self { places, until: Instant::ZERO }
+    }
+
+    /// The places.
+    #[cfg(feature = "state")]
+    pub(super) const fn places(&self) -> &[FlowPin] {
+        self.places
+    }
+
+    /// The same with these places.
+    #[cfg(feature = "state")]
+    pub(super) fn with(self, places: &'s mut [FlowPin]) -> Self {
+        Self { places, ..self }
     }
 
     /// The memory.

@@ -10,6 +10,7 @@ pub(super) const OVERTAKEN: i32 = 64;
 
 /// See the module.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Identity {
     /// Our number as a running process.
     instance: u32,
@@ -22,6 +23,7 @@ pub(super) struct Identity {
 
 /// What the peer's control messages told.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Peer {
     instance: u32,
     /// The one before: what it sent may still arrive, and must not pass for another restart.

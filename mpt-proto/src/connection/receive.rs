@@ -44,9 +44,29 @@ pub(super) struct Receiver<'s> {
     restarts: u64,
 }
 
+/// The witness, and the restarts.
+#[cfg(feature = "state")]
+pub(super) type ReceiverFacts = (Option<(Instant, Seq)>, u64);
+
 impl<'s> Receiver<'s> {
     pub(super) const fn new(reorder: Reorder<'s>, reassembly: Reassembly<'s>) -> Self {
         Self { reorder, reassembly, assembled: false, witness: None, restarts: 0 }
+    }
+
+    /// What it keeps beside the memory that was lent: whether a packet waits to be polled, and the others.
+    #[cfg(feature = "state")]
+    pub(super) const fn facts(&self) -> (bool, ReceiverFacts) {
+        (self.assembled, (self.witness, self.restarts))
+    }
+
+    /// One that kept these.
+    #[cfg(feature = "state")]
+    pub(super) const fn of(
+        reorder: Reorder<'s>,
+        (reassembly, assembled): (Reassembly<'s>, bool),
+        (witness, restarts): ReceiverFacts,
+    ) -> Self {
+        Self { reorder, reassembly, assembled, witness, restarts }
     }
 
     /// Times that the sequence started anew.

@@ -47,6 +47,7 @@ impl core::error::Error for EncapsulateError {}
 
 /// What decides how packets leave.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Sender<'s> {
     pub(super) scheduler: Scheduler,
     pub(super) flow_pins: FlowPins<'s>,

@@ -12,6 +12,7 @@ use crate::time::{Instant, earlier};
 
 /// See the module. Who changes a path goes through [`Connection::change_path`] or one of its kind, so that no set is ever behind.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct PathTable {
     places: [Option<Path>; MAX_PATHS],
     /// One more than the highest number ever given to a path: what lies behind need not be searched.
@@ -54,6 +55,16 @@ impl PathTable {
             smallest_datagram: 0,
             common_datagram: 0,
         }
+    }
+
+    /// Whether each path is where its number says.
+    #[cfg(feature = "state")]
+    pub(super) fn is_sound(&self) -> bool {
+        let mut places = (0..).zip(&self.places).zip(&self.generations);
+        let is_own = |((index, path), generation): ((u8, &Option<Path>), &u8)| {
+            path.as_ref().is_none_or(|path| path.id == PathId { index, generation: *generation })
+        };
+        self.used <= MAX_PATHS && places.all(is_own)
     }
 
     /// The paths that packets may take.

@@ -19,6 +19,7 @@ use crate::time::{Instant, Micros};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub enum EcnFault {
     /// Datagrams that are ECN-capable do not arrive.
     Lost,
@@ -41,6 +42,7 @@ const EACH: Micros = Micros(2_000_000);
 const RETRY: Micros = Micros(60_000_000);
 /// What is known of one path. Small, as a connection has 16.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct EcnCheck {
     /// Stamp of until when the test that is under way may be answered, or else of when the next one may leave. A stamp takes half of
     /// what a time does.

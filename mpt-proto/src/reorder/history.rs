@@ -2,10 +2,13 @@
 
 /// A bit for each of the last `32 * WORDS` numbers before the head, like the anti-replay window of RFC 6479.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct History<const WORDS: usize> {
     /// Bit `n % LEN` stands for the number settled n-th.
+    #[cfg_attr(feature = "state", serde(with = "crate::state::words"))]
     bits: [u32; WORDS],
     /// Numbers settled so far, modulo `LEN`.
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     end: usize,
 }
 

@@ -10,6 +10,7 @@ const LEVELS: usize = 4;
 /// word. The words live in the `tree` fields of the slots: `n` places need less than `n / 15 + 4` of them,
 /// which a ring of `n` slots and its spare always has.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(Default))]
 pub(super) struct Occupancy {
     /// Where each level's words begin, and behind the last where they end.
     starts: [usize; LEVELS + 1],

@@ -1,4 +1,4 @@
-//! The places of the reorder buffer.
+//! The places of the reorder buffer, and what becomes of a packet that is put there.
 
 use core::num::NonZeroU16;
 
@@ -31,4 +31,22 @@ impl Place {
     pub(super) const fn index(self) -> usize {
         self.0.get() as usize - 1
     }
+}
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Insert {
+    /// It is next: deliver it now, from where it lies.
+    Next,
+    /// It waits.
+    Held,
+    /// It was taken before.
+    Duplicate,
+    /// It was given up before, or lies too far back to tell.
+    Late,
+    /// It does not fit a slot.
+    TooLarge,
+    /// There is no room, as the caller has not drained the buffer.
+    Full,
 }

@@ -6,6 +6,7 @@ use crate::time::Instant;
 
 /// The path of the lowest rank, and of equal ranks the one of the lowest number.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Backup;
 
 impl Schedule for Backup {

@@ -8,6 +8,7 @@ use crate::time::Instant;
 /// Flows in proportion to weights. First among all paths, so that a flow keeps its path while others come and go; only if
 /// that one is down, among those that are up, by other bits.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct ByFlow;
 
 impl Schedule for ByFlow {

@@ -19,6 +19,7 @@ const LEAST_GAIN: u32 = 1_000;
 /// The path of the least smoothed RTT, of those of the lowest tier that is up. It stays on its path until another one is nearer by
 /// [`LEAST_GAIN`] and by more than both RTTs deviate, as chance moves them by that.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct MinRtt {
     current: Option<u8>,
 }

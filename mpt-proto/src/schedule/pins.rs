@@ -11,6 +11,7 @@ pub const MAX_PINS: usize = 64;
 /// original: source before destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub enum PortMatch {
     /// TCP source port (`tcp_src`).
     TcpSource,
@@ -25,6 +26,7 @@ pub enum PortMatch {
 /// Packets with this port take this path while it is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Pin {
     /// Which port is compared.
     pub port_match: PortMatch,
@@ -61,6 +63,7 @@ impl core::error::Error for PinError {}
 /// Invariant: sorted by what they match, and no two match the same.
 #[derive(Debug, Clone, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Pins {
     table: Vec<Pin, MAX_PINS>,
 }

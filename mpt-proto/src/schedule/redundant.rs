@@ -6,6 +6,7 @@ use crate::time::Instant;
 
 /// All paths that are up; the peer drops the duplicates.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Redundant;
 
 impl Schedule for Redundant {

@@ -6,6 +6,7 @@ use crate::time::Micros;
 const LONGEST: Micros = Micros(60_000_000);
 
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Rtt {
     /// Microseconds; [`UNKNOWN`] while none is.
     smoothed: u32,

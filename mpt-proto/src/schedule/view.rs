@@ -7,6 +7,7 @@ use crate::wire::slice;
 
 /// A path: what the caller configured, and what is measured whatever the policy is.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct PathView {
     /// As in [`PathConfig`](crate::PathConfig), 1 to 10,000; zero: there is no such path.
     pub(crate) weight: u16,

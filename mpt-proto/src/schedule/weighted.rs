@@ -10,6 +10,7 @@ use runs::Runs;
 
 /// The original's sending vector, each step of it a run of packets.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Weighted {
     cycle: Cycle,
     runs: Runs,
@@ -35,7 +36,9 @@ impl Schedule for Weighted {
 ///
 /// Invariant: `sent[i] <= weight(i)`, and all are zero at the start of a cycle.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Cycle {
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     sent: [u16; MAX_PATHS],
     among: PathSet,
 }

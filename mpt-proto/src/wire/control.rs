@@ -33,6 +33,7 @@ pub enum Kind {
 /// What a sender can do, as bits. Unknown bits are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Features(pub u8);
 
 impl Features {

@@ -108,6 +108,7 @@ pub fn parse(datagram: &[u8]) -> Result<Header, DropReason> {
 /// Which optional fields a connection sends: constant, so that every header has one length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Layout {
     /// Whether a checksum is sent.
     pub checksum: bool,

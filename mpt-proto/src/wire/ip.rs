@@ -194,6 +194,14 @@ impl<'p> PlainAck<'p> {
     }
 }
 
+/// Where the addresses and the TCP header lie in what [`supersedes`] compares. `None`: it takes the packet for nothing that can be replaced.
+#[cfg(feature = "state")]
+pub(crate) fn plain_ack(packet: &[u8]) -> Option<(Range<usize>, usize)> {
+    PlainAck::parse(packet)?;
+    let addresses = if packet.first()? >> 4 == 4 { 12..20 } else { 8..40 };
+    Some((addresses, plain_transport(packet, TCP)?))
+}
+
 /// Whether a packet of `flow` asks for a TCP connection. IPv6 extension headers hide it.
 pub fn opens(packet: &[u8], flow: &Flow) -> bool {
     const SYN: u8 = 0x02;

@@ -28,6 +28,7 @@ pub(crate) const LONGEST_SPAN: u32 = u16::MAX as u32 * UNIT;
 /// A report. The extension header's stamp says when it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Report {
     /// The reporting process, as in its control messages.
     pub instance: u32,
@@ -52,6 +53,7 @@ pub struct Report {
 /// What arrived on a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct PathReport {
     /// The number that the sender of the packets gives the path.
     pub path: u8,
@@ -76,6 +78,7 @@ pub struct PathReport {
 /// Path numbers that did not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct Gap {
     /// The number that the sender of the packets gives the path.
     pub path: u8,

@@ -13,6 +13,7 @@ pub const MAX_CLASS_RULES: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub enum Travel {
     /// In order, over all open paths.
     Ordered,
@@ -29,6 +30,7 @@ pub enum Travel {
 /// A rule: packets for which everything holds that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClassRule {
     /// IP protocol number.
     pub protocol: Option<u8>,

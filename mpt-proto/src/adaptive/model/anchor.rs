@@ -5,6 +5,7 @@ use crate::wire::extension;
 
 /// What had arrived on a path by a report.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Anchor {
     /// Stamp of the latest packet, on the sender's clock in microseconds.
     pub(super) stamp: u32,
@@ -23,6 +24,7 @@ pub(super) struct Anchor {
 /// How long the latest packet of a report took, and how long it took to hear of it, each in the difference of two clocks that may
 /// show different times; microseconds modulo 2^32.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(in crate::adaptive) struct Trip {
     /// From its stamp, on the sender's clock, to its arrival, on the receiver's.
     pub(in crate::adaptive) there: u32,
@@ -33,6 +35,7 @@ pub(in crate::adaptive) struct Trip {
 /// Tells when one of two clocks is set: the way there becomes longer and the way back shorter by as much, or the reverse, which no
 /// link does. `Default` knows no trip.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Clocks {
     usual: Option<Trip>,
     /// Trips in a row with another round trip than the usual one.

@@ -15,6 +15,7 @@ use crate::time::Instant;
 
 /// Delay beyond the base, in microseconds; negative by chance.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Queue {
     /// Of the packet of the last report that waited least.
     pub(super) least: f32,
@@ -26,6 +27,7 @@ pub(super) struct Queue {
 
 /// See the module. Delays are in microseconds against the connection's reference, as the clocks' offset is not known.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct DelayEstimate {
     noise: Noise,
     /// Least delay of the window before and of this one.

@@ -14,11 +14,16 @@ type Milestone = (u32, u32);
 
 /// See the module. `Default` suspects nothing.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Failure {
     /// Some of the numbers that are under way.
     milestones: heapless::Deque<Milestone, MILESTONES>,
     suspect_since: Option<Instant>,
     /// False alarms since the last true one, and when the last one was.
+    #[cfg_attr(
+        feature = "state",
+        serde(deserialize_with = "crate::state::at_most::<{ MOST_ALARMS as u64 }, _, _>")
+    )]
     alarms: u8,
     alarmed_at: Instant,
 }

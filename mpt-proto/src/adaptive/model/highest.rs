@@ -4,6 +4,7 @@ use crate::time::{Instant, Micros};
 
 /// Highest of the samples of a window: three candidates, as Kathleen Nichols' filter in Linux.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Highest {
     samples: [(Instant, f32); 3],
 }

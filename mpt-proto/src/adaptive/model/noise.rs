@@ -13,6 +13,7 @@ use crate::adaptive::tuning::{
 
 /// Noise of one path. See the module.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Noise {
     scales: [Scale; NOISE_SPANS.len()],
     /// See [`deviation`](Self::deviation).
@@ -21,6 +22,7 @@ pub(super) struct Noise {
 
 /// Noise at one time scale.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 struct Scale {
     /// Where the measurement began.
     from: Option<Anchor>,

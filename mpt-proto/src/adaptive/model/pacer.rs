@@ -5,6 +5,7 @@ use crate::time::Instant;
 
 /// See the module. `Default` lets everything leave at once.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Pacer {
     /// When the next datagram may leave, in nanoseconds.
     next: u64,

@@ -80,6 +80,7 @@ impl fmt::Display for Phase {
 
 /// A phase with what it needs to know.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) enum State {
     Startup {
         /// Rate of the best round, in bytes a second.
@@ -112,6 +113,7 @@ pub(super) enum State {
 
 /// Why a path drains.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) enum Cause {
     /// Startup ended, or the path was silent.
     Queue,
@@ -188,6 +190,7 @@ impl State {
 
 /// See the module.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Phases {
     state: State,
     /// When the state began.
@@ -207,6 +210,7 @@ pub(super) struct Phases {
 
 /// The fast way down: a queue that grows while less arrives than was sent, twice in a row.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 struct Brake {
     from: Option<Anchor>,
     /// What arrived in the time before, in bytes a second, if that fell behind as well.

@@ -13,6 +13,7 @@ use crate::wire::extension;
 
 /// See the module.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct RateEstimate {
     value: f32,
     /// It at the end of the last sample of which all left while there was enough to send.

@@ -11,6 +11,7 @@ use crate::wire::extension;
 
 /// See the module. Sizes are bytes of the packet inside a datagram. `Default` takes all, and doubts nothing.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(in crate::adaptive) struct Sizes {
     /// Largest packet that a datagram of the path has room for.
     room: u16,

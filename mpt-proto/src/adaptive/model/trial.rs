@@ -6,6 +6,7 @@ use crate::wire::extension;
 
 /// One experiment. `Default` has not begun.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Trial {
     /// Number of the first datagram.
     first: u32,

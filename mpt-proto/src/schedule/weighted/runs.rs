@@ -24,6 +24,7 @@ const MOST: u8 = 44;
 /// whole run in that time, the slices of a packet stay together; what a run is longer for that, later ones are shorter. Until packets have
 /// been sent for a while, runs are of one packet.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Runs {
     /// When the count began.
     since: Instant,
