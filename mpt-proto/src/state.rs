@@ -39,7 +39,7 @@ pub(crate) fn head_of(packet: &[u8]) -> Head {
     let (from, kept): (usize, &[u8]) = match first >> 4 {
         4 => (0, &[0xff; 4]),
         6 => (0, &[0xff, 0xf0, 0, 0, 0xff, 0xff]),
-        _ if slice::is_there(packet) => (0, &[0xff; slice::LEN]),
+        _ if slice::is_there(packet) => (0, &[0xff]),
         _ => {
             let Ok((header, _)) = fragment::Header::parse(packet) else {
                 let _ = head.push(*first);
@@ -188,6 +188,11 @@ pub(crate) fn bounded<'de, D: Deserializer<'de>, T: Bounded + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     checked(deserializer, T::is_bounded)
+}
+
+/// The same, or the highest one, which stands for something else.
+pub(crate) fn bounded_or_most<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    checked(deserializer, |number: &u32| number.is_bounded() || *number == u32::MAX)
 }
 
 /// Reads a number of this size at most.

@@ -113,12 +113,12 @@ pub enum Command {
         /// For how long; [`MOST_PINNED`] at most, and 0 to end it.
         seconds: u16,
     },
-    /// Lets a connection begin anew and records it, until mpt ends or the configuration is read again.
+    /// Records a connection from now on, until mpt ends or the connection begins anew.
     RecordStart {
         /// Its name; `None`: the only one.
         #[serde(default)]
         connection: Option<String>,
-        /// Most bytes of the file.
+        /// Most bytes of its files.
         bytes: u64,
     },
     /// Ends the recording of a connection.
@@ -132,7 +132,7 @@ pub enum Command {
         /// Its name; `None`: the only one that is recorded.
         #[serde(default)]
         connection: Option<String>,
-        /// Lets everything up to now go to the file.
+        /// Lets everything up to now go to the files.
         #[serde(default)]
         flush: bool,
     },
@@ -209,15 +209,15 @@ pub enum Answer {
 pub struct RecordingState {
     /// Name of the connection.
     pub connection: String,
-    /// The file.
-    pub file: PathBuf,
-    /// Its bytes.
+    /// Where its files are.
+    pub directory: PathBuf,
+    /// Their bytes.
     pub bytes: u64,
     /// Blocks that the thread that writes it was handed.
     pub handed: u64,
-    /// Those of them that are in the file.
+    /// Those of them that are in the files.
     pub written: u64,
-    /// It has ended: the file is full, or cannot be written.
+    /// It has ended: the files cannot be written.
     pub is_over: bool,
 }
 

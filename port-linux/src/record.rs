@@ -1,15 +1,15 @@
 //! `mpt record`: begins and ends recordings of a running mpt, and saves what is recorded.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 
 use crate::config::Size;
 use crate::control::{self, Command, RecordingState};
-use crate::recorder::file::{End, end};
+use crate::recorder::file::End;
+use crate::recorder::ring::Joined;
 use crate::{output, private_file};
 
 /// Between two questions whether everything is in the file, and how many there are: a disk that needs longer has other sorrows.
@@ -23,7 +23,7 @@ const GLANCES: u32 = 250;
 /// No mpt runs, or it says that it cannot be done.
 pub fn start(connection: Option<String>, size: Size, control: Option<&Path>) -> Result<()> {
     let state = ask(control, Command::RecordStart { connection, bytes: size.0 })?;
-    said(format!("{} began anew, and is recorded in {}", state.connection, state.file.display()))
+    said(format!("{} is recorded in {}", state.connection, state.directory.display()))
 }
 
 /// Ends the recording of a connection.
@@ -32,7 +32,11 @@ pub fn start(connection: Option<String>, size: Size, control: Option<&Path>) -> 
 /// As [`start`].
 pub fn stop(connection: Option<String>, control: Option<&Path>) -> Result<()> {
     let state = ask(control, Command::RecordStop { connection })?;
-    said(format!("{} is recorded no longer; the recording is {}", state.connection, state.file.display()))
+    said(format!(
+        "{} is recorded no longer; the recording is {}, for `mpt replay`",
+        state.connection,
+        state.directory.display()
+    ))
 }
 
 /// Copies what is recorded of a connection up to now.
@@ -49,19 +53,19 @@ pub fn save(to: &Path, connection: Option<String>, control: Option<&Path>) -> Re
         std::thread::sleep(GLANCE);
         state = ask(control, Command::RecordState { connection: Some(state.connection), flush: false })?;
     }
-    let RecordingState { file, bytes, is_over, .. } = state;
-    let from = match File::open(&file) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            bail!("cannot read {}: {error}. Ask as the user that runs mpt, or with sudo.", file.display())
+    let directory = &state.directory;
+    let mut joined = Joined::open(directory, End::Saved).map_err(|error| match error.downcast_ref() {
+        Some(cause) if io::Error::kind(cause) == io::ErrorKind::PermissionDenied => {
+            anyhow!(
+                "cannot read {}: {error}. Ask as the user that runs mpt, or with sudo.",
+                directory.display()
+            )
         }
-        opened => opened.with_context(|| format!("cannot read {}", file.display()))?,
-    };
+        _ => error.context(format!("cannot read {}", directory.display())),
+    })?;
     let cannot = || format!("cannot write {}", to.display());
     let mut made = private_file::create(to).with_context(cannot)?;
-    io::copy(&mut from.take(bytes), &mut made).with_context(cannot)?;
-    if !is_over {
-        io::copy(&mut &end(End::Saved)[..], &mut made).with_context(cannot)?;
-    }
+    let bytes = io::copy(&mut joined, &mut made).with_context(cannot)?;
     made.sync_all().with_context(cannot)?;
     said(format!("{} has {} kB: `mpt replay {}` shows it", to.display(), bytes.div_ceil(1000), to.display()))
 }

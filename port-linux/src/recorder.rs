@@ -10,12 +10,14 @@
 //!                  └─ Recorder ── Encoder
 //!                        │ a block each second, or each 64 KiB; never waits
 //!                        v
-//!                  thread "record": packs, appends to the file
+//!                  thread "record": packs, appends to the ring of files
 //! ```
 //!
-//! A recording begins when the connection does, and ends when its file is full. The state of a core in the middle of its life is lent memory
-//! of up to 64 MB, part of it payload, which has no form outside of the process; and a replay that does not begin where the core began would
-//! only resemble what happened.
+//! The files are a ring of segments (`ring`). Each begins with the state of the core as [`Connection::save`] writes it, so that the
+//! oldest can go when there is no room, and so that a recording can begin at any time. A replay begins with the first of them; at each that
+//! follows its own state has to be the same, byte for byte.
+//!
+//! [`Connection::save`]: mpt_proto::Connection::save
 
 #[cfg(not(feature = "program"))]
 mod absent;
@@ -37,6 +39,8 @@ mod head;
 #[cfg(feature = "program")]
 pub mod play;
 #[cfg(feature = "program")]
+pub mod ring;
+#[cfg(feature = "program")]
 mod settings;
 #[cfg(feature = "program")]
 mod tape;
@@ -46,7 +50,7 @@ mod tests;
 #[cfg(not(feature = "program"))]
 pub use absent::{Recorder, Recordings};
 pub use change::Change;
-pub use core::Core;
+pub use core::{Core, Names};
 pub use decision::{Decision, Decisions};
 pub use input::Input;
 #[cfg(feature = "program")]
@@ -57,28 +61,30 @@ pub use tape::{Recorder, Recordings};
 pub struct Subject<'a> {
     /// Name of the connection.
     pub connection: &'a str,
-    /// Bytes that the file may have.
+    /// Bytes that its files may have.
     pub limit: u64,
-    /// What the core was made with.
+    /// What the core was made with; of one that lives already, seeds and all that may change since do not count.
     pub config: &'a mpt_proto::Config,
     /// The memory that it was lent: packets that may wait for earlier ones, bytes of the largest datagram and of the largest inner packet,
     /// packets that may wait for a path, and bytes for each of them.
     pub memory: [usize; 5],
-    /// When it was made.
+    /// When it was made, or the time now.
     pub now: mpt_proto::Instant,
+    /// The core and the names of its paths, if it lives already.
+    pub core: Option<(&'a mpt_proto::Connection<'a>, &'a Names)>,
 }
 
 /// What people are told of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// The file.
-    pub file: std::path::PathBuf,
-    /// Its bytes.
+    /// Where its files are.
+    pub directory: std::path::PathBuf,
+    /// Their bytes.
     pub bytes: u64,
     /// Blocks that the writer was handed.
     pub handed: u64,
-    /// Blocks of these that are in the file.
+    /// Blocks of these that are in the files.
     pub written: u64,
-    /// It has ended: the file is full, or cannot be written.
+    /// It has ended: the files cannot be written.
     pub is_over: bool,
 }

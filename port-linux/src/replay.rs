@@ -4,8 +4,8 @@ mod course;
 mod figures;
 mod packets;
 
-use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::failure::misconfigured;
 use crate::output;
 use crate::recorder::file::{End, Header};
 use crate::recorder::play::{self, Otherwise, Verdict};
+use crate::recorder::ring;
 use crate::status;
 use crate::units::{clock_time, milliseconds};
 use course::{Course, Part, Row};
@@ -26,7 +27,7 @@ use packets::Packets;
 /// What is asked.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// The recording.
+    /// The recording: a file, or a directory of segments.
     pub file: PathBuf,
     /// The part that is shown, since the beginning; all by default.
     pub from: Option<Duration>,
@@ -53,23 +54,21 @@ const WOULD_HAVE_BEEN: &str = "What follows would have been, as far as that can 
     recorded. That they would have answered otherwise, and that another load makes other queues and losses, is not known: it shows \
     what this end would have decided, not what would have arrived.\n";
 
+/// The same of a recording that begins in the middle.
+const HAD_LEARNED: &str = "The recording begins in the middle of the connection: what the core had learned and kept by then is as it was.\n";
+
 /// Runs `mpt replay`.
 ///
 /// # Errors
 /// The file is no recording, or damaged; or the core decides otherwise than it did.
 pub fn replay(wanted: &Wanted) -> Result<()> {
     let name = wanted.file.display();
-    let open = || {
-        let file = File::open(&wanted.file).with_context(|| format!("cannot open {name}"))?;
-        Ok::<_, anyhow::Error>(BufReader::with_capacity(1 << 16, file))
-    };
+    let open = || ring::open(&wanted.file).with_context(|| format!("cannot open {name}"));
     let header = play::header(open()?).with_context(|| name.to_string())?;
     if let Some(test) = &wanted.test {
-        return make_test(
-            &fs::read(&wanted.file).with_context(|| format!("cannot read {name}"))?,
-            wanted,
-            test,
-        );
+        let mut bytes = Vec::new();
+        open()?.read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
+        return make_test(&bytes, wanted, test);
     }
     let otherwise = Otherwise { policy: wanted.policy, without: wanted.without.clone(), goes_on: false };
     let mut course = Course::new(header.now, part(wanted)?);
@@ -95,7 +94,12 @@ pub fn replay(wanted: &Wanted) -> Result<()> {
         print_json(&header, &verdict, is_other, &course, &rows)?;
     } else if !wanted.packets {
         let what = if is_other { WOULD_HAVE_BEEN } else { "" };
-        output::print(&format!("{}{what}{}", facts(&header, &verdict, is_other), table(&course, &rows)))?;
+        let learned = if is_other && verdict.had_begun { HAD_LEARNED } else { "" };
+        output::print(&format!(
+            "{}{what}{learned}{}",
+            facts(&header, &verdict, is_other),
+            table(&course, &rows)
+        ))?;
     }
     if let Some(svg) = &wanted.svg {
         fs::write(svg, figures::svg(&course, &rows)?)
@@ -121,8 +125,9 @@ fn facts(header: &Header, verdict: &Verdict, is_other: bool) -> String {
     let end = match verdict.end {
         _ if verdict.differs.is_some() => "",
         End::Closed => "",
-        End::Full => ", then its file was full",
+        End::Full => ", then there was no more room",
         End::Saved => ", until it was saved",
+        End::GoesOn => ", then it goes on in the next segment",
         End::Cut => ", then the file is cut",
     };
     let agrees = match verdict.differs {
@@ -245,6 +250,7 @@ fn print_json(
             End::Closed => "closed",
             End::Full => "full",
             End::Saved => "saved",
+            End::GoesOn => "goes_on",
             End::Cut => "cut",
         },
         agrees: (!is_other).then_some(verdict.differs.is_none()),

@@ -9,8 +9,10 @@ const LONGEST: Micros = Micros(60_000_000);
 #[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Rtt {
     /// Microseconds; [`UNKNOWN`] while none is.
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded_or_most"))]
     smoothed: u32,
     /// Microseconds.
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     deviation: u32,
 }
 

@@ -61,6 +61,7 @@ impl<'s> Peer<'s> {
             paths: Vec::new(),
             auto: None,
             limit: None,
+            record: None,
             ..config.clone()
         };
         if without_paths(&self.config) != without_paths(wanted) {

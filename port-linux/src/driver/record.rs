@@ -5,7 +5,7 @@ use crate::control::{Answer, RecordingState};
 use crate::report::VERSION;
 
 impl<'s> Driver<'s> {
-    /// Lets a connection begin anew, and records it up to so many bytes, until mpt ends or its configuration is read again.
+    /// Records a connection from now on, its last so many bytes, until mpt ends or the connection begins anew.
     pub(super) fn answer_record_start(&mut self, connection: Option<&str>, limit: u64) -> Answer {
         let name = match self.find_connection(connection) {
             Ok(name) => name,
@@ -15,21 +15,22 @@ impl<'s> Driver<'s> {
         if state == Some(false) {
             return Answer::error(format!("{name} is recorded already; `mpt record stop` ends that"));
         }
-        // One whose file is full is to begin anew as well.
-        self.set_record(&name, None);
-        let begun = self.with_reload_config(|config| {
-            let mut config = config.clone();
-            config.connections.iter_mut().filter(|it| it.name == name).for_each(|it| it.record = Some(limit));
-            Ok(config)
-        });
-        match begun {
-            Ok(()) => self.answer_recording(&name).unwrap_or_else(|| {
-                Answer::error(format!(
-                    "{name} is not recorded yet: the log of mpt says why, or its peer has to come first"
-                ))
-            }),
-            Err(error) => Answer::error(error),
+        let Self { resources, peers, .. } = self;
+        let Some(peer) = peers.iter_mut().find(|peer| peer.config.name == name) else {
+            return Answer::error(format!("{name} is not there any more"));
+        };
+        if peer.config.is_learned {
+            // Of one that has gone, from the moment at which it comes again.
+            peer.config.record = Some(limit);
         }
+        if peer.memory.is_none() {
+            return Answer::error(format!(
+                "{name} is not there: it is recorded from the moment at which it comes"
+            ));
+        }
+        resources.record(peer, Some(limit));
+        self.answer_recording(&name)
+            .unwrap_or_else(|| Answer::error(format!("{name} is not recorded: the log of mpt says why")))
     }
 
     /// Ends the recording of a connection, which goes on.
@@ -39,8 +40,10 @@ impl<'s> Driver<'s> {
             let name = recording.connection.clone();
             if let Some(peer) = self.recorded(&name) {
                 peer.connection.stop_recording();
+                if peer.config.is_learned {
+                    peer.config.record = None;
+                }
             }
-            self.set_record(&name, None);
         }
         answer
     }
@@ -76,7 +79,7 @@ impl<'s> Driver<'s> {
         let state = self.recorded(name)?.connection.recorder()?.state()?;
         let recording = RecordingState {
             connection: name.to_owned(),
-            file: state.file,
+            directory: state.directory,
             bytes: state.bytes,
             handed: state.handed,
             written: state.written,
@@ -87,15 +90,6 @@ impl<'s> Driver<'s> {
 
     fn recorded(&mut self, name: &str) -> Option<&mut Peer<'s>> {
         self.peers.iter_mut().find(|peer| peer.config.name == name)
-    }
-
-    /// What the configuration says of a connection's recording is this from now on.
-    fn set_record(&mut self, name: &str, record: Option<u64>) {
-        let reload = self.reload.iter_mut().flat_map(|reload| &mut reload.config.connections);
-        reload.filter(|it| it.name == name).for_each(|it| it.record = record);
-        if let Some(peer) = self.recorded(name) {
-            peer.config.record = record;
-        }
     }
 
     /// The connection of this name, or the only one.

@@ -139,10 +139,15 @@ impl<'s> Driver<'s> {
             let peer = &self.peers[index];
             let name = peer.config.name.clone();
             let wanted = wanted.get(name.as_str()).copied();
-            match wanted.map(|wanted| (peer.difference(wanted), wanted.limit)) {
-                Some((Difference::Other, _)) => reloaded.changed.push(name),
+            match wanted.map(|wanted| (peer.difference(wanted), wanted.limit, wanted.record)) {
+                Some((Difference::Other, ..)) => reloaded.changed.push(name),
                 None => reloaded.removed.push(name),
-                Some((difference, limit)) => {
+                Some((difference, limit, record)) => {
+                    let peer = &mut self.peers[index];
+                    if record != peer.config.record && !peer.config.is_learned {
+                        peer.config.record = record;
+                        self.resources.record(peer, record);
+                    }
                     if limit == peer.config.limit {
                         reloaded.kept += 1;
                     } else {

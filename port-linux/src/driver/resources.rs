@@ -126,14 +126,9 @@ impl<'s> Resources<'s> {
         Ok(index)
     }
 
-    /// The state machine of a connection, with its paths, whose datagrams have these sizes on the wire.
-    fn state_machine(
-        &mut self,
-        config: &config::Connection,
-        sizes: &[u16],
-        (memory, storage): (Option<MemorySize>, Storage<'s>),
-    ) -> Result<(Core<'s>, Vec<PathId>)> {
-        let settings = mpt_proto::Config {
+    /// What the state machine of a connection is set up with.
+    fn settings(&self, config: &config::Connection) -> Result<mpt_proto::Config> {
+        Ok(mpt_proto::Config {
             seed: seed(),
             flow_seed: seed(),
             key: config.key,
@@ -149,12 +144,38 @@ impl<'s> Resources<'s> {
             around: 28 + self.sealing,
             slices: config.slices && config.sequence && self.joins,
             ..mpt_proto::Config::default()
-        };
+        })
+    }
+
+    /// Records a connection from now on, its last so many bytes; or no longer.
+    pub(super) fn record(&mut self, peer: &mut Peer<'s>, limit: Option<u64>) {
+        peer.connection.stop_recording();
+        // What was made once from this configuration can be made again.
+        let settings = self.settings(&peer.config).ok();
+        let now = self.clock.now();
+        let wanted = limit.zip(peer.memory).zip(settings).zip(self.recordings.as_mut());
+        if let Some((((limit, memory), settings), recordings)) = wanted {
+            let (memory, core) = (memory.parts(), None);
+            let connection = &peer.config.name;
+            let subject = Subject { connection, limit, config: &settings, memory, now, core };
+            peer.connection.record(recordings, subject);
+        }
+    }
+
+    /// The state machine of a connection, with its paths, whose datagrams have these sizes on the wire.
+    fn state_machine(
+        &mut self,
+        config: &config::Connection,
+        sizes: &[u16],
+        (memory, storage): (Option<MemorySize>, Storage<'s>),
+    ) -> Result<(Core<'s>, Vec<PathId>)> {
+        let settings = self.settings(config)?;
         let now = self.clock.now();
         let recorder = config.record.zip(memory).zip(self.recordings.as_mut());
         let recorder = recorder.and_then(|((limit, memory), recordings)| {
-            let memory = memory.parts();
-            recordings.begin(&Subject { connection: &config.name, limit, config: &settings, memory, now })
+            let (memory, core) = (memory.parts(), None);
+            let connection = &config.name;
+            recordings.begin(&Subject { connection, limit, config: &settings, memory, now, core })
         });
         let connection = Connection::new(settings, storage, now);
         let mut connection = match recorder {

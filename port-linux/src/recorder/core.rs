@@ -6,21 +6,25 @@ use std::ops::Deref;
 
 use mpt_proto::wire::ip::Flow;
 use mpt_proto::{
-    AddPathError, CONTROL_MAX, Connection, Departure, Ecn, EncapsulateError, Event, Instant, Link,
+    AddPathError, CONTROL_MAX, Connection, Departure, Ecn, EncapsulateError, Event, Instant, Link, MAX_PATHS,
     PathConfig, PathId, PinFlowError, Received, Storage, UnknownPath,
 };
 
-use super::{Change, Decision, Input, Recorder};
+use super::{Change, Decision, Input, Recorder, Recordings, Subject};
+
+/// The names of a connection's paths, by number.
+pub type Names = [Option<Box<str>>; MAX_PATHS];
 
 /// A connection, and what records it. Without a recorder an entrance costs one comparison.
 pub struct Core<'s> {
     connection: Connection<'s>,
     recorder: Option<Box<Recorder>>,
+    names: Names,
 }
 
 impl<'s> From<Connection<'s>> for Core<'s> {
     fn from(connection: Connection<'s>) -> Self {
-        Self { connection, recorder: None }
+        Self { connection, recorder: None, names: Names::default() }
     }
 }
 
@@ -35,7 +39,15 @@ impl<'s> Deref for Core<'s> {
 impl<'s> Core<'s> {
     /// A connection without paths that was not used yet, and what records it from now on.
     pub fn recorded(connection: Connection<'s>, recorder: Box<Recorder>) -> Self {
-        Self { connection, recorder: Some(recorder) }
+        Self { connection, recorder: Some(recorder), names: Names::default() }
+    }
+
+    /// Records it from now on, as it is. Returns whether it is recorded.
+    pub fn record(&mut self, recordings: &mut Recordings, subject: Subject<'_>) -> bool {
+        // A recording ends before another one of the same name begins.
+        self.recorder = None;
+        self.recorder = recordings.begin(&Subject { core: Some((&self.connection, &self.names)), ..subject });
+        self.recorder.is_some()
     }
 
     /// What records it.
@@ -56,6 +68,14 @@ impl<'s> Core<'s> {
     /// Ends the connection: its memory serves another one.
     pub fn into_storage(self) -> Storage<'s> {
         self.connection.into_storage()
+    }
+
+    /// Lets the recording go on in another segment if it is time for that: asked where inputs are many.
+    #[inline]
+    fn turn_over(&mut self) {
+        if let Some(recorder) = self.recorder.as_deref_mut().filter(|recorder| recorder.is_due()) {
+            recorder.begin_segment(&self.connection, &self.names);
+        }
     }
 
     fn note(&mut self, input: &Input<'_>, now: Option<Instant>) {
@@ -85,7 +105,11 @@ impl<'s> Core<'s> {
     /// As there.
     pub fn add_path(&mut self, name: &str, config: PathConfig, now: Instant) -> Result<PathId, AddPathError> {
         self.note_change(|| Change::AddPath { name: name.to_owned(), settings: config.into() }, Some(now));
-        self.connection.add_path(config, now)
+        let id = self.connection.add_path(config, now)?;
+        if let Some(place) = self.names.get_mut(id.index()) {
+            *place = Some(name.into());
+        }
+        Ok(id)
     }
 
     /// [`Connection::remove_path`].
@@ -94,7 +118,11 @@ impl<'s> Core<'s> {
     /// As there.
     pub fn remove_path(&mut self, path: PathId, now: Instant) -> Result<(), UnknownPath> {
         self.note_path(path, Change::RemovePath, Some(now));
-        self.connection.remove_path(path, now)
+        self.connection.remove_path(path, now)?;
+        if let Some(place) = self.names.get_mut(path.index()) {
+            *place = None;
+        }
+        Ok(())
     }
 
     /// [`Connection::set_enabled`].
@@ -216,6 +244,7 @@ impl<'s> Core<'s> {
 
     /// [`Connection::handle_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.turn_over();
         self.note(&Input::Timeout, Some(now));
         self.connection.handle_timeout(now);
     }
@@ -240,6 +269,7 @@ impl<'s> Core<'s> {
         arrived: Instant,
         now: Instant,
     ) -> Result<Received<'d>, UnknownPath> {
+        self.turn_over();
         if let Some(recorder) = &mut self.recorder {
             match u8::try_from(path.index()).ok().filter(|_| self.connection.path_state(path).is_ok()) {
                 Some(path) => recorder.input(&Input::Datagram { path, datagram, ecn, arrived }, Some(now)),
@@ -256,7 +286,7 @@ impl<'s> Core<'s> {
     /// [`Connection::poll_packet`].
     pub fn poll_packet(&mut self) -> Option<&[u8]> {
         self.note(&Input::PollPacket, None);
-        let Self { connection, recorder } = self;
+        let Self { connection, recorder, .. } = self;
         let packet = connection.poll_packet();
         if let Some(recorder) = recorder {
             recorder.decide(&Decision::Packet(packet));
@@ -275,7 +305,7 @@ impl<'s> Core<'s> {
     /// [`Connection::poll_transmit`].
     pub fn poll_transmit<'b>(&'b mut self, buffer: &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>> {
         self.note(&Input::PollTransmit, None);
-        let Self { connection, recorder } = self;
+        let Self { connection, recorder, .. } = self;
         let header_len = connection.header_len();
         let departure = connection.poll_transmit(buffer);
         if let (Some(recorder), Some(departure)) = (recorder, &departure) {
@@ -294,7 +324,8 @@ impl<'s> Core<'s> {
         now: Instant,
         each: impl FnMut(&Departure<'_>),
     ) -> Result<(), EncapsulateError> {
-        let Self { connection, recorder } = self;
+        self.turn_over();
+        let Self { connection, recorder, .. } = self;
         if let Some(recorder) = recorder {
             recorder.input(&Input::packet(buffer, connection), Some(now));
         }
@@ -311,7 +342,7 @@ impl<'s> Core<'s> {
         now: Instant,
         each: impl FnMut(&Departure<'_>),
     ) -> Result<(), EncapsulateError> {
-        let Self { connection, recorder } = self;
+        let Self { connection, recorder, .. } = self;
         let header_len = connection.header_len();
         depart(connection.encapsulate_flow(buffer, flow, now), recorder.as_deref_mut(), header_len, each)
     }
@@ -327,7 +358,8 @@ impl<'s> Core<'s> {
         now: Instant,
         each: impl FnMut(&Departure<'_>),
     ) -> Result<(), EncapsulateError> {
-        let Self { connection, recorder } = self;
+        self.turn_over();
+        let Self { connection, recorder, .. } = self;
         if let Some(recorder) = recorder {
             recorder.input(&Input::slice(buffer, flow), Some(now));
         }

@@ -100,7 +100,9 @@ pub(super) struct Encoder {
     /// The same question, asked again and again.
     polls: Option<(Op, u64)>,
     shapes: HashMap<Shape, u32>,
+    /// Numbers of flows, those that were seen since the last [`age`](Self::age), and before.
     flows: HashMap<u64, u32>,
+    older: HashMap<u64, u32>,
     next_flow: u32,
     /// The last packet's, datagram's and slice's.
     last: [(Shape, u32); 3],
@@ -118,11 +120,38 @@ impl Encoder {
             polls: None,
             shapes: HashMap::new(),
             flows: HashMap::new(),
+            older: HashMap::new(),
             next_flow: 0,
             last: Default::default(),
             scratch: Shape::new(),
             hash_bits: head::hash_bits(policy),
             addresses,
+        }
+    }
+
+    /// A new segment begins, in which nothing of before is known but the numbers of flows: a packet that waits is compared by them with
+    /// those that will come. What was written is to be [taken](Self::take) before.
+    pub(super) fn renew(&mut self, now: Instant) {
+        self.expected = Expected::begin(now);
+        self.shapes.clear();
+        self.last = Default::default();
+        self.age();
+    }
+
+    /// Forgets flows that were not seen for long.
+    fn age(&mut self) {
+        self.older = std::mem::take(&mut self.flows);
+    }
+
+    /// Writes over addresses what stands for them in a packet that is played.
+    pub(super) fn hide(&mut self, flow: &mpt_proto::wire::ip::Flow, addresses: &mut [u8]) {
+        let number = self.mark(flow.hash).number;
+        if self.addresses {
+            return;
+        }
+        addresses.fill(0);
+        for (place, byte) in addresses.iter_mut().zip(number.to_be_bytes()) {
+            *place = byte;
         }
     }
 
@@ -273,10 +302,12 @@ impl Encoder {
     }
 
     fn mark(&mut self, hash: u64) -> Mark {
-        let Self { flows, next_flow, .. } = self;
+        let Self { flows, older, next_flow, .. } = self;
         let number = *flows.entry(hash).or_insert_with(|| {
-            *next_flow = next_flow.wrapping_add(1);
-            *next_flow
+            older.get(&hash).copied().unwrap_or_else(|| {
+                *next_flow = next_flow.wrapping_add(1);
+                *next_flow
+            })
         });
         Mark { hash: hash & self.hash_bits, number }
     }
@@ -298,7 +329,7 @@ impl Encoder {
         }
         if self.shapes.len() >= SHAPES {
             self.shapes.clear();
-            self.flows.clear();
+            self.age();
             self.last = Default::default();
             self.op(Op::Forget, None);
         }

@@ -1,13 +1,17 @@
-//! The file: a header, then blocks, each with a checksum, then how it ended.
+//! The file: a header, then segments of blocks, each with a checksum, then how it ended.
 //!
 //! ```text
 //! "mptrec" 0 0  format u16    header: length u32, CRC-32 u32, postcard
-//! 'B' length u32 CRC-32 u32   block: postcard of `BlockHead`, then the columns, each by DEFLATE (RFC 1951)
+//! 'S' length u32 CRC-32 u32   a segment begins: postcard of `StartHead`, then the state of the core by DEFLATE (RFC 1951)
+//! 'B' length u32 CRC-32 u32   block: postcard of `BlockHead`, then the columns, each by DEFLATE
 //! ...
 //! 'E' how
 //! ```
 //!
-//! Numbers are little-endian. A file that was cut has no end, and can be replayed as far as its blocks are whole.
+//! Numbers are little-endian. Where a block stands first, the core was new. With each segment all begins anew that a block may refer to, so
+//! that those before it can go. A file that was cut has no end, and can be replayed as far as its blocks are whole.
+//!
+//! Format 1 had no segments, and is read like a recording of one whose core was new.
 
 use std::io::{self, Read};
 
@@ -23,8 +27,9 @@ use super::settings::Settings;
 use super::tape::Block;
 
 const MAGIC: [u8; 8] = *b"mptrec\0\0";
-/// Of the file; another one is refused.
-const FORMAT: u16 = 1;
+/// Of the files that are written, and the first that is read; others are refused.
+const FORMAT: u16 = 2;
+const FIRST_FORMAT: u16 = 1;
 const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 /// Bytes of an end.
 pub(super) const END: u64 = 2;
@@ -61,6 +66,30 @@ struct BlockHead {
     sizes: [(u32, u32); COLUMNS],
 }
 
+/// The state of a core in the middle of its life: with it a segment begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Start {
+    /// As the core has saved it.
+    pub(super) state: Vec<u8>,
+    /// The numbers and names of its paths.
+    pub(super) paths: Vec<(u8, String)>,
+    /// What it had decided.
+    pub(super) decisions: Decisions,
+    /// Microseconds of the connection's clock.
+    pub(super) now: u64,
+}
+
+/// What stands before a state.
+#[derive(Debug, Serialize, Deserialize)]
+struct StartHead {
+    decisions: u64,
+    count: u64,
+    now: u64,
+    paths: Vec<(u8, String)>,
+    /// Bytes of the state as it is.
+    len: u32,
+}
+
 /// How a recording ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -70,6 +99,8 @@ pub enum End {
     Full,
     /// It was saved while it went on.
     Saved,
+    /// It goes on in another file, of the next segment.
+    GoesOn,
     /// In the middle: mpt was killed, the disk was full, or the file was cut. What was read up to here is whole.
     Cut,
 }
@@ -101,11 +132,29 @@ pub(super) fn pack(block: Block) -> Vec<u8> {
     bytes
 }
 
+/// The beginning of a segment.
+pub(super) fn start(start: &Start) -> Vec<u8> {
+    let Start { state, paths, decisions, now } = start;
+    let head = StartHead {
+        decisions: decisions.hash,
+        count: decisions.count,
+        now: *now,
+        paths: paths.clone(),
+        len: size(state.len()),
+    };
+    let mut body = postcard::to_allocvec(&head).unwrap_or_default();
+    body.extend(compress_to_vec(state, LEVEL));
+    let mut bytes = vec![b'S'];
+    framed(&mut bytes, &body);
+    bytes
+}
+
 /// The end of a file.
 pub(crate) fn end(how: End) -> [u8; 2] {
     let letter = match how {
         End::Full => b'f',
         End::Saved => b's',
+        End::GoesOn => b'g',
         End::Closed | End::Cut => b'c',
     };
     [b'E', letter]
@@ -130,6 +179,7 @@ pub(super) struct Unpacked {
 
 /// What comes next in a file.
 pub(super) enum Next {
+    Start(Box<Start>),
     Block(Box<Unpacked>),
     End(End),
 }
@@ -162,10 +212,10 @@ impl<R: Read> Recording<R> {
             bail!("this is no recording of mpt: it does not begin as one");
         }
         let format = u16::from_le_bytes([front[8], front[9]]);
-        if format != FORMAT {
+        if !(FIRST_FORMAT..=FORMAT).contains(&format) {
             let age = if format > FORMAT { "newer" } else { "older" };
             bail!(
-                "this recording has format {format}, and this mpt reads format {FORMAT}: replay it with the {age} mpt that made it"
+                "this recording has format {format}, and this mpt reads formats {FIRST_FORMAT} to {FORMAT}: replay it with the {age} mpt that made it"
             );
         }
         let Piece::Whole(body) = piece(&mut from).context("its header is damaged")? else {
@@ -182,13 +232,14 @@ impl<R: Read> Recording<R> {
             return Ok(Next::End(End::Cut));
         }
         match mark[0] {
-            b'B' => {}
+            b'B' | b'S' => {}
             b'E' => {
                 let mut how = [0];
                 let is_there = read(&mut self.from, &mut how)?;
                 return Ok(Next::End(match how[0] {
                     b'f' if is_there => End::Full,
                     b's' if is_there => End::Saved,
+                    b'g' if is_there => End::GoesOn,
                     b'c' if is_there => End::Closed,
                     _ => End::Cut,
                 }));
@@ -199,10 +250,21 @@ impl<R: Read> Recording<R> {
         let Piece::Whole(body) = piece(&mut self.from).with_context(damaged)? else {
             return Ok(Next::End(End::Cut));
         };
+        if mark[0] == b'S' {
+            return Ok(Next::Start(Box::new(unpack_start(&body).with_context(damaged)?)));
+        }
         let unpacked = unpack(&body).with_context(damaged)?;
         self.blocks += 1;
         Ok(Next::Block(Box::new(unpacked)))
     }
+}
+
+fn unpack_start(body: &[u8]) -> Result<Start> {
+    let (head, packed) = postcard::take_from_bytes::<StartHead>(body).context("its head makes no sense")?;
+    let StartHead { decisions, count, now, paths, len } = head;
+    let state = decompress_to_vec_with_limit(packed, len.min(LONGEST) as usize)
+        .map_err(|error| anyhow::anyhow!("its state cannot be unpacked: {error}"))?;
+    Ok(Start { state, paths, decisions: Decisions { hash: decisions, count }, now })
 }
 
 fn unpack(body: &[u8]) -> Result<Unpacked> {
@@ -218,6 +280,38 @@ fn unpack(body: &[u8]) -> Result<Unpacked> {
     }
     let decisions = Decisions { hash: head.decisions, count: head.count };
     Ok(Unpacked { reader: Columns::reader(parts), decisions, now: head.now })
+}
+
+/// Where in the bytes of a file its segments lie, as far as they are whole, and how it ended.
+pub(super) fn segments(bytes: &[u8]) -> (std::ops::Range<usize>, End) {
+    let length = |at: usize| {
+        let front: &[u8; 4] = bytes.get(at..)?.first_chunk()?;
+        usize::try_from(u32::from_le_bytes(*front)).ok()?.checked_add(8)
+    };
+    let front = MAGIC.len() + 2;
+    let Some(begin) = length(front).map(|length| front + length) else { return (0..0, End::Cut) };
+    let mut at = begin;
+    loop {
+        match bytes.get(at) {
+            Some(b'B' | b'S') => match length(at + 1).map(|length| at + 1 + length) {
+                Some(next) if next <= bytes.len() => at = next,
+                _ => return (begin..at, End::Cut),
+            },
+            Some(b'E') => {
+                let how = match bytes.get(at + 1) {
+                    Some(b'f') => End::Full,
+                    Some(b's') => End::Saved,
+                    Some(b'c') => End::Closed,
+                    Some(b'g') => End::GoesOn,
+                    _ => End::Cut,
+                };
+                return (begin..at, how);
+            }
+            // Damage: who reads it says so.
+            Some(_) => return (begin..bytes.len(), End::Cut),
+            None => return (begin..at, End::Cut),
+        }
+    }
 }
 
 fn piece(from: &mut impl Read) -> Result<Piece> {
@@ -262,5 +356,27 @@ pub(super) mod tests {
         let mut other = begin(&recording.header).unwrap();
         other.extend_from_slice(recording.from);
         other
+    }
+
+    /// The same recording, whose second state has one bit that is another.
+    pub(in crate::recorder) fn with_other_states(bytes: &[u8]) -> Vec<u8> {
+        let mut recording = Recording::open(bytes).unwrap();
+        let mut starts = 0;
+        loop {
+            let before = recording.from;
+            match recording.next().unwrap() {
+                Next::Start(mut it) if starts == 1 => {
+                    let mut other = bytes[..bytes.len() - before.len()].to_vec();
+                    let middle = it.state.len() / 2;
+                    it.state[middle] ^= 1;
+                    other.extend(start(&it));
+                    other.extend_from_slice(recording.from);
+                    return other;
+                }
+                Next::Start(_) => starts += 1,
+                Next::Block(_) => {}
+                Next::End(_) => panic!("there is no second state"),
+            }
+        }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::io::Read;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use mpt_proto::{
-    CONTROL_MAX, Connection, Departure, Event, HEADROOM, Instant, Link, PathId, Policy, Received,
+    CONTROL_MAX, Connection, Departure, Event, HEADROOM, Instant, Link, PathId, Policy, Received, Storage,
 };
+use serde::{Serialize, Serializer};
 
 use super::decode::{Decoder, Entry};
-use super::file::{End, Header, Next, Recording, end};
+use super::file::{End, Header, Next, Recording, Start, end};
 use super::{Change, Core, Decisions, Recorder};
 use crate::driver::{Memory, MemorySize};
 
@@ -73,6 +74,8 @@ pub struct Verdict {
     pub decisions: u64,
     /// The block, by its first and last microsecond since the beginning, in which something else was decided than was recorded.
     pub differs: Option<(u64, u64)>,
+    /// The recording begins in the middle of its connection's life.
+    pub had_begun: bool,
 }
 
 /// Plays a recording for somebody who watches. Stops where something else is decided than was recorded, unless something is done
@@ -84,43 +87,63 @@ pub fn play(from: impl Read, otherwise: &Otherwise, watch: &mut impl Watch) -> R
     let mut recording = Recording::open(from)?;
     let header = recording.header.clone();
     let mut memory = Memory::new(MemorySize::of(sizes(&header)?));
-    let mut config = header.settings.config();
-    config.policy = otherwise.policy.unwrap_or(config.policy);
-    let begin = Instant::from_micros(header.now);
-    let connection = Connection::new(config, memory.lend(), begin);
-    let mut player = Player {
-        core: Core::recorded(connection, Box::new(Recorder::silent())),
-        decoder: Decoder::new(begin),
-        places: [None; mpt_proto::MAX_PATHS],
-        without: &otherwise.without,
-        closed: 0,
-        watch,
-    };
-    let mut verdict = Verdict { end: End::Cut, length: 0, blocks: 0, decisions: 0, differs: None };
+    let mut storage = Some(memory.lend());
+    let mut player: Option<Player<'_, '_, _>> = None;
+    let mut watch = Some(watch);
+    let mut verdict =
+        Verdict { end: End::Cut, length: 0, blocks: 0, decisions: 0, differs: None, had_begun: false };
+    let mut decided_before = 0;
     let compares = otherwise.is_nothing();
     loop {
-        let mut block = match recording.next()? {
-            Next::Block(block) => block,
-            Next::End(end) => {
+        let next = recording.next()?;
+        if let (Next::Start(_) | Next::Block(_), Some(storage), Some(watch)) =
+            (&next, storage.take(), watch.take())
+        {
+            player = Some(match &next {
+                Next::Start(start) => {
+                    verdict.had_begun = true;
+                    decided_before = start.decisions.count;
+                    Player::restored(start, storage, otherwise, watch)?
+                }
+                _ => Player::new(&header, storage, otherwise, watch),
+            });
+        }
+        let since = verdict.length;
+        match (next, &mut player) {
+            (Next::Start(start), Some(player)) => {
+                // That of the first segment is the one that was just restored.
+                let is_same = player.meets(&start);
+                player.decoder = Decoder::new(Instant::from_micros(start.now));
+                verdict.length = start.now.saturating_sub(header.now);
+                if compares && verdict.differs.is_none() && !is_same {
+                    verdict.differs = Some((since, verdict.length));
+                }
+            }
+            (Next::Block(mut block), Some(player)) => {
+                while let Some(entry) = player.decoder.next(&mut block.reader).ok().with_context(|| {
+                    format!(
+                        "block {} makes no sense: another build of mpt may have recorded it",
+                        verdict.blocks
+                    )
+                })? {
+                    player.enter(entry)?;
+                }
+                verdict.length = block.now.saturating_sub(header.now);
+                verdict.blocks += 1;
+                let decided = player.decisions();
+                verdict.decisions = decided.count.saturating_sub(decided_before);
+                if compares && verdict.differs.is_none() && decided != block.decisions {
+                    verdict.differs = Some((since, verdict.length));
+                }
+            }
+            (Next::End(end), _) => {
                 verdict.end = end;
                 return Ok((header, verdict));
             }
-        };
-        while let Some(entry) = player.decoder.next(&mut block.reader).ok().with_context(|| {
-            format!("block {} makes no sense: another build of mpt may have recorded it", verdict.blocks)
-        })? {
-            player.enter(entry)?;
+            (_, None) => bail!("there is nothing to play"),
         }
-        let since = verdict.length;
-        verdict.length = block.now.saturating_sub(header.now);
-        verdict.blocks += 1;
-        let decided = player.decisions();
-        verdict.decisions = decided.count;
-        if compares && verdict.differs.is_none() && decided != block.decisions {
-            verdict.differs = Some((since, verdict.length));
-            if !otherwise.goes_on {
-                return Ok((header, verdict));
-            }
+        if verdict.differs.is_some() && !otherwise.goes_on {
+            return Ok((header, verdict));
         }
     }
 }
@@ -135,6 +158,8 @@ pub fn header(from: impl Read) -> Result<Header> {
 
 /// A recording up to the block that has this microsecond since its beginning.
 ///
+/// It begins where it began: with a state, if it had one.
+///
 /// # Errors
 /// It is none, or damaged before that.
 pub fn cut(bytes: &[u8], until: u64) -> Result<Vec<u8>> {
@@ -143,6 +168,7 @@ pub fn cut(bytes: &[u8], until: u64) -> Result<Vec<u8>> {
     loop {
         match recording.next()? {
             Next::End(_) => return Ok(bytes.to_vec()),
+            Next::Start(_) => {}
             Next::Block(block) if block.now.saturating_sub(begin) < until => {}
             Next::Block(_) => {
                 let mut cut = bytes[..bytes.len() - recording.rest().len()].to_vec();
@@ -165,6 +191,15 @@ fn sizes(header: &Header) -> Result<[usize; 5]> {
     Ok(header.memory.map(|size| usize::try_from(size).unwrap_or(usize::MAX)))
 }
 
+/// The state of a core that is played.
+struct AsPlayed<'a>(&'a Connection<'a>);
+
+impl Serialize for AsPlayed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.save(&|_, _| {}, serializer)
+    }
+}
+
 struct Player<'s, 'w, W> {
     core: Core<'s>,
     decoder: Decoder,
@@ -175,7 +210,74 @@ struct Player<'s, 'w, W> {
     watch: &'w mut W,
 }
 
-impl<W: Watch> Player<'_, '_, W> {
+impl<'s, 'w, W: Watch> Player<'s, 'w, W> {
+    /// Of a core that is new.
+    fn new(header: &Header, storage: Storage<'s>, otherwise: &'w Otherwise, watch: &'w mut W) -> Self {
+        let mut config = header.settings.config();
+        config.policy = otherwise.policy.unwrap_or(config.policy);
+        let begin = Instant::from_micros(header.now);
+        Self::of(Connection::new(config, storage, begin), Decisions::default(), begin, otherwise, watch)
+    }
+
+    /// Of one that lives already.
+    fn restored(
+        start: &Start,
+        storage: Storage<'s>,
+        otherwise: &'w Otherwise,
+        watch: &'w mut W,
+    ) -> Result<Self> {
+        // Packets come with the hashes of their flows.
+        let mut core = Connection::restore(&mut postcard::Deserializer::from_bytes(&start.state), storage, 0)
+            .map_err(|error| {
+                anyhow!("the state with which it begins makes no sense: another build of mpt may have recorded it ({error})")
+            })?;
+        if let Some(policy) = otherwise.policy {
+            core.set_policy(policy);
+        }
+        let now = Instant::from_micros(start.now);
+        let ids: Vec<PathId> = core.paths().collect();
+        let mut player = Self::of(core, start.decisions, now, otherwise, watch);
+        for id in ids {
+            let name = start.paths.iter().find(|(path, _)| usize::from(*path) == id.index());
+            player.note_path(id, name.map_or("?", |(_, name)| name), now)?;
+        }
+        Ok(player)
+    }
+
+    fn of(
+        core: Connection<'s>,
+        decisions: Decisions,
+        now: Instant,
+        otherwise: &'w Otherwise,
+        watch: &'w mut W,
+    ) -> Self {
+        Self {
+            core: Core::recorded(core, Box::new(Recorder::silent(decisions))),
+            decoder: Decoder::new(now),
+            places: [None; mpt_proto::MAX_PATHS],
+            without: &otherwise.without,
+            closed: 0,
+            watch,
+        }
+    }
+
+    /// A path is there; one that is never used is closed.
+    fn note_path(&mut self, id: PathId, name: &str, now: Instant) -> Result<()> {
+        self.places[id.index()] = Some(id);
+        self.watch.path(id, name);
+        let is_closed = self.without.iter().any(|without| without == name);
+        self.closed = self.closed & !(1 << id.index()) | u16::from(is_closed) << id.index();
+        if is_closed {
+            self.core.set_enabled(id, false, now).ok().context("a path that is there")?;
+        }
+        Ok(())
+    }
+
+    /// Whether the core is as it was when this segment began: its state has the same bytes, in which addresses are as they are played.
+    fn meets(&self, start: &Start) -> bool {
+        postcard::to_allocvec(&AsPlayed(&self.core)).is_ok_and(|state| state == start.state)
+    }
+
     fn decisions(&mut self) -> Decisions {
         self.core.recorder().map(|recorder| recorder.decisions()).unwrap_or_default()
     }
@@ -238,13 +340,7 @@ impl<W: Watch> Player<'_, '_, W> {
             Change::AddPath { name, settings } => {
                 // A refusal was recorded as well.
                 if let Ok(id) = self.core.add_path(&name, settings.into(), now) {
-                    self.places[id.index()] = Some(id);
-                    self.watch.path(id, &name);
-                    let is_closed = self.without.contains(&name);
-                    self.closed = self.closed & !(1 << id.index()) | u16::from(is_closed) << id.index();
-                    if is_closed {
-                        self.core.set_enabled(id, false, now).ok().context("a path that was added")?;
-                    }
+                    self.note_path(id, &name, now)?;
                 }
             }
             Change::RemovePath(path) => {

@@ -1,23 +1,27 @@
-//! From the event loop to the file: blocks in memory, handed to a thread that packs and writes them.
+//! From the event loop to the files: blocks and states in memory, handed to a thread that packs and writes them.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::cell::RefCell;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mpt_proto::Instant;
+use mpt_proto::wire::ip::Flow;
+use mpt_proto::{Connection, Instant};
+use serde::{Serialize, Serializer};
 
 use super::columns::Columns;
+use super::core::Names;
 use super::encode::Encoder;
-use super::file::{self, End, Header};
+use super::file::{self, End, Header, Start};
+use super::ring::{self, Progress, Ring, Stop};
 use super::settings::Settings;
 use super::{Decision, Decisions, Input, State, Subject, head};
-use crate::{clock, private_file, state_directory};
+use crate::{clock, state_directory};
 
 /// Bytes, unpacked, with which a block is handed on.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -36,12 +40,11 @@ pub(super) struct Block {
     pub(super) now: u64,
 }
 
-/// How far the writer is.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    handed: AtomicU64,
-    written: AtomicU64,
-    bytes: AtomicU64,
+/// What the writer is handed.
+#[derive(Debug)]
+enum Item {
+    Block(Block),
+    Start(Start),
 }
 
 /// Records one connection; or, in a replay, only counts what is decided.
@@ -57,16 +60,35 @@ struct Tape {
     /// When the first input of the block came, and the last.
     since: Instant,
     now: Instant,
-    to_writer: SyncSender<Block>,
+    to_writer: SyncSender<Item>,
     progress: Arc<Progress>,
-    file: PathBuf,
+    directory: PathBuf,
+    /// The number of the segment that inputs go to.
+    segment: u64,
     is_over: bool,
 }
 
 impl Recorder {
-    /// One that counts decisions, and writes nothing.
-    pub(super) fn silent() -> Self {
-        Self { decisions: Decisions::default(), tape: None }
+    /// One that counts decisions beyond these, and writes nothing.
+    pub(super) fn silent(decisions: Decisions) -> Self {
+        Self { decisions, tape: None }
+    }
+
+    /// Whether another segment is to begin.
+    #[inline]
+    pub(super) fn is_due(&self) -> bool {
+        let is_full = |tape: &Tape| tape.progress.full.load(Ordering::Relaxed) == tape.segment;
+        self.tape.as_ref().is_some_and(|tape| !tape.is_over && is_full(tape))
+    }
+
+    /// Begins another segment with the state of the core, of which everything up to now is recorded.
+    pub(super) fn begin_segment(&mut self, core: &Connection<'_>, names: &Names) {
+        let Some(tape) = &mut self.tape else { return };
+        tape.hand_over(self.decisions);
+        tape.segment += 1;
+        tape.encoder.renew(tape.now);
+        let start = snapshot(&mut tape.encoder, core, names, self.decisions, tape.now);
+        tape.send(Item::Start(start));
     }
 
     /// What was decided up to now.
@@ -103,9 +125,9 @@ impl Recorder {
     /// How the recording is.
     pub fn state(&self) -> Option<State> {
         let tape = self.tape.as_ref()?;
-        let Progress { handed, written, bytes } = &*tape.progress;
+        let Progress { handed, written, bytes, .. } = &*tape.progress;
         Some(State {
-            file: tape.file.clone(),
+            directory: tape.directory.clone(),
             bytes: bytes.load(Ordering::Acquire),
             handed: handed.load(Ordering::Relaxed),
             written: written.load(Ordering::Acquire),
@@ -127,19 +149,49 @@ impl Tape {
             return;
         }
         let block = Block { columns: self.encoder.take(), decisions, now: self.now.as_micros() };
-        match self.to_writer.try_send(block) {
+        self.send(Item::Block(block));
+    }
+
+    fn send(&mut self, item: Item) {
+        match self.to_writer.try_send(item) {
             Ok(()) => _ = self.progress.handed.fetch_add(1, Ordering::Relaxed),
-            // The file is full, or cannot be written: the writer has said so.
+            // The disk is full, or cannot be written: the writer has said so.
             Err(TrySendError::Disconnected(_)) => self.is_over = true,
             Err(TrySendError::Full(_)) => {
                 self.is_over = true;
                 tracing::warn!(
-                    "the recording {} ends: its disk takes less than what is recorded",
-                    self.file.display()
+                    "the recording in {} ends: its disk takes less than what is recorded",
+                    self.directory.display()
                 );
             }
         }
     }
+}
+
+/// The state of a core, with what stands for addresses in the packets that are recorded.
+struct Saved<'a, 'e> {
+    core: &'a Connection<'a>,
+    encoder: RefCell<&'e mut Encoder>,
+}
+
+impl Serialize for Saved<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let hide = |flow: &Flow, addresses: &mut [u8]| self.encoder.borrow_mut().hide(flow, addresses);
+        self.core.save(&hide, serializer)
+    }
+}
+
+fn snapshot(
+    encoder: &mut Encoder,
+    core: &Connection<'_>,
+    names: &Names,
+    decisions: Decisions,
+    now: Instant,
+) -> Start {
+    // A state of any size can be written.
+    let state = postcard::to_allocvec(&Saved { core, encoder: RefCell::new(encoder) }).unwrap_or_default();
+    let named = (0..).zip(names).filter_map(|(path, name)| Some((path, name.as_deref()?.to_owned())));
+    Start { state, paths: named.collect(), decisions, now: now.as_micros() }
 }
 
 /// Where recordings go, and the threads that write them.
@@ -161,7 +213,8 @@ impl Recordings {
         Self { directory: directory.to_path_buf(), tunnel: tunnel.to_owned(), writers: Vec::new() }
     }
 
-    /// Begins a recording, and keeps the last one beside it. `None`: it cannot, which people are told.
+    /// Begins a recording, and keeps the last one beside it: of a core that is new, or that lives already. `None`: it cannot, which people are
+    /// told.
     pub fn begin(&mut self, subject: &Subject<'_>) -> Option<Box<Recorder>> {
         match self.try_begin(subject) {
             Ok(recorder) => Some(Box::new(recorder)),
@@ -173,20 +226,13 @@ impl Recordings {
     }
 
     fn try_begin(&mut self, subject: &Subject<'_>) -> Result<Recorder> {
-        let Subject { connection, limit, config, memory, now } = subject;
+        let Subject { connection, limit, config, memory, now, core } = subject;
         fs::create_dir_all(&self.directory).with_context(|| {
             let directory = self.directory.display();
             let usual = state_directory::DEFAULT;
             format!("cannot make the directory {directory} (STATE_DIRECTORY names another one than {usual})")
         })?;
-        let file = self.directory.join(format!("{}-{connection}.mptrec", self.tunnel));
-        let former = self.directory.join(format!("{}-{connection}.1.mptrec", self.tunnel));
-        match fs::rename(&file, &former) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot rename {}", file.display()));
-            }
-            _ => {}
-        }
+        let directory = self.directory.join(format!("{}-{connection}", self.tunnel));
         let header = Header {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             began: clock::time_of_day(),
@@ -196,28 +242,24 @@ impl Recordings {
             memory: memory.map(|size| size as u64),
             now: now.as_micros(),
         };
-        let begin = file::begin(&header)?;
-        let mut opened =
-            private_file::create(&file).with_context(|| format!("cannot make {}", file.display()))?;
-        opened.write_all(&begin).with_context(|| format!("cannot write {}", file.display()))?;
+        let mut encoder = Encoder::new(config.policy, head::needs_addresses(&config.classes), *now);
+        let decisions = Decisions::default();
+        let start = core.map(|(core, names)| snapshot(&mut encoder, core, names, decisions, *now));
         let progress = Arc::new(Progress::default());
-        progress.bytes.store(begin.len() as u64, Ordering::Release);
-        let (to_writer, blocks) = mpsc::sync_channel(WAITING);
-        let writer = Writer {
-            file: opened,
-            name: file.clone(),
-            bytes: begin.len() as u64,
-            limit: *limit,
-            progress: progress.clone(),
-        };
-        let thread = std::thread::Builder::new().name("record".into()).spawn(move || writer.run(&blocks))?;
+        let ring = Ring::create(&directory, *limit, header, start.as_ref(), progress.clone())?;
+        let (to_writer, items) = mpsc::sync_channel(WAITING);
+        let writer = Writer { ring, directory: directory.clone(), progress: progress.clone() };
+        let thread = std::thread::Builder::new().name("record".into()).spawn(move || writer.run(&items))?;
         self.writers.retain(|writer| !writer.is_finished());
         self.writers.push(thread);
-        tracing::info!("{connection} is recorded in {}, up to {} MB", file.display(), limit / 1_000_000);
-        let encoder = Encoder::new(config.policy, head::needs_addresses(&config.classes), *now);
-        let (since, is_over) = (*now, false);
-        let tape = Tape { encoder, since, now: *now, to_writer, progress, file, is_over };
-        Ok(Recorder { decisions: Decisions::default(), tape: Some(tape) })
+        tracing::info!(
+            "{connection} is recorded in {}: the last {} MB",
+            directory.display(),
+            limit / 1_000_000
+        );
+        let (since, segment, is_over) = (*now, ring::FIRST, false);
+        let tape = Tape { encoder, since, now: *now, to_writer, progress, directory, segment, is_over };
+        Ok(Recorder { decisions, tape: Some(tape) })
     }
 }
 
@@ -233,38 +275,33 @@ impl Drop for Recordings {
 
 /// The thread's side.
 struct Writer {
-    file: File,
-    name: PathBuf,
-    bytes: u64,
-    limit: u64,
+    ring: Ring,
+    directory: PathBuf,
     progress: Arc<Progress>,
 }
 
 impl Writer {
-    fn run(mut self, blocks: &Receiver<Block>) {
-        while let Ok(block) = blocks.recv() {
-            let packed = file::pack(block);
-            if self.bytes + packed.len() as u64 + file::END > self.limit {
-                tracing::info!(
-                    "the recording {} is full and ends: `mpt record start` begins another one",
-                    self.name.display()
-                );
-                return self.end(End::Full);
+    fn run(mut self, items: &Receiver<Item>) {
+        let name = self.directory.display();
+        while let Ok(item) = items.recv() {
+            let written = match item {
+                Item::Block(block) => self.ring.append(&file::pack(block)),
+                Item::Start(start) => self.ring.next(&start),
+            };
+            match written {
+                Ok(()) => _ = self.progress.written.fetch_add(1, Ordering::Release),
+                Err(Stop::Full) => {
+                    tracing::warn!("the recording in {name} ends: what it may have has no room for a second");
+                    let _ = self.ring.end(End::Full);
+                    return;
+                }
+                Err(Stop::Failed(error)) => {
+                    tracing::warn!("the recording in {name} ends: {error}");
+                    return;
+                }
             }
-            if let Err(error) = self.file.write_all(&packed) {
-                tracing::warn!("the recording {} ends: {error}", self.name.display());
-                return;
-            }
-            self.bytes += packed.len() as u64;
-            self.progress.bytes.store(self.bytes, Ordering::Release);
-            self.progress.written.fetch_add(1, Ordering::Release);
         }
-        self.end(End::Closed);
-    }
-
-    fn end(&mut self, how: End) {
-        if self.file.write_all(&file::end(how)).is_ok() {
-            self.progress.bytes.fetch_add(file::END, Ordering::Release);
-        }
+        // The disk may be full: then it seems to be cut, which it is.
+        let _ = self.ring.end(End::Closed);
     }
 }

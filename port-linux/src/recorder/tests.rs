@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "what is made up here fits")]
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::PathBuf;
 
 use mpt_proto::{
@@ -11,6 +12,7 @@ use mpt_proto::{
 
 use super::file::End;
 use super::play::{Otherwise, Verdict, Watch, play};
+use super::ring::Joined;
 use super::{Core, Recordings, Subject};
 use crate::driver::{Memory, MemorySize};
 
@@ -92,23 +94,41 @@ fn slice(number: u64, index: u8) -> Vec<u8> {
 
 /// Bytes of a recording in which `seconds` pass.
 fn record(seconds: u64, limit: u64, policy: Policy) -> Vec<u8> {
+    let directory = record_from(0, seconds, limit, policy);
+    joined(&directory)
+}
+
+fn joined(directory: &tempfile::TempDir) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Joined::open(&directory.path().join("mpt0-c"), End::Cut).unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// A recording of so many seconds, which begins after so many of the connection.
+fn record_from(begins: u64, seconds: u64, limit: u64, policy: Policy) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let mut recordings = Recordings::in_directory("mpt0", directory.path());
     let begin = Instant::from_micros(77);
     let (mut one, mut two) = (Memory::new(MemorySize::of(SIZES)), Memory::new(MemorySize::of(SIZES)));
     let config = |seed| Config { seed, flow_seed: 99, policy, slices: true, ..Config::default() };
     let of = config(1);
-    let subject = Subject { connection: "c", limit, config: &of, memory: SIZES, now: begin };
-    let recorder = recordings.begin(&subject).unwrap();
+    let subject = |now| Subject { connection: "c", limit, config: &of, memory: SIZES, now, core: None };
+    let connection = Connection::new(config(1), one.lend(), begin);
     let ends = [
-        Core::recorded(Connection::new(config(1), one.lend(), begin), recorder),
+        match begins {
+            0 => Core::recorded(connection, recordings.begin(&subject(begin)).unwrap()),
+            _ => Core::from(connection),
+        },
         Core::from(Connection::new(config(2), two.lend(), begin)),
     ];
     let mut ends = ends.map(|core| Side { core, paths: Vec::new(), coming: BTreeMap::new(), delivered: 0 });
     ends.iter_mut().for_each(|end| end.add_paths(begin));
     let (mut left, mut serial) = (Left::new(), 0);
-    for tick in 0..seconds * 2000 {
+    for tick in 0..(begins + seconds) * 2000 {
         let now = begin + std::time::Duration::from_micros(500 * tick);
+        if begins > 0 && tick == begins * 2000 {
+            assert!(ends[0].core.record(&mut recordings, subject(now)));
+        }
         for here in 0..2 {
             let end = &mut ends[here];
             end.receive(now);
@@ -152,7 +172,7 @@ fn record(seconds: u64, limit: u64, policy: Policy) -> Vec<u8> {
     assert!(ends.iter().all(|end| end.delivered > seconds * 500), "{:?}", ends.map(|end| end.delivered));
     drop(ends);
     drop(recordings);
-    std::fs::read(directory.path().join("mpt0-c.mptrec")).unwrap()
+    directory
 }
 
 fn verdict(bytes: &[u8]) -> Result<Verdict, String> {
@@ -204,16 +224,71 @@ fn a_newer_format_is_refused_with_a_sentence_and_so_is_what_is_no_recording() {
     let mut bytes = record(1, u64::MAX, Policy::Adaptive);
     bytes[8] = 9;
     let said = verdict(&bytes).unwrap_err();
-    assert!(said.contains("format 9, and this mpt reads format 1: replay it with the newer mpt"), "{said}");
+    assert!(
+        said.contains("format 9, and this mpt reads formats 1 to 2: replay it with the newer mpt"),
+        "{said}"
+    );
     for bytes in [&b""[..], b"mptrec", &[0; 100]] {
         assert!(verdict(bytes).unwrap_err().contains("no recording of mpt"));
     }
 }
 
 #[test]
-fn a_file_that_is_full_ends_and_is_whole() {
-    let bytes = record(4, 40_000, Policy::Adaptive);
-    assert!(bytes.len() <= 40_000, "{}", bytes.len());
+fn a_small_ring_has_the_last_segments_and_its_replay_meets_every_state_under_every_policy() {
+    for policy in Policy::ALL {
+        let limit = record(8, u64::MAX, *policy).len() as u64 / 2;
+        let directory = record_from(0, 8, limit, *policy);
+        let files = directory.path().join("mpt0-c").read_dir().unwrap().map(|entry| entry.unwrap());
+        let sizes: Vec<u64> = files.map(|file| file.metadata().unwrap().len()).collect();
+        assert!(sizes.iter().sum::<u64>() <= limit && sizes.len() >= 2, "{policy:?}: {sizes:?} of {limit}");
+        let verdict = verdict(&joined(&directory)).unwrap();
+        assert_eq!((verdict.differs, verdict.end), (None, End::Closed), "{policy:?}");
+        assert!(verdict.had_begun && verdict.decisions > 3_000, "{policy:?} {verdict:?}");
+    }
+}
+
+#[test]
+fn a_recording_begins_in_the_middle_of_a_connection() {
+    for policy in Policy::ALL {
+        let directory = record_from(3, 3, u64::MAX, *policy);
+        let verdict = verdict(&joined(&directory)).unwrap();
+        assert_eq!((verdict.differs, verdict.end), (None, End::Closed), "{policy:?}");
+        assert!(verdict.had_begun && verdict.decisions > 5_000, "{policy:?} {verdict:?}");
+    }
+}
+
+#[test]
+fn each_segment_can_be_played_by_itself_and_the_last_one_up_to_where_it_is_cut() {
+    let directory = record_from(0, 8, 400_000, Policy::Adaptive);
+    let files = directory.path().join("mpt0-c").read_dir().unwrap();
+    let mut names: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    names.sort();
+    for (number, name) in names.iter().enumerate() {
+        let verdict = verdict(&std::fs::read(name).unwrap()).unwrap();
+        let end = if number + 1 == names.len() { End::Closed } else { End::GoesOn };
+        assert_eq!((verdict.differs, verdict.end), (None, end), "{}", name.display());
+    }
+    // As after `kill -9`, in the middle of a block.
+    let last = names.last().unwrap();
+    let whole = verdict(&joined(&directory)).unwrap();
+    let bytes = std::fs::read(last).unwrap();
+    std::fs::write(last, &bytes[..bytes.len() - 9]).unwrap();
+    let cut = verdict(&joined(&directory)).unwrap();
+    assert_eq!((cut.differs, cut.end, cut.blocks + 1), (None, End::Cut, whole.blocks));
+}
+
+#[test]
+fn a_state_that_is_another_one_is_found_at_its_segment() {
+    let directory = record_from(0, 8, 400_000, Policy::Adaptive);
+    let bytes = super::file::tests::with_other_states(&joined(&directory));
+    let said = verdict(&bytes);
+    assert!(said.as_ref().is_ok_and(|said| said.differs.is_some()), "{said:?}");
+}
+
+#[test]
+fn what_has_no_room_even_alone_ends_the_recording_and_is_whole() {
+    let bytes = record(4, 3_000, Policy::Adaptive);
+    assert!(bytes.len() <= 3_000, "{}", bytes.len());
     let verdict = verdict(&bytes).unwrap();
     assert_eq!((verdict.differs, verdict.end), (None, End::Full));
 }
@@ -250,14 +325,14 @@ fn the_last_recording_is_kept_beside_the_new_one() {
     let mut recordings = Recordings::in_directory("mpt0", directory.path());
     let config = Config::default();
     for _ in 0..3 {
-        let subject =
-            Subject { connection: "c", limit: 1 << 20, config: &config, memory: SIZES, now: Instant::ZERO };
+        let (now, limit) = (Instant::ZERO, 1 << 20);
+        let subject = Subject { connection: "c", limit, config: &config, memory: SIZES, now, core: None };
         drop(recordings.begin(&subject).unwrap());
     }
     drop(recordings);
     let mut names: Vec<PathBuf> =
         directory.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();
-    let expected = ["mpt0-c.1.mptrec", "mpt0-c.mptrec"].map(|name| directory.path().join(name));
+    let expected = ["mpt0-c", "mpt0-c.1"].map(|name| directory.path().join(name));
     assert_eq!(names, expected);
 }
