@@ -4,6 +4,7 @@
 //! cargo bench -p mpt-fuzz --bench core              # the table of docs/measurements.md
 //! cargo bench -p mpt-fuzz --bench core -- 1 64      # one number of paths and one window only
 //! cargo bench -p mpt-fuzz --bench core -- sealed    # sealed mode only
+//! cargo bench -p mpt-fuzz --bench core -- state     # writing a connection's state down
 //! ```
 //!
 //! Packets of 1,400 bytes in 16 TCP flows go from one end to the other in batches, in virtual time. Every second path
@@ -14,6 +15,8 @@
 
 #[path = "core/sealed.rs"]
 mod sealed;
+#[path = "core/state.rs"]
+mod state;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant as Wall};
@@ -198,6 +201,10 @@ fn measure(policy: Policy, paths: usize, window: usize) -> ([f64; 2], f64) {
 fn main() {
     if std::env::args().any(|argument| argument == "sealed") {
         sealed::print();
+        return;
+    }
+    if std::env::args().any(|argument| argument == "state") {
+        state::print();
         return;
     }
     let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();

@@ -89,7 +89,7 @@ fn what_is_restored_does_what_the_original_does_under_every_policy() {
 
 #[test]
 fn a_state_that_was_damaged_or_made_up_is_refused_or_borne() {
-    run_at_random("state", 400, 60);
+    run_at_random("state", 300, 60);
 }
 
 #[test]

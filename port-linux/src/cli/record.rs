@@ -16,12 +16,12 @@ use crate::replay::Wanted;
 private keys, and addresses only where a [[connection.class]] has a `network`. `mpt replay` does the same again, bit for bit. record = \"64MB\" in a \
 [[connection]] records from the start on.
 
-A recording begins where its connection begins: start lets the connection begin anew, which stops its traffic for \
-a moment (and for as long as the next handshake takes). It ends when its file is full, or the disk takes less than is recorded. The file is \
-TUNNEL-CONNECTION.mptrec in /var/lib/mpt/record (or in $STATE_DIRECTORY/record); the one before is kept as TUNNEL-CONNECTION.1.mptrec.
+A recording has the last part of what happened: when it has as many bytes as it may, its oldest part goes. It begins at once, and the connection notices \
+nothing. It ends by stop, when mpt ends, or when the disk is full or takes less than is recorded. Its files are in the directory \
+TUNNEL-CONNECTION in /var/lib/mpt/record (or in $STATE_DIRECTORY/record); those of the one before are kept in TUNNEL-CONNECTION.1.
 
 Examples:
-  sudo mpt record start                    the only connection, up to 64 MB
+  sudo mpt record start                    the only connection, its last 64 MB
   sudo mpt record start vps --size 1GB
   sudo mpt record save /tmp/bad.mptrec     what is recorded up to now; recording goes on
   sudo mpt record stop
@@ -36,11 +36,11 @@ pub struct Record {
 /// `mpt record start`, `stop` and `save`
 #[derive(Debug, Subcommand)]
 pub enum What {
-    /// Let a connection begin anew and record it, until mpt ends or reads its configuration again
+    /// Record a connection from now on, until mpt ends or the connection begins anew
     Start(Start),
     /// End the recording of a connection, which goes on
     Stop(Stop),
-    /// Copy what is recorded up to now
+    /// Write what is recorded up to now into one file
     Save(Save),
 }
 
@@ -49,7 +49,7 @@ pub enum What {
 pub struct Start {
     /// Name of the connection [default: the only one]
     pub connection: Option<String>,
-    /// Most bytes of the file
+    /// Most bytes of its files: the oldest part goes when there is no room
     #[arg(long, default_value = "64MB", value_parser = size)]
     pub size: Size,
     #[command(flatten)]
@@ -88,6 +88,8 @@ replayed up to the cut.
 --policy and --without show what would have been, as far as that can be known: what came from the peer and what \
 applications sent stays as recorded. They tell what this end would have decided, not what would have arrived.
 
+Where a recording begins in the middle of its connection, what the core had learned by then stays as it is.
+
 --test makes a test of a recording: NAME.mptrec, cut at --to, and NAME.txt, what the core makes of it. In \
 port-linux/tests/recordings, `cargo test -p port-linux --test recordings` compares both from then on.
 
@@ -100,7 +102,7 @@ Examples:
   mpt replay bad.mptrec --to 13m --test port-linux/tests/recordings/lte_stalls"
 )]
 pub struct Replay {
-    /// The recording
+    /// The recording: a file, or a directory of /var/lib/mpt/record
     pub file: PathBuf,
     /// Show from here on, counted from the beginning: 90s, 12m30s, 1h
     #[arg(long, value_name = "TIME", value_parser = time)]
