@@ -57,7 +57,7 @@ pub use input::Input;
 pub use tape::{Recorder, Recordings};
 
 /// What a recording is of.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// Name of the connection.
     pub connection: &'a str,

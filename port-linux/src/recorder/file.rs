@@ -358,6 +358,19 @@ pub(super) mod tests {
         other
     }
 
+    /// The states with which its segments begin.
+    pub(in crate::recorder) fn states(bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut recording = Recording::open(bytes).unwrap();
+        let mut states = Vec::new();
+        loop {
+            match recording.next().unwrap() {
+                Next::Start(start) => states.push(start.state),
+                Next::Block(_) => {}
+                Next::End(_) => return states,
+            }
+        }
+    }
+
     /// The same recording, whose second state has one bit that is another.
     pub(in crate::recorder) fn with_other_states(bytes: &[u8]) -> Vec<u8> {
         let mut recording = Recording::open(bytes).unwrap();

@@ -43,7 +43,7 @@ pub(super) struct Block {
 /// What the writer is handed.
 #[derive(Debug)]
 enum Item {
-    Block(Block),
+    Block(Box<Block>),
     Start(Start),
 }
 
@@ -149,7 +149,7 @@ impl Tape {
             return;
         }
         let block = Block { columns: self.encoder.take(), decisions, now: self.now.as_micros() };
-        self.send(Item::Block(block));
+        self.send(Item::Block(Box::new(block)));
     }
 
     fn send(&mut self, item: Item) {
@@ -285,7 +285,7 @@ impl Writer {
         let name = self.directory.display();
         while let Ok(item) = items.recv() {
             let written = match item {
-                Item::Block(block) => self.ring.append(&file::pack(block)),
+                Item::Block(block) => self.ring.append(&file::pack(*block)),
                 Item::Start(start) => self.ring.next(&start),
             };
             match written {

@@ -19,6 +19,10 @@ use crate::driver::{Memory, MemorySize};
 const SIZES: [usize; 5] = [4096, 1500, 9216, 4096, 1500];
 const NAMES: [&str; 2] = ["dsl", "lte"];
 
+/// What must not be in any file.
+const ADDRESS: [u8; 4] = [203, 0, 113, 77];
+const PAYLOAD: [u8; 4] = [0xa5; 4];
+
 /// One end, and what is on its way to it.
 struct Side<'s> {
     core: Core<'s>,
@@ -78,16 +82,18 @@ fn packet(number: u64) -> Vec<u8> {
     inner[1] = u8::from(number.is_multiple_of(7)) * 2;
     inner[2..4].copy_from_slice(&u16::try_from(len).unwrap().to_be_bytes());
     inner[9] = protocol;
-    inner[12..20].copy_from_slice(&[10, 0, 0, 1, 10, 0, (number % 3) as u8, 2]);
+    inner[12..16].copy_from_slice(&ADDRESS);
+    inner[16..20].copy_from_slice(&[10, 0, (number % 3) as u8, 2]);
     inner[20..24].copy_from_slice(&[0x30, 0x39, 0, 80 + (number % 4) as u8]);
     inner[28..32].copy_from_slice(&u32::try_from(number).unwrap().to_be_bytes());
     inner[32..34].copy_from_slice(&[0x50, 0x10]);
+    inner[40..].fill(PAYLOAD[0]);
     packet
 }
 
 /// A slice of a large packet.
 fn slice(number: u64, index: u8) -> Vec<u8> {
-    let mut slice = vec![0; HEADROOM + 8 + 1000];
+    let mut slice = vec![PAYLOAD[0]; HEADROOM + 8 + 1000];
     slice[HEADROOM..HEADROOM + 8].copy_from_slice(&[0xe0, index, 0, number as u8, 0x2e, 0xe0, 3, 0xe8]);
     slice
 }
@@ -275,6 +281,15 @@ fn each_segment_can_be_played_by_itself_and_the_last_one_up_to_where_it_is_cut()
     std::fs::write(last, &bytes[..bytes.len() - 9]).unwrap();
     let cut = verdict(&joined(&directory)).unwrap();
     assert_eq!((cut.differs, cut.end, cut.blocks + 1), (None, End::Cut, whole.blocks));
+}
+
+#[test]
+fn no_state_has_payload_or_addresses_though_packets_wait() {
+    let states = super::file::tests::states(&joined(&record_from(0, 8, 400_000, Policy::Adaptive)));
+    assert!(states.len() >= 3 && states.iter().all(|state| state.len() > 2_000), "{}", states.len());
+    for state in &states {
+        assert!(state.windows(4).all(|bytes| bytes != ADDRESS && bytes != PAYLOAD));
+    }
 }
 
 #[test]
