@@ -38,7 +38,12 @@ const MOST_AT_ONCE: usize = 2_000;
 enum Input {
     Packet(Vec<u8>),
     Slice(Vec<u8>, Flow),
-    Datagram { path: PathId, bytes: Vec<u8>, ecn: Ecn, arrived: Instant },
+    Datagram {
+        path: PathId,
+        bytes: Vec<u8>,
+        ecn: Ecn,
+        arrived: Instant,
+    },
     Timeout,
     Link(PathId, Link),
     Enabled(PathId, bool),
@@ -52,8 +57,11 @@ enum Input {
     Share(Option<u32>),
     Ask(Option<u32>),
     Pin((u16, u16), PathId),
+    /// All that is to be had, or one.
     Packets,
+    OnePacket,
     Transmits,
+    OneTransmit,
     Events,
 }
 
@@ -82,6 +90,8 @@ struct World<'m> {
     /// How many steps a twin has done.
     compared: u64,
     largest: usize,
+    /// An end is saved before one of so many calls; 0: before none.
+    saves: usize,
 }
 
 fn config(policy: Policy, seed: u64) -> Config {
@@ -116,6 +126,7 @@ impl<'m> World<'m> {
             serial: 0,
             compared: 0,
             largest: 0,
+            saves: 0,
         };
         for end in 0..2 {
             (0..PATHS).for_each(|_| world.enter(end, &Input::Add));
@@ -140,6 +151,9 @@ impl<'m> World<'m> {
 
     /// Calls an end, and its twin in the same way.
     fn enter(&mut self, end: usize, input: &Input) {
+        if self.saves > 0 && self.rng.index(self.saves) == 0 {
+            self.save(end);
+        }
         let outputs = entered(&mut self.ends[end], input, self.now, |departure| {
             let path = departure.path.index();
             // Some are lost, and some overtake others.
@@ -244,7 +258,9 @@ impl<'m> World<'m> {
                 let path = self.ends[to].paths().find(|id| id.index() == path);
                 if let Some(path) = path {
                     self.enter(to, &Input::Datagram { path, bytes, ecn, arrived });
-                    self.enter(to, &Input::Packets);
+                    if self.rng.index(4) > 0 {
+                        self.enter(to, &Input::Packets);
+                    }
                 }
             }
             // Busy, and then for a while not.
@@ -256,6 +272,12 @@ impl<'m> World<'m> {
             }
             if self.ends[end].poll_timeout().is_some_and(|at| at <= self.now) {
                 self.enter(end, &Input::Timeout);
+            }
+            // One that takes little at a time, so that something is under way within the core when it is saved.
+            for _ in 0..self.rng.index(5) {
+                let one = [Input::OnePacket, Input::OneTransmit, Input::OneTransmit];
+                let which = self.rng.index(one.len());
+                self.enter(end, &one[which]);
             }
             // A caller that is late drains later.
             if self.rng.index(10) > 0 {
@@ -352,6 +374,15 @@ fn entered(
                 assert!(outputs.len() < MOST_AT_ONCE, "it hands out packets without end");
             }
         }
+        Input::OnePacket => {
+            outputs.extend(connection.poll_packet().map(|it| Output::Delivered(it.len(), ip::ecn(it))));
+        }
+        Input::OneTransmit => {
+            let mut buffer = [0; CONTROL_MAX];
+            if let Some(departure) = connection.poll_transmit(&mut buffer) {
+                left(&mut outputs, &departure);
+            }
+        }
         Input::Transmits => {
             let mut buffer = [0; CONTROL_MAX];
             while let Some(departure) = connection.poll_transmit(&mut buffer) {
@@ -393,19 +424,16 @@ pub struct Compared {
     pub largest: usize,
 }
 
-/// Runs two connections for `steps` steps of about a millisecond; about every 60th one of them is saved, and its twin goes on beside it.
+/// Runs two connections for `steps` steps of about a millisecond. Before one of 60 calls an end is saved, and its twin goes on beside it.
 ///
 /// # Panics
 /// A twin does something else than its original.
 pub fn compare(policy: Policy, seed: u64, steps: u64) -> Compared {
     let mut memory = Memory::new(SIZES, LIVES);
     let mut world = World::new(policy, seed, &mut memory);
+    world.saves = 60;
     for step in 0..steps {
         world.step();
-        if world.rng.index(60) == 0 {
-            let end = world.rng.index(2);
-            world.save(end);
-        }
         if step % 2000 == 1700 {
             world.restart(usize::from(step % 4000 == 1700), policy);
         }
