@@ -1,5 +1,6 @@
 //! Two busy connections in virtual time, of which one is saved and restored again and again: from then on the original and the restored one do
 //! the same, step by step. And a state that was damaged or made up: it is refused, or its connection bears whatever happens.
+#![allow(clippy::cast_possible_truncation, reason = "what is made up here fits")]
 
 use std::time::Duration;
 
@@ -354,7 +355,7 @@ fn entered(
         Input::Link(path, link) => outputs.push(other(&connection.handle_link(*path, *link, now))),
         Input::Enabled(path, enabled) => outputs.push(other(&connection.set_enabled(*path, *enabled, now))),
         Input::MaxDatagram(path, size) => {
-            outputs.push(other(&connection.set_max_datagram(*path, *size, now)))
+            outputs.push(other(&connection.set_max_datagram(*path, *size, now)));
         }
         Input::Tier(path, tier) => outputs.push(other(&connection.set_tier(*path, *tier, now))),
         Input::Remove(path) => outputs.push(other(&connection.remove_path(*path, now))),
