@@ -1,11 +1,13 @@
 //! Data plans: what each link with one has carried, over restarts, and what follows from it.
 
+mod ahead;
 mod calendar;
 mod meter;
 mod store;
 #[cfg(feature = "program")]
 mod table;
 
+pub use ahead::Ahead;
 pub use meter::{ClockNews, Count, Level, Meter};
 pub use store::{Counts, Store};
 #[cfg(feature = "program")]

@@ -92,9 +92,9 @@ impl Meter {
         Self { plan, count, before: 0, doubted_at: None }
     }
 
-    /// What is to be kept.
-    pub const fn kept(&self) -> &Count {
-        &self.count
+    /// What is to be kept, if so many bytes more will be used before it is kept again.
+    pub fn kept(&self, ahead: u64) -> Count {
+        Count { used: self.count.used.saturating_add(ahead), ..self.count.clone() }
     }
 
     /// The path has carried so many bytes since it came.

@@ -11,20 +11,20 @@ use super::{Driver, Peer, Role};
 use crate::clock;
 use crate::config::{Connection, DataPlan};
 use crate::control::Answer;
-use crate::data::{ClockNews, Counts, DataReport, Level, Meter, Store};
+use crate::data::{Ahead, ClockNews, Counts, DataReport, Level, Meter, Store};
 use crate::events::What;
 use crate::mtu;
 use crate::report::VERSION;
 
-/// How often it is looked what was carried.
+/// How often it is looked what was carried, though the loop has nothing else to do; and while it has, at most.
 const LOOK_EACH: Duration = Duration::from_secs(1);
-/// Bytes that were not written yet, from which on they are written at the next look.
-const MUCH: u64 = 1_000_000;
-/// Bytes that were not written yet, from which on they are written after [`SOME_AFTER`].
+/// See [`LOOK_EACH`].
+const LOOK_AT_MOST_EACH: Duration = Duration::from_millis(40);
+/// Bytes by which the file is wrong, from which on it is written after [`SOME_AFTER`].
 const SOME: u64 = 100_000;
 /// See [`SOME`].
 const SOME_AFTER: Duration = Duration::from_secs(10);
-/// When fewer bytes than [`SOME`], as of the probes of a path that rests, are written: a memory card lives longer if that is seldom.
+/// When it is written for fewer bytes than [`SOME`], as of the probes of a path that rests: a memory card lives longer if that is seldom.
 const LITTLE_AFTER: Duration = Duration::from_secs(600);
 /// The last tier.
 pub(super) const LAST_TIER: u8 = 8;
@@ -36,10 +36,9 @@ pub struct Data {
     /// Of paths that have no plan now, too.
     counts: Counts,
     plans: Vec<Plan>,
-    next_look: Option<Instant>,
+    /// When it is looked at the latest, and not before the time behind that.
+    next_look: Option<(Instant, Instant)>,
     written_at: Instant,
-    /// Bytes since then.
-    unwritten: u64,
 }
 
 /// One path's plan.
@@ -47,6 +46,8 @@ struct Plan {
     place: Place,
     plan: DataPlan,
     meter: Meter,
+    /// How far the file is from what is used.
+    ahead: Ahead,
     /// As people were last told.
     told: Level,
     /// What was last done about it.
@@ -71,14 +72,14 @@ impl Data {
     }
 
     /// When it is to be looked at.
-    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
-        self.next_look
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.next_look.map(|(at, _)| at)
     }
 
     /// The paths of another configuration, or of the first one. Connections that are in `anew` are others than before.
     fn begin(&mut self, configured: &[Connection], anew: &[String], now: Instant) {
         let clock = seconds();
-        self.keep();
+        self.keep(None);
         let mut before = std::mem::take(&mut self.plans);
         for connection in configured {
             for path in &connection.paths {
@@ -97,25 +98,29 @@ impl Data {
                     place: Place::new(connection.name.clone(), path.name.clone()),
                     plan,
                     meter: Meter::new(plan, count, clock),
+                    ahead: Ahead::default(),
                     told: Level::Ok,
                     done: Use::AsConfigured,
                     is_held: false,
                 });
             }
         }
-        self.next_look = (!self.plans.is_empty()).then_some(now);
+        self.next_look = (!self.plans.is_empty()).then_some((now, now));
     }
 
-    /// Takes what the meters say over into what is kept.
-    fn keep(&mut self) {
-        for it in &self.plans {
-            self.counts.insert(format!("{}/{}", it.place.connection, it.place.path), it.meter.kept().clone());
+    /// Takes what the meters say over into what is kept. It is ahead of them as it goes on after the time `since` it was written; `None`: it
+    /// is what they say.
+    fn keep(&mut self, since: Option<Duration>) {
+        for it in &mut self.plans {
+            let ahead = since.map_or(0, |since| it.ahead.write(since));
+            self.counts.insert(format!("{}/{}", it.place.connection, it.place.path), it.meter.kept(ahead));
         }
     }
 
-    fn write(&mut self, now: Instant) {
-        self.keep();
-        (self.written_at, self.unwritten) = (now, 0);
+    /// Writes the file; `goes_on`: bytes come until it is written again.
+    fn write(&mut self, goes_on: bool, now: Instant) {
+        self.keep(goes_on.then(|| now.since(self.written_at)));
+        self.written_at = now;
         if let Some(store) = &self.store {
             store.write(self.counts.clone());
         }
@@ -170,10 +175,10 @@ impl Driver<'_> {
 
     /// Looks at what was carried, if that is due, and does what follows.
     pub(super) fn follow_data(&mut self, now: Instant) {
-        if self.data.next_look.is_none_or(|at| at > now) {
+        if self.data.next_look.is_none_or(|(_, from)| from > now) {
             return;
         }
-        self.data.next_look = Some(now + LOOK_EACH);
+        self.data.next_look = Some((now + LOOK_EACH, now + LOOK_AT_MOST_EACH));
         let clock = seconds();
         let mut is_news = false;
         let mut plans = std::mem::take(&mut self.data.plans);
@@ -183,18 +188,18 @@ impl Driver<'_> {
             is_news |= news.is_some();
             self.tell_clock(it, news, now);
             self.count(it);
-            self.data.unwritten += it.meter.used().0.saturating_sub(before);
+            it.ahead.carry(it.meter.used().0.saturating_sub(before));
             is_news |= self.follow_level(it, now);
         }
         self.data.plans = plans;
-        let unwritten = self.data.unwritten;
+        let error: u64 = self.data.plans.iter().map(|it| it.ahead.error()).sum();
         let since = now.since(self.data.written_at);
         if is_news
-            || unwritten >= MUCH
-            || unwritten >= SOME && since >= SOME_AFTER
-            || unwritten > 0 && since >= LITTLE_AFTER
+            || self.data.plans.iter().any(|it| it.ahead.is_behind())
+            || error >= SOME && since >= SOME_AFTER
+            || error > 0 && since >= LITTLE_AFTER
         {
-            self.data.write(now);
+            self.data.write(true, now);
         }
     }
 
@@ -204,7 +209,7 @@ impl Driver<'_> {
         plans.iter_mut().for_each(|it| self.count(it));
         self.data.plans = plans;
         if !self.data.plans.is_empty() {
-            self.data.write(self.clock.now());
+            self.data.write(false, self.clock.now());
         }
         if let Some(store) = &self.data.store {
             store.end();
@@ -288,7 +293,7 @@ impl Driver<'_> {
                 "{name} has no data plan: data = {{ month = \"50GB\", reset_day = 7 }} in its [[connection.path]] is one"
             ));
         };
-        self.data.write(now);
+        self.data.write(true, now);
         Answer::Data { version: VERSION, path: name, data }
     }
 }
