@@ -17,8 +17,6 @@ pub(super) struct Identity {
     /// Of the next control message of ours.
     count: Seq,
     peer: Option<Peer>,
-    /// A peer started, which is still to be told.
-    started: bool,
 }
 
 /// What the peer's control messages told.
@@ -37,6 +35,8 @@ pub(super) struct Peer {
     pub(super) mtu: u16,
     /// Packets that its reorder buffer holds, if it speaks the extension.
     pub(super) extension: Option<u16>,
+    /// Whether people were told that it started.
+    is_told: bool,
 }
 
 /// Whose a control message is.
@@ -56,7 +56,7 @@ pub(super) enum Verdict {
 
 impl Identity {
     pub(super) const fn new(instance: u32) -> Self {
-        Self { instance, count: Seq::ZERO, peer: None, started: false }
+        Self { instance, count: Seq::ZERO, peer: None }
     }
 
     /// Our number as a running process.
@@ -115,7 +115,6 @@ impl Identity {
         if known.is_some_and(|peer| message.count.distance_from(peer.count) <= 0) {
             return false;
         }
-        self.started |= known.is_none();
         self.peer = Some(Peer {
             instance: message.instance,
             previous: known.map_or(before.map(|peer| peer.instance), |peer| peer.previous),
@@ -124,13 +123,14 @@ impl Identity {
             features: message.features,
             mtu: message.mtu,
             extension: message.extension,
+            is_told: known.is_some_and(|peer| peer.is_told),
         });
         true
     }
 
     /// Whether a peer started, which was not told yet.
-    pub(super) const fn poll_started(&mut self) -> bool {
-        core::mem::replace(&mut self.started, false)
+    pub(super) fn poll_started(&mut self) -> bool {
+        self.peer.as_mut().is_some_and(|peer| !core::mem::replace(&mut peer.is_told, true))
     }
 
     /// Whether a message that came from an address that belongs to no path is of the peer that is known. `None`: it is our own, or old.

@@ -39,9 +39,16 @@ pub(super) struct Receiver<'s> {
     /// A packet put together waits to be polled.
     assembled: bool,
     /// The sequence number that was next at some time; see [`check_head`](Self::check_head).
-    witness: Option<(Instant, Seq)>,
+    witness: Witness,
     /// Times that the sequence started anew by a control message.
     restarts: u64,
+}
+
+/// The sequence number that was next at some time, if one is known. An option of both is larger by eight bytes.
+#[derive(Debug, Clone, Copy)]
+enum Witness {
+    None,
+    Head { since: Instant, head: Seq },
 }
 
 /// The witness, and the restarts.
@@ -50,22 +57,27 @@ pub(super) type ReceiverFacts = (Option<(Instant, Seq)>, u64);
 
 impl<'s> Receiver<'s> {
     pub(super) const fn new(reorder: Reorder<'s>, reassembly: Reassembly<'s>) -> Self {
-        Self { reorder, reassembly, assembled: false, witness: None, restarts: 0 }
+        Self { reorder, reassembly, assembled: false, witness: Witness::None, restarts: 0 }
     }
 
     /// What it keeps beside the memory that was lent: whether a packet waits to be polled, and the others.
     #[cfg(feature = "state")]
     pub(super) const fn facts(&self) -> (bool, ReceiverFacts) {
-        (self.assembled, (self.witness, self.restarts))
+        let witness = match self.witness {
+            Witness::None => None,
+            Witness::Head { since, head } => Some((since, head)),
+        };
+        (self.assembled, (witness, self.restarts))
     }
 
     /// One that kept these.
     #[cfg(feature = "state")]
-    pub(super) const fn of(
+    pub(super) fn of(
         reorder: Reorder<'s>,
         (reassembly, assembled): (Reassembly<'s>, bool),
         (witness, restarts): ReceiverFacts,
     ) -> Self {
+        let witness = witness.map_or(Witness::None, |(since, head)| Witness::Head { since, head });
         Self { reorder, reassembly, assembled, witness, restarts }
     }
 
@@ -83,7 +95,7 @@ impl<'s> Receiver<'s> {
             self.reorder.join(next);
         }
         self.reorder.set_patience(Duration::ZERO);
-        self.witness = None;
+        self.witness = Witness::None;
     }
 
     /// All that had arrived before a probe left was sent before its echo, and so has lower numbers than the
@@ -91,7 +103,7 @@ impl<'s> Receiver<'s> {
     /// it, forged or of a former process; without this, all that the peer sends would be late from then on.
     fn check_head(&mut self, asked: Option<Instant>, next: Seq, now: Instant) {
         let Some(asked) = asked else { return };
-        if let Some((since, head)) = self.witness {
+        if let Witness::Head { since, head } = self.witness {
             if asked <= since {
                 return;
             }
@@ -100,7 +112,7 @@ impl<'s> Receiver<'s> {
                 self.reorder.restart(next);
             }
         }
-        self.witness = Some((now, self.reorder.head()));
+        self.witness = Witness::Head { since: now, head: self.reorder.head() };
     }
 }
 

@@ -224,6 +224,7 @@ impl Reports {
         reports
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "some hundred thousand")]
     fn lose(&mut self, lost: u32) -> Option<Losses> {
         // As many leave as the rate has them.
         let time = if self.keeps_sending { 100_000 } else { (2e11 / self.rate.value()) as i32 };
