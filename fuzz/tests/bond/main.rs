@@ -31,6 +31,7 @@ mod worse;
 use std::ops::Range;
 use std::time::Duration;
 
+use mpt_fuzz::bond::case::Case;
 use mpt_fuzz::bond::links::{config, sizes, sum_delivered};
 use mpt_fuzz::bond::{AppId, Bond, Memory, PathSetup, Route, Setup, TcpSetup};
 use mpt_fuzz::joined::A;
@@ -64,6 +65,16 @@ fn links(text: &str) -> Vec<PathSetup> {
         path.config.iter_mut().for_each(|config| config.liveness = SUBJECT.liveness);
     }
     paths
+}
+
+/// A flow of this congestion control over these links, from 20 s to 60 s: what it has when all is known.
+fn settled(links: &str, congestion: &str) -> Case {
+    Case {
+        flows: vec![congestion.to_lowercase()],
+        time: 60 * SECOND,
+        warm: Some(20 * SECOND),
+        ..Case::new(links)
+    }
 }
 
 /// A bond of the subject over these paths, with all of them up.

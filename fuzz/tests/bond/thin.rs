@@ -1,10 +1,9 @@
 //! Links that carry a few packets a second: a SIM that is throttled, alone and beside a line.
 
 use mpt_fuzz::bond::Bond;
-use mpt_fuzz::bond::case::Case;
 use mpt_fuzz::joined::B;
 
-use crate::SECOND;
+use crate::settled;
 use crate::table::Table;
 
 /// What of the link is asked for, alone; and of the line alone, beside it.
@@ -38,12 +37,7 @@ fn a_throttled_link_carries_what_it_can_and_costs_the_others_nothing() {
     ] {
         let link = format!("{kilobits}kbit {rest}");
         for name in ["CUBIC", "BBR"] {
-            let case = |links: &str| Case {
-                flows: vec![name.to_lowercase()],
-                time: 60 * SECOND,
-                warm: Some(20 * SECOND),
-                ..Case::new(links)
-            };
+            let case = |links: &str| settled(links, name);
             let alone = case(&link);
             let [tunnel, plain] = [alone.run(), alone.plain(0).run()].map(|outcome| outcome.rate);
             let possible = alone.possible()[0];
