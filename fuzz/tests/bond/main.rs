@@ -68,7 +68,7 @@ fn links(text: &str) -> Vec<PathSetup> {
 }
 
 /// A flow of this congestion control over these links, from 20 s to 60 s: what it has when all is known.
-fn settled(links: &str, congestion: &str) -> Case {
+fn known_links(links: &str, congestion: &str) -> Case {
     Case {
         flows: vec![congestion.to_lowercase()],
         time: 60 * SECOND,

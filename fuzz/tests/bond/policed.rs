@@ -1,6 +1,6 @@
 //! Links that drop what exceeds a rate (policers), near and far: what leaves before a loss is known is the rate times the round trip.
 
-use crate::settled;
+use crate::known_links;
 use crate::table::Table;
 
 /// Of what plain TCP has over the link; and of what a line has alone, beside it.
@@ -28,7 +28,7 @@ fn a_policed_link_carries_what_plain_tcp_has_of_it_however_far_it_is() {
     ] {
         let link = format!("100mbit {delay}ms policer {policer}");
         for name in ["CUBIC", "BBR"] {
-            let case = |links: &str| settled(links, name);
+            let case = |links: &str| known_links(links, name);
             let alone = case(&link);
             let (tunnel, plain) = (alone.run(), alone.plain(0).run().rate);
             let both = case(&format!("{LINE}, {link}"));

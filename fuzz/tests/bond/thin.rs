@@ -3,7 +3,7 @@
 use mpt_fuzz::bond::Bond;
 use mpt_fuzz::joined::B;
 
-use crate::settled;
+use crate::known_links;
 use crate::table::Table;
 
 /// What of the link is asked for, alone; and of the line alone, beside it.
@@ -37,7 +37,7 @@ fn a_throttled_link_carries_what_it_can_and_costs_the_others_nothing() {
     ] {
         let link = format!("{kilobits}kbit {rest}");
         for name in ["CUBIC", "BBR"] {
-            let case = |links: &str| settled(links, name);
+            let case = |links: &str| known_links(links, name);
             let alone = case(&link);
             let [tunnel, plain] = [alone.run(), alone.plain(0).run()].map(|outcome| outcome.rate);
             let possible = alone.possible()[0];

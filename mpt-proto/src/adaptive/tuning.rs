@@ -151,6 +151,10 @@ pub(super) const MOST_OWN_LOSS: f32 = 0.5;
 pub(super) const OWN_LOSS_GAIN: f32 = 0.25;
 /// A rate that lost so is not exceeded for this long.
 pub(super) const POLICED_FOR: Duration = Duration::from_secs(5);
+/// Where that ends at the same rate, within this share of it, once more, the link has a policer: for so long.
+pub(super) const POLICED_ALIKE: f32 = 0.15;
+/// See [`POLICED_ALIKE`].
+pub(super) const POLICED_AGAIN_FOR: Duration = Duration::from_secs(30);
 /// Fewest path numbers over which losses are judged.
 pub(super) const POLICED_PACKETS: i32 = 64;
 /// Shortest time over which losses are judged, in microseconds.

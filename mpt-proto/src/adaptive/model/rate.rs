@@ -5,8 +5,8 @@ use crate::adaptive::model::anchor::{Anchor, Span};
 use crate::adaptive::model::highest::Highest;
 use crate::adaptive::tuning::{
     FILLED_WITHIN, LEAST_RATE, LEAST_USED, MOST_OWN_LOSS, MOST_RATE, OWN_LOSS_FALL, OWN_LOSS_GAIN,
-    OWN_LOSS_SHARE, OWN_LOSS_STAYS, POLICED, POLICED_FOR, POLICED_PACKETS, SAMPLE_PACKETS, SEEN_FOR,
-    SEEN_SHARE, START_RATE,
+    OWN_LOSS_SHARE, OWN_LOSS_STAYS, POLICED, POLICED_AGAIN_FOR, POLICED_ALIKE, POLICED_FOR, POLICED_PACKETS,
+    SAMPLE_PACKETS, SEEN_FOR, SEEN_SHARE, START_RATE,
 };
 use crate::time::{Instant, Micros};
 use crate::wire::extension;
@@ -40,6 +40,8 @@ pub(super) struct RateEstimate {
     /// A rate that lost too much, and until when it is not exceeded.
     ceiling: f32,
     ceiling_until: Instant,
+    /// The one of the time before.
+    ceiling_before: f32,
 }
 
 /// A rate that was cut for its losses.
@@ -92,6 +94,7 @@ impl Default for RateEstimate {
             own_loss: 0.0,
             ceiling: MOST_RATE,
             ceiling_until: Instant::ZERO,
+            ceiling_before: MOST_RATE,
         }
     }
 }
@@ -137,6 +140,10 @@ impl RateEstimate {
     /// Of `pace` bytes a second, what arrived is all for a while. What leaves next has this path number.
     pub(super) fn police(&mut self, pace: f32, judged: &Span, next_number: u32, now: Instant) {
         (self.judged_from, self.judged_after) = (None, Some(next_number));
+        if !self.is_policed(now) {
+            // What a cut of long ago was right about is of no use any more.
+            (self.ceiling_before, self.cut) = (self.ceiling, None);
+        }
         self.cut.get_or_insert(Cut {
             rate: self.value,
             loss: judged.loss(),
@@ -145,13 +152,16 @@ impl RateEstimate {
         });
         // What was lost left at another pace than now; what arrived did arrive. But of a flow that pauses little arrives.
         let arrived = judged.rate().max(pace * (1.0 - judged.loss()));
-        (self.ceiling, self.ceiling_until) = (arrived.min(self.value), now + POLICED_FOR);
-        self.reset(self.ceiling, now);
+        let ceiling = arrived.min(self.value);
+        let is_known = (ceiling - self.ceiling_before).abs() < POLICED_ALIKE * self.ceiling_before;
+        let lasts = if is_known { POLICED_AGAIN_FOR } else { POLICED_FOR };
+        (self.ceiling, self.ceiling_until) = (ceiling, now + lasts);
+        self.reset(ceiling, now);
     }
 
     /// It was not the rate that lost: it is what it was before it was cut.
     pub(super) fn acquit(&mut self, now: Instant) {
-        self.ceiling_until = now;
+        (self.ceiling_until, self.ceiling_before) = (now, MOST_RATE);
         if let Some(cut) = self.cut.take() {
             self.reset(cut.rate.max(self.value), now);
         }

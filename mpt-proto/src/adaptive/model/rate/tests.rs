@@ -202,6 +202,26 @@ fn a_rate_that_lost_too_much_is_not_exceeded_for_five_seconds() {
     assert_eq!(rate.value(), 1.2e6, "what arrived, however much less is sent now");
 }
 
+#[test]
+fn a_rate_that_lost_too_much_once_more_is_not_exceeded_for_half_a_minute() {
+    let mut rate = RateEstimate::default();
+    let mut now = NOW;
+    let mut police = |rates: &[f32]| {
+        now = now + Duration::from_secs(60);
+        rate.reset(2.0 * rates[0], now);
+        for arrived in rates {
+            rate.police(*arrived, &half_of(*arrived), 0, now);
+        }
+        [4, 6, 29, 31].map(|later| rate.is_policed(now + Duration::from_secs(later)))
+    };
+    assert_eq!(police(&[1e6]), [true, false, false, false]);
+    assert_eq!(police(&[1.1e6]), [true, true, true, false], "about the same");
+    assert_eq!(police(&[1.5e6, 1.2e6]), [true, true, true, false], "where it ended");
+    assert_eq!(police(&[0.8e6]), [true, false, false, false], "another one");
+    rate.acquit(NOW);
+    assert!(!rate.is_policed(NOW));
+}
+
 /// A second in which half of what left arrived, at so many bytes a second.
 fn half_of(arrived: f32) -> Span {
     Span { sent: 1e6, arrived: 1e6, bytes: arrived, packets: 100, numbers: 200 }
