@@ -29,6 +29,8 @@ pub mod entropy;
 pub mod events;
 pub mod failure;
 #[cfg(feature = "program")]
+pub mod figure;
+#[cfg(feature = "program")]
 pub mod history;
 #[cfg(feature = "program")]
 pub mod hooks;

@@ -10,7 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::past::{Past, PastPath};
 use super::record::{Mark, Record};
 use crate::events::Level;
-use crate::lab::figure::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW};
+use crate::figure::{BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW};
 use crate::units::clock_time;
 
 const COLOURS: [RGBColor; 7] = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW];

@@ -4,7 +4,7 @@ use anyhow::Result;
 use plotters::style::RGBColor;
 
 use super::course::{Course, PathRow, Row};
-use crate::lab::figure::{self, BLUE, GREEN, Line, LineChart, ORANGE, PURPLE, SKY, VERMILION, YELLOW};
+use crate::figure::{self, BLUE, GREEN, Line, LineChart, ORANGE, PURPLE, SKY, VERMILION, YELLOW};
 
 const COLOURS: [RGBColor; 7] = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW];
 
