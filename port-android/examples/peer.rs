@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    port_linux::program::main(&port_linux::run::Defaults::default())
+    mpt::main(&mpt::Defaults::default())
 }

@@ -12,8 +12,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
-use port_linux::lab::host::run;
-use port_linux::lab::namespace;
+use mpt_lab::host::run;
+use mpt_lab::namespace;
 
 /// Where the service's sources are, and the doubles'.
 const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/android/library/src/main/java");

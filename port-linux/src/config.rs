@@ -65,9 +65,9 @@ pub use size::Size;
 pub use standby::Standby;
 pub use tier::{Interval, Tier, TierTime};
 #[cfg(feature = "program")]
-pub use value::policy;
+pub use value::{FromText, policy};
 #[cfg(feature = "program")]
-pub(crate) use value::{FromText, InterfaceName, Name};
+pub(crate) use value::{InterfaceName, Name};
 
 /// The UDP port of GRE in UDP (RFC 8086 section 3.2.2): the default of `port` and `remote_port`.
 pub const PORT: u16 = 4754;

@@ -18,9 +18,10 @@ use zeroize::Zeroizing;
 use crate::entropy;
 
 #[cfg(feature = "program")]
-pub(crate) use file::create;
+pub use file::create;
 pub use file::{KeyFileError, read};
-pub(crate) use text::{ALLOWED, ALLOWED_PUBLIC, decode};
+pub(crate) use text::ALLOWED;
+pub use text::{ALLOWED_PUBLIC, decode};
 pub use text::{KeyText, encode};
 
 /// The bytes of a key, erased when they are dropped.
@@ -48,7 +49,7 @@ pub fn random_private() -> Result<KeyBytes> {
 }
 
 /// The private key of these bytes.
-pub(crate) fn private(bytes: &KeyBytes) -> PrivateKey {
+pub fn private(bytes: &KeyBytes) -> PrivateKey {
     PrivateKey::from_bytes(**bytes)
 }
 

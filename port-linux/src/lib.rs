@@ -1,7 +1,7 @@
 //! mpt for Linux: the library behind the program `mpt`.
 //!
 //! The protocol lives in [`mpt_proto`]; here are the tunnel interface, the sockets, the event loop, the
-//! configuration, and the laboratory.
+//! configuration, and what the commands do. The command line is in `port-linux/program`, the laboratory in `port-linux/lab`.
 #![deny(unsafe_code)]
 
 #[cfg(feature = "program")]
@@ -13,8 +13,6 @@ mod child;
 pub mod ciphers;
 #[cfg(feature = "program")]
 pub mod clean;
-#[cfg(feature = "program")]
-pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
@@ -41,8 +39,6 @@ pub mod import;
 #[cfg(feature = "program")]
 pub mod init;
 pub mod keys;
-#[cfg(feature = "program")]
-pub mod lab;
 pub mod link;
 #[cfg(feature = "program")]
 pub mod logs;
@@ -62,8 +58,6 @@ pub mod portal;
 pub mod private_file;
 #[cfg(feature = "program")]
 pub mod privilege;
-#[cfg(feature = "program")]
-pub mod program;
 #[cfg(feature = "program")]
 pub mod rates;
 #[cfg(feature = "program")]

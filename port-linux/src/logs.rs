@@ -54,7 +54,7 @@ pub fn start(verbose: u8, form: Option<Form>, flood: Flood) -> Form {
     let level = ["info", "debug", "trace"][usize::from(verbose.min(2))];
     // Of messages that netlink_proto does not know, as of IP settings that change, nobody can do anything.
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,port_linux={level},netlink_proto=off")));
+        .unwrap_or_else(|_| EnvFilter::new(format!("warn,mpt={level},port_linux={level},netlink_proto=off")));
     let form = form.unwrap_or_else(Form::of_stderr);
     let limits = (flood == Flood::Limited).then(|| Arc::new(Mutex::new(Limits::default())));
     let is_coloured = stderr().is_terminal() && output::wants_colours();

@@ -82,11 +82,14 @@ impl<T: TryFrom<i64>, const MIN: u32, const MAX: u32> Visitor<'_> for WholeVisit
 }
 
 /// A value written as a string.
-pub(crate) trait FromText: Sized {
+pub trait FromText: Sized {
     /// What may be written.
     const ALLOWED: &'static str;
 
-    /// Reads it, or says what is wrong with it.
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
     fn from_text(text: &str) -> Result<Self, &'static str>;
 }
 

@@ -148,7 +148,7 @@ pub(super) fn content(bytes: &[u8]) -> Result<KeyBytes, KeyFileError> {
 /// # Errors
 /// What the system says; [`ErrorKind::AlreadyExists`] if the file is there.
 #[cfg(feature = "program")]
-pub(crate) fn create(path: &Path, key: &KeyBytes) -> io::Result<()> {
+pub fn create(path: &Path, key: &KeyBytes) -> io::Result<()> {
     use std::io::Write;
 
     let mut file = private_file::options().create_new(true).open(path)?;

@@ -15,7 +15,7 @@ pub(crate) const ALLOWED: &str =
     "a key as `mpt genkey` or `mpt genpsk` prints it: 43 characters of base64 and `=`";
 
 /// What a peer's public key looks like, for messages.
-pub(crate) const ALLOWED_PUBLIC: &str =
+pub const ALLOWED_PUBLIC: &str =
     "the peer's public key as `mpt check` prints it there: 43 characters of base64 and `=`";
 
 /// The text of a key. It may be a secret: it has no `Debug`, and is erased when it is dropped.
@@ -45,8 +45,11 @@ pub fn encode(bytes: &[u8; KEY_LEN]) -> KeyText {
     KeyText(text)
 }
 
-/// The key that `text` stands for, or what is wrong with the text. The time it takes does not depend on the key.
-pub(crate) fn decode(text: &str) -> Result<KeyBytes, &'static str> {
+/// The key that `text` stands for. The time it takes does not depend on the key.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn decode(text: &str) -> Result<KeyBytes, &'static str> {
     if text.is_empty() {
         return Err("empty");
     }

@@ -7,8 +7,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use port_linux::lab::host::{Host, Running, run};
-use port_linux::lab::namespace;
+use mpt_lab::host::{Host, Running, run};
+use mpt_lab::namespace;
 use serde_json::Value;
 
 /// This machine's own program.

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use port_linux::lab::host::{Host, run};
-use port_linux::lab::namespace;
-use port_linux::lab::topology::Side;
-use port_linux::lab::tunnel::{sealed, write_key};
+use mpt_lab::host::{Host, run};
+use mpt_lab::namespace;
+use mpt_lab::topology::Side;
+use mpt_lab::tunnel::{sealed, write_key};
 
 use crate::arm::{AARCH64, ARMV7, Arm, DIRECTORY, End, NATIVE};
 
@@ -142,7 +142,7 @@ fn root(arm: &Arm, directory: &Path) -> Result<PathBuf> {
 }
 
 /// Starts the machine with its network cards on `eth1` and `eth2` of the host.
-fn power_on(pc: &Host, arm: &Arm, archive: &Path, console: &Path) -> Result<port_linux::lab::host::Running> {
+fn power_on(pc: &Host, arm: &Arm, archive: &Path, console: &Path) -> Result<mpt_lab::host::Running> {
     let (emulator, processor) = match arm.debian {
         "arm64" => ("qemu-system-aarch64", "cortex-a53"),
         _ => ("qemu-system-arm", "cortex-a15"),

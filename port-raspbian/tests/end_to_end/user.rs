@@ -9,11 +9,11 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use port_linux::lab::host::run;
-use port_linux::lab::namespace;
-use port_linux::lab::stack::{Stack, Version};
-use port_linux::lab::topology::{Cut, Side, Topology};
-use port_linux::lab::tunnel::{Options, config, write_key};
+use mpt_lab::host::run;
+use mpt_lab::namespace;
+use mpt_lab::stack::{Stack, Version};
+use mpt_lab::topology::{Cut, Side, Topology};
+use mpt_lab::tunnel::{Options, config, write_key};
 use serde_json::Value;
 
 use crate::arm::{AARCH64, ARMV7, Arm, DIRECTORY, End, NATIVE};
