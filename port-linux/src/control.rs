@@ -25,16 +25,14 @@ use serde::{Deserialize, Serialize};
 use crate::config::{NewPath, Rate};
 use crate::data::DataReport;
 use crate::report::{Report, VERSION};
+use crate::state_directory::RUNTIME;
 
 /// Most seconds for which flows are pinned by one command.
 pub const MOST_PINNED: u16 = 300;
 
-/// Where control sockets live.
-pub const DIRECTORY: &str = "/run/mpt";
-
 /// Where the control socket of a tunnel interface is unless `--control` says otherwise.
 pub fn default_socket(tunnel: &str) -> PathBuf {
-    Path::new(DIRECTORY).join(format!("{tunnel}.sock"))
+    Path::new(RUNTIME).join(format!("{tunnel}.sock"))
 }
 
 /// How the name of a socket for metrics ends.

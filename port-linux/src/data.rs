@@ -4,14 +4,12 @@ mod ahead;
 mod calendar;
 mod meter;
 mod store;
-#[cfg(feature = "program")]
-mod table;
 
 pub use ahead::Ahead;
+#[cfg(feature = "program")]
+pub(crate) use calendar::day;
 pub use meter::{ClockNews, Count, Level, Meter};
 pub use store::{Counts, Store};
-#[cfg(feature = "program")]
-pub use table::{Change, change, show};
 
 use serde::{Deserialize, Serialize};
 

@@ -12,7 +12,6 @@ mod inside;
 mod keys;
 mod limits;
 mod links;
-mod memory;
 mod mismatch;
 mod mode;
 mod names;
@@ -44,7 +43,6 @@ mod unanswered;
 
 pub use data::Data;
 use inside::{Inside, Outgoing};
-pub use memory::{Memories, Memory, MemorySize, sealer_memory};
 pub use names::{Named, Names};
 use outside::Arrival;
 pub use outside::{Outside, SharedSocket, SystemSealer};

@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use mpt_proto::LimitedBy;
 use serde::{Deserialize, Serialize};
 
+pub use crate::event_names::NAMES;
 use crate::portal::{Address, By};
 
 /// One thing that happened.
@@ -271,38 +272,6 @@ impl From<mpt_proto::EcnFault> for EcnFault {
         }
     }
 }
-
-/// The names of all events, in the order of [`What`].
-pub const NAMES: &[&str] = &[
-    "path_up",
-    "path_down",
-    "path_waits",
-    "path_added",
-    "path_removed",
-    "path_moved",
-    "path_limited",
-    "path_freed",
-    "ecn_fault",
-    "ecn_carried",
-    "peer_up",
-    "peer_down",
-    "peer_started",
-    "peer_refused",
-    "mode",
-    "standby",
-    "worse_than_best",
-    "as_good_as_best",
-    "data_warned",
-    "data_demoted",
-    "data_reached",
-    "data_renewed",
-    "data_clock",
-    "tier_changed",
-    "path_portal",
-    "tunnel_mtu",
-    "name_unknown",
-    "name_known",
-];
 
 impl What {
     /// Its name, as JSON and the configuration have it.

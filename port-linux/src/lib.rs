@@ -24,6 +24,7 @@ pub mod driver;
 #[cfg(feature = "program")]
 pub mod enrol;
 pub mod entropy;
+pub mod event_names;
 pub mod events;
 pub mod failure;
 #[cfg(feature = "program")]
@@ -44,6 +45,7 @@ pub mod link;
 pub mod logs;
 #[cfg(feature = "program")]
 pub mod measure;
+pub mod memory;
 #[cfg(feature = "program")]
 pub mod metrics;
 pub mod mtu;
@@ -54,6 +56,8 @@ pub mod offload;
 pub mod outbox;
 #[cfg(feature = "program")]
 pub mod output;
+#[cfg(feature = "program")]
+pub mod plans;
 pub mod portal;
 pub mod private_file;
 #[cfg(feature = "program")]

@@ -7,7 +7,6 @@ use typed_arena::Arena;
 
 use crate::ciphers::NativeKey;
 use crate::config;
-use crate::recorder::Core;
 
 /// Packets that may be put together from fragments at the same time, per connection: fragments of one packet
 /// leave together, so few are open unless some are lost.
@@ -59,7 +58,7 @@ impl MemorySize {
     }
 
     /// Bytes for packets to be sent.
-    pub(super) fn to_send(self) -> u64 {
+    pub(crate) fn to_send(self) -> u64 {
         self.kept.saturating_mul(self.kept_cell) as u64
     }
 
@@ -149,7 +148,7 @@ impl<'s> Memories<'s> {
     }
 
     /// Memory for a connection whose widest path takes datagrams of `widest` bytes.
-    pub(super) fn lend(&mut self, config: &config::Connection, widest: usize) -> (MemorySize, Storage<'s>) {
+    pub(crate) fn lend(&mut self, config: &config::Connection, widest: usize) -> (MemorySize, Storage<'s>) {
         let kept = if config.is_learned { self.kept_for_learned } else { self.kept };
         let size = MemorySize::new(config, widest, self.mtu, kept);
         match self.unused.iter().position(|(unused, _)| *unused == size) {
@@ -159,8 +158,8 @@ impl<'s> Memories<'s> {
     }
 
     /// Takes back what a connection was lent.
-    pub(super) fn take_back(&mut self, size: MemorySize, connection: Core<'s>) {
-        self.unused.push((size, connection.into_storage()));
+    pub(crate) fn take_back(&mut self, size: MemorySize, storage: Storage<'s>) {
+        self.unused.push((size, storage));
     }
 }
 

@@ -5,10 +5,9 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::calendar::day;
-use super::{DataReport, Level};
 use crate::config::DataSize;
 use crate::control::{self, Command};
+use crate::data::{DataReport, Level, day};
 use crate::output;
 use crate::report::Report;
 

@@ -33,16 +33,14 @@ use crate::{
     clock::Clock,
     control::{self, Answer, Query, Server, default_socket},
     data::Store,
-    driver::{
-        Data, Driver, Memories, Names, Outside, Parts, Plan, Portals, Reload, Remembered, Resources,
-        TunnelMtu,
-    },
+    driver::{Data, Driver, Names, Outside, Parts, Plan, Portals, Reload, Remembered, Resources, TunnelMtu},
     events::Journal,
     history::{self, History},
     hooks::{Hooks, Wanted},
     host_state::{Family, HostState, Keeper, MARK},
     link::{self, Ends, Interfaces, Setup, WantedWays},
     measure::responder,
+    memory::{self, Memories, Memory},
     metrics::Exporter,
     names::{Past, Resolver},
     observer::Observer,
@@ -155,7 +153,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
 
     let clock = Clock::start();
     let room = room(&config);
-    let (arena, mut sealer_memory) = (Arena::new(), driver::sealer_memory(room));
+    let (arena, mut sealer_memory) = (Arena::new(), memory::sealer_memory(room));
     let keeper = RefCell::new(None::<Keeper>);
     let mut outside = Outside::new(driver::sealer(&config, &mut sealer_memory, &clock));
     let mut resources = Resources {
@@ -299,7 +297,7 @@ fn open_history(config: &Config) -> Option<History> {
 
 /// The memory of connections: peers that come by themselves, as many as there are now, may have half of this machine's together.
 #[cfg(feature = "program")]
-fn memories<'s>(arena: &'s Arena<driver::Memory>, defaults: &Defaults, config: &Config) -> Memories<'s> {
+fn memories<'s>(arena: &'s Arena<Memory>, defaults: &Defaults, config: &Config) -> Memories<'s> {
     let machine = rustix::system::sysinfo();
     let bytes = machine.totalram.saturating_mul(machine.mem_unit.into());
     let learned = config.connections.iter().filter(|connection| connection.is_learned).count();

@@ -1,7 +1,10 @@
-//! Where state lies that outlives mpt: histories, recordings, what data plans have used.
+//! Where state lies: what outlives the host's start, as histories, recordings and what data plans have used, and what does not.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+/// Where that lies which lives as long as mpt or the host runs: control sockets, and settings to be put back.
+pub const RUNTIME: &str = "/run/mpt";
 
 /// The directory, unless the service manager says otherwise.
 pub const DEFAULT: &str = "/var/lib/mpt";

@@ -7,15 +7,18 @@ pub mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
-use port_linux::data::{self, Change};
+use port_linux::config::ConfigError;
 use port_linux::enrol::{join, list, peers, server, standby};
+use port_linux::failure::Misconfigured;
+use port_linux::import::ImportError;
 use port_linux::keys::commands;
 use port_linux::logs::{self, Flood, Form};
 use port_linux::measure::{ping, speed};
+use port_linux::plans::{self, Change};
 use port_linux::run;
 pub use port_linux::run::Defaults;
 use port_linux::{
-    alone, check, clean, doctor, failure, history, import, init, metrics, output, record, replay, status, top,
+    alone, check, clean, doctor, history, import, init, metrics, output, record, replay, status, top,
 };
 
 use self::cli::{Cli, Command, Data, DataWay, Join, Named, Peer, Server, Way, What};
@@ -32,9 +35,17 @@ pub fn main(defaults: &Defaults) -> ExitCode {
                 Form::Text => output::complain(&format!("mpt: {error:#}\n")),
                 Form::Journal | Form::Json => tracing::error!("{error:#}"),
             }
-            failure::exit_code(&error)
+            exit_code(&error)
         }
     }
+}
+
+/// 2 for what the user wrote (configuration, usage), 1 for what happened at run time.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let is_what_the_user_wrote = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<Misconfigured>() || cause.is::<ConfigError>() || cause.is::<ImportError>()
+    };
+    if error.chain().any(is_what_the_user_wrote) { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<ExitCode> {
@@ -106,11 +117,11 @@ fn dispatch(command: Command, defaults: &Defaults) -> anyhow::Result<ExitCode> {
 
 fn data(args: Data) -> anyhow::Result<()> {
     let (change, amount) = match args.way {
-        None => return data::show(args.name.as_deref(), args.json, args.control.socket.as_deref()),
+        None => return plans::show(args.name.as_deref(), args.json, args.control.socket.as_deref()),
         Some(DataWay::Set(amount)) => (Change::Set(amount.amount), amount),
         Some(DataWay::Add(amount)) => (Change::Add(amount.amount), amount),
     };
-    data::change(&amount.name, change, amount.json, amount.control.socket.as_deref())
+    plans::change(&amount.name, change, amount.json, amount.control.socket.as_deref())
 }
 
 fn peer(command: Peer) -> anyhow::Result<()> {

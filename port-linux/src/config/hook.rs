@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::error::Source;
 use super::value::{FromText, Table};
 use super::{ConfigError, file};
-use crate::events::NAMES;
+use crate::event_names::NAMES;
 
 /// How long a program may take by default: what tells somebody over a network takes seconds.
 const TIMEOUT: Duration = Duration::from_secs(10);

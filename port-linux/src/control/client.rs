@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Answer, Command, DIRECTORY, METRICS, Request};
+use super::{Answer, Command, METRICS, Request};
 use crate::report::{Report, VERSION};
+use crate::state_directory::RUNTIME;
 
 /// A daemon that takes longer is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks the daemon behind `socket`; without one, the only daemon that has a socket in [`DIRECTORY`].
+/// Asks the daemon behind `socket`; without one, the only daemon that has a socket in [`RUNTIME`].
 ///
 /// # Errors
 /// When no daemon runs (with the command that starts one), or it says that it cannot be done.
@@ -72,13 +73,13 @@ pub fn first_line(error: &anyhow::Error) -> String {
 const HOW_TO_START: &str = "Start one with:\n  sudo mpt run            (reads /etc/mpt/mpt.toml)\n  \
                             sudo mpt run -c FILE    (reads FILE)";
 
-/// The socket of the only daemon that has one in [`DIRECTORY`].
+/// The socket of the only daemon that has one in [`RUNTIME`].
 ///
 /// # Errors
 /// When no daemon runs, or several do.
 pub fn find() -> Result<PathBuf> {
     let mut sockets = Vec::new();
-    match std::fs::read_dir(DIRECTORY) {
+    match std::fs::read_dir(RUNTIME) {
         Ok(entries) => {
             for entry in entries {
                 let path = entry?.path();
@@ -92,7 +93,7 @@ pub fn find() -> Result<PathBuf> {
             }
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(error).context(DIRECTORY),
+        Err(error) => return Err(error).context(RUNTIME),
     }
     sockets.sort();
     match &sockets[..] {

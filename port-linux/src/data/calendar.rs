@@ -22,7 +22,7 @@ pub(super) fn next_period(now: u64, reset_day: u8) -> u64 {
 }
 
 /// The day of this moment, as `2026-12-07`.
-pub(super) fn day(now: u64) -> String {
+pub(crate) fn day(now: u64) -> String {
     date(now).to_string()
 }
 

@@ -164,8 +164,9 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::config::Config;
-    use crate::driver::{Memories, Outside, Plan, Resources};
+    use crate::driver::{Outside, Plan, Resources};
     use crate::link::Interfaces;
+    use crate::memory::Memories;
 
     fn config(connections: usize) -> Config {
         let mut text = "security = \"none\"\n[tunnel]\naddress = [\"10.0.0.1/16\"]\n".to_owned();

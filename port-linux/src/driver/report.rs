@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use mpt_proto::{DropReason, Mode, PathState};
 use mpt_seal::Reason;
 
-use super::memory::MemorySize;
 use super::{Driver, Peer, Role, SharedSocket};
 use crate::control::{Answer, Command};
 use crate::data::Level;
 use crate::events;
 use crate::keys;
+use crate::memory::MemorySize;
 use crate::report::{
     ConnectionReport, Counters, Dropped, ModelReport, PathReport, Report, SealReport, SocketReport, State,
     TunnelReport, VERSION, find_path, mode_name, reason_name,

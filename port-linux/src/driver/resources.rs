@@ -7,7 +7,6 @@ use anyhow::Result;
 use mpt_proto::{Connection, Link, Liveness, PathId, Storage};
 use mpt_seal::Sealer;
 
-use super::memory::{Memories, MemorySize};
 use super::plan::{ABSENT_MTU, Plan, PlannedPath, pins};
 use super::senders::Sender;
 use super::{Named, OtherPort, Outside, PathMtu, Peer, PeerPath, Peers, Roaming, SystemSealer};
@@ -17,6 +16,7 @@ use crate::config::{self, Config};
 use crate::entropy::SystemEntropy;
 use crate::failure::misconfigured;
 use crate::link::unspecified;
+use crate::memory::{Memories, MemorySize};
 use crate::mtu::{least_mtu, max_datagram};
 use crate::recorder::{Core, Recordings, Subject};
 
@@ -202,7 +202,7 @@ impl<'s> Resources<'s> {
     pub(super) fn rest(&mut self, peer: &mut Peer<'s>) {
         if let Some(size) = peer.memory.take() {
             let before = self.begin_anew(peer, (None, Storage::none()));
-            before.into_iter().for_each(|before| self.memories.take_back(size, before));
+            before.into_iter().for_each(|before| self.memories.take_back(size, before.into_storage()));
         }
     }
 
@@ -244,7 +244,7 @@ impl<'s> Resources<'s> {
         if let Some(peer) = peers.remove(index)
             && let Some(size) = peer.memory
         {
-            self.memories.take_back(size, peer.connection);
+            self.memories.take_back(size, peer.connection.into_storage());
         }
     }
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::{Family, HostState, Item};
-use crate::control::DIRECTORY;
+use crate::state_directory::RUNTIME;
 
 /// Where the kernel shows its settings.
 const SETTINGS: &str = "/proc/sys/net";
@@ -45,7 +45,7 @@ fn memory(device: &str, family: Family) -> PathBuf {
         Family::V6 => "ipv6",
     };
     let namespace = fs::metadata("/proc/self/ns/net").map_or(0, |namespace| namespace.ino());
-    Path::new(DIRECTORY).join(format!("{device}.{namespace}.forwarding-{version}"))
+    Path::new(RUNTIME).join(format!("{device}.{namespace}.forwarding-{version}"))
 }
 
 /// A setting's value; `None`: the kernel, or this container, has none.
@@ -136,7 +136,7 @@ fn remember(file: &Path, family: Family, accepting: &[String]) -> Result<()> {
     let lines = names.iter().filter_map(|name| Some(format!("{name} {}\n", read(name)?)));
     let text: String = lines.collect();
     let draft = file.with_extension("draft");
-    fs::create_dir_all(DIRECTORY).with_context(context)?;
+    fs::create_dir_all(RUNTIME).with_context(context)?;
     // The directory may be the service's user's, and this process root's: no link is followed to another file.
     let _ = fs::remove_file(&draft);
     let made = File::options().write(true).create_new(true).open(&draft);

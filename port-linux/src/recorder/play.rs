@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use super::decode::{Decoder, Entry};
 use super::file::{End, Header, Next, Recording, Start, end};
 use super::{Change, Core, Decisions, Recorder};
-use crate::driver::{Memory, MemorySize};
+use crate::memory::{Memory, MemorySize};
 
 /// What was done otherwise than it was recorded, to see what would have been.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

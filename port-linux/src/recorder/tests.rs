@@ -14,7 +14,7 @@ use super::file::End;
 use super::play::{Otherwise, Verdict, Watch, play};
 use super::ring::Joined;
 use super::{Core, Recordings, Subject};
-use crate::driver::{Memory, MemorySize};
+use crate::memory::{Memory, MemorySize};
 
 const SIZES: [usize; 5] = [4096, 1500, 9216, 4096, 1500];
 const NAMES: [&str; 2] = ["dsl", "lte"];

@@ -12,10 +12,11 @@ use super::tunnel_facts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Query;
-use crate::driver::{self, Data, Driver, Memories, Names, Outside, Parts, Plan, Portals, Resources};
+use crate::driver::{self, Data, Driver, Names, Outside, Parts, Plan, Portals, Resources};
 use crate::events::Journal;
 use crate::failure::misconfigured;
 use crate::link::Interfaces;
+use crate::memory::{Memories, sealer_memory};
 use crate::names::Resolver;
 use crate::routes::Routes;
 use crate::socket::Maker;
@@ -56,7 +57,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
     let none = Interfaces::default();
     let plan = Plan::new(config, &none)?;
     let clock = Clock::start();
-    let (arena, mut sealer_memory) = (Arena::new(), driver::sealer_memory(config.connections.len()));
+    let (arena, mut sealer_memory) = (Arena::new(), sealer_memory(config.connections.len()));
     let mut outside = Outside::new(driver::sealer(config, &mut sealer_memory, &clock));
     let memories = Memories::new(&arena, adaptive_memory, config.tunnel.mtu);
     let mut resources =

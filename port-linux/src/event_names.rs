@@ -1,0 +1,33 @@
+//! The names of what can happen. The configuration knows them, and what happens is told with them.
+
+/// The names of all events, in the order of [`crate::events::What`].
+pub const NAMES: &[&str] = &[
+    "path_up",
+    "path_down",
+    "path_waits",
+    "path_added",
+    "path_removed",
+    "path_moved",
+    "path_limited",
+    "path_freed",
+    "ecn_fault",
+    "ecn_carried",
+    "peer_up",
+    "peer_down",
+    "peer_started",
+    "peer_refused",
+    "mode",
+    "standby",
+    "worse_than_best",
+    "as_good_as_best",
+    "data_warned",
+    "data_demoted",
+    "data_reached",
+    "data_renewed",
+    "data_clock",
+    "tier_changed",
+    "path_portal",
+    "tunnel_mtu",
+    "name_unknown",
+    "name_known",
+];
