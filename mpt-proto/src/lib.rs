@@ -56,7 +56,9 @@ pub use connection::{
 pub use ecn::Ecn;
 pub use event::Event;
 pub use limit::Limit;
-pub use path::{DownReason, EcnFault, PathId, PathState};
+pub use path::{
+    DownReason, EcnFault, PathId, PathMtu, PathState, Roaming, RoamingStats, RoamingStep, Sighting,
+};
 pub use path_set::{MAX_PATHS, PathSet};
 pub use reassembly::ReassemblySlot;
 pub use reorder::ReorderSlot;

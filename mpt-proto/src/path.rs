@@ -14,6 +14,8 @@
 //! not bring a busy path down.
 
 mod ecn;
+mod mtu;
+mod roaming;
 
 use crate::config::{Liveness, PathConfig};
 use crate::ecn::Ecn;
@@ -24,6 +26,8 @@ use crate::wire::control::{Kind, Message};
 
 use ecn::EcnCheck;
 pub use ecn::EcnFault;
+pub use mtu::PathMtu;
+pub use roaming::{Roaming, RoamingStats, RoamingStep, Sighting};
 
 /// Names a path of a connection. The id of a removed path never names another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use mpt_proto::{DownReason, Mode, PathModel};
+use mpt_proto::{DownReason, Mode, PathModel, RoamingStats};
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataReport;
@@ -273,6 +273,13 @@ pub struct RoamingReport {
     pub unproven: u64,
     /// Addresses that answered, while the peer still did at the one before.
     pub kept: u64,
+}
+
+impl From<RoamingStats> for RoamingReport {
+    fn from(stats: RoamingStats) -> Self {
+        let RoamingStats { challenges, moves, unproven, kept, .. } = stats;
+        Self { challenges, moves, unproven, kept }
+    }
 }
 
 /// What the adaptive policy knows of a path, for what it sends there.

@@ -3,14 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mpt_proto::{EcnFault, Instant, PathState};
+use mpt_proto::{EcnFault, Instant, PathMtu, PathState, Roaming};
 
 use super::data::LAST_TIER;
 use super::names::Named;
-use super::path_mtu::PathMtu;
 use super::portal::Watch;
 use super::ports::OtherPort;
-use super::roaming::Roaming;
 use super::unanswered::Unanswered;
 use crate::link::{Ends, Missing};
 use crate::outbox::Outbox;
@@ -37,7 +35,7 @@ pub struct PeerPath {
     /// Since when the path is down, as far as it was [noted](Self::note_state).
     pub(super) down_since: Option<Instant>,
     /// Follows the peer to another address, if the path does.
-    pub roaming: Option<Roaming>,
+    pub roaming: Option<Roaming<SocketAddr>>,
     /// Tries other ports of this host while nothing comes back, if the path may do so.
     pub other_port: Option<OtherPort>,
     /// Where the peer is by its name, if it has one.

@@ -203,7 +203,7 @@ impl Driver<'_> {
             echoes: stats.echoes.into(),
             downs: stats.downs.into(),
             not_sent: path.not_sent,
-            roaming: path.roaming.as_ref().map(|roaming| roaming.counts),
+            roaming: path.roaming.as_ref().map(|roaming| roaming.stats().into()),
             data,
         })
     }

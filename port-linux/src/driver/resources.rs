@@ -4,12 +4,12 @@
 use std::hash::{BuildHasher, Hasher};
 
 use anyhow::Result;
-use mpt_proto::{Connection, Link, Liveness, PathId, Storage};
+use mpt_proto::{Connection, Link, Liveness, PathId, PathMtu, Roaming, Storage};
 use mpt_seal::Sealer;
 
 use super::plan::{ABSENT_MTU, Plan, PlannedPath, pins};
 use super::senders::Sender;
-use super::{Named, OtherPort, Outside, PathMtu, Peer, PeerPath, Peers, Roaming, SystemSealer};
+use super::{Named, OtherPort, Outside, Peer, PeerPath, Peers, SystemSealer};
 use crate::ciphers::NativeKey;
 use crate::clock::Clock;
 use crate::config::{self, Config};

@@ -1,10 +1,10 @@
 //! How large the datagrams of a path may be: as its interface has it, and as hops beyond it do.
 
-use mpt_proto::{CONTROL_MAX, Claim, Instant, PathState};
+use mpt_proto::{CONTROL_MAX, Claim, Instant, PathMtu, PathState};
 
 use super::outside::Outside;
 use super::strangers::random;
-use super::{Driver, PathMtu, Peer, PeerPath};
+use super::{Driver, Peer, PeerPath};
 use crate::events::What;
 use crate::mtu::{self, max_datagram};
 use crate::socket::SendError;

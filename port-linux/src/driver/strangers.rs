@@ -1,10 +1,9 @@
 //! Datagrams from addresses that belong to no path, or to another one than they say: the peer itself, perhaps, from somewhere else.
 
-use mpt_proto::{CONTROL_MAX, Claim, DownReason, Instant, Link, PathState};
+use mpt_proto::{CONTROL_MAX, Claim, DownReason, Instant, Link, PathState, RoamingStep, Sighting};
 
 use super::outside::Origin;
 use super::path::PeerPath;
-use super::roaming::{Sighting, Step};
 use super::senders::Sender;
 use super::{Driver, Peer};
 use crate::entropy;
@@ -76,8 +75,8 @@ impl Driver<'_> {
             Sighting { address: origin.source, answers: claim.answers, echoes: stats.echoes.into() };
         let Some(roaming) = &mut planned.roaming else { return };
         match roaming.handle_sighting(sighting, now, random) {
-            Step::Ignore => {}
-            Step::Challenge { stamp, first } => {
+            RoamingStep::Ignore => {}
+            RoamingStep::Challenge { stamp, first } => {
                 let mut buffer = [0; CONTROL_MAX];
                 let challenge = connection.challenge(planned.id, stamp, &mut buffer, now);
                 if let Ok(challenge) = challenge {
@@ -90,7 +89,7 @@ impl Driver<'_> {
                     let _ = connection.probe(planned.id, now);
                 }
             }
-            Step::Move => self.move_path(peer, path, origin, now),
+            RoamingStep::Move => self.move_path(peer, path, origin, now),
         }
     }
 

@@ -9,9 +9,9 @@
 //! sizes. A queue that is nearly full drops large datagrams and takes small ones. So it counts less where the small one took much longer
 //! than the path's shortest round trip.
 
-use std::time::Duration;
+use core::time::Duration;
 
-use mpt_proto::Instant;
+use crate::time::{Instant, Micros};
 
 /// Evidence against a size, from which on it counts as too large: five probes that stayed away on an idle path. RFC 8899 section 5.1.2
 /// has three; five are lost by chance once a day where one datagram in ten is lost each way.
@@ -20,31 +20,47 @@ const TOO_LARGE: u8 = 5 * AWAY;
 const AWAY: u8 = 3;
 const AWAY_IN_QUEUE: u8 = 1;
 /// A small probe comes back late after this many of the shortest round trips and this time: noise is less.
-const LATE: (u32, Duration) = (2, Duration::from_millis(20));
+const LATE: (u32, Micros) = (2, millis(20));
 /// Bounds of the time in which the padded probe's echo may follow that of the small one, which is half a round trip: networks reorder by
 /// less. On a slow link the padded one takes longer; but its echo comes before that of the next small one, and is taken whenever it comes.
-const GRACE: (Duration, Duration) = (Duration::from_millis(30), Duration::from_millis(500));
+const GRACE: (Micros, Micros) = (millis(30), millis(500));
 /// The search ends when the answer is known to so many bytes: less than one packet in a hundred is won by more.
 const GRAIN: u16 = 8;
 /// Between two looks at whether the size that was found still passes, while packets flow: a quiet connection whose packets no report tells
 /// of, as under other policies than adaptive, then finds out within ten seconds.
-const CONFIRM: Duration = Duration::from_secs(10);
+const CONFIRM: Micros = millis(10_000);
 /// Until the first search for a larger size, when the one that was found is smaller than the interface's, and the longest time between
 /// later ones: each vain one doubles it. RFC 8899 section 5.1.1 has ten minutes for PMTU_RAISE_TIMER. A search costs some 40 kB.
-const RAISE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(16 * 60));
+const RAISE: (Micros, Micros) = (millis(60_000), millis(16 * 60_000));
 /// Bounds of the first wait for an echo, which is three round trips: a probe stands in the queue behind packets. Each that is in vain
 /// doubles it.
-const WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+const WAIT: (Micros, Micros) = (millis(200), millis(1000));
 /// The longest wait for an echo: a queue may hold some seconds on a link that became slow.
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
+const LONGEST_WAIT: Micros = millis(4000);
+/// Doublings of the wait: the shortest is beyond the longest after these.
+const MOST_DOUBLINGS: u8 = 5;
 
 /// Bytes between two looks from which on the path counts as in use: two full packets. Signs of life of an idle path are fewer.
 const IN_USE: u64 = 3 << 10;
 
-/// The search on one path. Sizes are UDP payloads in bytes.
+const fn millis(millis: u32) -> Micros {
+    Micros(millis * 1000)
+}
+
+const fn times(span: Micros, factor: u32) -> Micros {
+    Micros(span.0.saturating_mul(factor))
+}
+
+/// The search for the size of datagrams that one path carries, as a state machine without I/O. Sizes are UDP payloads in bytes.
 ///
-/// `least <= passes < fails`, where `passes` is proven or `least`, and `fails` is disproved or beyond the ceiling.
+/// Its caller tells it what became of the path ([`resume`](Self::resume), [`pause`](Self::pause), [`restart`](Self::restart)), calls
+/// [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) has come, and sends what that returns: a small probe
+/// and behind it one that is padded to the size. Each probe carries a stamp that nobody can guess; the peer's echoes bring the stamps
+/// back to [`handle_echo`](Self::handle_echo). [`max_datagram`](Self::max_datagram) is the answer at any time.
+//
+// `least <= passes < fails`, where `passes` is proven or `least`, and `fails` is disproved or beyond the ceiling.
 #[derive(Debug)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 pub struct PathMtu {
     least: u16,
     ceiling: u16,
@@ -63,12 +79,12 @@ pub struct PathMtu {
     former: Option<u32>,
     small: Small,
     /// The shortest round trip of the path since it came up.
-    shortest: Option<Duration>,
+    shortest: Option<Micros>,
     /// When the padded probe counts as lost, the next ones are to leave, or the next look is due; `None`: the path is down.
     deadline: Option<Instant>,
     /// When a larger size may be searched, and the time to the one after that.
     raise: Instant,
-    raise_wait: Duration,
+    raise_wait: Micros,
     /// A look was asked for, also at a path that is not in use.
     asked: bool,
     /// Bytes that had been sent on the path at the last look.
@@ -77,13 +93,14 @@ pub struct PathMtu {
 
 /// The small probes that leave with the padded ones.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
 struct Small {
     /// The stamp, and when the first with it left. Those that follow have the same until it is answered.
     under_way: Option<(u32, Instant)>,
     /// That of the one before.
     former: Option<u32>,
     /// Waits for it in vain, in a row.
-    vain: u32,
+    vain: u8,
     /// It was answered: what it counts if the padded one stays away.
     answered: Option<u8>,
 }
@@ -186,7 +203,7 @@ impl PathMtu {
     pub fn handle_timeout(&mut self, sent: u64, now: Instant) -> Option<u16> {
         self.deadline.filter(|deadline| *deadline <= now)?;
         if self.is_settled() && self.stamp.is_none() && self.small.answered.is_none() {
-            let is_used = sent.saturating_sub(std::mem::replace(&mut self.sent_before, sent)) >= IN_USE;
+            let is_used = sent.saturating_sub(core::mem::replace(&mut self.sent_before, sent)) >= IN_USE;
             if self.passes < self.ceiling && self.raise <= now && !self.asked {
                 self.fails = self.ceiling.saturating_add(1);
                 self.look_at(self.ceiling);
@@ -212,11 +229,11 @@ impl PathMtu {
         if self.small.under_way.is_none() {
             self.small.under_way = Some((small, now));
         }
+        let rtt = rtt.map(Micros::from);
         self.shortest = self.shortest.into_iter().chain(rtt).min();
-        let wait = rtt.map_or(WAIT.1, |rtt| (rtt * 3).clamp(WAIT.0, WAIT.1));
-        let wait = wait.saturating_mul(1 << self.small.vain.min(5)).min(LONGEST_WAIT);
-        self.small.vain += 1;
-        self.deadline = Some(now + wait);
+        let wait = rtt.map_or(WAIT.1, |rtt| times(rtt, 3).clamp(WAIT.0, WAIT.1));
+        self.deadline = Some(now + times(wait, 1 << self.small.vain.min(MOST_DOUBLINGS)).min(LONGEST_WAIT));
+        self.small.vain = self.small.vain.saturating_add(1);
     }
 
     /// The probes could not leave, for another reason than their size: that says nothing.
@@ -234,7 +251,7 @@ impl PathMtu {
     pub fn handle_echo(&mut self, stamp: u32, now: Instant) -> bool {
         if let Some((small, since)) = self.small.under_way.filter(|(small, _)| *small == stamp) {
             if self.small.answered.is_none() {
-                self.handle_small(now.since(since), now);
+                self.handle_small(now.since(since).into(), now);
             }
             return small == stamp;
         }
@@ -253,12 +270,12 @@ impl PathMtu {
     }
 
     /// The small probe came back after `round`: the padded one may still follow for a moment.
-    fn handle_small(&mut self, round: Duration, now: Instant) {
+    fn handle_small(&mut self, round: Micros, now: Instant) {
         let shortest = self.shortest.map_or(round, |shortest| shortest.min(round));
         self.shortest = Some(shortest);
-        let is_late = round > shortest * LATE.0 + LATE.1;
+        let is_late = round.0 > times(shortest, LATE.0).0.saturating_add(LATE.1.0);
         self.small.answered = Some(if is_late { AWAY_IN_QUEUE } else { AWAY });
-        self.deadline = Some(now + (round / 2).clamp(GRACE.0, GRACE.1));
+        self.deadline = Some(now + Micros(round.0 / 2).clamp(GRACE.0, GRACE.1));
     }
 
     /// The candidate passes.
@@ -282,7 +299,7 @@ impl PathMtu {
 
     /// Whether what passes is known as well as it is going to be.
     pub fn is_settled(&self) -> bool {
-        self.candidate == self.passes && self.fails - self.passes <= GRAIN
+        self.candidate == self.passes && self.fails.saturating_sub(self.passes) <= GRAIN
     }
 
     /// Whether it is known, and nothing is being looked at.
@@ -305,7 +322,7 @@ impl PathMtu {
             self.look_at(self.passes);
             if self.passes < self.ceiling {
                 self.raise = now + self.raise_wait;
-                self.raise_wait = (self.raise_wait * 2).min(RAISE.1);
+                self.raise_wait = times(self.raise_wait, 2).min(RAISE.1);
             }
             self.rest(now);
         } else {

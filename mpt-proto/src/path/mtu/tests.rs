@@ -1,5 +1,7 @@
 //! The search over links in virtual time.
 
+use std::vec::Vec;
+
 use super::*;
 
 const LEAST: u16 = 548;
@@ -122,7 +124,7 @@ fn a_size_that_passes_no_more_is_noticed_and_one_that_passes_again_is_found() {
     link.seconds(13);
     assert!((1393..=1400).contains(&link.found()), "{}", link.found());
     link.carries = Some(CEILING);
-    link.seconds(RAISE.0.as_secs() + 5);
+    link.seconds(u64::from(RAISE.0.0 / 1_000_000) + 5);
     assert_eq!(link.found(), CEILING);
 }
 
@@ -157,7 +159,7 @@ fn a_larger_size_is_searched_again_after_a_minute_at_rest_and_ever_less_often() 
     assert!((5 * 5..=5 * 8).contains(&tried), "{tried} probes");
     assert!((1393..=1400).contains(&link.found()));
     link.carries = Some(CEILING);
-    link.seconds(RAISE.1.as_secs() + 10);
+    link.seconds(u64::from(RAISE.1.0 / 1_000_000) + 10);
     assert_eq!(link.found(), CEILING);
 }
 
