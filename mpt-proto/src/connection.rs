@@ -28,7 +28,7 @@ use crate::stats::{DropReason, Stats};
 use crate::time::{Instant, earlier};
 use crate::wire::control::{self, Features, Kind, Message};
 use crate::wire::gre::{self, Layout, Protocol};
-use crate::wire::{extension, fragment, report};
+use crate::wire::{extension, report};
 
 use extended::Extension;
 use flow_pins::FlowPins;
@@ -45,9 +45,6 @@ pub use send::EncapsulateError;
 pub use storage::Storage;
 pub use stranger::Claim;
 
-/// Bytes that must be free before the inner packet handed to [`Connection::encapsulate`]: the longest GRE
-/// header and a fragment header.
-pub const HEADROOM: usize = gre::MAX_LEN + fragment::LEN;
 /// Largest datagram of our own, in bytes: the buffer for [`Connection::poll_transmit`].
 pub const CONTROL_MAX: usize = gre::MAX_LEN + extension::LEN + report::MAX_LEN;
 

@@ -48,10 +48,10 @@ pub use adaptive::{
     AdaptiveState, Bounds, ClassRule, ClassRules, Codel, FlowSlot, LimitedBy, MAX_CLASS_RULES, Mode,
     PacketSlot, PathModel, Phase, Travel, names_bulk,
 };
-pub use config::{Config, Liveness, PathConfig, Probing, ReorderConfig};
+pub use config::{Config, Liveness, PathConfig, Probing};
 pub use connection::{
-    AddPathError, CONTROL_MAX, Claim, Connection, Departure, Departures, EncapsulateError, FlowPin, HEADROOM,
-    Link, PinFlowError, Received, Storage, UnknownPath, common_size,
+    AddPathError, CONTROL_MAX, Claim, Connection, Departure, Departures, EncapsulateError, FlowPin, Link,
+    PinFlowError, Received, Storage, UnknownPath, common_size,
 };
 pub use ecn::Ecn;
 pub use event::Event;
@@ -61,11 +61,12 @@ pub use path::{
 };
 pub use path_set::{MAX_PATHS, PathSet};
 pub use reassembly::ReassemblySlot;
-pub use reorder::ReorderSlot;
+pub use reorder::{ReorderConfig, ReorderSlot};
 pub use schedule::{Aspect, MAX_PINS, Pin, PinError, Pins, Policy, PortMatch};
 pub use seq::Seq;
 pub use stats::{DropReason, PathStats, Stats};
 pub use time::Instant;
+pub use wire::HEADROOM;
 
 /// Parts that the fuzz targets drive by themselves. They are no part of the public interface, and change without notice.
 #[cfg(feature = "internals")]

@@ -19,6 +19,7 @@
 //!
 //! A number that comes after it was given up is dropped (the MUST of draft-lencse-tsvwg-mpt section 6).
 
+mod config;
 mod history;
 mod occupancy;
 mod slot;
@@ -28,12 +29,12 @@ mod state;
 use core::ops::Range;
 use core::time::Duration;
 
-use crate::config::ReorderConfig;
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::seq::Seq;
 use crate::time::{Instant, Micros, earlier};
 use crate::wire::copy;
 
+pub use config::ReorderConfig;
 pub(crate) use history::History;
 use occupancy::Occupancy;
 pub use slot::{Insert, Place, ReorderSlot};

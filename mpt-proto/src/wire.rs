@@ -12,6 +12,10 @@ pub mod ip;
 pub mod report;
 pub mod slice;
 
+/// Bytes that must be free before the inner packet handed to [`Connection::encapsulate`](crate::Connection::encapsulate): the longest GRE
+/// header and a fragment header.
+pub const HEADROOM: usize = gre::MAX_LEN + fragment::LEN;
+
 /// The big-endian number at `at`.
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))

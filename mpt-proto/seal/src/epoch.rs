@@ -9,7 +9,7 @@ use crate::datagram::{Header, Plaintext, parts};
 use crate::keys::KEY_LEN;
 use crate::limits::{LAST_COUNT, REJECT_AFTER, REJECT_AFTER_BYTES, REKEY_AFTER_BYTES, REKEY_AFTER_COUNT};
 use crate::noise::{Secrets, data_key};
-use crate::sealer::Reason;
+use crate::reason::Reason;
 use crate::window::{Refusal, Window};
 
 /// The keys of a handshake, and how far they are used.

@@ -31,6 +31,7 @@ mod mac;
 mod message;
 mod noise;
 mod peer;
+mod reason;
 mod sealer;
 #[cfg(test)]
 mod testing;
@@ -42,11 +43,12 @@ pub use datagram::OVERHEAD;
 pub use index::{INDEX_SLOTS_PER_PEER, IndexSlot};
 pub use keys::{KEY_LEN, PeerKeys, PresharedKey, PrivateKey, PublicKey};
 pub use mac::Source;
+pub use reason::Reason;
 #[cfg(any(feature = "alloc", test))]
 pub use sealer::Memory;
 pub use sealer::{
-    AddPeerError, Entropy, Event, NotSealed, Opened, PeerId, PeerSlot, PeerStatus, Reason, RecentSlot,
-    Sealer, Stats, Storage, WINDOW_WORDS_MIN,
+    AddPeerError, Entropy, Event, NotSealed, Opened, PeerId, PeerSlot, PeerStatus, RecentSlot, Sealer, Stats,
+    Storage, WINDOW_WORDS_MIN,
 };
 
 /// Whether a datagram begins a handshake, by its form: for an end without keys, which can only tell people of it.

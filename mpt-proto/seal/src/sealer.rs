@@ -8,7 +8,7 @@ mod storage;
 mod tests;
 
 pub use outcome::{AddPeerError, Event, NotSealed, Opened};
-pub use stats::{PeerStatus, Reason, Stats};
+pub use stats::{PeerStatus, Stats};
 #[cfg(any(feature = "alloc", test))]
 pub use storage::Memory;
 pub use storage::{PeerSlot, RecentSlot, Storage, WINDOW_WORDS_MIN};
@@ -27,6 +27,7 @@ use crate::limits::{COPIES_WITHIN, EPHEMERAL_LIFE, EPOCHS};
 use crate::mac::{Cookies, Source};
 use crate::message::{self, INITIATION_LEN, Identity};
 use crate::peer::{Peer, Silence};
+use crate::reason::Reason;
 
 /// Where randomness comes from.
 pub trait Entropy {

@@ -4,8 +4,8 @@
 use core::num::NonZeroU16;
 use core::ops::Range;
 
-use crate::connection::HEADROOM;
 use crate::seq::Seq;
+use crate::wire::HEADROOM;
 use crate::wire::copy;
 
 /// One packet that is kept for sending. `Default` is empty.

@@ -2,12 +2,12 @@
 
 use heapless::Vec;
 
-use crate::connection::HEADROOM;
 use crate::ecn::Ecn;
 use crate::path::PathId;
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::reassembly::Cut;
 use crate::seq::Seq;
+use crate::wire::HEADROOM;
 use crate::wire::fragment;
 use crate::wire::gre::{Layout, Protocol};
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::adaptive::{Adaptive, Leaving, Mode, News, PathModel};
 use crate::connection::departures::{emit, locate};
-use crate::connection::{CONTROL_MAX, Connection, Departure, HEADROOM, Received, UnknownPath};
+use crate::connection::{CONTROL_MAX, Connection, Departure, Received, UnknownPath};
 use crate::ecn::Ecn;
 use crate::path::PathId;
 use crate::path_set::PathSet;
@@ -13,6 +13,7 @@ use crate::schedule::Policy;
 use crate::seq::Seq;
 use crate::stats::DropReason;
 use crate::time::{Instant, Micros};
+use crate::wire::HEADROOM;
 use crate::wire::extension::{self, Header, Kind};
 use crate::wire::gre::{self, Protocol};
 use crate::wire::ip::{self, Flow};
@@ -468,4 +469,4 @@ impl Adaptive<'_> {
 }
 
 /// What the extension headers of a connection have before them is a control header with a sequence number.
-const _: () = assert!(gre::MAX_LEN + extension::LEN <= crate::connection::HEADROOM);
+const _: () = assert!(gre::MAX_LEN + extension::LEN <= crate::wire::HEADROOM);

@@ -4,7 +4,7 @@ use heapless::Vec;
 
 use crate::adaptive::{Adaptive, Mode};
 use crate::connection::flow_pins::FlowPins;
-use crate::connection::{Connection, Departures, HEADROOM};
+use crate::connection::{Connection, Departures};
 use crate::ecn::Ecn;
 use crate::gate::Gate;
 use crate::path_set::PathSet;
@@ -12,6 +12,7 @@ use crate::reassembly::Cut;
 use crate::schedule::Scheduler;
 use crate::seq::Seq;
 use crate::time::Instant;
+use crate::wire::HEADROOM;
 use crate::wire::control::Features;
 use crate::wire::gre::Protocol;
 use crate::wire::ip::{self, Flow};

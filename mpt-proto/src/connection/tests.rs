@@ -2,11 +2,13 @@ use core::time::Duration;
 
 use super::*;
 use crate::adaptive::{FlowSlot, PacketSlot};
-use crate::config::{Liveness, PathConfig, Probing, ReorderConfig};
+use crate::config::{Liveness, PathConfig, Probing};
 use crate::path::{DownReason, EcnFault, PathId, PathState};
 use crate::path_set::PathSet;
 use crate::reassembly::ReassemblySlot;
+use crate::reorder::ReorderConfig;
 use crate::reorder::ReorderSlot;
+use crate::wire::HEADROOM;
 use crate::wire::checksum;
 use crate::wire::ip;
 use std::boxed::Box;

@@ -8,7 +8,7 @@
 //! A test uses it like this:
 //!
 //! ```no_run
-//! use port_linux::lab::{namespace, topology::Topology};
+//! use mpt_lab::{namespace, topology::Topology};
 //!
 //! #[test]
 //! fn pc1_reaches_pc2() {

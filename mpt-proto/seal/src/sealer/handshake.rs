@@ -2,7 +2,7 @@
 
 use mpt_proto::Instant;
 
-use super::{Entropy, Opened, PeerId, Reason, RecentSlot, Sealer, at};
+use super::{Entropy, Opened, PeerId, RecentSlot, Sealer, at};
 use crate::budget::Verdict;
 use crate::cipher::Ciphers;
 use crate::epoch::{Epoch, Terms};
@@ -17,6 +17,7 @@ use crate::message::{
 };
 use crate::noise::Responder;
 use crate::peer::{Answered, Cookie, Handshake};
+use crate::reason::Reason;
 
 /// The form of data datagrams that this version speaks.
 const FORM: u8 = 1;

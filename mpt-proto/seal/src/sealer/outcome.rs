@@ -1,6 +1,7 @@
 //! What becomes of what the caller asks for and hands in, and what it is told.
 
-use super::{PeerId, Reason};
+use super::PeerId;
+use crate::reason::Reason;
 
 /// Why a peer was not added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

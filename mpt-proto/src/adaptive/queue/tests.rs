@@ -1,8 +1,8 @@
 use super::*;
 use crate::adaptive::pool::PacketSlot;
 use crate::adaptive::tuning::{OWNED, QUANTUM};
-use crate::connection::HEADROOM;
 use crate::rng::Rng;
+use crate::wire::HEADROOM;
 use std::collections::VecDeque;
 use std::vec;
 use std::vec::Vec;

@@ -1,8 +1,8 @@
 use super::*;
 use crate::adaptive::{AdaptiveState, FlowSlot};
-use crate::connection::HEADROOM;
 use crate::gate::Gate;
 use crate::seq::Seq;
+use crate::wire::HEADROOM;
 use crate::wire::extension::{Header, Kind};
 use crate::wire::ip::Flow;
 use crate::wire::report::PathReport;

@@ -1,9 +1,9 @@
 use super::*;
 use crate::adaptive::ClassRule;
 use crate::adaptive::FlowSlot;
-use crate::connection::HEADROOM;
 use crate::feedback::Feedback;
 use crate::time::Micros;
+use crate::wire::HEADROOM;
 use crate::wire::report::{PathReport, Report};
 use std::boxed::Box;
 use std::vec;

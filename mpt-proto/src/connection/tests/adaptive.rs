@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::adaptive::Mode;
+use crate::wire::HEADROOM;
 use crate::wire::extension::{Header, Kind as Extended};
 use crate::wire::report::{PathReport, Report};
 

@@ -1,6 +1,7 @@
 //! Two connections joined by wires, for the tests.
 
 use super::*;
+use crate::wire::HEADROOM;
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 

@@ -16,7 +16,8 @@ use crate::limits::{LAST_COUNT, REJECT_AFTER_BYTES, REKEY_AFTER_BYTES, REKEY_AFT
 use crate::mac::{MacKeys, mac};
 use crate::message::{self, Choice, Identity, Proposal};
 use crate::peer::Retry;
-use crate::sealer::{NotSealed, Opened, Reason};
+use crate::reason::Reason;
+use crate::sealer::{NotSealed, Opened};
 use crate::testing::times;
 
 fn ms(ms: u64) -> Duration {

@@ -8,7 +8,8 @@ use core::time::Duration;
 
 use super::world::*;
 use crate::limits::EPOCHS;
-use crate::sealer::{AddPeerError, Event, NotSealed, Opened, Reason};
+use crate::reason::Reason;
+use crate::sealer::{AddPeerError, Event, NotSealed, Opened};
 use crate::testing::times;
 
 #[test]

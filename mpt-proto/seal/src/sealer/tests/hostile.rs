@@ -12,7 +12,8 @@ use mpt_proto::PathSet;
 
 use super::world::*;
 use crate::cipher::{Cipher, Ciphers, NONCE_LEN, Offer, Portable, PortableKey, Suite, TAG_LEN};
-use crate::sealer::{Entropy, Opened, Reason, Sealer, Storage};
+use crate::reason::Reason;
+use crate::sealer::{Entropy, Opened, Sealer, Storage};
 use crate::testing::times;
 use crate::{INDEX_SLOTS_PER_PEER, IndexSlot, PeerSlot, RecentSlot, SourceSlot, WINDOW_WORDS_MIN};
 

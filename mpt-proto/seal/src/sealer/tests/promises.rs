@@ -9,7 +9,8 @@ use core::time::Duration;
 use super::world::*;
 use crate::keys::PublicKey;
 use crate::mac::{MacKeys, is_mac};
-use crate::sealer::{Opened, Reason};
+use crate::reason::Reason;
+use crate::sealer::Opened;
 use crate::testing::times;
 
 /// A session's first datagrams of each kind, from end 0 to end 1 and back.

@@ -13,7 +13,8 @@ use mpt_proto::{Instant, PathSet};
 
 use crate::cipher::{Cipher, Ciphers, NONCE_LEN, Offer, Portable, PortableKey, Suite, TAG_LEN};
 use crate::keys::{PeerKeys, PresharedKey, PrivateKey};
-use crate::sealer::{Entropy, Event, NotSealed, Opened, PeerId, Reason, Sealer};
+use crate::reason::Reason;
+use crate::sealer::{Entropy, Event, NotSealed, Opened, PeerId, Sealer};
 use crate::testing::times;
 use crate::{Memory, Source};
 
