@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use mpt_fuzz::bond::case::{Case, OPTIONS};
 use mpt_fuzz::bond::links::sum;
-use mpt_fuzz::bond::{AppId, Bond, Figures, Route, TcpSetup, traffic};
+use mpt_fuzz::bond::{AppId, Bond, DEADLINES, Figures, Route, TcpSetup, traffic};
 use mpt_fuzz::joined::{A, B};
 
 const USAGE: &str = "\
@@ -178,13 +178,16 @@ impl Report {
 
 /// A direction of the traffic beside the flows.
 fn row(figures: &Figures) {
-    let Figures { called, rate, sent, lost, late, overtaken, delay, frames } = figures;
+    let Figures { called, rate, sent, lost, late, beyond, overtaken, delay, frames } = figures;
     let [p50, p95, p99] = delay.map(ms);
     print!(
         "{called:<20} {rate:.2} Mbit/s; lost {lost} of {sent} ({:.2} %), late {late}, overtaken {overtaken}; delay ",
         { 100.0 * figures.loss() }
     );
     print!("{p50:.1} / {p95:.1} / {p99:.1} ms (50, 95, 99 %)");
+    for (deadline, beyond) in DEADLINES.iter().zip(beyond).filter(|_| called.starts_with("call")) {
+        print!(", {beyond} not in {} ms", deadline.as_millis());
+    }
     match frames {
         Some([complete, all]) => println!("; {complete} of {all} frames in 150 ms"),
         None => println!(),

@@ -33,7 +33,7 @@ pub use crate::joined::{End, Memory, PathSetup, Sizes};
 pub use flow::{Flow, TcpSetup};
 pub use network::Route;
 pub use series::{Gaps, Latencies, Meter, PathSeries};
-pub use traffic::{Figures, Traffic};
+pub use traffic::{DEADLINES, Figures, Traffic};
 pub use udp::{Ping, Stream, StreamSetup};
 
 /// Links are looked at this often.
@@ -282,6 +282,13 @@ impl<'m> Bond<'m> {
         let sent: Vec<u64> = self.series[from].iter().map(|path| path.sent(within)).collect();
         let sum = sent.iter().sum::<u64>().max(1) as f64;
         sent.into_iter().map(|bytes| bytes as f64 / sum).collect()
+    }
+
+    /// Packets that left with a copy beside them, of all that both ends have sent.
+    pub fn copied(&self) -> f64 {
+        let stats = [0, 1].map(|end| self.end(end).stats());
+        let sum = |of: fn(&mpt_proto::Stats) -> u64| stats.iter().map(of).sum::<u64>() as f64;
+        sum(|stats| stats.tx_copies) / sum(|stats| stats.tx_packets).max(1.0)
     }
 
     fn start(&mut self, application: Application) -> AppId {

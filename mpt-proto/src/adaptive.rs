@@ -9,6 +9,7 @@
 //! the flows above see one queue that is managed well. The design is in `docs/adaptive.md`, the numbers are in [`tuning`].
 
 mod accepted;
+mod bulk;
 mod class;
 mod codel;
 mod common_delay;
@@ -24,6 +25,7 @@ mod send;
 #[cfg(feature = "state")]
 mod state;
 mod tuning;
+mod twin;
 mod watch;
 
 use crate::feedback::Feedback;
@@ -45,10 +47,10 @@ pub use queue::FlowSlot;
 use queue::Queue;
 use repair::Lost;
 pub(crate) use send::Leaving;
-use send::Twin;
 #[cfg(feature = "state")]
 pub(crate) use state::{Restore, Saved};
 use tuning::{EXPRESS_QUANTUM, MOST_CREDIT, QUANTUM, TRAIN};
+use twin::Twin;
 
 /// What a report was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,9 +146,13 @@ pub struct AdaptiveState {
     run: Option<(usize, Instant)>,
     /// By how many bytes, for each flow, the express flows are ahead of the bulk.
     express_lead: i32,
+    /// By how many bytes, for each flow, the bulk that is bound to a tier is ahead of the other, on paths that both may take.
+    bound_lead: i32,
     /// The packet that left last, if it is to leave once more.
     #[cfg_attr(feature = "state", serde(skip))]
     twin: Option<Twin>,
+    /// What a delay against the reference lacks to the time of the way there, in microseconds.
+    way: Option<f32>,
     /// Bytes that copies of what is protected may have.
     copy_credit: u32,
     /// Per cent of what leaves that is added to it.
@@ -172,6 +178,9 @@ pub struct AdaptiveState {
     refused: u64,
     #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     resent: u64,
+    /// Packets that left twice at once, as a rule protects them.
+    #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
+    copied: u64,
     #[cfg_attr(feature = "state", serde(deserialize_with = "crate::state::bounded"))]
     bad_reports: u64,
 }
@@ -294,8 +303,10 @@ impl<'s> Adaptive<'s> {
                 model.reset();
             }
         }
-        while let Some(index) = self.state.lost.pop(&mut self.pool) {
-            self.pool.release(index);
+        for among in [queue::Among::Free, queue::Among::Bound] {
+            while let Some(index) = self.state.lost.pop(among, &mut self.pool) {
+                self.pool.release(index);
+            }
         }
         if let Some(index) = self.state.parked.take() {
             self.pool.release(index);
@@ -306,7 +317,7 @@ impl<'s> Adaptive<'s> {
         self.state.last_count = None;
         (self.state.waiting_since, self.state.deafness) = (None, None);
         self.state.delay = CommonDelay::default();
-        self.state.accepted = None;
+        (self.state.accepted, self.state.way) = (None, None);
         self.state.once.restart();
         (self.state.hold, self.state.open) = (None, None);
         self.state.feedback.restart(PathSet(u16::MAX));
@@ -349,6 +360,7 @@ impl<'s> Adaptive<'s> {
             dropped: queue.dropped + self.state.refused,
             marked: queue.marked,
             resent: self.state.resent,
+            copied: self.state.copied,
             bad_reports: self.state.bad_reports,
             missing: self.state.once.missing(),
         }
@@ -366,6 +378,7 @@ pub(crate) struct Counts {
     pub(crate) dropped: u64,
     pub(crate) marked: u64,
     pub(crate) resent: u64,
+    pub(crate) copied: u64,
     pub(crate) bad_reports: u64,
     /// Packets out of order by right that did not come.
     pub(crate) missing: u64,

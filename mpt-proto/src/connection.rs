@@ -315,6 +315,7 @@ impl<'s> Connection<'s> {
             stats.tx_dropped = counts.dropped;
             stats.tx_marked = counts.marked;
             stats.tx_resent = counts.resent;
+            stats.tx_copies = counts.copied;
             stats.rx_bad_reports = counts.bad_reports;
             stats.rx_lost += counts.missing;
         }

@@ -222,6 +222,7 @@ pub(crate) fn stats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stats,
             tx_dropped,
             tx_marked,
             tx_resent,
+            tx_copies,
             rx_bad_reports,
             rx_packets,
             rx_bytes,
@@ -232,7 +233,7 @@ pub(crate) fn stats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stats,
             dropped,
         } = stats;
         let sent = [tx_packets, tx_bytes, tx_no_path, tx_too_large, tx_limited, tx_fragments];
-        let queued = [tx_dropped, tx_marked, tx_resent];
+        let queued = [tx_dropped, tx_marked, tx_resent, tx_copies];
         let received = [rx_bad_reports, rx_packets, rx_bytes, rx_held, rx_lost, rx_reassembled, rx_restarts];
         sent.is_bounded() && queued.is_bounded() && received.is_bounded() && dropped.is_bounded()
     })

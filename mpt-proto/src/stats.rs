@@ -114,6 +114,8 @@ pub struct Stats {
     pub tx_marked: u64,
     /// Packets sent again, as a path lost them or died.
     pub tx_resent: u64,
+    /// Copies of packets that a rule protects, sent beside them on another path ([`Travel::Protected`](crate::Travel::Protected)).
+    pub tx_copies: u64,
     /// Reports that claimed what cannot be.
     pub rx_bad_reports: u64,
     /// Inner packets delivered.

@@ -141,7 +141,7 @@ pub static TUNNEL: [OfTunnel; 3] = [
 ];
 
 /// Of a connection. Packets are inner packets, without mpt's headers.
-pub static CONNECTION: [OfConnection; 26] = [
+pub static CONNECTION: [OfConnection; 27] = [
     OfConnection::gauge("used", "used", "Whether packets take this connection; there only where one stands by", |c| {
         c.used.map(u64::from)
     })
@@ -243,6 +243,13 @@ pub static CONNECTION: [OfConnection; 26] = [
         Some(c.counters.tx_resent)
     })
     .shown("sent again"),
+    OfConnection::counter(
+        "counters.tx_copies",
+        "tx_copies",
+        "Packets that left with a copy on another path beside them, as a class protects them",
+        |c| Some(c.counters.tx_copies),
+    )
+    .shown("sent with a copy"),
     OfConnection::counter("counters.rx_packets", "rx_packets", "Packets received and handed on", |c| {
         Some(c.counters.rx_packets)
     }),

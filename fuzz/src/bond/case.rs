@@ -54,6 +54,8 @@ pub struct Case {
     pub traffic: Vec<Traffic>,
     /// Calls are protected: copies may be so many per cent of what is sent.
     pub protect: Option<u8>,
+    /// Those alone that may take longer than this many milliseconds; with `protect`.
+    pub deadline: Option<u16>,
     /// What happens, in the order of time.
     pub events: Vec<Happening>,
     /// How long the run is.
@@ -123,6 +125,8 @@ pub struct Outcome {
     pub on_links: f64,
     /// Packets of flows that arrived more often than they were sent.
     pub copies: u64,
+    /// Packets that left with a copy beside them, of all packets that both ends sent since their beginning.
+    pub copied: f64,
     /// Of all flows that are measured, over each tenth of a second since they began.
     tenths: Vec<f64>,
 }
@@ -179,6 +183,7 @@ impl Case {
             paced: Vec::new(),
             traffic: Vec::new(),
             protect: None,
+            deadline: None,
             events: Vec::new(),
             time: Duration::from_secs(20),
             warm: None,
@@ -252,7 +257,7 @@ impl Case {
         let paths = self.paths();
         let mut memory = Memory::new(sizes(&paths), 0);
         let mut config = config(self.policy);
-        config.classes.extend(self.protect.map(protecting));
+        config.classes.extend(self.protect.map(|share| protecting(share, self.deadline)));
         let setup = Setup { drift: self.drift, ..Setup::new(self.seed, &config, paths) };
         let mut bond = Bond::new(&setup, &mut memory);
         bond.bring_up();
@@ -322,6 +327,7 @@ impl Case {
                 .map(|path| bond.path_series(self.from, path).rate(&within))
                 .sum(),
             copies: running.flows.iter().map(|app| bond.flow(*app).copies()).sum(),
+            copied: bond.copied(),
             tenths: tenths.map(of_tenth).collect(),
         }
     }

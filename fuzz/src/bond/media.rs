@@ -8,7 +8,7 @@ use mpt_proto::Instant;
 use super::datagram::{Datagram, Lead};
 use super::network::{Delivery, Network, Route, host, id};
 use super::series::{Latencies, Meter};
-use super::traffic::Figures;
+use super::traffic::{DEADLINES, Figures};
 use super::udp::sent_within;
 use crate::joined::{End, START};
 use crate::tcp_model::Ranges;
@@ -132,6 +132,7 @@ impl Leg {
             sent: numbers.end - numbers.start,
             lost,
             late: self.latencies.count_above(delay[0] + JITTER_BUFFER, within) as u64,
+            beyond: DEADLINES.map(|deadline| lost + self.latencies.count_above(deadline, within) as u64),
             overtaken: self.overtaken,
             delay,
             frames: has_frames.then_some([complete as u64, frames.len() as u64]),
@@ -166,6 +167,7 @@ impl Media {
             sent: sum.sent + leg.sent,
             lost: sum.lost + leg.lost,
             late: sum.late + leg.late,
+            beyond: std::array::from_fn(|index| sum.beyond[index] + leg.beyond[index]),
             overtaken: sum.overtaken + leg.overtaken,
             delay: std::array::from_fn(|index| sum.delay[index].max(leg.delay[index])),
             ..sum

@@ -57,10 +57,12 @@ const GAME_UP: Shape = Shape {
 const GAME_DOWN: Shape =
     Shape { every: Duration::from_micros(22_222), frame_len: 400, packet_len: 400, ..GAME_UP };
 
-/// The rule that protects calls, with copies of so many per cent.
-pub const fn protecting(share: u8) -> ClassRule {
+/// The rule that protects calls, with copies of so many per cent, or of what may arrive later than this many milliseconds after it left.
+pub fn protecting(share: u8, deadline: Option<u16>) -> ClassRule {
     let ports = Some((CALL_PORT, CALL_PORT));
-    ClassRule { protocol: None, ports, dscp: None, network: None, travel: Travel::Protected(share) }
+    let timely = deadline.map(|deadline| Travel::Timely { share, deadline });
+    let travel = timely.unwrap_or(Travel::Protected(share));
+    ClassRule { protocol: None, ports, dscp: None, network: None, travel, tier: None }
 }
 
 /// The words of [`Traffic`], for the help of a command.
@@ -89,6 +91,15 @@ pub enum Traffic {
     Syn(u64),
 }
 
+/// Times within which packets of media are asked for.
+pub const DEADLINES: [Duration; 5] = [
+    Duration::from_millis(60),
+    Duration::from_millis(80),
+    Duration::from_millis(100),
+    Duration::from_millis(150),
+    Duration::from_millis(200),
+];
+
 /// What became of traffic, in one direction.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Figures {
@@ -102,6 +113,8 @@ pub struct Figures {
     pub lost: u64,
     /// Packets that took 60 ms longer than the median, which a jitter buffer does not wait for.
     pub late: u64,
+    /// Packets that did not arrive within each of [`DEADLINES`].
+    pub beyond: [u64; DEADLINES.len()],
     /// Packets that arrived behind one that was sent later, since the beginning.
     pub overtaken: u64,
     /// The 50th, 95th and 99th percentile of the delay one way, or of DNS that of the query and its answer together.

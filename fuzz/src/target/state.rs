@@ -96,16 +96,23 @@ struct World<'m> {
 }
 
 fn config(policy: Policy, seed: u64) -> Config {
-    let rule = |port, travel| ClassRule {
+    let rule = |port, travel, tier| ClassRule {
         protocol: None,
         ports: Some((port, port)),
         dscp: None,
         network: None,
         travel,
+        tier,
     };
     let mut config = Config { seed, flow_seed: 99, policy, slices: true, ..Config::default() };
-    for (port, travel) in [(7001, Travel::Protected(100)), (7002, Travel::Path(1)), (7003, Travel::Ordered)] {
-        config.classes.push(rule(port, travel)).expect("room for three rules");
+    for (port, travel, tier) in [
+        (7000, Travel::Timely { share: 60, deadline: 30 }, None),
+        (7001, Travel::Protected(100), Some(0)),
+        (7002, Travel::Path(1), None),
+        (7003, Travel::Ordered, None),
+        (7004, Travel::Usual, Some(0)),
+    ] {
+        config.classes.push(rule(port, travel, tier)).expect("room for five rules");
     }
     config
 }

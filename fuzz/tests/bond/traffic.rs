@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mpt_fuzz::bond::case::{Case, Outcome, Verdict, each};
-use mpt_fuzz::bond::{Figures, Traffic};
+use mpt_fuzz::bond::{DEADLINES, Figures, Traffic};
 use mpt_fuzz::joined::B;
 
 use crate::cases::Runs;
@@ -284,6 +284,70 @@ fn a_call_that_is_protected_has_no_gaps_and_no_late_packets_over_links_that_lose
                     .end(),
             }
         }
+    }
+    table.check();
+}
+
+/// Links of which at least one makes packets late now and then, and what is asked of a call over them, in ms.
+const LATE: [(&str, &str, &[u64]); 5] = [
+    ("LTE, Starlink", "lte, starlink", &[100, 150]),
+    ("5G, Starlink", "5g, starlink", &[60, 100]),
+    ("LTE in a car, Starlink", "lte-driving, starlink", &[100, 150]),
+    ("dips, wanders", "40mbit 25ms dip 100ms-300ms each 15s, 40mbit 35ms wander 8ms each 10ms", &[60, 150]),
+    ("2 x 3 % loss", "20mbit 20ms 3% burst 4, 20mbit 30ms 3% burst 4", &[100, 150]),
+];
+/// What of a call may come too late, in per cent: a contract for the 99th percentile.
+const TOO_LATE: f64 = 1.0;
+
+#[test]
+fn a_call_with_a_deadline_keeps_it_with_copies_where_they_count() {
+    let mut table = Table::new(
+        "traffic-deadline.txt",
+        "A call over two links, alone or beside a download; from 8 s to 120 s. Packets of the worse direction that were not there \
+         within a deadline: without copies, with `protected` at 15 %, and with that deadline beside; copies, of all packets sent",
+        &["", "beside", "ms", "late %", "protected", "copies %", "deadline", "copies % "],
+    );
+    let mut cases = Vec::new();
+    for flow in ["none", "CUBIC"] {
+        for (called, links, deadlines) in LATE {
+            for deadline in deadlines {
+                for (protect, within) in [(None, None), (Some(COPIES), None), (Some(COPIES), Some(*deadline))]
+                {
+                    let flows = if flow == "none" { Vec::new() } else { vec![flow.to_lowercase()] };
+                    let case = Case {
+                        flows,
+                        protect,
+                        deadline: within.and_then(|within| u16::try_from(within).ok()),
+                        time: Duration::from_secs(120),
+                        ..case(links, flow, &[Traffic::Call])
+                    };
+                    cases.push((called, flow, *deadline, case));
+                }
+            }
+        }
+    }
+    let runs = Runs::default();
+    let outcomes = each(&cases, THREADS, |(.., case)| runs.run(case));
+    for (cases, outcomes) in cases.chunks(3).zip(outcomes.chunks(3)) {
+        let (called, flow, deadline, _) = &cases[0];
+        let index =
+            DEADLINES.iter().position(|it| it.as_millis() == u128::from(*deadline)).expect("it is counted");
+        let late = |outcome: &Outcome| {
+            let shares =
+                outcome.traffic.iter().map(|it| 100.0 * it.beyond[index] as f64 / it.sent.max(1) as f64);
+            shares.fold(0.0, f64::max)
+        };
+        let [without, protected, timely] = [0, 1, 2].map(|place| &outcomes[place]);
+        table
+            .row(called)
+            .text(if *flow == "none" { "-" } else { flow })
+            .text(&deadline.to_string())
+            .value(late(without), 2)
+            .value(late(protected), 2)
+            .value(100.0 * protected.copied, 2)
+            .at_most(late(timely), TOO_LATE, 2)
+            .at_most(100.0 * timely.copied, f64::from(COPIES), 2)
+            .end();
     }
     table.check();
 }

@@ -10,12 +10,14 @@
 
 mod rule;
 
+use crate::adaptive::AdaptiveState;
 use crate::adaptive::tuning::{
     BULK_BYTES, BULK_MEMORY, BULK_PACKET, BULK_WAITS, LIKE_AN_ACK, OWNED, REST, SPARSE_BYTES, SPARSE_WINDOW,
 };
 use crate::wire::ip::{self, Flow};
 use crate::wire::slice;
 
+pub(super) use rule::RuleNumber;
 pub use rule::{ClassRule, ClassRules, MAX_CLASS_RULES, Travel};
 
 /// See the module.
@@ -41,8 +43,10 @@ pub(super) struct Behaviour {
     evidence: Option<Evidence>,
     /// Since when packets of it that are not ordered have always waited.
     waits_since: Option<u32>,
-    /// What the configuration says of it.
-    travel: Option<Travel>,
+    /// The rule of the configuration that fits it.
+    rule: Option<RuleNumber>,
+    /// That is to be found out with its next packet, as slices alone do not tell.
+    is_unruled: bool,
 }
 
 /// What shows that a flow carries bulk.
@@ -84,10 +88,37 @@ impl<'p> Arrival<'p> {
         if self.wants_order && !self.is_bare_ack { Class::Bulk } else { Class::Express }
     }
 
-    /// What the first rule says that fits it. A slice has no headers to compare.
-    pub(super) fn ruled(&self, rules: &ClassRules) -> Option<Travel> {
-        let mut rules = rules.iter().filter(|_| !self.is_slice);
-        rules.find(|rule| rule.fits(self.packet, self.flow)).map(|rule| rule.travel)
+    /// The first rule that fits it.
+    pub(super) fn ruled(&self, rules: &ClassRules) -> Ruled {
+        let fits = |rule: &ClassRule| match self.is_slice {
+            true => rule.fits_flow(self.flow),
+            false => rule.fits(self.packet, self.flow),
+        };
+        let place = rules.iter().position(fits);
+        if self.is_slice && place.and_then(|place| rules.get(place)).is_some_and(ClassRule::reads_headers) {
+            return Ruled::Unknown;
+        }
+        let number = place.and_then(|place| u8::try_from(place + 1).ok()).and_then(RuleNumber::new);
+        number.map_or(Ruled::ByNone, Ruled::By)
+    }
+}
+
+/// The rule that fits a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ruled {
+    By(RuleNumber),
+    ByNone,
+    /// It is a slice, which lacks the headers that a rule looks at.
+    Unknown,
+}
+
+impl Ruled {
+    /// The rule, if one is known to fit.
+    pub(super) const fn number(self) -> Option<RuleNumber> {
+        match self {
+            Self::By(number) => Some(number),
+            Self::ByNone | Self::Unknown => None,
+        }
     }
 }
 
@@ -100,13 +131,19 @@ pub(super) struct Waiting {
 
 impl Behaviour {
     /// A flow whose first packet comes now.
-    pub(super) fn begun(tag: u16, travel: Option<Travel>, now: u32) -> Self {
-        Self { tag, travel, seen: Some(now), ..Self::default() }
+    pub(super) fn begun(tag: u16, ruled: Ruled, now: u32) -> Self {
+        let is_unruled = ruled == Ruled::Unknown;
+        Self { tag, rule: ruled.number(), is_unruled, seen: Some(now), ..Self::default() }
     }
 
-    /// What the configuration says of it.
-    pub(super) const fn travel(&self) -> Option<Travel> {
-        self.travel
+    /// The rule of the configuration that fits it, found out with `ruled` if that is still to be done.
+    pub(super) fn rule(&mut self, ruled: impl FnOnce() -> Ruled) -> Option<RuleNumber> {
+        if self.is_unruled {
+            let ruled = ruled();
+            self.is_unruled = ruled == Ruled::Unknown;
+            self.rule = ruled.number();
+        }
+        self.rule
     }
 
     /// Whether it is that of the flow with this tag, of which a packet comes.
@@ -121,17 +158,19 @@ impl Behaviour {
         self.seen.is_none_or(|seen| now.wrapping_sub(seen) >= OWNED)
     }
 
-    /// How a packet travels that came. `overtakes` tells by how many microseconds a packet that is not held may overtake one that is.
+    /// How a packet travels that came, and of which the configuration says `travel`. `overtakes` tells by how many microseconds a packet
+    /// that is not held may overtake one that is.
     pub(super) fn classify(
         &mut self,
         arrival: &Arrival<'_>,
+        travel: Travel,
         waiting: Waiting,
         overtakes: impl FnOnce() -> u32,
     ) -> Class {
-        let is_bulk = match self.travel {
-            None | Some(Travel::Path(_)) => self.is_bulk(arrival, waiting, overtakes),
-            Some(Travel::Sparse | Travel::Protected(_)) => arrival.is_slice,
-            Some(Travel::Ordered) => true,
+        let is_bulk = match travel {
+            Travel::Usual | Travel::Path(_) => self.is_bulk(arrival, waiting, overtakes),
+            Travel::Sparse | Travel::Protected(_) | Travel::Timely { .. } => arrival.is_slice,
+            Travel::Ordered => true,
         };
         if is_bulk {
             self.ordered_at = Some(arrival.now);
@@ -184,6 +223,22 @@ impl Behaviour {
             same => same,
         };
         self.evidence.is_some()
+    }
+}
+
+impl AdaptiveState {
+    fn rule(&self, number: Option<RuleNumber>) -> Option<&ClassRule> {
+        self.rules.get(usize::from(number?.get()).checked_sub(1)?)
+    }
+
+    /// What the configuration says of packets that this rule fits.
+    pub(super) fn travel(&self, number: Option<RuleNumber>) -> Travel {
+        self.rule(number).map_or(Travel::Usual, |rule| rule.travel)
+    }
+
+    /// The highest tier of paths for packets that this rule fits.
+    pub(super) fn most_tier(&self, number: Option<RuleNumber>) -> Option<u8> {
+        self.rule(number)?.tier
     }
 }
 

@@ -61,6 +61,8 @@ pub(super) struct Model {
     pub(super) acked: u32,
     /// When a loss was last reported.
     pub(super) lost_at: Option<Instant>,
+    /// When a packet with a deadline last found it silent.
+    pub(super) silent_at: Option<Instant>,
     /// The last ordered packet's number.
     ordered_number: u32,
     /// When something last left that tells the receiver how far the ordered sequence is.
@@ -134,6 +136,7 @@ impl Default for Model {
             number: 1,
             acked: 0,
             lost_at: None,
+            silent_at: None,
             ordered_number: 0,
             last_ordered: Instant::ZERO,
             last_report: Instant::ZERO,

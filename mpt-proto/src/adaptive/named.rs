@@ -23,9 +23,13 @@ impl Adaptive<'_> {
         let arrival = Arrival::new(packet, flow, self.order_udp, now.stamp());
         let Self { state, queue, .. } = self;
         let (bucket, is_owner) = queue.bucket(flow.hash, || arrival.ruled(&state.rules), now.stamp());
-        let known = queue.behaviour(bucket).filter(|_| is_owner).map(|behaviour| behaviour.travel());
-        match known.unwrap_or_else(|| arrival.ruled(&state.rules)) {
-            Some(Travel::Path(path)) => Some(usize::from(path)),
+        let ruled = || arrival.ruled(&state.rules);
+        let rule = match queue.behaviour(bucket).filter(|_| is_owner) {
+            Some(behaviour) => behaviour.rule(ruled),
+            None => ruled().number(),
+        };
+        match state.travel(rule) {
+            Travel::Path(path) => Some(usize::from(path)),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@
 use core::num::NonZeroU16;
 use core::ops::Range;
 
+use crate::adaptive::class::RuleNumber;
 use crate::seq::Seq;
 use crate::wire::HEADROOM;
 use crate::wire::copy;
@@ -28,17 +29,24 @@ pub struct PacketSlot {
     pub(super) sent: u32,
     /// Whether the receiver may deliver it out of order.
     pub(super) unordered: bool,
-    /// It leaves on two paths, as far as copies are so many per cent of what is sent.
-    pub(super) copies: u8,
+    /// The rule of the configuration that fits it.
+    pub(super) rule: Option<RuleNumber>,
+    /// Highest tier of the paths that it may take, as long as one of those is up.
+    pub(super) tier: Option<u8>,
     /// It is a slice, and more of its packet follow.
     pub(super) continues: bool,
     /// Times it was sent.
     pub(super) tries: u8,
 }
 
-#[cfg(feature = "state")]
 impl PacketSlot {
+    /// Whether it is bulk that waits for paths of its tier and of lower ones.
+    pub(super) const fn is_bound(&self) -> bool {
+        self.tier.is_some() && !self.unordered
+    }
+
     /// The one behind it in its list.
+    #[cfg(feature = "state")]
     pub(super) const fn next(&self) -> Option<Index> {
         self.next
     }

@@ -4,7 +4,9 @@
 #[cfg(feature = "state")]
 mod state;
 
-use crate::adaptive::class::{Behaviour, Travel};
+use core::num::NonZeroU16;
+
+use crate::adaptive::class::{Behaviour, Ruled};
 use crate::adaptive::codel::{Bounds, Codel};
 use crate::adaptive::pool::{Index, List, Pool};
 use crate::adaptive::tuning::{DROP_BATCH, L4S_MARK, WAYS};
@@ -26,7 +28,7 @@ pub struct FlowSlot {
     deficit: i32,
     codel: Codel,
     #[cfg_attr(feature = "state", serde(skip))]
-    next: Option<u16>,
+    next: Option<Number>,
     #[cfg_attr(feature = "state", serde(skip))]
     turn: Turn,
     /// What the flow was seen to do.
@@ -44,13 +46,41 @@ pub(super) enum Turn {
     /// It began to send, and had no more than its quantum since: it goes before the others.
     Fresh,
     Old,
+    /// Its next packet waits for some of the paths ([`PacketSlot::is_bound`](crate::adaptive::pool::PacketSlot::is_bound)).
+    Bound,
+}
+
+/// Which flows are asked for a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Among {
+    /// Those whose packets may take any open path.
+    Free,
+    /// The others.
+    Bound,
+}
+
+/// The number of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Number(NonZeroU16);
+
+impl Number {
+    /// More buckets have no number.
+    const MOST: usize = u16::MAX as usize;
+
+    fn of(number: u16) -> Option<Self> {
+        number.checked_add(1).and_then(NonZeroU16::new).map(Self)
+    }
+
+    const fn get(self) -> u16 {
+        self.0.get() - 1
+    }
 }
 
 /// Flows in a row.
 #[derive(Debug, Default)]
 struct Flows {
-    head: Option<u16>,
-    tail: Option<u16>,
+    head: Option<Number>,
+    tail: Option<Number>,
 }
 
 /// What was dropped and marked.
@@ -71,8 +101,10 @@ pub(super) struct Queue<'s> {
     flows: &'s mut [FlowSlot],
     fresh: Flows,
     old: Flows,
-    /// Flows in `old`.
+    bound: Flows,
+    /// Flows in `old`, and in `bound`.
     old_flows: u16,
+    bound_flows: u16,
     /// Bytes of one turn.
     quantum: u16,
     packets: u16,
@@ -82,6 +114,8 @@ pub(super) struct Queue<'s> {
 
 impl<'s> Queue<'s> {
     pub(super) fn new(flows: &'s mut [FlowSlot], quantum: u16) -> Self {
+        let most = flows.len().min(Number::MOST);
+        let flows = flows.get_mut(..most).unwrap_or_default();
         flows.fill(FlowSlot::default());
         Self { flows, quantum, ..Self::default() }
     }
@@ -103,12 +137,7 @@ impl<'s> Queue<'s> {
     /// The bucket of a flow with this hash, and whether the flow has it for itself. Of [`WAYS`] that it may have, it keeps the one it
     /// had, or takes over one that was not used lately; `ruled` tells what is said of it then. The first bucket is nobody's, unless there is
     /// no other.
-    pub(super) fn bucket(
-        &mut self,
-        hash: u64,
-        ruled: impl FnOnce() -> Option<Travel>,
-        now: u32,
-    ) -> (u16, bool) {
+    pub(super) fn bucket(&mut self, hash: u64, ruled: impl FnOnce() -> Ruled, now: u32) -> (u16, bool) {
         let sets = (self.flows.len() / WAYS).max(1);
         let (set, tag) = (usize::try_from(hash % sets as u64).unwrap_or(0), (hash >> 48) as u16);
         let mut free = None;
@@ -142,6 +171,25 @@ impl<'s> Queue<'s> {
         self.old_flows
     }
 
+    /// Flows whose next packet may take some paths only.
+    pub(super) const fn bound_flows(&self) -> u16 {
+        self.bound_flows
+    }
+
+    /// Whether flows may have packets that take any path.
+    pub(super) const fn has_free(&self) -> bool {
+        self.fresh.head.is_some() || self.old.head.is_some()
+    }
+
+    /// The packet whose turn it is among those that may take some paths only.
+    pub(super) fn first_bound(&self) -> Option<Index> {
+        self.first_of(&self.bound)
+    }
+
+    fn first_of(&self, list: &Flows) -> Option<Index> {
+        self.flows.get(usize::from(list.head?.get()))?.packets.first()
+    }
+
     /// What the flow of a bucket was seen to do.
     pub(super) fn behaviour(&mut self, flow: u16) -> Option<&mut Behaviour> {
         self.flows.get_mut(usize::from(flow)).map(|flow| &mut flow.behaviour)
@@ -161,10 +209,7 @@ impl<'s> Queue<'s> {
     /// The packet whose turn it is, and the list that its flow is in; what was true after [`turn`](Self::turn) still is after others
     /// came.
     pub(super) fn first(&self) -> Option<(Turn, Index)> {
-        let head = |turn, list: &Flows| {
-            let flow = self.flows.get(usize::from(list.head?))?;
-            flow.packets.first().map(|index| (turn, index))
-        };
+        let head = |turn, list: &Flows| self.first_of(list).map(|index| (turn, index));
         head(Turn::Fresh, &self.fresh).or_else(|| head(Turn::Old, &self.old))
     }
 
@@ -179,7 +224,7 @@ impl<'s> Queue<'s> {
         self.packets += 1;
         if flow.turn == Turn::None {
             flow.deficit = i32::from(self.quantum);
-            self.append(number, Turn::Fresh);
+            self.append(number, if slot.is_bound() { Turn::Bound } else { Turn::Fresh });
         }
         if self.flows.get(usize::from(self.longest)).is_none_or(|longest| bytes > longest.bytes) {
             self.longest = number;
@@ -197,11 +242,15 @@ impl<'s> Queue<'s> {
     }
 
     /// Finds the flow whose turn it is, and tells the list that it is in; `None`: nothing waits.
-    pub(super) fn turn(&mut self) -> Option<Turn> {
+    pub(super) fn turn(&mut self, among: Among) -> Option<Turn> {
         loop {
-            let turn = if self.fresh.head.is_some() { Turn::Fresh } else { Turn::Old };
+            let turn = match among {
+                Among::Free if self.fresh.head.is_some() => Turn::Fresh,
+                Among::Free => Turn::Old,
+                Among::Bound => Turn::Bound,
+            };
             let number = self.list(turn).head?;
-            let flow = self.flows.get_mut(usize::from(number))?;
+            let flow = self.flows.get_mut(usize::from(number.get()))?;
             if flow.deficit <= 0 && !flow.continues {
                 flow.deficit += i32::from(self.quantum);
                 self.rotate(turn);
@@ -219,32 +268,61 @@ impl<'s> Queue<'s> {
     /// Takes the packet whose turn it is; drops and marks on the way.
     pub(super) fn pop(
         &mut self,
+        among: Among,
         pool: &mut Pool<'_>,
         bounds: Bounds,
         counts: &mut Counts,
         now: u32,
     ) -> Option<Index> {
         loop {
-            let turn = self.turn()?;
+            let turn = self.turn(among)?;
             let number = self.list(turn).head?;
-            if let Some(index) = self.pop_from(number, pool, bounds, counts, now) {
-                return Some(index);
+            let popped = self.pop_from(number, among, pool, bounds, counts, now);
+            if popped.is_none() || self.bound.head.is_some() {
+                self.sort(turn, pool);
+                self.settle_bound(pool);
+            }
+            if popped.is_some() {
+                return popped;
             }
         }
     }
 
+    /// Flows that share a bucket may have packets of both kinds: if the next packet of the first flow of a list is of the other kind, the
+    /// flow waits there. Returns whether it does.
+    fn sort(&mut self, turn: Turn, pool: &Pool<'_>) -> bool {
+        let is_listed_bound = turn == Turn::Bound;
+        let head = self.list(turn).head.and_then(|head| self.flows.get(usize::from(head.get())));
+        let first = head.and_then(|flow| flow.packets.first());
+        let moves =
+            first.and_then(|index| pool.slot(index)).is_some_and(|it| it.is_bound() != is_listed_bound);
+        if let Some(number) = moves.then(|| self.leave(turn)).flatten() {
+            self.append(number, if is_listed_bound { Turn::Old } else { Turn::Bound });
+        }
+        moves
+    }
+
+    /// Sees to it that the first of the flows that are bound has such a packet, if any of them has.
+    fn settle_bound(&mut self, pool: &Pool<'_>) {
+        while self.turn(Among::Bound).is_some() && self.sort(Turn::Bound, pool) {}
+    }
+
     fn pop_from(
         &mut self,
-        flow: u16,
+        flow: Number,
+        among: Among,
         pool: &mut Pool<'_>,
         bounds: Bounds,
         counts: &mut Counts,
         now: u32,
     ) -> Option<Index> {
-        let flow = self.flows.get_mut(usize::from(flow))?;
+        let flow = self.flows.get_mut(usize::from(flow.get()))?;
         loop {
+            let slot = *pool.slot(flow.packets.first()?)?;
+            if slot.is_bound() != (among == Among::Bound) {
+                return None;
+            }
             let index = pool.pop(&mut flow.packets)?;
-            let slot = *pool.slot(index)?;
             self.packets -= 1;
             flow.bytes = flow.bytes.saturating_sub(u32::from(slot.len));
             flow.deficit -= i32::from(slot.len);
@@ -278,7 +356,8 @@ impl<'s> Queue<'s> {
     /// Makes room: drops from the head of the longest flow, or if that has been served meanwhile, of one whose turn it
     /// is, those that had a turn before. Returns whether there was something to drop.
     pub(super) fn overflow(&mut self, pool: &mut Pool<'_>, counts: &mut Counts) -> bool {
-        let candidates = [Some(self.longest), self.old.head, self.fresh.head].into_iter().flatten();
+        let heads = [&self.old, &self.bound, &self.fresh].map(|list| list.head.map(Number::get));
+        let candidates = [Some(self.longest)].into_iter().chain(heads).flatten();
         let waits =
             |number: &u16| self.flows.get(usize::from(*number)).is_some_and(|flow| !flow.packets.is_empty());
         let Some(number) = candidates.into_iter().find(waits) else { return false };
@@ -294,31 +373,42 @@ impl<'s> Queue<'s> {
         }
         self.packets -= dropped;
         counts.dropped += u64::from(dropped);
+        self.settle_bound(pool);
         dropped > 0
     }
 
     const fn list(&mut self, turn: Turn) -> &mut Flows {
         match turn {
             Turn::Fresh => &mut self.fresh,
-            _ => &mut self.old,
+            Turn::Bound => &mut self.bound,
+            Turn::None | Turn::Old => &mut self.old,
         }
     }
 
-    /// The first flow of a list goes to the end of the old ones.
+    /// How many flows a list has, if they are counted.
+    const fn count(&mut self, turn: Turn) -> Option<&mut u16> {
+        match turn {
+            Turn::Old => Some(&mut self.old_flows),
+            Turn::Bound => Some(&mut self.bound_flows),
+            Turn::None | Turn::Fresh => None,
+        }
+    }
+
+    /// The first flow of a list goes to the end of the old ones, or of those that are bound.
     fn rotate(&mut self, turn: Turn) {
         if let Some(number) = self.leave(turn) {
-            self.append(number, Turn::Old);
+            self.append(number, if turn == Turn::Bound { turn } else { Turn::Old });
         }
     }
 
     /// The first flow of a list leaves it.
     fn leave(&mut self, turn: Turn) -> Option<u16> {
-        let number = self.list(turn).head?;
+        let number = self.list(turn).head?.get();
         let flow = self.flows.get_mut(usize::from(number))?;
         flow.turn = Turn::None;
         let next = flow.next.take();
-        if turn == Turn::Old {
-            self.old_flows -= 1;
+        if let Some(count) = self.count(turn) {
+            *count -= 1;
         }
         let list = self.list(turn);
         list.head = next;
@@ -329,17 +419,18 @@ impl<'s> Queue<'s> {
     }
 
     fn append(&mut self, number: u16, turn: Turn) {
-        if turn == Turn::Old {
-            self.old_flows += 1;
+        if let Some(count) = self.count(turn) {
+            *count += 1;
         }
         if let Some(flow) = self.flows.get_mut(usize::from(number)) {
             flow.turn = turn;
             flow.next = None;
         }
-        let tail = self.list(turn).tail.replace(number);
-        match tail.and_then(|tail| self.flows.get_mut(usize::from(tail))) {
-            Some(flow) => flow.next = Some(number),
-            None => self.list(turn).head = Some(number),
+        let number = Number::of(number);
+        let tail = core::mem::replace(&mut self.list(turn).tail, number);
+        match tail.and_then(|tail| self.flows.get_mut(usize::from(tail.get()))) {
+            Some(flow) => flow.next = number,
+            None => self.list(turn).head = number,
         }
     }
 }

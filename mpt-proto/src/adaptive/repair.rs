@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::adaptive::model::{Model, Trip};
 use crate::adaptive::pool::{Index, List, PacketSlot, Pool};
+use crate::adaptive::queue::Among;
 use crate::adaptive::tuning::{
     ACTIVE, DOUBT, LEAST_PATIENCE, MOST_PATIENCE, OLDEST, PATIENCE_FAR, PATIENCE_FAST, PATIENCE_NOISE,
     PATIENCE_REORDERED, PATIENCE_SLOW, TRIES, UNKNOWN_FEEDBACK,
@@ -41,30 +42,41 @@ pub(super) struct Lost {
     moved: List,
     #[cfg_attr(feature = "state", serde(skip))]
     moved_bytes: usize,
+    /// Those that may take some paths only, for whichever cause: the others do not wait for those paths.
+    #[cfg_attr(feature = "state", serde(skip))]
+    bound: List,
+    #[cfg_attr(feature = "state", serde(skip))]
+    bound_bytes: usize,
     /// Of them in a second, lately.
     rate: f32,
     updated: Instant,
 }
 
 impl Lost {
-    pub(super) const fn first(&self) -> Option<Index> {
-        if self.reported.is_empty() { self.moved.first() } else { self.reported.first() }
+    pub(super) const fn first(&self, among: Among) -> Option<Index> {
+        match among {
+            Among::Bound => self.bound.first(),
+            Among::Free if self.reported.is_empty() => self.moved.first(),
+            Among::Free => self.reported.first(),
+        }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.reported.is_empty() && self.moved.is_empty()
+        self.reported.is_empty() && self.moved.is_empty() && self.bound.is_empty()
     }
 
-    /// Its lists: those that reports name, and those that were moved.
+    /// Its lists: those that reports name, those that were moved, and those that are bound.
     #[cfg(feature = "state")]
-    pub(super) const fn rows(&self) -> (List, List) {
-        (self.reported, self.moved)
+    pub(super) const fn rows(&self) -> [List; 3] {
+        [self.reported, self.moved, self.bound]
     }
 
-    /// Puts a packet back into one of them.
+    /// Puts a packet back into one of them; one that is bound has one place only.
     #[cfg(feature = "state")]
     pub(super) fn put_back(&mut self, pool: &mut Pool<'_>, index: Index, is_moved: bool) {
+        let is_bound = pool.slot(index).is_some_and(|slot| slot.tier.is_some());
         let (list, bytes) = match is_moved {
+            _ if is_bound => (&mut self.bound, &mut self.bound_bytes),
             true => (&mut self.moved, &mut self.moved_bytes),
             false => (&mut self.reported, &mut self.reported_bytes),
         };
@@ -73,14 +85,19 @@ impl Lost {
     }
 
     /// Of those that leave together with the first.
-    pub(super) const fn bytes(&self) -> usize {
-        if self.reported.is_empty() { self.moved_bytes } else { self.reported_bytes }
+    pub(super) const fn bytes(&self, among: Among) -> usize {
+        match among {
+            Among::Bound => self.bound_bytes,
+            Among::Free if self.reported.is_empty() => self.moved_bytes,
+            Among::Free => self.reported_bytes,
+        }
     }
 
-    pub(super) fn pop(&mut self, pool: &mut Pool<'_>) -> Option<Index> {
-        let (list, bytes) = match self.reported.is_empty() {
-            false => (&mut self.reported, &mut self.reported_bytes),
-            true => (&mut self.moved, &mut self.moved_bytes),
+    pub(super) fn pop(&mut self, among: Among, pool: &mut Pool<'_>) -> Option<Index> {
+        let (list, bytes) = match among {
+            Among::Bound => (&mut self.bound, &mut self.bound_bytes),
+            Among::Free if self.reported.is_empty() => (&mut self.moved, &mut self.moved_bytes),
+            Among::Free => (&mut self.reported, &mut self.reported_bytes),
         };
         let index = pool.pop(list)?;
         *bytes = bytes.saturating_sub(pool.slot(index).map_or(0, |slot| usize::from(slot.len)));
@@ -116,6 +133,7 @@ impl Lost {
         self.age(now);
         self.rate += 1.0;
         let (list, bytes) = match cause {
+            _ if slot.tier.is_some() => (&mut self.bound, &mut self.bound_bytes),
             Cause::Moved if slot.tries == 1 => (&mut self.moved, &mut self.moved_bytes),
             _ => (&mut self.reported, &mut self.reported_bytes),
         };
@@ -138,7 +156,7 @@ impl Adaptive<'_> {
         }
         self.state.last_count = Some(report.count);
         let mut sound = true;
-        let backlog = self.has_bulk();
+        let backlog = self.backlog(up);
         self.follow_clocks(report, written, now);
         for block in &report.paths {
             let path = usize::from(block.path);
@@ -147,7 +165,7 @@ impl Adaptive<'_> {
             let delay = block.delay.wrapping_sub(reference) as i32 as f32;
             let random = self.random();
             let Some(model) = self.state.models.get_mut(path) else { continue };
-            match model.handle_report(block, written, delay, backlog, now, random) {
+            match model.handle_report(block, written, delay, backlog.contains(path), now, random) {
                 News::Fresh => self.settle(path, &report.gaps, now),
                 News::Old => {}
                 News::Impossible => sound = false,
@@ -196,7 +214,11 @@ impl Adaptive<'_> {
     pub(super) fn update(&mut self, up: PathSet, now: Instant) {
         (self.state.run, self.state.twin) = (None, None);
         self.refresh_trusted(now);
+        if !self.state.rules.is_empty() {
+            self.refresh_way();
+        }
         let backlog = self.has_bulk();
+        let carries = if self.queue.first_bound().is_some() { self.backlog(up) } else { PathSet::default() };
         let window = f32::from(self.peer_window);
         let Self { state, .. } = self;
         state.delay.is_used = state.ordered_at.is_some_and(|at| now < at + ACTIVE);
@@ -206,7 +228,7 @@ impl Adaptive<'_> {
         state.accepted = None;
         for (index, model) in state.models.iter_mut().enumerate() {
             let is_tried = backlog && state.delay.tried.contains(index);
-            if !state.delay.open.contains(index) && !is_tried {
+            if !state.delay.open.contains(index) && !is_tried && !carries.contains(index) {
                 model.handle_closed();
             }
         }

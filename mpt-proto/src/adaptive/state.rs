@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::adaptive::fit::Pieces;
 use crate::adaptive::pool::{Index, List as Row, PacketSlot, Pool};
 use crate::adaptive::queue::{self, Queue};
-use crate::adaptive::send::{self, Twin};
+use crate::adaptive::twin::{self, Twin};
 use crate::adaptive::{Adaptive, AdaptiveState};
 use crate::path_set::{MAX_PATHS, PathSet};
 use crate::reassembly::Cut;
@@ -63,7 +63,8 @@ struct SavedTwin {
     under_way_on: u8,
     at: usize,
     path: u8,
-    cause: send::Cause,
+    cause: twin::Cause,
+    left: u32,
 }
 
 /// Its form. `seed`: what flows are hashed with.
@@ -88,12 +89,13 @@ impl<'a> Saved<'a> {
         };
         let of = |row: Row, place: Place| self.row(row).map(move |index| (place, index));
         let waiting = |queue: &'a Queue<'a>, place: Place| queue.rows().flat_map(move |row| of(row, place));
-        let (reported, moved) = state.lost.rows();
+        let [reported, moved, bound] = state.lost.rows();
         let alone = |index: Option<Index>, place: Place| index.map(|index| (place, index)).into_iter();
         by_path(&state.named, Place::Named)
             .chain(by_path(&state.in_flight, Place::InFlight))
             .chain(of(reported, Place::Reported))
             .chain(of(moved, Place::Moved))
+            .chain(of(bound, Place::Moved))
             .chain(waiting(express, Place::Express))
             .chain(waiting(queue, Place::Bulk))
             .chain(alone(state.parked, Place::Parked))
@@ -118,7 +120,7 @@ impl<'a> Saved<'a> {
         (0..).zip(state.in_flight.iter()).find_map(|(under_way_on, row)| {
             let at = self.row(*row).position(|index| index == twin.index())?;
             let path = u8::try_from(twin.path()).ok()?;
-            Some(SavedTwin { under_way_on, at, path, cause: twin.cause() })
+            Some(SavedTwin { under_way_on, at, path, cause: twin.cause(), left: twin.left() })
         })
     }
 
@@ -229,9 +231,9 @@ impl Adaptive<'_> {
     }
 
     fn find(&self, saved: SavedTwin) -> Option<Twin> {
-        let SavedTwin { under_way_on, at, path, cause } = saved;
+        let SavedTwin { under_way_on, at, path, cause, left } = saved;
         let row = self.state.in_flight.get(usize::from(under_way_on))?;
         let mut row = core::iter::successors(row.first(), |index| self.pool.slot(*index)?.next());
-        Some(Twin::at(row.nth(at)?, path.into(), cause))
+        Some(Twin::new(row.nth(at)?, path.into(), cause).within(left))
     }
 }

@@ -462,6 +462,18 @@ pub(super) const MOST_CREDIT: u32 = 256 << 10;
 pub(super) const RESERVED_CREDIT: u32 = MOST_CREDIT / 4;
 /// Where copies are dear, packets are copied for this long after a loss on their path: losses of radios come in bursts.
 pub(super) const COPY_AFTER: Micros = Micros(200_000);
+/// What a packet with a deadline is expected to take is its path's delay and this many deviations: 99 of 100 come in less, if the delay is
+/// drawn from a normal distribution.
+pub(super) const DEADLINE_NOISE: f32 = 2.33;
+/// What the time from sending to hearing of a packet may exceed its mean by, in microseconds, before the path is doubted: two reports.
+/// Three packets must be overdue before it is suspected. Pinned by `traffic-deadline.txt`.
+pub(super) const SILENT: f32 = 20_000.0;
+/// What a repair takes beyond a round trip and the way, in microseconds: the next packet of a call, and reports that name the loss.
+pub(super) const REPAIRED: f32 = 40_000.0;
+/// A path that lost a packet within this time may lose the next one: a link of 1 % loses one of a call's packets in 2 s.
+pub(super) const LOSSY: Micros = Micros(10_000_000);
+/// A path that was silent within this time may be so again: satellites of Starlink are assigned anew each 15 s.
+pub(super) const STALLING: Micros = Micros(20_000_000);
 /// Bytes of copies of protected packets at once: a fifth of a second of a conference.
 pub(super) const MOST_COPIES: u32 = 64 << 10;
 /// After reports that did not come, nothing is let go of for this long: those that took another path may still come, and name gaps.

@@ -2,6 +2,7 @@
 
 use crate::adaptive::Adaptive;
 use crate::adaptive::model::{Model, signal_time};
+use crate::adaptive::queue::Among;
 use crate::adaptive::tuning::{ACTIVE, DEAF, DEAF_ROUNDS, GATHER, IDLE_MARKER, LEAST_DEAF, MARKER};
 use crate::feedback::Ways;
 use crate::gate::Gate;
@@ -11,16 +12,17 @@ use crate::time::{Instant, Micros};
 impl Adaptive<'_> {
     /// When something is to be done although nothing comes.
     pub(crate) fn deadline(&self, up: PathSet, gate: &Gate, now: Instant) -> Option<Instant> {
-        let alive = self.alive(up);
+        let usable = self.usable(up);
         let soonest = |paths: PathSet| {
             let models = paths.into_iter().filter_map(|index| self.state.models.get(index));
             models.filter(|model| !model.is_full()).map(|model| model.wait(now)).min()
         };
         let opens = gate.opens_at(now);
-        let express = self.express_path(alive, now).zip(opens).map(|((_, at), opens)| at.max(opens));
-        let lost = self.state.lost.first().and_then(|_| self.repair_path(alive, now));
-        let lost = lost.map(|(_, wait)| now.later(wait));
-        let bulk = self.has_bulk().then(|| soonest(self.for_bulk(alive))).flatten();
+        let express = self.express_path(usable, now).zip(opens).map(|((_, at), opens)| at.max(opens));
+        let repair = |among| self.repair_path(among, usable, now).map(|(_, wait)| wait);
+        let lost = [Among::Free, Among::Bound].into_iter().filter_map(repair).min();
+        let lost = lost.map(|wait| now.later(wait));
+        let bulk = self.has_bulk().then(|| soonest(self.awaited(usable))).flatten();
         let bulk = bulk.zip(opens).map(|(wait, opens)| (now.later(wait) + GATHER).max(opens));
         let deaf = self.deaf_at().filter(|at| *at > now);
         let markers = up

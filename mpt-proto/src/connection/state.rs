@@ -24,7 +24,7 @@ use crate::{adaptive, reassembly, reorder};
 
 /// Counts the forms that a state had: another one is refused. A change of what is kept that no form tells makes a state of before
 /// nonsense.
-const FORM: u16 = 1;
+const FORM: u16 = 2;
 /// Parts of a state.
 const PARTS: usize = 6;
 

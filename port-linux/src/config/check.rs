@@ -8,7 +8,7 @@ use std::time::Duration;
 use mpt_proto::{Aspect, Liveness, MAX_PATHS, PathConfig, Policy, Probing, ReorderConfig};
 use toml::Spanned;
 
-use super::classes::class_rules;
+use super::classes::{class_rules, warn_of_tiers};
 use super::data::data_plan;
 use super::error::Source;
 use super::forward::Forwards;
@@ -205,6 +205,9 @@ impl<'a> Check<'a> {
             let path = path.into_inner().0;
             pins.add(&path, index, source)?;
             paths.push(self.path(path, &defaults, &networks, &mut names)?);
+        }
+        if auto.is_none() {
+            warn_of_tiers(&table.class, &paths).for_each(|(at, problem)| self.warn(&at, problem));
         }
         let classes = class_rules(table.class, &paths, source)?;
         if auto.is_none() && paths.iter().all(|path| !path.enabled) {

@@ -162,6 +162,8 @@ pub(super) struct Class {
     pub(super) travel: Option<Spanned<Text<TravelName>>>,
     pub(super) path: Option<Spanned<Text<Name>>>,
     pub(super) overhead: Option<Spanned<Whole<u8, 1, 100>>>,
+    pub(super) deadline_ms: Option<Spanned<Whole<u16, 10, 1000>>>,
+    pub(super) tier: Option<Spanned<Whole<u8, 1, 8>>>,
     pub(super) protocol: Option<Text<ProtocolName>>,
     pub(super) ports: Option<Text<PortRange>>,
     pub(super) dscp: Option<Whole<u8, 0, 63>>,

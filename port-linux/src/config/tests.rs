@@ -390,19 +390,52 @@ fn classes_are_rules_of_the_core_in_the_order_of_the_file() {
          [[connection.class]]\nprotocol = \"50\"\ndscp = 46\ntravel = \"protected\"\noverhead = 100\n\
          [[connection.class]]\nnetwork = \"192.168.7.0/24\"\ntravel = \"ordered\"\n\
          [[connection.class]]\nports = \"10000-20000\"\ntravel = \"sparse\"\n\
-         [[connection.class]]\nports = \"22\"\npath = \"left\"",
+         [[connection.class]]\nports = \"22\"\npath = \"left\"\n\
+         [[connection.class]]\nports = \"873\"\ntier = 1\n\
+         [[connection.class]]\nports = \"874\"\ntier = 8\ntravel = \"ordered\"\n\
+         [[connection.class]]\nports = \"875\"\ntravel = \"protected\"\ndeadline_ms = 60\n\
+         [[connection.class]]\nports = \"876\"\ntravel = \"protected\"\ndeadline_ms = 1000\noverhead = 5\ntier = 2",
     );
     let config = parse(&text);
-    let any = |travel| ClassRule { protocol: None, ports: None, dscp: None, network: None, travel };
+    let any =
+        |travel| ClassRule { protocol: None, ports: None, dscp: None, network: None, travel, tier: None };
     let expected = [
         ClassRule { protocol: Some(17), ports: Some((5060, 5060)), ..any(Travel::Protected(15)) },
         ClassRule { protocol: Some(50), dscp: Some(46), ..any(Travel::Protected(100)) },
         ClassRule { network: Some(("192.168.7.0".parse().unwrap(), 24)), ..any(Travel::Ordered) },
         ClassRule { ports: Some((10_000, 20_000)), ..any(Travel::Sparse) },
         ClassRule { ports: Some((22, 22)), ..any(Travel::Path(0)) },
+        ClassRule { ports: Some((873, 873)), tier: Some(1), ..any(Travel::Usual) },
+        ClassRule { ports: Some((874, 874)), tier: Some(8), ..any(Travel::Ordered) },
+        ClassRule { ports: Some((875, 875)), ..any(Travel::Timely { share: 15, deadline: 60 }) },
+        ClassRule {
+            ports: Some((876, 876)),
+            tier: Some(2),
+            ..any(Travel::Timely { share: 5, deadline: 1000 })
+        },
     ];
     assert_eq!(config.connections[0].classes, expected);
-    assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+    assert_eq!(config.warnings().len(), 3, "tiers beside a path of tier 1: {:?}", config.warnings());
+}
+
+#[test]
+fn a_tier_of_a_class_that_makes_no_difference_is_warned_of() {
+    let class = |tier: &str| format!("[[connection.class]]\nports = \"873\"\ntier = {tier}");
+    let every = "every path is always of this tier or a lower one: the class takes all paths";
+    assert_eq!(
+        parse(&with(PATH, &class("1"))).warnings(),
+        [format!("mpt.toml:15: connection.class.tier = 1: {every}")]
+    );
+    let with_tier = |path: &str, tier: &str| {
+        with(PATH, &class(tier)).replace("remote =", &format!("tier = {path}\nremote ="))
+    };
+    let none = "no path is ever of this tier or a lower one: the class takes all paths";
+    assert_eq!(
+        parse(&with_tier("3", "2")).warnings(),
+        [format!("mpt.toml:16: connection.class.tier = 2: {none}")]
+    );
+    let by_night = "{ default = 2, \"22:00-06:00\" = 1 }";
+    assert!(parse(&with_tier(by_night, "1")).warnings().is_empty(), "at night it is");
 }
 
 #[test]

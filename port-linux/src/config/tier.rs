@@ -52,6 +52,13 @@ impl Tier {
     }
 }
 
+impl Tier {
+    /// All that it ever is.
+    pub(super) fn all(&self) -> impl Iterator<Item = u8> + '_ {
+        [self.default].into_iter().chain(self.times.iter().map(|time| time.tier))
+    }
+}
+
 impl fmt::Display for Tier {
     /// As the file has it.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -120,6 +120,7 @@ pub(crate) fn report() -> Report {
             tx_dropped: next().into(),
             tx_marked: next().into(),
             tx_resent: next().into(),
+            tx_copies: next().into(),
             rx_packets: next().into(),
             rx_bytes: next().into(),
             rx_held: next().into(),

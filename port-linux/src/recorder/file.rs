@@ -11,7 +11,8 @@
 //! Numbers are little-endian. Where a block stands first, the core was new. With each segment all begins anew that a block may refer to, so
 //! that those before it can go. A file that was cut has no end, and can be replayed as far as its blocks are whole.
 //!
-//! Format 1 had no segments, and is read like a recording of one whose core was new.
+//! Format 1 had no segments, and is read like a recording of one whose core was new. Formats before 3 had no tiers and deadlines of classes,
+//! which stand behind the rest of the header.
 
 use std::io::{self, Read};
 
@@ -28,8 +29,10 @@ use super::tape::Block;
 
 const MAGIC: [u8; 8] = *b"mptrec\0\0";
 /// Of the files that are written, and the first that is read; others are refused.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 const FIRST_FORMAT: u16 = 1;
+/// The first in which tiers and deadlines of classes stand behind the header.
+const BOUNDED_FORMAT: u16 = 3;
 const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 /// Bytes of an end.
 pub(super) const END: u64 = 2;
@@ -107,7 +110,8 @@ pub enum End {
 
 /// The beginning of a file.
 pub(super) fn begin(header: &Header) -> Result<Vec<u8>> {
-    let body = postcard::to_allocvec(header).context("a header that cannot be written")?;
+    let mut body = postcard::to_allocvec(header).context("a header that cannot be written")?;
+    body.extend(postcard::to_allocvec(&header.settings.bounds).context("a header that cannot be written")?);
     let mut bytes = MAGIC.to_vec();
     bytes.extend(FORMAT.to_le_bytes());
     framed(&mut bytes, &body);
@@ -221,7 +225,11 @@ impl<R: Read> Recording<R> {
         let Piece::Whole(body) = piece(&mut from).context("its header is damaged")? else {
             bail!("the recording is cut within its header: there is nothing to replay");
         };
-        let header = postcard::from_bytes(&body).context("its header is damaged")?;
+        let (mut header, rest) =
+            postcard::take_from_bytes::<Header>(&body).context("its header is damaged")?;
+        if format >= BOUNDED_FORMAT {
+            header.settings.bounds = postcard::from_bytes(rest).context("its header is damaged")?;
+        }
         Ok(Self { from, header, blocks: 0 })
     }
 

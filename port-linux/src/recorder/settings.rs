@@ -21,6 +21,9 @@ pub(super) struct Settings {
     resend: bool,
     order_udp: bool,
     classes: Vec<Class>,
+    /// Of each class; beside the rest in the file, as formats before 3 have none.
+    #[serde(skip)]
+    pub(super) bounds: Vec<Bound>,
     limit: u64,
     slices: bool,
     /// Microseconds.
@@ -34,14 +37,23 @@ struct Class {
     ports: Option<(u16, u16)>,
     dscp: Option<u8>,
     network: Option<(IpAddr, u8)>,
-    /// 101: in order; 102: sparse; else protected, with this share.
+    /// 101: in order; 102: sparse; 103: as its behaviour has it; from 128 on: a path; else protected, with this share.
     travel: u8,
+}
+
+/// What bounds how packets of a class travel.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Bound {
+    tier: Option<u8>,
+    /// Milliseconds.
+    deadline: Option<u16>,
 }
 
 const PORTS: [PortMatch; 4] =
     [PortMatch::TcpSource, PortMatch::TcpDestination, PortMatch::UdpSource, PortMatch::UdpDestination];
 const ORDERED: u8 = 101;
 const SPARSE: u8 = 102;
+const USUAL: u8 = 103;
 /// And from here on numbers of paths.
 const NAMED: u8 = 128;
 
@@ -61,10 +73,18 @@ impl From<&Config> for Settings {
             dscp: rule.dscp,
             network: rule.network,
             travel: match rule.travel {
-                Travel::Protected(share) => share.min(100),
+                Travel::Protected(share) | Travel::Timely { share, .. } => share.min(100),
                 Travel::Sparse => SPARSE,
+                Travel::Usual => USUAL,
                 Travel::Path(path) => NAMED.saturating_add(path),
                 _ => ORDERED,
+            },
+        };
+        let bound = |rule: &ClassRule| Bound {
+            tier: rule.tier,
+            deadline: match rule.travel {
+                Travel::Timely { deadline, .. } => Some(deadline),
+                _ => None,
             },
         };
         let ReorderConfig { window, delay, paths_in_order } = config.reorder;
@@ -83,6 +103,7 @@ impl From<&Config> for Settings {
             resend: config.resend,
             order_udp: config.order_udp,
             classes: config.classes.iter().map(class).collect(),
+            bounds: config.classes.iter().map(bound).collect(),
             limit: config.limit,
             slices: config.slices,
             reassembly_timeout: micros(config.reassembly_timeout),
@@ -112,15 +133,19 @@ impl Settings {
             let _ = pins.insert(Pin { port_match, port, path });
         }
         let mut classes = ClassRules::new();
-        for class in &self.classes {
-            let travel = match class.travel {
-                ORDERED => Travel::Ordered,
-                SPARSE => Travel::Sparse,
-                named if named >= NAMED => Travel::Path(named - NAMED),
-                share => Travel::Protected(share),
+        let bounds = self.bounds.iter().copied().map(Some).chain(std::iter::repeat(None));
+        for (class, bound) in self.classes.iter().zip(bounds) {
+            let Bound { tier, deadline } = bound.unwrap_or(Bound { tier: None, deadline: None });
+            let travel = match (class.travel, deadline) {
+                (ORDERED, _) => Travel::Ordered,
+                (SPARSE, _) => Travel::Sparse,
+                (USUAL, _) => Travel::Usual,
+                (named, _) if named >= NAMED => Travel::Path(named - NAMED),
+                (share, Some(deadline)) => Travel::Timely { share, deadline },
+                (share, None) => Travel::Protected(share),
             };
             let Class { protocol, ports, dscp, network, .. } = *class;
-            let _ = classes.push(ClassRule { protocol, ports, dscp, network, travel });
+            let _ = classes.push(ClassRule { protocol, ports, dscp, network, travel, tier });
         }
         let (window, delay, paths_in_order) = self.reorder;
         Config {
@@ -160,14 +185,18 @@ mod tests {
             Travel::Protected(100),
             Travel::Path(0),
             Travel::Path(15),
+            Travel::Usual,
+            Travel::Timely { share: 15, deadline: 1000 },
         ];
-        for (policy, travel) in Policy::ALL.iter().copied().zip(travels.into_iter().cycle()) {
+        let policies = Policy::ALL.iter().copied().cycle();
+        for (policy, (number, travel)) in policies.zip((0..).zip(travels)) {
             let rule = ClassRule {
                 protocol: Some(17),
                 ports: Some((1, 2)),
                 dscp: Some(46),
                 network: Some(([10, 0, 0, 0].into(), 8)),
                 travel,
+                tier: Some(number).filter(|number| number % 2 == 1),
             };
             let mut classes = ClassRules::new();
             classes.push(rule).unwrap();

@@ -231,7 +231,7 @@ fn a_newer_format_is_refused_with_a_sentence_and_so_is_what_is_no_recording() {
     bytes[8] = 9;
     let said = verdict(&bytes).unwrap_err();
     assert!(
-        said.contains("format 9, and this mpt reads formats 1 to 2: replay it with the newer mpt"),
+        said.contains("format 9, and this mpt reads formats 1 to 3: replay it with the newer mpt"),
         "{said}"
     );
     for bytes in [&b""[..], b"mptrec", &[0; 100]] {

@@ -148,6 +148,7 @@ fn an_adaptive_connection_shows_what_it_knows_of_its_paths() {
     let connection = &mut report.connections[0];
     (connection.policy, connection.mode) = ("adaptive".into(), Some("adaptive".into()));
     (connection.counters.tx_resent, connection.counters.tx_dropped) = (4, 5);
+    connection.counters.tx_copies = 3;
     let model = ModelReport {
         tier: 1,
         rate: 48_300_000,
@@ -170,7 +171,12 @@ fn an_adaptive_connection_shows_what_it_knows_of_its_paths() {
   lte       2     48.3 Mbit/s  cruise  25.0 ms      1.2 ms  0.0 ms  12    outage: it is down
 ";
     assert!(text.ends_with(golden), "{text}");
-    assert!(text.contains("5 dropped to keep the queue short, 4 sent again, 2 lost on the way\n"), "{text}");
+    assert!(
+        text.contains(
+            "5 dropped to keep the queue short, 4 sent again, 3 sent with a copy, 2 lost on the way\n"
+        ),
+        "{text}"
+    );
     assert!(text.contains("pc2  10.0.0.2  adaptive  peer is mpt\n"), "{text}");
 }
 

@@ -27,6 +27,7 @@ pub const OPTIONS: &str = "\
 --beside TEXT       other traffic, each with its figures, separated by commas, as below: \"call, conference 4mbit, game,
                     dns, thin 120x400kbit, syn 40000\"
 --protect PERCENT   calls leave on two paths, as far as copies are so much of what is sent
+--deadline MS       with --protect: only those packets of calls do that may take longer
 --at \"TIME WHAT\"    what happens, any number of: \"5s freeze 0\", \"5s cut 0\", \"6s mend 0\", \"7s rate 0 10\" (Mbit/s),
                     \"7s delay 0 50\" (ms), \"7s hold 0 400\" (ms: nothing arrives, then all at once), \"7s clock 1 300\"
                     (ms: the clock of end 1 jumps ahead); freeze, rate, delay and hold for one direction with
@@ -72,6 +73,7 @@ impl Case {
                     "--paced" => self.paced = numbers(&value()?)?,
                     "--beside" => self.traffic = traffic(&value()?)?,
                     "--protect" => self.protect = Some(number(&value()?)?),
+                    "--deadline" => self.deadline = Some(number(&value()?)?),
                     "--time" => self.time = seconds(&value()?)?,
                     "--warm" => self.warm = Some(seconds(&value()?)?),
                     "--seed" => self.seed = number(&value()?)?,
@@ -137,6 +139,9 @@ impl fmt::Display for Case {
         }
         if let Some(share) = self.protect {
             write!(f, " --protect {share}")?;
+        }
+        if let Some(deadline) = self.deadline {
+            write!(f, " --deadline {deadline}")?;
         }
         if !self.events.is_empty() {
             write!(f, " --at")?;

@@ -1,6 +1,7 @@
 //! What the configuration says of how packets travel, whatever their flow does.
 
 use core::net::IpAddr;
+use core::num::NonZeroU8;
 
 use heapless::Vec;
 
@@ -25,6 +26,27 @@ pub enum Travel {
     /// At once, on the path of this number while that is up, and not held. What the path loses is not sent again. While the path is down,
     /// as the flow's behaviour has it.
     Path(u8),
+    /// As [`Protected`](Self::Protected), but once more only if the first path may deliver it later than by the deadline, and the second one
+    /// probably in time.
+    Timely {
+        /// As the share of [`Protected`](Self::Protected).
+        share: u8,
+        /// Milliseconds from when a packet comes until it should arrive.
+        deadline: u16,
+    },
+    /// As the flow's behaviour has it: for a rule with a [`tier`](ClassRule::tier).
+    Usual,
+}
+
+impl Travel {
+    /// What copies may be of what the connection sends, in per cent, up to 100; 0: there are none.
+    pub(in crate::adaptive) const fn copies(self) -> u8 {
+        match self {
+            Self::Protected(share) | Self::Timely { share, .. } if share > 100 => 100,
+            Self::Protected(share) | Self::Timely { share, .. } => share,
+            Self::Ordered | Self::Sparse | Self::Path(_) | Self::Usual => 0,
+        }
+    }
 }
 
 /// A rule: packets for which everything holds that it names.
@@ -43,17 +65,32 @@ pub struct ClassRule {
     pub network: Option<(IpAddr, u8)>,
     /// What is done with them.
     pub travel: Travel,
+    /// They leave on paths of this tier and of lower ones only, as long as one of these is up; they wait for them. `None`: on all.
+    pub tier: Option<u8>,
 }
+
+/// The place of a rule among those of the connection, counted from 1.
+pub(in crate::adaptive) type RuleNumber = NonZeroU8;
 
 /// The rules of a connection: of those that fit a packet, the first counts. It is looked up for the first packet of a flow.
 pub type ClassRules = Vec<ClassRule, MAX_CLASS_RULES>;
 
 impl ClassRule {
-    /// Whether it fits a packet of `flow`.
-    pub(super) fn fits(&self, packet: &[u8], flow: &Flow) -> bool {
+    /// Whether it looks at what stands in the headers alone, which a slice does not have.
+    pub(super) const fn reads_headers(&self) -> bool {
+        self.dscp.is_some() || self.network.is_some()
+    }
+
+    /// Whether what it says of the ports and the protocol fits `flow`.
+    pub(super) fn fits_flow(&self, flow: &Flow) -> bool {
         let has = |port: u16| self.ports.is_none_or(|(first, last)| (first..=last).contains(&port));
         let ports = self.ports.is_none() || flow.ports.is_some_and(|(from, to)| has(from) || has(to));
         let protocol = self.protocol.is_none_or(|protocol| protocol == flow.protocol);
+        ports && protocol
+    }
+
+    /// Whether it fits a packet of `flow`.
+    pub(super) fn fits(&self, packet: &[u8], flow: &Flow) -> bool {
         let dscp = self.dscp.is_none_or(|dscp| dscp == ip::dscp(packet));
         let network = self.network.is_none_or(|(address, bits)| match address {
             IpAddr::V4(net) => ip::addresses_v4(packet)
@@ -61,7 +98,7 @@ impl ClassRule {
             IpAddr::V6(net) => ip::addresses_v6(packet)
                 .is_some_and(|both| both.iter().any(|it| shares_prefix(&net.octets(), it, bits))),
         });
-        ports && protocol && dscp && network
+        dscp && network && self.fits_flow(flow)
     }
 }
 
@@ -83,8 +120,14 @@ mod tests {
     use std::vec;
     use std::vec::Vec;
 
-    const ANY: ClassRule =
-        ClassRule { protocol: None, ports: None, dscp: None, network: None, travel: Travel::Ordered };
+    const ANY: ClassRule = ClassRule {
+        protocol: None,
+        ports: None,
+        dscp: None,
+        network: None,
+        travel: Travel::Ordered,
+        tier: None,
+    };
 
     /// A UDP packet from 10.1.2.3 port 1000 to 10.9.8.7 port 2000 with DSCP 46.
     fn packet() -> Vec<u8> {

@@ -34,7 +34,8 @@ struct Seen {
 impl Seen {
     fn take(&mut self, packet: &[u8], waiting: Waiting) -> Class {
         let flow = Flow::of(packet, 1);
-        self.behaviour.classify(&Arrival::new(packet, &flow, false, self.now), waiting, || SPREAD)
+        let arrival = Arrival::new(packet, &flow, false, self.now);
+        self.behaviour.classify(&arrival, Travel::Usual, waiting, || SPREAD)
     }
 
     /// So many packets, one each `step` microseconds: how many of them are bulk.

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::ser::{SerializeTuple, Serializer};
 
 use crate::adaptive::pool::{Index, List as Row, Pool};
-use crate::adaptive::queue::{FlowSlot, Flows, Queue, Turn, narrow};
+use crate::adaptive::queue::{FlowSlot, Flows, Number, Queue, Turn, narrow};
 use crate::state::{Each, List, Misfit, part, plain};
 
 /// Its form.
@@ -38,7 +38,8 @@ impl<'s> Queue<'s> {
     }
 
     fn turns(&self, flows: &Flows) -> impl Iterator<Item = u16> + Clone + '_ {
-        core::iter::successors(flows.head, |number| self.flows.get(usize::from(*number))?.next)
+        core::iter::successors(flows.head, |number| self.flows.get(usize::from(number.get()))?.next)
+            .map(Number::get)
     }
 
     /// Puts a packet back behind those of its flow.
@@ -58,12 +59,13 @@ impl Serialize for Saved<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(queue) = *self;
         let of = |flows| (queue.turns(flows).count(), queue.turns(flows));
-        let ((fresh, fresh_turns), (old, old_turns)) = (of(&queue.fresh), of(&queue.old));
-        let mut parts = serializer.serialize_tuple(4)?;
+        let mut parts = serializer.serialize_tuple(5)?;
         parts.serialize_element(&queue.longest)?;
         parts.serialize_element(&List(queue.known().count(), queue.known()))?;
-        parts.serialize_element(&List(fresh, fresh_turns))?;
-        parts.serialize_element(&List(old, old_turns))?;
+        for flows in [&queue.fresh, &queue.old, &queue.bound] {
+            let (count, turns) = of(flows);
+            parts.serialize_element(&List(count, turns))?;
+        }
         parts.end()
     }
 }
@@ -75,7 +77,7 @@ impl<'de> DeserializeSeed<'de> for Restore<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_tuple(4, self)
+        deserializer.deserialize_tuple(5, self)
     }
 }
 
@@ -97,7 +99,7 @@ impl<'de> Visitor<'de> for Restore<'_, '_> {
                 Ok(())
             }),
         )?;
-        for turn in [Turn::Fresh, Turn::Old] {
+        for turn in [Turn::Fresh, Turn::Old, Turn::Bound] {
             part(
                 &mut parts,
                 Each::new(|number: u16| {

@@ -43,7 +43,7 @@ impl Bench {
     }
 
     fn pop(&mut self, bounds: Bounds, now: u32) -> Option<(Index, u16, u16)> {
-        let index = self.queue.pop(&mut self.pool, bounds, &mut self.counts, now)?;
+        let index = self.queue.pop(Among::Free, &mut self.pool, bounds, &mut self.counts, now)?;
         let slot = self.pool.slot(index).unwrap();
         Some((index, slot.flow, slot.len))
     }
@@ -128,12 +128,12 @@ fn of_a_short_queue_half_is_dropped_and_of_one_packet_that_one() {
 #[test]
 fn a_flow_is_fresh_until_it_had_its_quantum_and_old_ones_are_counted() {
     let mut bench = bench(40, 4);
-    assert_eq!(bench.queue.turn(), None);
+    assert_eq!(bench.queue.turn(Among::Free), None);
     for flow in 0..3 {
         (0..3).for_each(|_| assert!(bench.push(flow, 1000, Ecn::NotEct, 0).is_some()));
     }
     let mut turns = Vec::new();
-    while let Some(turn) = bench.queue.turn() {
+    while let Some(turn) = bench.queue.turn(Among::Free) {
         let first = bench.queue.first();
         turns.push((turn, bench.queue.old_flows()));
         let (index, ..) = bench.pop(LAX, 0).unwrap();
@@ -190,7 +190,7 @@ fn rfc9331_low_latency_packets_are_marked_from_a_short_sojourn_on() {
 #[test]
 fn without_flows_what_is_pushed_is_let_go() {
     let mut bench = bench(1, 0);
-    assert_eq!(bench.queue.bucket(77, || None, 0), (0, false));
+    assert_eq!(bench.queue.bucket(77, || Ruled::ByNone, 0), (0, false));
     for _ in 0..3 {
         assert!(bench.push(0, 100, Ecn::NotEct, 0).is_some(), "the slot is free again");
         assert!(bench.pop(LAX, 0).is_none() && bench.queue.is_empty());
@@ -200,7 +200,7 @@ fn without_flows_what_is_pushed_is_let_go() {
 #[test]
 fn a_flow_keeps_its_bucket_and_others_take_it_over_when_it_rested() {
     let mut bench = bench(4, 8);
-    let bucket = |bench: &mut Bench, tag: u64, now| bench.queue.bucket(tag << 48, || None, now);
+    let bucket = |bench: &mut Bench, tag: u64, now| bench.queue.bucket(tag << 48, || Ruled::ByNone, now);
     // The first set has three, as the first bucket is nobody's.
     let owned = [1, 2, 3].map(|tag| bucket(&mut bench, tag, 0));
     assert_eq!(owned, [(1, true), (2, true), (3, true)]);
@@ -212,7 +212,7 @@ fn a_flow_keeps_its_bucket_and_others_take_it_over_when_it_rested() {
     for flows in 1..12 {
         let mut bench = self::bench(4, flows);
         for hash in 0..1_000u64 {
-            let (number, _) = bench.queue.bucket(hash << 48 | hash, || None, 0);
+            let (number, _) = bench.queue.bucket(hash << 48 | hash, || Ruled::ByNone, 0);
             assert!(usize::from(number) < flows, "{number} of {flows}");
         }
     }
@@ -319,4 +319,40 @@ fn it_answers_like_lists_that_are_searched() {
             }
         }
     }
+}
+
+#[test]
+fn flows_that_are_bound_have_turns_of_their_own_also_in_a_bucket_that_they_share_with_others() {
+    let draw = |rng: &mut Rng, below: u64| usize::try_from(rng.below(below)).unwrap();
+    let mut rng = Rng::new(9);
+    let mut bench = bench(400, 8);
+    let mut waiting: [VecDeque<Index>; 8] = Default::default();
+    let (mut popped, mut served) = (0, [0; 2]);
+    for step in 0..20_000 {
+        if draw(&mut rng, 2) == 0 {
+            // Flows 0 to 2 are free, 3 to 5 bound, 6 and 7 both.
+            let flow = draw(&mut rng, 8);
+            let is_bound = if flow >= 6 { draw(&mut rng, 2) == 0 } else { flow >= 3 };
+            let Some(index) = bench.pool.store(&packet(1_000, Ecn::NotEct)) else { continue };
+            let slot = bench.pool.slot_mut(index).unwrap();
+            (slot.flow, slot.tier) = (u16::try_from(flow).unwrap(), is_bound.then_some(1));
+            bench.queue.push(&mut bench.pool, index);
+            waiting[flow].push_back(index);
+        } else {
+            let (among, is_bound) = [(Among::Free, false), (Among::Bound, true)][draw(&mut rng, 2)];
+            let index = bench.queue.pop(among, &mut bench.pool, LAX, &mut bench.counts, 0);
+            let is_of = |index: &Index| bench.pool.slot(*index).unwrap().is_bound() == is_bound;
+            let alone = &waiting[if is_bound { 3..6 } else { 0..3 }];
+            assert!(index.is_some() || alone.iter().all(VecDeque::is_empty), "{step}");
+            let Some(index) = index else { continue };
+            assert!(is_of(&index), "{step}");
+            let flow = usize::from(bench.pool.slot(index).unwrap().flow);
+            assert_eq!(waiting[flow].pop_front(), Some(index), "{step}: in its order");
+            bench.pool.release(index);
+            popped += 1;
+            served[usize::from(is_bound)] += 1;
+        }
+    }
+    assert!(popped > 5_000 && served.iter().all(|count| *count > 2_000), "{served:?}");
+    assert_eq!(bench.queue.len(), waiting.iter().map(VecDeque::len).sum::<usize>());
 }

@@ -60,7 +60,7 @@ fn told(adaptive: &mut Adaptive<'_>, reports: &[(Report, u64)]) -> (usize, usize
         adaptive.handle_report(report, report.paths[0].stamp, PathSet::of(0), at(*ms));
     }
     let kept = adaptive.pool.indexes(adaptive.state.in_flight.get_mut(0).unwrap()).len();
-    (kept, adaptive.state.lost.bytes() / LEN)
+    (kept, adaptive.state.lost.bytes(Among::Free) / LEN)
 }
 
 #[test]
@@ -131,10 +131,10 @@ fn what_a_stopped_path_had_under_way_leaves_after_what_was_reported_lost() {
         assert!(state.lost.push_or_release(pool, index, cause, true, at(0)));
         index
     });
-    assert_eq!((state.lost.first(), state.lost.bytes()), (Some(indexes[1]), 2 * LEN));
-    let order = [0; 3].map(|_| state.lost.pop(pool).unwrap());
+    assert_eq!((state.lost.first(Among::Free), state.lost.bytes(Among::Free)), (Some(indexes[1]), 2 * LEN));
+    let order = [0; 3].map(|_| state.lost.pop(Among::Free, pool).unwrap());
     assert_eq!(order, [indexes[1], indexes[2], indexes[0]]);
-    assert!(state.lost.is_empty() && state.lost.bytes() == 0);
+    assert!(state.lost.is_empty() && state.lost.bytes(Among::Free) == 0);
 }
 
 #[test]

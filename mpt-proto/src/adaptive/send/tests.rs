@@ -1,6 +1,7 @@
 use super::*;
-use crate::adaptive::ClassRule;
 use crate::adaptive::FlowSlot;
+use crate::adaptive::queue::Among;
+use crate::adaptive::{ClassRule, Travel};
 use crate::feedback::Feedback;
 use crate::time::Micros;
 use crate::wire::HEADROOM;
@@ -203,9 +204,151 @@ fn over_two(rules: &[ClassRule]) -> Bench {
     bench
 }
 
+/// A rule that binds packets of this port to paths of a tier.
+fn bound(port: u16, tier: u8) -> ClassRule {
+    ClassRule { tier: Some(tier), ..rule(port, Travel::Usual) }
+}
+
+/// What leaves now over two paths: path, port, and whether it may come in any order. It has arrived.
+fn leave_by_two(bench: &mut Bench, up: PathSet) -> Vec<(usize, u16, bool)> {
+    let mut left = Vec::new();
+    while let Some(leaving) = bench.adaptive.poll(up, (&mut bench.next, &mut bench.gate), bench.now) {
+        let packet = bench.adaptive.pool.packet_mut(leaving.slot);
+        let port = u16::from_be_bytes([packet[20], packet[21]]);
+        left.push((leaving.path, port, leaving.header.kind == Kind::Unordered));
+        arrive(bench);
+    }
+    left
+}
+
+/// All that is under way has arrived.
+fn arrive(bench: &mut Bench) {
+    for path in 0..2 {
+        while let Some(index) = bench.adaptive.pool.pop(bench.adaptive.state.in_flight.get_mut(path).unwrap())
+        {
+            bench.adaptive.pool.release(index);
+        }
+        bench.adaptive.state.models.get_mut(path).unwrap().forgive();
+    }
+}
+
+/// Two flows in order over a cheap and a dear path, each with as much as it can send; that from port 1 is bound to the cheap one. What
+/// leaves in a second: bytes by port, on each path.
+fn beside_a_bound_flow(mut change: impl FnMut(&mut Bench), up: PathSet) -> [[u32; 2]; 2] {
+    let mut bench = over_two(&[bound(1, 0)]);
+    bench.adaptive.state.models.get_mut(1).unwrap().tier = 1;
+    bench.adaptive.state.delay.open = PathSet(3);
+    let mut bytes = [[0; 2]; 2];
+    for _ in 0..1_000 {
+        // More than both paths take.
+        for _ in 0..6 {
+            bench.push(&packet(TCP, 1, 1_000));
+            bench.push(&packet(TCP, 2, 1_000));
+        }
+        change(&mut bench);
+        for (path, port, is_unordered) in leave_by_two(&mut bench, up) {
+            bytes[usize::from(port) - 1][path] += 1_000;
+            assert!(!is_unordered || bench.adaptive.state.ordered_at.is_none(), "{port}");
+        }
+        bench.now = bench.now + Micros(1_000);
+    }
+    bytes
+}
+
+#[test]
+fn what_is_bound_to_a_tier_waits_for_its_paths_and_keeps_nobody_off_the_others() {
+    let [bound, free] = beside_a_bound_flow(|_| {}, PathSet(3));
+    let of_path = bound[0] + free[0];
+    assert_eq!(bound[1], 0, "a dear path: {bound:?}");
+    assert!(bound[0].abs_diff(of_path / 2) < of_path / 20, "turns on the cheap one: {bound:?} {free:?}");
+    assert!(free[1] > of_path * 9 / 10, "the dear one is full of the other flow: {free:?}");
+}
+
+#[test]
+fn what_is_bound_to_a_tier_follows_it_and_takes_what_is_there_when_no_such_path_is_up() {
+    let [bound, free] = beside_a_bound_flow(|_| {}, PathSet::of(1));
+    assert!(
+        bound[1].abs_diff(free[1]) < free[1] / 20 && bound[1] > 0,
+        "the cheap path is down: {bound:?} {free:?}"
+    );
+    let cheap = |bench: &mut Bench| bench.adaptive.set_tier(1, 0);
+    let [bound, free] = beside_a_bound_flow(cheap, PathSet(3));
+    let [one, other] = [bound, free].map(|bytes| bytes[0] + bytes[1]);
+    assert!(bound[1] > 500_000 && one.abs_diff(other) < one / 20, "both are cheap: {bound:?} {free:?}");
+    let stopped = |bench: &mut Bench| {
+        let now = bench.now;
+        bench.adaptive.state.models.get_mut(0).unwrap().suspect(now);
+    };
+    let [bound, free] = beside_a_bound_flow(stopped, PathSet(3));
+    // But for its first 8 kB, which are sparse and do not wait.
+    assert!(bound[0] == 0 && bound[1] <= 8_000, "the cheap path is up, but seems to have stopped: {bound:?}");
+    assert!(free[1] > 500_000, "{free:?}");
+}
+
+#[test]
+fn what_is_bound_to_a_path_that_does_not_fit_the_common_delay_leaves_there_out_of_order() {
+    let mut bench = over_two(&[bound(1, 0)]);
+    bench.adaptive.state.models.get_mut(1).unwrap().tier = 1;
+    let mut left = Vec::new();
+    for _ in 0..200 {
+        bench.adaptive.state.delay.open = PathSet::of(1);
+        bench.push(&packet(TCP, 1, 1_000));
+        bench.push(&packet(TCP, 2, 1_000));
+        left.extend(leave_by_two(&mut bench, PathSet(3)));
+        bench.now = bench.now + Micros(2_000);
+    }
+    let late = |port| left.iter().filter(move |it| it.1 == port).skip(20);
+    assert!(late(1).count() > 100 && late(1).all(|(path, _, is_unordered)| *path == 0 && *is_unordered));
+    assert!(late(2).count() > 100 && late(2).all(|(path, _, is_unordered)| *path == 1 && !is_unordered));
+}
+
+#[test]
+fn repairs_and_copies_of_what_is_bound_stay_on_its_paths_and_those_of_others_do_not_wait() {
+    let protected = ClassRule { tier: Some(0), ..rule(1, Travel::Protected(100)) };
+    let mut bench = over_two(&[protected, rule(2, Travel::Sparse)]);
+    bench.adaptive.state.models.get_mut(1).unwrap().tier = 1;
+    let now = bench.now;
+    (1..3).for_each(|port| bench.push(&packet(UDP, port, 200)));
+    let mut left = Vec::new();
+    while let Some(leaving) = bench.adaptive.poll(PathSet(3), (&mut bench.next, &mut bench.gate), now) {
+        left.push(leaving.path);
+    }
+    assert_eq!(left, [0, 0], "no copy, as there is one path of that tier only");
+    // The cheap path stops: what is bound is given up, the other one leaves on the dear path.
+    bench.adaptive.state.models.get_mut(0).unwrap().suspect(now);
+    bench.adaptive.hand_over(0, now);
+    assert!(bench.adaptive.state.lost.first(Among::Bound).is_some());
+    assert_eq!(leave_by_two(&mut bench, PathSet(3)), [(1, 2, true)]);
+    assert!(bench.adaptive.state.lost.is_empty());
+}
+
+#[test]
+fn an_opening_and_what_shares_a_bucket_are_bound_as_well() {
+    let mut bench = Bench::with(8);
+    bench.adaptive.state.rules.push(bound(7, 0)).unwrap();
+    // All buckets have an owner.
+    (100..108).for_each(|port| bench.push(&packet(UDP, port, 200)));
+    let mut syn = packet(TCP, 7, 40);
+    syn[33] = 0x02;
+    bench.push(&syn);
+    (0..4).for_each(|_| bench.push(&packet(TCP, 7, 1_000)));
+    let mut seen = 0;
+    while let Some(leaving) =
+        bench.adaptive.poll(PathSet::of(0), (&mut bench.next, &mut bench.gate), bench.now)
+    {
+        let port = bench.adaptive.pool.packet_mut(leaving.slot)[21];
+        let tier = bench.adaptive.pool.slot(leaving.slot).unwrap().tier;
+        assert_eq!(tier, (port == 7).then_some(0), "{port}");
+        seen += u32::from(port == 7);
+        bench.adaptive.state.models.get_mut(0).unwrap().forgive();
+        bench.now = bench.now + Micros(1_000);
+    }
+    assert_eq!(seen, 5);
+}
+
 /// A rule for this port.
 fn rule(port: u16, travel: Travel) -> ClassRule {
-    ClassRule { protocol: None, ports: Some((port, port)), dscp: None, network: None, travel }
+    ClassRule { protocol: None, ports: Some((port, port)), dscp: None, network: None, travel, tier: None }
 }
 
 #[test]
@@ -337,4 +480,63 @@ fn within_a_limit_bulk_waits_its_turn_and_what_is_sparse_does_not_and_nobody_loo
     assert!(longest <= 13, "{longest} ms: more than the packet before it");
     assert!(looks < 1_000, "{looks}");
     assert_eq!(bench.adaptive.state.last_sojourn, 0, "a second path would not help");
+}
+
+/// Copies of a hundred packets with a deadline in ms over two paths of 20 and 30 ms; `change` is called before each packet.
+fn timely(share: u8, deadline: u16, mut change: impl FnMut(&mut Bench)) -> u32 {
+    let mut bench = over_two(&[rule(1, Travel::Timely { share, deadline })]);
+    // What both take is half of the round trip of the nearer one, and what the further one takes longer.
+    let mut copies = 0;
+    for number in 0..100u32 {
+        bench.now = bench.now + Micros(20_000);
+        let now = bench.now;
+        let mut report = Report { count: Seq::from_u32(3 + number), repairs: true, ..Report::default() };
+        for (path, delay) in [(0, 0), (1, 10_000)] {
+            let model = bench.adaptive.state.models.get_mut(usize::from(path)).unwrap();
+            let stamp = now.stamp().wrapping_sub(40_000 + delay);
+            model.feedback = (40_000 + delay) as f32;
+            let (settled, arrived) = (model.number.wrapping_sub(1), number + 1);
+            let block = PathReport {
+                path,
+                stamp,
+                settled,
+                delay,
+                packets: arrived,
+                bytes: arrived * 100,
+                ..PathReport::default()
+            };
+            report.paths.push(block).unwrap();
+        }
+        bench.adaptive.handle_report(&report, now.stamp().wrapping_sub(20_000), PathSet(3), now);
+        change(&mut bench);
+        bench.push(&packet(UDP, 1, 200));
+        let left = leave_by_two(&mut bench, PathSet(3));
+        assert!((1..=2).contains(&left.len()), "{left:?}");
+        copies += u32::from(left.len() == 2);
+    }
+    assert_eq!(u64::from(copies), bench.adaptive.counts().copied);
+    copies
+}
+
+#[test]
+fn a_packet_with_a_deadline_is_copied_only_where_its_path_may_miss_it_and_the_other_one_may_not() {
+    let loses = |bench: &mut Bench| {
+        let now = bench.now;
+        bench.adaptive.state.models.iter_mut().take(2).for_each(|model| model.lost_at = Some(now));
+    };
+    assert_eq!(timely(100, 60, |_| {}), 0, "both make it");
+    assert!(timely(100, 60, loses) >= 99, "a repair would be late");
+    assert_eq!(timely(100, 500, loses), 0, "a repair would be in time");
+    assert_eq!(timely(100, 5, loses), 0, "no path makes it");
+    let some = timely(20, 60, loses);
+    assert!((15..=21).contains(&some), "{some} within a share of 20 %");
+    let waited = |bench: &mut Bench| {
+        // The nearer path is silent: what left on it 80 ms ago was not heard of.
+        let now = bench.now;
+        let index = bench.adaptive.pool.store(&packet(UDP, 9, 100)).unwrap();
+        bench.adaptive.pool.slot_mut(index).unwrap().sent = now.stamp().wrapping_sub(80_000);
+        let Adaptive { state, pool, .. } = &mut bench.adaptive;
+        pool.push(state.in_flight.get_mut(0).unwrap(), index);
+    };
+    assert!(timely(100, 60, waited) >= 99, "a path that is silent");
 }

@@ -12,7 +12,8 @@ fn configs() -> [Config; 2] {
     pins.insert(Pin { port_match: PortMatch::TcpSource, port: 200 << 8, path: 1 }).unwrap();
     let mut classes = crate::ClassRules::new();
     let ports = Some((200 << 8, 200 << 8));
-    let rule = ClassRule { protocol: None, ports, dscp: None, network: None, travel: Travel::Path(1) };
+    let rule =
+        ClassRule { protocol: None, ports, dscp: None, network: None, travel: Travel::Path(1), tier: None };
     classes.push(rule).unwrap();
     [Config { pins, ..Config::default() }, Config { classes, ..Config::default() }]
 }

@@ -116,6 +116,93 @@ fn a_path_of_a_higher_tier_stays_unused_until_the_lower_one_is_full() {
     });
 }
 
+/// A `[[connection.class]]` for what iperf3 sends, with these keys.
+fn class(keys: &[(&str, Value)]) -> Vec<toml::Value> {
+    let ports = [("ports".to_owned(), toml::Value::from("5201"))];
+    let keys = keys
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), toml::Value::try_from(value).expect("it is simple")));
+    vec![toml::Value::Table(ports.into_iter().chain(keys).collect())]
+}
+
+#[test]
+fn a_class_with_a_tier_takes_no_dearer_path_however_full_its_own_is_until_that_is_down() {
+    bench::test(&[Tool::Iperf3], || {
+        let settings = |side, settings| {
+            adaptive(side, settings).path(2, "tier", 2).connection("class", class(&[("tier", 1.into())]))
+        };
+        let tunnel = Tunnel::start_on(unequal()?, Stack::V4OverV4, settings)?;
+        for direction in ["", "--reverse"] {
+            let before = [tunnel.pc1.connection()?, tunnel.pc2.connection()?];
+            let got = received(&tunnel, &format!("--time 3 --congestion cubic {direction}"))?;
+            let after = [tunnel.pc1.connection()?, tunnel.pc2.connection()?];
+            for (before, after) in before.iter().zip(&after) {
+                // Probes, reports and signs of life.
+                let paid = sent_by_path(before, after)[1];
+                assert!(paid < 100_000, "{direction}: {paid} bytes");
+            }
+            assert!(got["bytes"].as_u64().is_some_and(|bytes| bytes > 3_000_000), "{direction}: {got}");
+        }
+        tunnel.pc1.set_path("down", "path1")?;
+        tunnel.pc2.until_down(1, &["deaf", "silent"])?;
+        let before = tunnel.pc1.connection()?;
+        received(&tunnel, "--time 2")?;
+        let sent = sent_by_path(&before, &tunnel.pc1.connection()?);
+        assert!(sent[1] > 500_000, "no path of its tier is up: {sent:?}");
+
+        // Without the class, as the file says after a reload, it spills.
+        tunnel.pc1.set_path("up", "path1")?;
+        tunnel.until_up()?;
+        let without =
+            Settings::new(Side::Pc1, Stack::V4OverV4, 2).connection("policy", "adaptive").path(2, "tier", 2);
+        tunnel.pc1.reload(&without)?;
+        tunnel.until_up()?;
+        let before = tunnel.pc1.connection()?;
+        received(&tunnel, "--time 3 --congestion cubic")?;
+        let sent = sent_by_path(&before, &tunnel.pc1.connection()?);
+        assert!(sent[1] > 1_000_000, "{sent:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_class_with_a_deadline_has_copies_only_where_a_path_may_miss_it() {
+    bench::test(&[Tool::Iperf3], || {
+        let net = Topology::build(2, None)?;
+        let protected =
+            [("travel", "protected".into()), ("deadline_ms", 150.into()), ("overhead", 100.into())];
+        let tunnel = Tunnel::start_on(net, Stack::V4OverV4, |side, settings| {
+            adaptive(side, settings).connection("class", class(&protected))
+        })?;
+        // A call: 50 packets a second.
+        let call = "--udp --bitrate 64K --length 160 --time 4";
+        let copies = || -> anyhow::Result<u64> { Ok(tunnel.pc1.connection()?.counters.tx_copies) };
+        received(&tunnel, "--udp --bitrate 64K --length 160 --time 1")?;
+        let before = copies()?;
+        received(&tunnel, call)?;
+        let fast = copies()? - before;
+        assert!(fast < 40, "{fast} copies of some 200 packets that are there at once");
+
+        for side in Side::BOTH {
+            for link in 1..=2 {
+                let device = Topology::device(link);
+                tunnel
+                    .net
+                    .host(side)
+                    .run(&format!("tc qdisc add dev {device} root netem delay 50ms loss 10%"))?;
+            }
+        }
+        received(&tunnel, "--udp --bitrate 64K --length 160 --time 2")?;
+        let before = copies()?;
+        let got = received(&tunnel, call)?;
+        let late = copies()? - before;
+        assert!(late > 100, "{late} copies of some 200 packets whose repairs would be late: {got}");
+        let text = tunnel.pc1.done("status")?;
+        assert!(text.contains(" sent with a copy"), "{text}");
+        Ok(())
+    });
+}
+
 #[test]
 fn a_peer_with_another_policy_is_sent_to_by_what_it_reports() {
     bench::test(&[Tool::Ping, Tool::Iperf3], || {
