@@ -390,6 +390,11 @@ impl Model {
         self.rate.limit(before);
     }
 
+    /// Whether something is known to have arrived that left at this stamp or later.
+    pub(super) fn has_arrived_since(&self, stamp: u32) -> bool {
+        self.latest.is_some_and(|at| anchor::micros_between(at.stamp, stamp) >= 0.0)
+    }
+
     /// Whether the path has stopped to deliver: by the time `written` on the receiver's clock, given as the delay
     /// against the reference of a packet sent at stamp 0, packets should have arrived that did not.
     pub(super) fn is_overdue(&self, written_less_reference: u32) -> bool {

@@ -465,11 +465,15 @@ pub(super) const COPY_AFTER: Micros = Micros(200_000);
 /// What a packet with a deadline is expected to take is its path's delay and this many deviations: 99 of 100 come in less, if the delay is
 /// drawn from a normal distribution.
 pub(super) const DEADLINE_NOISE: f32 = 2.33;
-/// What the time from sending to hearing of a packet may exceed its mean by, in microseconds, before the path is doubted: two reports.
-/// Three packets must be overdue before it is suspected. Pinned by `traffic-deadline.txt`.
-pub(super) const SILENT: f32 = 20_000.0;
+/// What the time from sending to hearing of a packet may exceed its mean by, in microseconds, before the path is doubted: three reports,
+/// in which a loss is told from silence by the next packet of a call. Three packets must be overdue before it is suspected. Pinned by
+/// `traffic-deadline.txt`.
+pub(super) const SILENT: f32 = 30_000.0;
 /// What a repair takes beyond a round trip and the way, in microseconds: the next packet of a call, and reports that name the loss.
 pub(super) const REPAIRED: f32 = 40_000.0;
+/// What it takes beyond a round trip and the way until what is under way on a path that stopped is there by another one: until three packets
+/// of a call are overdue.
+pub(super) const MOVED: f32 = 100_000.0;
 /// A path that lost a packet within this time may lose the next one: a link of 1 % loses one of a call's packets in 2 s.
 pub(super) const LOSSY: Micros = Micros(10_000_000);
 /// A path that was silent within this time may be so again: satellites of Starlink are assigned anew each 15 s.

@@ -7,7 +7,7 @@ use crate::adaptive::model::Model;
 use crate::adaptive::pool::{Index, List};
 use crate::adaptive::send::Leaving;
 use crate::adaptive::tuning::{
-    COPY_AFTER, DEADLINE_NOISE, LOSSY, MOST_COPIES, OVERDRAW_BYTES, REPAIRED, RESERVED_CREDIT, SILENT,
+    COPY_AFTER, DEADLINE_NOISE, LOSSY, MOST_COPIES, MOVED, OVERDRAW_BYTES, REPAIRED, RESERVED_CREDIT, SILENT,
     STALLING,
 };
 use crate::time::{Instant, Micros};
@@ -104,20 +104,20 @@ impl Adaptive<'_> {
         let usual = self.takes_time(path, now);
         let Self { state, pool, .. } = self;
         let (Some(model), Some(usual)) = (state.models.get_mut(path), usual) else { return Doubt::Lasting };
-        let oldest = state.in_flight.get(path).and_then(List::first).and_then(|it| pool.slot(it));
-        let unheard = oldest.map_or(0.0, |slot| now.stamp().wrapping_sub(slot.sent) as f32);
         let noise = DEADLINE_NOISE * model.deviation();
+        // A packet that others overtook is lost, and no sign that the path stands still.
+        let oldest = state.in_flight.get(path).and_then(List::first).and_then(|it| pool.slot(it));
+        let oldest = oldest.filter(|slot| !model.has_arrived_since(slot.sent));
+        let unheard = oldest.map_or(0.0, |slot| now.stamp().wrapping_sub(slot.sent) as f32);
         let is_silent = unheard > model.feedback + SILENT + noise;
-        let is_repaired_late = usual + model.feedback + REPAIRED > left;
         if is_silent {
             model.silent_at = Some(now);
         }
-        if is_silent || usual > left || is_repaired_late && is_within(model.lost_at, COPY_AFTER, now) {
+        let lost = |time| is_within(model.lost_at, time, now) && usual + model.feedback + REPAIRED > left;
+        let stalls = |time| is_within(model.silent_at, time, now) && usual + model.feedback + MOVED > left;
+        if usual > left || lost(COPY_AFTER) || stalls(Micros(1)) {
             Doubt::Acute
-        } else if usual + noise > left
-            || is_within(model.silent_at, STALLING, now)
-            || is_repaired_late && is_within(model.lost_at, LOSSY, now)
-        {
+        } else if usual + noise > left || lost(LOSSY) || stalls(STALLING) {
             Doubt::Lasting
         } else {
             Doubt::None
