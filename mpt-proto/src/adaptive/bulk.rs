@@ -41,6 +41,8 @@ impl Adaptive<'_> {
 
     /// The paths for a packet that may take this tier and lower ones: none while such a path is up, but all of those seem to have
     /// stopped; any, if none is up.
+    // On small machines, where code is dear, it is there once.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn within(&self, tier: Option<u8>, usable: Usable) -> PathSet {
         let Usable { up, alive } = usable;
         let Some(most) = tier else { return alive };
@@ -65,6 +67,8 @@ impl Adaptive<'_> {
         }
     }
 
+    // On small machines, where code is dear, it is there once.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn candidates(&self, usable: Usable) -> Candidates {
         let bound = self.first_bound().map(|slot| self.for_bound(slot.tier, usable)).unwrap_or_default();
         let free = if self.waits_free() { self.for_bulk(usable.alive) } else { PathSet::default() };
@@ -235,6 +239,8 @@ impl Adaptive<'_> {
     }
 
     /// The packet of the queue whose turn it is.
+    // On small machines, where code is dear, it is there once.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn pop_bulk(&mut self, among: Among, up: PathSet, gate: &Gate, now: Instant) -> Option<Index> {
         let bounds = self.accepted(gate, now).bulk;
         let index =
@@ -270,5 +276,6 @@ impl Adaptive<'_> {
 /// A lead in bytes after so many more.
 pub(super) fn lead(lead: i32, bytes: i32) -> i32 {
     // Not `clamp`, which can panic.
-    lead.saturating_add(bytes).max(-MOST_LEAD).min(MOST_LEAD)
+    let lead = lead.saturating_add(bytes).max(-MOST_LEAD);
+    lead.min(MOST_LEAD)
 }

@@ -89,6 +89,8 @@ impl<'p> Arrival<'p> {
     }
 
     /// The first rule that fits it.
+    // On small machines, where code is dear, it is there once.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn ruled(&self, rules: &ClassRules) -> Ruled {
         let fits = |rule: &ClassRule| match self.is_slice {
             true => rule.fits_flow(self.flow),

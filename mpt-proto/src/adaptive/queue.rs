@@ -242,6 +242,8 @@ impl<'s> Queue<'s> {
     }
 
     /// Finds the flow whose turn it is, and tells the list that it is in; `None`: nothing waits.
+    // On small machines, where code is dear, it is there once.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn turn(&mut self, among: Among) -> Option<Turn> {
         loop {
             let turn = match among {
@@ -290,6 +292,8 @@ impl<'s> Queue<'s> {
 
     /// Flows that share a bucket may have packets of both kinds: if the next packet of the first flow of a list is of the other kind, the
     /// flow waits there. Returns whether it does.
+    // On small machines, where code is dear, it is there once.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn sort(&mut self, turn: Turn, pool: &Pool<'_>) -> bool {
         let is_listed_bound = turn == Turn::Bound;
         let head = self.list(turn).head.and_then(|head| self.flows.get(usize::from(head.get())));

@@ -94,6 +94,8 @@ impl Adaptive<'_> {
     }
 
     /// The rule that binds a packet to a tier of paths, whose flow has no place of its own.
+    // On small machines, where code is dear, it is there once.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn bound_by(&self, arrival: &Arrival<'_>) -> Option<RuleNumber> {
         let rule = arrival.ruled(&self.state.rules).number();
         rule.filter(|_| self.state.most_tier(rule).is_some())
@@ -287,6 +289,8 @@ impl Adaptive<'_> {
     }
 
     /// What was lost, of those that may take any path or of the others. These are given up while their paths seem to have stopped.
+    // On small machines, where code is dear, it is there once.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn poll_lost(&mut self, among: Among, usable: Usable, now: Instant) -> Option<(usize, Index)> {
         loop {
             let first = *self.pool.slot(self.state.lost.first(among)?)?;
@@ -307,6 +311,8 @@ impl Adaptive<'_> {
     /// The path for the first packet that was lost, and how long it waits for it: the one that delivers it first; or, if
     /// that is busy, one that delivers it before that would have delivered all that was lost. A near but thin path does not
     /// hold up the repairs of a wide one.
+    // On small machines, where code is dear, it is there once.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn repair_path(&self, among: Among, usable: Usable, now: Instant) -> Option<(usize, u64)> {
         let first = self.pool.slot(self.state.lost.first(among)?)?;
         let paths = self.fitting(self.within(first.tier, usable), usize::from(first.len));
