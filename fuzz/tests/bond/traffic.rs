@@ -299,30 +299,27 @@ const LATE: [(&str, &str, &[u64]); 5] = [
 /// What of a call may come too late, in per cent: a contract for the 99th percentile.
 const TOO_LATE: f64 = 1.0;
 
-#[test]
-fn a_call_with_a_deadline_keeps_it_with_copies_where_they_count() {
+/// A call alone, or beside a download.
+fn check_deadlines(table: &'static str, flow: &'static str) {
     let mut table = Table::new(
-        "traffic-deadline.txt",
+        table,
         "A call over two links, alone or beside a download; from 8 s to 120 s. Packets of the worse direction that were not there \
          within a deadline: without copies, with `protected` at 15 %, and with that deadline beside; copies, of all packets sent",
         &["", "beside", "ms", "late %", "protected", "copies %", "deadline", "copies % "],
     );
     let mut cases = Vec::new();
-    for flow in ["none", "CUBIC"] {
-        for (called, links, deadlines) in LATE {
-            for deadline in deadlines {
-                for (protect, within) in [(None, None), (Some(COPIES), None), (Some(COPIES), Some(*deadline))]
-                {
-                    let flows = if flow == "none" { Vec::new() } else { vec![flow.to_lowercase()] };
-                    let case = Case {
-                        flows,
-                        protect,
-                        deadline: within.and_then(|within| u16::try_from(within).ok()),
-                        time: Duration::from_secs(120),
-                        ..case(links, flow, &[Traffic::Call])
-                    };
-                    cases.push((called, flow, *deadline, case));
-                }
+    for (called, links, deadlines) in LATE {
+        for deadline in deadlines {
+            for (protect, within) in [(None, None), (Some(COPIES), None), (Some(COPIES), Some(*deadline))] {
+                let flows = if flow == "none" { Vec::new() } else { vec![flow.to_lowercase()] };
+                let case = Case {
+                    flows,
+                    protect,
+                    deadline: within.and_then(|within| u16::try_from(within).ok()),
+                    time: Duration::from_secs(120),
+                    ..case(links, flow, &[Traffic::Call])
+                };
+                cases.push((called, flow, *deadline, case));
             }
         }
     }
@@ -350,4 +347,15 @@ fn a_call_with_a_deadline_keeps_it_with_copies_where_they_count() {
             .end();
     }
     table.check();
+}
+
+#[test]
+fn a_call_with_a_deadline_keeps_it_with_copies_where_they_count() {
+    check_deadlines("traffic-deadline.txt", "none");
+}
+
+#[test]
+#[ignore = "minutes: cargo test -p mpt-fuzz --test bond -- --ignored"]
+fn a_call_with_a_deadline_keeps_it_beside_a_download() {
+    check_deadlines("traffic-deadline-beside.txt", "CUBIC");
 }
