@@ -63,8 +63,8 @@ impl Timed for Connection<'_> {
 #[derive(Debug)]
 pub struct Endpoint<T, S> {
     slots: S,
-    /// Slots that were ever used: those behind them are as they were lent.
-    used: Place,
+    /// How many slots were ever used: those behind them are as they were lent.
+    used: usize,
     /// Slots that are free again, the one that is free for longest first.
     free: List,
     /// Slots that were touched since they were settled. One whose connection has gone may be among them.
@@ -79,7 +79,7 @@ impl<T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Endpoint<T, S> {
     pub fn new(slots: S) -> Self {
         Self {
             slots,
-            used: Place::FIRST,
+            used: 0,
             free: List::default(),
             touched: List::default(),
             deadlines: Deadlines::default(),
@@ -111,7 +111,8 @@ impl<T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Endpoint<T, S> {
         let slots = self.slots.as_ref();
         match self.free.first() {
             Some(place) => Some(slots.get(place.index())?.handle(place)),
-            None => (self.used.index() < slots.len()).then(|| Handle::first_of(self.used)).flatten(),
+            None if self.used < slots.len() => Place::at(self.used).map(Handle::first_of),
+            None => None,
         }
     }
 
@@ -123,7 +124,7 @@ impl<T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Endpoint<T, S> {
         let Some(handle) = self.next_handle() else { return Err(value) };
         let slots = self.slots.as_mut();
         if self.free.pop(slots, Slot::next_free).is_none() {
-            self.used = self.used.next();
+            self.used += 1;
             if let Some(slot) = slots.get_mut(handle.place.index()) {
                 *slot = Slot::default();
             }
@@ -164,14 +165,14 @@ impl<T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Endpoint<T, S> {
 
     /// All of them, in the order of their slots.
     pub fn iter(&self) -> impl Iterator<Item = (Handle, &T)> {
-        let slots = self.slots.as_ref().iter().take(self.used.index());
-        Place::all().zip(slots).filter_map(|(place, slot)| Some((slot.handle(place), slot.value.as_ref()?)))
+        let slots = self.slots.as_ref().iter().take(self.used).enumerate();
+        slots.filter_map(|(index, slot)| Some((slot.handle(Place::at(index)?), slot.value.as_ref()?)))
     }
 
     /// All of them, for changes after which there is nothing to settle: none is touched.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Handle, &mut T)> {
-        let slots = self.slots.as_mut().iter_mut().take(self.used.index());
-        Place::all().zip(slots).filter_map(|(place, slot)| Some((slot.handle(place), slot.value.as_mut()?)))
+        let slots = self.slots.as_mut().iter_mut().take(self.used).enumerate();
+        slots.filter_map(|(index, slot)| Some((slot.handle(Place::at(index)?), slot.value.as_mut()?)))
     }
 
     fn touch(&mut self, handle: Handle) {

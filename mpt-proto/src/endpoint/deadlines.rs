@@ -1,12 +1,12 @@
-//! All deadlines as a binary heap that lies in the slots: the node of place n of the heap is kept in slot n, and each slot knows where in
-//! the heap its own deadline stands.
+//! All deadlines as a heap that lies in the slots: the node of place n of the heap is kept in slot n, and each slot knows where in the heap
+//! its own deadline stands.
 
 use crate::endpoint::slot::{Place, Slot};
 use crate::time::Instant;
 
 /// See the module.
 ///
-/// Invariant: no node is earlier than the one above it, that of half its place. Of two at the same time the one of the lower slot is the
+/// Invariant: no node is earlier than the one above it. Of two at the same time the one of the lower slot is the
 /// earlier, so that their order does not depend on what was there before.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
@@ -14,6 +14,9 @@ pub(super) struct Deadlines {
 }
 
 type Node = (Instant, Place);
+
+/// Nodes below each one. With four, which lie side by side, half as many levels are looked at as with two.
+const BELOW: usize = 4;
 
 impl Deadlines {
     /// The first deadline, and whose it is.
@@ -67,7 +70,7 @@ impl Deadlines {
 
     /// Puts a node where it belongs, from a place on that is free.
     fn place<T>(&self, slots: &mut [Slot<T>], rank: usize, node: Node) {
-        let above = rank.checked_sub(1).and_then(|rank| self.node(slots, rank / 2));
+        let above = rank.checked_sub(1).and_then(|rank| self.node(slots, rank / BELOW));
         if above.is_some_and(|above| node < above) {
             self.rise(slots, rank, node);
         } else {
@@ -76,7 +79,7 @@ impl Deadlines {
     }
 
     fn rise<T>(&self, slots: &mut [Slot<T>], mut rank: usize, node: Node) {
-        while let Some(up) = rank.checked_sub(1).map(|rank| rank / 2) {
+        while let Some(up) = rank.checked_sub(1).map(|rank| rank / BELOW) {
             let Some(above) = self.node(slots, up).filter(|above| node < *above) else { break };
             Self::put(slots, rank, above);
             rank = up;
@@ -86,12 +89,9 @@ impl Deadlines {
 
     fn sink<T>(&self, slots: &mut [Slot<T>], mut rank: usize, node: Node) {
         loop {
-            let left = 2 * rank + 1;
-            let Some(mut below) = self.node(slots, left) else { break };
-            let mut down = left;
-            if let Some(right) = self.node(slots, left + 1).filter(|right| *right < below) {
-                (down, below) = (left + 1, right);
-            }
+            let first = BELOW * rank + 1;
+            let nodes = (first..first + BELOW).map_while(|down| Some((self.node(slots, down)?, down)));
+            let Some((below, down)) = nodes.min() else { break };
             if node <= below {
                 break;
             }

@@ -1,46 +1,40 @@
 //! The slots that connections lie in, and lists through them.
 
+use core::num::NonZeroU32;
+
 use crate::time::Instant;
 
-/// The place of a slot among all.
+/// The place of a slot among all, less by one than the number kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Place(u32);
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(super) struct Place(NonZeroU32);
 
 impl Place {
     /// That of the first slot.
-    pub(super) const FIRST: Self = Self(0);
-
-    pub(super) const fn index(self) -> usize {
-        self.0 as usize
-    }
-
-    /// That of the slot behind it.
-    pub(super) const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-
-    /// All places, from the first on.
-    pub(super) fn all() -> impl Iterator<Item = Self> {
-        (0..u32::MAX).map(Self)
-    }
+    pub(super) const FIRST: Self = Self(NonZeroU32::MIN);
 
     pub(super) fn at(index: usize) -> Option<Self> {
-        u32::try_from(index).ok().map(Self)
+        u32::try_from(index).ok()?.checked_add(1).and_then(NonZeroU32::new).map(Self)
+    }
+
+    pub(super) const fn index(self) -> usize {
+        self.0.get() as usize - 1
     }
 }
 
 /// Names a connection of an [`Endpoint`](crate::Endpoint): a slot, and how many were in it before. One that went and one that came later
 /// never have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Handle {
     pub(super) place: Place,
     generation: u32,
 }
 
 impl Handle {
-    /// Of the first connection in a slot; `None` for the one place that no slot can have.
-    pub(super) fn first_of(place: Place) -> Option<Self> {
-        (place.0 < u32::MAX).then_some(Self { place, generation: 0 })
+    /// Of the first connection in a slot.
+    pub(super) const fn first_of(place: Place) -> Self {
+        Self { place, generation: 0 }
     }
 
     /// The position of its slot, from 0 on: an index into tables of the caller's. Another connection may have it later.

@@ -46,7 +46,7 @@ impl Driver<'_> {
             for shared in &mut self.outside.sockets {
                 shared.is_used = shared.listens;
             }
-            for peer in self.peers.iter().filter(|peer| !peer.config.is_learned) {
+            for peer in self.peers.fixed() {
                 for (index, path) in peer.paths.iter().enumerate() {
                     if let Some(shared) = self.outside.sockets.get_mut(path.socket) {
                         shared.is_used |= peer.listens(index);

@@ -1,5 +1,6 @@
 //! The connections, and what is counted over all of them.
 
+use std::collections::BTreeSet;
 use std::ops::{Index, IndexMut};
 
 use mpt_proto::{Endpoint, Handle, Instant, Slot, Timed};
@@ -20,6 +21,8 @@ impl Timed for Owned<'_> {
 /// touched, at the end of the wake-up at the latest.
 pub struct Peers<'s> {
     endpoint: Endpoint<Owned<'s>, Vec<Slot<Owned<'s>>>>,
+    /// Those that do not come by themselves: few, where thousands do.
+    fixed: BTreeSet<Handle>,
     /// Paths of each, and those that are up, when it was last settled; and of all.
     counted: Table<Count>,
     all: Count,
@@ -34,7 +37,12 @@ struct Count {
 
 impl Default for Peers<'_> {
     fn default() -> Self {
-        Self { endpoint: Endpoint::new(Vec::new()), counted: Table::default(), all: Count::default() }
+        Self {
+            endpoint: Endpoint::new(Vec::new()),
+            fixed: BTreeSet::new(),
+            counted: Table::default(),
+            all: Count::default(),
+        }
     }
 }
 
@@ -53,6 +61,9 @@ impl<'s> Peers<'s> {
     /// Puts a connection where its handle says, which is the [next](Self::next_handle).
     pub fn insert(&mut self, peer: Peer<'s>) {
         let handle = peer.handle;
+        if !peer.config.is_learned {
+            self.fixed.insert(handle);
+        }
         let inserted = self.endpoint.insert(Box::new(peer)).ok();
         debug_assert_eq!(inserted, Some(handle), "another one was inserted meanwhile");
     }
@@ -60,6 +71,7 @@ impl<'s> Peers<'s> {
     /// Takes a connection out.
     pub fn remove(&mut self, handle: Handle) -> Option<Owned<'s>> {
         let peer = self.endpoint.remove(handle)?;
+        self.fixed.remove(&handle);
         let count = self.counted.remove(handle).unwrap_or_default();
         (self.all.up, self.all.paths) = (self.all.up - count.up, self.all.paths - count.paths);
         Some(peer)
@@ -68,6 +80,11 @@ impl<'s> Peers<'s> {
     /// All of them, in the order of their slots.
     pub fn iter(&self) -> impl Iterator<Item = &Peer<'s>> {
         self.endpoint.iter().map(|(_, peer)| &**peer)
+    }
+
+    /// Those that do not come by themselves.
+    pub fn fixed(&self) -> impl Iterator<Item = &Peer<'s>> {
+        self.fixed.iter().filter_map(|handle| self.get(*handle))
     }
 
     /// All of them, for changes that need no settling.

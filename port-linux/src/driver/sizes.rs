@@ -48,8 +48,8 @@ impl Driver<'_> {
         let Some(follower) = &mut self.tunnel_mtu else { return };
         if std::mem::take(&mut self.sizes_changed) {
             // What one of many peers, which may be anybody's, carries is not for all of them: its large packets are split.
-            let fixed = self.peers.iter().filter(|peer| !peer.config.is_learned);
-            follower.handle_sizes(fixed.filter_map(Peer::common_packet).min(), now);
+            let sizes = self.peers.fixed().filter_map(Peer::common_packet);
+            follower.handle_sizes(sizes.min(), now);
         }
         let Some(mtu) = follower.handle_timeout(now) else { return };
         let name = &self.tunnel.name;
