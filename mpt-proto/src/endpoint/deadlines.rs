@@ -15,7 +15,8 @@ pub(super) struct Deadlines {
 
 type Node = (Instant, Place);
 
-/// Nodes below each one. With four, which lie side by side, half as many levels are looked at as with two.
+/// Nodes below each one. With four, which lie side by side, there are half as many levels as with two: of 10,000 deadlines one comes, and
+/// is set again, in seven eighths of the time (docs/measurements.md).
 const BELOW: usize = 4;
 
 impl Deadlines {
