@@ -5,6 +5,7 @@
 //! cargo bench -p mpt-fuzz --bench core -- 1 64      # one number of paths and one window only
 //! cargo bench -p mpt-fuzz --bench core -- sealed    # sealed mode only
 //! cargo bench -p mpt-fuzz --bench core -- state     # writing a connection's state down
+//! cargo bench -p mpt-fuzz --bench core -- endpoint  # one busy connection beside many idle ones
 //! ```
 //!
 //! Packets of 1,400 bytes in 16 TCP flows go from one end to the other in batches, in virtual time. Every second path
@@ -13,6 +14,8 @@
 //! receiver's is the same for the other end. Each number is that of the quickest of many rounds: whatever else the
 //! machine does only adds to it.
 
+#[path = "core/endpoint.rs"]
+mod endpoint;
 #[path = "core/sealed.rs"]
 mod sealed;
 #[path = "core/state.rs"]
@@ -201,6 +204,10 @@ fn measure(policy: Policy, paths: usize, window: usize) -> ([f64; 2], f64) {
 fn main() {
     if std::env::args().any(|argument| argument == "sealed") {
         sealed::print();
+        return;
+    }
+    if std::env::args().any(|argument| argument == "endpoint") {
+        endpoint::print();
         return;
     }
     if std::env::args().any(|argument| argument == "state") {

@@ -3,6 +3,7 @@
 mod adaptive;
 mod coalesce;
 mod connection;
+mod endpoint;
 mod reassembly;
 mod reorder;
 mod sealed;
@@ -16,6 +17,7 @@ mod wire;
 pub use adaptive::adaptive;
 pub use coalesce::coalesce;
 pub use connection::connection;
+pub use endpoint::endpoint;
 pub use reassembly::reassembly;
 pub use reorder::reorder;
 pub use sealed::{handshake_datagram, sealed_datagram};
@@ -38,7 +40,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: [Target; 17] = [
+pub const ALL: [Target; 18] = [
     Target { name: "gre", run: gre },
     Target { name: "control", run: control },
     Target { name: "fragment", run: fragment },
@@ -47,6 +49,7 @@ pub const ALL: [Target; 17] = [
     Target { name: "reorder", run: reorder },
     Target { name: "reassembly", run: reassembly },
     Target { name: "connection", run: connection },
+    Target { name: "endpoint", run: endpoint },
     Target { name: "extension", run: extension },
     Target { name: "adaptive", run: adaptive },
     Target { name: "split", run: split },

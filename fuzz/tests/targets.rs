@@ -59,6 +59,11 @@ fn a_connection_bears_whatever_the_network_and_its_caller_do() {
 }
 
 #[test]
+fn many_connections_in_an_endpoint_do_what_sorted_sets_do() {
+    run_at_random("endpoint", 400, 4000);
+}
+
+#[test]
 fn a_large_packet_is_cut_as_by_definition_and_one_that_lies_does_no_harm() {
     run_at_random("split", 500, 300);
 }

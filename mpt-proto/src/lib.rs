@@ -2,7 +2,8 @@
 //!
 //! One [`Connection`] joins two hosts by up to [`MAX_PATHS`] paths. It decides which path a packet takes,
 //! writes and reads GRE-in-UDP headers (RFC 8086), restores order, watches the paths' lives, and does no
-//! I/O: the caller owns the sockets, the clock and the memory. The loop to drive it is on [`Connection`].
+//! I/O: the caller owns the sockets, the clock and the memory. The loop to drive it is on [`Connection`]. A host with
+//! many peers keeps their connections in an [`Endpoint`].
 //!
 //! No `std`, no `alloc`, no `unsafe`, no panic whatever bytes arrive; O(1) work per packet.
 #![no_std]
@@ -27,6 +28,7 @@ mod adaptive;
 mod config;
 mod connection;
 mod ecn;
+mod endpoint;
 mod event;
 mod feedback;
 mod gate;
@@ -54,6 +56,7 @@ pub use connection::{
     PinFlowError, Received, Storage, UnknownPath, common_size,
 };
 pub use ecn::Ecn;
+pub use endpoint::{Endpoint, Handle, Slot, Timed};
 pub use event::Event;
 pub use limit::Limit;
 pub use path::{

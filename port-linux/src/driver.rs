@@ -9,6 +9,7 @@ mod change;
 mod data;
 mod incoming;
 mod inside;
+mod keyring;
 mod keys;
 mod limits;
 mod links;
@@ -63,7 +64,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mpt_proto::{HEADROOM, Instant};
+use mpt_proto::{HEADROOM, Handle, Instant};
 use rustix::event::{Timespec, epoll};
 
 use crate::clock::{Alarm, Clock, Stamps};
@@ -135,12 +136,12 @@ pub struct Driver<'s> {
     outside: Outside<'s>,
     peers: Peers<'s>,
     resources: Resources<'s>,
-    /// Positions of connections for which something is due. Kept for its memory.
-    due: Vec<usize>,
+    /// Connections for which something is due. Kept for its memory.
+    due: Vec<Handle>,
     /// Connections of which other paths can be used than the layer that seals knows of.
-    paths_changed: Vec<usize>,
+    paths_changed: Vec<Handle>,
     /// Connections of which a path changed its state.
-    states_changed: Vec<usize>,
+    states_changed: Vec<Handle>,
     /// What the paths carry may be another than the tunnel's MTU was made for.
     sizes_changed: bool,
     drops: TunnelDrops,
@@ -417,13 +418,13 @@ impl<'s> Driver<'s> {
     /// One packet of the kernel, behind [`HEADROOM`] bytes of `buffer`; `segment` has room for a part of it.
     fn handle_packet(&mut self, header: Option<Header>, buffer: &mut [u8], segment: &mut [u8], now: Instant) {
         let packet = &mut buffer[HEADROOM..];
-        let index = match self.inside.routes.route(packet) {
-            Route::To(index) => index,
+        let handle = match self.inside.routes.route(packet) {
+            Route::To(handle) => handle,
             Route::LinkScoped { is_missed } => return self.drop_link_scoped(is_missed),
             Route::None => return self.drops.no_route += 1,
         };
         let Self { peers, outside, inside, .. } = self;
-        let (Some(peer), Some(header)) = (peers.get_mut(index), header) else {
+        let (Some(peer), Some(header)) = (peers.get_mut(handle), header) else {
             return inside.drops.tun_read += 1;
         };
         if header.segmentation == Segmentation::None {
@@ -478,17 +479,17 @@ impl<'s> Driver<'s> {
         while let Some(peer) = self.peers.next_touched() {
             peer.settle(now, &mut self.inside, &mut self.outside);
             peer.tell_news(&mut self.journal, now);
-            let index = peer.index;
+            let handle = peer.handle;
             if std::mem::take(&mut peer.paths_changed) {
-                self.paths_changed.push(index);
+                self.paths_changed.push(handle);
             }
             if std::mem::take(&mut peer.states_changed) {
-                self.states_changed.push(index);
+                self.states_changed.push(handle);
             }
             self.sizes_changed |= std::mem::take(&mut peer.sizes_changed);
             let went_down = std::mem::take(&mut peer.path_went_down);
-            self.note_links(index, went_down, now);
-            self.peers.note(index);
+            self.note_links(handle, went_down, now);
+            self.peers.settled(handle);
         }
     }
 
@@ -523,25 +524,25 @@ impl<'s> Driver<'s> {
         }
         let mut due = std::mem::take(&mut self.due);
         self.peers.take_due(now, &mut due);
-        for &index in &due {
+        for &handle in &due {
             // What waits to leave leaves before probes of sizes do.
-            self.mutate(index, now, |peer| peer.handle_timeout(now));
-            self.forget_gone(index, now);
-            self.follow_ports(index, now);
-            self.follow_name(index, now);
-            self.follow_unanswered(index, now);
-            self.finish_leaving(index, now);
-            self.probe_sizes(index, now);
+            self.mutate(handle, now, |peer| peer.handle_timeout(now));
+            self.forget_gone(handle, now);
+            self.follow_ports(handle, now);
+            self.follow_name(handle, now);
+            self.follow_unanswered(handle, now);
+            self.finish_leaving(handle, now);
+            self.probe_sizes(handle, now);
         }
         self.due = due;
         self.outside.handle_timeout(now);
         self.share_downlink(now);
         self.follow_sizes(now);
         let some_state_changed = !self.states_changed.is_empty();
-        while let Some(index) = self.states_changed.pop() {
-            self.follow_ports(index, now);
-            self.follow_name(index, now);
-            self.follow_unanswered(index, now);
+        while let Some(handle) = self.states_changed.pop() {
+            self.follow_ports(handle, now);
+            self.follow_name(handle, now);
+            self.follow_unanswered(handle, now);
         }
         self.follow_names(now);
         if some_state_changed || self.next_standby(now).is_some_and(|deadline| deadline <= now) {
@@ -560,8 +561,8 @@ impl<'s> Driver<'s> {
     }
 
     /// One mutation of a connection, and the drain that must follow.
-    fn mutate<T>(&mut self, index: usize, now: Instant, mutation: impl FnOnce(&mut Peer<'s>) -> T) -> T {
-        let outcome = mutation(&mut self.peers[index]);
+    fn mutate<T>(&mut self, handle: Handle, now: Instant, mutation: impl FnOnce(&mut Peer<'s>) -> T) -> T {
+        let outcome = mutation(&mut self.peers[handle]);
         self.settle_touched(now);
         self.inside.flush();
         outcome

@@ -81,6 +81,7 @@ pub mod state_file;
 #[cfg(feature = "program")]
 pub mod status;
 pub mod supervisor;
+pub mod table;
 #[cfg(feature = "program")]
 pub mod top;
 pub mod tun;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use mpt_proto::Handle;
 
 use crate::config::{Connection, Network, Share};
 
@@ -12,13 +13,13 @@ use crate::config::{Connection, Network, Share};
 #[derive(Debug, Default)]
 struct Networks {
     /// For each prefix, who is behind it and which sources may go there, the longest source prefix first.
-    owners: HashMap<IpNet, Vec<(Option<IpNet>, usize)>>,
+    owners: HashMap<IpNet, Vec<(Option<IpNet>, Handle)>>,
     /// Lengths of the prefixes, the longest first, of IPv4 and of IPv6.
     lengths: [Vec<u8>; 2],
 }
 
 impl Networks {
-    fn add(&mut self, network: Network, connection: usize) {
+    fn add(&mut self, network: Network, connection: Handle) {
         let owners = self.owners.entry(network.to.trunc()).or_default();
         owners.push((network.from, connection));
         owners.sort_by_key(|(from, _)| std::cmp::Reverse(from.map_or(0, |from| from.prefix_len())));
@@ -30,7 +31,7 @@ impl Networks {
     }
 
     /// Who is behind the prefixes with this address, the longest prefix first.
-    fn with(&self, address: IpAddr) -> impl Iterator<Item = &Vec<(Option<IpNet>, usize)>> {
+    fn with(&self, address: IpAddr) -> impl Iterator<Item = &Vec<(Option<IpNet>, Handle)>> {
         self.lengths[usize::from(address.is_ipv6())].iter().filter_map(move |length| {
             let prefix = IpNet::new(address, *length).ok()?.trunc();
             self.owners.get(&prefix)
@@ -41,8 +42,8 @@ impl Networks {
 /// Where an inner packet goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// To the connection with this index in the configuration.
-    To(usize),
+    /// To this connection.
+    To(Handle),
     /// To none: a multicast, broadcast or link-local packet, and no connection has `multicast = true`.
     LinkScoped {
         /// Whether somebody may miss it. `false`: the kernel sends such packets by itself on every interface (router
@@ -56,25 +57,25 @@ pub enum Route {
 /// The connections' peers and networks, ready to be searched.
 #[derive(Debug, Default)]
 pub struct Routes {
-    peers: HashMap<IpAddr, usize>,
+    peers: HashMap<IpAddr, Handle>,
     /// Others with the address of a peer: they stand by for it.
-    standbys: HashSet<(IpAddr, usize)>,
+    standbys: HashSet<(IpAddr, Handle)>,
     networks: Networks,
     /// The connection with `multicast = true`: the link that multicast, broadcast and link-local packets belong to.
-    multicast: Option<usize>,
+    multicast: Option<Handle>,
     /// The broadcast addresses of the tunnel's own prefixes.
     broadcasts: Vec<Ipv4Addr>,
     /// The connection and source that were accepted last: packets come in trains.
-    accepted: Cell<Option<(usize, IpAddr)>>,
+    accepted: Cell<Option<(Handle, IpAddr)>>,
 }
 
 impl Routes {
-    /// From the tunnel's addresses, the LANs that share them, and the connections with their positions. Of those that have the same
+    /// From the tunnel's addresses, the LANs that share them, and the connections. Of those that have the same
     /// peer or network, packets take the first.
     pub fn new<'c>(
         tunnel: &[IpNet],
         shares: &[Share],
-        connections: impl Iterator<Item = (usize, &'c Connection)>,
+        connections: impl Iterator<Item = (Handle, &'c Connection)>,
     ) -> Self {
         let broadcasts = tunnel.iter().filter_map(broadcast).collect();
         let mut routes = Self { broadcasts, ..Self::default() };
@@ -84,22 +85,22 @@ impl Routes {
                 Share::Interface(_) => true,
             })
         };
-        for (index, connection) in connections {
+        for (handle, connection) in connections {
             if connection.multicast {
-                routes.multicast.get_or_insert(index);
+                routes.multicast.get_or_insert(handle);
             }
             for &peer in &connection.peer {
-                if *routes.peers.entry(peer).or_insert(index) != index {
-                    routes.standbys.insert((peer, index));
+                if *routes.peers.entry(peer).or_insert(handle) != handle {
+                    routes.standbys.insert((peer, handle));
                 }
             }
             for network in &connection.networks {
-                routes.networks.add(*network, index);
+                routes.networks.add(*network, handle);
                 // What comes from a LAN that shares the tunnel has the tunnel's address by now.
                 if network.from.is_some_and(is_shared) {
                     let own = tunnel.iter().map(|own| IpNet::from(own.addr()));
                     own.filter(|own| own.addr().is_ipv4() == network.to.addr().is_ipv4()).for_each(|own| {
-                        routes.networks.add(Network { to: network.to, from: Some(own) }, index);
+                        routes.networks.add(Network { to: network.to, from: Some(own) }, handle);
                     });
                 }
             }
@@ -126,13 +127,13 @@ impl Routes {
     }
 
     /// The connection that packets to the peer with this tunnel address take.
-    pub fn peer(&self, address: IpAddr) -> Option<usize> {
+    pub fn peer(&self, address: IpAddr) -> Option<Handle> {
         self.peers.get(&address).copied()
     }
 
     /// Whether the connection may bring this packet: its source is the peer, or lies behind the peer and behind no other with a longer
     /// prefix. Otherwise one peer could speak in the name of another, or of a host on our own network.
-    pub fn accepts(&self, connection: usize, packet: &[u8]) -> bool {
+    pub fn accepts(&self, connection: Handle, packet: &[u8]) -> bool {
         let Some((source, destination)) = addresses(packet) else { return false };
         if self.accepted.get() == Some((connection, source)) {
             return true;
@@ -150,11 +151,11 @@ impl Routes {
     }
 
     /// Whether the longest prefix with this address is one of the connection's. Several connections may have it.
-    fn is_behind(&self, connection: usize, address: IpAddr) -> bool {
+    fn is_behind(&self, connection: Handle, address: IpAddr) -> bool {
         self.networks
             .with(address)
             .next()
-            .is_some_and(|owners| owners.iter().any(|(_, index)| *index == connection))
+            .is_some_and(|owners| owners.iter().any(|(_, owner)| *owner == connection))
     }
 
     /// Whether a destination is the link itself or a host known only there: multicast, broadcast, link-local.
@@ -232,7 +233,12 @@ fn sent_by_the_kernel(destination: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::config::Adaptive;
+    use crate::table::testing::handles;
     use mpt_proto::{ClassRules, Policy, ReorderConfig};
+
+    fn nth(number: usize) -> Handle {
+        handles(number + 1)[number]
+    }
 
     fn connection(peer: &[&str], networks: &[(&str, Option<&str>)]) -> Connection {
         Connection {
@@ -275,7 +281,8 @@ mod tests {
             connection(&["10.0.0.3"], &[("192.168.7.0/24", None)]),
             connection(&["10.0.0.4"], &[("192.168.7.0/24", Some("10.1.0.0/16"))]),
         ]);
-        let accepted = |from: &str| [0, 1, 2].map(|index| routes.accepts(index, &packet(from, "10.0.0.1")));
+        let accepted =
+            |from: &str| [0, 1, 2].map(|index| routes.accepts(nth(index), &packet(from, "10.0.0.1")));
         assert_eq!(accepted("8.8.8.8"), [true, false, false]);
         assert_eq!(accepted("10.0.0.3"), [false, true, false], "another peer itself");
         assert_eq!(accepted("192.168.7.9"), [false, true, true], "behind others");
@@ -291,19 +298,19 @@ mod tests {
         ];
         let share = |network: &str| Share::Network(network.parse().unwrap());
         let route = |shares: &[Share], from, to| {
-            Routes::new(&tunnel, shares, connections.iter().enumerate()).route(&packet(from, to))
+            Routes::new(&tunnel, shares, (0..).map(nth).zip(&connections)).route(&packet(from, to))
         };
         let shares = [share("192.168.6.0/24"), share("fd06::/64")];
-        assert_eq!(route(&shares, "10.0.0.1", "8.8.8.8"), Route::To(0));
-        assert_eq!(route(&shares, "fd00::1", "2001:db8::8"), Route::To(0));
-        assert_eq!(route(&shares, "10.0.0.1", "192.168.9.1"), Route::To(0), "that LAN does not share");
-        assert_eq!(route(&[Share::Interface("lan0".into())], "10.0.0.1", "192.168.9.1"), Route::To(1));
+        assert_eq!(route(&shares, "10.0.0.1", "8.8.8.8"), Route::To(nth(0)));
+        assert_eq!(route(&shares, "fd00::1", "2001:db8::8"), Route::To(nth(0)));
+        assert_eq!(route(&shares, "10.0.0.1", "192.168.9.1"), Route::To(nth(0)), "that LAN does not share");
+        assert_eq!(route(&[Share::Interface("lan0".into())], "10.0.0.1", "192.168.9.1"), Route::To(nth(1)));
         assert_eq!(route(&[], "10.0.0.1", "8.8.8.8"), Route::None);
     }
 
     fn routes(connections: &[Connection]) -> Routes {
         let tunnel = ["10.0.0.1/24".parse().unwrap(), "fd00::1/64".parse().unwrap()];
-        Routes::new(&tunnel, &[], connections.iter().enumerate())
+        Routes::new(&tunnel, &[], (0..).map(nth).zip(connections))
     }
 
     fn packet(source: &str, destination: &str) -> Vec<u8> {
@@ -332,9 +339,9 @@ mod tests {
             connection(&["10.0.0.2"], &[("10.0.0.0/8", None)]),
             connection(&["10.0.0.3", "fd00::3"], &[]),
         ]);
-        assert_eq!(routes.route(&packet("10.0.0.1", "10.0.0.3")), Route::To(1));
-        assert_eq!(routes.route(&packet("fd00::1", "fd00::3")), Route::To(1));
-        assert_eq!(routes.route(&packet("10.0.0.1", "10.9.9.9")), Route::To(0));
+        assert_eq!(routes.route(&packet("10.0.0.1", "10.0.0.3")), Route::To(nth(1)));
+        assert_eq!(routes.route(&packet("fd00::1", "fd00::3")), Route::To(nth(1)));
+        assert_eq!(routes.route(&packet("10.0.0.1", "10.9.9.9")), Route::To(nth(0)));
     }
 
     #[test]
@@ -344,9 +351,9 @@ mod tests {
             connection(&["10.0.0.3"], &[("192.168.5.0/24", Some("172.16.0.0/16"))]),
             connection(&["10.0.0.4"], &[("192.168.5.0/24", None)]),
         ]);
-        assert_eq!(routes.route(&packet("172.16.1.1", "192.168.5.1")), Route::To(1));
-        assert_eq!(routes.route(&packet("172.17.1.1", "192.168.5.1")), Route::To(2));
-        assert_eq!(routes.route(&packet("172.16.1.1", "192.168.6.1")), Route::To(0));
+        assert_eq!(routes.route(&packet("172.16.1.1", "192.168.5.1")), Route::To(nth(1)));
+        assert_eq!(routes.route(&packet("172.17.1.1", "192.168.5.1")), Route::To(nth(2)));
+        assert_eq!(routes.route(&packet("172.16.1.1", "192.168.6.1")), Route::To(nth(0)));
         assert_eq!(routes.route(&packet("172.16.1.1", "192.169.6.1")), Route::None);
     }
 
@@ -362,7 +369,7 @@ mod tests {
             Route::LinkScoped { is_missed: false },
             "a listener's report"
         );
-        assert_eq!(routes.route(&packet("10.0.0.1", "8.8.8.8")), Route::To(0));
+        assert_eq!(routes.route(&packet("10.0.0.1", "8.8.8.8")), Route::To(nth(0)));
     }
 
     /// Destinations that belong to the link, with a source that uses them.
@@ -388,7 +395,7 @@ mod tests {
 
     #[test]
     fn link_local_sources_are_accepted_only_where_multicast_was_asked_for() {
-        assert!(!routes(&[connection(&["10.0.0.2"], &[])]).accepts(0, &packet("fe80::2", "ff02::5")));
+        assert!(!routes(&[connection(&["10.0.0.2"], &[])]).accepts(nth(0), &packet("fe80::2", "ff02::5")));
     }
 
     #[test]
@@ -396,10 +403,14 @@ mod tests {
         let asking = Connection { multicast: true, ..connection(&["10.0.0.3", "fd00::3"], &[]) };
         let routes = routes(&[connection(&["10.0.0.2"], &[("0.0.0.0/0", None)]), asking]);
         for (source, destination) in LINK {
-            assert_eq!(routes.route(&packet(source, destination)), Route::To(1), "{destination}");
+            assert_eq!(routes.route(&packet(source, destination)), Route::To(nth(1)), "{destination}");
         }
-        assert_eq!(routes.route(&packet("10.0.0.1", "10.0.0.2")), Route::To(0));
-        assert_eq!(routes.route(&packet("10.0.0.1", "192.168.5.255")), Route::To(0), "another network's");
+        assert_eq!(routes.route(&packet("10.0.0.1", "10.0.0.2")), Route::To(nth(0)));
+        assert_eq!(
+            routes.route(&packet("10.0.0.1", "192.168.5.255")),
+            Route::To(nth(0)),
+            "another network's"
+        );
         for (source, destination) in [
             ("10.0.0.3", "224.0.0.5"),
             ("10.0.0.3", "10.0.0.255"),
@@ -408,20 +419,23 @@ mod tests {
             ("0.0.0.0", "255.255.255.255"),
             ("::", "ff02::16"),
         ] {
-            assert!(routes.accepts(1, &packet(source, destination)), "{source} to {destination}");
+            assert!(routes.accepts(nth(1), &packet(source, destination)), "{source} to {destination}");
         }
-        assert!(!routes.accepts(1, &packet("10.0.0.9", "224.0.0.5")), "not behind this peer");
-        assert!(!routes.accepts(1, &packet("0.0.0.0", "10.0.0.1")), "no address, but not to the whole link");
-        assert!(!routes.accepts(1, &packet("224.0.0.5", "10.0.0.1")), "a group is no source");
-        assert!(routes.accepts(0, &packet("10.0.0.2", "10.0.0.1")));
+        assert!(!routes.accepts(nth(1), &packet("10.0.0.9", "224.0.0.5")), "not behind this peer");
+        assert!(
+            !routes.accepts(nth(1), &packet("0.0.0.0", "10.0.0.1")),
+            "no address, but not to the whole link"
+        );
+        assert!(!routes.accepts(nth(1), &packet("224.0.0.5", "10.0.0.1")), "a group is no source");
+        assert!(routes.accepts(nth(0), &packet("10.0.0.2", "10.0.0.1")));
     }
 
     #[test]
     fn a_prefix_of_two_hosts_has_no_broadcast_address() {
         let tunnel: Vec<IpNet> = vec!["10.0.0.2/31".parse().unwrap()];
         let connections = [connection(&["10.0.0.9"], &[("10.0.0.3/32", None)])];
-        let routes = Routes::new(&tunnel, &[], connections.iter().enumerate());
-        assert_eq!(routes.route(&packet("10.0.0.2", "10.0.0.3")), Route::To(0));
+        let routes = Routes::new(&tunnel, &[], (0..).map(nth).zip(&connections));
+        assert_eq!(routes.route(&packet("10.0.0.2", "10.0.0.3")), Route::To(nth(0)));
     }
 
     #[test]
@@ -429,7 +443,7 @@ mod tests {
         let routes = routes(&[connection(&["10.0.0.2"], &[("0.0.0.0/0", None)])]);
         for rubbish in [&[][..], &[0x45; 19], &[0x60; 39], &[0xff; 100]] {
             assert_eq!(routes.route(rubbish), Route::None);
-            assert!(!routes.accepts(0, rubbish));
+            assert!(!routes.accepts(nth(0), rubbish));
         }
     }
 
@@ -439,11 +453,11 @@ mod tests {
             connection(&["10.0.0.2"], &[("192.168.5.0/24", Some("172.16.0.0/16"))]),
             connection(&["10.0.0.3"], &[]),
         ]);
-        assert!(routes.accepts(0, &packet("10.0.0.2", "10.0.0.1")));
-        assert!(routes.accepts(0, &packet("192.168.5.7", "172.16.0.1")));
-        assert!(!routes.accepts(0, &packet("10.0.0.3", "10.0.0.1")), "another connection's peer");
-        assert!(!routes.accepts(1, &packet("192.168.5.7", "10.0.0.1")), "another connection's network");
-        assert!(!routes.accepts(1, &packet("8.8.8.8", "10.0.0.1")));
+        assert!(routes.accepts(nth(0), &packet("10.0.0.2", "10.0.0.1")));
+        assert!(routes.accepts(nth(0), &packet("192.168.5.7", "172.16.0.1")));
+        assert!(!routes.accepts(nth(0), &packet("10.0.0.3", "10.0.0.1")), "another connection's peer");
+        assert!(!routes.accepts(nth(1), &packet("192.168.5.7", "10.0.0.1")), "another connection's network");
+        assert!(!routes.accepts(nth(1), &packet("8.8.8.8", "10.0.0.1")));
     }
 
     #[test]

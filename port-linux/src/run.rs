@@ -217,6 +217,8 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
     let used = state_directory::path().join(format!("{}.data", tunnel.name));
     let checker = Checker::new(maker.tie.clone(), bell.clone());
     let portals = Portals::new(Box::new(checker), config.portal.clone());
+    let connections = peers.iter().map(|peer| (peer.handle, &peer.config));
+    let routes = Routes::new(&config.tunnel.addresses, &config.tunnel.share, connections);
     let mut driver = Driver::new(Parts {
         tun,
         tunnel: tunnel.clone(),
@@ -224,11 +226,7 @@ pub fn run(config_file: &Path, control: Option<&Path>, defaults: &Defaults) -> R
         outside,
         peers,
         resources,
-        routes: Routes::new(
-            &config.tunnel.addresses,
-            &config.tunnel.share,
-            config.connections.iter().enumerate(),
-        ),
+        routes,
         queries,
         link_changes: link::watch(awaited, ways.clone(), bell.clone())?,
         bell,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mpt_proto::{
-    CONTROL_MAX, Config, Connection, Departure, HEADROOM, Instant, Mode, PathConfig, PathId, PathState,
-    Received, Storage,
+    CONTROL_MAX, Config, Connection, Departure, Endpoint, HEADROOM, Handle, Instant, Mode, PathConfig,
+    PathId, PathState, Received, Slot, Storage, Timed,
 };
 use port_linux::sharing::{Downlink, Uplink};
 
@@ -49,19 +49,87 @@ struct Source {
     until: Instant,
 }
 
+/// A connection of one end.
+struct Member<'m> {
+    peer: usize,
+    connection: Connection<'m>,
+    ids: [PathId; PATHS],
+}
+
+impl Timed for Member<'_> {
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.connection.poll_timeout()
+    }
+}
+
+/// The connections of one end: the server's, or those of all peers.
+struct Host<'m> {
+    endpoint: Endpoint<Member<'m>, Vec<Slot<Member<'m>>>>,
+    /// By peer.
+    handles: Vec<Handle>,
+}
+
+impl<'m> Host<'m> {
+    fn new(peers: usize) -> Self {
+        let mut endpoint = Endpoint::new(Vec::new());
+        endpoint.add_slots(peers);
+        Self { endpoint, handles: Vec::with_capacity(peers) }
+    }
+
+    fn insert(&mut self, member: Member<'m>) -> Handle {
+        self.endpoint.insert(member).ok().expect("room for all peers")
+    }
+
+    fn get(&self, peer: usize) -> &Member<'m> {
+        self.endpoint.get(self.handles[peer]).expect("one for each peer")
+    }
+
+    fn get_mut(&mut self, peer: usize) -> &mut Member<'m> {
+        self.endpoint.get_mut(self.handles[peer]).expect("one for each peer")
+    }
+}
+
+/// What connections send through.
+struct Outside {
+    wires: Wires,
+    uplink: Option<Uplink>,
+    control: Box<[u8; CONTROL_MAX]>,
+}
+
+impl Outside {
+    /// Sends what may leave. Returns whether the connection would send more if it were its turn.
+    fn pull(&mut self, end: End, handle: Handle, member: &mut Member<'_>, now: Instant) -> bool {
+        let Member { peer, connection, .. } = member;
+        let mut uplink = self.uplink.as_mut().filter(|_| end == SERVER);
+        loop {
+            let may = uplink.as_ref().is_none_or(|uplink| uplink.may_send(handle, now));
+            connection.set_turn(may);
+            let Some(Departure { path, datagram, ecn }) = connection.poll_transmit(&mut self.control) else {
+                break;
+            };
+            uplink.iter_mut().for_each(|uplink| uplink.charge(handle, datagram.len() + HEADERS, now));
+            let frame = Frame { peer: *peer, path: path.index(), ecn, bytes: datagram.to_vec() };
+            self.wires.send(end, frame, now);
+        }
+        let Some(uplink) = uplink else { return false };
+        let waits = connection.waits() && !uplink.may_send(handle, now);
+        if waits {
+            uplink.wait(handle, now);
+        }
+        connection.set_share(uplink.share(handle, now).and_then(|share| u32::try_from(share).ok()));
+        waits
+    }
+}
+
 /// See the module.
 pub(super) struct World<'m> {
     setup: Setup,
     now: Instant,
     rng: Rng,
     /// Of each end.
-    connections: [Vec<Connection<'m>>; 2],
-    ids: [Vec<[PathId; PATHS]>; 2],
-    wires: Wires,
-    uplink: Option<Uplink>,
+    hosts: [Host<'m>; 2],
+    outside: Outside,
     downlink: Option<Downlink>,
-    deadlines: BTreeSet<(Instant, End, usize)>,
-    noted: [Vec<Option<Instant>>; 2],
     sources: Vec<Source>,
     /// When each is to send.
     sending: BTreeSet<(Instant, usize)>,
@@ -72,7 +140,6 @@ pub(super) struct World<'m> {
     /// Delays of the quiet one's packets, and how many were sent.
     delays: Vec<Duration>,
     pinged: u64,
-    control: Box<[u8; CONTROL_MAX]>,
 }
 
 impl<'m> World<'m> {
@@ -82,62 +149,58 @@ impl<'m> World<'m> {
             setup: *setup,
             now: START,
             rng: Rng::new(setup.seed),
-            connections: Default::default(),
-            ids: Default::default(),
-            wires: Wires::new(setup),
-            uplink: setup.share.then(|| Uplink::new(setup.rate)),
+            hosts: [Host::new(setup.peers), Host::new(setup.peers)],
+            outside: Outside {
+                wires: Wires::new(setup),
+                uplink: setup.share.then(|| Uplink::new(setup.rate)),
+                control: Box::new([0; CONTROL_MAX]),
+            },
             downlink: setup.share.then(|| Downlink::new(setup.rate)),
-            deadlines: BTreeSet::new(),
-            noted: [vec![None; setup.peers], vec![None; setup.peers]],
             sources: Vec::new(),
             sending: BTreeSet::new(),
             meters: [vec![Meter::default(); setup.peers], vec![Meter::default(); setup.peers]],
             came: [0; 2],
             delays: Vec::new(),
             pinged: 0,
-            control: Box::new([0; CONTROL_MAX]),
         };
         for peer in 0..setup.peers {
             for end in [SERVER, PEER] {
                 let storage = take(if peer < setup.busy { &mut busy } else { &mut idle });
-                let (connection, ids) = world.connect(storage);
-                world.connections[end].push(connection);
-                world.ids[end].push(ids);
+                let member = world.connect(peer, storage);
+                let handle = world.hosts[end].insert(member);
+                world.hosts[end].handles.push(handle);
             }
         }
-        for peer in 0..setup.peers {
-            for end in [SERVER, PEER] {
-                world.settle(end, peer);
-            }
-        }
+        world.settle();
         world
     }
 
-    fn connect(&mut self, storage: Storage<'m>) -> (Connection<'m>, [PathId; PATHS]) {
+    fn connect(&mut self, peer: usize, storage: Storage<'m>) -> Member<'m> {
         let config = Config { seed: self.rng.next(), ..Config::default() };
         let mut connection = Connection::new(config, storage, self.now);
         let path = PathConfig { max_datagram: 1400, ..PathConfig::default() };
         let ids = [0; PATHS].map(|_| connection.add_path(path, self.now).expect("a sound path"));
-        (connection, ids)
+        Member { peer, connection, ids }
     }
 
     /// The server starts anew, and knows where its peers were.
     pub(super) fn restart(&mut self) {
         for peer in 0..self.setup.peers {
-            let none = Connection::new(Config::default(), Storage::none(), self.now);
-            let before = std::mem::replace(&mut self.connections[SERVER][peer], none);
-            (self.connections[SERVER][peer], self.ids[SERVER][peer]) = self.connect(before.into_storage());
-            self.uplink.iter_mut().for_each(|uplink| uplink.remove(peer));
-            self.downlink.iter_mut().for_each(|downlink| downlink.remove(peer));
-            self.settle(SERVER, peer);
+            let handle = self.hosts[SERVER].handles[peer];
+            let before = self.hosts[SERVER].endpoint.remove(handle).expect("one for each peer");
+            self.outside.uplink.iter_mut().for_each(|uplink| uplink.remove(handle));
+            self.downlink.iter_mut().for_each(|downlink| downlink.remove(handle));
+            let member = self.connect(peer, before.connection.into_storage());
+            self.hosts[SERVER].handles[peer] = self.hosts[SERVER].insert(member);
         }
+        self.settle();
     }
 
     fn is_up(&self, peer: usize) -> bool {
         [SERVER, PEER].into_iter().all(|end| {
-            let connection = &self.connections[end][peer];
+            let Member { connection, ids, .. } = self.hosts[end].get(peer);
             let is_up = |id: &PathId| connection.path_state(*id) == Ok(PathState::Up);
-            connection.mode() == Some(Mode::Adaptive) && self.ids[end][peer].iter().all(is_up)
+            connection.mode() == Some(Mode::Adaptive) && ids.iter().all(is_up)
         })
     }
 
@@ -164,24 +227,24 @@ impl<'m> World<'m> {
     }
 
     fn next_event(&self) -> Option<Instant> {
-        let deadline = self.deadlines.first().map(|(at, ..)| *at);
+        let deadline = self.hosts.iter().filter_map(|host| host.endpoint.poll_timeout()).min();
         let sending = self.sending.first().map(|(at, _)| *at);
-        let uplink = self.uplink.as_ref().and_then(Uplink::poll_timeout);
+        let uplink = self.outside.uplink.as_ref().and_then(Uplink::poll_timeout);
         let downlink = self.downlink.as_ref().and_then(Downlink::poll_timeout);
-        [deadline, sending, self.wires.poll_timeout(), uplink, downlink].into_iter().flatten().min()
+        [deadline, sending, self.outside.wires.poll_timeout(), uplink, downlink].into_iter().flatten().min()
     }
 
     /// Does all that is due.
     fn step(&mut self) {
         let now = self.now;
-        while let Some((end, mut frame)) = self.wires.receive(now) {
+        while let Some((end, mut frame)) = self.outside.wires.receive(now) {
             self.arrive(end, &mut frame);
         }
-        while let Some((at, end, peer)) = self.deadlines.first().copied().filter(|(at, ..)| *at <= now) {
-            self.deadlines.remove(&(at, end, peer));
-            self.noted[end][peer] = None;
-            self.connections[end][peer].handle_timeout(now);
-            self.settle(end, peer);
+        for host in &mut self.hosts {
+            while let Some(handle) = host.endpoint.next_due(now) {
+                let member = host.endpoint.get_mut(handle);
+                member.into_iter().for_each(|member| member.connection.handle_timeout(now));
+            }
         }
         while let Some((at, number)) = self.sending.first().copied().filter(|(at, _)| *at <= now) {
             self.sending.remove(&(at, number));
@@ -195,37 +258,39 @@ impl<'m> World<'m> {
             self.downlink.as_mut().filter(|it| it.poll_timeout().is_some_and(|due| due <= now))
         {
             downlink.share(|_| None, now);
-            for &peer in downlink.active() {
-                self.connections[SERVER][peer].ask(downlink.told(peer));
+            for &handle in downlink.active() {
+                let member = self.hosts[SERVER].endpoint.get_mut(handle);
+                member.into_iter().for_each(|member| _ = member.connection.ask(downlink.told(handle)));
             }
         }
-        let mut served = Vec::new();
-        while let Some(peer) = self.uplink.as_mut().and_then(|uplink| uplink.begin_turn(now)) {
-            let waits = self.pull(SERVER, peer);
-            self.uplink.iter_mut().for_each(|uplink| uplink.end_turn(waits, now));
-            served.push(peer);
+        self.settle();
+        while let Some(handle) = self.outside.uplink.as_mut().and_then(|uplink| uplink.begin_turn(now)) {
+            let member = self.hosts[SERVER].endpoint.get_mut(handle);
+            let waits = member.is_some_and(|member| self.outside.pull(SERVER, handle, member, now));
+            self.outside.uplink.iter_mut().for_each(|uplink| uplink.end_turn(waits, now));
         }
         // Not before: who has packets that no path takes yet would wait for its next turn at once.
-        for peer in served {
-            self.settle(SERVER, peer);
-        }
+        self.settle();
     }
 
     fn arrive(&mut self, end: End, frame: &mut Frame) {
         let (peer, now) = (frame.peer, self.now);
         self.came[end] += (frame.bytes.len() + HEADERS) as u64;
+        let handle = self.hosts[end].handles[peer];
+        let Member { connection, ids, .. } = self.hosts[end].get_mut(peer);
         if end == SERVER
             && let Some(downlink) = &mut self.downlink
-            && downlink.note(peer, frame.bytes.len() + HEADERS, now)
+            && downlink.note(handle, frame.bytes.len() + HEADERS, now)
         {
-            self.connections[SERVER][peer].ask(downlink.told(peer));
+            connection.ask(downlink.told(handle));
         }
-        let id = self.ids[end][peer][frame.path];
-        let received = self.connections[end][peer].decapsulate(id, &mut frame.bytes, frame.ecn, now);
+        let received = connection.decapsulate(ids[frame.path], &mut frame.bytes, frame.ecn, now);
         if let Ok(Received::Packet(packet)) = received {
             note(&mut self.meters[end][peer], &mut self.delays, packet, now);
         }
-        self.settle(end, peer);
+        while let Some(packet) = connection.poll_packet() {
+            note(&mut self.meters[end][peer], &mut self.delays, packet, now);
+        }
     }
 
     fn offer(&mut self, Source { from, peer, len, .. }: Source) {
@@ -234,49 +299,21 @@ impl<'m> World<'m> {
         self.meters[1 - from][peer].offered += 1;
         self.pinged += u64::from(len == SMALL);
         // Paths are up, and the packet is one.
-        let _ = self.connections[from][peer].encapsulate(&mut buffer, self.now).map(drop);
-        self.settle(from, peer);
+        let _ = self.hosts[from].get_mut(peer).connection.encapsulate(&mut buffer, self.now).map(drop);
     }
 
-    /// What follows every change of a connection.
-    fn settle(&mut self, end: End, peer: usize) {
-        while let Some(packet) = self.connections[end][peer].poll_packet() {
-            note(&mut self.meters[end][peer], &mut self.delays, packet, self.now);
-        }
-        self.pull(end, peer);
-        let connection = &mut self.connections[end][peer];
-        while connection.poll_event().is_some() {}
-        let deadline = connection.poll_timeout();
-        if self.noted[end][peer] != deadline {
-            if let Some(before) = std::mem::replace(&mut self.noted[end][peer], deadline) {
-                self.deadlines.remove(&(before, end, peer));
+    /// What follows changes of connections.
+    fn settle(&mut self) {
+        for end in [SERVER, PEER] {
+            while let Some((handle, member)) = self.hosts[end].endpoint.next_touched() {
+                while let Some(packet) = member.connection.poll_packet() {
+                    note(&mut self.meters[end][member.peer], &mut self.delays, packet, self.now);
+                }
+                self.outside.pull(end, handle, member, self.now);
+                while member.connection.poll_event().is_some() {}
+                self.hosts[end].endpoint.settled(handle);
             }
-            deadline.map(|at| self.deadlines.insert((at, end, peer)));
         }
-    }
-
-    /// Sends what may leave. Returns whether the connection would send more if it were its turn.
-    fn pull(&mut self, end: End, peer: usize) -> bool {
-        let now = self.now;
-        let connection = &mut self.connections[end][peer];
-        let mut uplink = self.uplink.as_mut().filter(|_| end == SERVER);
-        loop {
-            let may = uplink.as_ref().is_none_or(|uplink| uplink.may_send(peer, now));
-            connection.set_turn(may);
-            let Some(Departure { path, datagram, ecn }) = connection.poll_transmit(&mut self.control) else {
-                break;
-            };
-            uplink.iter_mut().for_each(|uplink| uplink.charge(peer, datagram.len() + HEADERS, now));
-            let frame = Frame { peer, path: path.index(), ecn, bytes: datagram.to_vec() };
-            self.wires.send(end, frame, now);
-        }
-        let Some(uplink) = uplink else { return false };
-        let waits = connection.waits() && !uplink.may_send(peer, now);
-        if waits {
-            uplink.wait(peer, now);
-        }
-        connection.set_share(uplink.share(peer, now).and_then(|share| u32::try_from(share).ok()));
-        waits
     }
 
     fn add(&mut self, from: End, peer: usize, (len, every, time): (usize, Duration, Duration)) {
@@ -333,14 +370,14 @@ impl<'m> World<'m> {
     pub(super) fn missing(&self) -> u64 {
         let of = |end: End, peer: usize| {
             let meter = self.meters[end][peer];
-            let dropped = self.connections[1 - end][peer].stats().tx_dropped;
+            let dropped = self.hosts[1 - end].get(peer).connection.stats().tx_dropped;
             meter.offered.saturating_sub(meter.came + dropped)
         };
         (0..self.setup.busy).flat_map(|peer| [of(SERVER, peer), of(PEER, peer)]).sum()
     }
 
     pub(super) fn dropped(&self) -> u64 {
-        self.wires.dropped()
+        self.outside.wires.dropped()
     }
 }
 

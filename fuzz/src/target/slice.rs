@@ -76,7 +76,7 @@ pub fn slice(data: &[u8]) {
     joiner.forget(1, |_, _| panic!("nothing is left"));
 }
 
-fn whole(joiner: &mut Joiner, packet: &Packet, id: u16, sizes: [u16; 2], fates: [u128; 3]) {
+fn whole(joiner: &mut Joiner<usize>, packet: &Packet, id: u16, sizes: [u16; 2], fates: [u128; 3]) {
     let ([size, room], [lost, marked, twice]) = (sizes, fates);
     let bytes = packet.bytes(false);
     let headers = bytes.len() - packet.data.len();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use anyhow::Result;
-use mpt_proto::{Instant, Link};
+use mpt_proto::{Handle, Instant, Link};
 
 use super::path::{PeerPath, Stay};
 use super::plan::PlannedPath;
@@ -179,12 +179,12 @@ impl<'s> Driver<'s> {
     /// Lets those paths of a connection come and go that make it the one that is wanted, as far as there is room.
     pub(super) fn change_paths(
         &mut self,
-        index: usize,
+        handle: Handle,
         (wanted, planned, sockets): (&config::Connection, &[PlannedPath], &[usize]),
         reloaded: &mut Reloaded,
         now: Instant,
     ) {
-        let peer = &self.peers[index];
+        let peer = &self.peers[handle];
         let full = |name: &str| format!("{}/{name}", wanted.name);
         let goes: Vec<(usize, String)> = peer
             .live_paths()
@@ -194,25 +194,25 @@ impl<'s> Driver<'s> {
         let live: Vec<&config::Path> = peer.live_paths().map(|(_, path)| path).collect();
         let comes: Vec<(&config::Path, &PlannedPath)> =
             wanted.paths.iter().zip(planned).filter(|(path, _)| !live.contains(path)).collect();
-        self.peers[index].config.auto.clone_from(&wanted.auto);
+        self.peers[handle].config.auto.clone_from(&wanted.auto);
         for (path, name) in goes {
             // One that is set up otherwise may have the same ends: datagrams are of the new one at once.
             let is_replaced = comes.iter().any(|(path, _)| path.name == name);
-            self.stop_trial(index, path);
-            self.peers[index].paths[path].other_port = None;
-            self.mutate(index, now, |peer| peer.let_go(path, now));
+            self.stop_trial(handle, path);
+            self.peers[handle].paths[path].other_port = None;
+            self.mutate(handle, now, |peer| peer.let_go(path, now));
             if is_replaced {
-                self.remove_path(index, path, now);
+                self.remove_path(handle, path, now);
             }
             reloaded.paths_removed.push(full(&name));
         }
-        if self.peers[index].live_paths().count() + comes.len() > self.free_places(index) {
-            self.finish_leaving(index, now + LEAVING);
+        if self.peers[handle].live_paths().count() + comes.len() > self.free_places(handle) {
+            self.finish_leaving(handle, now + LEAVING);
         }
         for (path, planned) in comes {
             let Some(&socket) = sockets.get(planned.socket) else { continue };
             let Self { resources, peers, outside, .. } = self;
-            let Some(peer) = peers.get_mut(index) else { continue };
+            let Some(peer) = peers.get_mut(handle) else { continue };
             match resources.add(peer, path, planned, socket, outside) {
                 Ok(place) => {
                     peer.news.path(&path.name, What::PathAdded);
@@ -228,28 +228,28 @@ impl<'s> Driver<'s> {
     }
 
     /// Places of a connection that have no path that leaves.
-    fn free_places(&self, index: usize) -> usize {
+    fn free_places(&self, peer: Handle) -> usize {
         let leaves = |path: &&PeerPath| matches!(path.stay, Stay::Leaves(_));
-        mpt_proto::MAX_PATHS - self.peers[index].paths.iter().filter(leaves).count()
+        mpt_proto::MAX_PATHS - self.peers[peer].paths.iter().filter(leaves).count()
     }
 
     /// Frees the places of paths whose time has come.
-    pub(super) fn finish_leaving(&mut self, index: usize, now: Instant) {
+    pub(super) fn finish_leaving(&mut self, handle: Handle, now: Instant) {
         let is_over = |path: &PeerPath| matches!(path.stay, Stay::Leaves(until) if until <= now);
-        let Some(peer) = self.peers.get(index) else { return };
+        let Some(peer) = self.peers.get(handle) else { return };
         let over: Vec<usize> = (0..peer.paths.len()).filter(|path| is_over(&peer.paths[*path])).collect();
         if over.is_empty() {
             return;
         }
         for path in over {
-            self.remove_path(index, path, self.clock.now());
+            self.remove_path(handle, path, self.clock.now());
         }
         self.close_unused_sockets();
     }
 
     /// Frees the place of a path.
-    fn remove_path(&mut self, index: usize, path: usize, now: Instant) {
-        let Some(peer) = self.peers.get_mut(index) else { return };
+    fn remove_path(&mut self, handle: Handle, path: usize, now: Instant) {
+        let Some(peer) = self.peers.get_mut(handle) else { return };
         let Some(planned) = peer.paths.get_mut(path) else { return };
         planned.stay = Stay::Gone;
         planned.remote = None;
@@ -258,9 +258,9 @@ impl<'s> Driver<'s> {
         let _ = peer.connection.remove_path(id, now);
         peer.clear_place(path);
         if let Some(shared) = self.outside.sockets.get_mut(socket) {
-            shared.senders.remove_path(index, path);
+            shared.senders.remove_path(handle, path);
         }
-        self.mutate(index, now, |_| ());
+        self.mutate(handle, now, |_| ());
     }
 
     /// Closes the sockets that no path uses.

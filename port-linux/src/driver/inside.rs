@@ -1,6 +1,6 @@
 //! The tunnel's inner side: where inner packets come from and go to.
 
-use mpt_proto::HEADROOM;
+use mpt_proto::{HEADROOM, Handle};
 
 use mpt_proto::wire::slice;
 
@@ -30,7 +30,7 @@ pub struct Inside {
     /// larger segments than fit.
     pub mtu: u16,
     coalescer: Coalescer,
-    joiner: Joiner,
+    joiner: Joiner<Handle>,
     /// Room for a SYN that is changed; what a connection brings is only lent.
     syn: Vec<u8>,
 }
@@ -63,7 +63,7 @@ impl Inside {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn deliver(&mut self, connection: usize, packet: &[u8]) -> Result<(), Refusal> {
+    pub fn deliver(&mut self, connection: Handle, packet: &[u8]) -> Result<(), Refusal> {
         let Self { tun, routes, drops, mtu, coalescer, joiner, syn } = self;
         if slice::is_there(packet) {
             // Packets of a flow stay in order.
@@ -100,7 +100,7 @@ impl Inside {
     }
 
     /// The peer of a connection started anew: its slices no longer belong together.
-    pub fn forget(&mut self, connection: usize) {
+    pub fn forget(&mut self, connection: Handle) {
         let Self { tun, joiner, drops, .. } = self;
         joiner.forget(connection, |front, data| write(tun, drops, front, data));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mpt_proto::Instant;
+use mpt_proto::{Handle, Instant};
 use mpt_seal::Event;
 
 use super::Driver;
@@ -39,14 +39,14 @@ impl Driver<'_> {
             return self.paths_changed.clear();
         }
         if !self.paths_changed.is_empty() {
-            for index in std::mem::take(&mut self.paths_changed) {
-                let Some(peer) = self.peers.get(index) else { continue };
-                self.outside.set_paths(index, peer.usable_paths());
+            for handle in std::mem::take(&mut self.paths_changed) {
+                let Some(peer) = self.peers.get(handle) else { continue };
+                self.outside.set_paths(handle, peer.usable_paths());
             }
             for shared in &mut self.outside.sockets {
                 shared.is_used = shared.listens;
             }
-            for peer in self.peers.iter().filter(|peer| !peer.config.is_learned) {
+            for peer in self.peers.fixed() {
                 for (index, path) in peer.paths.iter().enumerate() {
                     if let Some(shared) = self.outside.sockets.get_mut(path.socket) {
                         shared.is_used |= peer.listens(index);
@@ -55,26 +55,24 @@ impl Driver<'_> {
             }
         }
         while let Some(event) = self.outside.poll_event() {
-            let (peer, probes) = match event {
-                Event::Session { peer, restarted } => {
-                    if restarted {
-                        tracing::debug!("{}: keys of another process", self.name_of(peer.index()));
-                        self.note_another_process(peer.index(), now);
-                    }
-                    (peer, true)
-                }
-                Event::Silent { peer } => (peer, true),
-                Event::Expired { peer } => {
-                    tracing::info!(
-                        "{}: the keys are too old, until the peer answers",
-                        self.name_of(peer.index())
-                    );
-                    (peer, false)
-                }
-                _ => continue,
+            let (Event::Session { peer, .. } | Event::Silent { peer } | Event::Expired { peer }) = event
+            else {
+                continue;
             };
-            if probes && self.peers.get(peer.index()).is_some() {
-                self.mutate(peer.index(), now, |peer| peer.probe_all(now));
+            let Some(handle) = self.outside.owner(peer) else { continue };
+            match event {
+                Event::Expired { .. } => {
+                    tracing::info!("{}: the keys are too old, until the peer answers", self.name_of(handle));
+                    continue;
+                }
+                Event::Session { restarted: true, .. } => {
+                    tracing::debug!("{}: keys of another process", self.name_of(handle));
+                    self.note_another_process(handle, now);
+                }
+                _ => {}
+            }
+            if self.peers.get(handle).is_some() {
+                self.mutate(handle, now, |peer| peer.probe_all(now));
             }
         }
         let Self { outside, peers, .. } = self;
@@ -88,7 +86,7 @@ impl Driver<'_> {
     }
 
     /// Tells people, once, of a peer that is two machines.
-    fn note_another_process(&mut self, peer: usize, now: Instant) {
+    fn note_another_process(&mut self, peer: Handle, now: Instant) {
         let Some(peer) = self.peers.get_mut(peer) else { return };
         if peer.turns.note(now) {
             let name = &peer.config.name;
@@ -100,7 +98,7 @@ impl Driver<'_> {
         }
     }
 
-    fn name_of(&self, peer: usize) -> &str {
+    fn name_of(&self, peer: Handle) -> &str {
         self.peers.get(peer).map_or("?", |peer| &peer.config.name)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mpt_proto::{Instant, Link, PathState};
+use mpt_proto::{Handle, Instant, Link, PathState};
 
 use super::path::PeerPath;
 use super::{Driver, FIRST_SOCKET, Peer};
@@ -37,7 +37,7 @@ impl Peer<'_> {
 impl Driver<'_> {
     /// After a connection was driven: if a send found a link down, or nothing comes back on a path, which is news if it `went_down` just
     /// now, it must be looked at again.
-    pub(super) fn note_links(&mut self, peer: usize, went_down: bool, now: Instant) {
+    pub(super) fn note_links(&mut self, peer: Handle, went_down: bool, now: Instant) {
         let Some(peer) = self.peers.get(peer) else { return };
         if !(0..peer.paths.len()).any(|path| peer.has_link_to_look_at(path)) {
             return;
@@ -58,7 +58,7 @@ impl Driver<'_> {
     /// Looks at every path's link and tells the core what changed.
     pub(super) fn check_links(&mut self, now: Instant) {
         self.recheck_links = None;
-        for peer in self.peers.positions() {
+        for peer in self.peers.handles() {
             for path in 0..self.peers[peer].paths.len() {
                 if self.peers.get(peer).is_some_and(|peer| peer.has_link_to_look_at(path)) {
                     self.check_path(peer, path, now);
@@ -69,7 +69,7 @@ impl Driver<'_> {
     }
 
     /// Looks at one path's link.
-    pub(super) fn check_path(&mut self, peer: usize, path: usize, now: Instant) {
+    pub(super) fn check_path(&mut self, peer: Handle, path: usize, now: Instant) {
         let missing = self.check_link(peer, path, now).err();
         let link = if missing.is_none() { Link::Up } else { Link::Down };
         let missing = missing.or_else(|| self.find_obstacle(peer, path));
@@ -85,7 +85,7 @@ impl Driver<'_> {
 
     /// What of this host keeps datagrams from a path that is down although its link works. It is only told: where a router
     /// answers for everybody it may be in nobody's way.
-    fn find_obstacle(&self, peer: usize, path: usize) -> Option<Missing> {
+    fn find_obstacle(&self, peer: Handle, path: usize) -> Option<Missing> {
         let Peer { connection, paths, .. } = &self.peers[peer];
         let planned = &paths[path];
         let is_silent = connection.path_state(planned.id).is_ok_and(PathState::is_silent);
@@ -97,7 +97,7 @@ impl Driver<'_> {
 
     /// Whether a path's link can be used: there is the interface with the address, a route, a socket that
     /// belongs to them, and a known peer.
-    fn check_link(&mut self, peer: usize, path: usize, now: Instant) -> Result<(), Missing> {
+    fn check_link(&mut self, peer: Handle, path: usize, now: Instant) -> Result<(), Missing> {
         let planned = &self.peers[peer].paths[path];
         if self.outside.listens(planned.socket) {
             // Bound for good, and the kernel finds the way.
@@ -127,7 +127,7 @@ impl Driver<'_> {
     /// probes open the way for the peer's datagrams (through a NAT, say) before the next packet needs it.
     fn follow_address(
         &mut self,
-        peer: usize,
+        peer: Handle,
         path: usize,
         found: Found,
         now: Instant,
@@ -142,7 +142,7 @@ impl Driver<'_> {
     }
 
     /// The address that the path sends from, which needs a route.
-    fn find_source(&mut self, peer: usize, path: usize) -> Result<std::net::IpAddr, Missing> {
+    fn find_source(&mut self, peer: Handle, path: usize) -> Result<std::net::IpAddr, Missing> {
         let peer = &mut self.peers[peer];
         let planned = &mut peer.paths[path];
         let shared = &self.outside.sockets[planned.socket];
@@ -159,7 +159,7 @@ impl Driver<'_> {
     /// Makes a path usable again whose link was down: there must be a route, and a socket. An address or a
     /// device that went and came back may be another one to the kernel, so the socket is bound anew, unless
     /// another path uses it meanwhile.
-    fn restore(&mut self, peer: usize, path: usize, found: Found) -> Result<(), Missing> {
+    fn restore(&mut self, peer: Handle, path: usize, found: Found) -> Result<(), Missing> {
         let index = {
             let path = &mut self.peers[peer].paths[path];
             path.remote = path.remote.map(|remote| scoped(path.ends.remote, remote.port(), found.index));

@@ -71,7 +71,7 @@ impl Driver<'_> {
                 && peer.paths_up() == 0
                 && (is_sealed || theirs.is_some_and(|key| key != peer.config.key))
         };
-        let Some(peer) = self.peers.iter().find(is_meant).map(|peer| peer.index) else { return };
+        let Some(peer) = self.peers.iter().find(is_meant).map(|peer| peer.handle) else { return };
         let Some(peer) = self.peers.get_mut(peer) else { return };
         if is_sealed {
             peer.tell_sealed(origin.source);

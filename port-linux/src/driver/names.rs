@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mpt_proto::{DownReason, Instant, PathState};
+use mpt_proto::{DownReason, Handle, Instant, PathState};
 
 use super::senders::Sender;
 use super::{Driver, Peer};
@@ -302,7 +302,7 @@ impl Driver<'_> {
 
     /// Paths that need it go to the first address of a name.
     fn use_name(&mut self, name: &str, now: Instant) {
-        for peer in self.peers.positions() {
+        for peer in self.peers.handles() {
             let paths: Vec<usize> = self.peers[peer].paths_named(name).collect();
             for path in paths {
                 if !self.peers[peer].needs_name(path) {
@@ -326,7 +326,7 @@ impl Driver<'_> {
     }
 
     /// Looks at those paths of a connection whose peer has a name.
-    pub(super) fn follow_name(&mut self, peer: usize, now: Instant) {
+    pub(super) fn follow_name(&mut self, peer: Handle, now: Instant) {
         let paths = self.peers.get(peer).map_or(&[][..], |peer| &peer.paths);
         if paths.iter().all(|path| path.named.is_none()) {
             return;
@@ -367,7 +367,7 @@ impl Driver<'_> {
     }
 
     /// A path's peer is looked for at an address of its name.
-    fn turn_to(&mut self, peer: usize, path: usize, address: IpAddr, now: Instant) {
+    fn turn_to(&mut self, peer: Handle, path: usize, address: IpAddr, now: Instant) {
         let Peer { config, connection, paths, paths_changed, .. } = &mut self.peers[peer];
         let socket = paths[path].socket;
         let is_taken = |(other, it): (usize, &super::PeerPath)| {

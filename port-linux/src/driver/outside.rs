@@ -8,9 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, Result};
-use mpt_proto::{Departure, Ecn, Instant, PathSet};
-use mpt_seal::{Event, Opened, PeerStatus, Reason, Sealer, Source, Stats};
+use mpt_proto::{Departure, Ecn, Handle, Instant, PathSet};
+use mpt_seal::{Event, Opened, PeerId, PeerStatus, Reason, Sealer, Source, Stats};
 
+use super::keyring::Keyring;
 use super::path::PeerPath;
 use super::senders::{Sender, Senders};
 use crate::ciphers::NativeCiphers;
@@ -155,7 +156,7 @@ pub enum Arrival<'d> {
     /// Authentic, and from an address that is no path's remote end.
     Moved {
         /// The connection.
-        peer: usize,
+        peer: Handle,
         /// The number that the peer gives the path.
         number: u8,
         /// Whether no later one came of that path.
@@ -176,6 +177,7 @@ pub struct Outside<'s> {
     /// The sockets.
     pub sockets: Vec<SharedSocket>,
     sealer: Option<SystemSealer<'s>>,
+    keyring: Keyring,
     /// This host's own access, where it is shared among the connections.
     pub(super) uplink: Option<Uplink>,
     pub(super) downlink: Option<Downlink>,
@@ -184,32 +186,36 @@ pub struct Outside<'s> {
 impl<'s> Outside<'s> {
     /// Without sockets and peers; sealed if there is a sealer.
     pub fn new(sealer: Option<SystemSealer<'s>>) -> Self {
-        Self { sockets: Vec::new(), sealer, uplink: None, downlink: None }
+        Self { sockets: Vec::new(), sealer, keyring: Keyring::default(), uplink: None, downlink: None }
     }
 
-    /// Gives the layer that seals the keys of a connection, and tells its position; `None`: nothing is sealed.
+    /// Gives the layer that seals the keys of a connection, if something is sealed.
     ///
     /// # Errors
     /// There is no room, or another peer with this key.
-    pub(super) fn add_keys(&mut self, config: &config::Connection) -> Result<Option<usize>> {
-        let Some(sealer) = &mut self.sealer else { return Ok(None) };
+    pub(super) fn add_keys(&mut self, handle: Handle, config: &config::Connection) -> Result<()> {
+        let Some(sealer) = &mut self.sealer else { return Ok(()) };
         let keys = config.keys.clone().context("a connection without a public key")?;
         let peer = sealer.add_peer(keys);
         let peer = peer.map_err(|error| misconfigured(format!("connection {}: {error}", config.name)))?;
-        Ok(Some(peer.index()))
+        self.keyring.add(handle, peer);
+        Ok(())
+    }
+
+    /// The connection that the layer that seals means.
+    pub(super) fn owner(&self, peer: PeerId) -> Option<Handle> {
+        self.keyring.owner(peer)
     }
 
     /// Forgets a connection: its keys, and where it is.
-    pub(super) fn remove(&mut self, peer: usize) {
+    pub(super) fn remove(&mut self, peer: Handle) {
         for shared in &mut self.sockets {
             shared.senders.remove(peer);
         }
         self.uplink.iter_mut().for_each(|uplink| uplink.remove(peer));
         self.downlink.iter_mut().for_each(|downlink| downlink.remove(peer));
-        if let Some(sealer) = &mut self.sealer
-            && let Some(peer) = sealer.peer_id(peer)
-        {
-            sealer.remove_peer(peer);
+        if let Some(keys) = self.keyring.remove(peer) {
+            self.sealer.iter_mut().for_each(|sealer| sealer.remove_peer(keys));
         }
     }
 
@@ -238,7 +244,7 @@ impl<'s> Outside<'s> {
     /// Takes in a datagram that came to a socket.
     pub fn open<'d>(&mut self, origin: Origin, datagram: &'d mut [u8], now: Instant) -> Arrival<'d> {
         let Origin { socket, source, .. } = origin;
-        let Self { sockets, sealer, .. } = self;
+        let Self { sockets, sealer, keyring, .. } = self;
         let Some(shared) = sockets.get(socket) else { return Arrival::Nothing };
         let Some(sealer) = sealer else {
             return match shared.senders.find(source) {
@@ -249,14 +255,15 @@ impl<'s> Outside<'s> {
         // Only answers to handshakes need to know the path, and these come from where they were sent to.
         let path = || {
             let sender = shared.senders.find(source)?;
-            Some((sealer.peer_id(sender.peer)?, u8::try_from(sender.path).ok()?))
+            Some((keyring.keys(sender.peer)?, u8::try_from(sender.path).ok()?))
         };
         let path = if datagram.len() <= mpt_seal::LONGEST_HANDSHAKE { path() } else { None };
         match sealer.open(&opaque(socket, source), path, datagram, now) {
             Opened::Clear { peer, path: number, is_newest, datagram } => {
-                match shared.senders.find_of(peer.index(), source) {
+                let Some(peer) = keyring.owner(peer) else { return Arrival::Nothing };
+                match shared.senders.find_of(peer, source) {
                     Some(sender) => Arrival::Path { sender, datagram },
-                    None => Arrival::Moved { peer: peer.index(), number, is_newest, datagram },
+                    None => Arrival::Moved { peer, number, is_newest, datagram },
                 }
             }
             Opened::Reply(reply) => {
@@ -280,12 +287,12 @@ impl<'s> Outside<'s> {
     /// Puts a datagram behind those that wait to leave on its path. Returns whether the path's link works.
     pub fn transmit(
         &mut self,
-        peer: usize,
+        peer: Handle,
         path: &mut PeerPath,
         departure: &Departure<'_>,
         now: Instant,
     ) -> bool {
-        let Self { sockets, sealer, uplink, .. } = self;
+        let Self { sockets, sealer, keyring, uplink, .. } = self;
         let sockets = opened(sockets, path.sockets());
         let destination = path.destination();
         let headers = usize::from(mtu::headers(path.ends.remote));
@@ -304,7 +311,7 @@ impl<'s> Outside<'s> {
             return works;
         };
         let number = departure.path.index();
-        let sealed = sealer.sealed_len(clear, usize::from(*max_datagram)).zip(sealer.peer_id(peer));
+        let sealed = sealer.sealed_len(clear, usize::from(*max_datagram)).zip(keyring.keys(peer));
         if let Some(((len, peer), number)) = sealed.zip(u8::try_from(number).ok()) {
             charge(len);
             let seal = |place: &mut [u8]| sealer.seal(peer, number, clear, place, now).is_ok();
@@ -327,14 +334,14 @@ impl<'s> Outside<'s> {
     /// peer ignores and which do not change a checksum. `None`: there is no socket or there are no keys.
     pub fn send_alone(
         &mut self,
-        peer: usize,
+        peer: Handle,
         path: &PeerPath,
         (socket, to): (usize, Destination),
         message: &Departure<'_>,
         size: usize,
         now: Instant,
     ) -> Option<Result<(), SendError>> {
-        let Self { sockets, sealer, .. } = self;
+        let Self { sockets, sealer, keyring, .. } = self;
         let socket = sockets.get(socket)?.socket.as_ref()?;
         let mut datagram = message.datagram.to_vec();
         if let Some(sealer) = sealer {
@@ -342,7 +349,7 @@ impl<'s> Outside<'s> {
             datagram.resize(datagram.len() + size.saturating_sub(bare), 0);
             let mut sealed = vec![0; sealer.sealed_len(&datagram, size)?];
             let number = u8::try_from(path.id.index()).ok()?;
-            sealer.seal(sealer.peer_id(peer)?, number, &datagram, &mut sealed, now).ok()?;
+            sealer.seal(keyring.keys(peer)?, number, &datagram, &mut sealed, now).ok()?;
             datagram = sealed;
         } else {
             datagram.resize(size.max(datagram.len()), 0);
@@ -354,13 +361,15 @@ impl<'s> Outside<'s> {
     /// is sent again later.
     pub fn send_handshakes<'p>(
         &mut self,
-        path: impl Fn(usize, usize) -> Option<([Option<usize>; 2], Destination)> + 'p,
+        path: impl Fn(Handle, usize) -> Option<([Option<usize>; 2], Destination)> + 'p,
         now: Instant,
     ) {
-        let Self { sockets, sealer, .. } = self;
+        let Self { sockets, sealer, keyring, .. } = self;
         let Some(sealer) = sealer else { return };
         while let Some((peer, number, initiation)) = sealer.poll_transmit(now) {
-            let Some((from, to)) = path(peer.index(), usize::from(number)) else { continue };
+            let Some((from, to)) = keyring.owner(peer).and_then(|peer| path(peer, number.into())) else {
+                continue;
+            };
             for socket in opened(sockets, from).into_iter().flatten() {
                 let _ = socket.send(to, initiation, initiation.len(), Ecn::NotEct);
             }
@@ -373,11 +382,9 @@ impl<'s> Outside<'s> {
     }
 
     /// Which paths of a peer handshakes may leave on.
-    pub fn set_paths(&mut self, peer: usize, paths: PathSet) {
-        if let Some(sealer) = &mut self.sealer
-            && let Some(peer) = sealer.peer_id(peer)
-        {
-            sealer.set_paths(peer, paths);
+    pub fn set_paths(&mut self, peer: Handle, paths: PathSet) {
+        if let Some((sealer, keys)) = self.sealer.as_mut().zip(self.keyring.keys(peer)) {
+            sealer.set_paths(keys, paths);
         }
     }
 
@@ -397,9 +404,8 @@ impl<'s> Outside<'s> {
     }
 
     /// What people are told of a peer's keys; `None`: nothing is sealed.
-    pub fn status(&self, peer: usize, now: Instant) -> Option<PeerStatus> {
-        let sealer = self.sealer.as_ref()?;
-        sealer.status(sealer.peer_id(peer)?, now)
+    pub fn status(&self, peer: Handle, now: Instant) -> Option<PeerStatus> {
+        self.sealer.as_ref()?.status(self.keyring.keys(peer)?, now)
     }
 
     /// Datagrams refused; `None`: nothing is sealed.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mpt_proto::wire::extension;
 use mpt_proto::{
-    CONTROL_MAX, Claim, Departure, DownReason, Ecn, Event, HEADROOM, Instant, Link, MAX_PATHS, PathId,
-    PathSet, PathState, Policy, Received,
+    CONTROL_MAX, Claim, Departure, DownReason, Ecn, Event, HEADROOM, Handle, Instant, Link, MAX_PATHS,
+    PathId, PathSet, PathState, Policy, Received,
 };
 
 use super::incoming::Incoming;
@@ -31,8 +31,8 @@ const REST_AFTER: Duration = Duration::from_secs(10);
 
 /// One peer.
 pub struct Peer<'s> {
-    /// Its position among all.
-    pub index: usize,
+    /// Which it is among all.
+    pub handle: Handle,
     /// From the configuration.
     pub config: config::Connection,
     /// The state machine.
@@ -70,11 +70,6 @@ pub struct Peer<'s> {
     pub(super) states_changed: bool,
     /// Which paths can be used may be another than at the last look.
     pub(super) paths_changed: bool,
-    /// Whether the loop is to settle it, see [`Peers`](super::Peers), and when it last waited for what.
-    pub(super) is_touched: bool,
-    pub(super) deadline: Option<Instant>,
-    /// Its paths that are up, and those that there are, as they are counted among those of all connections.
-    pub(super) counted: (u32, u32),
     /// A path has gone down, or is still down, since its link was last looked at.
     pub(super) path_went_down: bool,
     /// Largest UDP payload that its memory was made for.
@@ -136,7 +131,7 @@ impl<'s> Peer<'s> {
     /// A peer whose paths have been added to `connection` in the order of `paths`.
     /// Sealing adds `sealing` bytes to each of its datagrams.
     pub fn new(
-        index: usize,
+        handle: Handle,
         config: config::Connection,
         (connection, memory): (Core<'s>, Option<MemorySize>),
         paths: Vec<PeerPath>,
@@ -144,7 +139,7 @@ impl<'s> Peer<'s> {
     ) -> Self {
         let room = paths.iter().map(|path| path.planned_datagram).max().unwrap_or(0);
         Self {
-            index,
+            handle,
             incoming: Incoming::new(config.bytes_per_second()),
             config,
             connection,
@@ -165,9 +160,6 @@ impl<'s> Peer<'s> {
             sizes_changed: false,
             states_changed: true,
             paths_changed: true,
-            is_touched: false,
-            deadline: None,
-            counted: (0, 0),
             path_went_down: false,
             sealing,
             told_refused: 0,
@@ -312,7 +304,7 @@ impl<'s> Peer<'s> {
         let path = self.paths.get(path)?;
         match self.connection.decapsulate_arrived(path.id, datagram, ecn, arrived, now) {
             Ok(Received::Packet(packet)) if self.incoming.passes(packet, now) => {
-                let delivered = inside.deliver(self.index, packet);
+                let delivered = inside.deliver(self.handle, packet);
                 self.note(delivered);
             }
             Ok(Received::Dropped(reason)) => self.tell_dropped(reason, datagram, origin.source),
@@ -331,7 +323,7 @@ impl<'s> Peer<'s> {
             let Some(departure) = self.connection.poll_transmit(&mut control) else { break };
             let index = departure.path.index();
             let Some(path) = self.paths.get_mut(index) else { continue };
-            if !outside.transmit(self.index, path, &departure, now) {
+            if !outside.transmit(self.handle, path, &departure, now) {
                 self.failed_links |= 1 << index;
             }
         }
@@ -340,10 +332,10 @@ impl<'s> Peer<'s> {
 
     /// Sends the inner packet after the headroom of `buffer`; [`settle`](Self::settle) must follow.
     pub fn send(&mut self, buffer: &mut [u8], now: Instant, outside: &mut Outside<'_>) {
-        let Self { connection, paths, failed_links, index, .. } = self;
+        let Self { connection, paths, failed_links, handle, .. } = self;
         // A refusal is counted by the core.
         let _ = connection.encapsulate(buffer, now, |departure| {
-            transmit(departure, (*index, paths, failed_links), now, outside);
+            transmit(departure, (*handle, paths, failed_links), now, outside);
         });
     }
 
@@ -367,10 +359,10 @@ impl<'s> Peer<'s> {
         while let Some(len) = slices.next_into(&mut buffer[HEADROOM..]) {
             let slice = &mut buffer[..HEADROOM + len];
             // Not moved: reading it in other pieces than it was written in would wait for the packet to reach the memory.
-            let Self { connection, paths, failed_links, index, .. } = self;
+            let Self { connection, paths, failed_links, handle, .. } = self;
             // A refusal is counted by the core.
             let _ = connection.encapsulate_slice(slice, &flow, now, |departure| {
-                transmit(departure, (*index, paths, failed_links), now, outside);
+                transmit(departure, (*handle, paths, failed_links), now, outside);
             });
         }
         Some(())
@@ -389,7 +381,7 @@ impl<'s> Peer<'s> {
             }
             while let Some(event) = self.connection.poll_event() {
                 if event == Event::PeerStarted {
-                    inside.forget(self.index);
+                    inside.forget(self.handle);
                 }
                 self.tell(event, now);
             }
@@ -463,12 +455,12 @@ impl<'s> Peer<'s> {
     fn deliver(&mut self, now: Instant, inside: &mut Inside) {
         while let Some(packet) = self.connection.poll_packet() {
             if self.incoming.passes(packet, now) {
-                let delivered = inside.deliver(self.index, packet);
+                let delivered = inside.deliver(self.handle, packet);
                 self.note(delivered);
             }
         }
         while let Some(packet) = self.incoming.next(now) {
-            let delivered = inside.deliver(self.index, &packet);
+            let delivered = inside.deliver(self.handle, &packet);
             self.note(delivered);
         }
     }
@@ -564,11 +556,11 @@ impl<'s> Peer<'s> {
     }
 }
 
-/// Lets a datagram that carries a packet leave, of the connection with this position. What would make a long queue of this host's own
+/// Lets a datagram that carries a packet leave, of the connection with this handle. What would make a long queue of this host's own
 /// longer is lost, as on a link with a shorter one: the interface's queue is no place to wait, as a TCP does not see what waits there.
 fn transmit(
     departure: &Departure<'_>,
-    (peer, paths, failed_links): (usize, &mut [PeerPath], &mut u16),
+    (peer, paths, failed_links): (Handle, &mut [PeerPath], &mut u16),
     now: Instant,
     outside: &mut Outside<'_>,
 ) {

@@ -1,167 +1,169 @@
-//! The connections, and which of them have something to do: no work of the loop grows with how many there are.
-//!
-//! A connection keeps its position as long as it is there. Who lends one to change it touches it, and the loop settles what was
-//! touched, at the end of the wake-up at the latest. Then its next deadline is noted among all.
+//! The connections, and what is counted over all of them.
 
 use std::collections::BTreeSet;
 use std::ops::{Index, IndexMut};
 
-use mpt_proto::Instant;
+use mpt_proto::{Endpoint, Handle, Instant, Slot, Timed};
 
 use super::Peer;
+use crate::table::Table;
 
-/// See the module.
-#[derive(Default)]
+/// What lies in the slots: growing moves pointers only.
+type Owned<'s> = Box<Peer<'s>>;
+
+impl Timed for Owned<'_> {
+    fn poll_timeout(&self) -> Option<Instant> {
+        Peer::poll_timeout(self)
+    }
+}
+
+/// The core's [`Endpoint`], with as many slots as are needed. Who lends a connection to change it touches it, and the loop settles what was
+/// touched, at the end of the wake-up at the latest.
 pub struct Peers<'s> {
-    places: Vec<Option<Peer<'s>>>,
-    /// Positions of those that were touched since they were settled, each once.
-    touched: Vec<usize>,
-    /// Moments at which something is due, one of a connection at most.
-    deadlines: BTreeSet<(Instant, usize)>,
-    /// Paths of all, and those that are up.
+    endpoint: Endpoint<Owned<'s>, Vec<Slot<Owned<'s>>>>,
+    /// Those that do not come by themselves: few, where thousands do.
+    fixed: BTreeSet<Handle>,
+    /// Paths of each, and those that are up, when it was last settled; and of all.
+    counted: Table<Count>,
+    all: Count,
+}
+
+/// Paths, and how many of them are up.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
     paths: u32,
-    paths_up: u32,
+    up: u32,
+}
+
+impl Default for Peers<'_> {
+    fn default() -> Self {
+        Self {
+            endpoint: Endpoint::new(Vec::new()),
+            fixed: BTreeSet::new(),
+            counted: Table::default(),
+            all: Count::default(),
+        }
+    }
 }
 
 impl<'s> Peers<'s> {
-    /// The first position that is free.
-    pub fn vacant(&self) -> usize {
-        self.places.iter().position(Option::is_none).unwrap_or(self.places.len())
+    /// The handle of the next one that is inserted.
+    ///
+    /// # Panics
+    /// After four thousand million connections.
+    pub fn next_handle(&mut self) -> Handle {
+        if self.endpoint.next_handle().is_none() {
+            self.endpoint.add_slots(1);
+        }
+        self.endpoint.next_handle().expect("room for another connection")
     }
 
-    /// Puts a connection at its own position, which is free.
+    /// Puts a connection where its handle says, which is the [next](Self::next_handle).
     pub fn insert(&mut self, peer: Peer<'s>) {
-        let index = peer.index;
-        if self.places.len() <= index {
-            self.places.resize_with(index + 1, || None);
+        let handle = peer.handle;
+        if !peer.config.is_learned {
+            self.fixed.insert(handle);
         }
-        self.remove(index);
-        self.places[index] = Some(peer);
-        self.touch(index);
+        let inserted = self.endpoint.insert(Box::new(peer)).ok();
+        debug_assert_eq!(inserted, Some(handle), "another one was inserted meanwhile");
     }
 
-    /// Takes a connection out. Its position is free then.
-    pub fn remove(&mut self, index: usize) -> Option<Peer<'s>> {
-        let peer = self.places.get_mut(index)?.take()?;
-        self.touched.retain(|touched| *touched != index);
-        if let Some(deadline) = peer.deadline {
-            self.deadlines.remove(&(deadline, index));
-        }
-        self.paths_up -= peer.counted.0;
-        self.paths -= peer.counted.1;
+    /// Takes a connection out.
+    pub fn remove(&mut self, handle: Handle) -> Option<Owned<'s>> {
+        let peer = self.endpoint.remove(handle)?;
+        self.fixed.remove(&handle);
+        let count = self.counted.remove(handle).unwrap_or_default();
+        (self.all.up, self.all.paths) = (self.all.up - count.up, self.all.paths - count.paths);
         Some(peer)
     }
 
-    /// All of them, in the order of their positions.
+    /// All of them, in the order of their slots.
     pub fn iter(&self) -> impl Iterator<Item = &Peer<'s>> {
-        self.places.iter().flatten()
+        self.endpoint.iter().map(|(_, peer)| &**peer)
+    }
+
+    /// Those that do not come by themselves.
+    pub fn fixed(&self) -> impl Iterator<Item = &Peer<'s>> {
+        self.fixed.iter().filter_map(|handle| self.get(*handle))
     }
 
     /// All of them, for changes that need no settling.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer<'s>> {
-        self.places.iter_mut().flatten()
+        self.endpoint.iter_mut().map(|(_, peer)| &mut **peer)
     }
 
-    /// Positions that are taken.
-    pub fn positions(&self) -> Vec<usize> {
-        self.iter().map(|peer| peer.index).collect()
+    /// Those that are there.
+    pub fn handles(&self) -> Vec<Handle> {
+        self.endpoint.iter().map(|(handle, _)| handle).collect()
     }
 
-    /// The connection at a position.
-    pub fn get(&self, index: usize) -> Option<&Peer<'s>> {
-        self.places.get(index)?.as_ref()
+    /// A connection, if it is there.
+    pub fn get(&self, handle: Handle) -> Option<&Peer<'s>> {
+        self.endpoint.get(handle).map(|peer| &**peer)
     }
 
-    /// The connection at a position, to be changed.
-    pub fn get_mut(&mut self, index: usize) -> Option<&mut Peer<'s>> {
-        self.places.get(index)?.as_ref()?;
-        self.touch(index);
-        self.places.get_mut(index)?.as_mut()
-    }
-
-    fn touch(&mut self, index: usize) {
-        if let Some(Some(peer)) = self.places.get_mut(index)
-            && !std::mem::replace(&mut peer.is_touched, true)
-        {
-            self.touched.push(index);
-        }
+    /// A connection, to be changed.
+    pub fn get_mut(&mut self, handle: Handle) -> Option<&mut Peer<'s>> {
+        self.endpoint.get_mut(handle).map(|peer| &mut **peer)
     }
 
     /// Whether one is to be settled.
     pub fn some_are_touched(&self) -> bool {
-        !self.touched.is_empty()
+        self.endpoint.some_are_touched()
     }
 
-    /// The next one that is to be settled; it counts as settled then.
+    /// The next one that is to be settled.
     pub fn next_touched(&mut self) -> Option<&mut Peer<'s>> {
-        let peer = self.places.get_mut(self.touched.pop()?)?.as_mut()?;
-        peer.is_touched = false;
-        Some(peer)
+        self.endpoint.next_touched().map(|(_, peer)| &mut **peer)
     }
 
-    /// Notes what a connection waits for, after it was settled.
-    pub fn note(&mut self, index: usize) {
-        let Some(Some(peer)) = self.places.get_mut(index) else { return };
-        let deadline = peer.poll_timeout();
-        if deadline != peer.deadline {
-            let before = std::mem::replace(&mut peer.deadline, deadline);
-            before.map(|before| self.deadlines.remove(&(before, index)));
-            deadline.map(|deadline| self.deadlines.insert((deadline, index)));
-        }
-        let count = (peer.paths_up(), peer.paths_known());
-        let before = std::mem::replace(&mut peer.counted, count);
-        self.paths_up = self.paths_up + count.0 - before.0;
-        self.paths = self.paths + count.1 - before.1;
+    /// Notes what a connection waits for, and which of its paths are up, after it was settled.
+    pub fn settled(&mut self, handle: Handle) {
+        self.endpoint.settled(handle);
+        let Some(peer) = self.endpoint.get(handle) else { return };
+        let count = Count { paths: peer.paths_known(), up: peer.paths_up() };
+        let before = std::mem::replace(self.counted.entry(handle), count);
+        self.all.up = self.all.up + count.up - before.up;
+        self.all.paths = self.all.paths + count.paths - before.paths;
     }
 
     /// The first moment at which something is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.endpoint.poll_timeout()
     }
 
-    /// Positions of those for which something is due, into `due`. Each has to be [noted](Self::note) again.
-    pub fn take_due(&mut self, now: Instant, due: &mut Vec<usize>) {
+    /// Those for which something is due, into `due`. Each has to be [settled](Self::settled) again.
+    pub fn take_due(&mut self, now: Instant, due: &mut Vec<Handle>) {
         due.clear();
-        while let Some((deadline, index)) = self.deadlines.first().copied().filter(|(first, _)| *first <= now)
-        {
-            self.deadlines.remove(&(deadline, index));
-            if let Some(Some(peer)) = self.places.get_mut(index) {
-                peer.deadline = None;
-                due.push(index);
-            }
-        }
+        due.extend(std::iter::from_fn(|| self.endpoint.next_due(now)));
     }
 
     /// How many paths are up, and how many there are.
     pub fn paths(&self) -> (u32, u32) {
-        (self.paths_up, self.paths)
+        (self.all.up, self.all.paths)
     }
 }
 
-impl<'s> Index<usize> for Peers<'s> {
+impl<'s> Index<Handle> for Peers<'s> {
     type Output = Peer<'s>;
 
     /// # Panics
-    /// When the position is free: positions come from the loop's own tables, which a connection leaves before its position does.
-    fn index(&self, index: usize) -> &Peer<'s> {
-        self.get(index).unwrap_or_else(|| panic!("no connection at position {index}"))
+    /// When the connection has gone: handles come from the loop's own tables, which a connection leaves before it goes.
+    fn index(&self, handle: Handle) -> &Peer<'s> {
+        self.get(handle).unwrap_or_else(|| panic!("no connection {handle:?}"))
     }
 }
 
-impl<'s> IndexMut<usize> for Peers<'s> {
-    fn index_mut(&mut self, index: usize) -> &mut Peer<'s> {
-        self.get_mut(index).unwrap_or_else(|| panic!("no connection at position {index}"))
+impl<'s> IndexMut<Handle> for Peers<'s> {
+    fn index_mut(&mut self, handle: Handle) -> &mut Peer<'s> {
+        self.get_mut(handle).unwrap_or_else(|| panic!("no connection {handle:?}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-    use std::time::Duration;
-
     use typed_arena::Arena;
 
-    use super::*;
     use crate::clock::Clock;
     use crate::config::Config;
     use crate::driver::{Outside, Plan, Resources};
@@ -179,60 +181,42 @@ mod tests {
         Config::parse(&text, "test").unwrap()
     }
 
-    fn touched(peers: &mut Peers<'_>) -> BTreeSet<usize> {
-        let mut touched = BTreeSet::new();
-        while let Some(peer) = peers.next_touched() {
-            assert!(touched.insert(peer.index), "{} is settled twice", peer.index);
-        }
-        touched
-    }
-
     #[test]
-    fn whatever_comes_goes_and_waits_each_is_settled_once_and_due_when_it_says() {
+    fn paths_are_counted_as_connections_come_and_go() {
         let (config, arena, clock) = (config(40), Arena::new(), Clock::start());
         let memories = Memories::new(&arena, 1 << 20, None);
         let mut resources = Resources { clock, memories, joins: false, sealing: 0, recordings: None };
         let mut outside = Outside::new(None);
         let plan = Plan::new(&config, &Interfaces::default()).unwrap();
         let mut peers = resources.connect_all(&config, plan, &mut outside).unwrap();
-        let mut there: BTreeSet<usize> = (0..40).collect();
-        assert_eq!(touched(&mut peers), there);
         assert_eq!(peers.paths(), (0, 0), "nothing was noted yet");
-        there.iter().for_each(|index| peers.note(*index));
-        assert_eq!(peers.paths(), (0, 40));
-
-        fastrand::seed(7);
-        let mut now = clock.now();
-        for _ in 0..2000 {
-            let index = fastrand::usize(..40);
-            match fastrand::u8(..4) {
-                0 => assert_eq!(peers.remove(index).is_some(), there.remove(&index)),
-                1 => assert_eq!(peers.get_mut(index).is_some(), there.contains(&index)),
-                2 => now = now + Duration::from_millis(fastrand::u64(..50)),
-                _ => {}
-            }
-            let vacant = (0..).find(|place| !there.contains(place));
-            assert_eq!(Some(peers.vacant()), vacant.or(Some(40)));
-            let mut due = Vec::new();
-            let first = peers.iter().filter_map(Peer::poll_timeout).min();
-            assert_eq!(peers.poll_timeout(), first, "the first deadline of all");
-            peers.take_due(now, &mut due);
-            let expected: BTreeSet<usize> = peers
-                .iter()
-                .filter(|peer| peer.poll_timeout().is_some_and(|deadline| deadline <= now))
-                .map(|peer| peer.index)
-                .collect();
-            assert_eq!(due.iter().copied().collect::<BTreeSet<_>>(), expected);
-            for index in due {
-                peers[index].handle_timeout(now);
-            }
-            for index in touched(&mut peers) {
-                assert!(there.contains(&index));
-                peers.note(index);
-            }
-            assert_eq!(peers.paths().1 as usize, there.len());
-            assert_eq!(peers.positions(), there.iter().copied().collect::<Vec<_>>());
+        let names: Vec<_> = peers.iter().map(|peer| peer.config.name.clone()).collect();
+        assert!(
+            (0..40).all(|number| names[number] == format!("c{number}")),
+            "in the order of the configuration"
+        );
+        let handles = peers.handles();
+        while let Some(handle) = peers.next_touched().map(|peer| peer.handle) {
+            peers.settled(handle);
         }
-        assert!(there.len() < 40);
+        assert_eq!((peers.paths(), handles.len()), ((0, 40), 40));
+
+        // The slots that are free for longest serve first, so that what comes in a row stays in a row.
+        for handle in &handles[10..20] {
+            resources.disconnect(*handle, &mut outside, &mut peers);
+        }
+        assert_eq!(peers.paths(), (0, 30));
+        let mut plan = Plan::new(&config, &Interfaces::default()).unwrap();
+        let sockets = plan.place_sockets(&mut outside.sockets);
+        for (config, planned) in config.connections.iter().zip(&plan.connections).skip(10).take(10) {
+            resources.connect(config, planned, &sockets, &mut outside, &mut peers).unwrap();
+        }
+        let again: Vec<_> = peers.iter().map(|peer| peer.config.name.clone()).collect();
+        assert_eq!(again, names);
+        while let Some(handle) = peers.next_touched().map(|peer| peer.handle) {
+            assert!(!handles[10..20].contains(&handle), "one that went");
+            peers.settled(handle);
+        }
+        assert_eq!(peers.paths(), (0, 40));
     }
 }

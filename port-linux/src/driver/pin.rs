@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mpt_proto::PinFlowError;
+use mpt_proto::{Handle, PinFlowError};
 
 use super::{Driver, Peer, PeerPath};
 use crate::control::{Answer, MOST_PINNED};
@@ -15,16 +15,17 @@ type Flow = (u16, u16);
 impl Driver<'_> {
     /// Pins flows of this end to the path of this name, and says by which number the peer knows it.
     pub(super) fn answer_pin(&mut self, wanted: &str, flows: &[Flow], seconds: u16) -> Answer {
-        let (index, path) = match self.find_path(wanted) {
+        let (handle, path) = match self.find_path(wanted) {
             Ok(found) => found,
             Err(error) => return Answer::error(error),
         };
-        let name = format!("{}/{}", self.peers[index].config.name, self.peers[index].config.paths[path].name);
-        let number = self.peers[index].connection.peer_number(self.peers[index].paths[path].id);
+        let name =
+            format!("{}/{}", self.peers[handle].config.name, self.peers[handle].config.paths[path].name);
+        let number = self.peers[handle].connection.peer_number(self.peers[handle].paths[path].id);
         let Ok(Some(number)) = number else {
             return Answer::error(format!("nothing was heard from the peer on {name} yet"));
         };
-        match self.pin(index, path, flows, seconds) {
+        match self.pin(handle, path, flows, seconds) {
             Ok(()) => Answer::Pinned { version: VERSION, pinned: name, peer_number: number },
             Err(error) => Answer::error(format!("{name}: {error}")),
         }
@@ -38,17 +39,17 @@ impl Driver<'_> {
         flow: Flow,
         seconds: u16,
     ) -> Answer {
-        let Some(index) = self.inside.routes.peer(address) else {
+        let Some(handle) = self.inside.routes.peer(address) else {
             return Answer::error(format!("no peer has the address {address}"));
         };
         let path = usize::from(path);
-        let there = self.peers.get_mut(index).and_then(|peer| peer.paths.get(path));
+        let there = self.peers.get_mut(handle).and_then(|peer| peer.paths.get(path));
         if !there.is_some_and(PeerPath::is_there) {
             return Answer::error(format!("there is no path with the number {path}"));
         }
         let name =
-            self.peers[index].config.paths.get(path).map_or_else(String::new, |path| path.name.clone());
-        match self.pin(index, path, &[flow], seconds) {
+            self.peers[handle].config.paths.get(path).map_or_else(String::new, |path| path.name.clone());
+        match self.pin(handle, path, &[flow], seconds) {
             Ok(()) => Answer::Pinned {
                 version: VERSION,
                 pinned: name,
@@ -58,10 +59,10 @@ impl Driver<'_> {
         }
     }
 
-    fn pin(&mut self, index: usize, path: usize, flows: &[Flow], seconds: u16) -> Result<(), &'static str> {
+    fn pin(&mut self, handle: Handle, path: usize, flows: &[Flow], seconds: u16) -> Result<(), &'static str> {
         let now = self.clock.now();
         let until = now + Duration::from_secs(seconds.min(MOST_PINNED).into());
-        let Peer { connection, paths, .. } = &mut self.peers[index];
+        let Peer { connection, paths, .. } = &mut self.peers[handle];
         flows.iter().try_for_each(|flow| {
             connection.pin_flow(*flow, paths[path].id, until, now).map_err(|error| match error {
                 PinFlowError::Full => {

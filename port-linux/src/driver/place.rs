@@ -1,6 +1,6 @@
 //! A path that is followed by its name, wherever it is.
 
-use mpt_proto::PathId;
+use mpt_proto::{Handle, PathId};
 
 use super::{Peer, PeerPath, Peers};
 
@@ -10,7 +10,7 @@ pub(super) struct Place {
     pub(super) connection: String,
     /// Its own.
     pub(super) path: String,
-    last: Option<(usize, usize, PathId)>,
+    last: Option<(Handle, usize, PathId)>,
 }
 
 impl Place {
@@ -24,8 +24,8 @@ impl Place {
         self.connection == connection && self.path == path
     }
 
-    /// Where it was last: the connection's place, and the path's there.
-    pub(super) fn last(&self) -> Option<(usize, usize)> {
+    /// Where it was last: the connection, and the path's place there.
+    pub(super) fn last(&self) -> Option<(Handle, usize)> {
         self.last.map(|(peer, path, _)| (peer, path))
     }
 
@@ -35,12 +35,12 @@ impl Place {
     }
 
     /// Where the path is, and whether it came anew; `None`: it is not there.
-    pub(super) fn find(&mut self, peers: &Peers<'_>) -> Option<(usize, usize, bool)> {
+    pub(super) fn find(&mut self, peers: &Peers<'_>) -> Option<(Handle, usize, bool)> {
         let at = |peer: &Peer<'_>, path: usize| {
             let is_it = peer.config.name == self.connection
                 && peer.config.paths.get(path).is_some_and(|path| path.name == self.path)
                 && peer.paths.get(path).is_some_and(PeerPath::is_there);
-            is_it.then(|| (peer.index, path, peer.paths[path].id))
+            is_it.then(|| (peer.handle, path, peer.paths[path].id))
         };
         let known = self.last.and_then(|(peer, path, _)| at(peers.get(peer)?, path));
         let found = known

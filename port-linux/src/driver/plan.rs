@@ -2,7 +2,7 @@
 //! cannot work. Connections are made of it in `resources`.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +10,6 @@ use mpt_proto::{Pin, PinError, Pins, PortMatch};
 use rustix::io::Errno;
 
 use super::SharedSocket;
-use super::senders::Sender;
 use crate::config::{self, Config};
 use crate::failure::misconfigured;
 use crate::link::{Ends, Interfaces, scoped};
@@ -27,6 +26,8 @@ pub const LOOK: Duration = Duration::from_millis(50);
 /// The plan.
 pub struct Plan {
     sockets: Vec<SharedSocket>,
+    /// The position of a socket among these, and from where datagrams of a path come to it: address, and port unless it may be any.
+    sources: Vec<(usize, IpAddr, Option<u16>)>,
     /// By connection, in the order of the configuration, and by path.
     pub(super) connections: Vec<Vec<PlannedPath>>,
 }
@@ -59,7 +60,7 @@ impl Plan {
         interfaces: &Interfaces,
         has: impl Fn(&config::Connection, &config::Path) -> bool,
     ) -> Result<Self> {
-        let mut plan = Self { sockets: Vec::new(), connections: Vec::new() };
+        let mut plan = Self { sockets: Vec::new(), sources: Vec::new(), connections: Vec::new() };
         if let Some(listen) = &config.listen {
             for local in &listen.local {
                 if !local.is_unspecified() && interfaces.with_address(*local).is_none() {
@@ -68,12 +69,12 @@ impl Plan {
                 plan.sockets.push(SharedSocket::listening(SocketAddr::new(*local, listen.port)));
             }
         }
-        for (index, connection) in config.connections.iter().enumerate() {
+        for connection in &config.connections {
             let mut paths = Vec::new();
-            for (path_index, path) in connection.paths.iter().enumerate() {
+            for path in &connection.paths {
                 let full_name = format!("path {} of connection {}", path.name, connection.name);
                 let may_wait = || path.device.is_some() || has(connection, path);
-                let planned = plan.add(connection, path, (index, path_index), interfaces, may_wait);
+                let planned = plan.add(connection, path, interfaces, may_wait);
                 paths.push(planned.context(full_name)?);
             }
             pins(connection)?;
@@ -86,7 +87,6 @@ impl Plan {
         &mut self,
         connection: &config::Connection,
         path: &config::Path,
-        (peer, path_index): (usize, usize),
         interfaces: &Interfaces,
         may_wait: impl FnOnce() -> bool,
     ) -> Result<PlannedPath> {
@@ -131,19 +131,17 @@ impl Plan {
         let max_datagram = max_datagram(path_mtu, path.local);
         let planned = PlannedPath { ends, socket, remote, from_port, max_datagram };
         let Some(remote) = remote else { return Ok(planned) };
-        let sender = Sender { address: path.remote, port: from_port, peer, path: path_index };
-        let senders = &mut self.sockets[socket].senders;
-        let alike = |s: &Sender| {
-            s.address == sender.address
-                && (s.port == sender.port || s.port.is_none() || sender.port.is_none())
+        let alike = |&(other, address, port): &(usize, IpAddr, Option<u16>)| {
+            (other, address) == (socket, path.remote)
+                && (port == from_port || port.is_none() || from_port.is_none())
         };
-        if senders.iter().any(alike) {
+        if self.sources.iter().any(alike) {
             return Err(misconfigured(format!(
                 "another path has the same addresses and ports ({local} and {remote}), and their datagrams could \
                  not be told apart: give one of them another port or remote_port"
             )));
         }
-        senders.add(sender);
+        self.sources.push((socket, path.remote, from_port));
         Ok(planned)
     }
 
@@ -156,11 +154,9 @@ impl Plan {
 
     /// Puts the sockets that are not there yet behind `sockets`, to be bound. Tells where each socket of the plan is.
     pub(super) fn place_sockets(&mut self, sockets: &mut Vec<SharedSocket>) -> Vec<usize> {
-        let place = |mut planned: SharedSocket| {
+        let place = |planned: SharedSocket| {
             let same = |shared: &SharedSocket| shared.is_same(&planned);
             sockets.iter().position(same).unwrap_or_else(|| {
-                // These are of the plan's numbers.
-                planned.senders = Default::default();
                 sockets.push(planned);
                 sockets.len() - 1
             })

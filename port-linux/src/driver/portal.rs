@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mpt_proto::{Instant, PathState};
+use mpt_proto::{Handle, Instant, PathState};
 
 use super::path::PeerPath;
 use super::{Driver, Peer};
@@ -127,7 +127,7 @@ impl Watch {
 
 impl Driver<'_> {
     /// Looks at the networks of a connection's paths on which nothing comes back.
-    pub(super) fn follow_portals(&mut self, peer: usize, now: Instant) {
+    pub(super) fn follow_portals(&mut self, peer: Handle, now: Instant) {
         if self.portals.check.is_none() {
             return;
         }
@@ -148,7 +148,7 @@ impl Driver<'_> {
         }
     }
 
-    fn ask_for_portal(&mut self, peer: usize, path: usize, now: Instant) {
+    fn ask_for_portal(&mut self, peer: Handle, path: usize, now: Instant) {
         let it = &mut self.peers[peer];
         let may_ask = it.may_ask(path, &self.portals.config);
         let planned = &mut it.paths[path];
@@ -178,7 +178,7 @@ impl Driver<'_> {
         let found = self.portals.check.as_ref().map(|check| check.found()).unwrap_or_default();
         for found in found {
             self.portals.asked.retain(|(number, _)| *number != found.number);
-            for peer in self.peers.positions() {
+            for peer in self.peers.handles() {
                 let Some(it) = self.peers.get_mut(peer) else { continue };
                 let paths = it.paths.iter_mut().enumerate();
                 let watches = paths.filter_map(|(path, planned)| Some((path, planned.portal.as_mut()?)));

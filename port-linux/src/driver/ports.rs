@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use mpt_proto::{Instant, PathState};
+use mpt_proto::{Handle, Instant, PathState};
 
 use super::outside::SharedSocket;
 use super::path::{PeerPath, Stay};
@@ -116,7 +116,7 @@ impl Peer<'_> {
 
 impl Driver<'_> {
     /// Looks at those paths of a connection that may go on from another port.
-    pub(super) fn follow_ports(&mut self, peer: usize, now: Instant) {
+    pub(super) fn follow_ports(&mut self, peer: Handle, now: Instant) {
         for path in 0..self.peers.get(peer).map_or(0, |peer| peer.paths.len()) {
             let Peer { connection, paths, .. } = &mut self.peers[peer];
             let PeerPath { id, other_port: Some(other_port), .. } = &mut paths[path] else { continue };
@@ -131,7 +131,7 @@ impl Driver<'_> {
     }
 
     /// Lets what leaves on a path leave from another port, too, one that the kernel chooses.
-    fn try_port(&mut self, peer: usize, path: usize, now: Instant) {
+    fn try_port(&mut self, peer: Handle, path: usize, now: Instant) {
         self.stop_trial(peer, path);
         let Peer { config, connection, paths, path_went_down, .. } = &mut self.peers[peer];
         // What of this host is in the way may have changed since the path went down.
@@ -180,7 +180,7 @@ impl Driver<'_> {
     }
 
     /// The path is at the port that was tried from now on.
-    pub(super) fn move_port(&mut self, peer: usize, path: usize) {
+    pub(super) fn move_port(&mut self, peer: Handle, path: usize) {
         let Peer { paths, paths_changed, .. } = &mut self.peers[peer];
         let planned = &mut paths[path];
         let Some(other_port) = &mut planned.other_port else { return };
@@ -211,7 +211,7 @@ impl Driver<'_> {
     }
 
     /// No other port is tried any more.
-    pub(super) fn stop_trial(&mut self, peer: usize, path: usize) {
+    pub(super) fn stop_trial(&mut self, peer: Handle, path: usize) {
         let Some(other_port) = &mut self.peers[peer].paths[path].other_port else { return };
         other_port.is_tried = false;
         if let Some(shared) = other_port.socket.and_then(|index| self.outside.sockets.get_mut(index)) {

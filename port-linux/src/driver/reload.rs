@@ -135,15 +135,15 @@ impl<'s> Driver<'s> {
         let wanted: HashMap<&str, &config::Connection> =
             new.connections.iter().map(|connection| (connection.name.as_str(), connection)).collect();
         let mut other_paths = Vec::new();
-        for index in self.peers.positions() {
-            let peer = &self.peers[index];
+        for handle in self.peers.handles() {
+            let peer = &self.peers[handle];
             let name = peer.config.name.clone();
             let wanted = wanted.get(name.as_str()).copied();
             match wanted.map(|wanted| (peer.difference(wanted), wanted.limit, wanted.record)) {
                 Some((Difference::Other, ..)) => reloaded.changed.push(name),
                 None => reloaded.removed.push(name),
                 Some((difference, limit, record)) => {
-                    let peer = &mut self.peers[index];
+                    let peer = &mut self.peers[handle];
                     if record != peer.config.record && !peer.config.is_learned {
                         peer.config.record = record;
                         self.resources.record(peer, record);
@@ -151,17 +151,17 @@ impl<'s> Driver<'s> {
                     if limit == peer.config.limit {
                         reloaded.kept += 1;
                     } else {
-                        self.peers[index].set_limit(limit);
+                        self.peers[handle].set_limit(limit);
                         reloaded.limited.push(name);
                     }
                     if difference == Difference::Paths {
-                        other_paths.push(index);
+                        other_paths.push(handle);
                     }
                     continue;
                 }
             }
-            self.inside.forget(index);
-            self.resources.disconnect(index, &mut self.outside, &mut self.peers);
+            self.inside.forget(handle);
+            self.resources.disconnect(handle, &mut self.outside, &mut self.peers);
         }
         let there: HashSet<String> = self.peers.iter().map(|peer| peer.config.name.clone()).collect();
         for (config, planned) in new.connections.iter().zip(&plan.connections) {
@@ -178,11 +178,11 @@ impl<'s> Driver<'s> {
             self.follow_shares(new.listen.as_ref());
             reloaded.access = new.listen.as_ref().map(|listen| [listen.uplink, listen.downlink]);
         }
-        for index in other_paths {
-            let name = &self.peers[index].config.name;
+        for handle in other_paths {
+            let name = &self.peers[handle].config.name;
             let planned = new.connections.iter().zip(&plan.connections);
             if let Some((config, planned)) = planned.into_iter().find(|(config, _)| config.name == *name) {
-                self.change_paths(index, (config, planned, &sockets), &mut reloaded, now);
+                self.change_paths(handle, (config, planned, &sockets), &mut reloaded, now);
             }
         }
         self.inside.flush();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mpt_proto::{DownReason, Instant, Link, PathState};
+use mpt_proto::{DownReason, Handle, Instant, Link, PathState};
 use serde::{Deserialize, Serialize};
 
 use super::Driver;
@@ -90,19 +90,19 @@ impl Driver<'_> {
     pub fn recall(&mut self) {
         let Some(places) = self.remembered.as_ref().map(|it| it.file.read::<Vec<Place>>()) else { return };
         let now = self.clock.now();
-        let names: HashMap<String, usize> = self
+        let names: HashMap<String, Handle> = self
             .peers
             .iter()
             .filter(|peer| peer.config.is_learned)
-            .map(|peer| (peer.config.name.clone(), peer.index))
+            .map(|peer| (peer.config.name.clone(), peer.handle))
             .collect();
         for place in places {
-            let Some(&index) = names.get(&place.peer) else { continue };
+            let Some(&handle) = names.get(&place.peer) else { continue };
             let listens = |shared: &super::SharedSocket| {
                 shared.listens && shared.is_open() && shared.local.ip() == place.local
             };
             let Some(socket) = self.outside.sockets.iter().position(listens) else { continue };
-            let Some(peer) = self.peers.get_mut(index) else { continue };
+            let Some(peer) = self.peers.get_mut(handle) else { continue };
             if place.path >= peer.paths.len() || place.remote.is_ipv4() != place.local.is_ipv4() {
                 continue;
             }
@@ -113,7 +113,7 @@ impl Driver<'_> {
             let sender = Sender {
                 address: place.remote.ip(),
                 port: Some(place.remote.port()),
-                peer: index,
+                peer: handle,
                 path: place.path,
             };
             self.outside.sockets[socket].senders.replace(sender);

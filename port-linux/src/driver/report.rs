@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mpt_proto::{DropReason, Mode, PathState};
+use mpt_proto::{DropReason, Handle, Mode, PathState};
 use mpt_seal::Reason;
 
 use super::{Driver, Peer, Role, SharedSocket};
@@ -64,12 +64,12 @@ impl Driver<'_> {
     }
 
     /// The path called `wanted`, as its connection and its place there.
-    pub(super) fn find_path(&self, wanted: &str) -> Result<(usize, usize), String> {
+    pub(super) fn find_path(&self, wanted: &str) -> Result<(Handle, usize), String> {
         let of =
             |peer: &'_ Peer<'_>, index: usize| peer.paths.get(index).is_some_and(super::PeerPath::is_there);
         let paths = self.peers.iter().flat_map(|peer| {
             let paths = peer.config.paths.iter().enumerate().filter(move |(index, _)| of(peer, *index));
-            paths.map(|(index, path)| ((peer.index, index), peer.config.name.as_str(), path.name.as_str()))
+            paths.map(|(index, path)| ((peer.handle, index), peer.config.name.as_str(), path.name.as_str()))
         });
         find_path(paths, wanted)
     }
@@ -118,7 +118,7 @@ impl Driver<'_> {
         let (mode, mode_reason) = peer.connection.mode().map(mode_name).unzip();
         let known = (0..peer.paths.len()).filter(|index| peer.is_known(*index));
         let paths = known.filter_map(|index| self.report_path(peer, index)).collect();
-        let (uplink_share_bps, downlink_share_bps) = self.outside.shares(peer.index, self.clock.now());
+        let (uplink_share_bps, downlink_share_bps) = self.outside.shares(peer.handle, self.clock.now());
         ConnectionReport {
             name: peer.config.name.clone(),
             peer: peer.config.peer.clone(),
@@ -128,7 +128,7 @@ impl Driver<'_> {
             mode: mode.map(str::to_owned),
             mode_reason: mode_reason.flatten().map(str::to_owned),
             peer_is_mpt: peer.connection.peer_is_mpt(),
-            seal: self.outside.status(peer.index, self.clock.now()).map(|status| SealReport {
+            seal: self.outside.status(peer.handle, self.clock.now()).map(|status| SealReport {
                 public_key: keys::encode(status.public.as_bytes()).as_str().to_owned(),
                 cipher: status.suite.map(|suite| suite.name().to_owned()),
                 keys_age_ms: status.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),

@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher, Hasher};
 
 use anyhow::Result;
-use mpt_proto::{Connection, Link, Liveness, PathId, PathMtu, Roaming, Storage};
+use mpt_proto::{Connection, Handle, Link, Liveness, PathId, PathMtu, Roaming, Storage};
 use mpt_seal::Sealer;
 
 use super::plan::{ABSENT_MTU, Plan, PlannedPath, pins};
@@ -58,7 +58,7 @@ impl<'s> Resources<'s> {
         Ok(peers)
     }
 
-    /// Makes a connection, at a position that is free; its sockets are at these places.
+    /// Makes a connection, and tells its handle; its sockets are at these places.
     ///
     /// # Errors
     /// The layer that seals has no room, or another peer with this key.
@@ -69,25 +69,23 @@ impl<'s> Resources<'s> {
         sockets: &[usize],
         outside: &mut Outside<'s>,
         peers: &mut Peers<'s>,
-    ) -> Result<usize> {
-        let position = match outside.add_keys(config)? {
-            Some(position) => position,
-            None => peers.vacant(),
-        };
+    ) -> Result<Handle> {
+        let handle = peers.next_handle();
+        outside.add_keys(handle, config)?;
         let sizes: Vec<u16> = planned.iter().map(|path| path.max_datagram).collect();
         // Paths that come by themselves have room for what Ethernet carries.
         let to_come = config.auto.as_ref().map(|_| max_datagram(ABSENT_MTU, unspecified(true)));
         let room = sizes.iter().copied().chain(to_come).max().unwrap_or(0);
         let memory = (!config.is_learned).then(|| self.memories.lend(config, room.into())).unzip();
         let made = self.state_machine(config, &sizes, (memory.0, memory.1.unwrap_or_default()));
-        let (connection, ids) = made.inspect_err(|_| outside.remove(position))?;
+        let (connection, ids) = made.inspect_err(|_| outside.remove(handle))?;
         let mut paths = Vec::new();
         for (index, ((planned, config), id)) in planned.iter().zip(&config.paths).zip(ids).enumerate() {
             let Some(&socket) = sockets.get(planned.socket) else { continue };
-            add_sender(planned, socket, (position, index), outside);
+            add_sender(planned, socket, (handle, index), outside);
             paths.push(path(config, planned, id, socket, planned.max_datagram));
         }
-        let mut peer = Peer::new(position, config.clone(), (connection, memory.0), paths, self.sealing);
+        let mut peer = Peer::new(handle, config.clone(), (connection, memory.0), paths, self.sealing);
         peer.room = room;
         if config.is_learned {
             // Nothing leaves on a place for a path.
@@ -95,7 +93,7 @@ impl<'s> Resources<'s> {
             (0..peer.paths.len()).for_each(|path| _ = peer.set_link(path, Link::Down, now));
         }
         peers.insert(peer);
-        Ok(position)
+        Ok(handle)
     }
 
     /// Adds a path to a connection that is there, whose memory was made for other paths: larger datagrams than theirs have no room.
@@ -122,7 +120,7 @@ impl<'s> Resources<'s> {
             }
         }
         peer.clear_place(index);
-        add_sender(planned, socket, (peer.index, index), outside);
+        add_sender(planned, socket, (peer.handle, index), outside);
         Ok(index)
     }
 
@@ -238,10 +236,10 @@ impl<'s> Resources<'s> {
         Ok(id)
     }
 
-    /// Removes a connection, if there is one at this position; its memory serves others.
-    pub(super) fn disconnect(&mut self, index: usize, outside: &mut Outside<'s>, peers: &mut Peers<'s>) {
-        outside.remove(index);
-        if let Some(peer) = peers.remove(index)
+    /// Removes a connection, if it is there; its memory serves others.
+    pub(super) fn disconnect(&mut self, handle: Handle, outside: &mut Outside<'s>, peers: &mut Peers<'s>) {
+        outside.remove(handle);
+        if let Some(peer) = peers.remove(handle)
             && let Some(size) = peer.memory
         {
             self.memories.take_back(size, peer.connection.into_storage());
@@ -267,7 +265,12 @@ fn path(config: &config::Path, planned: &PlannedPath, id: PathId, socket: usize,
 }
 
 /// Lets datagrams from a path's peer be known as the path's.
-fn add_sender(planned: &PlannedPath, socket: usize, (peer, path): (usize, usize), outside: &mut Outside<'_>) {
+fn add_sender(
+    planned: &PlannedPath,
+    socket: usize,
+    (peer, path): (Handle, usize),
+    outside: &mut Outside<'_>,
+) {
     if planned.remote.is_some()
         && let Some(shared) = outside.sockets.get_mut(socket)
     {

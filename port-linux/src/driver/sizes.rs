@@ -1,6 +1,6 @@
 //! How large the datagrams of a path may be: as its interface has it, and as hops beyond it do.
 
-use mpt_proto::{CONTROL_MAX, Claim, Instant, PathMtu, PathState};
+use mpt_proto::{CONTROL_MAX, Claim, Handle, Instant, PathMtu, PathState};
 
 use super::outside::Outside;
 use super::strangers::random;
@@ -11,7 +11,7 @@ use crate::socket::SendError;
 
 impl Driver<'_> {
     /// The datagrams of a path whose interface came with another MTU than planned.
-    pub(super) fn follow_mtu(&mut self, peer: usize, path: usize, interface_mtu: u32, now: Instant) {
+    pub(super) fn follow_mtu(&mut self, peer: Handle, path: usize, interface_mtu: u32, now: Instant) {
         let configured = self.peers[peer].config.paths[path].mtu;
         let mtu = configured.unwrap_or(u16::try_from(interface_mtu).unwrap_or(u16::MAX));
         let (tunnel_mtu, follows) = (self.tunnel.mtu, self.tunnel_mtu.is_some());
@@ -48,8 +48,8 @@ impl Driver<'_> {
         let Some(follower) = &mut self.tunnel_mtu else { return };
         if std::mem::take(&mut self.sizes_changed) {
             // What one of many peers, which may be anybody's, carries is not for all of them: its large packets are split.
-            let fixed = self.peers.iter().filter(|peer| !peer.config.is_learned);
-            follower.handle_sizes(fixed.filter_map(Peer::common_packet).min(), now);
+            let sizes = self.peers.fixed().filter_map(Peer::common_packet);
+            follower.handle_sizes(sizes.min(), now);
         }
         let Some(mtu) = follower.handle_timeout(now) else { return };
         let name = &self.tunnel.name;
@@ -65,7 +65,7 @@ impl Driver<'_> {
     }
 
     /// Sends the probes of a connection that are due. What waits to leave must have left: a probe tells the peer what was sent before it.
-    pub(super) fn probe_sizes(&mut self, peer: usize, now: Instant) {
+    pub(super) fn probe_sizes(&mut self, peer: Handle, now: Instant) {
         let Self { peers, outside, .. } = self;
         let Some(peer) = peers.get_mut(peer) else { return };
         for path in 0..peer.paths.len() {
@@ -81,7 +81,7 @@ impl Driver<'_> {
 impl Peer<'_> {
     /// Sends a small probe and a padded one on a path, if they are due.
     fn probe_size(&mut self, path: usize, outside: &mut Outside<'_>, now: Instant) {
-        let Self { index, connection, paths, .. } = self;
+        let Self { handle, connection, paths, .. } = self;
         let planned = &mut paths[path];
         let to = planned.destination().filter(|_| outside.is_open(planned.socket));
         let Some(search) = &mut planned.search else { return };
@@ -100,7 +100,7 @@ impl Peer<'_> {
         let mut send = |stamp: u32, size: usize| {
             let mut buffer = [0; CONTROL_MAX];
             let probe = connection.challenge(planned.id, stamp, &mut buffer, now).ok()?;
-            outside.send_alone(*index, planned, (planned.socket, to), &probe, size, now)
+            outside.send_alone(*handle, planned, (planned.socket, to), &probe, size, now)
         };
         // The small one first: of two that arrive together the peer answers the last.
         let outcome = (send(small, 0), send(padded, size.into()));

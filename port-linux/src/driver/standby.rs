@@ -131,7 +131,7 @@ impl Driver<'_> {
 
     /// Who carries what now.
     pub(super) fn routes(&self, addresses: &[ipnet::IpNet], share: &[Share]) -> Routes {
-        let mut connections: Vec<_> = self.peers.iter().map(|peer| (peer.index, &peer.config)).collect();
+        let mut connections: Vec<_> = self.peers.iter().map(|peer| (peer.handle, &peer.config)).collect();
         // Of those that have the same networks, the one in use comes first.
         connections.sort_by_key(|(_, config)| self.is_used(&config.name) == Some(false));
         Routes::new(addresses, share, connections.into_iter())

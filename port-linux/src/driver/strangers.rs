@@ -1,6 +1,6 @@
 //! Datagrams from addresses that belong to no path, or to another one than they say: the peer itself, perhaps, from somewhere else.
 
-use mpt_proto::{CONTROL_MAX, Claim, DownReason, Instant, Link, PathState, RoamingStep, Sighting};
+use mpt_proto::{CONTROL_MAX, Claim, DownReason, Handle, Instant, Link, PathState, RoamingStep, Sighting};
 
 use super::outside::Origin;
 use super::path::PeerPath;
@@ -20,7 +20,7 @@ impl Driver<'_> {
         tracing::trace!("a datagram from {source}, which is no path's remote end");
         // Who is known goes first: without keys, other connections take it for a restarted peer of theirs.
         let claims = self.peers.iter().filter(|peer| peer.uses_socket(socket));
-        let claims = claims.filter_map(|peer| Some((peer.index, peer.connection.claim(datagram)?)));
+        let claims = claims.filter_map(|peer| Some((peer.handle, peer.connection.claim(datagram)?)));
         let Some((peer, claim)) = claims.max_by_key(|(_, claim)| claim.known) else {
             return self.tell_foreign(origin, datagram);
         };
@@ -34,7 +34,7 @@ impl Driver<'_> {
     /// path that the peer numbers so; if it is the newest and a control message, it is asked whether the peer is there. Returns that path.
     pub(super) fn handle_moved(
         &mut self,
-        (peer, number, is_newest): (usize, u8, bool),
+        (peer, number, is_newest): (Handle, u8, bool),
         origin: Origin,
         datagram: &[u8],
         now: Instant,
@@ -62,7 +62,7 @@ impl Driver<'_> {
     /// A control message that says it is of this path, from an address that is not the path's remote end.
     pub(super) fn handle_claim(
         &mut self,
-        (peer, path): (usize, usize),
+        (peer, path): (Handle, usize),
         origin: Origin,
         claim: Claim,
         now: Instant,
@@ -94,7 +94,7 @@ impl Driver<'_> {
     }
 
     /// The peer's end of a path is where this came from, from now on.
-    fn move_path(&mut self, peer: usize, path: usize, origin: Origin, now: Instant) {
+    fn move_path(&mut self, peer: Handle, path: usize, origin: Origin, now: Instant) {
         let Origin { socket, source: address, local, .. } = origin;
         if self.peers[peer].paths[path].other_port.is_some_and(|other| other.tried() == Some(socket)) {
             // The peer has found the port that is tried, from another address of its own.
@@ -124,7 +124,7 @@ impl Driver<'_> {
     }
 
     /// Peers that come by themselves and went for long: where they were is forgotten.
-    pub(super) fn forget_gone(&mut self, peer: usize, now: Instant) {
+    pub(super) fn forget_gone(&mut self, peer: Handle, now: Instant) {
         let Some(it) = self.peers.get_mut(peer).filter(|it| it.config.is_learned) else { return };
         let mut forgotten = false;
         for path in 0..it.paths.len() {

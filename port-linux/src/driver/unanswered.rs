@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mpt_proto::{DownReason, Instant, PathState};
+use mpt_proto::{DownReason, Handle, Instant, PathState};
 
 use super::path::PeerPath;
 use super::{Driver, Peer};
@@ -161,7 +161,7 @@ impl fmt::Display for Silence<'_> {
 
 impl Driver<'_> {
     /// Looks at those paths of a connection on which nothing comes back.
-    pub(super) fn follow_unanswered(&mut self, peer: usize, now: Instant) {
+    pub(super) fn follow_unanswered(&mut self, peer: Handle, now: Instant) {
         // Of a peer that comes by itself nobody knows whether it wants to.
         let Some(it) = self.peers.get(peer).filter(|it| !it.config.is_learned) else { return };
         let count = it.paths.len();
@@ -187,7 +187,7 @@ impl Driver<'_> {
         }
     }
 
-    fn ask_why(&mut self, peer: usize, path: usize, now: Instant) {
+    fn ask_why(&mut self, peer: Handle, path: usize, now: Instant) {
         let planned = &mut self.peers[peer].paths[path];
         let (Some(unanswered), Some(remote)) = (&mut planned.unanswered, planned.remote) else { return };
         let shared = self.outside.sockets.get(planned.socket);

@@ -120,9 +120,9 @@ pub enum Refused {
 
 /// A large packet of which slices have come.
 #[derive(Debug)]
-struct Partial {
+struct Partial<S> {
     /// Who sent it; nobody: free.
-    sender: Option<usize>,
+    sender: Option<S>,
     id: u16,
     total: u16,
     stride: u16,
@@ -140,7 +140,7 @@ struct Partial {
     age: u64,
 }
 
-impl Partial {
+impl<S: Copy + PartialEq> Partial<S> {
     fn new() -> Self {
         Self {
             sender: None,
@@ -158,7 +158,7 @@ impl Partial {
     }
 
     /// Becomes the packet of which this is the first slice to come.
-    fn start(&mut self, sender: usize, header: &slice::Header, age: u64) {
+    fn start(&mut self, sender: S, header: &slice::Header, age: u64) {
         let mut row = std::mem::take(&mut self.row);
         // Memory is taken when it is first needed, and kept.
         row.resize(MAX_PACKET, 0);
@@ -166,7 +166,7 @@ impl Partial {
         *self = Self { sender: Some(sender), id, total, stride, row, age, ..Self::new() };
     }
 
-    fn is_of(&self, sender: usize, id: u16) -> bool {
+    fn is_of(&self, sender: S, id: u16) -> bool {
         self.sender == Some(sender) && self.id == id
     }
 
@@ -249,13 +249,13 @@ impl Partial {
     }
 }
 
-/// Puts slices together.
+/// Puts slices together, those of each sender `S` by themselves.
 ///
 /// Invariant: a packet all of whose slices came is handed on and forgotten; of others what came is handed on at
 /// [`flush`](Self::flush), and they are remembered for those that follow.
 #[derive(Debug)]
-pub struct Joiner {
-    packets: [Partial; PACKETS],
+pub struct Joiner<S> {
+    packets: [Partial<S>; PACKETS],
     /// Packets begun so far.
     begun: u64,
     /// Something waits to be handed on.
@@ -263,7 +263,7 @@ pub struct Joiner {
     orphans: u64,
 }
 
-impl Joiner {
+impl<S: Copy + PartialEq> Joiner<S> {
     /// Nothing is there.
     pub fn new() -> Self {
         Self { packets: std::array::from_fn(|_| Partial::new()), begun: 0, waits: false, orphans: 0 }
@@ -276,7 +276,7 @@ impl Joiner {
     /// [`Refused`].
     pub fn push(
         &mut self,
-        sender: usize,
+        sender: S,
         payload: &[u8],
         accepts: impl FnOnce(&[u8]) -> bool,
         mut write: impl FnMut(&[u8], &[u8]),
@@ -300,12 +300,7 @@ impl Joiner {
     }
 
     /// A place for another packet: a free one, or that of the oldest.
-    fn begin(
-        &mut self,
-        sender: usize,
-        header: &slice::Header,
-        write: &mut impl FnMut(&[u8], &[u8]),
-    ) -> usize {
+    fn begin(&mut self, sender: S, header: &slice::Header, write: &mut impl FnMut(&[u8], &[u8])) -> usize {
         for place in 0..PACKETS {
             let packet = &self.packets[place];
             let distance = header.id.wrapping_sub(packet.id);
@@ -350,7 +345,7 @@ impl Joiner {
     }
 
     /// The sender started anew: what is there of its packets is given up.
-    pub fn forget(&mut self, sender: usize, mut write: impl FnMut(&[u8], &[u8])) {
+    pub fn forget(&mut self, sender: S, mut write: impl FnMut(&[u8], &[u8])) {
         for place in 0..PACKETS {
             if self.packets[place].sender == Some(sender) {
                 self.give_up(place, &mut write);
@@ -364,7 +359,7 @@ impl Joiner {
     }
 }
 
-impl Default for Joiner {
+impl<S: Copy + PartialEq> Default for Joiner<S> {
     fn default() -> Self {
         Self::new()
     }

@@ -335,7 +335,7 @@ impl Kernel {
     }
 }
 
-fn push(joiner: &mut Joiner, slice: &[u8], kernel: &mut Kernel) -> Result<(), Refused> {
+fn push(joiner: &mut Joiner<usize>, slice: &[u8], kernel: &mut Kernel) -> Result<(), Refused> {
     joiner.push(0, slice, |_| true, |front, data| kernel.write(front, data))
 }
 

@@ -64,6 +64,8 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
         Resources { clock, memories, joins: false, sealing: driver::sealing(config), recordings: None };
     let peers = resources.connect_all(config, plan, &mut outside)?;
     driver::bind(&mut outside.sockets, &maker, 0)?;
+    let connections = peers.iter().map(|peer| (peer.handle, &peer.config));
+    let routes = Routes::new(&config.tunnel.addresses, &config.tunnel.share, connections);
     let driver = Driver::new(Parts {
         tun: Tun::plain(device).context("tunnel device")?,
         tunnel: tunnel_facts(config, &peers)?,
@@ -71,11 +73,7 @@ pub fn run(config: &Config, host: Host, ready: impl FnOnce()) -> Result<()> {
         outside,
         peers,
         resources,
-        routes: Routes::new(
-            &config.tunnel.addresses,
-            &config.tunnel.share,
-            config.connections.iter().enumerate(),
-        ),
+        routes,
         bell: bell.clone(),
         signal: stop,
         queries,

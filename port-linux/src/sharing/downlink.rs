@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
-use mpt_proto::Instant;
+use mpt_proto::{Handle, Instant};
 
 use super::{level, shared};
+use crate::table::Table;
 
 /// Between two sharings.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -33,16 +34,16 @@ struct Place {
     told: Option<f64>,
 }
 
-/// See the module. Connections are known by their positions.
+/// See the module.
 #[derive(Debug)]
 pub struct Downlink {
     rate: f64,
     /// What all may send at most, in bytes a second.
     level: f64,
-    /// Those that sent something.
-    active: Vec<usize>,
+    /// Those that sent something. Some may have gone.
+    active: Vec<Handle>,
     since: Instant,
-    places: Vec<Place>,
+    places: Table<Place>,
     /// Kept for its memory.
     wants: Vec<f64>,
 }
@@ -57,18 +58,15 @@ impl Downlink {
             level: rate,
             active: Vec::new(),
             since: Instant::ZERO,
-            places: Vec::new(),
+            places: Table::default(),
             wants: Vec::new(),
         }
     }
 
     /// A datagram of so many bytes, with its headers, came. Returns whether the connection is to be [told](Self::told) what it may send, as
     /// it sent nothing for a while.
-    pub fn note(&mut self, connection: usize, len: usize, now: Instant) -> bool {
-        if self.places.len() <= connection {
-            self.places.resize(connection + 1, Place::default());
-        }
-        let place = &mut self.places[connection];
+    pub fn note(&mut self, connection: Handle, len: usize, now: Instant) -> bool {
+        let place = self.places.entry(connection);
         place.came += len as u64;
         if place.is_active {
             return false;
@@ -87,14 +85,14 @@ impl Downlink {
     }
 
     /// Shares it anew; who is then active is to be [told](Self::told). `ceiling` is what a connection may send in any case.
-    pub fn share(&mut self, ceiling: impl Fn(usize) -> Option<u64>, now: Instant) {
+    pub fn share(&mut self, ceiling: impl Fn(Handle) -> Option<u64>, now: Instant) {
         let seconds = now.since(self.since).as_secs_f64().max(1e-3);
         self.since = now;
         self.wants.clear();
         let Self { places, active, wants, .. } = self;
         #[allow(clippy::cast_precision_loss, reason = "rates")]
         active.retain(|&connection| {
-            let place = &mut places[connection];
+            let Some(place) = places.get_mut(connection) else { return false };
             place.sends = (std::mem::take(&mut place.came) as f64 / seconds).max(place.sends * KEPT);
             let ceiling = ceiling(connection).map_or(f64::INFINITY, |bytes| bytes as f64);
             let is_hungry = place.told.is_some_and(|told| place.sends >= told * HUNGRY);
@@ -109,34 +107,33 @@ impl Downlink {
         });
         self.level = level(self.rate, wants);
         for &connection in active.iter() {
-            let place = &mut places[connection];
-            place.told = place.told.map(|ceiling| ceiling.min(self.level));
+            if let Some(place) = places.get_mut(connection) {
+                place.told = place.told.map(|ceiling| ceiling.min(self.level));
+            }
         }
     }
 
-    /// Those that sent something.
-    pub fn active(&self) -> &[usize] {
+    /// Those that sent something. Some may have gone since it was shared.
+    pub fn active(&self) -> &[Handle] {
         &self.active
     }
 
     /// Bytes a second that a connection may send, if it sends.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-    pub fn told(&self, connection: usize) -> Option<u32> {
+    pub fn told(&self, connection: Handle) -> Option<u32> {
         self.places.get(connection).and_then(|place| place.told).map(|told| told as u32)
     }
 
     /// The connection goes.
-    pub fn remove(&mut self, connection: usize) {
-        self.active.retain(|it| *it != connection);
-        if let Some(place) = self.places.get_mut(connection) {
-            *place = Place::default();
-        }
+    pub fn remove(&mut self, connection: Handle) {
+        self.places.remove(connection);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::testing::handles;
 
     /// 80 Mbit/s: 9.5 MB/s are shared.
     const BITS: u64 = 80_000_000;
@@ -148,15 +145,16 @@ mod tests {
     /// Lets connections send what they want, in bytes a second, as far as they were told that they may, for a second from then on. What
     /// each sends at the end, in bytes a second.
     fn run(downlink: &mut Downlink, wants: &[u32], from: u64) -> Vec<u32> {
-        let mut sent = Vec::new();
+        let (mut sent, handles) = (Vec::new(), handles(wants.len().max(4)));
         for step in 0..10 {
             let now = at(from + step * 100);
-            let may = |connection: usize, want: u32| want.min(downlink.told(connection).unwrap_or(want));
+            let may =
+                |connection: usize, want: u32| want.min(downlink.told(handles[connection]).unwrap_or(want));
             sent = wants.iter().enumerate().map(|(connection, want)| may(connection, *want)).collect();
             for (connection, rate) in sent.iter().enumerate().filter(|(_, rate)| **rate > 0) {
-                downlink.note(connection, *rate as usize / 10, now);
+                downlink.note(handles[connection], *rate as usize / 10, now);
             }
-            downlink.share(|connection| (connection == 3).then_some(300_000), now + INTERVAL);
+            downlink.share(|connection| (connection == handles[3]).then_some(300_000), now + INTERVAL);
         }
         sent
     }
@@ -190,17 +188,19 @@ mod tests {
     #[test]
     fn many_that_begin_at_once_share_after_an_interval() {
         let mut downlink = Downlink::new(BITS);
-        let wants = [1_000_000; 50];
-        for (connection, rate) in wants.iter().enumerate() {
-            assert!(downlink.note(connection, *rate / 10, at(0)));
+        let handles = handles(50);
+        for &connection in &handles {
+            assert!(downlink.note(connection, 100_000, at(0)));
             assert!(!downlink.note(connection, 0, at(0)));
         }
         assert_eq!(downlink.poll_timeout(), Some(at(100)));
         downlink.share(|_| None, at(100));
-        for connection in 0..50 {
+        for &connection in &handles {
             assert_eq!(downlink.told(connection), Some(190_000));
         }
-        downlink.remove(7);
-        assert!(downlink.told(7).is_none() && downlink.active().len() == 49);
+        downlink.remove(handles[7]);
+        assert!(downlink.told(handles[7]).is_none());
+        downlink.share(|_| None, at(200));
+        assert_eq!(downlink.active().len(), 49);
     }
 }

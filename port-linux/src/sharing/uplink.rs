@@ -4,9 +4,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use mpt_proto::{Instant, Limit};
+use mpt_proto::{Handle, Instant, Limit};
 
 use super::shared;
+use crate::table::Table;
 
 /// A turn takes this part of a second of the uplink, within these bounds in bytes: a full packet at least, and so much at most that a run of
 /// datagrams leaves in one call.
@@ -44,7 +45,7 @@ struct Place {
     waited: Option<Instant>,
 }
 
-/// See the module. Connections are known by their positions.
+/// See the module.
 #[derive(Debug)]
 pub struct Uplink {
     limit: Limit,
@@ -53,13 +54,15 @@ pub struct Uplink {
     turn: u64,
     /// Counts how often all that always wait had a turn, and who of them ends the round.
     round: u64,
-    last: Option<usize>,
-    /// Those that wait: who did not wait before, and the others.
-    fresh: VecDeque<usize>,
-    old: VecDeque<usize>,
+    last: Option<Handle>,
+    /// Those that wait: who did not wait before, and the others. Some may have gone, which is found out when it would be their turn.
+    fresh: VecDeque<Handle>,
+    old: VecDeque<Handle>,
+    /// How many wait.
+    waiting: usize,
     /// Whose turn it is.
-    current: Option<usize>,
-    places: Vec<Place>,
+    current: Option<Handle>,
+    places: Table<Place>,
 }
 
 impl Uplink {
@@ -75,26 +78,27 @@ impl Uplink {
             last: None,
             fresh: VecDeque::new(),
             old: VecDeque::new(),
+            waiting: 0,
             current: None,
-            places: Vec::new(),
+            places: Table::default(),
         }
     }
 
     /// Whether a connection may send a packet: it is its turn, or nobody waits.
-    pub fn may_send(&self, connection: usize, now: Instant) -> bool {
+    pub fn may_send(&self, connection: Handle, now: Instant) -> bool {
         let is_its = match self.current {
             Some(current) => current == connection && self.place(connection).credit > 0,
-            None => self.fresh.is_empty() && self.old.is_empty(),
+            None => self.waiting == 0,
         };
         is_its && self.limit.is_open(now)
     }
 
     /// A datagram of so many bytes, with its headers, leaves, whether or not it might have waited.
-    pub fn charge(&mut self, connection: usize, len: usize, now: Instant) {
+    pub fn charge(&mut self, connection: Handle, len: usize, now: Instant) {
         self.limit.charge(len, now);
         // While nobody waits, nobody owes the others anything.
-        let is_shared = self.current.is_some() || !self.fresh.is_empty() || !self.old.is_empty();
-        let place = self.place_mut(connection);
+        let is_shared = self.current.is_some() || self.waiting > 0;
+        let place = self.places.entry(connection);
         if is_shared {
             place.credit = place.credit.saturating_sub_unsigned(len as u64).max(-MOST_OWED);
         }
@@ -102,10 +106,10 @@ impl Uplink {
     }
 
     /// A connection has something to send, and may not.
-    pub fn wait(&mut self, connection: usize, now: Instant) {
-        let others = (self.fresh.len() + self.old.len()) as u64;
+    pub fn wait(&mut self, connection: Handle, now: Instant) {
         let Self { turn, round, rate, .. } = *self;
-        let place = self.place_mut(connection);
+        let others = self.waiting as u64;
+        let place = self.places.entry(connection);
         if place.list.is_some() {
             return;
         }
@@ -120,6 +124,7 @@ impl Uplink {
             place.credit = place.credit.saturating_add_unsigned(missed).min(turn.cast_signed());
         }
         place.given = place.given.max(round);
+        self.waiting += 1;
         if place.credit > 0 {
             place.list = Some(List::Fresh);
             self.fresh.push_back(connection);
@@ -130,15 +135,18 @@ impl Uplink {
     }
 
     /// Begins the turn of the connection whose turn it is, if something may leave now. [`end_turn`](Self::end_turn) must follow.
-    pub fn begin_turn(&mut self, now: Instant) -> Option<usize> {
+    pub fn begin_turn(&mut self, now: Instant) -> Option<Handle> {
         while self.limit.is_open(now) {
             let first = *self.fresh.front().or(self.old.front())?;
-            if self.place(first).credit > 0 {
+            let turn = self.turn;
+            let Some(place) = self.places.get_mut(first) else {
+                self.leave(first);
+                continue;
+            };
+            if place.credit > 0 {
                 self.current = Some(first);
                 return Some(first);
             }
-            let turn = self.turn;
-            let place = self.place_mut(first);
             place.credit = place.credit.saturating_add_unsigned(turn);
             place.measure(now);
             self.drop_first();
@@ -146,7 +154,7 @@ impl Uplink {
             if self.last == Some(first) {
                 self.round += 1;
             }
-            self.place_mut(first).given = self.round;
+            self.places.entry(first).given = self.round;
         }
         None
     }
@@ -157,38 +165,28 @@ impl Uplink {
         if waits {
             return;
         }
-        let place = self.place_mut(current);
+        let place = self.places.entry(current);
         place.waited = Some(now);
         place.list = None;
-        self.drop_first();
-        if self.last == Some(current) {
-            self.round += 1;
-            self.last = self.old.back().copied();
-        }
+        self.waiting -= 1;
+        self.leave(current);
     }
 
     /// The connection goes.
-    pub fn remove(&mut self, connection: usize) {
-        self.fresh.retain(|it| *it != connection);
-        self.old.retain(|it| *it != connection);
-        *self.place_mut(connection) = Place::default();
-        self.last = self.last.filter(|last| *last != connection).or(self.old.back().copied());
-    }
-
-    /// Those that wait.
-    pub fn waiting(&self) -> impl Iterator<Item = usize> {
-        self.fresh.iter().chain(&self.old).copied()
+    pub fn remove(&mut self, connection: Handle) {
+        let place = self.places.remove(connection);
+        self.waiting -= usize::from(place.is_some_and(|place| place.list.is_some()));
     }
 
     /// Bytes a second that the connection's turns come to, if it waits for them.
-    pub fn share(&self, connection: usize, now: Instant) -> Option<u64> {
+    pub fn share(&self, connection: Handle, now: Instant) -> Option<u64> {
         let place = self.place(connection);
         place.waited.filter(|waited| place.list.is_some() || now < *waited + RECENT).map(|_| place.rate)
     }
 
     /// When [`begin_turn`](Self::begin_turn) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.waiting().next().map(|_| self.limit.opens_at(Instant::ZERO))
+        (self.waiting > 0).then(|| self.limit.opens_at(Instant::ZERO))
     }
 
     /// Takes the one out that is first.
@@ -198,21 +196,23 @@ impl Uplink {
         }
     }
 
-    fn push_old(&mut self, connection: usize) {
-        self.place_mut(connection).list = Some(List::Old);
+    /// The one that is first waits no more.
+    fn leave(&mut self, first: Handle) {
+        self.drop_first();
+        if self.last == Some(first) {
+            self.round += 1;
+            self.last = self.old.back().copied();
+        }
+    }
+
+    fn push_old(&mut self, connection: Handle) {
+        self.places.entry(connection).list = Some(List::Old);
         self.old.push_back(connection);
         self.last = self.last.or(Some(connection));
     }
 
-    fn place(&self, connection: usize) -> Place {
+    fn place(&self, connection: Handle) -> Place {
         self.places.get(connection).copied().unwrap_or_default()
-    }
-
-    fn place_mut(&mut self, connection: usize) -> &mut Place {
-        if self.places.len() <= connection {
-            self.places.resize(connection + 1, Place::default());
-        }
-        &mut self.places[connection]
     }
 }
 
@@ -233,6 +233,7 @@ impl Place {
 mod tests {
     use super::super::level;
     use super::*;
+    use crate::table::testing::handles;
 
     /// 80 Mbit/s: 9.5 MB/s are shared.
     const BITS: u64 = 80_000_000;
@@ -258,13 +259,13 @@ mod tests {
         }
 
         /// Sends what it may. Returns whether it would send more.
-        fn pull(&mut self, index: usize, uplink: &mut Uplink, now: Instant) -> bool {
+        fn pull(&mut self, handle: Handle, uplink: &mut Uplink, now: Instant) -> bool {
             while self.waits > 0 {
-                if !uplink.may_send(index, now) {
-                    uplink.wait(index, now);
+                if !uplink.may_send(handle, now) {
+                    uplink.wait(handle, now);
                     return true;
                 }
-                uplink.charge(index, self.packet, now);
+                uplink.charge(handle, self.packet, now);
                 self.waits -= 1;
                 self.sent += self.packet;
             }
@@ -279,16 +280,17 @@ mod tests {
 
     /// As [`run`], from one millisecond to another.
     fn run_during(flows: &mut [Flow], uplink: &mut Uplink, millis: std::ops::Range<u64>) {
+        let handles = handles(flows.len());
         for milli in millis {
             let now = at(milli * 1000);
-            for (index, flow) in flows.iter_mut().enumerate() {
+            for (handle, flow) in handles.iter().zip(flows.iter_mut()) {
                 flow.owed += flow.comes;
                 flow.waits = (flow.waits + flow.owed / flow.packet).min(200);
                 flow.owed %= flow.packet;
-                flow.pull(index, uplink, now);
+                flow.pull(*handle, uplink, now);
             }
-            while let Some(index) = uplink.begin_turn(now) {
-                let waits = flows[index].pull(index, uplink, now);
+            while let Some(handle) = uplink.begin_turn(now) {
+                let waits = flows[handle.index()].pull(handle, uplink, now);
                 uplink.end_turn(waits, now);
             }
             for flow in flows.iter_mut() {
@@ -326,13 +328,13 @@ mod tests {
         run(&mut flows, &mut uplink, 1_000);
         let quiet = flows.last().unwrap();
         assert!(quiet.longest <= 1 && quiet.sent >= 49_000, "{quiet:?}");
-        let share = uplink.share(3, at(1_000_000)).unwrap();
+        let share = uplink.share(handles(4)[3], at(1_000_000)).unwrap();
         assert!((400_000..550_000).contains(&share), "{share}");
 
         let mut alone = [Flow::new(9_000, 1_400)];
         let mut uplink = Uplink::new(BITS);
         run(&mut alone, &mut uplink, 1_000);
-        assert!(alone[0].longest == 0 && uplink.share(0, at(1_000_000)).is_none(), "{alone:?}");
+        assert!(alone[0].longest == 0 && uplink.share(handles(1)[0], at(1_000_000)).is_none(), "{alone:?}");
     }
 
     #[test]
@@ -351,8 +353,7 @@ mod tests {
         let mut flows = [Flow::new(12_000, 1_400); 3];
         let mut uplink = Uplink::new(BITS);
         run(&mut flows, &mut uplink, 100);
-        uplink.remove(1);
-        assert_eq!(uplink.waiting().filter(|it| *it == 1).count(), 0);
+        uplink.remove(handles(3)[1]);
         flows[1].comes = 0;
         flows[1].waits = 0;
         let before = flows.map(|flow| flow.sent);
