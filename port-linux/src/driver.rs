@@ -524,14 +524,12 @@ impl<'s> Driver<'s> {
         let mut due = std::mem::take(&mut self.due);
         self.peers.take_due(now, &mut due);
         for &index in &due {
-            // What waits to leave leaves before probes of sizes do.
             self.mutate(index, now, |peer| peer.handle_timeout(now));
             self.forget_gone(index, now);
             self.follow_ports(index, now);
             self.follow_name(index, now);
             self.follow_unanswered(index, now);
             self.finish_leaving(index, now);
-            self.probe_sizes(index, now);
         }
         self.due = due;
         self.outside.handle_timeout(now);

@@ -263,7 +263,8 @@ impl<'m> World<'m> {
         loop {
             let may = uplink.as_ref().is_none_or(|uplink| uplink.may_send(peer, now));
             connection.set_turn(may);
-            let Some(Departure { path, datagram, ecn }) = connection.poll_transmit(&mut self.control) else {
+            let Some(Departure { path, datagram, ecn, .. }) = connection.poll_transmit(&mut self.control)
+            else {
                 break;
             };
             uplink.iter_mut().for_each(|uplink| uplink.charge(peer, datagram.len() + HEADERS, now));
