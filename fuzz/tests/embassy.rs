@@ -9,8 +9,8 @@ use std::task::{Context, Waker};
 use embassy_net_driver::{Driver, RxToken, TxToken};
 use mpt_proto::adapt::embassy::{self, Device, Runner, State};
 use mpt_proto::{
-    Config, Connection, Ecn, HEADROOM, Instant, Liveness, PathConfig, PathId, Received, ReorderConfig,
-    ReorderSlot, Storage,
+    CONTROL_MAX, Config, Connection, Ecn, HEADROOM, Instant, Liveness, PathConfig, PathId, PathSizes,
+    Received, ReorderConfig, ReorderSlot, Storage,
 };
 use wire::{Socket, Wire};
 
@@ -27,21 +27,26 @@ struct Bench {
     path: PathId,
 }
 
-fn connection(now: Instant) -> (Connection<'static>, PathId) {
+fn connection(seed: u64, liveness: Liveness, now: Instant) -> (Connection<'static>, PathId) {
     let slots = vec![ReorderSlot::default(); 17].leak();
     let storage = Storage::none().with_reorder(slots, vec![0; 17 * 400].leak());
+    let storage = storage.with_path_sizes(Box::leak(Box::<PathSizes<1>>::default()));
     // The tests below let a path reorder.
     let reorder = ReorderConfig { paths_in_order: false, ..ReorderConfig::default() };
-    let mut connection = Connection::new(Config { reorder, ..Config::default() }, storage, now);
-    let path = PathConfig { liveness: Liveness::Off, ..PathConfig::default() };
+    let mut connection = Connection::new(Config { seed, reorder, ..Config::default() }, storage, now);
+    let path = PathConfig { liveness, ..PathConfig::default() };
     let id = connection.add_path(path, now).expect("a sound path");
     (connection, id)
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::with(Liveness::Off)
+    }
+
+    fn with(liveness: Liveness) -> Self {
         let now = Instant::ZERO;
-        let ((ours, id), (peer, path)) = (connection(now), connection(now));
+        let ((ours, id), (peer, path)) = (connection(1, liveness, now), connection(2, liveness, now));
         let wire = Rc::new(Wire { room: Cell::new(usize::MAX), ..Wire::default() });
         let state = Box::leak(Box::new(State::<MTU, QUEUE, QUEUE>::new()));
         let sockets = vec![(id, Socket(Rc::clone(&wire)))].leak();
@@ -171,4 +176,28 @@ fn what_is_larger_than_the_mtu_or_a_packet_is_dropped_and_counted() {
     bench.run();
     assert_eq!((bench.take(), bench.take()), (Some(packet(20, 3)), None));
     assert_eq!((bench.runner.oversized(), bench.runner.refused()), (2, 1));
+}
+
+#[test]
+fn the_size_of_a_path_is_searched_as_far_as_the_buffer_has_room() {
+    let mut bench = Bench::with(Liveness::default());
+    let path = bench.runner.sockets()[0].0;
+    bench.runner.connection_mut().search_size(path, 100, 7, Instant::ZERO).unwrap();
+    let mut longest = 0;
+    for _ in 0..10 {
+        bench.run();
+        for mut datagram in bench.wire.out.take() {
+            longest = longest.max(datagram.len());
+            let received =
+                bench.peer.decapsulate(bench.path, &mut datagram, Ecn::NotEct, Instant::ZERO).unwrap();
+            assert_eq!(received, Received::Consumed);
+            let mut control = [0; CONTROL_MAX];
+            while let Some(departure) = bench.peer.poll_transmit(&mut control) {
+                bench.wire.arriving.borrow_mut().push_back(departure.datagram.to_vec());
+            }
+        }
+    }
+    let found = usize::from(bench.runner.connection().max_datagram(path).unwrap());
+    assert!(found == longest && (PACKET - 7..=PACKET).contains(&found), "{found}, {longest}");
+    assert_eq!(bench.runner.connection().seeks_size(path), Ok(false));
 }

@@ -10,7 +10,8 @@
 
 use mpt_proto::{
     AdaptiveState, CONTROL_MAX, Config, Connection, DropReason, Ecn, FlowSlot, HEADROOM, Instant, Link,
-    PacketSlot, PathConfig, Pin, PortMatch, ReassemblySlot, Received, ReorderSlot, Storage,
+    PacketSlot, PathConfig, PathId, PathSizes, Pin, PortMatch, ReassemblySlot, Received, ReorderSlot,
+    Storage, Unsent,
 };
 
 #[cfg(panic = "abort")]
@@ -26,24 +27,49 @@ const PACKET: usize = 1500;
 const KEPT: usize = 16;
 const FLOWS: usize = 16;
 
-/// All of the interface but what the adaptive policy needs: what a firmware links that lends it no memory.
+/// All of the interface but what the adaptive policy and the search for sizes need: what a firmware links that lends them no memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn mpt_bare(micros: u64, seed: u64) -> usize {
-    drive(Storage::none(), micros, seed)
+    drive(Storage::none(), micros, seed, |_, _, _| true)
+}
+
+/// The same and the search for sizes.
+#[unsafe(no_mangle)]
+pub extern "C" fn mpt_bare_sizes(micros: u64, seed: u64) -> usize {
+    let mut sizes = PathSizes::<2>::default();
+    drive(Storage::none().with_path_sizes(&mut sizes), micros, seed, search)
 }
 
 /// All of the interface.
 #[unsafe(no_mangle)]
 pub extern "C" fn mpt_bare_adaptive(micros: u64, seed: u64) -> usize {
+    let mut sizes = PathSizes::<2>::default();
     let mut state = AdaptiveState::default();
     let mut kept = [PacketSlot::default(); KEPT];
     let mut bytes = [0; KEPT * (HEADROOM + PACKET)];
     let mut flows = [FlowSlot::default(); FLOWS];
-    drive(Storage::none().with_adaptive(&mut state, &mut kept, &mut bytes, &mut flows), micros, seed)
+    let storage = Storage::none().with_adaptive(&mut state, &mut kept, &mut bytes, &mut flows);
+    drive(storage.with_path_sizes(&mut sizes), micros, seed, search)
+}
+
+/// Searches the size of a path.
+fn search(connection: &mut Connection<'_>, path: PathId, now: Instant) -> bool {
+    let mut control = [0; CONTROL_MAX];
+    let mut room = [0; PACKET];
+    connection.search_size(path, 548, 7, now).is_ok()
+        && connection.poll_transmit(&mut control).is_some_and(|probe| probe.padded(&mut room).is_some())
+        && connection.handle_unsent(path, Unsent::TooLarge, now).is_ok()
+        && connection.seeks_size(path).is_ok_and(|seeks| seeks)
+        && connection.max_datagram(path).is_ok_and(|size| size > 548)
 }
 
 /// Sends a packet and takes one in over two paths, and drives everything else once. Returns the bytes delivered.
-fn drive(storage: Storage<'_>, micros: u64, seed: u64) -> usize {
+fn drive(
+    storage: Storage<'_>,
+    micros: u64,
+    seed: u64,
+    more: fn(&mut Connection<'_>, PathId, Instant) -> bool,
+) -> usize {
     let now = Instant::from_micros(micros);
     let mut slots = [ReorderSlot::default(); WINDOW + 1];
     let mut bytes = [0; (WINDOW + 1) * PACKET];
@@ -62,6 +88,7 @@ fn drive(storage: Storage<'_>, micros: u64, seed: u64) -> usize {
     else {
         return 0;
     };
+    let searches = more(&mut connection, first, now);
     let mut delivered = 0;
     let mut buffer = [0x45; HEADROOM + PACKET];
     if let Ok(mut departures) = connection.encapsulate(&mut buffer, now) {
@@ -100,7 +127,7 @@ fn drive(storage: Storage<'_>, micros: u64, seed: u64) -> usize {
         && connection.peer_number(first).is_ok()
         && connection.remove_path(first, now).is_ok();
     delivered
-        + usize::from(claims || challenges)
+        + usize::from(claims || challenges || searches)
         + usize::from(known && connection.poll_timeout().is_some() && connection.peer_is_mpt())
         + connection.paths().count()
         + connection.held()

@@ -4,7 +4,8 @@
 use std::mem::size_of;
 
 use mpt_proto::{
-    AdaptiveState, CONTROL_MAX, Connection, FlowSlot, HEADROOM, PacketSlot, ReassemblySlot, ReorderSlot,
+    AdaptiveState, CONTROL_MAX, Connection, FlowSlot, HEADROOM, PacketSlot, PathSizes, ReassemblySlot,
+    ReorderSlot,
 };
 
 fn main() {
@@ -14,6 +15,7 @@ fn main() {
         ("connection, up to 16 paths", size_of::<Connection<'_>>()),
         ("reorder slots, window 64", slots * size_of::<ReorderSlot>()),
         ("reassembly slots, 2 packets", pieces * size_of::<ReassemblySlot>()),
+        ("searches for sizes, 4 paths", size_of::<PathSizes<4>>()),
         ("buffers for control and headroom", CONTROL_MAX + HEADROOM),
     ];
     for (what, bytes) in rows {

@@ -7,6 +7,7 @@ mod identity;
 mod paths;
 mod receive;
 mod send;
+mod sizes;
 #[cfg(feature = "state")]
 mod state;
 mod storage;
@@ -15,7 +16,6 @@ mod table;
 
 use crate::adaptive::Adaptive;
 use crate::config::Config;
-use crate::ecn::Ecn;
 use crate::event::Event;
 use crate::gate::Gate;
 use crate::path::Due;
@@ -25,7 +25,7 @@ use crate::rng::Rng;
 use crate::schedule::{Policy, Scheduler};
 use crate::seq::Seq;
 use crate::stats::{DropReason, Stats};
-use crate::time::{Instant, earlier};
+use crate::time::Instant;
 use crate::wire::control::{self, Features, Kind, Message};
 use crate::wire::gre::{self, Layout, Protocol};
 use crate::wire::{extension, report};
@@ -35,6 +35,7 @@ use flow_pins::FlowPins;
 use identity::Identity;
 use receive::Receiver;
 use send::Sender;
+use sizes::{LentSizes, renewed};
 use table::PathTable;
 
 pub use departures::{Departure, Departures};
@@ -42,6 +43,7 @@ pub use flow_pins::{FlowPin, PinFlowError};
 pub use paths::{AddPathError, Link, UnknownPath, common_size};
 pub use receive::Received;
 pub use send::EncapsulateError;
+pub use sizes::{PathSizes, SearchSizeError, Unsent};
 pub use storage::Storage;
 pub use stranger::Claim;
 
@@ -115,6 +117,7 @@ pub struct Connection<'s> {
     sender: Sender<'s>,
     receiver: Receiver<'s>,
     extension: Option<Extension<'s>>,
+    sizes: Option<LentSizes<'s>>,
     /// What is counted here; [`stats`](Self::stats) adds what the parts count.
     stats: Stats,
 }
@@ -159,6 +162,7 @@ impl<'s> Connection<'s> {
             sender,
             receiver,
             extension,
+            sizes: storage.sizes,
             stats: Stats::default(),
         }
     }
@@ -218,6 +222,7 @@ impl<'s> Connection<'s> {
             reassembly: self.receiver.reassembly.into_memory(),
             extension: self.extension.map(Extension::renewed),
             flow_pins: self.sender.flow_pins.into_memory(),
+            sizes: self.sizes.map(renewed),
         }
     }
 
@@ -228,43 +233,35 @@ impl<'s> Connection<'s> {
         self.change_paths(|path| path.handle_timeout(now));
         self.receiver.reorder.handle_timeout(now);
         self.receiver.reassembly.handle_timeout(now);
+        if let Some(sizes) = &mut self.sizes {
+            sizes.handle_timeout(now);
+        }
         if let Some(engine) = self.engine() {
             engine.handle_timeout(self);
         }
     }
 
     /// The next datagram that is to leave by itself: a control message, a report, or a packet that waited for a path.
-    /// The first two are written to `buffer`.
+    /// The first two are written to `buffer`. A probe of a path's size is to be [padded](Departure::padded) by the caller.
     pub fn poll_transmit<'b>(&'b mut self, buffer: &'b mut [u8; CONTROL_MAX]) -> Option<Departure<'b>> {
-        match self.paths.poll_due(self.now, &mut self.rng) {
-            Some((index, Due::Probe)) => {
-                self.emit_control(index, Kind::Probe, self.now.stamp(), None, buffer)
-            }
-            Some((index, Due::MarkedProbe(stamp))) => {
-                let probe = self.emit_control(index, Kind::Probe, stamp, None, buffer);
-                probe.map(|probe| Departure { ecn: Ecn::Ect0, ..probe })
-            }
-            Some((index, Due::Echo(probed))) => {
-                self.emit_control(index, Kind::Echo, probed.stamp, Some(probed.ecn), buffer)
-            }
+        match self.paths.poll_due(self.now, &mut self.rng).or_else(|| self.poll_size_probe()) {
+            Some((index, due)) => self.emit_control(index, due, buffer),
             None => self.engine()?.poll(self, buffer),
         }
     }
 
-    /// A control message for a path, written to `buffer`; an echo tells how the probe `arrived`. `None`: there is no such
-    /// path.
+    /// A control message for a path, written to `buffer`. `None`: there is no such path.
     fn emit_control<'b>(
         &mut self,
         index: usize,
-        kind: Kind,
-        stamp: u32,
-        arrived: Option<Ecn>,
+        due: Due,
         buffer: &'b mut [u8; CONTROL_MAX],
     ) -> Option<Departure<'b>> {
+        let Due { stamp, arrived, ecn, padded_to } = due;
         let extension = self.extension.is_some() && self.layout.sequence;
         let mtu = self.receiver.reassembly.max_packet();
         let message = Message {
-            kind,
+            kind: if arrived.is_some() { Kind::Echo } else { Kind::Probe },
             path: u8::try_from(index).ok()?,
             hears: self.paths.hears().0,
             instance: self.identity.instance(),
@@ -278,13 +275,14 @@ impl<'s> Connection<'s> {
             mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
             extension: extension.then(|| self.receiver.reorder.window()),
         };
-        let layout = Layout { sequence: false, ..self.layout };
+        // A padded one has all headers of a packet: what is wrapped around both is as long.
+        let layout = Layout { sequence: self.layout.sequence && padded_to > 0, ..self.layout };
         let len = layout.header_len() + control::LEN;
-        let path = self.paths.count_sent(index, 1, len as u64)?;
+        let path = self.paths.count_sent(index, 1, len.max(padded_to.into()) as u64)?;
         let datagram = buffer.get_mut(..len)?;
         crate::wire::put(datagram, layout.header_len(), message.emit());
         layout.emit(datagram, Protocol::Control, Seq::ZERO);
-        Some(Departure { path, datagram, ecn: Ecn::NotEct })
+        Some(Departure { path, datagram, ecn, padded_to })
     }
 
     /// The next event.
@@ -292,16 +290,22 @@ impl<'s> Connection<'s> {
         if self.identity.poll_started() {
             return Some(Event::PeerStarted);
         }
-        let event = self.paths.poll_event();
-        event.or_else(|| self.poll_doubted().map(|path| Event::LargeLost { path }))
+        self.paths.poll_event().or_else(|| self.poll_size_event()).or_else(|| self.engine()?.poll_event(self))
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let Receiver { reorder, reassembly, .. } = &self.receiver;
-        let buffers = earlier(reorder.deadline(), reassembly.deadline());
-        let engine = self.engine().and_then(|engine| engine.deadline(self));
-        self.paths.deadline(earlier(buffers, engine))
+        let or_never = |deadline: Option<Instant>| deadline.unwrap_or(Instant::NEVER);
+        let buffers = or_never(reorder.deadline()).min(or_never(reassembly.deadline()));
+        let mut soonest = self.paths.deadline().min(buffers);
+        if let Some(sizes) = &self.sizes {
+            soonest = soonest.min(sizes.deadline());
+        }
+        if let Some(engine) = self.engine() {
+            soonest = soonest.min(engine.deadline(self));
+        }
+        (soonest != Instant::NEVER).then_some(soonest)
     }
 
     /// Counters.

@@ -25,10 +25,20 @@ pub enum Event {
     /// Large packets are lost on the path, one after the other, while small ones arrive: it may carry smaller datagrams than
     /// [`PathConfig::max_datagram`](crate::PathConfig::max_datagram) says. Only under
     /// [`Policy::Adaptive`](crate::Policy::Adaptive). They avoid the path until the size is told by
-    /// [`set_max_datagram`](crate::Connection::set_max_datagram), even if it is the same, or for ten seconds.
+    /// [`set_max_datagram`](crate::Connection::set_max_datagram), even if it is the same, or for ten seconds. Where the size is
+    /// [searched](crate::Connection::search_size), the search looks at it at once, and this is not told.
     LargeLost {
         /// Which path.
         path: PathId,
+    },
+    /// The [search](crate::Connection::search_size) for the size of datagrams that a path carries has changed its answer.
+    PathSize {
+        /// Which path.
+        path: PathId,
+        /// Largest UDP payload that is sent on the path now, in bytes.
+        size: u16,
+        /// Whether that was found; otherwise it is what surely passes while the search goes on.
+        is_found: bool,
     },
     /// The peer is another process than before: it started or restarted. Sequence numbers start anew.
     PeerStarted,

@@ -1,6 +1,7 @@
 //! When packets of a connection may leave: at the rate that it has, at the rate that the peer asks for, and in its turn where several
 //! connections share an uplink.
 
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 use crate::limit::Limit;
@@ -21,7 +22,7 @@ pub(crate) struct Gate {
     /// Other connections are to send first.
     is_held: bool,
     /// Bytes a second that the turns of the connection come to; `None`: it does not wait for them.
-    share: Option<u32>,
+    share: Option<NonZeroU32>,
 }
 
 impl Gate {
@@ -60,12 +61,13 @@ impl Gate {
 
     /// What the turns come to. Returns whether it differs enough to matter.
     pub(crate) fn set_share(&mut self, bytes: Option<u32>) -> bool {
-        let differs = match (self.share, bytes) {
-            (Some(before), Some(now)) => before.abs_diff(now) > before / 4,
+        let share = bytes.map(|bytes| NonZeroU32::new(bytes).unwrap_or(NonZeroU32::MIN));
+        let differs = match (self.share, share) {
+            (Some(before), Some(now)) => before.get().abs_diff(now.get()) > before.get() / 4,
             (before, now) => before != now,
         };
         if differs {
-            self.share = bytes;
+            self.share = share;
         }
         differs
     }
@@ -73,7 +75,7 @@ impl Gate {
     /// What the connection may send, in bytes a second; `None`: nothing limits it.
     pub(crate) fn rate(&self, now: Instant) -> Option<f32> {
         let asked = self.asked.rate().filter(|_| self.is_asked(now));
-        [self.limit.rate(), asked, self.share.map(|share| share as f32)]
+        [self.limit.rate(), asked, self.share.map(|share| share.get() as f32)]
             .into_iter()
             .flatten()
             .reduce(f32::min)

@@ -53,15 +53,13 @@ pub use adaptive::{
 pub use config::{Config, Liveness, PathConfig, Probing};
 pub use connection::{
     AddPathError, CONTROL_MAX, Claim, Connection, Departure, Departures, EncapsulateError, FlowPin, Link,
-    PinFlowError, Received, Storage, UnknownPath, common_size,
+    PathSizes, PinFlowError, Received, SearchSizeError, Storage, UnknownPath, Unsent, common_size,
 };
 pub use ecn::Ecn;
 pub use endpoint::{Endpoint, Handle, Slot, Timed};
 pub use event::Event;
 pub use limit::Limit;
-pub use path::{
-    DownReason, EcnFault, PathId, PathMtu, PathState, Roaming, RoamingStats, RoamingStep, Sighting,
-};
+pub use path::{DownReason, EcnFault, PathId, PathState, Roaming, RoamingStats, RoamingStep, Sighting};
 pub use path_set::{MAX_PATHS, PathSet};
 pub use reassembly::ReassemblySlot;
 pub use reorder::{ReorderConfig, ReorderSlot};

@@ -26,7 +26,7 @@ use crate::wire::control::{Kind, Message};
 
 use ecn::EcnCheck;
 pub use ecn::EcnFault;
-pub use mtu::PathMtu;
+pub(crate) use mtu::PathMtu;
 pub use roaming::{Roaming, RoamingStats, RoamingStep, Sighting};
 
 /// Names a path of a connection. The id of a removed path never names another one.
@@ -87,26 +87,24 @@ pub(crate) const IN_USE: Micros = Micros(1_000_000);
 /// A dead path is asked again that often while packets leave on others: it is wanted as soon as it works.
 const WANTED: Micros = Micros(1_000_000);
 
-/// What is to be sent on a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Due {
-    Probe,
-    /// A probe that is marked ECT(0), with this stamp.
-    MarkedProbe(u32),
-    /// The echo of a probe.
-    Echo(Probed),
-}
-
-/// A probe of the peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Probed {
+/// A control message that is to be sent on a path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Due {
     pub(crate) stamp: u32,
-    /// Of the outer header it came with.
+    /// Of an echo: the marks that the probe arrived with. `None`: it is a probe.
+    pub(crate) arrived: Option<Ecn>,
+    /// Of its outer header.
     pub(crate) ecn: Ecn,
+    /// Bytes that its datagram is to have at least.
+    pub(crate) padded_to: u16,
 }
 
-/// A time that does not come. It takes half of what an option does.
-const NEVER: Instant = Instant::from_micros(u64::MAX);
+impl Due {
+    /// A probe with this stamp.
+    pub(crate) const fn probe(stamp: u32) -> Self {
+        Self { stamp, arrived: None, ecn: Ecn::NotEct, padded_to: 0 }
+    }
+}
 
 /// [`Probing`](crate::Probing), small.
 #[derive(Debug, Clone, Copy)]
@@ -140,7 +138,7 @@ pub(crate) struct Path {
     heard_once: bool,
     /// Whether the peer is heard: at first no, then until it was silent for the dead time.
     hears: bool,
-    /// When the first probe left that nothing heard has followed; [`NEVER`]: none did.
+    /// When the first probe left that nothing heard has followed; [`Instant::NEVER`]: none did.
     waiting_since: Instant,
     /// When the next probe leaves.
     next_probe: Instant,
@@ -183,7 +181,7 @@ impl Path {
             told: PathState::Down(DownReason::Unheard),
             heard_once: false,
             hears: false,
-            waiting_since: NEVER,
+            waiting_since: Instant::NEVER,
             next_probe: now,
             next_idle_probe: now,
             backoff: 0,
@@ -233,7 +231,7 @@ impl Path {
     pub(crate) fn handle_heard(&mut self, now: Instant) {
         self.heard_once = true;
         self.hears = true;
-        self.waiting_since = NEVER;
+        self.waiting_since = Instant::NEVER;
         self.backoff = 0;
         if !self.is_used(now) {
             self.next_probe = self.next_probe.max(self.next_idle_probe);
@@ -297,6 +295,11 @@ impl Path {
         self.probe_due = self.probing().is_some();
     }
 
+    /// Whether it is probed, as far as the caller decides.
+    pub(crate) const fn is_probed(&self) -> bool {
+        self.timing.is_some()
+    }
+
     /// Whether datagrams may leave and arrive on it, as the caller decides.
     pub(crate) const fn is_enabled(&self) -> bool {
         self.enabled
@@ -319,22 +322,23 @@ impl Path {
     fn revive(&mut self, now: Instant) {
         self.hears = false;
         self.peer_hears = false;
-        self.waiting_since = NEVER;
+        self.waiting_since = Instant::NEVER;
         self.backoff = 0;
         self.next_probe = now;
         self.ecn.restart();
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        let probing = self.probing()?;
-        let dead = (self.hears && self.waiting_since != NEVER).then(|| self.waiting_since + probing.dead);
-        Some(dead.map_or(self.next_probe, |dead| dead.min(self.next_probe)))
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do; [`Instant::NEVER`]: nothing.
+    pub(crate) fn deadline(&self) -> Instant {
+        let Some(probing) = self.probing() else { return Instant::NEVER };
+        // What is awaited never comes: nor is the path dead then.
+        let dead = if self.hears { self.waiting_since + probing.dead } else { Instant::NEVER };
+        dead.min(self.next_probe)
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let Some(probing) = self.probing() else { return };
-        if self.hears && self.waiting_since != NEVER && self.waiting_since + probing.dead <= now {
+        if self.hears && self.waiting_since != Instant::NEVER && self.waiting_since + probing.dead <= now {
             self.hears = false;
         }
         if self.next_probe <= now {
@@ -346,12 +350,11 @@ impl Path {
     pub(crate) fn poll_due(&mut self, now: Instant, is_wanted: bool, rng: &mut Rng) -> Option<Due> {
         let probing = self.probing();
         if let Some(ecn) = self.echo_due.take().filter(|_| self.enabled && self.link_up) {
-            let probed = Probed { stamp: self.echo_stamp, ecn };
-            return Some(Due::Echo(probed));
+            return Some(Due { arrived: Some(ecn), ..Due::probe(self.echo_stamp) });
         }
         if core::mem::take(&mut self.marked_probe_due) && probing.is_some() {
             self.stats.probes = self.stats.probes.saturating_add(1);
-            return Some(Due::MarkedProbe(self.ecn.stamp()));
+            return Some(Due { ecn: Ecn::Ect0, ..Due::probe(self.ecn.stamp()) });
         }
         if !core::mem::take(&mut self.probe_due) {
             return None;
@@ -371,7 +374,7 @@ impl Path {
         self.next_probe = now + jittered(wait, rng);
         self.next_idle_probe = now + jittered(probing.idle, rng);
         self.marked_probe_due = self.ecn.test(now);
-        Some(Due::Probe)
+        Some(Due::probe(now.stamp()))
     }
 }
 

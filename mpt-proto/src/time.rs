@@ -15,6 +15,9 @@ impl Instant {
     /// The moment the caller counts from.
     pub const ZERO: Self = Self(0);
 
+    /// A time that does not come. It takes half of what an option does, and fewer instructions to compare.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
     /// The moment `micros` microseconds after [`Instant::ZERO`].
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)

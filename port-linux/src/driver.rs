@@ -525,14 +525,12 @@ impl<'s> Driver<'s> {
         let mut due = std::mem::take(&mut self.due);
         self.peers.take_due(now, &mut due);
         for &handle in &due {
-            // What waits to leave leaves before probes of sizes do.
             self.mutate(handle, now, |peer| peer.handle_timeout(now));
             self.forget_gone(handle, now);
             self.follow_ports(handle, now);
             self.follow_name(handle, now);
             self.follow_unanswered(handle, now);
             self.finish_leaving(handle, now);
-            self.probe_sizes(handle, now);
         }
         self.due = due;
         self.outside.handle_timeout(now);

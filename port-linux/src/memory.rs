@@ -1,7 +1,8 @@
 //! The memory that connections are lent: taken when one is added, and lent again after it was removed.
 
 use mpt_proto::{
-    AdaptiveState, FlowPin, FlowSlot, HEADROOM, PacketSlot, Policy, ReassemblySlot, ReorderSlot, Storage,
+    AdaptiveState, FlowPin, FlowSlot, HEADROOM, PacketSlot, PathSizes, Policy, ReassemblySlot, ReorderSlot,
+    Storage,
 };
 use typed_arena::Arena;
 
@@ -87,6 +88,7 @@ pub struct Memory {
     kept_bytes: Vec<u8>,
     flows: Vec<FlowSlot>,
     flow_pins: [FlowPin; FLOW_PINS],
+    path_sizes: PathSizes,
 }
 
 impl Memory {
@@ -104,6 +106,7 @@ impl Memory {
             kept_bytes: vec![0; size.kept * size.kept_cell],
             flows: vec![FlowSlot::default(); if size.kept == 0 { 0 } else { FLOWS }],
             flow_pins: [FlowPin::default(); FLOW_PINS],
+            path_sizes: PathSizes::default(),
         }
     }
 
@@ -112,6 +115,7 @@ impl Memory {
         let storage = Storage::none()
             .with_reassembly(&mut self.reassembly_slots, &mut self.reassembly_bytes)
             .with_flow_pins(&mut self.flow_pins)
+            .with_path_sizes(&mut self.path_sizes)
             .with_adaptive(&mut self.adaptive, &mut self.kept_slots, &mut self.kept_bytes, &mut self.flows);
         if self.reorder_slots.is_empty() {
             storage

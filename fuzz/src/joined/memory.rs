@@ -1,6 +1,6 @@
 //! The memory that connections borrow.
 
-use mpt_proto::{AdaptiveState, FlowSlot, PacketSlot, ReassemblySlot, ReorderSlot, Storage};
+use mpt_proto::{AdaptiveState, FlowSlot, PacketSlot, PathSizes, ReassemblySlot, ReorderSlot, Storage};
 
 /// How much each connection is lent.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,7 @@ impl Sizes {
             + size_of::<AdaptiveState>()
             + self.adaptive_slots * (size_of::<PacketSlot>() + self.adaptive_cell)
             + self.flows * size_of::<FlowSlot>()
+            + size_of::<PathSizes>()
     }
 }
 
@@ -60,6 +61,7 @@ pub(crate) struct Life {
     adaptive: Box<AdaptiveState>,
     packets: (Vec<PacketSlot>, Vec<u8>),
     flows: Vec<FlowSlot>,
+    path_sizes: Box<PathSizes>,
 }
 
 impl Memory {
@@ -80,6 +82,7 @@ impl Memory {
                 vec![0; sizes.adaptive_slots * sizes.adaptive_cell],
             ),
             flows: vec![FlowSlot::default(); sizes.flows],
+            path_sizes: Box::default(),
         };
         Self { lives: (0..2 + restarts).map(|_| life()).collect() }
     }
@@ -97,10 +100,11 @@ impl Default for Memory {
 
 /// The storage of the next life.
 pub(crate) fn take<'m>(lives: &mut std::slice::IterMut<'m, Life>) -> Storage<'m> {
-    let Life { reorder, reassembly, adaptive, packets, flows } =
+    let Life { reorder, reassembly, adaptive, packets, flows, path_sizes } =
         lives.next().expect("memory for one more restart");
     Storage::none()
         .with_reorder(&mut reorder.0, &mut reorder.1)
         .with_reassembly(&mut reassembly.0, &mut reassembly.1)
         .with_adaptive(adaptive, &mut packets.0, &mut packets.1, flows)
+        .with_path_sizes(path_sizes)
 }

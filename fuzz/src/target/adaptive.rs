@@ -9,8 +9,8 @@ use mpt_proto::wire::extension::{self, Header, Kind};
 use mpt_proto::wire::gre::{self, Layout, Protocol};
 use mpt_proto::wire::report::{Gap, PathReport, Report};
 use mpt_proto::{
-    AdaptiveState, Config, Ecn, FlowSlot, PacketSlot, Policy, ReassemblySlot, ReorderConfig, ReorderSlot,
-    Storage,
+    AdaptiveState, Config, Ecn, FlowSlot, PacketSlot, PathSizes, Policy, ReassemblySlot, ReorderConfig,
+    ReorderSlot, Storage,
 };
 
 use crate::target::connection::{CELL, Datagram, Op, PathChoice, SLOTS, World};
@@ -100,6 +100,7 @@ struct Memory {
     cells: Vec<u8>,
     pieces: Vec<ReassemblySlot>,
     pieces_bytes: Vec<u8>,
+    path_sizes: PathSizes,
 }
 
 impl Memory {
@@ -115,6 +116,7 @@ impl Memory {
             cells: vec![0; slots * CELL],
             pieces: vec![ReassemblySlot::default(); 2],
             pieces_bytes: vec![0; 1600],
+            path_sizes: PathSizes::default(),
         }
     }
 
@@ -123,6 +125,7 @@ impl Memory {
             .with_reorder(&mut self.slots, &mut self.cells)
             .with_reassembly(&mut self.pieces, &mut self.pieces_bytes)
             .with_adaptive(&mut self.state, &mut self.packets, &mut self.bytes, &mut self.flows)
+            .with_path_sizes(&mut self.path_sizes)
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use mpt_proto::{
-    CONTROL_MAX, Config, Connection, Ecn, HEADROOM, Instant, Link, Liveness, PathConfig, PathId, Policy,
-    Probing, ReassemblySlot, Received, ReorderConfig, ReorderSlot, Storage,
+    CONTROL_MAX, Config, Connection, Ecn, HEADROOM, Instant, Link, Liveness, PathConfig, PathId, PathSizes,
+    Policy, Probing, ReassemblySlot, Received, ReorderConfig, ReorderSlot, Storage, Unsent,
 };
 
 use crate::log::Log;
@@ -14,6 +14,10 @@ use crate::target::operations;
 
 pub(super) const SLOTS: usize = 17;
 pub(super) const CELL: usize = 200;
+/// Paths of each end that are searched for what they carry, how much surely passes, and what interfaces take.
+const SEARCHED: usize = 3;
+const LEAST: u16 = 60;
+const INTERFACE: usize = 220;
 /// Runs start here, so that times before the start exist.
 const START: Instant = Instant::from_micros(1_000_000);
 /// Datagrams that the network keeps at most; more are lost.
@@ -170,8 +174,11 @@ pub fn connection(data: &[u8]) {
     let [bytes_a, bytes_b] = &mut bytes;
     let [reassembly_a, reassembly_b] = &mut reassembly_slots;
     let [pieces_a, pieces_b] = &mut reassembly_bytes;
+    let (mut sizes_a, mut sizes_b) = (PathSizes::<SEARCHED>::default(), PathSizes::<SEARCHED>::default());
     let storage_a = Storage::none().with_reorder(slots_a, bytes_a).with_reassembly(reassembly_a, pieces_a);
     let storage_b = Storage::none().with_reorder(slots_b, bytes_b).with_reassembly(reassembly_b, pieces_b);
+    let storage_a = storage_a.with_path_sizes(&mut sizes_a);
+    let storage_b = storage_b.with_path_sizes(&mut sizes_b);
     let mut world = World::new(config, [storage_a, storage_b], setup.paths);
     for op in operations::<Op>(rest) {
         world.apply(op);
@@ -204,6 +211,8 @@ impl<'m> World<'m> {
     fn add(&mut self, end: usize, path: PathChoice) {
         if let Ok(id) = self.ends[end].add_path(path.config(), self.now) {
             self.ids[end].push(id);
+            // The network drops what is too large for nobody, and an interface refuses it.
+            let _ = self.ends[end].search_size(id, LEAST, end as u64, self.now);
         }
         self.drain(end);
     }
@@ -363,9 +372,16 @@ impl<'m> World<'m> {
         }
         let mut buffer = [0; CONTROL_MAX];
         while let Some(departure) = self.ends[end].poll_transmit(&mut buffer) {
-            let (path, bytes) = (departure.path, departure.datagram.to_vec());
-            self.post(end, path, &bytes, Ecn::NotEct);
             count();
+            let path = departure.path;
+            let mut room = [0; INTERFACE];
+            match departure.padded(&mut room).map(<[u8]>::to_vec) {
+                Some(bytes) => self.post(end, path, &bytes, Ecn::NotEct),
+                None => {
+                    let unsent = self.ends[end].handle_unsent(path, Unsent::TooLarge, self.now);
+                    assert_eq!(unsent, Ok(()), "its path is there");
+                }
+            }
         }
         while self.ends[end].poll_event().is_some() {
             count();

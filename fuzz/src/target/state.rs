@@ -9,7 +9,7 @@ use mpt_proto::wire::ip::{self, Flow};
 use mpt_proto::wire::{extension, fragment};
 use mpt_proto::{
     CONTROL_MAX, ClassRule, Config, Connection, Departure, Ecn, Event, HEADROOM, Instant, Link, PathConfig,
-    PathId, Policy, Received, Storage, Travel,
+    PathId, Policy, Received, Storage, Travel, Unsent,
 };
 
 use crate::joined::memory;
@@ -58,6 +58,8 @@ enum Input {
     Share(Option<u32>),
     Ask(Option<u32>),
     Pin((u16, u16), PathId),
+    SearchSize(PathId, u64),
+    Unsent(PathId, Unsent),
     /// All that is to be had, or one.
     Packets,
     OnePacket,
@@ -168,7 +170,12 @@ impl<'m> World<'m> {
             if self.rng.index(100) >= 2 {
                 let delay = [5_000, 22_000, 40_000][path % 3] + self.rng.index(4_000) as u64;
                 let arrival = self.now + Duration::from_micros(delay);
-                self.network.push((arrival, 1 - end, path, departure.ecn, departure.datagram.to_vec()));
+                let mut room = [0; 2000];
+                let datagram = departure.padded(&mut room).expect("room for all").to_vec();
+                // A hop of the last path carries less.
+                if path != PATHS - 1 || datagram.len() <= 1100 {
+                    self.network.push((arrival, 1 - end, path, departure.ecn, datagram));
+                }
             }
         });
         let deadline = self.ends[end].poll_timeout();
@@ -235,7 +242,7 @@ impl<'m> World<'m> {
     fn change(&mut self, end: usize) {
         let path = self.path(end);
         let flag = self.rng.index(3) > 0;
-        let input = match self.rng.index(12) {
+        let input = match self.rng.index(14) {
             0 => Input::Link(path, if flag { Link::Up } else { Link::Down }),
             1 => Input::Enabled(path, flag),
             2 => Input::MaxDatagram(path, [1472, 1000, 700][self.rng.index(3)]),
@@ -250,6 +257,8 @@ impl<'m> World<'m> {
             8 => Input::Share([None, Some(3_000_000)][self.rng.index(2)]),
             9 => Input::Ask([None, Some(2_000_000)][self.rng.index(2)]),
             10 => Input::Pin((0x3039, 0x1b58 + self.rng.index(3) as u16), path),
+            11 => Input::SearchSize(path, self.rng.next()),
+            12 => Input::Unsent(path, if flag { Unsent::TooLarge } else { Unsent::Otherwise }),
             _ => Input::Turn(true),
         };
         self.enter(end, &input);
@@ -328,9 +337,10 @@ fn entered(
     let mut outputs = Vec::new();
     let header_len = connection.header_len();
     let mut left = |outputs: &mut Vec<Output>, departure: &Departure<'_>| {
-        let Departure { path, datagram, ecn } = *departure;
+        let Departure { path, datagram, ecn, padded_to } = *departure;
         let decided = decided(datagram, header_len).min(datagram.len());
-        outputs.push(Output::Left(path, ecn, datagram.len(), datagram[..decided].to_vec()));
+        let size = datagram.len().max(padded_to.into());
+        outputs.push(Output::Left(path, ecn, size, datagram[..decided].to_vec()));
         each(departure);
     };
     let other = |what: &dyn std::fmt::Debug| Output::Other(format!("{what:?}"));
@@ -376,6 +386,8 @@ fn entered(
             let until = now + Duration::from_millis(300);
             outputs.push(other(&connection.pin_flow(*ports, *path, until, now)));
         }
+        Input::SearchSize(path, seed) => outputs.push(other(&connection.search_size(*path, 548, *seed, now))),
+        Input::Unsent(path, why) => outputs.push(other(&connection.handle_unsent(*path, *why, now))),
         Input::Packets => {
             while let Some(packet) = connection.poll_packet() {
                 outputs.push(Output::Delivered(packet.len(), ip::ecn(packet)));

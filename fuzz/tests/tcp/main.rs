@@ -113,3 +113,25 @@ fn a_transfer_outlives_each_path_in_turn() {
     // Half of it over both paths, half over one: 3 s at the rates of the links. Each cut costs TCP a timeout or two.
     assert!(took < ms(6_000), "{took:?}");
 }
+
+#[test]
+fn the_size_that_a_narrow_link_carries_is_found_without_code_of_the_adapter() {
+    let narrow = with(path(4, 10), |link| link.mtu = Some(1100));
+    let mut world = World::new(SEED, &Config::default(), &[narrow]);
+    let bytes = 4_000_000;
+    let (received, took) = world.transfer(bytes, Duration::from_secs(20), |_, _| ());
+    let sizes = world.sizes();
+    assert!(sizes.iter().all(|(size, _)| (1093..=1100).contains(size)), "{sizes:?}");
+    // 8 s at the rate of the link. Until the size is known, its packets are lost.
+    assert!(received == bytes && took < ms(12_000), "{received} in {took:?}");
+
+    // What the adapters' buffers have no room for is not sent.
+    let wide = with(path(4, 10), |link| link.mtu = Some(1500));
+    let mut world = World::new(SEED, &Config::default(), &[wide]);
+    let bytes = 1_000_000;
+    let (received, took) = world.transfer(bytes, Duration::from_secs(20), |_, _| ());
+    let room = stack::ROOM;
+    let sizes = world.sizes();
+    assert!(sizes.iter().all(|(size, _)| (room - 7..=room).contains(&usize::from(*size))), "{sizes:?}");
+    assert!(received == bytes && took < ms(4_000), "{received} in {took:?}");
+}

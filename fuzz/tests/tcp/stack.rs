@@ -8,14 +8,14 @@ use mpt_fuzz::link::{Link, LinkConfig};
 use mpt_fuzz::rng::Rng;
 use mpt_proto::adapt::smoltcp::{Datagrams, Tunnel};
 use mpt_proto::{
-    Config, Connection, Ecn, HEADROOM, Instant, PathConfig, PathId, PathState, ReassemblySlot, ReorderSlot,
-    Storage,
+    Config, Connection, Ecn, HEADROOM, Instant, PathConfig, PathId, PathSizes, PathState, ReassemblySlot,
+    ReorderSlot, Storage,
 };
 use smoltcp::iface::{Interface, SocketHandle, SocketSet};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 
-/// One path, the same at both ends and in both directions.
+/// One path, the same at both ends and in both directions. If a hop of it has an MTU, the ends search that.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Path {
     pub(crate) weight: u16,
@@ -24,10 +24,14 @@ pub(crate) struct Path {
 
 const WINDOW: usize = 1024;
 const MTU: usize = 1400;
+/// Bytes of a buffer of the adapter.
+pub(crate) const ROOM: usize = HEADROOM + MTU;
 /// The bandwidth-delay product of the widest pair of links used here, and less than a link's queue: what is lost
 /// is lost by a link, on purpose. (smoltcp has no selective acknowledgements, and recovers badly from bursts.)
 const SOCKET_BUFFER: usize = 64 * 1024;
 const PORT: u16 = 80;
+/// Bytes of datagrams that every link carries.
+const LEAST: u16 = 548;
 
 /// The links that leave each end.
 type Network = Rc<RefCell<[Vec<Link>; 2]>>;
@@ -77,15 +81,20 @@ impl Host {
     fn new(end: usize, config: Config, paths: &[Path], network: &Network, now: Instant) -> Self {
         let storage = Storage::none()
             .with_reorder(memory::<ReorderSlot>(WINDOW + 1), memory(1600 * (WINDOW + 1)))
-            .with_reassembly(memory::<ReassemblySlot>(2), memory(2 * 2000));
+            .with_reassembly(memory::<ReassemblySlot>(2), memory(2 * 2000))
+            .with_path_sizes(Box::leak(Box::<PathSizes>::default()));
         let mut connection = Connection::new(config, storage, now);
         let liveness = mpt_proto::Liveness::Probe(mpt_proto::Probing::LAB);
         let add = |path: &Path| {
             connection.add_path(PathConfig { weight: path.weight, liveness, ..PathConfig::default() }, now)
         };
-        let ids = paths.iter().map(add).collect::<Result<_, _>>().expect("sound paths");
+        let ids: Vec<PathId> = paths.iter().map(add).collect::<Result<_, _>>().expect("sound paths");
+        for (path, id) in paths.iter().zip(&ids).filter(|(path, _)| path.link.mtu.is_some()) {
+            let seed = end as u64 + u64::from(path.weight);
+            connection.search_size(*id, LEAST, seed, now).expect("a path that is probed");
+        }
         let datagrams = Sockets { network: Rc::clone(network), end, ids };
-        let mut tunnel = Tunnel::new(connection, datagrams, memory(HEADROOM + MTU), memory(HEADROOM + MTU));
+        let mut tunnel = Tunnel::new(connection, datagrams, memory(ROOM), memory(ROOM));
         let mut settings = smoltcp::iface::Config::new(HardwareAddress::Ip);
         settings.random_seed = end as u64;
         let mut interface = Interface::new(settings, &mut tunnel, smoltcp_time(now));
@@ -110,6 +119,13 @@ impl Host {
         inner.into_iter().chain(self.tunnel.poll_timeout()).min()
     }
 
+    /// Bytes of the largest datagram on the first path, and whether that is being searched.
+    fn size(&self) -> (u16, bool) {
+        let connection = self.tunnel.connection();
+        let path = connection.paths().next().expect("a path");
+        (connection.max_datagram(path).expect("it is there"), connection.seeks_size(path).expect("as well"))
+    }
+
     fn is_up(&self) -> bool {
         let connection = self.tunnel.connection();
         connection.paths().all(|path| connection.path_state(path) == Ok(PathState::Up))
@@ -124,6 +140,11 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// Bytes of the largest datagram that each host sends on the first path, and whether that is being searched.
+    pub(crate) fn sizes(&self) -> [(u16, bool); 2] {
+        [0, 1].map(|end| self.hosts[end].size())
+    }
+
     /// Two hosts whose tunnel is up.
     pub(crate) fn new(seed: u64, config: &Config, paths: &[Path]) -> Self {
         let mut rng = Rng::new(seed);

@@ -20,7 +20,7 @@ use embassy_net_driver_channel as channel;
 use embassy_net_driver_channel::driver::{HardwareAddress, LinkState};
 use embassy_time::Timer;
 
-use crate::{CONTROL_MAX, Connection, Ecn, Event, HEADROOM, Instant, PathId, PathState, Received};
+use crate::{CONTROL_MAX, Connection, Ecn, Event, HEADROOM, Instant, PathId, PathState, Received, Unsent};
 
 pub use channel::{Device, State};
 
@@ -51,8 +51,8 @@ pub struct Runner<'r, 's, S, const MTU: usize> {
 }
 
 /// The device for embassy-net, and the runner over a connection and the socket of each of its paths. `state` has the
-/// places for packets to the stack and from it; `datagram` has room for one, [`HEADROOM`] and the MTU bytes. A packet is
-/// copied once between the two.
+/// places for packets to the stack and from it; `datagram` has room for one, [`HEADROOM`] and the MTU bytes: a path whose size is
+/// [searched](Connection::search_size) carries no larger datagrams. A packet is copied once between the two.
 ///
 /// # Panics
 /// `state` has no place for packets in one of the directions.
@@ -84,7 +84,7 @@ impl<'r, 's, S: DatagramSocket, const MTU: usize> Runner<'r, 's, S, MTU> {
                 self.connection.handle_timeout(now);
             }
             let moved = self.receive(now, cx) | self.send(now, cx);
-            self.send_control(cx);
+            self.send_control(now, cx);
             if let Some(event) = self.connection.poll_event() {
                 return Poll::Ready(event);
             }
@@ -189,9 +189,14 @@ impl<'r, 's, S: DatagramSocket, const MTU: usize> Runner<'r, 's, S, MTU> {
         true
     }
 
-    fn send_control(&mut self, cx: &mut Context<'_>) {
+    fn send_control(&mut self, now: Instant, cx: &mut Context<'_>) {
         while let Some(departure) = self.connection.poll_transmit(&mut self.control) {
-            send_on(self.sockets, departure.path, departure.datagram, cx);
+            let path = departure.path;
+            match departure.padded(self.datagram) {
+                Some(datagram) => send_on(self.sockets, path, datagram, cx),
+                // The path is there: a datagram was to leave on it.
+                None => _ = self.connection.handle_unsent(path, Unsent::TooLarge, now),
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use core::ops::Range;
 use ::smoltcp::phy::{self, DeviceCapabilities, Medium};
 use ::smoltcp::time;
 
-use crate::{CONTROL_MAX, Connection, Ecn, Event, HEADROOM, Instant, PathId, Received};
+use crate::{CONTROL_MAX, Connection, Ecn, Event, HEADROOM, Instant, PathId, Received, Unsent};
 
 /// The sockets under the tunnel, as the caller has them: one for each path.
 pub trait Datagrams {
@@ -45,7 +45,8 @@ pub struct Tunnel<'b, 's, D> {
 
 impl<'b, 's, D: Datagrams> Tunnel<'b, 's, D> {
     /// Over a connection, the sockets of its paths, and a buffer for each direction. The interface's MTU is
-    /// [`HEADROOM`] less than the smaller buffer.
+    /// [`HEADROOM`] less than the smaller buffer, and a path whose size is [searched](Connection::search_size) carries no larger datagrams than
+    /// a buffer has room for.
     pub fn new(
         connection: Connection<'s>,
         datagrams: D,
@@ -106,7 +107,12 @@ impl<'b, 's, D: Datagrams> Tunnel<'b, 's, D> {
                 self.oversized += 1;
             }
             while let Some(departure) = self.connection.poll_transmit(&mut self.control) {
-                self.datagrams.send(departure.path, departure.datagram, departure.ecn, now);
+                let path = departure.path;
+                match departure.padded(self.outgoing) {
+                    Some(datagram) => self.datagrams.send(path, datagram, departure.ecn, now),
+                    // The path is there: a datagram was to leave on it.
+                    None => _ = self.connection.handle_unsent(path, Unsent::TooLarge, now),
+                }
             }
             let (path, len, ecn) = self.datagrams.receive(self.incoming, now)?;
             let start = self.incoming.as_ptr().addr();

@@ -21,6 +21,24 @@ pub struct Departure<'b> {
     pub datagram: &'b [u8],
     /// For the outer header (RFC 6040 section 4.1).
     pub ecn: Ecn,
+    /// Of a probe of the path's size: bytes that the UDP payload is to have, with zeros behind `datagram`. Zero for all others. It must
+    /// neither be split on the way (DF in the outer IPv4 header) nor be joined with others, and is lost if the network does not take it
+    /// whole, which [`Connection::handle_unsent`](crate::Connection::handle_unsent) is told if it is known.
+    pub padded_to: u16,
+}
+
+impl Departure<'_> {
+    /// The whole UDP payload: `datagram`, or if it is to be padded a copy in `room` with zeros behind it. `None`: it has no room there.
+    pub fn padded<'p>(&'p self, room: &'p mut [u8]) -> Option<&'p [u8]> {
+        if usize::from(self.padded_to) <= self.datagram.len() {
+            return Some(self.datagram);
+        }
+        let place = room.get_mut(..self.padded_to.into())?;
+        let (head, rest) = place.split_at_mut_checked(self.datagram.len())?;
+        head.copy_from_slice(self.datagram);
+        rest.fill(0);
+        Some(place)
+    }
 }
 
 /// The datagrams that carry one inner packet, one at a time: one for most, several for a packet that is
@@ -75,7 +93,7 @@ impl<'b> Departures<'b> {
             emit(datagram, self.layout, self.protocol, (self.cut, self.piece), sequence);
         }
         let ecn = if self.marked.contains(path.index()) { self.ecn } else { Ecn::NotEct };
-        Some(Departure { path, datagram, ecn })
+        Some(Departure { path, datagram, ecn, padded_to: 0 })
     }
 }
 

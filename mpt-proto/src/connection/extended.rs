@@ -6,6 +6,7 @@ use crate::adaptive::{Adaptive, Leaving, Mode, News, PathModel};
 use crate::connection::departures::{emit, locate};
 use crate::connection::{CONTROL_MAX, Connection, Departure, Received, UnknownPath};
 use crate::ecn::Ecn;
+use crate::event::Event;
 use crate::path::PathId;
 use crate::path_set::PathSet;
 use crate::reassembly::Cut;
@@ -68,6 +69,8 @@ pub(super) trait Engine: core::fmt::Debug + Sync {
     fn set_path(&self, connection: &mut Connection<'_>, path: usize, tier: u8);
     /// A path may have gone down or come up, or carry other datagrams.
     fn settle_path(&self, connection: &mut Connection<'_>, path: usize, is_up: bool);
+    /// The size of the path's datagrams is known.
+    fn settle_size(&self, connection: &mut Connection<'_>, path: usize);
     /// The peer is another one than before.
     fn restart(&self, connection: &mut Connection<'_>);
     /// Takes a packet, or a slice of one of this flow, which leaves with an extension header; `false`: it is to be sent by
@@ -89,7 +92,9 @@ pub(super) trait Engine: core::fmt::Debug + Sync {
         buffer: &'b mut [u8; CONTROL_MAX],
     ) -> Option<Departure<'b>>;
     fn handle_timeout(&self, connection: &mut Connection<'_>);
-    fn deadline(&self, connection: &Connection<'_>) -> Option<Instant>;
+    fn deadline(&self, connection: &Connection<'_>) -> Instant;
+    /// What is to be told.
+    fn poll_event(&self, connection: &mut Connection<'_>) -> Option<Event>;
     /// What is known of a path.
     fn path_model(&self, connection: &Connection<'_>, path: usize) -> PathModel;
 }
@@ -111,6 +116,12 @@ impl Engine for ByMeasure {
 
     fn settle_path(&self, connection: &mut Connection<'_>, path: usize, is_up: bool) {
         connection.settle_adaptive(path, is_up);
+    }
+
+    fn settle_size(&self, connection: &mut Connection<'_>, path: usize) {
+        if let Some(extension) = &mut connection.extension {
+            extension.adaptive.settle_size(path, connection.now);
+        }
     }
 
     fn restart(&self, connection: &mut Connection<'_>) {
@@ -144,8 +155,14 @@ impl Engine for ByMeasure {
         connection.handle_adaptive_timeout();
     }
 
-    fn deadline(&self, connection: &Connection<'_>) -> Option<Instant> {
-        connection.adaptive_deadline()
+    fn deadline(&self, connection: &Connection<'_>) -> Instant {
+        connection.adaptive_deadline().unwrap_or(Instant::NEVER)
+    }
+
+    /// The path whose large packets seem not to arrive any more.
+    fn poll_event(&self, connection: &mut Connection<'_>) -> Option<Event> {
+        let index = connection.extension.as_mut()?.adaptive.state.doubted.pop()?;
+        Some(Event::LargeLost { path: connection.paths.at(index)?.id })
     }
 
     fn path_model(&self, connection: &Connection<'_>, path: usize) -> PathModel {
@@ -278,7 +295,7 @@ impl<'s> Connection<'s> {
             self.paths.handle_used(path, now);
         }
         let ecn = self.paths.outer_ecn(path, ecn);
-        Some(Departure { path: id, datagram, ecn })
+        Some(Departure { path: id, datagram, ecn, padded_to: 0 })
     }
 
     /// The next packet that leaves whole. `None`: there is none, or one leaves in pieces before.
@@ -342,13 +359,7 @@ impl<'s> Connection<'s> {
         self.sender.gate.charge_datagram(datagram.len() + usize::from(self.sender.around), self.now);
         self.paths.handle_used(pieces.path, self.now);
         let ecn = self.paths.outer_ecn(pieces.path, ecn);
-        Some(Departure { path: id, datagram, ecn })
-    }
-
-    /// The path whose large packets seem not to arrive any more, to be told.
-    pub(super) fn poll_doubted(&mut self) -> Option<PathId> {
-        let index = self.extension.as_mut()?.adaptive.state.doubted.pop()?;
-        Some(self.paths.at(index)?.id)
+        Some(Departure { path: id, datagram, ecn, padded_to: 0 })
     }
 
     /// Takes what follows a GRE header with an extension header.

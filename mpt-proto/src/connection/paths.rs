@@ -123,7 +123,8 @@ impl Connection<'_> {
     }
 
     /// The path carries larger or smaller datagrams from now on, or as large ones as before, which answers
-    /// [`Event::LargeLost`](crate::Event::LargeLost). As [`PathConfig::max_datagram`](crate::PathConfig::max_datagram), in bytes.
+    /// [`Event::LargeLost`](crate::Event::LargeLost). As [`PathConfig::max_datagram`](crate::PathConfig::max_datagram), in bytes. If it is
+    /// [searched](Self::search_size) what hops beyond the first carry, the search begins anew.
     ///
     /// # Errors
     /// There is no such path.
@@ -135,23 +136,37 @@ impl Connection<'_> {
     ) -> Result<(), UnknownPath> {
         self.tick(now);
         let index = self.paths.find(path)?.id.index();
-        self.change_path(index, |path| path.max_datagram = max_datagram);
-        if let Some(extension) = &mut self.extension {
-            extension.adaptive.settle_size(index, self.now);
+        if let Some(sizes) = &mut self.sizes {
+            sizes.restart(index, max_datagram, self.now);
         }
+        self.follow_size(index, max_datagram);
         Ok(())
     }
 
-    /// Bytes of the largest datagram that reports say arrived on the path since the last call. `None`: none, or the policy knows of none.
+    /// Datagrams of the path may have so many bytes from now on.
+    pub(super) fn follow_size(&mut self, index: usize, max_datagram: u16) {
+        self.change_path(index, |path| path.max_datagram = max_datagram);
+        if let Some(engine) = self.engine() {
+            engine.settle_size(self, index);
+        }
+    }
+
+    /// Bytes of the largest datagram that reports say arrived on the path since the last call, for a caller who finds out by himself what
+    /// hops beyond the first carry. `None`: none, or the policy knows of none.
     ///
     /// # Errors
     /// There is no such path.
     pub fn take_carried(&mut self, path: PathId) -> Result<Option<u16>, UnknownPath> {
         let index = self.paths.find(path)?.id.index();
+        Ok(self.take_carried_on(index))
+    }
+
+    /// The same for the path of this number.
+    pub(super) fn take_carried_on(&mut self, index: usize) -> Option<u16> {
         let headers = self.layout.header_len() + extension::LEN;
         let arrived = self.extension.as_mut().map_or(0, |extension| extension.adaptive.take_arrived(index));
         let size = u16::try_from(usize::from(arrived) + headers).unwrap_or(u16::MAX);
-        Ok((arrived > 0).then_some(size))
+        (arrived > 0).then_some(size)
     }
 
     fn switch(

@@ -274,6 +274,12 @@ impl Connection<'_> {
     }
 
     fn receive_control<'d>(&mut self, index: usize, payload: &[u8], ecn: Ecn) -> Received<'d> {
+        if let Some(sizes) = &mut self.sizes
+            && sizes.takes(index, payload, &self.identity, self.now)
+        {
+            self.heard(index, false);
+            return Received::Consumed;
+        }
         let message = match Message::parse(payload) {
             Ok(message) => message,
             Err(reason) => return Received::Dropped(reason),

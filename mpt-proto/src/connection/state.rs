@@ -2,15 +2,15 @@
 
 use core::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use serde::ser::{SerializeTuple, Serializer};
 
 use crate::connection::Connection;
 use crate::connection::extended::Extension;
-use crate::connection::flow_pins::FlowPin;
 use crate::connection::identity::Identity;
 use crate::connection::receive::{Receiver, ReceiverFacts};
 use crate::connection::send::Sender;
+use crate::connection::sizes::LentSizes;
 use crate::connection::storage::Storage;
 use crate::connection::table::PathTable;
 use crate::rng::Rng;
@@ -24,9 +24,9 @@ use crate::{adaptive, reassembly, reorder};
 
 /// Counts the forms that a state had: another one is refused. A change of what is kept that no form tells makes a state of before
 /// nonsense.
-const FORM: u16 = 2;
+const FORM: u16 = 3;
 /// Parts of a state.
-const PARTS: usize = 6;
+const PARTS: usize = 7;
 
 impl<'s> Connection<'s> {
     /// Writes the whole state down: all that decides what the connection does from now on. [`restore`](Self::restore) makes the same
@@ -46,7 +46,8 @@ impl<'s> Connection<'s> {
         hide: &dyn Fn(&Flow, &mut [u8]),
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let Self { now, rng, layout, slices, paths, identity, sender, receiver, extension, stats } = self;
+        let Self { now, rng, layout, slices, paths, identity, sender, receiver, extension, sizes, stats } =
+            self;
         let (assembled, facts) = receiver.facts();
         let pins = sender.flow_pins.places();
         let seed = sender.scheduler.seed();
@@ -62,6 +63,10 @@ impl<'s> Connection<'s> {
             now: *now,
             seed,
             hide,
+        }))?;
+        parts.serialize_element(&sizes.as_deref().map(|sizes| {
+            let (due, searches) = sizes.parts();
+            (due, List(searches.len(), searches.iter()))
         }))?;
         parts.end()
     }
@@ -126,26 +131,41 @@ impl<'de, 's> Visitor<'de> for Restore<'s> {
         if !paths.is_sound() || !restarts.is_bounded() {
             return Err(A::Error::custom(Misfit("its paths make no sense")));
         }
-        let flow_pins = sender.flow_pins.with(read_pins(&mut parts, storage.flow_pins)?);
+        read_places(&mut parts, storage.flow_pins)?;
+        let flow_pins = sender.flow_pins.with(storage.flow_pins);
         let sender = Sender { flow_pins, ..sender };
         let reorder = part(&mut parts, reorder::Restore(storage.reorder))?;
         let reassembly = part(&mut parts, reassembly::Restore(storage.reassembly))?;
         let receiver = Receiver::of(reorder, reassembly, (witness, restarts));
         let extension = part(&mut parts, RestoreExtension(storage.extension))?;
-        Ok(Connection { now, rng, layout, slices, paths, identity, sender, receiver, extension, stats })
+        let sizes = part(&mut parts, RestoreSizes(storage.sizes))?;
+        Ok(Connection {
+            now,
+            rng,
+            layout,
+            slices,
+            paths,
+            identity,
+            sender,
+            receiver,
+            extension,
+            sizes,
+            stats,
+        })
     }
 }
 
-fn read_pins<'de, 's, A: SeqAccess<'de>>(
+/// Reads a list into as many places.
+fn read_places<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
     parts: &mut A,
-    places: &'s mut [FlowPin],
-) -> Result<&'s mut [FlowPin], A::Error> {
+    places: &mut [T],
+) -> Result<(), A::Error> {
     let mut count = 0;
-    let other_size = Misfit("pins had memory of another size");
+    let other_size = Misfit("it had memory of another size");
     part(
         parts,
-        Each::new(|pin: FlowPin| {
-            *places.get_mut(count).ok_or(other_size)? = pin;
+        Each::new(|item: T| {
+            *places.get_mut(count).ok_or(other_size)? = item;
             count += 1;
             Ok(())
         }),
@@ -153,7 +173,55 @@ fn read_pins<'de, 's, A: SeqAccess<'de>>(
     if count != places.len() {
         return Err(A::Error::custom(other_size));
     }
-    Ok(places)
+    Ok(())
+}
+
+/// Reads the searches for sizes, if memory was lent for them then and now.
+struct RestoreSizes<'s>(Option<LentSizes<'s>>);
+
+impl<'de, 's> DeserializeSeed<'de> for RestoreSizes<'s> {
+    type Value = Option<LentSizes<'s>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de, 's> Visitor<'de> for RestoreSizes<'s> {
+    type Value = Option<LentSizes<'s>>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("the searches for sizes, or none")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        match self.0 {
+            None => Ok(None),
+            Some(_) => Err(E::custom(Misfit("it had no memory for searches for sizes"))),
+        }
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let lent = self.0.ok_or_else(|| D::Error::custom(Misfit("it had memory for searches for sizes")))?;
+        deserializer.deserialize_tuple(2, ReadSizes(lent)).map(Some)
+    }
+}
+
+struct ReadSizes<'s>(LentSizes<'s>);
+
+impl<'de, 's> Visitor<'de> for ReadSizes<'s> {
+    type Value = LentSizes<'s>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("the searches for sizes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
+        let (due, places) = self.0.parts_mut();
+        *due = plain(&mut parts)?;
+        read_places(&mut parts, places)?;
+        Ok(self.0)
+    }
 }
 
 /// Reads the state of the extension, if memory was lent for it then and now.

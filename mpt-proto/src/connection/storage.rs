@@ -3,6 +3,7 @@
 use crate::adaptive::{Adaptive, AdaptiveState, FlowSlot, PacketSlot};
 use crate::connection::extended::Extension;
 use crate::connection::flow_pins::FlowPin;
+use crate::connection::sizes::{LentSizes, PathSizes};
 use crate::reassembly::ReassemblySlot;
 use crate::reorder::ReorderSlot;
 
@@ -13,6 +14,7 @@ pub struct Storage<'s> {
     pub(super) reassembly: (&'s mut [ReassemblySlot], &'s mut [u8]),
     pub(super) extension: Option<Extension<'s>>,
     pub(super) flow_pins: &'s mut [FlowPin],
+    pub(super) sizes: Option<LentSizes<'s>>,
 }
 
 impl<'s> Storage<'s> {
@@ -40,6 +42,14 @@ impl<'s> Storage<'s> {
     #[must_use]
     pub fn with_flow_pins(self, places: &'s mut [FlowPin]) -> Self {
         Self { flow_pins: places, ..self }
+    }
+
+    /// Memory for the search for the sizes that paths carry: [`Connection::search_size`](crate::Connection::search_size).
+    ///
+    /// A program that never calls this does not link the search.
+    #[must_use]
+    pub fn with_path_sizes<const N: usize>(self, sizes: &'s mut PathSizes<N>) -> Self {
+        Self { sizes: Some(sizes), ..self }
     }
 
     /// Memory for the extension: with it the connection understands a peer that sends by

@@ -2,7 +2,7 @@
 //! addresses, finds out whether the peer is there.
 
 use crate::connection::{CONTROL_MAX, Connection, Departure, UnknownPath};
-use crate::path::PathId;
+use crate::path::{Due, PathId};
 use crate::time::Instant;
 use crate::wire::control::{Kind, Message};
 use crate::wire::gre::{self, Protocol};
@@ -53,7 +53,7 @@ impl Connection<'_> {
     ) -> Result<Departure<'b>, UnknownPath> {
         self.tick(now);
         let index = self.paths.find(path)?.id.index();
-        self.emit_control(index, Kind::Probe, stamp, None, buffer).ok_or(UnknownPath)
+        self.emit_control(index, Due::probe(stamp), buffer).ok_or(UnknownPath)
     }
 
     /// Probes `path` at once, unless it is disabled, its link is down, or it is never probed: the peer's address on

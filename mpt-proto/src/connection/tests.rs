@@ -3,6 +3,8 @@ use core::time::Duration;
 use super::*;
 use crate::adaptive::{FlowSlot, PacketSlot};
 use crate::config::{Liveness, PathConfig, Probing};
+use crate::connection::flow_pins::FlowPin;
+use crate::ecn::Ecn;
 use crate::path::{DownReason, EcnFault, PathId, PathState};
 use crate::path_set::PathSet;
 use crate::reassembly::ReassemblySlot;
@@ -19,6 +21,7 @@ mod adaptive;
 mod flow_pins;
 mod named;
 mod pair;
+mod sizes;
 
 use pair::{MS, Pair, lab, packet, storage};
 

@@ -53,15 +53,15 @@ const fn times(span: Micros, factor: u32) -> Micros {
 
 /// The search for the size of datagrams that one path carries, as a state machine without I/O. Sizes are UDP payloads in bytes.
 ///
-/// Its caller tells it what became of the path ([`resume`](Self::resume), [`pause`](Self::pause), [`restart`](Self::restart)), calls
-/// [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) has come, and sends what that returns: a small probe
+/// Its owner tells it what became of the path ([`resume`](Self::resume), [`pause`](Self::pause), [`restart`](Self::restart)), calls
+/// [`handle_timeout`](Self::handle_timeout) when [`deadline`](Self::deadline) has come, and sends what that returns: a small probe
 /// and behind it one that is padded to the size. Each probe carries a stamp that nobody can guess; the peer's echoes bring the stamps
 /// back to [`handle_echo`](Self::handle_echo). [`max_datagram`](Self::max_datagram) is the answer at any time.
 //
 // `least <= passes < fails`, where `passes` is proven or `least`, and `fails` is disproved or beyond the ceiling.
 #[derive(Debug)]
 #[cfg_attr(feature = "state", derive(serde::Serialize, serde::Deserialize))]
-pub struct PathMtu {
+pub(crate) struct PathMtu {
     least: u16,
     ceiling: u16,
     passes: u16,
@@ -107,7 +107,7 @@ struct Small {
 
 impl PathMtu {
     /// A path with an interface for datagrams of `ceiling` bytes, and of `least` in any case.
-    pub fn new(least: u16, ceiling: u16) -> Self {
+    pub(crate) fn new(least: u16, ceiling: u16) -> Self {
         let mut search = Self {
             least: least.min(ceiling),
             ceiling,
@@ -153,7 +153,7 @@ impl PathMtu {
     }
 
     /// The path came up, perhaps over other hops. What was found too large before is tried again later.
-    pub fn resume(&mut self, now: Instant) {
+    pub(crate) fn resume(&mut self, now: Instant) {
         if self.disproved {
             self.look_at(self.passes);
             self.shortest = None;
@@ -165,7 +165,7 @@ impl PathMtu {
     }
 
     /// The interface has another MTU: all is open again.
-    pub fn restart(&mut self, ceiling: u16, now: Instant) {
+    pub(crate) fn restart(&mut self, ceiling: u16, now: Instant) {
         self.ceiling = ceiling;
         self.least = self.least.min(ceiling);
         self.reset();
@@ -173,13 +173,13 @@ impl PathMtu {
     }
 
     /// The path is down: nothing can be learnt.
-    pub fn pause(&mut self) {
+    pub(crate) fn pause(&mut self) {
         self.look_at(self.candidate);
         self.deadline = None;
     }
 
     /// Large packets are lost on the path: it is to be looked at now whether the size that was found still passes.
-    pub fn doubt(&mut self, now: Instant) {
+    pub(crate) fn doubt(&mut self, now: Instant) {
         if self.is_settled() && self.deadline.is_some() {
             self.asked = true;
             if self.stamp.is_none() {
@@ -188,19 +188,19 @@ impl PathMtu {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do. `None`: it is paused.
+    pub(crate) const fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
     /// The stamps that the next small and the next padded probe are to have, if they are not to be new ones.
-    pub fn stamps(&self) -> (Option<u32>, Option<u32>) {
+    pub(crate) fn stamps(&self) -> (Option<u32>, Option<u32>) {
         (self.small.under_way.map(|(stamp, _)| stamp), self.stamp)
     }
 
     /// Time has passed; `sent` bytes have been sent on the path so far. Returns the size of the padded probe that is to be sent now, behind
     /// a small one, and to be told to [`handle_sent`](Self::handle_sent).
-    pub fn handle_timeout(&mut self, sent: u64, now: Instant) -> Option<u16> {
+    pub(crate) fn handle_timeout(&mut self, sent: u64, now: Instant) -> Option<u16> {
         self.deadline.filter(|deadline| *deadline <= now)?;
         if self.is_settled() && self.stamp.is_none() && self.small.answered.is_none() {
             let is_used = sent.saturating_sub(core::mem::replace(&mut self.sent_before, sent)) >= IN_USE;
@@ -224,7 +224,7 @@ impl PathMtu {
     }
 
     /// A small probe and a padded one have left, with these stamps; `rtt` is the path's round-trip time.
-    pub fn handle_sent(&mut self, (small, stamp): (u32, u32), rtt: Option<Duration>, now: Instant) {
+    pub(crate) fn handle_sent(&mut self, (small, stamp): (u32, u32), rtt: Option<Duration>, now: Instant) {
         self.stamp = Some(stamp);
         if self.small.under_way.is_none() {
             self.small.under_way = Some((small, now));
@@ -236,19 +236,24 @@ impl PathMtu {
         self.small.vain = self.small.vain.saturating_add(1);
     }
 
-    /// The probes could not leave, for another reason than their size: that says nothing.
-    pub fn handle_unsent(&mut self, now: Instant) {
-        self.deadline = Some(now + WAIT.1);
+    /// The padded probe could not leave, for another reason than its size: neither that nor the small one says anything.
+    pub(crate) fn handle_unsent(&mut self, now: Instant) {
+        if self.stamp.is_some() {
+            self.forget_small();
+            self.deadline = Some(now + WAIT.1);
+        }
     }
 
-    /// A probe could not leave, as the interface does not take its size.
-    pub fn handle_refused(&mut self, now: Instant) {
-        self.small.answered = Some(TOO_LARGE);
-        self.deadline = Some(now);
+    /// The padded probe could not leave, as the interface does not take its size.
+    pub(crate) fn handle_refused(&mut self, now: Instant) {
+        if self.stamp.is_some() {
+            self.small.answered = Some(TOO_LARGE);
+            self.deadline = Some(now);
+        }
     }
 
     /// An echo came; whether it was one of ours.
-    pub fn handle_echo(&mut self, stamp: u32, now: Instant) -> bool {
+    pub(crate) fn handle_echo(&mut self, stamp: u32, now: Instant) -> bool {
         if let Some((small, since)) = self.small.under_way.filter(|(small, _)| *small == stamp) {
             if self.small.answered.is_none() {
                 self.handle_small(now.since(since).into(), now);
@@ -263,7 +268,7 @@ impl PathMtu {
     }
 
     /// A datagram of `size` bytes is known to have arrived lately.
-    pub fn handle_carried(&mut self, size: u16, now: Instant) {
+    pub(crate) fn handle_carried(&mut self, size: u16, now: Instant) {
         if self.stamp.is_some() && size >= self.candidate {
             self.handle_passed(now);
         }
@@ -293,17 +298,17 @@ impl PathMtu {
     }
 
     /// Largest datagram that may be sent now: what passes, or the interface's size until that is disproved.
-    pub fn max_datagram(&self) -> u16 {
+    pub(crate) fn max_datagram(&self) -> u16 {
         if self.disproved { self.passes } else { self.ceiling }
     }
 
     /// Whether what passes is known as well as it is going to be.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.candidate == self.passes && self.fails.saturating_sub(self.passes) <= GRAIN
     }
 
     /// Whether it is known, and nothing is being looked at.
-    pub fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         self.is_settled() && self.stamp.is_none() && !self.asked
     }
 

@@ -86,7 +86,7 @@ impl<'s> Peer<'s> {
         self.set_link(path, Link::Down, now);
         let Some(planned) = self.paths.get_mut(path) else { return };
         planned.stay = Stay::Leaves(now + LEAVING);
-        (planned.roaming, planned.named, planned.search) = (None, None, None);
+        (planned.roaming, planned.named) = (None, None);
         (self.paths_changed, self.sizes_changed) = (true, true);
         self.news.path(&self.config.paths[path].name, What::PathRemoved);
     }

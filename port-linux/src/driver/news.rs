@@ -141,24 +141,12 @@ impl Peer<'_> {
     pub(super) fn tell(&mut self, event: Event, now: Instant) {
         let peer = &self.config.name;
         match event {
-            Event::LargeLost { path } => {
-                let Some(path) = self.paths.get_mut(path.index()) else { return };
-                if let Some(search) = &mut path.search {
-                    path.doubted = true;
-                    search.doubt(now);
-                }
-            }
+            Event::PathSize { path, size, is_found } => self.follow_size(path.index(), size, is_found),
             Event::Path { path, state } => {
                 (self.sizes_changed, self.states_changed) = (true, true);
                 let index = path.index();
                 let bit = 1 << index;
                 let was_up = self.told_up & bit != 0;
-                if let Some(search) = self.paths.get_mut(index).and_then(|path| path.search.as_mut()) {
-                    match state {
-                        PathState::Up => search.resume(now),
-                        PathState::Down(_) => search.pause(),
-                    }
-                }
                 if let Some(path) = self.paths.get_mut(index) {
                     path.note_state(state, now);
                 }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, Result};
-use mpt_proto::{Departure, Ecn, Handle, Instant, PathSet};
+use mpt_proto::{Departure, Ecn, Handle, Instant, PathSet, Unsent};
 use mpt_seal::{Event, Opened, PeerId, PeerStatus, Reason, Sealer, Source, Stats};
 
 use super::keyring::Keyring;
@@ -328,6 +328,26 @@ impl<'s> Outside<'s> {
         let mut works = true;
         outbox.flush(|bytes, size, ecn| works &= hand_over(sockets, destination, not_sent, bytes, size, ecn));
         works
+    }
+
+    /// Sends a probe of a path's size, to which sealing adds `sealing` bytes, at once. Returns why it did not leave, if so.
+    pub fn probe_size(
+        &mut self,
+        peer: Handle,
+        path: &PeerPath,
+        probe: &Departure<'_>,
+        sealing: u16,
+        now: Instant,
+    ) -> Option<Unsent> {
+        let size = usize::from(probe.padded_to) + usize::from(sealing);
+        let sent = path
+            .destination()
+            .and_then(|to| self.send_alone(peer, path, (path.socket, to), probe, size, now));
+        match sent {
+            Some(Ok(())) => None,
+            Some(Err(SendError::TooBig)) => Some(Unsent::TooLarge),
+            None | Some(Err(_)) => Some(Unsent::Otherwise),
+        }
     }
 
     /// Sends a control message of a path from a socket to `to` at once, as a datagram of `size` bytes if it is shorter: zeros follow it, which a

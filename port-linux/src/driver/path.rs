@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mpt_proto::{EcnFault, Instant, PathMtu, PathState, Roaming};
+use mpt_proto::{EcnFault, Instant, PathState, Roaming};
 
 use super::data::LAST_TIER;
 use super::names::Named;
@@ -44,14 +44,10 @@ pub struct PeerPath {
     pub max_datagram: u16,
     /// Largest UDP payload that the interface carries, or that the configuration allows.
     pub ceiling: u16,
-    /// Finds out what other hops carry, where the configuration does not say it.
-    pub search: Option<PathMtu>,
     /// Largest UDP payload that was last found to pass, and that people were told of.
     pub told_datagram: u16,
     /// What routers on the way do to ECN marks.
     pub(super) ecn_fault: Option<EcnFault>,
-    /// The core doubts that it passes, and waits for an answer.
-    pub doubted: bool,
     /// Largest UDP payload that there is room for.
     pub planned_datagram: u16,
     /// What the kernel did not take.
@@ -106,10 +102,8 @@ impl PeerPath {
             named: None,
             max_datagram,
             ceiling: max_datagram,
-            search: None,
             told_datagram: max_datagram,
             ecn_fault: None,
-            doubted: false,
             planned_datagram: max_datagram,
             not_sent: NotSent::default(),
             outbox: Outbox::new(),
@@ -155,7 +149,6 @@ impl PeerPath {
 
     /// When something of it is due: of a path of a peer that comes by itself also that it is forgotten.
     pub(super) fn poll_timeout(&self, is_learned: bool) -> Option<Instant> {
-        let search = self.search.as_ref().and_then(PathMtu::poll_timeout);
         let forgotten = is_learned.then(|| self.forget_at()).flatten();
         let port = self.other_port.as_ref().and_then(OtherPort::poll_timeout);
         let name = self.named.as_ref().and_then(Named::poll_timeout);
@@ -163,7 +156,7 @@ impl PeerPath {
             Stay::Leaves(until) => Some(until),
             Stay::Here | Stay::Gone => None,
         };
-        [search, forgotten, port, name, self.unanswered_at(), left].into_iter().flatten().min()
+        [forgotten, port, name, self.unanswered_at(), left].into_iter().flatten().min()
     }
 
     /// When the peer's end of a path that was learnt is forgotten, unless the path comes up.

@@ -185,6 +185,8 @@ impl<'s> Peer<'s> {
         for (index, id) in paths.iter().enumerate() {
             if let Some(path) = self.paths.get_mut(index) {
                 path.id = *id;
+                // The new one begins with what the interface takes.
+                (path.max_datagram, path.told_datagram) = (path.ceiling, path.ceiling);
             }
             self.set_link(index, Link::Down, now);
         }
@@ -244,7 +246,12 @@ impl<'s> Peer<'s> {
         self.header_len() + if adapts { extension::LEN } else { 0 }
     }
 
-    /// Tells the core how large the datagrams of a path may be: on the wire, `size` bytes.
+    /// Bytes that sealing adds to each datagram.
+    pub(super) const fn sealing(&self) -> u16 {
+        self.sealing
+    }
+
+    /// Tells the core how large the datagrams of a path may be, as far as its interface is concerned: on the wire, `size` bytes.
     pub(super) fn set_max_datagram(&mut self, path: usize, size: u16, now: Instant) {
         let planned = &mut self.paths[path];
         planned.max_datagram = size;
@@ -290,13 +297,10 @@ impl<'s> Peer<'s> {
         self.note_heard(path, origin.socket);
         let is_small = datagram.len() <= CONTROL_MAX;
         let claim = is_small.then(|| self.connection.claim(datagram)).flatten().filter(|claim| claim.known);
-        if let Some(claim) = claim {
-            if let Some(other) = self.claimed_instead(path, origin, claim) {
-                return Some((other, claim));
-            }
-            if self.takes_echo(path, claim, now) {
-                return None;
-            }
+        if let Some(claim) = claim
+            && let Some(other) = self.claimed_instead(path, origin, claim)
+        {
+            return Some((other, claim));
         }
         if self.sealing == 0 && mpt_seal::is_initiation(datagram) {
             self.tell_sealed(origin.source);
@@ -323,7 +327,18 @@ impl<'s> Peer<'s> {
             let Some(departure) = self.connection.poll_transmit(&mut control) else { break };
             let index = departure.path.index();
             let Some(path) = self.paths.get_mut(index) else { continue };
-            if !outside.transmit(self.handle, path, &departure, now) {
+            let works = if departure.padded_to == 0 {
+                outside.transmit(self.handle, path, &departure, now)
+            } else {
+                // A probe tells the peer what was sent before it.
+                let works = outside.flush(path);
+                if let Some(why) = outside.probe_size(self.handle, path, &departure, self.sealing, now) {
+                    // The path is there: a datagram left for it.
+                    let _ = self.connection.handle_unsent(path.id, why, now);
+                }
+                works
+            };
+            if !works {
                 self.failed_links |= 1 << index;
             }
         }

@@ -192,7 +192,7 @@ impl Driver<'_> {
             model: is_adaptive.then(|| ModelReport::new(path.tier(), &model)),
             max_datagram: path.max_datagram,
             ceiling: path.ceiling,
-            seeks_size: path.search.as_ref().is_some_and(|search| !search.is_settled()),
+            seeks_size: peer.connection.seeks_size(path.id).unwrap_or(false),
             ecn: path.ecn_fault.map(|fault| events::EcnFault::from(fault).to_string()),
             socket: self.outside.sockets.get(path.socket).and_then(|shared| self.report_socket(shared)),
             tx_datagrams: stats.tx_datagrams,

@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher, Hasher};
 
 use anyhow::Result;
-use mpt_proto::{Connection, Handle, Link, Liveness, PathId, PathMtu, Roaming, Storage};
+use mpt_proto::{Connection, Handle, Link, Liveness, PathId, Roaming, Storage};
 use mpt_seal::Sealer;
 
 use super::plan::{ABSENT_MTU, Plan, PlannedPath, pins};
@@ -13,7 +13,7 @@ use super::{Named, OtherPort, Outside, Peer, PeerPath, Peers, SystemSealer};
 use crate::ciphers::NativeKey;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::entropy::SystemEntropy;
+use crate::entropy::{self, SystemEntropy};
 use crate::failure::misconfigured;
 use crate::link::unspecified;
 use crate::memory::{Memories, MemorySize};
@@ -210,7 +210,7 @@ impl<'s> Resources<'s> {
         peer: &mut Peer<'s>,
         memory: (Option<MemorySize>, Storage<'s>),
     ) -> Option<Core<'s>> {
-        let sizes: Vec<u16> = peer.paths.iter().map(|path| path.max_datagram).collect();
+        let sizes: Vec<u16> = peer.paths.iter().map(|path| path.ceiling).collect();
         // What was made once from this configuration can be made again.
         let (connection, ids) = self.state_machine(&peer.config, &sizes, memory).ok()?;
         Some(peer.begin_anew(connection, &ids, self.clock.now()))
@@ -229,11 +229,23 @@ impl<'s> Resources<'s> {
         let id = connection
             .add_path(&path.name, settings, now)
             .map_err(|error| misconfigured(format!("path {}: {error:?}", path.name)))?;
+        self.search_size(connection, path, id);
         if !path.enabled {
             // A path that was added a line ago is known.
             let _ = connection.set_enabled(id, false, now);
         }
         Ok(id)
+    }
+
+    /// Lets the core find out what hops beyond a path's interface carry, where the configuration does not say it.
+    fn search_size(&self, connection: &mut Core<'_>, path: &config::Path, id: PathId) {
+        let mut seed = [0; 8];
+        if path.mtu.is_some() || entropy::fill(&mut seed).is_err() {
+            return;
+        }
+        let least = max_datagram(least_mtu(path.local), path.local).saturating_sub(self.sealing);
+        // A peer that is not probed would not answer, and one that is not here has no memory: neither is searched.
+        let _ = connection.search_size(id, least, u64::from_ne_bytes(seed), self.clock.now());
     }
 
     /// Removes a connection, if it is there; its memory serves others.
@@ -256,11 +268,6 @@ fn path(config: &config::Path, planned: &PlannedPath, id: PathId, socket: usize,
     let is_given = planned.remote.is_some() || config.remote_name.is_some();
     made.other_port = (is_given && config.liveness != Liveness::Off).then(OtherPort::default);
     made.named = config.remote_name.clone().map(Named::new);
-    // A peer that is not probed would not answer; a configured size needs no search.
-    if config.mtu.is_none() && config.liveness != Liveness::Off {
-        let least = max_datagram(least_mtu(config.local), config.local);
-        made.search = Some(PathMtu::new(least, size));
-    }
     made
 }
 

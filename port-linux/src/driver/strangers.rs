@@ -196,7 +196,7 @@ impl Peer<'_> {
 }
 
 /// A number that nobody can guess.
-pub(super) fn random() -> Option<u32> {
+fn random() -> Option<u32> {
     let mut bytes = [0; 4];
     entropy::fill(&mut bytes).ok().map(|()| u32::from_ne_bytes(bytes))
 }

@@ -71,6 +71,22 @@ pub enum Change {
         /// Until when, in microseconds.
         until: u64,
     },
+    /// [`search_size`](mpt_proto::Connection::search_size).
+    SearchSize {
+        /// Of which path.
+        path: u8,
+        /// Bytes that pass in any case.
+        least: u16,
+        /// Of the stamps of its probes.
+        seed: u64,
+    },
+    /// [`handle_unsent`](mpt_proto::Connection::handle_unsent).
+    Unsent {
+        /// On which path.
+        path: u8,
+        /// For its size.
+        is_too_large: bool,
+    },
 }
 
 /// What a path is added with.

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use mpt_proto::wire::ip::Flow;
 use mpt_proto::{
     AddPathError, CONTROL_MAX, Connection, Departure, Ecn, EncapsulateError, Event, Instant, Link, MAX_PATHS,
-    PathConfig, PathId, PinFlowError, Received, Storage, UnknownPath,
+    PathConfig, PathId, PinFlowError, Received, SearchSizeError, Storage, UnknownPath, Unsent,
 };
 
 use super::{Change, Decision, Input, Recorder, Recordings, Subject};
@@ -152,11 +152,37 @@ impl<'s> Core<'s> {
         self.connection.set_max_datagram(path, size, now)
     }
 
-    /// [`Connection::take_carried`].
+    /// [`Connection::search_size`].
     ///
     /// # Errors
     /// As there.
-    pub fn take_carried(&mut self, path: PathId) -> Result<Option<u16>, UnknownPath> {
+    pub fn search_size(
+        &mut self,
+        path: PathId,
+        least: u16,
+        seed: u64,
+        now: Instant,
+    ) -> Result<(), SearchSizeError> {
+        self.note_path(path, |path| Change::SearchSize { path, least, seed }, Some(now));
+        self.connection.search_size(path, least, seed, now)
+    }
+
+    /// [`Connection::handle_unsent`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn handle_unsent(&mut self, path: PathId, why: Unsent, now: Instant) -> Result<(), UnknownPath> {
+        let is_too_large = why == Unsent::TooLarge;
+        self.note_path(path, |path| Change::Unsent { path, is_too_large }, Some(now));
+        self.connection.handle_unsent(path, why, now)
+    }
+
+    /// [`Connection::take_carried`], for the player of a recording.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(feature = "program")]
+    pub(super) fn take_carried(&mut self, path: PathId) -> Result<Option<u16>, UnknownPath> {
         self.note_path(path, Change::TakeCarried, None);
         let carried = self.connection.take_carried(path);
         self.decide(|| Decision::Carried(carried.ok().flatten()));

@@ -57,6 +57,9 @@ impl Decisions {
         let datagram = departure.datagram;
         let facts = (departure.path.index() as u64) << 8 | u64::from(departure.ecn.bits()) << 16;
         self.word(0x108 | facts | (datagram.len() as u64) << 24);
+        if departure.padded_to > 0 {
+            self.word(0x109 | u64::from(departure.padded_to) << 16);
+        }
         let head = &datagram[..datagram.len().min(decided(datagram, header_len))];
         let (words, rest) = head.as_chunks::<8>();
         // The checksum covers the payload.
@@ -108,6 +111,9 @@ fn code(event: Event) -> u64 {
         }
         Event::LargeLost { path } => 3 | (path.index() as u64) << 8,
         Event::PeerStarted => 4,
+        Event::PathSize { path, size, is_found } => {
+            6 | (path.index() as u64) << 8 | u64::from(size) << 16 | u64::from(is_found) << 32
+        }
         _ => 5,
     }
 }

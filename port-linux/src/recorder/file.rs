@@ -12,7 +12,7 @@
 //! that those before it can go. A file that was cut has no end, and can be replayed as far as its blocks are whole.
 //!
 //! Format 1 had no segments, and is read like a recording of one whose core was new. Formats before 3 had no tiers and deadlines of classes,
-//! which stand behind the rest of the header.
+//! which stand behind the rest of the header; in formats before 4 the core did not search for the sizes that paths carry.
 
 use std::io::{self, Read};
 
@@ -29,7 +29,7 @@ use super::tape::Block;
 
 const MAGIC: [u8; 8] = *b"mptrec\0\0";
 /// Of the files that are written, and the first that is read; others are refused.
-const FORMAT: u16 = 3;
+const FORMAT: u16 = 4;
 const FIRST_FORMAT: u16 = 1;
 /// The first in which tiers and deadlines of classes stand behind the header.
 const BOUNDED_FORMAT: u16 = 3;

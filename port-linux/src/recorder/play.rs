@@ -5,6 +5,7 @@ use std::io::Read;
 use anyhow::{Context, Result, anyhow, bail};
 use mpt_proto::{
     CONTROL_MAX, Connection, Departure, Event, HEADROOM, Instant, Link, PathId, Policy, Received, Storage,
+    Unsent,
 };
 use serde::{Serialize, Serializer};
 
@@ -393,6 +394,17 @@ impl<'s, 'w, W: Watch> Player<'s, 'w, W> {
             Change::PinFlow { ports, path, until } => {
                 if let Some(id) = place(path) {
                     _ = self.core.pin_flow(ports, id, Instant::from_micros(until), now);
+                }
+            }
+            Change::SearchSize { path, least, seed } => {
+                if let Some(id) = place(path) {
+                    _ = self.core.search_size(id, least, seed, now);
+                }
+            }
+            Change::Unsent { path, is_too_large } => {
+                let why = if is_too_large { Unsent::TooLarge } else { Unsent::Otherwise };
+                if let Some(id) = place(path) {
+                    _ = self.core.handle_unsent(id, why, now);
                 }
             }
         }

@@ -236,6 +236,9 @@ impl Watch for Course {
                 format!("{} {how}", self.name(path))
             }
             Event::LargeLost { path } => format!("{} loses large datagrams", self.name(path)),
+            Event::PathSize { path, size, is_found: true } => {
+                format!("{} carries datagrams of {size} bytes", self.name(path))
+            }
             Event::PeerStarted => "the peer started".to_owned(),
             _ => return,
         };

@@ -62,7 +62,8 @@ impl Watch for Packets<'_> {
     fn departure(&mut self, departure: &Departure<'_>, header_len: usize, now: Instant) {
         let what = why(departure.datagram, header_len);
         let name = self.course.name(departure.path);
-        let text = format!("-> {name}  {} bytes  {what}", departure.datagram.len());
+        let text =
+            format!("-> {name}  {} bytes  {what}", departure.datagram.len().max(departure.padded_to.into()));
         self.line(now, &text);
     }
 

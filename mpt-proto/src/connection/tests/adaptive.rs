@@ -7,7 +7,7 @@ use crate::wire::extension::{Header, Kind as Extended};
 use crate::wire::report::{PathReport, Report};
 
 /// Memory for so many packets.
-fn lent(packets: usize) -> Storage<'static> {
+pub(super) fn lent(packets: usize) -> Storage<'static> {
     let cell = HEADROOM + 1600;
     storage().with_adaptive(
         Box::leak(Box::default()),

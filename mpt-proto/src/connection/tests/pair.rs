@@ -1,6 +1,7 @@
 //! Two connections joined by wires, for the tests.
 
 use super::*;
+use crate::connection::sizes::Unsent;
 use crate::wire::HEADROOM;
 
 pub(super) const MS: Duration = Duration::from_millis(1);
@@ -18,6 +19,10 @@ pub(super) struct Pair {
     pub(super) sent: Vec<(usize, usize, Vec<u8>)>,
     /// Datagrams of this end with extension headers are lost.
     pub(super) mute: Option<usize>,
+    /// Largest datagram that a hop of path 0 lets pass, in bytes.
+    pub(super) mtu: usize,
+    /// Padded datagrams of more bytes do not leave, and why.
+    pub(super) refuses: Option<(u16, Unsent)>,
     /// What a hop does to the marks of a datagram on path 0; `None`: it drops it.
     pub(super) hop: fn(Ecn) -> Option<Ecn>,
 }
@@ -52,6 +57,8 @@ impl Pair {
             events: Default::default(),
             sent: Vec::new(),
             mute: None,
+            mtu: usize::MAX,
+            refuses: None,
             hop: Some,
         };
         for path in paths {
@@ -81,7 +88,8 @@ impl Pair {
     ) -> Received<'static> {
         self.sent.push((from, path.index(), datagram.to_vec()));
         let is_muted = self.mute == Some(from) && adaptive::header(datagram).is_some();
-        if self.cut.contains(path.index()) || is_muted {
+        let is_too_large = path.index() == 0 && datagram.len() > self.mtu;
+        if self.cut.contains(path.index()) || is_muted || is_too_large {
             return Received::Consumed;
         }
         let ecn = if path.index() == 0 { (self.hop)(ecn) } else { Some(ecn) };
@@ -103,7 +111,12 @@ impl Pair {
         }
         let mut buffer = [0; CONTROL_MAX];
         while let Some(departure) = self.ends[end].poll_transmit(&mut buffer) {
-            let (path, datagram, ecn) = (departure.path, departure.datagram.to_vec(), departure.ecn);
+            let (path, ecn, mut room) = (departure.path, departure.ecn, [0; 2000]);
+            if let Some((_, why)) = self.refuses.filter(|(most, _)| departure.padded_to > *most) {
+                self.ends[end].handle_unsent(path, why, self.now).unwrap();
+                continue;
+            }
+            let datagram = departure.padded(&mut room).unwrap().to_vec();
             let _ = self.carry(end, path, &datagram, ecn);
         }
         while let Some(event) = self.ends[end].poll_event() {

@@ -69,7 +69,7 @@ impl Link {
         loop {
             self.echoes.sort_by_key(|(at, _)| *at);
             let echo = self.echoes.first().map(|(at, _)| *at);
-            let next = echo.into_iter().chain(self.search.poll_timeout()).min();
+            let next = echo.into_iter().chain(self.search.deadline()).min();
             let Some(next) = next.filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
             if echo == Some(next) {
@@ -182,8 +182,10 @@ fn what_cannot_leave_says_nothing_until_it_can() {
     search.restart(CEILING, now);
     for _ in 0..100 {
         assert_eq!(search.handle_timeout(0, now), Some(CEILING));
+        search.handle_sent((1, 2), Some(RTT), now);
         search.handle_unsent(now);
-        now = search.poll_timeout().unwrap();
+        assert!(search.handle_echo(1, now), "the small one left");
+        now = search.deadline().unwrap();
     }
     assert_eq!(search.max_datagram(), CEILING);
 }
@@ -223,10 +225,10 @@ fn an_idle_path_is_not_probed_and_one_that_is_down_neither() {
     link.seconds(60);
     assert_eq!(link.probes.len(), 1);
     link.search.pause();
-    assert_eq!(link.search.poll_timeout(), None);
+    assert_eq!(link.search.deadline(), None);
     assert_eq!(link.search.handle_timeout(1 << 20, link.now), None);
     link.search.doubt(link.now);
-    assert_eq!(link.search.poll_timeout(), None);
+    assert_eq!(link.search.deadline(), None);
     link.search.restart(1400, link.now);
     link.seconds(1);
     assert_eq!(link.probes.last(), Some(&1400));
@@ -255,7 +257,10 @@ fn a_size_that_the_interface_refuses_is_left_at_once() {
     let mut search = PathMtu::new(LEAST, CEILING);
     let now = Instant::from_micros(1_000_000);
     search.restart(CEILING, now);
+    search.handle_refused(now);
+    assert_eq!(search.max_datagram(), CEILING, "no probe is under way");
     assert_eq!(search.handle_timeout(0, now), Some(CEILING));
+    search.handle_sent((1, 2), None, now);
     search.handle_refused(now);
     assert_eq!(search.handle_timeout(0, now), Some(LEAST.midpoint(CEILING)));
     assert_eq!(search.max_datagram(), LEAST);
