@@ -104,7 +104,8 @@ impl Outside {
         loop {
             let may = uplink.as_ref().is_none_or(|uplink| uplink.may_send(handle, now));
             connection.set_turn(may);
-            let Some(Departure { path, datagram, ecn, .. }) = connection.poll_transmit(&mut self.control) else {
+            let Some(Departure { path, datagram, ecn, .. }) = connection.poll_transmit(&mut self.control)
+            else {
                 break;
             };
             uplink.iter_mut().for_each(|uplink| uplink.charge(handle, datagram.len() + HEADERS, now));
