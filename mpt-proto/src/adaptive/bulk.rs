@@ -189,7 +189,7 @@ impl Adaptive<'_> {
         best.map(|(.., path, kinds)| (path, cheap.contains(path), kinds))
     }
 
-    /// Whether a packet may leave on this path: it is trusted with the size, or no path takes it.
+    /// Whether a packet may leave on this path: it is trusted with the size.
     pub(super) fn suits(&self, path: usize, index: Index) -> bool {
         let len = self.pool.slot(index).map_or(0, |slot| usize::from(slot.len));
         self.state.models.get(path).is_some_and(|model| len <= usize::from(model.sizes.trusted()))

@@ -220,7 +220,7 @@ pub(super) const PROBE_SPREAD: f32 = 0.3;
 pub(super) const PROBE_HURRY: f32 = 4.0;
 /// What a probe sends, of the rate: enough to be seen in a sample, little enough that its queue is.
 pub(super) const PROBE_GAIN: f32 = 1.125;
-/// Longest time at [`PROBE_GAIN`], in microseconds: a whole round trip of it would leave a queue of an eighth of the round trip,
+/// Planned time at [`PROBE_GAIN`], in microseconds, longer on thin and noisy paths; a queue ends it sooner. A whole round trip of it would leave a queue of an eighth of the round trip,
 /// and a far path would be closed. On a thin path it is that of [`SAMPLE_PACKETS`].
 pub(super) const PROBE_TIME: f32 = 60_000.0;
 /// On a noisy path a probe lasts for this many deviations, and sends more by this many in that time: what it leaves on a path that

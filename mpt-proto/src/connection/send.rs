@@ -37,7 +37,9 @@ impl core::fmt::Display for EncapsulateError {
     fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         out.write_str(match self {
             Self::NoPath => "no path is up",
-            Self::TooLarge => "the packet fits no path, and the peer does not put fragments together",
+            Self::TooLarge => {
+                "the packet fits none of the paths it may take, and the peer does not put fragments together"
+            }
             Self::Limited => "there are more packets than the limit of the connection allows",
             Self::NotIp => "not a whole IPv4 or IPv6 packet behind the headroom",
         })
@@ -62,8 +64,9 @@ pub(super) struct Sender<'s> {
 
 impl Connection<'_> {
     /// Sends an inner packet: `buffer[HEADROOM..]` is the packet, the bytes before it are overwritten. The
-    /// datagrams that carry it are to be taken from the result. Under [`Policy::Adaptive`](crate::Policy::Adaptive)
-    /// there are none: the packet was copied, and leaves through [`poll_transmit`](Self::poll_transmit).
+    /// datagrams that carry it are to be taken from the result. Where packets wait, in
+    /// [`Mode::Adaptive`](crate::Mode::Adaptive), there are mostly none: the packet was copied, and leaves through
+    /// [`poll_transmit`](Self::poll_transmit).
     ///
     /// # Errors
     /// The packet was not taken; it is counted.

@@ -1,7 +1,7 @@
 //! The tunnel's outer side: the sockets, and the layer that seals what leaves through them and opens what arrives.
 //!
-//! Nothing else of the loop can send on a socket: a datagram gets there through [`Outside::transmit`] or
-//! [`Outside::send_alone`], which seal if there are keys; handshakes leave by themselves.
+//! No datagram of the tunnel leaves otherwise: it gets to a socket through [`Outside::transmit`] or [`Outside::send_alone`], which seal if
+//! there are keys; handshakes leave by themselves. `Question` (socket/refusal.rs) sends an empty one from a socket of its own.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

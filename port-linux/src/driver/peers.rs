@@ -50,7 +50,7 @@ impl<'s> Peers<'s> {
     /// The handle of the next one that is inserted.
     ///
     /// # Panics
-    /// After four thousand million connections.
+    /// When no number of a slot is left: four thousand million connections at once.
     pub fn next_handle(&mut self) -> Handle {
         if self.endpoint.next_handle().is_none() {
             self.endpoint.add_slots(1);

@@ -4,7 +4,7 @@
 //!                   no growth for 3 rounds, or a queue                  the queue is gone
 //!            +---------+                              +-------+                          +--------+
 //!  start --> | Startup | ---------------------------> | Drain | -----------------------> | Cruise |
-//!            |   2.0   | <--------------------------- | < 1   | <----------------------- | 0.85-1 |
+//!            |   2.0   | <--------------------------- | <= 1  | <----------------------- | 0.85-1 |
 //!            +---------+ a probe found more, or there +-------+  no empty queue was seen +--------+
 //!                        was more before the brake      ^   ^    for too long, or the        |
 //!                                                       |   |    brake: arrivals fall behind |
@@ -49,7 +49,7 @@ pub enum Phase {
     /// Doubles the rate until it does not help.
     #[default]
     Startup,
-    /// Sends less than the rate until the queue is gone.
+    /// Sends less than the rate, after a probe no more than it, until the queue is gone.
     Drain,
     /// Sends at the rate.
     Cruise,
