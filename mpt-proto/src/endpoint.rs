@@ -140,8 +140,8 @@ impl<T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Endpoint<T, S> {
     /// Takes one out. Its handle is nobody's from then on.
     pub fn remove(&mut self, handle: Handle) -> Option<T> {
         let slots = self.slots.as_mut();
-        let slot = slots.get_mut(handle.place.index()).filter(|slot| slot.is_of(handle))?;
-        let value = slot.value.take()?;
+        let slot = slots.get_mut(..self.used)?.get_mut(handle.place.index())?;
+        let value = if slot.is_of(handle) { slot.value.take()? } else { return None };
         let is_spent = !slot.begin_another();
         self.len -= 1;
         self.deadlines.set(slots, handle.place, None);
@@ -153,13 +153,14 @@ impl<T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Endpoint<T, S> {
 
     /// The one with this handle, to be looked at.
     pub fn get(&self, handle: Handle) -> Option<&T> {
-        self.slots.as_ref().get(handle.place.index()).filter(|slot| slot.is_of(handle))?.value.as_ref()
+        let slot = self.slots.as_ref().get(..self.used)?.get(handle.place.index())?;
+        if slot.is_of(handle) { slot.value.as_ref() } else { None }
     }
 
     /// The one with this handle, to be changed: it is touched.
     pub fn get_mut(&mut self, handle: Handle) -> Option<&mut T> {
         self.touch(handle);
-        let slot = self.slots.as_mut().get_mut(handle.place.index())?;
+        let slot = self.slots.as_mut().get_mut(..self.used)?.get_mut(handle.place.index())?;
         if slot.is_of(handle) { slot.value.as_mut() } else { None }
     }
 
@@ -177,7 +178,7 @@ impl<T, S: AsRef<[Slot<T>]> + AsMut<[Slot<T>]>> Endpoint<T, S> {
 
     fn touch(&mut self, handle: Handle) {
         let slots = self.slots.as_mut();
-        if let Some(slot) = slots.get_mut(handle.place.index())
+        if let Some(slot) = slots.get_mut(..self.used).and_then(|used| used.get_mut(handle.place.index()))
             && slot.is_of(handle)
             && !core::mem::replace(&mut slot.is_touched, true)
         {

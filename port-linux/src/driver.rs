@@ -524,8 +524,15 @@ impl<'s> Driver<'s> {
         }
         let mut due = std::mem::take(&mut self.due);
         self.peers.take_due(now, &mut due);
+        // All of them before one is settled: what is due and was not called yet would be settled twice.
         for &handle in &due {
-            self.mutate(handle, now, |peer| peer.handle_timeout(now));
+            if let Some(peer) = self.peers.get_mut(handle) {
+                peer.handle_timeout(now);
+            }
+        }
+        self.settle_touched(now);
+        self.inside.flush();
+        for &handle in &due {
             self.forget_gone(handle, now);
             self.follow_ports(handle, now);
             self.follow_name(handle, now);

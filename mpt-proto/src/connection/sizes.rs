@@ -127,6 +127,7 @@ impl Search {
         if let Some(padded_to) = self.padded.take()
             && let (_, Some(stamp)) = self.mtu.stamps()
         {
+            self.mtu.discount(padded_to);
             return Some(Due { padded_to, ..Due::probe(stamp) });
         }
         let (path, now) = (connection.paths.at(index)?, connection.now);

@@ -49,6 +49,7 @@ impl<'s> Storage<'s> {
     /// A program that never calls this does not link the search.
     #[must_use]
     pub fn with_path_sizes<const N: usize>(self, sizes: &'s mut PathSizes<N>) -> Self {
+        *sizes = PathSizes::default();
         Self { sizes: Some(sizes), ..self }
     }
 

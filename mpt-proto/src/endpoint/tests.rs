@@ -78,14 +78,20 @@ fn a_slot_whose_numbers_are_used_up_stays_empty() {
 #[test]
 fn lent_slots_that_served_another_endpoint_are_as_new_ones() {
     let mut slots: Vec<Slot<Thing>> = (0..3).map(|_| Slot::default()).collect();
+    let mut before = Vec::new();
     for _ in 0..2 {
         let mut endpoint = Endpoint::new(slots.as_mut_slice());
         assert_eq!((endpoint.iter().count(), endpoint.poll_timeout()), (0, None));
+        for handle in before.drain(..) {
+            assert!(endpoint.get(handle).is_none() && endpoint.get_mut(handle).is_none());
+            assert!(endpoint.remove(handle).is_none() && !endpoint.some_are_touched() && endpoint.is_empty());
+        }
         for name in 0..3 {
             let deadline = Some(Instant::from_micros(name));
             let handle = endpoint.insert(Thing { name, deadline }).unwrap();
             assert_eq!(endpoint.next_touched().map(|(it, _)| it), Some(handle));
             endpoint.settled(handle);
+            before.push(handle);
         }
         assert_eq!(endpoint.poll_timeout(), Some(Instant::ZERO));
     }

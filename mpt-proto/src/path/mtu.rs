@@ -236,6 +236,11 @@ impl PathMtu {
         self.small.vain = self.small.vain.saturating_add(1);
     }
 
+    /// Of the bytes that are sent on the path, so many are those of a padded probe: they are no use of the path.
+    pub(crate) fn discount(&mut self, bytes: u16) {
+        self.sent_before = self.sent_before.saturating_add(bytes.into());
+    }
+
     /// The padded probe could not leave, for another reason than its size: neither that nor the small one says anything.
     pub(crate) fn handle_unsent(&mut self, now: Instant) {
         if self.stamp.is_some() {

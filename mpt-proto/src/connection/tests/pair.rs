@@ -111,7 +111,7 @@ impl Pair {
         }
         let mut buffer = [0; CONTROL_MAX];
         while let Some(departure) = self.ends[end].poll_transmit(&mut buffer) {
-            let (path, ecn, mut room) = (departure.path, departure.ecn, [0; 2000]);
+            let (path, ecn, mut room) = (departure.path, departure.ecn, [0; 9000]);
             if let Some((_, why)) = self.refuses.filter(|(most, _)| departure.padded_to > *most) {
                 self.ends[end].handle_unsent(path, why, self.now).unwrap();
                 continue;

@@ -54,6 +54,30 @@ fn a_path_that_carries_what_its_interface_does_costs_one_probe_and_nothing_is_to
 }
 
 #[test]
+fn a_probe_of_the_size_of_a_jumbo_frame_is_no_use_of_the_path_that_would_be_probed_for_it() {
+    const JUMBO: u16 = 8_972;
+    let (config, path) = (Config::default(), PathConfig { max_datagram: JUMBO, ..PathConfig::default() });
+    let mut pair = Pair::with([&config; 2], [storage(), storage()].map(with_sizes), &[path]);
+    pair.ends[0].search_size(pair.paths[0][0], LEAST, 7, pair.now).unwrap();
+    pair.run(60_000);
+    assert_eq!(probes(&mut pair, 0), [usize::from(JUMBO)]);
+}
+
+#[test]
+fn memory_for_searches_that_served_another_connection_is_as_new() {
+    let mut sizes = PathSizes::<1>::default();
+    let now = Instant::from_micros(1);
+    for _ in 0..2 {
+        let storage = Storage::none().with_path_sizes(&mut sizes);
+        let mut connection = Connection::new(Config::default(), storage, now);
+        let path = connection.add_path(PathConfig::default(), now).unwrap();
+        assert_eq!(connection.seeks_size(path), Ok(false), "nobody asked for it");
+        connection.search_size(path, LEAST, 7, now).unwrap();
+        assert_eq!(connection.seeks_size(path), Ok(true));
+    }
+}
+
+#[test]
 fn a_smaller_size_is_found_and_told_and_large_packets_are_split_for_it() {
     let mut pair = searched(1, 1200, [storage(), storage()]);
     pair.run(5_000);
